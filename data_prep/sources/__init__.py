@@ -1,0 +1,1 @@
+"""Native layouts of data sets, one small file each; named in SOURCES."""
