@@ -1,0 +1,55 @@
+"""How a learner is spread over processes."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+from worldmodel.data.loader import Batch
+from worldmodel.learner import Learner
+
+Wrapped = nn.Module
+
+
+def spread(learner: Learner, optimizer_of, accelerator: Accelerator, parallel: str) -> tuple[Wrapped, torch.optim.Optimizer]:
+    """Wrap for DDP through Accelerate, or shard weights and moments over ranks (FSDP2).
+
+    `optimizer_of(learner)` makes the optimizer, after sharding: it must hold the shards, not the whole weights.
+    """
+    if parallel == "fsdp2" and accelerator.num_processes > 1:
+        learner = learner.to(accelerator.device)
+        shard(learner)
+        return learner, optimizer_of(learner)
+    optimizer = optimizer_of(learner)
+    wrapped = accelerator.prepare_model(learner)
+    return wrapped, optimizer
+
+
+def shard(learner: Learner) -> None:
+    """FSDP2: every block, then encoder, predictor and teacher, are gathered when they run and freed again after."""
+    model = learner.model
+    for part in (model.encoder, model.predictor, model.teacher):
+        if part is not None:
+            for layer in part.blocks.layers:
+                fully_shard(layer)
+            fully_shard(part)
+    # its forecasts from the last step are asked by name; without this their weights would not be gathered
+    register_fsdp_forward_method(model.predictor, "last")
+    fully_shard(learner)
+
+
+def settle(learner: Wrapped, batch: Batch) -> None:
+    """Run twice through an empty batch, so that DDP has laid out its buckets before any state is loaded.
+
+    DDP orders its buckets anew after the first backward pass; with three or more ranks sums are then taken in another
+    order, and a resumed run would differ from an uninterrupted one in the last bit.
+    """
+    for _ in range(2):
+        learner(batch).total.backward()
+    learner.zero_grad(set_to_none=True)
+
+
+def unwrapped(learner: Wrapped) -> Learner:
+    return learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
