@@ -1,5 +1,6 @@
 """Claims about dev.py's decisions; what it installs is seen by running it."""
 
+import ast
 import importlib.util
 import json
 import subprocess
@@ -128,6 +129,17 @@ def test_a_quick_demo_and_a_whole_one_share_no_run_and_no_films(dev):
     assert "run=runs/demo" in whole[1][1]
 
 
+@pytest.mark.parametrize("videos", [None, Path("some")])
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_the_demo_changes_are_fields_of_its_recipes(dev, videos, quick):
+    from worldmodel.config import load
+    from worldmodel.recipe import Recipe
+
+    (arguments,) = (part for title, part in dev.demo_parts("mine", videos, quick) if title == "train")
+    _, recipe, *overrides = arguments[arguments.index("worldmodel/train.py") :]
+    assert load(Recipe, ROOT / recipe, overrides).run == "runs/mine"
+
+
 def test_arguments_after_test_reach_pytest_in_their_order(dev, monkeypatch):
     monkeypatch.setattr(dev, "set_up", lambda: None)
     ran = []
@@ -177,3 +189,12 @@ def test_dev_needs_nothing_but_the_standard_library():
     command = [sys.executable, "-I", "-S", str(ROOT / "dev.py"), "--help"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "python3 dev.py demo" in said
+
+
+def test_a_python_that_is_too_old_can_read_dev_and_is_told(dev):
+    source = (ROOT / "dev.py").read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    before = source.partition("HERE = ")[0].replace("sys.version_info <", "(3, 6) <")
+    done = subprocess.run([sys.executable, "-c", before], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Python 3.10 or newer is needed" in done.stderr

@@ -61,8 +61,9 @@ class Checkpoint:
 def gather(learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
     """All tensors of a run as whole tensors on the CPU, by file; every rank must call it, the main one gets the content."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    weights = get_model_state_dict(learner, options=options)
-    moments = get_optimizer_state_dict(learner, optimizer, options=options)["state"]
+    weights: dict[str, Any] = get_model_state_dict(learner, options=options)
+    found: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizer, options=options))
+    moments = found.get("state", {})  # empty on all ranks but the first
     files: dict[str, dict[str, Tensor]] = {file: {} for file in _PREFIXES}
     for key, value in weights.items():
         file, prefix = next((file, prefix) for file, prefix in _PREFIXES.items() if key.startswith(prefix))
@@ -74,7 +75,7 @@ def gather(learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, di
 
 
 def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
-    """Write RUN/checkpoints/<update>; call it on the main process alone. Raises CheckpointError, the last good one untouched."""
+    """Write RUN/checkpoints/<update>; on the main process alone. Raises CheckpointError, the last good one untouched."""
     folder = run / "checkpoints" / f"{state['update']:08d}"
     beside = folder.with_name(f".{folder.name}.part")
     try:
@@ -96,7 +97,7 @@ def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
         shutil.rmtree(beside, ignore_errors=True)
         last = latest(run)
         whole = f"the last whole one is {last.folder}" if last else "there is no earlier one"
-        raise CheckpointError(f"{folder} could not be written: {error}; {whole}. Free space there, then start the run again") from error
+        raise CheckpointError(f"{folder} could not be written: {error}; {whole}. Make room, then start the run again") from error
     return folder
 
 
@@ -159,8 +160,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder} has no state.json, so it was not finished") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}/state.json cannot be read: {error}") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{folder} has format {state.get('format') if isinstance(state, dict) else None}, this version reads {FORMAT}")
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{folder} has format {found}, this version reads {FORMAT}")
     for name, digest in state["sha256"].items():
         file = folder / Path(name).name
         if not file.is_file() or _sha256(file) != digest:
@@ -205,15 +207,18 @@ def restore(learner: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Ch
         name, _, part = key.rpartition("/")
         moments.setdefault(name, {})[part] = value
     options = StateDictOptions(full_state_dict=True)
-    groups = get_optimizer_state_dict(learner, optimizer, options=options)["param_groups"]
-    set_optimizer_state_dict(learner, optimizer, {"state": moments, "param_groups": groups}, options=options)
+    state: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizer, options=options))
+    set_optimizer_state_dict(learner, optimizer, {**state, "state": moments}, options=options)
 
 
 def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, model_only: bool = False) -> None:
-    """Weights alone, strictly: CheckpointError names every key that does not fit. `model_only` leaves objectives as they are."""
+    """Weights alone, strictly: CheckpointError names every key that does not fit.
+
+    `model_only` leaves the weights of objectives as they are.
+    """
     options = StateDictOptions(full_state_dict=True)
-    there = get_model_state_dict(learner, options=options)
-    weights = {
+    there: dict[str, Any] = get_model_state_dict(learner, options=options)
+    weights: dict[str, Any] = {
         prefix + key: value
         for file, prefix in _PREFIXES.items()
         if not (model_only and file == "objectives")

@@ -23,7 +23,9 @@ class CheckupConfig(HealthConfig):
 
 
 @torch.no_grad()
-def examine(model: CausalWorldModel, held: Batch, update: int, updates: int, config: CheckupConfig, device: torch.device) -> Health:
+def examine(
+    model: CausalWorldModel, held: Batch, update: int, updates: int, config: CheckupConfig, device: torch.device
+) -> Health:
     """The verdict at an update. Every rank computes the same on the same windows, so that none waits for another."""
     model.eval()
     vitals = functools.reduce(merge, (_vitals(model, chunk.to(device)) for chunk in held.frames.split(_CHUNK)))

@@ -44,8 +44,8 @@ class HealthConfig(Config):
     # Share of all updates in which no verdict is given: fresh weights look collapsed and forecast nothing.
     warmup_share: NonNegativeFloat = 0.05
     # Latents whose std is below this share of their size (root mean square), or of 1, are dead: some sink to a
-    # constant, others towards 0 in proportion. VICReg's margin and LayerNorm hold targets to 1; healthy ones were seen at 0.5 to
-    # 1.2, those without any such pressure at 0.003 to 0.07 after 200 updates.
+    # constant, others towards 0 in proportion. VICReg's margin and LayerNorm hold targets to 1; healthy ones were
+    # seen at 0.5 to 1.2, those without any such pressure at 0.003 to 0.07 after 200 updates.
     dead_std: float = Field(0.1, gt=0)
     # Latents of whose variance less than this is content know only their position (untrained ones: 0.8 to 0.9).
     min_content_share: float = Field(0.02, ge=0, le=1)

@@ -20,7 +20,9 @@ from worldmodel.recipe import Recipe
 _CHUNK = 8  # windows encoded at once
 
 
-def fit_decoder(run: Path, device: torch.device, updates: int | None = None, say: Callable[[str], None] = print) -> Decoder:
+def fit_decoder(
+    run: Path, device: torch.device, updates: int | None = None, say: Callable[[str], None] = print
+) -> Decoder:
     """Train a decoder for the run's best checkpoint and store it there: RUN/checkpoints/<best>/decoder.safetensors.
 
     Windows of the training split are decoded and encoded once and kept; the decoder then learns from frames of them drawn

@@ -12,7 +12,7 @@ from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
 from worldmodel.models import CausalWorldModel
 from worldmodel.models.world_model import standardise, to_float
-from worldmodel.objectives.statistics import Sums, Terms, added, over_ranks, shared_center, with_exact_gradient
+from worldmodel.objectives.statistics import Objective, Sums, Terms, added, over_ranks, shared_center, with_exact_gradient
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Loss:
     totals: Totals  # of what this call has seen, or of the update where it was told
 
 
-class NotFinite(RuntimeError):
+class NotFiniteError(RuntimeError):
     """Loss or gradient became NaN or infinite; says in which update, term and clips."""
 
 
 class Learner(nn.Module):
     """forward(micro) -> Loss. Called through its wrapper (DDP, FSDP), never as `.forward`."""
 
-    def __init__(self, model: CausalWorldModel, objectives: Mapping[str, nn.Module], augmentation: AugmentConfig) -> None:
+    def __init__(self, model: CausalWorldModel, objectives: Mapping[str, Objective], augmentation: AugmentConfig) -> None:
         super().__init__()
         self.model = model
-        self.objectives = nn.ModuleDict(objectives)
+        self.objectives: Mapping[str, Objective] = nn.ModuleDict(objectives)  # type: ignore[assignment]
         self.augmentation = augmentation
 
     def forward(self, micro: Batch, totals: Totals | None = None, center: Tensor | None = None) -> Loss:

@@ -94,8 +94,9 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     try:
         with pq.ParquetWriter(part, schema, compression="zstd") as writer:
             while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
-                table = [dataclasses.asdict(_stored(clip, folder)) for clip in group]
-                writer.write_table(pa.Table.from_pylist(table, schema=schema))
+                stored = [_stored(clip, folder) for clip in group]
+                columns = {name: [getattr(clip, name) for clip in stored] for name in schema.names}
+                writer.write_table(pa.Table.from_pydict(columns, schema=schema))
                 written += len(group)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.optim import AdamW
 
 from worldmodel.data.loader import Batch
 from worldmodel.learner import Learner
+from worldmodel.optim import OptimConfig, build_optimizer
 
 Wrapped = nn.Module
 
 
-def spread(learner: Learner, optimizer_of, accelerator: Accelerator, parallel: str) -> tuple[Wrapped, torch.optim.Optimizer]:
-    """Wrap for DDP through Accelerate, or shard weights and moments over ranks (FSDP2).
-
-    `optimizer_of(learner)` makes the optimizer, after sharding: it must hold the shards, not the whole weights.
-    """
+def spread(learner: Learner, config: OptimConfig, accelerator: Accelerator, parallel: str) -> tuple[Wrapped, AdamW]:
+    """Wrap for DDP through Accelerate, or shard weights and moments over ranks (FSDP2); and the optimizer of what came out."""
+    learner = learner.to(accelerator.device)
     if parallel == "fsdp2" and accelerator.num_processes > 1:
-        learner = learner.to(accelerator.device)
         shard(learner)
-        return learner, optimizer_of(learner)
-    optimizer = optimizer_of(learner)
-    wrapped = accelerator.prepare_model(learner)
-    return wrapped, optimizer
+        return learner, build_optimizer(learner, config)  # after sharding: it must hold the shards, not the whole weights
+    return accelerator.prepare_model(learner), build_optimizer(learner, config)
 
 
 def shard(learner: Learner) -> None:
@@ -52,4 +48,6 @@ def settle(learner: Wrapped, batch: Batch) -> None:
 
 
 def unwrapped(learner: Wrapped) -> Learner:
-    return learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
+    inner = learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
+    assert isinstance(inner, Learner)
+    return inner

@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from worldmodel.checkup import CheckupConfig
 from worldmodel.config import Config, ConfigError, dump, load, schema
@@ -77,22 +77,25 @@ class Recipe(Config):
         problems = self.model.check(self.window)
         if self.optim.warmup_updates >= self.train.updates:
             problems.append(
-                f"optim.warmup_updates {self.optim.warmup_updates} is not below train.updates {self.train.updates}: the learning rate "
-                "would never leave its warm-up"
+                f"optim.warmup_updates {self.optim.warmup_updates} is not below train.updates {self.train.updates}: "
+                "the learning rate would never leave its warm-up"
             )
         if self.data.batch_size % self.train.micro_batches:
-            problems.append(f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches}")
+            problems.append(
+                f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches}"
+            )
         if self.processes and self.data.batch_size % (self.train.micro_batches * self.processes):
             problems.append(
-                f"data.batch_size {self.data.batch_size} is not divisible by micro_batches {self.train.micro_batches} x processes {self.processes}"
+                f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches} "
+                f"x processes {self.processes}"
             )
         if self.checkpoint.every % self.health.every:
             problems.append(f"checkpoint.every {self.checkpoint.every} is not a multiple of health.every {self.health.every}")
-        forecasts = [name for name, objective in self.objectives.items() if isinstance(objective, ForecastConfig)]
+        forecasts = {name: objective for name, objective in self.objectives.items() if isinstance(objective, ForecastConfig)}
         if not forecasts:
             problems.append("objectives: none of them is a forecast, so nothing would train the predictor")
-        for name in forecasts:
-            problems += _forecast_problems(name, self.objectives[name], self.model)
+        for name, objective in forecasts.items():
+            problems += _forecast_problems(name, objective, self.model)
         if bad := [name for name in self.objectives if not name.isidentifier()]:
             problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
         if problems:
@@ -107,15 +110,16 @@ def _forecast_problems(name: str, objective: ForecastConfig, model: CausalConfig
         problems.append(f"objectives.{name}.horizon_weights has {len(weights)} weights for model.predictor.horizons {horizons}")
     if objective.distance != model.distance:
         problems.append(
-            f"objectives.{name}.distance is {objective.distance}, model.distance is {model.distance}: surprise would be measured otherwise than "
-            "the model was trained; make them equal"
+            f"objectives.{name}.distance is {objective.distance}, model.distance is {model.distance}: "
+            "surprise would be measured otherwise than the model was trained; make them equal"
         )
     return problems
 
 
 def changed_fields(old: Recipe, new: Recipe) -> list[str]:
     """Dotted paths and values of what differs, leaving out what cannot change the result (folders, workers, logging)."""
-    free = {"run", "data.workers", "data.prefetch", "data.worker_timeout_s", "train.log_every", "train.trackers", "checkpoint.keep", "processes"}
+    free = {"run", "processes", "data.workers", "data.prefetch", "data.worker_timeout_s", "train.log_every", "train.trackers"}
+    free.add("checkpoint.keep")
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     absent = "nothing"
     return [

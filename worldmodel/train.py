@@ -8,11 +8,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from worldmodel import checkpoint as checkpoints
-from worldmodel.config import ConfigError, load, parse, save
-from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates
-from worldmodel.fit_decoder import fit_decoder
 from worldmodel.checkup import examine
-from worldmodel.learner import Learner, Loss, NotFinite, measure
+from worldmodel.config import ConfigError, load, parse, save
+from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
+from worldmodel.fit_decoder import fit_decoder
+from worldmodel.learner import Learner, Loss, NotFiniteError, measure
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
@@ -42,22 +41,25 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="worldmodel/train.py", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", nargs="?", type=Path, help=f"YAML file (default: {DEMO.name})")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
-    parser.add_argument("--allow-changed-recipe", action="store_true", help="resume although the recipe is not the one the run began with")
+    parser.add_argument("--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began")
     args = parser.parse_args(argv)
     if args.recipe is not None and "=" in str(args.recipe):
         args.recipe, args.overrides = None, [str(args.recipe), *args.overrides]
     try:
         recipe = load(Recipe, args.recipe or DEMO, args.overrides)
-        accelerator = Accelerator(mixed_precision="bf16" if recipe.train.precision == "bf16" else "no", step_scheduler_with_optimizer=False)
+        accelerator = start_accelerator(recipe)
         if args.recipe is None:
             accelerator.print(f"no recipe given: running {DEMO}")
         train(recipe, accelerator, args.allow_changed_recipe)
-    except (ConfigError, ManifestError, DataError, NotFinite, checkpoints.CheckpointError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    except (ConfigError, ManifestError, DataError, NotFiniteError, checkpoints.CheckpointError, OSError) as error:
+        return report(error)
+    except RuntimeError as error:
+        trouble = worker_trouble(error)
+        if trouble is None:
+            raise
+        return report(trouble)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     return 0
 
 
@@ -72,7 +74,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         check_same_recipe(recipe, last, allow_changed)
 
     torch.manual_seed(recipe.seed)
-    learner, optimizer = spread(build_learner(recipe), lambda m: build_optimizer(m, recipe.optim), accelerator, recipe.train.parallel)
+    learner, optimizer = spread(build_learner(recipe), recipe.optim, accelerator, recipe.train.parallel)
     held = held_out(held_windows, recipe.health.windows)
     accelerator.print(
         described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))
@@ -156,13 +158,28 @@ def step(
             accelerator.backward(loss.total)
     norm = gradient_norm(learner, recipe)
     if not (torch.isfinite(loss.total) and torch.isfinite(norm)):  # waits for the device once an update; a lost run costs more
-        raise NotFinite(not_finite(update, loss, norm, windows))
+        raise NotFiniteError(not_finite(update, loss, norm, windows))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return loss, norm
 
 
+def report(error: Exception) -> int:
+    """Say what ended the run; the exit code."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else DataLoader raises once more for every worker that ends now
+    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return 2
+
+
 # --- around the loop -------------------------------------------------------------------------------------------------
+def start_accelerator(recipe: Recipe) -> Accelerator:
+    """Processes and device. Several processes without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    gpus = torch.cuda.is_available() or torch.xpu.is_available()
+    return Accelerator(mixed_precision="bf16" if recipe.train.precision == "bf16" else "no", cpu=several and not gpus)
+
+
 def build_learner(recipe: Recipe) -> Learner:
     """Model and objectives with fresh weights."""
     model = build_model(recipe.model, recipe.window)
@@ -177,10 +194,10 @@ def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
     """Where the recipe says how its films are made and they are missing, the main process makes them."""
     missing = [path for path in recipe.data.manifests if not Path(path).exists()]
     if recipe.data.make and missing and accelerator.is_main_process:
-        command = [sys.executable, "-m", "data_prep", *recipe.data.make]
-        print(f"{missing[0]} is missing; making it: python -m data_prep {' '.join(recipe.data.make)}", flush=True)
-        if subprocess.run(command, check=False).returncode:
-            raise DataError(f"`python -m data_prep {' '.join(recipe.data.make)}` failed; see its message above")
+        words = " ".join(("python -m data_prep", *recipe.data.make))
+        print(f"{missing[0]} is missing; making it: {words}", flush=True)
+        if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
+            raise DataError(f"`{words}` failed; see its message above")
     accelerator.wait_for_everyone()
 
 
@@ -191,14 +208,18 @@ def check_same_recipe(recipe: Recipe, last: checkpoints.Checkpoint, allow_change
     if changes and not allow_changed:
         raise ConfigError(
             [
-                f"{recipe.run} was begun with another recipe: {'; '.join(changes)}. Give another run=FOLDER, or resume with the changed "
-                "recipe by --allow-changed-recipe"
+                f"{recipe.run} was begun with another recipe: {'; '.join(changes)}. Give another run=FOLDER, "
+                "or resume with the changed recipe by --allow-changed-recipe"
             ]
         )
 
 
 def restore_or_begin(
-    recipe: Recipe, learner: torch.nn.Module, optimizer: torch.optim.Optimizer, last: checkpoints.Checkpoint | None, accelerator: Accelerator
+    recipe: Recipe,
+    learner: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    last: checkpoints.Checkpoint | None,
+    accelerator: Accelerator,
 ) -> dict[str, Any]:
     """The state to start from: that of the last checkpoint, of `init_from`, or none."""
     if last is not None:
@@ -247,8 +268,8 @@ def report_bad(bad: list[BadClip], done: int, recipe: Recipe, accelerator: Accel
     seen = done * recipe.data.batch_size
     if log.bad_count > max(10, recipe.data.max_bad_share * seen):
         raise DataError(
-            f"{log.bad_count} of {seen} samples could not be read (data.max_bad_share {recipe.data.max_bad_share:g}); they are named in "
-            f"{recipe.run}/bad_clips.jsonl. Index the data again: `python -m data_prep index`"
+            f"{log.bad_count} of {seen} samples could not be read (data.max_bad_share {recipe.data.max_bad_share:g}); "
+            f"they are named in {recipe.run}/bad_clips.jsonl. Index the data again: `python -m data_prep index`"
         )
     return []
 
@@ -260,8 +281,15 @@ def keep(
     tensors = checkpoints.gather(learner, optimizer)  # every rank: sharded weights are gathered
     if accelerator.is_main_process:
         run, skill = Path(recipe.run), log.skill_at(done)
-        state = {"update": done, "samples": done * recipe.data.batch_size, "seconds": log.seconds, "skill": skill}
-        folder = checkpoints.save_checkpoint(run, tensors, {**state, "recipe": recipe.model_dump(mode="json"), "random": "f(seed, update)"})
+        state = {
+            "update": done,
+            "samples": done * recipe.data.batch_size,
+            "seconds": log.seconds,
+            "skill": skill,
+            "recipe": recipe.model_dump(mode="json"),
+            "random": "none kept: every draw is a function of the recipe's seed and the update",
+        }
+        folder = checkpoints.save_checkpoint(run, tensors, state)
         checkpoints.note_best(run, folder.name, skill)
         checkpoints.prune(run, recipe.checkpoint.keep)
     accelerator.wait_for_everyone()
@@ -292,10 +320,13 @@ def signalled(stop: list[int], accelerator: Accelerator) -> bool:
 def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) -> str:
     terms = ", ".join(f"{name} {value.item():.4g}" for name, value in loss.terms.items())
     return (
-        f"update {update + 1}: loss {loss.total.item()}, gradient norm {norm.item():.4g} ({terms}). Clips of this batch: "
-        f"{', '.join(windows.paths(update)[:8])}, ... The last checkpoint is from before; lower optim.lr, or clip_norm, or look at these clips"
+        f"update {update + 1}: loss {loss.total.item()}, gradient norm {norm.item():.4g} ({terms}). The last checkpoint is from "
+        f"before. Lower optim.lr or clip_norm, or look at the clips of this batch: {', '.join(windows.paths(update)[:8])}, ..."
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # not sys.exit where it failed: the interpreter would first wait for workers that may hang, or ranks that may be gone
+    os._exit(code) if code else sys.exit(code)

@@ -1,1 +1,1 @@
-"""Clips to batches: order.py (which sample when), windows.py (which frames), loader.py (workers), augment.py (on the device)."""
+"""Clips to batches: which sample when (order), which frames (windows), by whom (loader), changed how (augment)."""

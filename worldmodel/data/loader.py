@@ -33,7 +33,7 @@ class DataConfig(Config):
     make: tuple[str, ...] | None = None  # arguments of `python -m data_prep` that make the manifest where it is missing
     weights: tuple[NonNegativeFloat, ...] | None = None  # share of each manifest; null = one pool, every window once an epoch
     batch_size: PositiveInt = 64  # windows an update, over all processes and micro-batches
-    decode_px: PositiveInt | None = None  # short side that is decoded; null = the window's size, and an eighth more to crop from
+    decode_px: PositiveInt | None = None  # short side that is decoded; null = the window's size, an eighth more where it crops
     workers: NonNegativeInt = 2  # processes that decode, per training process
     prefetch: PositiveInt = 4  # micro-batches each of them keeps ready
     worker_timeout_s: NonNegativeFloat = 300.0  # a micro-batch that takes longer ends the run; 0 = wait for ever
@@ -74,7 +74,7 @@ class Sample:
     candidates: tuple[Window, ...]
     draws: tuple[float, ...]  # uniform in [0, 1): augmentation, then where to cut the square
     decode_px: int
-    backend: str
+    backend: Literal["pyav", "decord"]
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,15 @@ class _MicroBatches(Sampler):
 
 
 def updates(
-    windows: Windows, first: int, last: int, *, rank: int = 0, ranks: int = 1, micros: int = 1, cuts: Sequence[int] = (0,), pin: bool = False
+    windows: Windows,
+    first: int,
+    last: int,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+    micros: int = 1,
+    cuts: Sequence[int] = (0,),
+    pin: bool = False,
 ) -> Iterator[list[Batch]]:
     """The micro-batches of updates first..last-1 of this rank, one list an update.
 
@@ -255,19 +263,29 @@ def _next(stream: Iterator[Batch], windows: Windows) -> Batch:
         return next(stream)
     except DataError as error:  # raised in a worker: DataLoader wraps its traceback around our words
         raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
-    except RuntimeError as error:  # the only type that DataLoader raises for a worker that died or hangs
-        text = str(error)
-        if "timed out" in text:
-            raise DataError(
-                f"no batch within data.worker_timeout_s = {windows.config.worker_timeout_s:g} s: a worker hangs, or storage is "
-                "slower than that. Raise the limit, or set data.workers=0 to see where it stands still"
-            ) from error
-        if "exited unexpectedly" in text:
-            raise DataError(
-                f"a data worker died ({text.split('. ')[0]}); most often the machine ran out of memory: lower data.workers or "
-                "data.prefetch"
-            ) from error
-        raise
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if (trouble := worker_trouble(error, windows.config.worker_timeout_s)) is None:
+            raise
+        raise trouble from error
+
+
+def worker_trouble(error: BaseException, timeout_s: float = 0.0) -> DataError | None:
+    """What an error says of the workers, in words; None where it is not about them.
+
+    DataLoader has no types for it: a worker that dies is a RuntimeError from its signal handler, wherever the process is at that
+    moment, or a broken pipe; one that hangs is a RuntimeError when the wait is over.
+    """
+    text = str(error)
+    if "DataLoader timed out" in text:
+        return DataError(
+            f"no batch within data.worker_timeout_s = {timeout_s:g} s: a worker hangs, or storage is slower than that. "
+            "Raise the limit, or set data.workers=0 to see where it stands still"
+        )
+    if "DataLoader worker" in text or isinstance(error, ConnectionError | EOFError):
+        return DataError(
+            f"a data worker died ({text.split('. ')[0]}); most often the machine ran out of memory: lower data.workers or data.prefetch"
+        )
+    return None
 
 
 def _identity(draw: Draw) -> int:

@@ -33,7 +33,7 @@ class WindowSource:
         if not len(rows):
             raise ManifestError(f"{manifest.path}: no clip has split {split!r}; {_splits(manifest)}")
         fps = manifest.column("fps")[rows].astype(np.float64)
-        step_s = 1 / window.fps if window.stride_frames is None else window.stride_frames / fps
+        step_s = np.full(len(rows), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
         start = manifest.column("start_s")[rows].astype(np.float64)
         stop = manifest.column("stop_s")[rows].astype(np.float64)
         # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
@@ -47,8 +47,7 @@ class WindowSource:
             )
         self.start, self.latest, self.fps = start[fits], latest[fits], fps[fits]
         self.path, self.member = manifest.strings("path", rows[fits]), manifest.strings("member", rows[fits])
-        step_s = step_s if window.stride_frames is None else step_s[fits]
-        count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s) + 1e-6)).astype(np.int64)
+        count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
         self.ends = np.cumsum(count)
 
     def __len__(self) -> int:

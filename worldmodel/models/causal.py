@@ -60,17 +60,21 @@ class CausalConfig(Config):
         steps = window.frames // f
         if self.predictor.horizons >= steps:
             problems.append(
-                f"model.predictor.horizons {self.predictor.horizons} reaches beyond the window: {window.frames} frames are {steps} "
-                f"latent steps, so at most {steps - 1}"
+                f"model.predictor.horizons {self.predictor.horizons} reaches beyond the window: "
+                f"{window.frames} frames are {steps} latent steps, so at most {steps - 1}"
             )
         if self.rollout_steps and self.rollout_context + self.rollout_steps > steps:
             problems.append(
-                f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} is more than the window's {steps} latent steps"
+                f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} "
+                f"is more than the window's {steps} latent steps"
             )
         head = self.predictor.width // self.predictor.heads
         axes = 1 if side == 1 else 3
         if head % 2 or head < 2 * axes:
-            problems.append(f"model.predictor: {self.predictor.heads} heads of {head} features; rotary positions need an even number >= {2 * axes}")
+            problems.append(
+                f"model.predictor: {self.predictor.heads} heads of {head} features; "
+                f"rotary positions need an even number >= {2 * axes}"
+            )
         return problems
 
     @model_validator(mode="after")
@@ -83,7 +87,7 @@ class CausalConfig(Config):
 class CausalWorldModel(nn.Module):
     """Implements worldmodel.models.world_model.WorldModel."""
 
-    target_scope: Literal["past"] = "past"
+    target_scope: Literal["past", "window"] = "past"
 
     def __init__(self, config: CausalConfig, window: WindowConfig) -> None:
         super().__init__()
@@ -119,7 +123,9 @@ class CausalWorldModel(nn.Module):
     def forecast(self, context: Tensor, steps: int) -> Tensor:
         check_context(self, context.shape[1])
         if not 0 < steps <= self.max_steps:
-            raise ValueError(f"asked to forecast {steps} steps; this model forecasts 1 to {self.max_steps} directly (imagine has no limit)")
+            raise ValueError(
+                f"asked to forecast {steps} steps; this model forecasts 1 to {self.max_steps} directly (imagine has no limit)"
+            )
         return self.predictor.last(self._latent(self.encoder, context), steps)
 
     @torch.no_grad()

@@ -68,6 +68,12 @@ class Block(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
+    def scale_residuals(self, factor: float) -> None:
+        """Multiply the weights that write into the residual stream."""
+        with torch.no_grad():
+            for projection in (self.attention.out, self.mlp[-1]):
+                projection.weight.mul_(factor)
+
     def forward(self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         x = x + self.attention(self.norm_attention(x), angles, mask)
         return x + self.mlp(self.norm_mlp(x))
@@ -78,13 +84,12 @@ class Blocks(nn.Module):
 
     def __init__(self, depth: int, width: int, heads: int, mlp_ratio: float = 4.0, checkpointing: bool = False) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
-        self.checkpointing = checkpointing
-        self.apply(init_linear)
-        for index, layer in enumerate(self.layers, start=1):
+        blocks = [Block(width, heads, mlp_ratio).apply(init_linear) for _ in range(depth)]
+        for index, block in enumerate(blocks, start=1):
             # residual branches start smaller the deeper they are, so that the sum keeps its scale (as V-JEPA does)
-            for projection in (layer.attention.out, layer.mlp[-1]):
-                projection.weight.data.div_(math.sqrt(2.0 * index))
+            block.scale_residuals(1 / math.sqrt(2.0 * index))
+        self.layers = nn.ModuleList(blocks)
+        self.checkpointing = checkpointing
 
     def forward(self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         for layer in self.layers:

@@ -41,10 +41,11 @@ class CausalPredictor(nn.Module):
         self.blocks = Blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
         self.norm = nn.LayerNorm(config.width)
         self.horizon = nn.Parameter(0.3 * torch.randn(config.horizons, config.width))
-        self.head = nn.Sequential(nn.Linear(config.width, 2 * config.width), nn.GELU(), nn.Linear(2 * config.width, latent_dim))
+        change = nn.Linear(2 * config.width, latent_dim)
+        self.head = nn.Sequential(nn.Linear(config.width, 2 * config.width), nn.GELU(), change)
         self.embed.apply(init_linear)
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        nn.init.zeros_(change.weight)
+        nn.init.zeros_(change.bias)
 
     def forward(self, latents: Tensor) -> Tensor:
         hidden = self.hidden(latents)[:, :, None]  # [B, T, 1, N, W]

@@ -71,6 +71,6 @@ def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
 def check_context(model: WorldModel, frames: int) -> None:
     """Raise ValueError unless a context of so many frames is one the model can take."""
     if frames == 0 or frames % model.frames_per_latent:
-        raise ValueError(f"a context of {frames} frames is not a positive multiple of {model.frames_per_latent} (frames per latent)")
+        raise ValueError(f"a context of {frames} frames is not a positive multiple of {model.frames_per_latent} (frames a latent)")
     if frames > model.max_context:
         raise ValueError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")

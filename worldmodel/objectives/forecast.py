@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field, NonNegativeFloat
-from torch import Tensor, nn
-from typing import Literal
+from torch import Tensor
 
 from worldmodel.config import Config
 from worldmodel.latents import Latents
 from worldmodel.models.world_model import DistanceKind, latent_distance
-from worldmodel.objectives.statistics import Sums, Terms
+from worldmodel.objectives.statistics import Objective, Sums, Terms
 
 
 class ForecastConfig(Config):
@@ -23,7 +24,7 @@ class ForecastConfig(Config):
     imagined_weight: NonNegativeFloat = 1.0  # of forecasts made by feeding predictions back
 
 
-class Forecast(nn.Module):
+class Forecast(Objective):
     def __init__(self, config: ForecastConfig) -> None:
         super().__init__()
         self.config = config

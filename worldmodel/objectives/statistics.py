@@ -12,14 +12,29 @@ No collective is needed in the backward pass, and a micro-batch needs no more th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+from worldmodel.latents import Latents
 
 Sums = dict[str, Tensor]  # additive: over rows, micro-batches and ranks
 Terms = dict[str, Tensor]  # weighted scalars that add up to a loss
+
+
+class Objective(nn.Module, ABC):
+    """One idea of what latents should be like."""
+
+    @abstractmethod
+    def sums(self, latents: Latents, center: Tensor) -> Sums:
+        """Additive statistics of these rows, with gradient; second moments about `center` [N, D], the same for all rows."""
+
+    @abstractmethod
+    def value(self, totals: Sums) -> Terms:
+        """The terms of the loss, weighted, from the statistics of the whole global batch."""
 
 
 def world_size() -> int:

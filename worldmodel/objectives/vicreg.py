@@ -5,15 +5,16 @@ The invariance term of VICReg is the forecast loss of a world model, an objectiv
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat
-from torch import Tensor, nn
-from typing import Literal
+from torch import Tensor
 
 from worldmodel.config import Config
 from worldmodel.latents import Latents
-from worldmodel.objectives.statistics import Sums, Terms, precise
+from worldmodel.objectives.statistics import Objective, Sums, Terms, precise
 
 STD_EPSILON = 1e-4  # under the root: keeps the gradient finite where latents have collapsed
 
@@ -50,7 +51,7 @@ def mean_squared_offdiagonal(covariance: Tensor) -> Tensor:
     return off / max(dim * (dim - 1), 1)
 
 
-class VICReg(nn.Module):
+class VICReg(Objective):
     def __init__(self, config: VICRegConfig) -> None:
         super().__init__()
         self.config = config

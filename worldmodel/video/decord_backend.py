@@ -49,13 +49,11 @@ def read(
         for place, image in _images(reader, list(slots), seeks_land):
             film.put(slots[place], VideoFrame.from_numpy_buffer(image), turn_deg=0)  # decord has turned it
     except (decord.DECORDError, RuntimeError, StopIteration) as error:
-        raise _refusal(name, f"decord gave up, as on AV1 ({_first_line(error)})") from None
+        raise _refusal(name, f"decord gave up, as on AV1 and on rotated videos ({_first_line(error)})") from None
     return film.frames
 
 
-def _places(
-    video: Video, timeline: Timeline, times_s: Sequence[float] | None, indices: Sequence[int] | None
-) -> list[int]:
+def _places(video: Video, timeline: Timeline, times_s: Sequence[float] | None, indices: Sequence[int] | None) -> list[int]:
     """Which frames, counted in the order shown."""
     if times_s is None:
         check_numbers(video.name, indices or (), len(timeline.ticks))
@@ -76,9 +74,9 @@ def _images(reader: Any, places: list[int], seeks_land: bool) -> Iterator[tuple[
         yield from zip(places, reader.get_batch(places).asnumpy(), strict=True)
         return
     for place in range(places[-1] + 1):
-        image = reader.next()
+        image = reader.get_batch([place])  # the next one: decord does not seek for it
         if place in places:
-            yield place, image.asnumpy()
+            yield place, image.asnumpy()[0]
 
 
 def _decord(name: str) -> ModuleType:

@@ -105,10 +105,10 @@ def _extent(video: Video, frames: int, first_tick: int, end_tick: float) -> _Ext
 def _check_whole(video: Video, timeline: Timeline) -> None:
     """Raises VideoError for a file that ends well before its header says it does."""
     stated, found = video.stream.frames, timeline.packets
-    if timeline.cut_off or found < 0.95 * stated - 1:
+    if timeline.cut_off or found < 0.98 * stated - 1:
         raise video.error("truncated", f"its header promises {stated or 'more'} frames, {found} are there")
-    stated_s, found_s = (video.container.duration or 0) / 1e6, found * video.frame_ticks / video.ticks_per_s
-    if len(video.container.streams) == 1 and found_s < 0.9 * stated_s - 1:  # sound may last longer, pictures not
+    stated_s, found_s = (video.container.duration or 0) / 1e6, (timeline.end_tick - video.start_tick) / video.ticks_per_s
+    if len(video.container.streams) == 1 and found_s < 0.98 * stated_s - 0.5:  # sound may last longer, pictures not
         raise video.error("truncated", f"its header promises {stated_s:.1f} s, {found_s:.1f} s are there")
 
 

@@ -109,3 +109,18 @@ def container_by_head(file: io.RawIOBase) -> str | None:
         if head[at : at + len(magic)] == magic:
             return name
     return None
+
+
+def is_cut_off_mp4(file: io.RawIOBase) -> bool:
+    """Whether the last of an MP4's outermost boxes reaches beyond the end of the file."""
+    size, at = file.seek(0, io.SEEK_END), 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(16) or b""
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:  # 0: "to the end of the file"; else no box
+            return False
+        at += length
+    return at > size

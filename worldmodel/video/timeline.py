@@ -58,9 +58,7 @@ def scan(video: Video, until: int | None = None) -> Timeline:
 
 def _settled(ticks: list[int], until: int | None, decoding_tick: int | None) -> bool:
     """Whether the first `until` frames are all there: whatever is decoded later is shown later, too."""
-    return (
-        until is not None and decoding_tick is not None and until < len(ticks) and sorted(ticks)[until] < decoding_tick
-    )
+    return until is not None and decoding_tick is not None and until < len(ticks) and sorted(ticks)[until] < decoding_tick
 
 
 def ticks_of_times(video: Video, times_s: Sequence[float]) -> list[int]:
