@@ -127,9 +127,7 @@ def test_an_override_changes_an_item_of_a_list_by_its_index(read):
 
 
 def test_an_override_replaces_a_whole_node(read):
-    recipe = read(
-        "target: {kind: vicreg, std_weight: 2}", "target={kind: forecast, distance: smooth}", "ema={kind: forecast}"
-    )
+    recipe = read("target: {kind: vicreg, std_weight: 2}", "target={kind: forecast, distance: smooth}", "ema={kind: forecast}")
     assert recipe.target == Forecast(distance="smooth")
     assert recipe.ema == Forecast()
 

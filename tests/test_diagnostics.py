@@ -155,9 +155,7 @@ def test_batches_merged_are_one_batch(sizes):
     parts = [measure(*part) for part in zip(latents.split(sizes), forecasts.split(sizes), strict=True)]
     merged, whole = reduce(merge, parts), measure(latents, forecasts)
     for name, value in vars(whole).items():
-        torch.testing.assert_close(
-            torch.as_tensor(getattr(merged, name)), torch.as_tensor(value), rtol=1e-12, atol=1e-12
-        )
+        torch.testing.assert_close(torch.as_tensor(getattr(merged, name)), torch.as_tensor(value), rtol=1e-12, atol=1e-12)
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
@@ -263,9 +261,7 @@ def test_three_models_that_were_seen_on_real_video(copy, mean, verdict):
 def test_full_marks_for_harmonics_of_one_scalar():
     """What the doctor cannot see, held here so that nobody believes otherwise."""
     angle = torch.rand(200, 1, generator=generator()) * 6.28 + 0.3 * torch.arange(12)
-    harmonics = torch.stack([wave(k * angle) for k in range(1, 5) for wave in (torch.sin, torch.cos)], dim=-1)[
-        :, :, None
-    ]
+    harmonics = torch.stack([wave(k * angle) for k in range(1, 5) for wave in (torch.sin, torch.cos)], dim=-1)[:, :, None]
     seen = health(harmonics, perfect(harmonics))
     assert seen.verdict == "healthy"
     assert seen.signs.effective_rank > 7.9

@@ -15,7 +15,9 @@ TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 def gradient(folder: Path, dtype: str, ranks: int, micros: int, parallel: str = "ddp") -> dict[str, torch.Tensor]:
     out = folder / f"{dtype}-{ranks}-{micros}-{parallel}.safetensors"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    done = subprocess.run([*command, SCRIPT, out, dtype, str(micros), parallel], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [*command, SCRIPT, out, dtype, str(micros), parallel], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return load_file(out)
 

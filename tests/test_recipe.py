@@ -22,7 +22,10 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
     ("fields", "says"),
     [
         ({"train": {"updates": 100}, "optim": {"warmup_updates": 100}}, "never leave its warm-up"),
-        ({"window": {"frames": 25}, "model": {"encoder": {"frames_per_latent": 2}}}, "not divisible by model.encoder.frames_per_latent 2"),
+        (
+            {"window": {"frames": 25}, "model": {"encoder": {"frames_per_latent": 2}}},
+            "not divisible by model.encoder.frames_per_latent 2",
+        ),
         ({"window": {"size_px": 60}}, "window.size_px 60 is not divisible by model.encoder.patch_px 16"),
         ({"model": {"encoder": {"places_per_side": 3}}}, "does not divide the 4 x 4 patches"),
         ({"window": {"frames": 10}}, "reaches beyond the window"),
@@ -32,7 +35,10 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         ({"processes": 3}, "processes 3"),
         ({"checkpoint": {"every": 300}}, "not a multiple of health.every"),
         ({"objectives": {"spread": {"kind": "vicreg"}}}, "none of them is a forecast"),
-        ({"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [1, 2]}}}, "has 2 weights for model.predictor.horizons 10"),
+        (
+            {"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [1, 2]}}},
+            "has 2 weights for model.predictor.horizons 10",
+        ),
         ({"model": {"distance": "l1"}}, "surprise would be measured otherwise"),
         ({"data": {"manifest": ["a", "b"], "weights": [1]}}, "1 weights for 2 manifests"),
     ],

@@ -97,7 +97,9 @@ def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
         shutil.rmtree(beside, ignore_errors=True)
         last = latest(run)
         whole = f"the last whole one is {last.folder}" if last else "there is no earlier one"
-        raise CheckpointError(f"{folder} could not be written: {error}; {whole}. Make room, then start the run again") from error
+        raise CheckpointError(
+            f"{folder} could not be written: {error}; {whole}. Make room, then start the run again"
+        ) from error
     return folder
 
 

@@ -30,9 +30,7 @@ def examine(
     model.eval()
     vitals = functools.reduce(merge, (_vitals(model, chunk.to(device)) for chunk in held.frames.split(_CHUNK)))
     model.train()
-    return diagnose(
-        vitals, config, update=update, updates=updates, fps=model.fps, frames_per_latent=model.frames_per_latent
-    )
+    return diagnose(vitals, config, update=update, updates=updates, fps=model.fps, frames_per_latent=model.frames_per_latent)
 
 
 def _vitals(model: CausalWorldModel, frames: torch.Tensor) -> Vitals:

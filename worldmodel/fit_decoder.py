@@ -14,15 +14,13 @@ from worldmodel.data.loader import held_out, open_windows
 from worldmodel.data.order import rng
 from worldmodel.models import CausalWorldModel
 from worldmodel.models.decoder import Decoder, decoder_loss
-from worldmodel.models.world_model import to_float
+from worldmodel.pixels import to_float
 from worldmodel.recipe import Recipe
 
 _CHUNK = 8  # windows encoded at once
 
 
-def fit_decoder(
-    run: Path, device: torch.device, updates: int | None = None, say: Callable[[str], None] = print
-) -> Decoder:
+def fit_decoder(run: Path, device: torch.device, updates: int | None = None, say: Callable[[str], None] = print) -> Decoder:
     """Train a decoder for the run's best checkpoint and store it there: RUN/checkpoints/<best>/decoder.safetensors.
 
     Windows of the training split are decoded and encoded once and kept; the decoder then learns from frames of them drawn
@@ -33,7 +31,9 @@ def fit_decoder(
     config, count = recipe.decoder, recipe.decoder.updates if updates is None else updates
     train, held = (
         held_out(windows, n).frames
-        for windows, n in zip(open_windows(recipe.data, recipe.window, recipe.seed, crops=False), (config.windows, 32), strict=True)
+        for windows, n in zip(
+            open_windows(recipe.data, recipe.window, recipe.seed, crops=False), (config.windows, 32), strict=True
+        )
     )
     latents = encoded(model, train, device)
     decoder = new_decoder(model, recipe).to(device)

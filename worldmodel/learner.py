@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
 from worldmodel.models import CausalWorldModel
-from worldmodel.models.world_model import standardise, to_float
 from worldmodel.objectives.statistics import Objective, Sums, Terms, added, over_ranks, shared_center, with_exact_gradient
+from worldmodel.pixels import standardise
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Learner(nn.Module):
         `totals` come from `measure` where an update has several micro-batches; without them this one is the update.
         `center` fixes the reference of second moments (all micro-batches of an update must share it).
         """
-        frames = augment(to_float(micro.frames), micro.draws, self.model.size_px, self.augmentation)
+        frames = augment(micro.frames, micro.draws, self.model.size_px, self.augmentation)
         latents = self.model(standardise(frames), micro.rollout_cut)
         if totals is not None:
             center = totals.center

@@ -43,9 +43,7 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 def build_optimizer(module: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW over what is trained; weight decay on the weights of linear and convolutional layers alone."""
-    decayed = {
-        id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)
-    }
+    decayed = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)}
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if id(p) in decayed], "weight_decay": config.weight_decay},

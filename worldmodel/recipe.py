@@ -1,7 +1,7 @@
 """Recipe: everything that determines a run, and the checks that span two of its parts.
 
-    python -m worldmodel.recipe schema           a JSON schema for editors
-    python -m worldmodel.recipe show FILE [a.b=value ...]    the complete recipe that would run
+python -m worldmodel.recipe schema           a JSON schema for editors
+python -m worldmodel.recipe show FILE [a.b=value ...]    the complete recipe that would run
 """
 
 from __future__ import annotations

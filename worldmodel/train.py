@@ -28,7 +28,7 @@ from worldmodel.learner import Learner, Loss, NotFiniteError, measure
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
-from worldmodel.optim import build_optimizer, lr_at, set_lr
+from worldmodel.optim import lr_at, set_lr
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_plan, described
 from worldmodel.recipe import Recipe, changed_fields
@@ -41,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="worldmodel/train.py", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", nargs="?", type=Path, help=f"YAML file (default: {DEMO.name})")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
-    parser.add_argument("--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began")
+    parser.add_argument(
+        "--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began"
+    )
     args = parser.parse_args(argv)
     if args.recipe is not None and "=" in str(args.recipe):
         args.recipe, args.overrides = None, [str(args.recipe), *args.overrides]

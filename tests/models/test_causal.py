@@ -18,7 +18,14 @@ def small(frames_per_latent: int = 1, side: int = 1, **fields: object) -> Causal
     torch.manual_seed(0)
     config = CausalConfig(
         encoder=EncoderConfig(
-            patch_px=8, width=24, depth=1, heads=2, latent_dim=12, head_width=16, places_per_side=side, frames_per_latent=frames_per_latent
+            patch_px=8,
+            width=24,
+            depth=1,
+            heads=2,
+            latent_dim=12,
+            head_width=16,
+            places_per_side=side,
+            frames_per_latent=frames_per_latent,
         ),
         predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=3),
         rollout_steps=2,
@@ -104,7 +111,9 @@ def test_a_predictor_at_birth_copies():
     torch.testing.assert_close(model.forecast(frames[:, :4], 2), last)
 
 
-@pytest.mark.parametrize(("frames", "steps", "says"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (14, 1, "longer than"), (4, 4, "1 to 3")])
+@pytest.mark.parametrize(
+    ("frames", "steps", "says"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (14, 1, "longer than"), (4, 4, "1 to 3")]
+)
 def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, says: str):
     with pytest.raises(ValueError, match=says):
         small(frames_per_latent=2).forecast(clip(frames=frames), steps)

@@ -14,7 +14,9 @@ def rows(errors: list[float], horizons: list[int], imagined: list[bool]) -> Late
     predicted = torch.tensor(errors)[:, None].expand(count, 2)
     zeros = torch.zeros(count, dtype=torch.int64)
     none = torch.zeros(1, 1, 1, 2)
-    return Latents(none, none[..., 0].bool(), predicted, target, zeros, zeros, zeros, torch.tensor(horizons), torch.tensor(imagined))
+    return Latents(
+        none, none[..., 0].bool(), predicted, target, zeros, zeros, zeros, torch.tensor(horizons), torch.tensor(imagined)
+    )
 
 
 def value(latents: Latents, **config: object) -> dict[str, float]:

@@ -15,7 +15,9 @@ def as_latents(context: Tensor) -> Latents:
     """Only what VICReg looks at: [B, T, N, D]."""
     empty = torch.zeros(0, dtype=torch.int64)
     none = torch.zeros(0, context.shape[-1])
-    return Latents(context, torch.ones(context.shape[:3], dtype=torch.bool), none, none, empty, empty, empty, empty, empty.bool())
+    return Latents(
+        context, torch.ones(context.shape[:3], dtype=torch.bool), none, none, empty, empty, empty, empty, empty.bool()
+    )
 
 
 def terms_of(context: Tensor, **config: float) -> dict[str, Tensor]:

@@ -21,7 +21,12 @@ def test_without_vicreg_the_loss_looks_excellent_and_the_doctor_says_collapse(tr
 @pytest.mark.slow
 def test_with_vicreg_the_same_run_is_healthy(trainer, read_rows, tmp_path: Path):
     done = trainer(
-        tmp_path / "run", "train.updates=400", "health.every=200", "checkpoint.every=400", "optim.lr=3e-3", "optim.warmup_updates=20"
+        tmp_path / "run",
+        "train.updates=400",
+        "health.every=200",
+        "checkpoint.every=400",
+        "optim.lr=3e-3",
+        "optim.warmup_updates=20",
     )
     assert done.returncode == 0, done.stderr
     assert read_rows(tmp_path / "run", "health")[-1]["verdict"] == "healthy"

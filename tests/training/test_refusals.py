@@ -1,8 +1,6 @@
 """Bad input ends a run with one clear line, an exit code, and nothing lost."""
 
-import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -74,18 +72,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_term_and_clips(traine
     assert ".mp4" in line
 
 
-@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_dead_or_hung_worker_ends_the_run_with_a_word(trainer, read_rows, tmp_path: Path, fate: signal.Signals):
-    process = trainer.start(tmp_path / "run", "data.workers=1", "train.updates=100000", "data.worker_timeout_s=5", "checkpoint.every=100000")
+def test_a_worker_that_dies_ends_the_run_with_a_word(trainer, read_rows, tmp_path: Path):
+    process = trainer.start(tmp_path / "run", "data.workers=1", "train.updates=100000", "checkpoint.every=100000")
     while len(read_rows(tmp_path / "run")) < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     worker = next(c for c in psutil.Process(process.pid).children() if "spawn_main" in " ".join(c.cmdline()))
-    os.kill(worker.pid, fate)
-    try:
-        out, err = process.communicate(timeout=60)
-    finally:
-        if worker.is_running():
-            worker.kill()
+    worker.kill()
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
-    assert ("worker died" if fate == signal.SIGKILL else "worker hangs") in err
+    assert "a data worker died" in err
+
+
+def test_a_worker_that_takes_too_long_ends_the_run_with_a_word(trainer, tmp_path: Path):
+    done = trainer(tmp_path / "run", "data.workers=1", "data.worker_timeout_s=0.01")
+    assert done.returncode == 2
+    assert "no batch within data.worker_timeout_s = 0.01 s" in done.stderr

@@ -19,7 +19,9 @@ def course(rows: list[dict]) -> list[dict]:
     ("workers", "ranks"),
     [(0, 1), pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(0, 2, marks=pytest.mark.slow)],
 )
-def test_killed_at_any_moment_and_started_again_the_course_is_the_same(trainer, read_rows, tmp_path: Path, workers: int, ranks: int):
+def test_killed_at_any_moment_and_started_again_the_course_is_the_same(
+    trainer, read_rows, tmp_path: Path, workers: int, ranks: int
+):
     more = [f"data.workers={workers}", "model.target={kind: ema}", "train.micro_batches=2"]
     assert trainer(tmp_path / "whole", *more, ranks=ranks).returncode == 0
     for after in (3, 8, 15):  # before the first checkpoint, between two, late

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -171,7 +175,6 @@ class Windows:
         draws = self.order[share_of(update, self.config.batch_size, 0, 1, 0, 1)]
         return [_identity(draw) for draw in draws]
 
-
     def paths(self, update: int) -> list[str]:
         """Files the global batch of an update is read from, each once."""
         samples = self.samples(share_of(update, self.config.batch_size, 0, 1, 0, 1))
@@ -249,13 +252,24 @@ def _loader(windows: Windows, batches: Sampler | list[list[Sample]], pin: bool) 
         prefetch_factor=windows.config.prefetch if workers else None,
         timeout=windows.config.worker_timeout_s if workers else 0,
         pin_memory=pin,
-        worker_init_fn=_leave_interrupts_to_the_parent if workers else None,
+        worker_init_fn=_follow_parent if workers else None,
     )
 
 
-def _leave_interrupts_to_the_parent(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone decides what to do of it."""
+def _follow_parent(_worker: int) -> None:
+    """Leave Ctrl-C, which reaches every process of the terminal, to the parent; and end when it ends, however it ends.
+
+    DataLoader's own watch misses a parent that died while the worker was still starting: such a worker would stay for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _next(stream: Iterator[Batch], windows: Windows) -> Batch:

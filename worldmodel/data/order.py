@@ -78,9 +78,7 @@ class Order:
             pool = int(self.starts[-1])
             epochs, indices = self._within(positions, pool, 0)
             sources = np.searchsorted(self.starts, indices, side="right") - 1
-            return [
-                Draw(int(s), int(e), int(i - self.starts[s])) for s, e, i in zip(sources, epochs, indices, strict=True)
-            ]
+            return [Draw(int(s), int(e), int(i - self.starts[s])) for s, e, i in zip(sources, epochs, indices, strict=True)]
         cycle, slot = np.divmod(positions, _CYCLE)
         sources = self.slots[slot]
         draws: list[Draw | None] = [None] * len(positions)

@@ -14,7 +14,8 @@ from worldmodel.config import Config
 from worldmodel.latents import Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
-from worldmodel.models.world_model import DistanceKind, check_context, latent_distance, standardise, to_float
+from worldmodel.models.world_model import DistanceKind, check_context, latent_distance
+from worldmodel.pixels import standardise, to_float
 from worldmodel.window import WindowConfig
 
 

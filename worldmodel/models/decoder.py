@@ -49,8 +49,7 @@ class Decoder(nn.Module):
             torch.default_generator.manual_seed(seed)
             self.stem = nn.Linear(features, widths[0] * self.cell**2)
             self.stages = nn.ModuleList(
-                convolutions(before, after, config.depth)
-                for before, after in zip([widths[0], *widths], widths, strict=False)
+                convolutions(before, after, config.depth) for before, after in zip([widths[0], *widths], widths, strict=False)
             )
             self.paint = nn.Conv2d(widths[-1], 3 * frames_per_latent, 3, padding=1)
 

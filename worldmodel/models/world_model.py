@@ -6,11 +6,7 @@ from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Generator, Tensor
-
-PIXEL_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's photographs, the field's habit
-PIXEL_STD = (0.229, 0.224, 0.225)
 
 DistanceKind = Literal["l1", "l2", "smooth_l1"]
 
@@ -45,18 +41,6 @@ class WorldModel(Protocol):
         """[..., D], [..., D] -> [...]: how wrong a forecast is, by the model's own measure."""
 
 
-def standardise(frames: Tensor) -> Tensor:
-    """float [B, T, 3, H, W] in [0, 1] -> zero mean, unit variance per colour."""
-    mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
-    std = frames.new_tensor(PIXEL_STD)[:, None, None]
-    return (frames - mean) / std
-
-
-def to_float(frames: Tensor) -> Tensor:
-    """uint8 [B, T, H, W, 3] -> float32 [B, T, 3, H, W] in [0, 1]."""
-    return rearrange(frames, "b t h w c -> b t c h w").float() / 255
-
-
 def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     """Mean over features, in at least float32: [..., D], [..., D] -> [...]."""
     precise = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
@@ -71,6 +55,8 @@ def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
 def check_context(model: WorldModel, frames: int) -> None:
     """Raise ValueError unless a context of so many frames is one the model can take."""
     if frames == 0 or frames % model.frames_per_latent:
-        raise ValueError(f"a context of {frames} frames is not a positive multiple of {model.frames_per_latent} (frames a latent)")
+        raise ValueError(
+            f"a context of {frames} frames is not a positive multiple of {model.frames_per_latent} (frames a latent)"
+        )
     if frames > model.max_context:
         raise ValueError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
