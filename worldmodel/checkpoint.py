@@ -209,8 +209,8 @@ def restore(learner: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Ch
         name, _, part = key.rpartition("/")
         moments.setdefault(name, {})[part] = value
     options = StateDictOptions(full_state_dict=True)
-    state: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizer, options=options))
-    set_optimizer_state_dict(learner, optimizer, {**state, "state": moments}, options=options)
+    state: dict[str, Any] = {**get_optimizer_state_dict(learner, optimizer, options=options), "state": moments}
+    set_optimizer_state_dict(learner, optimizer, state, options=options)
 
 
 def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, model_only: bool = False) -> None:

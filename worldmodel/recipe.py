@@ -65,7 +65,7 @@ class Recipe(Config):
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = CausalConfig()
-    objectives: dict[str, ObjectiveConfig] = {"forecast": ForecastConfig(), "spread": VICRegConfig()}
+    objectives: dict[str, ObjectiveConfig] = Field({"forecast": ForecastConfig(), "spread": VICRegConfig()}, min_length=1)
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     health: CheckupConfig = CheckupConfig()

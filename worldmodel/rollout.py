@@ -72,8 +72,8 @@ def roll_out(model: CausalWorldModel, decoder: Decoder, frames: np.ndarray, cont
     error = model.distance(imagined, target)
     drawn = decoder(imagined)[0].mul(255).round().byte().permute(0, 2, 3, 1)
     times_s = np.arange(len(frames)) / model.fps
-    arrays = (x[0].float().cpu().numpy() for x in (target, imagined, error))
-    return Rollout(name, frames, context_frames, times_s, *arrays, drawn.cpu().numpy())
+    target_, imagined_, error_ = (x[0].float().cpu().numpy() for x in (target, imagined, error))
+    return Rollout(name, frames, context_frames, times_s, target_, imagined_, error_, drawn.cpu().numpy())
 
 
 def panels(rollout: Rollout) -> dict[str, np.ndarray]:
@@ -106,8 +106,8 @@ def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
 def error_curves(model: CausalWorldModel, held: Batch, context_frames: int, device: torch.device) -> dict[str, list[float]]:
     """Mean error at each latent step after the context, of the model and its baselines, over held-out windows.
 
-    imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach; copy: the last latent seen; mean: the best
-    constant per place, in hindsight.
+    imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach; copy: the last latent seen;
+    mean: the best constant per place, in hindsight.
     """
     f = model.frames_per_latent
     seen = context_frames // f
@@ -154,8 +154,8 @@ def context_of(model: CausalWorldModel, context_s: float | None, frames: int) ->
     context = max(f, wanted // f * f)
     if not context < frames or context > model.max_context:
         raise RolloutError(
-            f"a context of {context} frames ({context / model.fps:.2f} s) needs a longer clip or a larger model: the clip has {frames} "
-            f"frames at {model.fps:g} fps, the model sees at most {model.max_context}"
+            f"a context of {context} frames ({context / model.fps:.2f} s) does not do: the clip has {frames} frames at "
+            f"{model.fps:g} fps, the model sees at most {model.max_context}"
         )
     return context
 
@@ -221,7 +221,8 @@ def write_curve(
     """horizon.png and the numbers behind it, horizon.json."""
     step_s = model.frames_per_latent / model.fps
     horizons_s = [step_s * (k + 1) for k in range(len(curves["copy"]))]
-    caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {checkpoint.folder.parent.parent.name}, update {checkpoint.update}"
+    run = checkpoint.folder.parent.parent.name
+    caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {run}, update {checkpoint.update}"
     quantity = {"l2": "squared", "l1": "absolute", "smooth_l1": "smooth L1"}[model.config.distance] + " latent error"
     save_figure(horizon_curve(horizons_s, curves, quantity=quantity, caption=caption), out / "horizon.png")
     finite = {name: [None if np.isnan(v) else v for v in values] for name, values in curves.items()}

@@ -322,8 +322,8 @@ def signalled(stop: list[int], accelerator: Accelerator) -> bool:
 def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) -> str:
     terms = ", ".join(f"{name} {value.item():.4g}" for name, value in loss.terms.items())
     return (
-        f"update {update + 1}: loss {loss.total.item()}, gradient norm {norm.item():.4g} ({terms}). The last checkpoint is from "
-        f"before. Lower optim.lr or clip_norm, or look at the clips of this batch: {', '.join(windows.paths(update)[:8])}, ..."
+        f"update {update + 1}: loss {loss.total.item()}, gradient norm {norm.item():.4g} ({terms}). The last checkpoint is "
+        f"from before. Lower optim.lr or clip_norm, or look at this batch: {', '.join(windows.paths(update)[:8])}, ..."
     )
 
 

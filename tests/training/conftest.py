@@ -42,9 +42,8 @@ def write_films(folder: Path, count: int) -> Path:
         info = probe(path)
         split = "val" if number % 5 == 4 else "train"
         size = (info.width, info.height, info.rotation, info.codec)
-        clips.append(
-            Clip(f"{number:016d}", str(path), None, 0.0, info.duration_s, info.fps, info.frames, *size, split, None, None, "balls", str(number))
-        )  # fmt: skip
+        name, span = f"{number:016d}", (0.0, info.duration_s)
+        clips.append(Clip(name, str(path), None, *span, info.fps, info.frames, *size, split, None, None, "balls", name))
     write_manifest(folder / "films.parquet", clips, command="test", config={})
     return folder / "films.parquet"
 
@@ -84,10 +83,9 @@ class Trainer:
         return [*launcher, str(TRAIN), str(self.recipe), f"run={run}", *overrides, *flags]
 
     def start(self, run: Path, *overrides: str, **options: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(run, *overrides, **options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(self.command(run, *overrides, **options), **pipes, start_new_session=True, env=one_thread)
 
     def __call__(self, run: Path, *overrides: str, **options: object) -> subprocess.CompletedProcess[str]:
         process = self.start(run, *overrides, **options)

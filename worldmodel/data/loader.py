@@ -286,8 +286,8 @@ def _next(stream: Iterator[Batch], windows: Windows) -> Batch:
 def worker_trouble(error: BaseException, timeout_s: float = 0.0) -> DataError | None:
     """What an error says of the workers, in words; None where it is not about them.
 
-    DataLoader has no types for it: a worker that dies is a RuntimeError from its signal handler, wherever the process is at that
-    moment, or a broken pipe; one that hangs is a RuntimeError when the wait is over.
+    DataLoader has no types for it: a worker that dies is a RuntimeError from its signal handler, wherever the process is at
+    that moment, or a broken pipe; one that hangs is a RuntimeError when the wait is over.
     """
     text = str(error)
     if "DataLoader timed out" in text:
@@ -297,7 +297,8 @@ def worker_trouble(error: BaseException, timeout_s: float = 0.0) -> DataError | 
         )
     if "DataLoader worker" in text or isinstance(error, ConnectionError | EOFError):
         return DataError(
-            f"a data worker died ({text.split('. ')[0]}); most often the machine ran out of memory: lower data.workers or data.prefetch"
+            f"a data worker died ({text.split('. ')[0]}); most often the machine ran out of memory: "
+            "lower data.workers or data.prefetch"
         )
     return None
 

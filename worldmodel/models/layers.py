@@ -70,9 +70,8 @@ class Block(nn.Module):
 
     def scale_residuals(self, factor: float) -> None:
         """Multiply the weights that write into the residual stream."""
-        with torch.no_grad():
-            for projection in (self.attention.out, self.mlp[-1]):
-                projection.weight.mul_(factor)
+        for name in ("attention.out.weight", "mlp.2.weight"):
+            self.get_parameter(name).data.mul_(factor)
 
     def forward(self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         x = x + self.attention(self.norm_attention(x), angles, mask)
