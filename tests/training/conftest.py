@@ -104,11 +104,27 @@ class Trainer:
         assert process.returncode, "it had ended before it could be killed"
 
 
-@pytest.fixture
-def trainer(films: Path, tmp_path: Path) -> Trainer:
-    recipe = tmp_path / "small.yaml"
+def trainer_in(folder: Path, films: Path) -> Trainer:
+    recipe = folder / "small.yaml"
     recipe.write_text(yaml.safe_dump({**RECIPE, "data": {**RECIPE["data"], "manifest": str(films)}}))
     return Trainer(recipe)
+
+
+@pytest.fixture
+def trainer(films: Path, tmp_path: Path) -> Trainer:
+    return trainer_in(tmp_path, films)
+
+
+@pytest.fixture(scope="session")
+def train_once(films: Path) -> Callable[..., Path]:
+    """A run in a folder, for tests that only look at one."""
+
+    def train(folder: Path, *overrides: str) -> Path:
+        done = trainer_in(folder, films)(folder / "run", *overrides)
+        assert done.returncode == 0, done.stderr
+        return folder / "run"
+
+    return train
 
 
 def rows(run: Path, name: str = "metrics") -> list[dict]:

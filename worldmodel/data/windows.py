@@ -61,7 +61,7 @@ class WindowSource:
         frames = np.arange(self.window.frames)
         if self.window.stride_frames is None:
             return Window(path, member, tuple((start + frames / self.window.fps).tolist()), None, fps)
-        first = int(np.ceil(start * fps - 1e-6))
+        first = int(start * fps + 1e-6)  # the frame shown at that time
         return Window(path, member, None, tuple((first + frames * self.window.stride_frames).tolist()), fps)
 
 

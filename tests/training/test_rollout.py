@@ -1,0 +1,73 @@
+"""What a run imagines, as a user sees it: one command, films, a curve, and words where it cannot be."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worldmodel.video import probe, read_frames
+
+
+def rollout(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "worldmodel.rollout", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
+    """A short run with no decoder of its own."""
+    return train_once(tmp_path_factory.mktemp("rollout"), "train.updates=10")
+
+
+def test_films_strip_and_curve_are_made_and_the_decoder_is_trained_when_missing(run: Path):
+    done = rollout(run, "--count", 1)
+    assert done.returncode == 0, done.stderr
+    assert "training one on the frozen latents" in done.stdout
+    info = probe(run / "films" / "held_out_0.mp4")
+    assert info.frames == 12
+    assert {path.suffix for path in (run / "films").iterdir()} == {".mp4", ".gif", ".png", ".json"}
+    again = rollout(run, "--count", 1)
+    assert "training one" not in again.stdout  # it was kept
+
+
+def test_the_curve_begins_with_copys_error_and_holds_its_baselines(run: Path):
+    assert rollout(run, "--count", 1).returncode == 0
+    curve = json.loads((run / "films" / "horizon.json").read_text())
+    assert set(curve["error"]) == {"imagined", "direct", "copy", "mean"}
+    assert len(curve["horizons_s"]) == 12 - 4
+    assert curve["error"]["direct"][4:] == [None] * 4  # the model forecasts four steps directly
+    assert curve["error"]["imagined"][0] == pytest.approx(curve["error"]["direct"][0], rel=1e-4)
+    assert all(math.isfinite(value) for value in curve["error"]["copy"])
+
+
+def test_a_film_of_ones_own_longer_than_the_window(run: Path, films: Path, tmp_path: Path):
+    film = next(films.parent.glob("*.mp4"))
+    done = rollout(run, "--clip", film, "--context-s", 0.5, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    shown = read_frames(tmp_path / "out" / f"{film.stem}.mp4", indices=[0])
+    assert shown.shape[2] > 4 * 256  # four panels side by side
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--clip", "nowhere.mp4"], "nowhere.mp4"),
+        (["--context-s", "5"], "does not do"),
+        (["--start-s", "1.1", "--clip", "FILM"], "less than two latent steps"),
+    ],
+)
+def test_what_cannot_be_imagined_is_said_in_one_line(run: Path, films: Path, arguments: list[str], says: str):
+    film = str(next(films.parent.glob("*.mp4")))
+    done = rollout(run, *(film if a == "FILM" else a for a in arguments))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
+    done = rollout(tmp_path)
+    assert done.returncode == 2
+    assert "neither a run folder nor a checkpoint" in done.stderr
