@@ -100,6 +100,17 @@ def screen(
     )
 
 
+def covered(stage: Stage) -> Thing:
+    """An occluder in the middle, as wide as two bodies at most."""
+    return occluder(stage, stage.dice.uniform(-0.06, 0.06), stage.dice.uniform(0.64, 0.7), stage.dice.uniform(0.54, 0.6))
+
+
+def curtain(stage: Stage, x_m: float = 0.0, half_width_m: float = 0.6, name: str = "screen") -> Thing:
+    """A screen that covers the middle third of the film and leaves time to see what is there before and after."""
+    duration = stage.film.duration_s
+    return screen(stage, 0.3 * duration, 0.68 * duration, x_m=x_m, half_width_m=half_width_m, takes_s=0.14 * duration, name=name)
+
+
 def plate(stage: Stage, name: str, x_m: float, y_m: float, height_m: float, colour: Colour, half_depth_m: float = 0.4) -> Thing:
     """A thin upright wall across the path of things that move sideways."""
     size = (0.1, half_depth_m, height_m / 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from data_prep.physics.properties.passing import draw_look
+from data_prep.physics.casting import draw_look
 from data_prep.physics.props import body, plate, screen, wood
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.scenes import Thing

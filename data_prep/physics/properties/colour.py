@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from data_prep.physics.properties.passing import Lookalikes, crossing, draw_look, passage, waiting
+from data_prep.physics.casting import draw_look
+from data_prep.physics.properties.passing import Lookalikes, crossing, passage, waiting
 from data_prep.physics.quadruplets import Invalid, Property, Template
 from data_prep.physics.stage import HUE_GAP, Stage, hue_gap
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from data_prep.physics.properties.passing import covered, curtain, draw_look, mover, pace, still
+from data_prep.physics.casting import draw_look, mover, pace, still
+from data_prep.physics.props import covered, curtain
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.stage import Stage
 

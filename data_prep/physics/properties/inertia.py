@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from data_prep.physics.properties.passing import covered, draw_look, mover
-from data_prep.physics.props import body
+from data_prep.physics.casting import draw_look, mover
+from data_prep.physics.props import body, covered
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.scenes import Scene
 from data_prep.physics.stage import Stage

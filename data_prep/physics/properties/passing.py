@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from data_prep.physics.props import body, occluder, screen
+from data_prep.physics.casting import Look, mover, pace, still
+from data_prep.physics.props import covered, curtain, occluder
 from data_prep.physics.quadruplets import Pair
-from data_prep.physics.scenes import Colour, Scene, Shape, Thing
+from data_prep.physics.scenes import Scene
 from data_prep.physics.stage import Stage
 
 
 FAR_HASTE = 1.2
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a body looks like."""
-
-    shape: Shape
-    width_px: float  # in a film of 64 pixels
-    colour: Colour
-    pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,43 +22,6 @@ class Lookalikes:
     one: Look
     other: Look
     magnitude: float
-
-
-def draw_look(stage: Stage, shape: Shape | None = None, hue: float | None = None) -> Look:
-    """Any body."""
-    colour = stage.paint(stage.hue() if hue is None else hue)
-    pattern = stage.pattern() if stage.level > 1 else None
-    return Look(shape or stage.dice.pick(stage.shapes), stage.dice.uniform(11.2, 13.2), colour, pattern)
-
-
-def mover(stage: Stage, name: str, look: Look, side: int, y_m: float, speed_m_s: float, middle_s: float) -> Thing:
-    """A body that comes in from a side (-1 left, 1 right) and is in the middle of the stage at a certain time."""
-    width = stage.width_m(look.width_px, y_m)
-    start_m = side * speed_m_s * middle_s
-    velocity = (-side * speed_m_s, 0.0, 0.0)
-    return body(stage, name, look.shape, width, (start_m, y_m), look.colour, velocity_m_s=velocity, pattern=look.pattern)
-
-
-def still(stage: Stage, name: str, look: Look, at_m: tuple[float, float]) -> Thing:
-    """A body at rest."""
-    return body(stage, name, look.shape, stage.width_m(look.width_px, at_m[1]), at_m, look.colour, pattern=look.pattern)
-
-
-def pace(stage: Stage) -> tuple[float, float]:
-    """A speed in m/s, and the time in s at which the middle is passed, so that coming and going are both seen."""
-    tempo = stage.film.tempo
-    return stage.dice.uniform(1.7, 1.95) / tempo, stage.film.duration_s * stage.dice.uniform(0.47, 0.53)
-
-
-def covered(stage: Stage) -> Thing:
-    """An occluder in the middle, as wide as two bodies at most."""
-    return occluder(stage, stage.dice.uniform(-0.06, 0.06), stage.dice.uniform(0.64, 0.7), stage.dice.uniform(0.54, 0.6))
-
-
-def curtain(stage: Stage, x_m: float = 0.0, half_width_m: float = 0.6, name: str = "screen") -> Thing:
-    """A screen that covers the middle third of the film and leaves time to see what is there before and after."""
-    duration = stage.film.duration_s
-    return screen(stage, 0.3 * duration, 0.68 * duration, x_m=x_m, half_width_m=half_width_m, takes_s=0.14 * duration, name=name)
 
 
 def passage(alike: Callable[[Stage], Lookalikes], *, hidden: bool = True) -> Callable[[Stage], Pair]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.physics.properties.passing import draw_look, mover
+from data_prep.physics.casting import draw_look, mover
 from data_prep.physics.props import plate, screen, wood
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.stage import Stage
