@@ -231,8 +231,10 @@ class RayCamera:
             if texture is None:
                 continue
             mine = np.nonzero(geom == number)[0]
-            away = points[mine] - self._data.geom_xpos[number]
-            local = away @ self._data.geom_xmat[number].reshape(3, 3)
+            x, y, z = (points[mine] - self._data.geom_xpos[number]).T
+            turn = self._data.geom_xmat[number].reshape(3, 3)
+            # written out: a matrix product may round a row by where it stands among the others
+            local = np.stack([x * turn[0, axis] + y * turn[1, axis] + z * turn[2, axis] for axis in range(3)], axis=1)
             dark = darkening(texture.pattern, local, texture.per_m)
             colour[mine] *= (1 - np.float32(texture.amount) * dark)[:, None]
         return colour
