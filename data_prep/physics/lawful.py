@@ -7,13 +7,12 @@ novelty; who comes, from where, how fast, how many at once, and whether anything
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
-from data_prep.physics.casting import draw_look, mover, still
+from data_prep.physics.casting import arriving, draw_look, mover, sliding_shapes, still
 from data_prep.physics.draws import Dice
-from data_prep.physics.props import body, curtain, occluder, plate, ramp, screen, table, wood
+from data_prep.physics.props import body, covered, curtain, lowered, occluder, plate, ramp, screen, table, wood
 from data_prep.physics.scenes import Format, Scene, Thing
 from data_prep.physics.stage import Stage, draw_stage
 
@@ -147,30 +146,54 @@ def tower(stage: Stage) -> Scene:
 
 
 def come_to_rest(stage: Stage) -> Scene:
-    """A body slides in and is seen to slow down; it stops in the open or behind an occluder."""
-    dice, look = stage.dice, draw_look(stage, stage.dice.pick(("box", "cylinder")) if not stage.unseen else None)
-    side, y_m, tempo = dice.side(), dice.uniform(-0.1, 0.25), stage.film.tempo
-    speed = dice.uniform(1.9, 2.5) / tempo
-    way = dice.uniform(1.2, 2.0)
-    friction = speed**2 / (2 * 9.81 * way)
-    rest_m = dice.uniform(-0.2, 0.2) if dice.chance(0.6) else dice.uniform(-1.1, 1.1)
-    one = mover(stage, "one", look, side, y_m, speed, 0.0)
-    one = replace(one, position_m=(rest_m + side * way, *one.position_m[1:]), friction=friction)
-    panel = [occluder(stage, dice.uniform(-0.15, 0.15), dice.uniform(0.55, 0.75))] if dice.chance(0.75) else []
-    return stage.scene.with_things([*panel, one])
+    """A body slides in, is seen to slow down, and stops: in the open, behind an occluder, or behind a screen that sinks."""
+    dice, duration = stage.dice, stage.film.duration_s
+    stops_s, place = dice.uniform(0.42, 0.6) * duration, dice.pick(("open", "occluder", "screen", "screen", "screen"))
+    rest_m = dice.uniform(-1.0, 1.0) if place == "open" else dice.uniform(-0.18, 0.18)
+    look = draw_look(stage, dice.pick(sliding_shapes(stage)))
+    one = arriving(stage, "one", look, dice.side(), (rest_m, dice.uniform(-0.1, 0.25)), stops_s)
+    hides = {"open": [], "occluder": [covered(stage)], "screen": [lowered(stage)]}[place]
+    return stage.scene.with_things([*hides, *([one] if dice.chance(0.8) else [])])
+
+
+def turn_back(stage: Stage) -> Scene:
+    """A body slides in and bounces off a wall that shows above an occluder; or the occluder is as wide and no wall is there."""
+    dice, look = stage.dice, draw_look(stage)
+    y_m, side = dice.uniform(-0.1, 0.2), dice.side()
+    width, speed = stage.width_m(look.width_px, y_m), dice.uniform(1.6, 2.1) / stage.film.tempo
+    wall_m = dice.uniform(-0.1, 0.1)
+    start_m = wall_m + side * (speed * stage.film.duration_s * dice.uniform(0.44, 0.56) + 0.1 + width / 2)
+    velocity = (-side * speed, 0.0, 0.0)
+    one = body(
+        stage,
+        "one",
+        look.shape,
+        width,
+        (start_m, y_m),
+        look.colour,
+        velocity_m_s=velocity,
+        rolls=False,
+        bouncy=True,
+        friction=1e-4,
+        pattern=look.pattern,
+    )
+    wall = [plate(stage, "wall between", wall_m, y_m, dice.uniform(1.45, 1.6), wood(stage), 0.36)] if dice.chance(0.7) else []
+    panel = [occluder(stage, 0.0, dice.uniform(0.66, 1.05), dice.uniform(0.54, 0.62))] if dice.chance(0.85) else []
+    return stage.scene.with_things([*panel, *wall, one])
 
 
 ACTS: tuple[tuple[Callable[[Stage], Scene], float], ...] = (
     (pass_behind, 0.32),
-    (wait_behind, 0.16),
-    (pass_open, 0.08),
-    (pass_aslant, 0.07),
-    (meet_wall, 0.08),
+    (come_to_rest, 0.12),
+    (turn_back, 0.08),
+    (wait_behind, 0.08),
+    (pass_open, 0.06),
+    (pass_aslant, 0.06),
+    (meet_wall, 0.06),
     (cross_gap, 0.06),
     (drop, 0.06),
     (roll_down, 0.06),
     (strike, 0.06),
-    (come_to_rest, 0.03),
     (tower, 0.02),
 )
 """How often each act is played."""

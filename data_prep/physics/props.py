@@ -111,6 +111,13 @@ def curtain(stage: Stage, x_m: float = 0.0, half_width_m: float = 0.6, name: str
     return screen(stage, 0.3 * duration, 0.68 * duration, x_m=x_m, half_width_m=half_width_m, takes_s=0.14 * duration, name=name)
 
 
+def lowered(stage: Stage) -> Thing:
+    """A screen that stands from the beginning and sinks towards the end."""
+    duration = stage.film.duration_s
+    down_s = stage.dice.uniform(0.68, 0.74) * duration
+    return screen(stage, -1.0, down_s, half_width_m=stage.dice.uniform(0.62, 0.7), takes_s=0.14 * duration)
+
+
 def plate(stage: Stage, name: str, x_m: float, y_m: float, height_m: float, colour: Colour, half_depth_m: float = 0.4) -> Thing:
     """A thin upright wall across the path of things that move sideways."""
     size = (0.1, half_depth_m, height_m / 2)

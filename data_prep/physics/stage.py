@@ -52,7 +52,7 @@ class Stage:
         eye, goal = np.asarray(camera.position_m), np.asarray(camera.look_at_m)
         forward = (goal - eye) / np.linalg.norm(goal - eye)
         away = float((np.array([0.0, y_m, 0.35]) - eye) @ forward)
-        return width_px * away / (32 / np.tan(np.deg2rad(camera.fov_deg) / 2))
+        return float(width_px * away / (32 / np.tan(np.deg2rad(camera.fov_deg) / 2)))
 
     def hue(self, *others: float, apart: float = 0.2) -> float:
         """A hue apart from wall, screens and these others."""

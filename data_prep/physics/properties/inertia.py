@@ -44,7 +44,7 @@ def _pace(stage: Stage, *, hidden: bool = True) -> Pair:
     """A body passes fast or slowly. Magnitude: the ratio of the speeds."""
     ratio = stage.dice.pick(RATIOS)
     look, side = draw_look(stage), stage.dice.side()
-    look = replace(look, width_px=stage.dice.uniform(10.8, 11.6))
+    look = replace(look, width_px=stage.dice.uniform(11.4, 11.9))
     slow = stage.dice.uniform(1.45, 1.55) / stage.film.tempo
     middle_s, y_m = stage.film.duration_s * stage.dice.uniform(0.48, 0.52), stage.dice.uniform(-0.1, 0.25)
     base = stage.scene.with_things([covered(stage)] if hidden else [])

@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-from data_prep.physics.casting import draw_look, mover, pace, still
-from data_prep.physics.props import covered, curtain
+from data_prep.physics.casting import Look, arriving, draw_look, mover, pace, sliding_shapes
+from data_prep.physics.properties.sides import either_side
+from data_prep.physics.props import covered, lowered
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.stage import Stage
 
 
-def _passage(stage: Stage) -> Pair:
+def _passage(stage: Stage, *, hidden: bool = True) -> Pair:
     """A body passes behind an occluder, or none does."""
     speed, middle_s = pace(stage)
     one = mover(stage, "one", draw_look(stage), stage.dice.side(), stage.dice.uniform(-0.1, 0.25), speed, middle_s)
-    base = stage.scene.with_things([covered(stage)])
-    return Pair(base.with_things([one]), base, 1.0)
-
-
-def _waiting(stage: Stage) -> Pair:
-    """A screen rises before a body that lies still, or before nothing, and sinks again."""
-    at = (stage.dice.uniform(-0.15, 0.15), stage.dice.uniform(-0.1, 0.25))
-    base = stage.scene.with_things([curtain(stage)])
-    return Pair(base.with_things([still(stage, "one", draw_look(stage), at)]), base, 1.0)
-
-
-def _either_side(stage: Stage) -> Pair:
-    """One body passes from left to right, or another of another colour from right to left."""
-    speed, _ = pace(stage)
-    middle_s, y_m = stage.film.duration_s / 2, stage.dice.uniform(-0.1, 0.25)
-    hue = stage.hue()
-    base = stage.scene.with_things([covered(stage)])
-    shape = stage.dice.pick(stage.shapes)
-    left = mover(stage, "one", draw_look(stage, shape, hue), -1, y_m, speed, middle_s)
-    right = mover(stage, "other", draw_look(stage, shape, stage.hue(hue, apart=0.15)), 1, y_m, speed, middle_s)
-    return Pair(base.with_things([left]), base.with_things([right]), 1.0)
+    base = stage.scene.with_things([covered(stage)] if hidden else [])
+    return Pair(base.with_things([one]), base, 1.0, cut_s=None if hidden else middle_s)
 
 
 def _in_sight(stage: Stage) -> Pair:
-    """A body rolls across, or none does; it vanishes or appears on the way."""
-    speed, middle_s = pace(stage)
-    one = mover(stage, "one", draw_look(stage), stage.dice.side(), stage.dice.uniform(-0.1, 0.25), speed, middle_s)
-    return Pair(stage.scene.with_things([one]), stage.scene, 1.0, cut_s=middle_s)
+    return _passage(stage, hidden=False)
+
+
+def _revealed(stage: Stage) -> Pair:
+    """A body slides in and stops behind a screen, or none does; the screen sinks."""
+    stops_s = stage.film.duration_s * stage.dice.uniform(0.5, 0.56)
+    rest = (stage.dice.uniform(-0.12, 0.12), stage.dice.uniform(-0.05, 0.2))
+    base = stage.scene.with_things([lowered(stage)])
+    one = arriving(stage, "one", draw_look(stage, stage.dice.pick(sliding_shapes(stage))), stage.dice.side(), rest, stops_s)
+    return Pair(base.with_things([one]), base, 1.0)
+
+
+def _two_colours(stage: Stage) -> tuple[Look, Look]:
+    hue, shape = stage.hue(), stage.dice.pick(stage.shapes)
+    return draw_look(stage, shape, hue), draw_look(stage, shape, stage.hue(hue, apart=0.12))
 
 
 PERMANENCE = Property(
     "permanence",
     (
-        Template("waiting", _waiting, "easy"),
-        Template("either_side", _either_side, "hard"),
+        Template("turned_back", either_side(_two_colours, walled=True), "easy"),
+        Template("either_side", either_side(_two_colours, walled=False), "hard"),
         Template("passage", _passage, "neutral"),
-        Template("passage", _passage, "neutral"),
+        Template("revealed", _revealed, "neutral"),
         Template("in_sight", _in_sight, "easy", "visible"),
     ),
 )
