@@ -98,7 +98,7 @@ def cross_gap(stage: Stage) -> Scene:
     dice, look, duration = stage.dice, draw_look(stage), stage.film.duration_s
     y_m, height, side = 0.15, dice.uniform(0.36, 0.48), dice.side()
     width = stage.width_m(look.width_px, y_m)
-    half_gap = dice.uniform(1.25, 1.75) * width / 2
+    half_gap = dice.uniform(1.45, 1.95) * width / 2
     speed = dice.uniform(1.7, 2.2) / stage.film.tempo
     start = (side * speed * duration * dice.uniform(0.45, 0.6), y_m)
     velocity = (-side * speed, 0.0, 0.0)

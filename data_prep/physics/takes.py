@@ -22,6 +22,7 @@ class Take:
     frames: NDArray[np.uint8]  # [T, H, W, 3]
     names: tuple[str, ...]
     shape: tuple[str, ...]
+    fixed: NDArray[np.bool_]  # [O], part of the furniture: it cannot move
     colour_rgb: NDArray[np.float32]  # [O, 3]
     size_m: NDArray[np.float32]  # [O], its width
     half_size_m: NDArray[np.float32]  # [O, 3], along its own axes
@@ -74,6 +75,7 @@ def shoot(scene: Scene, film: Format, track: Track | None = None, stop: int | No
         frames=frames,
         names=tuple(thing.name for thing in chosen),
         shape=tuple(thing.shape for thing in chosen),
+        fixed=np.array([thing.motion == "fixed" for thing in chosen], bool),
         colour_rgb=np.array([thing.colour_rgb for thing in chosen], np.float32).reshape(count, 3),
         size_m=widths_m.astype(np.float32),
         half_size_m=np.array([_half_sizes(thing) for thing in chosen], np.float32).reshape(count, 3),
@@ -109,6 +111,7 @@ def cut(before: Take, after: Take, frame: int) -> Take:
     return Take(
         names=names,
         shape=tuple(a if there else b for there, a, b in zip(known, one.shape, other.shape, strict=True)),
+        fixed=either("fixed"),
         colour_rgb=either("colour_rgb"),
         size_m=either("size_m"),
         half_size_m=either("half_size_m"),
@@ -146,7 +149,7 @@ def _spread(take: Take, names: tuple[str, ...]) -> Take:
         new[:, have] = old[:, take_from]
         return new
 
-    def fixed(name: str) -> NDArray:
+    def constant(name: str) -> NDArray:
         old = getattr(take, name)
         new = np.zeros((count, *old.shape[1:]), old.dtype)
         new[have] = old[take_from]
@@ -161,9 +164,10 @@ def _spread(take: Take, names: tuple[str, ...]) -> Take:
         frames=take.frames,
         names=names,
         shape=tuple("" if old is None else take.shape[old] for old in where),
-        colour_rgb=fixed("colour_rgb"),
-        size_m=fixed("size_m"),
-        half_size_m=fixed("half_size_m"),
+        fixed=constant("fixed"),
+        colour_rgb=constant("colour_rgb"),
+        size_m=constant("size_m"),
+        half_size_m=constant("half_size_m"),
         present=over_time("present", False),
         position_m=over_time("position_m", np.nan),
         velocity_m_s=over_time("velocity_m_s", np.nan),

@@ -7,7 +7,7 @@ from data_prep.physics.props import body, screen, table, wood
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.stage import Stage
 
-GAPS = (1.3, 1.5, 1.7)
+GAPS = (1.5, 1.7, 1.9)
 
 
 def _bridge(stage: Stage, *, hidden: bool = True) -> Pair:
