@@ -101,6 +101,5 @@ def _frames(clip: Clip) -> np.ndarray:
 def _save(picture: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as part:
-        # few colours suffice, and keep sheets small
-        picture.quantize(128, dither=Image.Dither.NONE).save(part, format="PNG", optimize=True)
+        picture.save(part, format="PNG", optimize=True)
     print(path)

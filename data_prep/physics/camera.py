@@ -6,6 +6,7 @@ from the camera or from a lamp, are cast again. Rays lie in memory pixel by pixe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from data_prep.physics.world import ALONE, BACKDROP, FIXED, MOVING, Puppets
 SAMPLES = 4
 NEAR_M = 4e-3  # a shadow ray that stops this close to a point has reached it
 GLOSS = 40
+LONG_FRAMES = 4  # a screen that rests so long is worth caching
 
 
 @dataclass
@@ -46,6 +48,7 @@ class _Still:
     from_middle: NDArray[np.float32]  # [3, K], unit directions to them from the middle of the lamps
     from_lamp: NDArray[np.float64]  # [L, K, 3]
     reach_m: NDArray[np.float64]  # [L, K]
+    farthest_m: float  # of them all, from the middle
     rgb: NDArray[np.float32]  # [R, 3]
     picture: NDArray[np.uint8]  # [P, 3]
 
@@ -56,25 +59,23 @@ class RayCamera:
     def __init__(self, scene: Scene, puppets: Puppets, film: Format) -> None:
         self._scene, self._puppets, self._film = scene, puppets, film
         self._model, self._data = puppets.model, puppets.data
-        self._home_group = self._model.geom_group.copy()
-        self._moving = np.nonzero(self._home_group == MOVING)[0]
         self._thing_of = np.full(self._model.ngeom + 1, -1, np.int32)  # one more: geom -1 is the sky
         self._thing_of[puppets.geoms] = np.arange(len(scene.things))
         self._objects = [index for index, thing in enumerate(scene.things) if thing.object]
         self._colour = np.array([scene.things[self._thing_of[g]].colour_rgb for g in range(self._model.ngeom)], np.float32)
+        self._glossy = np.array([scene.things[self._thing_of[g]].motion == "free" for g in range(self._model.ngeom)])
         self._drifts = any(scene.camera.drift_m) or any(scene.light.drift_m)
         self._lens, self._cosine = _lens(film.size_px, scene.camera.fov_deg)
         self._sky = _sky(scene, film.size_px)
         self._alone_px: dict[int, int] = {}
-        puppets.pose(0)
-        self._stand(0)
+        self._stills: dict[tuple[float, ...] | int | None, _Still] = {}
+        self._scripted = puppets.geoms[[index for index, thing in enumerate(scene.things) if thing.motion == "scripted"]]
+        self._lasting = Counter(puppets.script(frame) for frame in range(film.frames))
 
     def see(self, frame: int) -> View:
         """Pose the scene at a frame and look."""
         self._puppets.pose(frame)
-        if self._drifts and frame:
-            self._stand(frame)
-        still = self._still
+        still = self._still = self._settle(frame)
         rays, geom, distance, normal, met = self._look_at_moving()
         dark_rays, dark_rgb = self._darken_shadows(still)
         picture, hit = still.picture, still.geom
@@ -120,7 +121,21 @@ class RayCamera:
     def _focal_px(self) -> float:
         return float(0.5 * self._film.size_px / np.tan(np.deg2rad(self._scene.camera.fov_deg) / 2))
 
-    def _stand(self, frame: int) -> None:
+    def _settle(self, frame: int) -> _Still:
+        """What stands still at a frame: screens too where they rest for long, or where all is cast anew anyhow."""
+        script = self._puppets.script(frame)
+        rests = self._drifts or self._lasting[script] >= LONG_FRAMES
+        self._model.geom_group[self._scripted] = FIXED if rests else MOVING
+        self._home_group = self._model.geom_group.copy()
+        self._moving = np.nonzero(self._home_group == MOVING)[0]
+        key = frame if self._drifts else script if rests else None
+        if key not in self._stills:
+            if self._drifts:
+                self._stills.clear()
+            self._stills[key] = self._stand(frame)
+        return self._stills[key]
+
+    def _stand(self, frame: int) -> _Still:
         """Cast and light what stands still, as it looks from where camera and lamps are at a frame."""
         scene, film = self._scene, self._film
         self._eye, self._axes = _pose(scene.camera, frame, film)
@@ -153,9 +168,10 @@ class RayCamera:
             reaches.append(reach)
         open_ = np.nonzero(lit[:, seen].any(0))[0]
         from_middle, far, _ = _from_lamp(centre, points[open_], normal[seen[open_]])
-        self._middle, self._farthest_m = centre, float(far.max(initial=1.0))
+        self._middle = centre
         rgb = dim + gain * lit.sum(0)[:, None]
-        self._still = _Still(
+        self._alone_px = {}
+        return _Still(
             geom=geom,
             distance_m=np.where(geom >= 0, distance, np.inf),
             dim=dim,
@@ -165,10 +181,10 @@ class RayCamera:
             from_middle=np.ascontiguousarray(from_middle.T, np.float32),
             from_lamp=np.stack([direction[open_] for direction in directions]),
             reach_m=np.stack([reach[open_] for reach in reaches]),
+            farthest_m=float(far.max(initial=1.0)),
             rgb=rgb,
             picture=_average(rgb.reshape(-1, SAMPLES, 3)),
         )
-        self._alone_px = {}
 
     def _look_at_moving(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Rays that meet a moving thing before anything that stands still: their numbers, geoms, distances, normals.
@@ -221,7 +237,7 @@ class RayCamera:
             lit += np.where(open_, cosine, 0) / len(self._lamps)
             shine += np.where(open_, np.maximum(_dot(half, normal), 0) ** GLOSS, 0) / len(self._lamps)
         colour = albedo * (_ambient(self._scene, normal) + np.float32(light.diffuse) * lit)[:, None]
-        gloss = (np.float32(light.specular) * shine)[:, None]
+        gloss = (np.float32(light.specular) * np.where(self._glossy[geom], shine, 0))[:, None]
         return colour + gloss * (1 - colour)  # a highlight goes towards white and never past it
 
     def _albedo(self, geom: NDArray[np.int32], points: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -301,7 +317,7 @@ class RayCamera:
             # a ray that ends at a common point comes closer to its neighbour the further it has gone
             strayed_m = 0.0
             if spread_m:
-                strayed_m = spread_m * max(0.0, 1 - (reach - float(self._model.geom_rbound[geom])) / self._farthest_m)
+                strayed_m = spread_m * max(0.0, 1 - (reach - float(self._model.geom_rbound[geom])) / self._still.farthest_m)
             sine = (float(self._model.geom_rbound[geom]) + strayed_m + 2e-3) / reach
             half_angle = np.arcsin(sine) + margin_rad if sine < 1 else np.pi
             if half_angle > 1.5:

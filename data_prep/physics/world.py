@@ -125,6 +125,10 @@ class Puppets:
             if thing.motion == "scripted"
         }
 
+    def script(self, frame: int) -> tuple[float, ...]:
+        """Where the scripted things are at a frame, as one comparable value."""
+        return tuple(float(x) for index in self._scripted for x in self._track.position_m[frame, index])
+
     def pose(self, frame: int) -> None:
         for index, (joint, _) in self._free.items():
             self.data.qpos[joint : joint + 3] = self._track.position_m[frame, index]
