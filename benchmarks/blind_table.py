@@ -26,14 +26,21 @@ from data_prep.progress import bar
 from eval.baselines import BLIND, FrameClassifier, frame_features, pixel_copy, pixel_extrapolation, prefix_only, suffix_only
 from eval.pairs import FILMS, quadruplet_scores
 
-PROVEN = ("prefix only", "suffix only", "each frame alone", "pixel copy, locked", "pixel extrapolation, locked", "frame classifier")
+PROVEN = (
+    "prefix only",
+    "suffix only",
+    "each frame alone",
+    "pixel copy, locked",
+    "pixel extrapolation, locked",
+    "frame classifier",
+)
 FRAMES_TAUGHT = 4  # a film, so that their labels do not cancel as those of all frames would
 
 
 def measure(job: QuadrupletJob, film: Format) -> dict:
-    """One quadruplet: each blind scorer's surprise of its four films; features of some frames, and of all, for the classifier."""
+    """One quadruplet: each blind scorer's surprise of its four films, and features of their frames for the classifier."""
     property_ = BY_NAME[job.property]
-    made = draw_quadruplet(property_, property_.templates[job.template], film, job.level, *job.key)
+    made = draw_quadruplet(property_, property_.templates[job.template], film, job.level, *job.key())
     films = [made.films[pair].frames for pair in FILMS]
     assert made.splice is not None
     scores = {name: [score(frames) for frames in films] for name, score in BLIND.items()}
@@ -44,7 +51,7 @@ def measure(job: QuadrupletJob, film: Format) -> dict:
     late = max(made.splice, made.occlusion[0] + 2) if made.occlusion else made.splice
     scores["pixel extrapolation, locked"] = [pixel_extrapolation(frames, late) for frames in films]
     features = np.stack([frame_features(frames) for frames in films])
-    chosen = Dice(*job.key, "taught").geometry.integers(film.frames, size=(4, FRAMES_TAUGHT))
+    chosen = Dice(*job.key(), "taught").geometry.integers(film.frames, size=(4, FRAMES_TAUGHT))
     return {"job": job, "copy_class": made.copy_class, "scores": scores, "features": features, "chosen": chosen}
 
 
@@ -101,7 +108,9 @@ def main() -> None:
     for property_ in chosen:
         quads = []
         with bar(property_.name, args.quadruplets) as progress:
-            for job, quad in run_each(partial(measure, film=film), suite_jobs(size, (property_,), args.seed), args.workers, 600.0):
+            for job, quad in run_each(
+                partial(measure, film=film), suite_jobs(size, (property_,), args.seed), args.workers, 600.0
+            ):
                 if isinstance(quad, Failed):
                     raise SystemExit(f"{job}: {quad.detail}")
                 quads.append(quad)

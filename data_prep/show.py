@@ -1,9 +1,9 @@
 """Draw contact sheets: of clips of any manifest, or of the four films of quadruplets of the physics world.
 
-    python -m data_prep show OUT/train.parquet --rows 24 --out train.png       the first clips
-    python -m data_prep show OUT/train.parquet --clip 3f2a... --out clip.png   one clip
-    python -m data_prep show OUT/quads.parquet --quad shape-occluded-test-0000 --out quad.png
-    python -m data_prep show OUT/quads.parquet --out sheets/                   a sheet a property, each template once
+python -m data_prep show OUT/train.parquet --rows 24 --out train.png       the first clips
+python -m data_prep show OUT/train.parquet --clip 3f2a... --out clip.png   one clip
+python -m data_prep show OUT/quads.parquet --quad shape-occluded-test-0000 --out quad.png
+python -m data_prep show OUT/quads.parquet --out sheets/                   a sheet a property, each template once
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _quadruplets(args: argparse.Namespace) -> None:
         _save(_sheet_of(list(templates.values()), manifest, place, args), args.out / f"{property_}.png")
 
 
-def _sheet_of(quads: list[list[dict[str, Any]]], manifest: Manifest, place: dict[str, int], args: argparse.Namespace) -> Image.Image:
+def _sheet_of(
+    quads: list[list[dict[str, Any]]], manifest: Manifest, place: dict[str, int], args: argparse.Namespace
+) -> Image.Image:
     rows = []
     for quad in quads:
         for film in quad:

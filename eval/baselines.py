@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +68,8 @@ def pixel_extrapolation(frames: Frames, context_stop: int) -> float:
 
 BLIND: dict[str, Callable[[Frames], float]] = {
     "each frame alone": each_frame_alone,
-    **{f"motion energy, lag {lag}": (lambda frames, lag=lag: motion_energy(frames, lag)) for lag in (1, 2, 4, 8, 12, 16)},
-    **{f"linear extrapolation, lag {lag}": (lambda frames, lag=lag: linear_extrapolation(frames, lag)) for lag in (1, 2, 4, 8)},
+    **{f"motion energy, lag {lag}": partial(motion_energy, lag=lag) for lag in (1, 2, 4, 8, 12, 16)},
+    **{f"linear extrapolation, lag {lag}": partial(linear_extrapolation, lag=lag) for lag in (1, 2, 4, 8)},
 }
 """Scorers of a whole film that need to know nothing about it."""
 
@@ -101,8 +103,8 @@ def frame_features(frames: Frames) -> NDArray[np.float64]:
     rows = np.linspace(0, height, GRID + 1).astype(int)
     columns = np.linspace(0, width, GRID + 1).astype(int)
     cells = []
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        for left, right in zip(columns[:-1], columns[1:], strict=True):
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
             cell = frames[:, top:bottom, left:right].reshape(count, -1, 3) / 255
             cells += [cell.mean(1), cell.std(1)]
     return np.concatenate(cells, axis=1)

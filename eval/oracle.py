@@ -32,7 +32,7 @@ def violations(truth: Mapping[str, NDArray], fps: float) -> list[str]:
     for index, name in enumerate(names):
         for frame in np.nonzero(present[1:, index] != present[:-1, index])[0] + 1:
             found.append(f"frame {frame}: {name} is {'there' if present[frame, index] else 'gone'}")
-        frames = np.nonzero(present[1:, index] & present[:-1, index])[0]  # both it and the next
+        frames = np.flatnonzero(present[1:, index] & present[:-1, index])  # both it and the next
         if truth["fixed"][index]:
             continue
         found += [f"frame {frame + 1}: {name} {what}" for frame, what in _motion(truth, index, frames, fps)]
@@ -43,7 +43,7 @@ def violations(truth: Mapping[str, NDArray], fps: float) -> list[str]:
 
 def _motion(truth: Mapping[str, NDArray], index: int, frames: NDArray, fps: float) -> list[tuple[int, str]]:
     place, velocity = truth["position_m"][:, index], truth["velocity_m_s"][:, index]
-    touching, met = truth["touching"][:, index], truth["contact"][:, index].any(1)
+    touching, met = truth["touching"][:, index], np.asarray(truth["contact"][:, index].any(1))
     found = []
     change = np.zeros(len(place))
     change[:-1] = np.abs(np.diff(velocity[:, :2], axis=0)).max(1)

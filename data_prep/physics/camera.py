@@ -10,16 +10,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.physics.scenes import Camera, Format, Scene
+from data_prep.physics.optics import SAMPLES, ambient, average, dot, from_lamp, lens, pixels, pose, sky
+from data_prep.physics.rays import RayCaster
+from data_prep.physics.scenes import Format, Scene
 from data_prep.physics.textures import darkening
 from data_prep.physics.world import ALONE, BACKDROP, FIXED, MOVING, Puppets
 
-SAMPLES = 4
-NEAR_M = 4e-3  # a shadow ray that stops this close to a point has reached it
 GLOSS = 40
 LONG_FRAMES = 4  # a screen that rests so long is worth caching
 
@@ -59,14 +58,15 @@ class RayCamera:
     def __init__(self, scene: Scene, puppets: Puppets, film: Format) -> None:
         self._scene, self._puppets, self._film = scene, puppets, film
         self._model, self._data = puppets.model, puppets.data
+        self._caster = RayCaster(self._model, self._data)
         self._thing_of = np.full(self._model.ngeom + 1, -1, np.int32)  # one more: geom -1 is the sky
         self._thing_of[puppets.geoms] = np.arange(len(scene.things))
         self._objects = [index for index, thing in enumerate(scene.things) if thing.object]
         self._colour = np.array([scene.things[self._thing_of[g]].colour_rgb for g in range(self._model.ngeom)], np.float32)
         self._glossy = np.array([scene.things[self._thing_of[g]].motion == "free" for g in range(self._model.ngeom)])
         self._drifts = any(scene.camera.drift_m) or any(scene.light.drift_m)
-        self._lens, self._cosine = _lens(film.size_px, scene.camera.fov_deg)
-        self._sky = _sky(scene, film.size_px)
+        self._lens, self._cosine = lens(film.size_px, scene.camera.fov_deg)
+        self._sky = sky(scene, film.size_px)
         self._alone_px: dict[int, int] = {}
         self._stills: dict[tuple[float, ...] | int | None, _Still] = {}
         self._scripted = puppets.geoms[[index for index, thing in enumerate(scene.things) if thing.motion == "scripted"]]
@@ -87,7 +87,7 @@ class RayCamera:
             changed = np.zeros(len(picture), bool)
             changed[rays // SAMPLES] = True
             changed[dark_rays // SAMPLES] = True
-            picture[changed] = _average(rgb.reshape(-1, SAMPLES, 3)[changed])
+            picture[changed] = average(rgb.reshape(-1, SAMPLES, 3)[changed])
         size = self._film.size_px
         # the last of a pixel's four rays speaks for it in segmentation and depth
         speaker = slice(SAMPLES - 1, None, SAMPLES)
@@ -104,7 +104,7 @@ class RayCamera:
 
     def project(self, points_m: NDArray[np.float64], frame: int) -> NDArray[np.float32]:
         """World points [O, 3] -> where they appear [O, 2] in pixels (x right, y down), whether or not they can be seen."""
-        eye, axes = _pose(self._scene.camera, frame, self._film)
+        eye, axes = pose(self._scene.camera, frame, self._film)
         local = (points_m - eye) @ axes
         focal = self._focal_px
         away = np.maximum(-local[:, 2], 1e-6)
@@ -113,7 +113,7 @@ class RayCamera:
 
     def width_px(self, points_m: NDArray[np.float64], widths_m: NDArray[np.float64], frame: int) -> NDArray[np.float32]:
         """Apparent width [O] of things of these widths [O] at these points [O, 3]."""
-        eye, axes = _pose(self._scene.camera, frame, self._film)
+        eye, axes = pose(self._scene.camera, frame, self._film)
         away = np.maximum(-((points_m - eye) @ axes)[:, 2], 1e-6)
         return (self._focal_px * widths_m / away).astype(np.float32)
 
@@ -138,36 +138,36 @@ class RayCamera:
     def _stand(self, frame: int) -> _Still:
         """Cast and light what stands still, as it looks from where camera and lamps are at a frame."""
         scene, film = self._scene, self._film
-        self._eye, self._axes = _pose(scene.camera, frame, film)
+        self._eye, self._axes = pose(scene.camera, frame, film)
         self._rays = np.ascontiguousarray(self._lens @ self._axes.T)
         four = self._rays.reshape(-1, SAMPLES, 3)
         middles = four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3]
-        self._middles = np.ascontiguousarray((middles / np.sqrt(_dot(middles, middles))[:, None]).T, np.float32)
+        self._middles = np.ascontiguousarray((middles / np.sqrt(dot(middles, middles))[:, None]).T, np.float32)
         along = frame / max(film.frames - 1, 1)
         centre = np.asarray(scene.light.position_m) + along * np.asarray(scene.light.drift_m)
         half = scene.light.side_m / 2
-        self._lamps = [centre + (sx * half, sy * half, 0.0) for sx in (-1, 1) for sy in (-1, 1)]
-        geom, distance, normal = self._cast(self._eye, self._rays, FIXED, BACKDROP)
+        self._lamps = [centre + np.array([sx * half, sy * half, 0.0]) for sx in (-1, 1) for sy in (-1, 1)]
+        geom, distance, normal = self._caster.cast(self._eye, self._rays, FIXED, BACKDROP)
         seen = np.nonzero(geom >= 0)[0]
         points = self._eye + distance[seen, None] * self._rays[seen]
         albedo = self._albedo(geom[seen], points)
         dim = self._sky.copy()
-        dim[seen] = albedo * _ambient(scene, normal[seen])[:, None]
+        dim[seen] = albedo * ambient(scene, normal[seen])[:, None]
         gain = np.zeros_like(dim)
         gain[seen] = albedo * np.float32(scene.light.diffuse / len(self._lamps))
         lit = np.zeros((len(self._lamps), len(dim)), np.float32)
         casters = np.nonzero(self._home_group == FIXED)[0]
         directions, reaches = [], []
         for number, lamp in enumerate(self._lamps):
-            direction, reach, cosine = _from_lamp(lamp, points, normal[seen])
-            asked = np.nonzero(self._in_cones(lamp, direction.T.astype(np.float32), casters))[0]
-            shadow = self._in_shadow(lamp, direction[asked], reach[asked], (FIXED,))
+            direction, reach, cosine = from_lamp(lamp, points, normal[seen])
+            asked = np.nonzero(self._caster.in_cones(lamp, direction.T.astype(np.float32), casters))[0]
+            shadow = self._caster.in_shadow(lamp, direction[asked], reach[asked], (FIXED,))
             cosine[asked[shadow]] = 0
             lit[number, seen] = np.maximum(cosine, 0)
             directions.append(direction)
             reaches.append(reach)
         open_ = np.nonzero(lit[:, seen].any(0))[0]
-        from_middle, far, _ = _from_lamp(centre, points[open_], normal[seen[open_]])
+        from_middle, far, _ = from_lamp(centre, points[open_], normal[seen[open_]])
         self._middle = centre
         rgb = dim + gain * lit.sum(0)[:, None]
         self._alone_px = {}
@@ -183,35 +183,45 @@ class RayCamera:
             reach_m=np.stack([reach[open_] for reach in reaches]),
             farthest_m=float(far.max(initial=1.0)),
             rgb=rgb,
-            picture=_average(rgb.reshape(-1, SAMPLES, 3)),
+            picture=average(rgb.reshape(-1, SAMPLES, 3)),
         )
 
-    def _look_at_moving(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    def _look_at_moving(
+        self,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Rays that meet a moving thing before anything that stands still: their numbers, geoms, distances, normals.
 
         Last comes how many pixels each geom [G] covers among moving things alone.
         """
         met = np.zeros(self._model.ngeom, np.int64)
         rays = self._seen_in_cones(self._moving)
-        geom, distance, normal = self._cast(self._eye, self._rays[rays], MOVING)
+        geom, distance, normal = self._caster.cast(self._eye, self._rays[rays], MOVING)
         for index in self._objects:
             mine = self._puppets.geoms[index]
-            met[mine] = _pixels(rays[geom == mine])
+            met[mine] = pixels(rays[geom == mine])
         first = (geom >= 0) & (distance < self._still.distance_m[rays])
         return rays[first], geom[first], distance[first], normal[first], met
 
     def _darken_shadows(self, still: _Still) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rays to still points that a moving thing now shades, and their colours."""
         # first the rays from the lamps' middle, for cones wide enough for every lamp; then each lamp for those left
-        near = np.nonzero(self._in_cones(self._middle, still.from_middle, spread_m=self._scene.light.side_m * 0.7072))[0]
+        near = np.nonzero(
+            self._caster.in_cones(
+                self._middle,
+                still.from_middle,
+                self._moving,
+                spread_m=self._scene.light.side_m * 0.7072,
+                farthest_m=still.farthest_m,
+            )
+        )[0]
         rays = still.points[near]
         lit = still.lit[:, rays]
         dark = np.zeros(lit.shape, bool)
         for number, lamp in enumerate(self._lamps):
             direction = still.from_lamp[number, near]
-            inside = self._in_cones(lamp, direction.T.astype(np.float32)) & (lit[number] > 0)
+            inside = self._caster.in_cones(lamp, direction.T.astype(np.float32), self._moving) & (lit[number] > 0)
             asked = np.nonzero(inside)[0]
-            shadow = self._in_shadow(lamp, direction[asked], still.reach_m[number, near[asked]], (MOVING,))
+            shadow = self._caster.in_shadow(lamp, direction[asked], still.reach_m[number, near[asked]], (MOVING,))
             dark[number, asked[shadow]] = True
         shaded = dark.any(0)
         left = np.where(dark[:, shaded], 0, lit[:, shaded]).sum(0)
@@ -228,15 +238,15 @@ class RayCamera:
         lit = np.zeros(len(rays), np.float32)
         shine = np.zeros(len(rays), np.float32)
         for lamp in self._lamps:
-            direction, reach, cosine = _from_lamp(lamp, points, normal)
+            direction, reach, cosine = from_lamp(lamp, points, normal)
             open_ = cosine > 0
             facing = np.nonzero(open_)[0]
-            open_[facing] = ~self._in_shadow(lamp, direction[facing], reach[facing], (FIXED, MOVING))
+            open_[facing] = ~self._caster.in_shadow(lamp, direction[facing], reach[facing], (FIXED, MOVING))
             half = -(direction + view)
-            half /= np.sqrt(_dot(half, half))[:, None]
+            half /= np.sqrt(dot(half, half))[:, None]
             lit += np.where(open_, cosine, 0) / len(self._lamps)
-            shine += np.where(open_, np.maximum(_dot(half, normal), 0) ** GLOSS, 0) / len(self._lamps)
-        colour = albedo * (_ambient(self._scene, normal) + np.float32(light.diffuse) * lit)[:, None]
+            shine += np.where(open_, np.maximum(dot(half, normal), 0) ** GLOSS, 0) / len(self._lamps)
+        colour = albedo * (ambient(self._scene, normal) + np.float32(light.diffuse) * lit)[:, None]
         gloss = (np.float32(light.specular) * np.where(self._glossy[geom], shine, 0))[:, None]
         return colour + gloss * (1 - colour)  # a highlight goes towards white and never past it
 
@@ -258,7 +268,7 @@ class RayCamera:
     def _visible(self, hit: NDArray[np.int32]) -> NDArray[np.int64]:
         counts = np.zeros(len(self._scene.things), np.int64)
         for index in self._objects:
-            counts[index] = _pixels(np.nonzero(hit == self._puppets.geoms[index])[0])
+            counts[index] = pixels(np.nonzero(hit == self._puppets.geoms[index])[0])
         return counts
 
     def _unoccluded(self, met: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -277,14 +287,14 @@ class RayCamera:
         """Pixels a geom would cover with nothing before it."""
         rays = self._seen_in_cones([geom])
         self._model.geom_group[geom] = ALONE
-        hit, _, _ = self._cast(self._eye, self._rays[rays], ALONE)
+        hit, _, _ = self._caster.cast(self._eye, self._rays[rays], ALONE)
         self._model.geom_group[geom] = self._home_group[geom]
-        return _pixels(rays[hit >= 0])
+        return pixels(rays[hit >= 0])
 
     def _overlapped(self, geom: int) -> bool:
         """Whether another moving thing's bounding cone meets this one's."""
         towards = self._data.geom_xpos[self._moving] - self._eye
-        reach = np.sqrt(_dot(towards, towards))
+        reach = np.sqrt(dot(towards, towards))
         width = np.arcsin(np.minimum(self._model.geom_rbound[self._moving] / reach, 1))
         mine = int(np.nonzero(self._moving == geom)[0][0])
         between = np.arccos(np.clip((towards / reach[:, None]) @ (towards[mine] / reach[mine]), -1, 1))
@@ -294,117 +304,5 @@ class RayCamera:
 
     def _seen_in_cones(self, geoms: Iterable[int]) -> NDArray[np.int64]:
         """Camera rays that may meet one of these geoms: whole pixels, judged by their middles."""
-        pixels = np.nonzero(self._in_cones(self._eye, self._middles, geoms, margin_rad=0.75 / self._focal_px))[0]
-        return (pixels[:, None] * SAMPLES + np.arange(SAMPLES)).ravel()
-
-    def _in_cones(
-        self,
-        origin: NDArray[np.float64],
-        rays: NDArray[np.float32],
-        geoms: Iterable[int] | None = None,
-        *,
-        margin_rad: float = 0.0,
-        spread_m: float = 0.0,
-    ) -> NDArray[np.bool_]:
-        """Which of the unit rays [3, R] from a point may meet one of these geoms (the moving ones by default).
-
-        `margin_rad` widens the cones; `spread_m` too, for rays that truly start up to so far from `origin`.
-        """
-        inside = np.zeros(rays.shape[1], bool)
-        for geom in self._moving if geoms is None else geoms:
-            towards = self._data.geom_xpos[geom] - origin
-            reach = float(np.sqrt((towards * towards).sum()))
-            # a ray that ends at a common point comes closer to its neighbour the further it has gone
-            strayed_m = 0.0
-            if spread_m:
-                strayed_m = spread_m * max(0.0, 1 - (reach - float(self._model.geom_rbound[geom])) / self._still.farthest_m)
-            sine = (float(self._model.geom_rbound[geom]) + strayed_m + 2e-3) / reach
-            half_angle = np.arcsin(sine) + margin_rad if sine < 1 else np.pi
-            if half_angle > 1.5:
-                inside[:] = True
-                continue
-            x, y, z = (towards / reach).astype(np.float32)
-            inside |= rays[0] * x + rays[1] * y + rays[2] * z > np.float32(np.cos(half_angle))
-        return inside
-
-    def _in_shadow(
-        self, lamp: NDArray[np.float64], direction: NDArray[np.float64], reach: NDArray[np.float64], groups: tuple[int, ...]
-    ) -> NDArray[np.bool_]:
-        geom, distance, _ = self._cast(lamp, direction, *groups, normals=False)
-        return (geom >= 0) & (distance < reach - NEAR_M)
-
-    def _cast(
-        self, origin: NDArray[np.float64], rays: NDArray[np.float64], *groups: int, normals: bool = True
-    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-        """First geom (or -1), distance and normal along unit rays [R, 3] from one point, among geoms of these groups."""
-        count = len(rays)
-        geom = np.full(count, -1, np.int32)
-        distance = np.zeros(count)
-        normal = np.zeros((count if normals else 0, 3))
-        if count:
-            mask = np.zeros(mujoco.mjNGROUP, np.uint8)
-            mask[list(groups)] = 1
-            flat = np.ascontiguousarray(rays).reshape(-1)
-            mujoco.mj_multiRay(
-                self._model, self._data, origin, flat, mask, True, -1, geom, distance, normal.reshape(-1) if normals else None, count, 1e6
-            )
-        return geom, distance, normal
-
-
-def _dot(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row by row: [R, 3], [R, 3] -> [R]."""
-    return np.einsum("ri,ri->r", one, other)
-
-
-def _pixels(rays: NDArray[np.int64]) -> int:
-    """How many pixels these rays (in rising order) belong to."""
-    return int(np.count_nonzero(np.diff(rays // SAMPLES)) + 1) if len(rays) else 0
-
-
-def _lens(size_px: int, fov_deg: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit rays [R, 3] in the camera's axes (it looks along -z), four to a pixel, and their cosine to its axis [R]."""
-    focal = 0.5 * size_px / np.tan(np.deg2rad(fov_deg) / 2)
-    inner = np.array([0.25, 0.75])
-    y, x, dy, dx = np.meshgrid(np.arange(size_px), np.arange(size_px), inner, inner, indexing="ij")
-    right, down = (x + dx - size_px / 2).ravel(), (y + dy - size_px / 2).ravel()
-    rays = np.stack([right / focal, -down / focal, -np.ones_like(right)], axis=1)
-    length = np.sqrt(_dot(rays, rays))
-    return rays / length[:, None], 1 / length
-
-
-def _pose(camera: Camera, frame: int, film: Format) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the eye is, and its axes as columns: right, up, backwards."""
-    along = frame / max(film.frames - 1, 1)
-    eye = np.asarray(camera.position_m, float) + along * np.asarray(camera.drift_m)
-    back = eye - np.asarray(camera.look_at_m)
-    back = back / np.sqrt((back * back).sum())
-    right = np.cross([0.0, 0.0, 1.0], back)
-    right = right / np.sqrt((right * right).sum())
-    return eye, np.stack([right, np.cross(back, right), back], axis=1)
-
-
-def _from_lamp(
-    lamp: NDArray[np.float64], points: NDArray[np.float64], normal: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Unit directions [R, 3] from a lamp to points, distances [R], cosines of incidence [R]."""
-    direction = points - lamp
-    reach = np.sqrt(_dot(direction, direction))
-    direction /= reach[:, None]
-    return direction, reach, -_dot(direction, normal)
-
-
-def _ambient(scene: Scene, normal: NDArray[np.float64]) -> NDArray[np.float32]:
-    return (scene.light.ambient * (0.8 + 0.2 * normal[:, 2])).astype(np.float32)
-
-
-def _sky(scene: Scene, size_px: int) -> NDArray[np.float32]:
-    """The sky behind each ray [R, 3]: paler towards the horizon."""
-    fade = np.linspace(0.85, 1.0, size_px, dtype=np.float32)
-    rows = np.asarray(scene.sky_rgb, np.float32)[None] * fade[:, None]
-    return np.repeat(rows, size_px * SAMPLES, axis=0)
-
-
-def _average(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[P, 4, 3] between 0 and 1 -> [P, 3] uint8."""
-    mean = (samples[:, 0] + samples[:, 1] + samples[:, 2] + samples[:, 3]) * np.float32(0.25)
-    return (mean * 255 + np.float32(0.5)).astype(np.uint8)
+        near = np.nonzero(self._caster.in_cones(self._eye, self._middles, geoms, margin_rad=0.75 / self._focal_px))[0]
+        return (near[:, None] * SAMPLES + np.arange(SAMPLES)).ravel()

@@ -26,7 +26,8 @@ def draw_look(stage: Stage, shape: Shape | None = None, hue: float | None = None
     """Any body."""
     colour = stage.paint(stage.hue() if hue is None else hue)
     pattern = stage.pattern() if stage.level > 1 else None
-    return Look(shape or stage.dice.pick(stage.shapes), stage.dice.uniform(11.2, 13.2), colour, pattern)
+    chosen = stage.dice.pick(stage.shapes) if shape is None else shape
+    return Look(chosen, stage.dice.uniform(11.2, 13.2), colour, pattern)
 
 
 def sliding_shapes(stage: Stage) -> tuple[Shape, ...]:

@@ -37,19 +37,19 @@ def make(job: LawfulJob | QuadrupletJob, folder: str, film: Format) -> Made:
 
 
 def _lawful(job: LawfulJob, folder: Path, film: Format) -> Made:
-    act, scene = draw_lawful(film, *job.key, levels=job.levels)
-    clip = _write(shoot(scene, film), folder, opaque_name(*job.key, film), film, job.split, act)
+    act, scene = draw_lawful(film, *job.key(), levels=job.levels)
+    clip = _write(shoot(scene, film), folder, opaque_name(*job.key(), film), film, job.split, act)
     return Made([asdict(clip)], [])
 
 
 def _quadruplet(job: QuadrupletJob, folder: Path, film: Format) -> Made:
     property_ = BY_NAME[job.property]
     template = property_.templates[job.template]
-    made = draw_quadruplet(property_, template, film, job.level, *job.key, unseen=job.split == "ood")
+    made = draw_quadruplet(property_, template, film, job.level, *job.key(), unseen=job.split == "ood")
     clips, quads = [], []
     for pair, take in made.films.items():
         label = "possible" if pair in POSSIBLE else "impossible"
-        clip = _write(take, folder, opaque_name(*job.key, job.visibility, film, *pair), film, job.split, label)
+        clip = _write(take, folder, opaque_name(*job.key(), job.visibility, film, *pair), film, job.split, label)
         clips.append(asdict(clip))
         start, stop = made.occlusion or (None, None)
         quads.append(
@@ -62,7 +62,7 @@ def _quadruplet(job: QuadrupletJob, folder: Path, film: Format) -> Made:
                 "property": made.property,
                 "template": made.template,
                 "visibility": made.visibility,
-                "spliced": made.spliced,
+                "spliced": made.splice is not None,
                 "level": made.level,
                 "copy_class": made.copy_class,
                 "magnitude": made.magnitude,

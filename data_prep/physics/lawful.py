@@ -39,7 +39,16 @@ def pass_aslant(stage: Stage) -> Scene:
     speed, middle_s = dice.uniform(1.4, 2.1) / stage.film.tempo, stage.film.duration_s * dice.uniform(0.4, 0.6)
     velocity = (-side * speed, slope * speed, 0.0)
     start = (side * speed * middle_s, 0.2 - slope * speed * middle_s)
-    one = body(stage, "one", look.shape, stage.width_m(look.width_px, 0.2), start, look.colour, velocity_m_s=velocity, pattern=look.pattern)
+    one = body(
+        stage,
+        "one",
+        look.shape,
+        stage.width_m(look.width_px, 0.2),
+        start,
+        look.colour,
+        velocity_m_s=velocity,
+        pattern=look.pattern,
+    )
     panel = [occluder(stage, dice.uniform(-0.1, 0.1), dice.uniform(0.55, 0.72))] if dice.chance(0.7) else []
     return stage.scene.with_things([*panel, one])
 
@@ -80,7 +89,11 @@ def drop(stage: Stage) -> Scene:
     if dice.chance(0.3):
         fallers.append(_faller(stage, "two", (dice.side() * dice.uniform(1.0, 1.3), dice.uniform(0.0, 0.6))))
     veil = _veil(stage, 0.64, dice.uniform(0.48, 0.62), up=0.17)
-    beside = [still(stage, "beside", look, (dice.side() * dice.uniform(1.1, 1.4), 0.3))] if dice.chance(0.3) and len(fallers) < 2 else []
+    beside = (
+        [still(stage, "beside", look, (dice.side() * dice.uniform(1.1, 1.4), 0.3))]
+        if dice.chance(0.3) and len(fallers) < 2
+        else []
+    )
     return stage.scene.with_things([*(pillars if dice.chance(0.6) else []), *veil, *fallers, *beside])
 
 
@@ -104,7 +117,11 @@ def cross_gap(stage: Stage) -> Scene:
     velocity = (-side * speed, 0.0, 0.0)
     one = body(stage, "one", look.shape, width, start, look.colour, on_m=height, velocity_m_s=velocity, pattern=look.pattern)
     colour = wood(stage)
-    spans = [("left table", -half_gap - 2.6, -half_gap), ("right table", half_gap, half_gap + 2.6), ("bridge", -half_gap, half_gap)]
+    spans = [
+        ("left table", -half_gap - 2.6, -half_gap),
+        ("right table", half_gap, half_gap + 2.6),
+        ("bridge", -half_gap, half_gap),
+    ]
     if dice.chance(0.5):
         spans.pop()
     tables = [table(stage, name, left, right, y_m, height, colour, 0.3) for name, left, right in spans]
@@ -124,7 +141,17 @@ def strike(stage: Stage) -> Scene:
     other = draw_look(stage, "cylinder", stage.hue(hue))
     lane = y_m if dice.chance(0.8) else y_m + 1.3 * width
     velocity = (-side * speed, 0.0, 0.0)
-    striker = body(stage, "striker", "cylinder", width, (start, lane), other.colour, velocity_m_s=velocity, bouncy=True, pattern=other.pattern)
+    striker = body(
+        stage,
+        "striker",
+        "cylinder",
+        width,
+        (start, lane),
+        other.colour,
+        velocity_m_s=velocity,
+        bouncy=True,
+        pattern=other.pattern,
+    )
     strikers = [striker] if dice.chance(0.75) else []
     return stage.scene.with_things([*_veil(stage, dice.uniform(0.7, 0.94)), target, *strikers])
 
@@ -141,7 +168,9 @@ def tower(stage: Stage) -> Scene:
     balls = []
     if dice.chance(0.6):
         look = draw_look(stage, "sphere")
-        balls = [mover(stage, "ball", look, dice.side(), y_m, dice.uniform(1.6, 2.4) / stage.film.tempo, stage.film.duration_s * 0.5)]
+        balls = [
+            mover(stage, "ball", look, dice.side(), y_m, dice.uniform(1.6, 2.4) / stage.film.tempo, stage.film.duration_s * 0.5)
+        ]
     return stage.scene.with_things([*boxes, *balls])
 
 
@@ -183,8 +212,8 @@ def turn_back(stage: Stage) -> Scene:
 
 
 ACTS: tuple[tuple[Callable[[Stage], Scene], float], ...] = (
-    (pass_behind, 0.32),
-    (come_to_rest, 0.12),
+    (pass_behind, 0.30),
+    (come_to_rest, 0.10),
     (turn_back, 0.08),
     (wait_behind, 0.08),
     (pass_open, 0.06),
@@ -203,11 +232,8 @@ def draw_lawful(film: Format, *key: object, levels: tuple[int, ...] = (1, 2), un
     """The name of an act, and the scene it drew."""
     dice = Dice(*key)
     stage = draw_stage(dice, film, dice.pick(levels), unseen=unseen)
-    share = dice.stream("act").random() * sum(weight for _, weight in ACTS)
-    for act, weight in ACTS:
-        share -= weight
-        if share < 0:
-            break
+    weights = np.array([weight for _, weight in ACTS])
+    act = ACTS[int(dice.stream("act").choice(len(ACTS), p=weights / weights.sum()))][0]
     return act.__name__, act(stage)
 
 
@@ -215,7 +241,8 @@ def _passers(stage: Stage, count: int, *, centre: bool) -> list[Thing]:
     """Bodies that cross in lanes of their own; `centre`: they are in the middle when half the film is over."""
     dice, film = stage.dice, stage.film
     lanes = [dice.uniform(-0.25, 0.6)] if count == 1 else [LANES_M[i] for i in dice.geometry.permutation(len(LANES_M))[:count]]
-    passers, hues = [], []
+    passers: list[Thing] = []
+    hues: list[float] = []
     for number, lane in enumerate(lanes):
         hues.append(stage.hue(*hues, apart=0.12))
         middle_s = film.duration_s * (dice.uniform(0.46, 0.54) if centre else dice.uniform(0.2, 0.8))
@@ -242,5 +269,15 @@ def _faller(stage: Stage, name: str, at_m: tuple[float, float], *, ball: bool = 
     rise = dice.uniform(0.0, 1.2) + (1.6 * (duration - 2) if duration > 2 else 0.0)
     high = dice.uniform(2.3, 2.5) - width / 2
     return body(
-        stage, name, shape, width, at_m, look.colour, on_m=high, velocity_m_s=(0.0, 0.0, rise), friction=0.8, rolls=False, pattern=look.pattern
+        stage,
+        name,
+        shape,
+        width,
+        at_m,
+        look.colour,
+        on_m=high,
+        velocity_m_s=(0.0, 0.0, rise),
+        friction=0.8,
+        rolls=False,
+        pattern=look.pattern,
     )

@@ -171,7 +171,9 @@ def claim(folder: Path, production: Production) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     other = [f"{key} {found.get(key)!r} there, {value!r} now" for key, value in wanted.items() if found.get(key) != value]
     if other:
-        raise PrepError(f"{path}: these films are made otherwise ({'; '.join(other)}); choose another folder or delete this one")
+        raise PrepError(
+            f"{path}: these films are made otherwise ({'; '.join(other)}); choose another folder or delete this one"
+        )
 
 
 def _results(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Made | Failed]]:

@@ -58,7 +58,9 @@ def body(
     )
 
 
-def occluder(stage: Stage, x_m: float = 0.0, half_width_m: float = 0.66, half_height_m: float = 0.56, name: str = "occluder") -> Thing:
+def occluder(
+    stage: Stage, x_m: float = 0.0, half_width_m: float = 0.66, half_height_m: float = 0.56, name: str = "occluder"
+) -> Thing:
     """A panel that stands still; among the held-out kinds it is a column."""
     place = (x_m, SCREEN_Y_M, half_height_m)
     colour = colorsys.hsv_to_rgb(stage.screen_hue, 0.3, 0.8)
@@ -108,7 +110,9 @@ def covered(stage: Stage) -> Thing:
 def curtain(stage: Stage, x_m: float = 0.0, half_width_m: float = 0.6, name: str = "screen") -> Thing:
     """A screen that covers the middle third of the film and leaves time to see what is there before and after."""
     duration = stage.film.duration_s
-    return screen(stage, 0.3 * duration, 0.68 * duration, x_m=x_m, half_width_m=half_width_m, takes_s=0.14 * duration, name=name)
+    return screen(
+        stage, 0.3 * duration, 0.68 * duration, x_m=x_m, half_width_m=half_width_m, takes_s=0.14 * duration, name=name
+    )
 
 
 def lowered(stage: Stage) -> Thing:
@@ -124,14 +128,18 @@ def plate(stage: Stage, name: str, x_m: float, y_m: float, height_m: float, colo
     return Thing(name, "box", size, (x_m, y_m, height_m / 2), colour, object=True, texture=_furniture(stage))
 
 
-def table(stage: Stage, name: str, from_m: float, to_m: float, y_m: float, height_m: float, colour: Colour, half_depth_m: float = 0.4) -> Thing:
+def table(
+    stage: Stage, name: str, from_m: float, to_m: float, y_m: float, height_m: float, colour: Colour, half_depth_m: float = 0.4
+) -> Thing:
     """A block from one x to another whose top can be stood upon."""
     size = (abs(to_m - from_m) / 2, half_depth_m, height_m / 2)
     place = ((from_m + to_m) / 2, y_m, height_m / 2)
     return Thing(name, "box", size, place, colour, object=True, texture=_furniture(stage))
 
 
-def ramp(stage: Stage, name: str, falls_to: int, slope_deg: float, y_m: float, colour: Colour, half_length_m: float = 0.5) -> Thing:
+def ramp(
+    stage: Stage, name: str, falls_to: int, slope_deg: float, y_m: float, colour: Colour, half_length_m: float = 0.5
+) -> Thing:
     """A slanted board around x = 0 whose lower end, to the left (-1) or right (1), meets the floor."""
     slope = np.deg2rad(slope_deg)
     thick = 0.05

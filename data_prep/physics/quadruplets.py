@@ -83,10 +83,6 @@ class Quadruplet:
     violation: int
     reveal: int
 
-    @property
-    def spliced(self) -> bool:
-        return self.splice is not None
-
 
 def draw_quadruplet(
     property_: Property, template: Template, film: Format, level: int, *key: object, unseen: bool = False

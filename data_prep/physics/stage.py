@@ -12,6 +12,7 @@ from data_prep.physics.scenes import Camera, Colour, Format, Light, Scene, Shape
 
 SHAPES: tuple[Shape, ...] = ("sphere", "box", "cylinder")
 UNSEEN_SHAPES: tuple[Shape, ...] = ("capsule", "ellipsoid")
+DISTRACTOR_SHAPES: tuple[Shape, ...] = ("box", "cylinder")
 PATTERNS = ("stripes", "bands", "checker", "marble")
 UNSEEN_PATTERNS = ("dots", "rings", "waves")
 HUE_GAP = 0.13  # of the circle, between a thing and what it is seen against
@@ -130,7 +131,7 @@ def _with_distractors(stage: Stage) -> Stage:
     things = []
     for number, side in enumerate(sides):
         half = stage.width_m(dice.uniform(10.5, 13.0), 2.4) / 2
-        shape = dice.pick(("box", "cylinder"))
+        shape: Shape = dice.pick(DISTRACTOR_SHAPES)
         size = (half, half, half) if shape == "box" else (half, half)
         things.append(
             Thing(

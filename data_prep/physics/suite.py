@@ -69,7 +69,6 @@ class QuadrupletJob:
     index: int
     seed: int
 
-    @property
     def key(self) -> tuple[object, ...]:
         template = BY_NAME[self.property].templates[self.template].name
         return (self.seed, self.split, self.property, template, self.level, self.index)
@@ -84,7 +83,6 @@ class LawfulJob:
     seed: int
     levels: tuple[int, ...] = (1, 2)
 
-    @property
     def key(self) -> tuple[object, ...]:
         return (self.seed, self.stream, self.index)
 

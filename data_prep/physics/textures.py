@@ -34,7 +34,7 @@ def _bricks(x: Floats, y: Floats, z: Floats) -> Floats:
 def _marble(x: Floats, y: Floats, z: Floats) -> Floats:
     """Veins like those of stone: a sine bent by slower sines."""
     bend = np.sin(1.7 * x + 0.6 * z) + 0.7 * np.sin(2.9 * y - 1.3 * x + 0.8) + 0.4 * np.sin(5.3 * z + 3.1 * x)
-    return 0.5 + 0.5 * np.sin(2.2 * (x + y + z) + 2.0 * bend)
+    return (0.5 + 0.5 * np.sin(2.2 * (x + y + z) + 2.0 * bend)).astype(np.float32)
 
 
 def _dots(x: Floats, y: Floats, z: Floats) -> Floats:

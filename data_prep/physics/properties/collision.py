@@ -44,7 +44,15 @@ def _two(stage: Stage, side: int, factor: float, arrives_s: float, beyond_m: flo
     start_m = at_m + side * (speed * arrives_s + width)
     velocity = (-side * speed, 0.0, 0.0)
     striker = body(
-        stage, "striker", "cylinder", width, (start_m, y_m), looks[1].colour, velocity_m_s=velocity, bouncy=True, pattern=looks[1].pattern
+        stage,
+        "striker",
+        "cylinder",
+        width,
+        (start_m, y_m),
+        looks[1].colour,
+        velocity_m_s=velocity,
+        bouncy=True,
+        pattern=looks[1].pattern,
     )
     return target, striker
 

@@ -22,7 +22,10 @@ def _ramp(stage: Stage, *, hidden: bool = True) -> Pair:
     colour = wood(stage)
     veil = [screen(stage, 0.19 * duration, half_width_m=0.72, half_height_m=0.64, takes_s=0.14 * duration)] if hidden else []
     base = stage.scene.with_things([*veil, ball])
-    left, right = (base.with_things([ramp(stage, name, side, slope, y_m, colour)]) for name, side in (("falls left", -1), ("falls right", 1)))
+    left, right = (
+        base.with_things([ramp(stage, name, side, slope, y_m, colour)])
+        for name, side in (("falls left", -1), ("falls right", 1))
+    )
     return Pair(left, right, slope)
 
 

@@ -57,7 +57,6 @@ def _pace_in_sight(stage: Stage) -> Pair:
     return _pace(stage, hidden=False)
 
 
-
 INERTIA = Property(
     "inertia",
     (

@@ -31,7 +31,10 @@ def either_side(looks: Callable[[Stage], tuple[Look, Look]], *, walled: bool) ->
         wall = [plate(stage, "wall between", 0.0, y_m, 1.55, wood(stage), 0.36)] if walled else []
         base = stage.scene.with_things([panel, *wall])
         names = ("one", "one" if left == right else "other")
-        movers = [_slider(stage, name, look, side, y_m, speed, walled) for name, look, side in zip(names, (left, right), (-1, 1), strict=True)]
+        movers = [
+            _slider(stage, name, look, side, y_m, speed, walled)
+            for name, look, side in zip(names, (left, right), (-1, 1), strict=True)
+        ]
         a, b = (base.with_things([mover]) for mover in movers)
         return Pair(a, b, 2 * half_width / stage.width_m(left.width_px, y_m))
 
@@ -45,5 +48,15 @@ def _slider(stage: Stage, name: str, look: Look, side: int, y_m: float, speed_m_
     start_m = side * (speed_m_s * stage.film.duration_s / 2 + short_m)
     velocity = (-side * speed_m_s, 0.0, 0.0)
     return body(
-        stage, name, look.shape, width, (start_m, y_m), look.colour, velocity_m_s=velocity, rolls=False, bouncy=True, friction=1e-4, pattern=look.pattern
+        stage,
+        name,
+        look.shape,
+        width,
+        (start_m, y_m),
+        look.colour,
+        velocity_m_s=velocity,
+        rolls=False,
+        bouncy=True,
+        friction=1e-4,
+        pattern=look.pattern,
     )
