@@ -53,10 +53,10 @@ def _motion(truth: Mapping[str, NDArray], index: int, frames: NDArray, fps: floa
         slack = np.abs(velocity[frame + 1] - velocity[frame]).max() / 2 / fps
         if np.abs(step - mean).max() > PLACE_M + slack:
             found.append((frame, "jumps"))
-        elif not touching[frame : frame + 2].any():
+        elif not touching[frame + 1]:  # nothing touched it from this frame to the next
             if abs(velocity[frame + 1, 2] - velocity[frame, 2] + GRAVITY_M_S2 / fps) > FALL_M_S or change[frame] > 0.1:
                 found.append((frame, "flies as nothing flies"))
-        elif touching[frame] and touching[frame + 1] and not met[max(frame - 1, 0) : frame + 3].any():
+        elif touching[frame] and not met[max(frame - 1, 0) : frame + 3].any():
             around = max(_finite(change, frame - 1), _finite(change, frame + 1))
             pace = np.abs(velocity[frame, :2]).max()
             if change[frame] > STEP_M_S + STEP_SHARE * pace + 1.5 * around:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.physics.optics import SAMPLES, ambient, average, dot, from_lamp, lens, pixels, pose, sky
+from data_prep.physics.optics import SAMPLES, ambient, average, dot, focal_px, from_lamp, lens, pixels, pose, sky
 from data_prep.physics.rays import RayCaster
 from data_prep.physics.scenes import Format, Scene
 from data_prep.physics.textures import darkening
@@ -67,6 +67,7 @@ class RayCamera:
         self._drifts = any(scene.camera.drift_m) or any(scene.light.drift_m)
         self._lens, self._cosine = lens(film.size_px, scene.camera.fov_deg)
         self._sky = sky(scene, film.size_px)
+        self._pixel_rad = 1 / focal_px(scene.camera, film)
         self._alone_px: dict[int, int] = {}
         self._stills: dict[tuple[float, ...] | int | None, _Still] = {}
         self._scripted = puppets.geoms[[index for index, thing in enumerate(scene.things) if thing.motion == "scripted"]]
@@ -101,25 +102,6 @@ class RayCamera:
             visible_px=self._visible(hit),
             unoccluded_px=self._unoccluded(met),
         )
-
-    def project(self, points_m: NDArray[np.float64], frame: int) -> NDArray[np.float32]:
-        """World points [O, 3] -> where they appear [O, 2] in pixels (x right, y down), whether or not they can be seen."""
-        eye, axes = pose(self._scene.camera, frame, self._film)
-        local = (points_m - eye) @ axes
-        focal = self._focal_px
-        away = np.maximum(-local[:, 2], 1e-6)
-        half = self._film.size_px / 2
-        return np.stack([half + focal * local[:, 0] / away, half - focal * local[:, 1] / away], axis=1).astype(np.float32)
-
-    def width_px(self, points_m: NDArray[np.float64], widths_m: NDArray[np.float64], frame: int) -> NDArray[np.float32]:
-        """Apparent width [O] of things of these widths [O] at these points [O, 3]."""
-        eye, axes = pose(self._scene.camera, frame, self._film)
-        away = np.maximum(-((points_m - eye) @ axes)[:, 2], 1e-6)
-        return (self._focal_px * widths_m / away).astype(np.float32)
-
-    @property
-    def _focal_px(self) -> float:
-        return float(0.5 * self._film.size_px / np.tan(np.deg2rad(self._scene.camera.fov_deg) / 2))
 
     def _settle(self, frame: int) -> _Still:
         """What stands still at a frame: screens too where they rest for long, or where all is cast anew anyhow."""
@@ -304,5 +286,5 @@ class RayCamera:
 
     def _seen_in_cones(self, geoms: Iterable[int]) -> NDArray[np.int64]:
         """Camera rays that may meet one of these geoms: whole pixels, judged by their middles."""
-        near = np.nonzero(self._caster.in_cones(self._eye, self._middles, geoms, margin_rad=0.75 / self._focal_px))[0]
+        near = np.nonzero(self._caster.in_cones(self._eye, self._middles, geoms, margin_rad=0.75 * self._pixel_rad))[0]
         return (near[:, None] * SAMPLES + np.arange(SAMPLES)).ravel()

@@ -42,6 +42,29 @@ def pose(camera: Camera, frame: int, film: Format) -> tuple[NDArray[np.float64],
     return eye, np.stack([right, np.cross(back, right), back], axis=1)
 
 
+def focal_px(camera: Camera, film: Format) -> float:
+    """Distance from the eye to the picture, in pixels."""
+    return float(0.5 * film.size_px / np.tan(np.deg2rad(camera.fov_deg) / 2))
+
+
+def project(camera: Camera, film: Format, frame: int, points_m: NDArray[np.float64]) -> NDArray[np.float32]:
+    """World points [O, 3] -> where they appear [O, 2] in pixels (x right, y down), whether or not they can be seen."""
+    eye, axes = pose(camera, frame, film)
+    local = (points_m - eye) @ axes
+    scale = focal_px(camera, film) / np.maximum(-local[:, 2], 1e-6)
+    half = film.size_px / 2
+    return np.stack([half + scale * local[:, 0], half - scale * local[:, 1]], axis=1).astype(np.float32)
+
+
+def apparent_px(
+    camera: Camera, film: Format, frame: int, points_m: NDArray[np.float64], widths_m: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Apparent width [O] of things of these widths [O] at these points [O, 3]."""
+    eye, axes = pose(camera, frame, film)
+    away = np.maximum(-((points_m - eye) @ axes)[:, 2], 1e-6)
+    return (focal_px(camera, film) * widths_m / away).astype(np.float32)
+
+
 def from_lamp(
     lamp: NDArray[np.float64], points: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

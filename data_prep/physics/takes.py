@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.physics.camera import RayCamera
+from data_prep.physics.optics import apparent_px, project
 from data_prep.physics.scenes import Format, Scene, Thing
 from data_prep.physics.world import Puppets, Track, simulate
 
@@ -68,8 +69,8 @@ def shoot(scene: Scene, film: Format, track: Track | None = None, stop: int | No
         frames[frame], depth[frame] = view.rgb, view.depth_m
         segmentation[frame] = ids[view.thing]
         visible[frame], unoccluded[frame] = view.visible_px[things], view.unoccluded_px[things]
-        centre[frame] = camera.project(track.position_m[frame, things], frame)
-        width[frame] = camera.width_px(track.position_m[frame, things], widths_m, frame)
+        centre[frame] = project(scene.camera, film, frame, track.position_m[frame, things])
+        width[frame] = apparent_px(scene.camera, film, frame, track.position_m[frame, things], widths_m)
     chosen = [scene.things[index] for index in things]
     return Take(
         frames=frames,
