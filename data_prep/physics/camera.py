@@ -120,8 +120,9 @@ class RayCamera:
     def _stand(self, frame: int) -> _Still:
         """Cast and light what stands still, as it looks from where camera and lamps are at a frame."""
         scene, film = self._scene, self._film
-        self._eye, self._axes = pose(scene.camera, frame, film)
-        self._rays = np.ascontiguousarray(self._lens @ self._axes.T)
+        self._eye, axes = pose(scene.camera, frame, film)
+        # not a matrix product: BLAS would wake threads that then spin beside the workers
+        self._rays = np.einsum("rj,ij->ri", self._lens, axes)
         four = self._rays.reshape(-1, SAMPLES, 3)
         middles = four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3]
         self._middles = np.ascontiguousarray((middles / np.sqrt(dot(middles, middles))[:, None]).T, np.float32)
