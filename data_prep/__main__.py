@@ -1,0 +1,39 @@
+"""`python -m data_prep COMMAND ...`: each command is a module with HELP, add_arguments(parser) and run(args) -> int."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from data_prep import drawn, index, probe, transcode
+from data_prep.errors import PrepError
+from worldmodel.manifest import ManifestError
+from worldmodel.video import VideoError
+
+COMMANDS: dict[str, ModuleType] = {"probe": probe, "index": index, "transcode": transcode, "synthesize": drawn}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error of the user's world is one line and exit code 1 (2 for a wrong command line)."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make data sets for training.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.__doc__))
+    args = parser.parse_args(arguments)
+    try:
+        return COMMANDS[args.command].run(args)
+    except (PrepError, ManifestError, VideoError) as error:
+        print(f"data_prep {args.command}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ndata_prep {args.command}: stopped; the same command again goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

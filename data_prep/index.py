@@ -1,0 +1,163 @@
+"""Look into every video of a data set and write its manifest. A run that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import PrepError
+from data_prep.examine import examine, rejected
+from data_prep.journal import Journal
+from data_prep.pool import Failed, run_each
+from data_prep.progress import bar
+from data_prep.sources import SOURCES
+from data_prep.splits import FEW_FILES, by_content, in_time, whole
+from worldmodel.manifest import Clip, clip_id, stored_path, write_manifest
+from worldmodel.video.source import shown_name
+from worldmodel.video.write import beside
+
+HELP = "make a manifest of a folder of videos, or of a list in V-JEPA's form"
+TIMEOUT_S = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", type=Path, metavar="DIR", help="the folder (or, with --source csv, the list)")
+    parser.add_argument("--out", type=Path, required=True, metavar="M.parquet", help="the manifest to write")
+    parser.add_argument("--source", choices=SOURCES, help="how the data set is laid out (default: csv for a .csv file)")
+    parser.add_argument("--name", help="the data set's name, for the column `source` (default: that of DIR)")
+    parser.add_argument("--min-seconds", type=float, default=1.0, help="shorter videos are rejected (default 1)")
+    parser.add_argument("--val", type=float, default=0.1, help="share of files in val (default 0.1)")
+    parser.add_argument("--test", type=float, default=0.1, help="share of files in test (default 0.1)")
+    parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage in the middle")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--timeout-s", type=float, default=TIMEOUT_S, help="a file that takes longer is rejected")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises PrepError when there is nothing to index."""
+    _check(args)
+    root, out = Path(os.path.abspath(args.root)), Path(os.path.abspath(args.out))
+    source = args.source or ("csv" if root.is_file() else "folder")
+    total = sum(1 for _ in SOURCES[source](root))
+    if not total:
+        raise PrepError(f"{args.root}: no videos in it or below it ({_what_is_there(root)})")
+    settings = {"root": str(root), "source": source, "min_seconds": args.min_seconds, "thorough": args.thorough}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    journal = Journal(_beside(out, ".part.jsonl"), settings, SOURCES[source](root))
+    try:
+        _examine_all(journal, total, args)
+        print(_write(journal, out, args.name or root.stem, settings | {"val": args.val, "test": args.test}))
+    except PrepError:
+        journal.remove()  # all are rejected: the next run shall look again
+        raise
+    finally:
+        journal.close()
+    journal.remove()
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not args.root.exists():
+        raise PrepError(f"{args.root}: no such folder")
+    if args.root.is_file() and args.source not in (None, "csv"):
+        raise PrepError(f"{args.root}: --source {args.source} expects a folder, this is a file")
+    if args.out.is_dir():
+        raise PrepError(f"{args.out}: --out is a folder; name a file in it, such as {args.out / 'm.parquet'}")
+    if min(args.val, args.test) < 0 or args.val + args.test >= 1:
+        raise PrepError(f"--val {args.val:g} --test {args.test:g}: expected shares that leave something to train on")
+    if args.workers < 1:
+        raise PrepError(f"--workers {args.workers}: expected 1 or more")
+
+
+def _what_is_there(root: Path) -> str:
+    others = 0 if root.is_file() else sum(len(files) for _, _, files in os.walk(root))
+    return f"{others} files of other kinds" if others else "it is empty"
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(out.name + ending)
+
+
+def _examine_all(journal: Journal, total: int, args: argparse.Namespace) -> None:
+    """Bring the journal to its end."""
+    with bar("index", total) as progress:
+        progress.step(done=journal.done)
+        work = partial(examine, min_seconds=args.min_seconds, thorough=args.thorough)
+        left = total - journal.done
+        for item, result in run_each(work, journal.items, min(args.workers, max(1, left)), args.timeout_s):
+            record = rejected(item, result.reason, result.detail) if isinstance(result, Failed) else result
+            journal.add(record)
+            progress.step(ok=record.reason is None)
+
+
+def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> str:
+    """Manifest and list of rejected files, from the journal; returns the summary. Raises PrepError if all are rejected."""
+    reasons = Counter(record.reason for record in journal.records() if record.reason is not None)
+    splits = Counter(
+        by_content(record.content_hash, settings["val"], settings["test"])
+        for record in journal.records()
+        if record.reason is None
+    )
+    usable, unusable = splits.total(), reasons.total()
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    listing = _beside(out, ".rejected.jsonl")
+    _write_rejected(journal, listing, unusable)
+    if not usable:
+        raise PrepError(f"none of {unusable} files can be used: {told}; see {listing}")
+    few = usable < FEW_FILES
+    clips = _clips(journal, name, few, settings)
+    written = write_manifest(out, clips, command="python -m data_prep index", config=settings)
+    lines = [f"{out}: {written} clips of {usable} files"]
+    if few:
+        lines.append(f"fewer than {FEW_FILES} files: split in time, the last fifth of each is held out as val")
+    else:
+        lines.append(", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test")) + ", by content")
+        if settings["val"] and not splits["val"]:
+            lines.append("no file fell into val; a larger --val helps")
+    if unusable:
+        lines.append(f"{unusable} rejected: {told}; see {listing}")
+    return "\n".join(lines)
+
+
+def _write_rejected(journal: Journal, listing: Path, count: int) -> None:
+    if not count:
+        listing.unlink(missing_ok=True)
+        return
+    with beside(listing) as part, open(part, "w", encoding="utf-8") as lines:
+        for record in journal.records():
+            if record.reason is not None:
+                path = shown_name(stored_path(record.path, listing.parent), record.member)
+                row = {"path": path, "reason": record.reason, "detail": record.detail}
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _clips(journal: Journal, name: str, few: bool, settings: dict[str, Any]) -> Iterator[Clip]:
+    for record in journal.records():
+        if record.reason is not None:
+            continue
+        split = by_content(record.content_hash, settings["val"], settings["test"])
+        for stretch in in_time(record) if few else whole(record, split):
+            yield Clip(
+                clip_id=clip_id(record.content_hash, stretch.start_s, stretch.stop_s),
+                path=record.path,
+                member=record.member,
+                start_s=stretch.start_s,
+                stop_s=stretch.stop_s,
+                fps=record.fps,
+                frames=stretch.frames,
+                width=record.width,
+                height=record.height,
+                rotation=record.rotation,
+                codec=record.codec,
+                split=stretch.split,
+                label=record.label,
+                truth=None,
+                source=name,
+                content_hash=record.content_hash,
+            )

@@ -1,0 +1,40 @@
+"""Show what videos are: a table, one line a file. The exit code is 1 if one of them is unusable."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from worldmodel.video import VideoError, VideoInfo, probe
+
+COLUMNS = ("size px", "fps", "frames", "seconds", "codec", "rotation")
+HELP = "show what videos are, in a table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="video files or folders of frames")
+    parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage in the middle")
+
+
+def run(args: argparse.Namespace) -> int:
+    table, problems = Table(Column("file", overflow="fold"), *COLUMNS), []
+    for file in args.files:
+        try:
+            table.add_row(escape(str(file)), *_cells(probe(file, thorough=args.thorough)))
+        except VideoError as error:
+            problems.append(error)
+            table.add_row(escape(str(file)), escape(error.reason), style="red")
+    Console().print(table)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _cells(info: VideoInfo) -> list[str]:
+    size, fps, seconds = f"{info.width}x{info.height}", f"{info.fps:.2f}", f"{info.duration_s:.2f}"
+    return [size, fps, str(info.frames), seconds, info.codec, str(info.rotation)]

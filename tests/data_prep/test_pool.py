@@ -1,0 +1,34 @@
+"""A task that crashes or hangs its process fails alone."""
+
+import os
+import time
+from functools import partial
+from operator import floordiv
+
+import psutil
+
+from data_prep.pool import Failed, run_each
+
+
+def test_results_come_in_the_order_of_the_tasks():
+    results = run_each(abs, range(-700, 0), workers=3, timeout_s=30)  # more than may be ahead
+    assert list(results) == [(number, -number) for number in range(-700, 0)]
+
+
+def test_a_crash_an_exception_and_a_hang_fail_alone():
+    crashed = dict(run_each(os._exit, [3, 0], workers=2, timeout_s=30))
+    assert {task: result.reason for task, result in crashed.items()} == {3: "crashed", 0: "crashed"}
+    assert "exit code 3" in crashed[3].detail
+    raised = dict(run_each(partial(floordiv, 6), [2, 0, 3], workers=1, timeout_s=30))
+    assert (raised[2], raised[3], raised[0].reason) == (3, 2, "error")
+    assert "ZeroDivisionError" in raised[0].detail
+    hung = dict(run_each(time.sleep, [0, 60, 0.01], workers=1, timeout_s=2))
+    assert hung == {0: None, 60: Failed("hung", "no answer within 2 s"), 0.01: None}
+
+
+def test_workers_end_with_the_work_also_when_it_is_abandoned():
+    results = run_each(abs, range(10**9), workers=2, timeout_s=30)
+    assert next(results) == (0, 0)
+    assert len(psutil.Process().children(recursive=True)) >= 2
+    results.close()
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]

@@ -1,0 +1,90 @@
+"""`python -m data_prep transcode`: small copies that show the same at the same time."""
+
+import os
+
+import av
+import numpy as np
+import pytest
+
+from data_prep.__main__ import main
+from worldmodel.manifest import Manifest
+from worldmodel.video import probe, read_frames
+
+
+def clips(out):
+    manifest = Manifest.open(out)
+    return [manifest.clip(row) for row in range(len(manifest))]
+
+
+@pytest.fixture
+def indexed(tmp_path, numbered, make_video):
+    """A manifest of two films, one at a variable rate; both split in time."""
+    make_video(tmp_path / "videos" / "steady.mp4", numbered(60, 96, 128), fps=30, g=250)
+    ticks = np.cumsum(np.random.default_rng(0).integers(1, 5, 60)).tolist()
+    make_video(tmp_path / "videos" / "varied.mkv", numbered(60, 96, 128), ticks=ticks, clock_hz=50)
+    assert main(["index", str(tmp_path / "videos"), "--out", str(tmp_path / "m.parquet"), "--workers", "1"]) == 0
+    return tmp_path / "m.parquet"
+
+
+def transcode(manifest, out, *options):
+    return main(["transcode", str(manifest), "--out", str(out), "--workers", "1", *options])
+
+
+def test_copies_show_the_same_frame_at_the_same_time(tmp_path, indexed, number_of):
+    assert transcode(indexed, tmp_path / "small", "--short-side-px", "48") == 0
+    for ours, source in zip(clips(tmp_path / "small" / "manifest.parquet"), clips(indexed), strict=True):
+        assert (ours.split, ours.label, ours.source, ours.start_s) == (
+            source.split,
+            source.label,
+            source.source,
+            source.start_s,
+        )
+        assert (ours.width, ours.height, ours.codec) == (64, 48, "h264")
+        assert ours.stop_s == pytest.approx(source.stop_s, abs=0.1)
+        times_s = np.linspace(source.start_s, min(ours.stop_s, source.stop_s) - 1e-3, 13)
+        seen, truth = (read_frames(clip.path, times_s=times_s) for clip in (ours, source))
+        assert [number_of(frame) for frame in seen] == [number_of(frame) for frame in truth]
+
+
+def test_a_rate_bound_drops_frames_and_moves_none(tmp_path, indexed, number_of):
+    assert transcode(indexed, tmp_path / "small", "--short-side-px", "48", "--fps", "10") == 0
+    steady = clips(tmp_path / "small" / "manifest.parquet")[0]
+    assert probe(steady.path).frames == 20
+    frames = read_frames(steady.path, times_s=np.arange(20) / 10)
+    assert [number_of(frame) for frame in frames] == list(range(0, 60, 3))
+
+
+def test_copies_decode_from_a_near_keyframe_and_hold_no_b_frames(tmp_path, indexed):
+    assert transcode(indexed, tmp_path / "small", "--gop", "6") == 0
+    with av.open(clips(tmp_path / "small" / "manifest.parquet")[0].path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    keys = [place for place, packet in enumerate(packets) if packet.is_keyframe]
+    assert max(np.diff([*keys, len(packets)])) <= 6
+    assert all(packet.pts == packet.dts for packet in packets)
+
+
+def test_a_finished_copy_is_not_made_again_and_other_copies_are_not_mixed_in(tmp_path, indexed, capsys):
+    out = tmp_path / "small"
+    assert transcode(indexed, out) == 0
+    copies = {path: os.stat(path).st_mtime_ns for path in out.rglob("*.mp4")}
+    (out / "manifest.parquet").unlink()
+    next(iter(copies)).unlink()  # as if the run had been killed here
+    assert transcode(indexed, out) == 0
+    again = {path: os.stat(path).st_mtime_ns for path in out.rglob("*.mp4")}
+    assert len(again) == len(copies) == 2
+    assert sum(again[path] == time for path, time in copies.items()) == 1
+    assert transcode(indexed, out, "--gop", "3") == 1
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_small_films_are_not_enlarged_and_lost_ones_are_listed(tmp_path, indexed, capsys):
+    (tmp_path / "videos" / "varied.mkv").unlink()
+    assert transcode(indexed, tmp_path / "small", "--short-side-px", "500") == 0
+    small = clips(tmp_path / "small" / "manifest.parquet")
+    assert {(clip.width, clip.height) for clip in small} == {(128, 96)}
+    assert "missing file" in (tmp_path / "small" / "manifest.parquet.rejected.jsonl").read_text()
+    (tmp_path / "videos" / "steady.mp4").unlink()
+    assert transcode(indexed, tmp_path / "none") == 1
+    assert "no video of" in capsys.readouterr().err
+    assert not (tmp_path / "none" / "manifest.parquet").exists()
+    assert transcode(tmp_path / "gone.parquet", tmp_path / "x") == 1

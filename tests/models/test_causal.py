@@ -1,0 +1,162 @@
+"""What the default family promises to whoever asks it."""
+
+import pytest
+import torch
+
+from worldmodel.models import build_model
+from worldmodel.models.causal import CausalConfig, CausalWorldModel, EmaTarget, SharedTarget
+from worldmodel.models.encoder import EncoderConfig
+from worldmodel.models.layers import block_causal_mask, rotary_angles, rotate
+from worldmodel.models.predictor import PredictorConfig
+from worldmodel.window import WindowConfig
+
+FRAMES = 12
+
+
+def small(frames_per_latent: int = 1, side: int = 1, **fields: object) -> CausalWorldModel:
+    """A model of random weights that does not merely copy."""
+    torch.manual_seed(0)
+    config = CausalConfig(
+        encoder=EncoderConfig(
+            patch_px=8,
+            width=24,
+            depth=1,
+            heads=2,
+            latent_dim=12,
+            head_width=16,
+            places_per_side=side,
+            frames_per_latent=frames_per_latent,
+        ),
+        predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=3),
+        rollout_steps=2,
+        rollout_context=2,
+        **fields,
+    )
+    model = build_model(config, WindowConfig(frames=FRAMES, fps=6, size_px=16))
+    torch.nn.init.normal_(model.predictor.head[-1].weight, std=0.3)
+    return model.double()
+
+
+def clip(batch: int = 2, frames: int = FRAMES) -> torch.Tensor:
+    return torch.randn(batch, frames, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+FAMILIES = [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(("f", "side"), FAMILIES)
+def test_no_latent_and_no_forecast_sees_the_future(f: int, side: int):
+    model, before = small(f, side), clip()
+    for changed in range(f, FRAMES, f):
+        after = before.clone()
+        after[:, changed:] += 1
+        step = changed // f
+        assert torch.equal(model.encode(before)[:, :step], model.encode(after)[:, :step])
+        assert not torch.equal(model.encode(before)[:, step:], model.encode(after)[:, step:])
+        assert torch.equal(model.forecast_all(before)[:, :step], model.forecast_all(after)[:, :step])
+
+
+@pytest.mark.parametrize(("f", "side"), FAMILIES)
+def test_the_training_path_does_not_see_the_future_either(f: int, side: int):
+    model, before = small(f, side), clip()
+    after = before.clone()
+    after[:, FRAMES - f :] += 1  # the last latent step
+    a, b = model(before, rollout_cut=2), model(after, rollout_cut=2)
+    assert torch.equal(a.predicted, b.predicted)  # no forecast is made from the last step
+    last = a.time == FRAMES // f - 1
+    assert torch.equal(a.target[~last], b.target[~last])
+    assert not torch.equal(a.target[last], b.target[last])
+
+
+@pytest.mark.parametrize(("f", "side"), FAMILIES)
+def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side: int):
+    model, frames = small(f, side), clip()
+    everything = model.forecast_all(frames)
+    for seen in range(f, FRAMES, f):
+        torch.testing.assert_close(model.forecast(frames[:, :seen], 3), everything[:, seen // f - 1], rtol=1e-10, atol=1e-12)
+
+
+def test_first_imagined_step_is_the_direct_forecast_and_the_second_is_fed_the_first():
+    model, frames = small(), clip()
+    imagined = model.imagine(frames[:, :5], 2)
+    torch.testing.assert_close(imagined[:, :1], model.forecast(frames[:, :5], 1))
+    fed = torch.cat((model.encode(frames[:, :5]), imagined[:, :1]), dim=1)
+    torch.testing.assert_close(imagined[:, 1:], model.predictor.last(fed, 1))
+
+
+def test_imagination_slides_its_context_without_limit():
+    model, frames = small(), clip()
+    assert model.imagine(frames, 3 * FRAMES).shape == (2, 3 * FRAMES, 1, 12)
+
+
+def test_rows_of_training_pair_each_forecast_with_its_own_target():
+    model, frames = small(side=2), clip()
+    latents = model(frames, rollout_cut=3)
+    target, forecasts = model.encode(frames), model.forecast_all(frames)
+    imagined = model.imagine(frames[:, :3], 2)
+    for row in torch.randperm(len(latents.time))[:200].tolist():
+        b, t, n, k = (int(x[row]) for x in (latents.sample, latents.time, latents.place, latents.horizon))
+        assert torch.equal(latents.target[row].detach(), target[b, t, n])
+        expected = imagined[b, k - 1, n] if latents.imagined[row] else forecasts[b, t - k, k - 1, n]
+        torch.testing.assert_close(latents.predicted[row].detach(), expected, rtol=1e-10, atol=1e-12)
+    direct = sum(FRAMES - k for k in (1, 2, 3)) * 2 * 4
+    assert len(latents.time) == direct + 2 * 2 * 4  # rollouts: 2 steps x 2 clips x 4 places
+    assert sorted(set(latents.time[latents.imagined].tolist())) == [3, 4]
+
+
+def test_a_predictor_at_birth_copies():
+    model = build_model(CausalConfig(), WindowConfig())
+    frames = torch.randn(1, 24, 3, 64, 64)
+    last = model.encode(frames[:, 3:4]).expand(-1, 2, -1, -1)
+    torch.testing.assert_close(model.forecast(frames[:, :4], 2), last)
+
+
+@pytest.mark.parametrize(
+    ("frames", "steps", "says"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (14, 1, "longer than"), (4, 4, "1 to 3")]
+)
+def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, says: str):
+    with pytest.raises(ValueError, match=says):
+        small(frames_per_latent=2).forecast(clip(frames=frames), steps)
+
+
+def test_targets_receive_gradient_unless_stopped():
+    for target, flows in ((SharedTarget(), True), (SharedTarget(stop_gradient=True), False), (EmaTarget(), False)):
+        assert small(target=target)(clip(), 2).target.requires_grad == flows
+
+
+def test_the_slow_copy_follows_the_encoder_and_is_not_trained():
+    model = small(target=EmaTarget(momentum=0.75, momentum_end=0.75))
+    with torch.no_grad():
+        model.encoder.position += 1
+    before = model.teacher.position.clone()
+    model.update_teacher(progress=0.5)
+    torch.testing.assert_close(model.teacher.position, before + 0.25)
+    assert not any(p.requires_grad for p in model.teacher.parameters())
+
+
+def test_rotations_keep_length_and_depend_on_distance_alone():
+    q, k = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
+    at = lambda x, position: rotate(x, rotary_angles(torch.tensor([position]), 8).double())  # noqa: E731
+    near = (at(q, [2.0]) * at(k, [5.0])).sum()
+    far = (at(q, [12.0]) * at(k, [15.0])).sum()
+    torch.testing.assert_close(near, far, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(at(q, [7.0]).norm(), q.norm())
+
+
+def test_rotation_worked_by_hand():
+    quarter = torch.tensor([[torch.pi / 2]])
+    assert torch.allclose(rotate(torch.tensor([[[[1.0, 2.0]]]]), quarter), torch.tensor([-2.0, 1.0]), atol=1e-6)
+
+
+def test_block_causal_mask_worked_by_hand():
+    expected = [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
+    assert torch.equal(block_causal_mask(2, 2, torch.device("cpu")), torch.tensor(expected, dtype=torch.bool))
+
+
+def test_activation_checkpointing_changes_memory_not_the_gradient():
+    grads = []
+    for checkpointing in (False, True):
+        model = small(checkpoint_activations=checkpointing)
+        model(clip(), 2).predicted.square().sum().backward()
+        grads.append(model.encoder.patch.weight.grad)
+    torch.testing.assert_close(*grads)

@@ -1,0 +1,102 @@
+"""VICReg's terms against values worked by hand, and the ways latents could cheat them."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from worldmodel.latents import Latents
+from worldmodel.objectives.statistics import shared_center, with_exact_gradient
+from worldmodel.objectives.vicreg import STD_EPSILON, VICReg, VICRegConfig, mean_squared_offdiagonal, std_shortfall, variance
+
+
+def as_latents(context: Tensor) -> Latents:
+    """Only what VICReg looks at: [B, T, N, D]."""
+    empty = torch.zeros(0, dtype=torch.int64)
+    none = torch.zeros(0, context.shape[-1])
+    return Latents(
+        context, torch.ones(context.shape[:3], dtype=torch.bool), none, none, empty, empty, empty, empty, empty.bool()
+    )
+
+
+def terms_of(context: Tensor, **config: float) -> dict[str, Tensor]:
+    vicreg, latents = VICReg(VICRegConfig(**config)), as_latents(context)
+    sums = vicreg.sums(latents, shared_center(latents.context, latents.context_mask))
+    return vicreg.value(sums)
+
+
+def test_collapsed_latents_pay_the_full_margin():
+    terms = terms_of(torch.full((4, 3, 2, 5), 7.0), std_weight=1.0)
+    assert terms["std"].item() == pytest.approx(1.0 - math.sqrt(STD_EPSILON))
+    assert terms["cov"].item() == 0.0
+
+
+def test_two_points_worked_by_hand():
+    # rows (0, 0) and (0.6, 0.2): means (.3, .1), unbiased variances .18 and .02, covariance .06
+    terms = terms_of(torch.tensor([[0.0, 0.0], [0.6, 0.2]]).view(2, 1, 1, 2), std_weight=1.0, cov_weight=1.0)
+    expected = ((1 - math.sqrt(0.18 + STD_EPSILON)) + (1 - math.sqrt(0.02 + STD_EPSILON))) / 2
+    assert terms["std"].item() == pytest.approx(expected, rel=1e-6)
+    assert terms["cov"].item() == pytest.approx(0.06**2, rel=1e-6)  # both off-diagonal entries, divided by D(D-1) = 2
+
+
+def test_latents_that_encode_only_their_place_are_seen_as_collapsed():
+    place = 3 * torch.randn(16, 8)
+    assert terms_of(place.expand(8, 6, 16, 8), std_weight=1.0)["std"].item() == pytest.approx(0.99, abs=1e-4)
+
+
+def test_a_static_background_does_not_satisfy_the_variance_within_a_clip():
+    still = torch.randn(64, 1, 1, 8).expand(64, 6, 1, 8)
+    terms = terms_of(2 * still, std_weight=1.0, clip_std_weight=1.0)
+    assert terms["std"].item() < 0.01
+    assert terms["clip_std"].item() == pytest.approx(0.99, abs=1e-4)
+
+
+def test_small_variance_beside_a_large_mean_is_not_lost_in_float32():
+    rows = 1 + 1e-3 * torch.randn(4096, 1, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    vicreg, latents = VICReg(VICRegConfig()), as_latents(rows.float())
+    found = variance(vicreg.sums(latents, shared_center(latents.context, latents.context_mask))).diagonal()
+    torch.testing.assert_close(found.double(), rows.float().double().flatten(0, 2).var(0), rtol=1e-4, atol=0)
+
+
+def test_covariance_equals_torch_cov_whatever_the_reference():
+    rows = torch.randn(50, 1, 1, 4, dtype=torch.float64) + 2
+    sums = VICReg(VICRegConfig()).sums(as_latents(rows), torch.randn(1, 4, dtype=torch.float64))
+    torch.testing.assert_close(variance(sums), rows.flatten(0, 2).T.cov())
+
+
+def test_masked_latents_do_not_count():
+    context = torch.randn(6, 4, 2, 3, dtype=torch.float64)
+    seen = torch.rand(6, 4, 2) < 0.6
+    latents = as_latents(context)
+    masked = Latents(context.masked_fill(~seen[..., None], 1e3), seen, *list(vars(latents).values())[2:])
+    vicreg = VICReg(VICRegConfig(clip_std_weight=1.0))
+    sums = vicreg.sums(masked, shared_center(masked.context, seen))
+    rows = [context[:, :, n][seen[:, :, n]] for n in range(2)]
+    gram = sum((r - r.mean(0)).T @ (r - r.mean(0)) for r in rows)
+    torch.testing.assert_close(variance(sums), gram / (seen.sum() - 2))
+
+
+def test_statistics_of_bf16_latents_are_float32():
+    context = torch.randn(512, 4, 1, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = terms_of(context.bfloat16(), margin=2.0)
+    exact = terms_of(context.bfloat16().double(), margin=2.0)
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    for name in exact:
+        torch.testing.assert_close(terms[name].double(), exact[name], rtol=1e-3, atol=1e-5)
+
+
+def test_gradient_equals_that_of_the_plain_formula():
+    """The two-step gradient through statistics is the gradient of the loss written down directly."""
+    context = (0.5 * torch.randn(12, 5, 1, 6, dtype=torch.float64)).requires_grad_()
+    vicreg, latents = VICReg(VICRegConfig(std_weight=3.0, cov_weight=2.0)), as_latents(context)
+    sums = vicreg.sums(latents, shared_center(context, latents.context_mask))
+    loss, _ = with_exact_gradient(vicreg.value, sums, {name: part.detach() for name, part in sums.items()})
+    (found,) = torch.autograd.grad(loss, context)
+
+    covariance = context.flatten(0, 2).T.cov()
+    plain = 3.0 * std_shortfall(covariance.diagonal(), 1.0) + 2.0 * mean_squared_offdiagonal(covariance)
+    (expected,) = torch.autograd.grad(plain, context)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(loss, plain)

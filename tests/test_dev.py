@@ -1,0 +1,200 @@
+"""Claims about dev.py's decisions; what it installs is seen by running it."""
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def dev(tmp_path, monkeypatch):
+    """dev.py as a module, at home in an empty project."""
+    spec = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(module, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / "installed.json")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    return module
+
+
+@pytest.fixture
+def commands(dev, monkeypatch):
+    """The commands of the steps that set_up takes, none of which is run."""
+    taken = []
+    monkeypatch.setattr(dev, "step", lambda what, tries: taken.extend(tries))
+    return taken
+
+
+def test_a_machine_without_nvidia_is_offered_the_small_torch_first_and_the_plain_one_in_the_end(dev):
+    tries = dev.torch_tries("linux", nvidia=False)
+    assert tries[0] == ["torch==2.13.0+cpu"]
+    assert "https://download.pytorch.org/whl/cpu" in tries[1]
+    assert tries[1][-4:] == ["--timeout", "10", "--retries", "0"]  # where that host cannot be reached it fails at once
+    assert tries[2:] == [["torch==2.13.0"], ["torch>=2.7"]]
+
+
+@pytest.mark.parametrize(("system", "nvidia"), [("linux", True), ("darwin", False), ("win32", False), ("win32", True)])
+def test_elsewhere_torch_is_the_plain_build_of_the_index_pip_knows(dev, system, nvidia):
+    assert dev.torch_tries(system, nvidia) == [["torch==2.13.0"], ["torch>=2.7"]]
+
+
+def test_an_install_is_skipped_only_while_nothing_it_depends_on_changed(dev, commands, tmp_path, monkeypatch):
+    monkeypatch.setattr(dev, "installed", lambda package: "2.13.0+cpu")
+    dev.set_up()
+    assert commands
+    commands.clear()
+    dev.set_up()
+    assert commands == []
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    dev.set_up()
+    assert commands
+    commands.clear()
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    dev.set_up()
+    assert commands
+
+
+def test_an_interrupted_install_is_done_again(dev, commands, monkeypatch):
+    monkeypatch.setattr(dev, "installed", lambda package: "2.13.0+cpu")
+    dev.set_up()
+    (dev.HERE / "pyproject.toml").write_text("changed")
+
+    def interrupted(what, tries):
+        raise KeyboardInterrupt
+
+    whole = dev.step
+    monkeypatch.setattr(dev, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dev.set_up()
+    monkeypatch.setattr(dev, "step", whole)
+    (dev.HERE / "pyproject.toml").write_text("[project]\n")  # even back at what was installed before
+    commands.clear()
+    dev.set_up()
+    assert commands
+
+
+def test_a_torch_that_stands_in_the_environment_is_kept_and_pinned(dev, commands, monkeypatch):
+    monkeypatch.setattr(dev, "installed", lambda package: "2.9.0+cu128")
+    dev.set_up()
+    assert (dev.VENV / "constraints.txt").read_text() == "torch==2.9.0+cu128\n"
+    (install,) = commands
+    assert install[-4:] == ["--constraint", str(dev.VENV / "constraints.txt"), "--editable", f"{dev.HERE}[dev]"]
+
+
+def test_a_missing_ensurepip_is_told_with_what_to_install(dev, commands, monkeypatch):
+    monkeypatch.setattr(dev, "PYTHON", dev.VENV / "none")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "ensurepip" else object())
+    with pytest.raises(dev.StepError, match=rf"no ensurepip.*sudo apt install python3\.{sys.version_info[1]}-venv"):
+        dev.set_up()
+    assert commands == []
+
+
+def test_a_step_takes_the_first_command_that_succeeds_and_shows_what_was_said_when_none_does(dev, capfd):
+    fail, succeed = ([sys.executable, "-c", f"import sys; print('said'); sys.exit({code})"] for code in (3, 0))
+    dev.step("trying", [fail, succeed])
+    assert capfd.readouterr().out == "trying ... 0 s, at try 2\n"
+    with pytest.raises(dev.StepError, match="trying: failed"):
+        dev.step("trying", [fail, fail])
+    assert capfd.readouterr().out == "trying ... failed\nsaid\nsaid\n"
+
+
+def test_a_part_of_the_demo_that_fails_ends_it_with_its_exit_code(dev, monkeypatch, capsys):
+    monkeypatch.setattr(dev, "set_up", lambda: None)
+    ran = []
+    monkeypatch.setattr(dev, "run", lambda arguments: ran.append(arguments) or 7)
+    assert dev.main(["demo"]) == 7
+    assert len(ran) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_of_videos_that_is_not_there_is_told_before_anything_is_installed(dev, capsys):
+    assert dev.main(["demo", "--videos", "nowhere"]) == 1
+    assert capsys.readouterr().err == "dev.py: --videos nowhere: no such folder\n"
+
+
+def test_a_quick_demo_and_a_whole_one_share_no_run_and_no_films(dev):
+    quick, whole = (dev.demo_parts(name, None, name == "demo_quick") for name in ("demo_quick", "demo"))
+    assert len(quick) == len(whole) == 3
+    assert not {argument for _, part in quick for argument in part if "demo/" in argument}
+    assert "run=runs/demo" in whole[1][1]
+
+
+@pytest.mark.parametrize("videos", [None, Path("some")])
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_the_demo_changes_are_fields_of_its_recipes(dev, videos, quick):
+    from worldmodel.config import load
+    from worldmodel.recipe import Recipe
+
+    (arguments,) = (part for title, part in dev.demo_parts("mine", videos, quick) if title == "train")
+    _, recipe, *overrides = arguments[arguments.index("worldmodel/train.py") :]
+    assert load(Recipe, ROOT / recipe, overrides).run == "runs/mine"
+
+
+def test_arguments_after_test_reach_pytest_in_their_order(dev, monkeypatch):
+    monkeypatch.setattr(dev, "set_up", lambda: None)
+    ran = []
+    monkeypatch.setattr(dev, "run", lambda arguments: ran.append(arguments) or 0)
+    assert dev.main(["test", "--fast", "-k", "config", "tests/test_config.py", "-x"]) == 0
+    assert ran[-1] == ["-m", "pytest", "-m", "not slow", "-k", "config", "tests/test_config.py", "-x"]
+    assert [arguments[1] for arguments in ran] == ["ruff", "ruff", "mypy", "pytest"]
+
+
+def test_a_failing_check_hides_no_other_and_fails_the_whole(dev, monkeypatch, capsys):
+    monkeypatch.setattr(dev, "set_up", lambda: None)
+    monkeypatch.setattr(dev, "run", lambda arguments: {"mypy": 2}.get(arguments[1], 0))
+    assert dev.main(["test"]) == 2
+    said = capsys.readouterr()
+    assert said.out.count("passed") == 3
+    assert said.err == "dev.py: failed: mypy\n"
+
+
+def test_the_table_takes_the_last_whole_row_and_the_worse_of_two_baselines(dev, tmp_path):
+    health = [
+        {"update": 100, "verdict": "warming_up"},
+        {"update": 200, "verdict": "healthy", "effective_rank": 12.34}
+        | {"skill_copy/0.5": 0.4, "skill_mean/0.5": 0.31, "skill_copy/1.0": -0.2, "skill_mean/1.0": 0.5}
+        | {"skill_copy/10.0": 0.1, "skill_mean/10.0": 0.2, "skill_copy/2.0": None, "skill_mean/2.0": 0.2},
+    ]
+    metrics = [{"update": update, "clips_per_s": speed} for update, speed in [(10, 2.0), (20, 50.0), (30, 52.0)]]
+    (tmp_path / "health.jsonl").write_text("".join(json.dumps(row) + "\n" for row in health) + '{"update": 3')
+    (tmp_path / "metrics.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in metrics) + '{"update": 30, "val/loss": 1}\n'
+    )
+    assert dev.summary(tmp_path) == [
+        ("verdict", "healthy"),
+        ("skill at 0.5 s", "0.31"),
+        ("skill at 1.0 s", "-0.20"),
+        ("skill at 10.0 s", "0.10"),
+        ("effective rank", "12.3"),
+        ("updates", "30"),
+        ("clips per second", "50"),
+    ]
+
+
+def test_a_run_that_wrote_nothing_has_an_empty_table(dev, tmp_path):
+    assert dev.summary(tmp_path) == []
+
+
+def test_dev_needs_nothing_but_the_standard_library():
+    command = [sys.executable, "-I", "-S", str(ROOT / "dev.py"), "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "python3 dev.py demo" in said
+
+
+def test_a_python_that_is_too_old_can_read_dev_and_is_told(dev):
+    source = (ROOT / "dev.py").read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+    before = source.partition("HERE = ")[0].replace("sys.version_info <", "(3, 6) <")
+    done = subprocess.run([sys.executable, "-c", before], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Python 3.10 or newer is needed" in done.stderr

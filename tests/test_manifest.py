@@ -1,0 +1,112 @@
+"""The manifest keeps clips as they were given, and stays small in memory however many there are."""
+
+import dataclasses
+import gc
+import multiprocessing
+import pickle
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from worldmodel.manifest import SCHEMA, Clip, Manifest, ManifestError, clip_id, write_manifest
+
+
+def clip(number=0, **changes):
+    facts = {
+        "clip_id": f"{number:016x}", "path": f"/data/{number:09d}.mp4", "member": None, "start_s": 0.0, "stop_s": 10.0,
+        "fps": 29.97, "frames": 300, "width": 340, "height": 256, "rotation": 0, "codec": "h264",
+        "split": "val" if number % 10 == 9 else "train", "label": None, "truth": None, "source": "test",
+        "content_hash": f"{number:064x}",
+    }  # fmt: skip
+    return Clip(**(facts | changes))
+
+
+def write(path, clips):
+    return write_manifest(path, clips, command="test", config={"seed": 0})
+
+
+def test_clips_come_back_as_they_were_given(tmp_path):
+    clips = [clip(0), clip(1, member="a/b.mp4", label="rope skipping", start_s=1.25), clip(2, split="ood", rotation=90)]
+    assert write(tmp_path / "m.parquet", clips) == 3
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    assert [manifest.clip(row) for row in range(len(manifest))] == clips
+    assert manifest.metadata["command"] == "test"
+    assert manifest.metadata["config"] == {"seed": 0}
+    assert {"av", "pyarrow", "python"} <= set(manifest.metadata["versions"])
+    assert [field.name for field in dataclasses.fields(Clip)] == SCHEMA.names
+
+
+def test_paths_below_the_manifest_move_with_it(tmp_path):
+    (tmp_path / "one").mkdir()
+    inside, outside = str(tmp_path / "one" / "films" / "ä b.mp4"), str(tmp_path / "two.mp4")
+    write(tmp_path / "one" / "m.parquet", [clip(path=inside, truth=str(tmp_path / "one" / "t.npz")), clip(path=outside)])
+    (tmp_path / "one").rename(tmp_path / "moved")
+    manifest = Manifest.open(tmp_path / "moved" / "m.parquet")
+    assert manifest.clip(0).path == str(tmp_path / "moved" / "films" / "ä b.mp4")
+    assert manifest.clip(0).truth == str(tmp_path / "moved" / "t.npz")
+    assert manifest.clip(1).path == outside
+
+
+def test_rows_and_columns_of_many_groups(tmp_path):
+    write(tmp_path / "m.parquet", (clip(number) for number in range(5000)))
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    val = manifest.rows("val")
+    assert val.dtype == np.int64
+    np.testing.assert_array_equal(val, np.arange(9, 5000, 10))
+    assert len(manifest.rows("train")) + len(val) == len(manifest) == 5000
+    assert len(manifest.rows("ood")) == 0
+    assert manifest.clip(4711) == clip(4711)
+    assert manifest.column("frames").tolist() == [300] * 5000
+    with pytest.raises(IndexError):
+        manifest.clip(5000)
+    with pytest.raises(ManifestError, match="no column 'fpss'"):
+        manifest.column("fpss")
+    with pytest.raises(ManifestError, match="train, val, test, ood"):
+        manifest.rows("validation")
+
+
+def test_a_clip_that_breaks_the_contract_leaves_no_manifest(tmp_path):
+    for broken in (clip(split="validation"), clip(start_s=3.0, stop_s=3.0)):
+        with pytest.raises(ManifestError, match=r"/data/000000000\.mp4"):
+            write(tmp_path / "m.parquet", [clip(1), broken])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_manifest_is_refused_in_words(tmp_path):
+    with pytest.raises(ManifestError, match="no such manifest; make one with `python -m data_prep index"):
+        Manifest.open(tmp_path / "m.parquet")
+    (tmp_path / "m.parquet").write_text("path,label\n")
+    with pytest.raises(ManifestError, match="not a Parquet file"):
+        Manifest.open(tmp_path / "m.parquet")
+    pq.write_table(pa.table({"path": ["a.mp4"]}), tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match="not a manifest: it has no column clip_id"):
+        Manifest.open(tmp_path / "m.parquet")
+
+
+def test_clip_ids_follow_content_and_range_alone():
+    assert clip_id("ab", 0.0, 1.0) == clip_id("ab", 0.0, 1.0)
+    assert len({clip_id("ab", 0.0, 1.0), clip_id("ab", 0.0, 1.1), clip_id("ab", 0.1, 1.0), clip_id("ac", 0.0, 1.0)}) == 4
+
+
+def test_a_manifest_crosses_to_a_worker_as_its_path(tmp_path):
+    write(tmp_path / "m.parquet", [clip(7)])
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    assert len(pickle.dumps(manifest)) < 1000
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(manifest.clip, (0,)) == clip(7)
+
+
+def test_random_clips_of_200_000_rows_cost_little_memory(tmp_path):
+    write(tmp_path / "m.parquet", (clip(number) for number in range(200_000)))
+    gc.collect()
+    process = psutil.Process()
+    before = process.memory_info().rss
+    manifest = Manifest.open(tmp_path / "m.parquet")
+    assert len(manifest.rows("train")) == 180_000
+    for row in np.random.default_rng(0).integers(0, 200_000, 5_000):
+        assert manifest.clip(int(row)).frames == 300
+    grown = process.memory_info().rss - before
+    assert grown < 60 << 20, f"{grown / 2**20:.0f} MiB"

@@ -1,0 +1,122 @@
+"""A small set of films, a small recipe, and train.py run as a user runs it: as a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from worldmodel.manifest import Clip, write_manifest
+from worldmodel.video import probe, write_video
+
+TRAIN = Path(__file__).resolve().parents[2] / "worldmodel" / "train.py"
+FPS, FRAMES, SIZE_PX = 12, 14, 32
+
+
+def ball(seed: int) -> np.ndarray:
+    """A disc that flies straight and comes back in on the other side: uint8 [14, 32, 32, 3]."""
+    chance = np.random.default_rng(seed)
+    start, speed, colour = chance.uniform(0, SIZE_PX, 2), chance.uniform(-2, 2, 2), chance.integers(90, 256, 3)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
+    film = np.full((FRAMES, SIZE_PX, SIZE_PX, 3), 40, np.uint8)
+    for t, frame in enumerate(film):
+        cy, cx = (start + t * speed) % SIZE_PX
+        frame[(y - cy) ** 2 + (x - cx) ** 2 < 36] = colour
+    return film
+
+
+def write_films(folder: Path, count: int) -> Path:
+    """So many films, a fifth of them held out, and their manifest."""
+    clips = []
+    for number in range(count):
+        path = folder / f"{number:03d}.mp4"
+        write_video(path, ball(number), FPS)
+        info = probe(path)
+        split = "val" if number % 5 == 4 else "train"
+        size = (info.width, info.height, info.rotation, info.codec)
+        name, span = f"{number:016d}", (0.0, info.duration_s)
+        clips.append(Clip(name, str(path), None, *span, info.fps, info.frames, *size, split, None, None, "balls", name))
+    write_manifest(folder / "films.parquet", clips, command="test", config={})
+    return folder / "films.parquet"
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_films(tmp_path_factory.mktemp("films"), 30)
+
+
+RECIPE = {
+    "data": {"batch_size": 8, "workers": 0},
+    "window": {"frames": 12, "fps": FPS, "size_px": SIZE_PX},
+    "augment": {"brightness": 0.1},
+    "model": {
+        "encoder": {"patch_px": 8, "width": 16, "depth": 1, "heads": 2, "latent_dim": 8, "head_width": 32},
+        "predictor": {"width": 16, "depth": 1, "heads": 2, "horizons": 4},
+        "rollout_steps": 2,
+    },
+    "optim": {"warmup_updates": 2},
+    "train": {"updates": 20, "log_every": 1},
+    "health": {"every": 5, "windows": 6},
+    "checkpoint": {"every": 5, "keep": 10},
+    "decoder": {"updates": 0},
+}
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Runs of one recipe file; overrides are dotted."""
+
+    recipe: Path
+
+    def command(self, run: Path, *overrides: str, ranks: int = 1, flags: tuple[str, ...] = ()) -> list[str]:
+        launcher = [sys.executable]
+        if ranks > 1:
+            launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+        return [*launcher, str(TRAIN), str(self.recipe), f"run={run}", *overrides, *flags]
+
+    def start(self, run: Path, *overrides: str, **options: object) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(self.command(run, *overrides, **options), **pipes, start_new_session=True, env=one_thread)
+
+    def __call__(self, run: Path, *overrides: str, **options: object) -> subprocess.CompletedProcess[str]:
+        process = self.start(run, *overrides, **options)
+        out, err = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def killed(self, run: Path, *overrides: str, after: int, **options: object) -> None:
+        """Start, and kill -9 the whole group as soon as so many updates are logged."""
+        process = self.start(run, *overrides, **options)
+        deadline = time.monotonic() + 120
+        while len(rows(run)) < after and process.poll() is None:
+            assert time.monotonic() < deadline, "no progress"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode, "it had ended before it could be killed"
+
+
+@pytest.fixture
+def trainer(films: Path, tmp_path: Path) -> Trainer:
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(yaml.safe_dump({**RECIPE, "data": {**RECIPE["data"], "manifest": str(films)}}))
+    return Trainer(recipe)
+
+
+def rows(run: Path, name: str = "metrics") -> list[dict]:
+    path = run / f"{name}.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def read_rows() -> Callable[..., list[dict]]:
+    return rows

@@ -1,0 +1,90 @@
+"""Bad input ends a run with one clear line, an exit code, and nothing lost."""
+
+import shutil
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+def only_line(done) -> str:
+    lines = [line for line in done.stderr.strip().split("\n") if line]
+    assert done.returncode == 2
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("data.manifest=nowhere.parquet", "nowhere.parquet: no such manifest"),
+        ("data.batch_sise=3", "did you mean batch_size"),
+        ("data.batch_size=512", "fewer than one batch of 512"),
+        ("window.frames=40", "none of its 24 train clips holds one window of 40 frames"),
+        ("processes=2", "recipe names processes: 2, but 1 run"),
+        ("init_from=nowhere", "neither a run folder nor a checkpoint"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line_before_any_work(trainer, tmp_path: Path, override: str, says: str):
+    done = trainer(tmp_path / "run", override)
+    assert says in only_line(done)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_files_that_are_gone_end_the_run_and_are_named(trainer, films: Path, tmp_path: Path):
+    shutil.copytree(films.parent, tmp_path / "gone")
+    for film in (tmp_path / "gone").glob("*.mp4"):
+        film.unlink()
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'gone' / 'films.parquet'}")
+    assert done.returncode == 2
+    assert "windows in a row could not be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_film_that_fails_is_replaced_named_and_counted(trainer, read_rows, films: Path, tmp_path: Path, workers: int):
+    shutil.copytree(films.parent, tmp_path / "some")
+    (tmp_path / "some" / "003.mp4").write_bytes(b"not a film")
+    manifest = f"data.manifest={tmp_path / 'some' / 'films.parquet'}"
+    for name in ("a", "b"):
+        done = trainer(tmp_path / name, manifest, "train.updates=6", f"data.workers={workers}")
+        assert done.returncode == 0, done.stderr
+    (bad,) = read_rows(tmp_path / "a", "bad_clips")
+    assert bad["path"].endswith("003.mp4")
+    assert [row["loss"] for row in read_rows(tmp_path / "a")] == [row["loss"] for row in read_rows(tmp_path / "b")]
+
+
+def test_too_many_bad_films_stop_the_run(trainer, films: Path, tmp_path: Path):
+    shutil.copytree(films.parent, tmp_path / "many")
+    for number in range(0, 30, 2):
+        (tmp_path / "many" / f"{number:03d}.mp4").write_bytes(b"")
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'many' / 'films.parquet'}", "train.updates=500")
+    assert done.returncode == 2
+    assert "data.max_bad_share" in done.stderr or "windows in a row" in done.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_term_and_clips(trainer, tmp_path: Path):
+    done = trainer(tmp_path / "run", "optim.lr=1e30", "optim.clip_norm=null", "train.updates=50")
+    line = only_line(done)
+    assert "loss" in line
+    assert "spread/" in line
+    assert ".mp4" in line
+
+
+def test_a_worker_that_dies_ends_the_run_with_a_word(trainer, read_rows, tmp_path: Path):
+    process = trainer.start(tmp_path / "run", "data.workers=1", "train.updates=100000", "checkpoint.every=100000")
+    while len(read_rows(tmp_path / "run")) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    worker = next(c for c in psutil.Process(process.pid).children() if "spawn_main" in " ".join(c.cmdline()))
+    worker.kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert "a data worker died" in err
+
+
+def test_a_worker_that_takes_too_long_ends_the_run_with_a_word(trainer, tmp_path: Path):
+    done = trainer(tmp_path / "run", "data.workers=1", "data.worker_timeout_s=0.01")
+    assert done.returncode == 2
+    assert "no batch within data.worker_timeout_s = 0.01 s" in done.stderr

@@ -1,0 +1,293 @@
+"""Checkpoints that are whole or not there: written beside, synced, renamed; safetensors and JSON, nothing unpickled.
+
+    RUN/checkpoints/00000500/{model,ema,optimizer,decoder}.safetensors   tensors by name
+                             state.json      written last: sha256 of each file, the recipe, update, samples
+    RUN/best.json            which checkpoint had the highest held-out skill
+
+The same files come out of one process, DDP and FSDP2, and load into any of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from worldmodel.config import parse
+from worldmodel.models import CausalWorldModel, build_model
+from worldmodel.recipe import Recipe
+
+FORMAT = 1
+_PREFIXES = {"ema": "model.teacher.", "model": "model.", "objectives": "objectives."}  # file -> names in the learner
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; says which, and what is still whole."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    folder: Path
+    state: dict[str, Any]  # state.json
+
+    @property
+    def update(self) -> int:
+        return int(self.state["update"])
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Tensors of one of its files ("model", "ema", ...); empty where it has none."""
+        file = f"{name}.safetensors"
+        return load_file(self.folder / file) if file in self.state["sha256"] else {}
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+def gather(learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+    """All tensors of a run as whole tensors on the CPU, by file; every rank must call it, the main one gets the content."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights: dict[str, Any] = get_model_state_dict(learner, options=options)
+    found: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizer, options=options))
+    moments = found.get("state", {})  # empty on all ranks but the first
+    files: dict[str, dict[str, Tensor]] = {file: {} for file in _PREFIXES}
+    for key, value in weights.items():
+        file, prefix = next((file, prefix) for file, prefix in _PREFIXES.items() if key.startswith(prefix))
+        files[file][key.removeprefix(prefix)] = value
+    return {
+        **files,
+        "optimizer": {f"{name}/{part}": v for name, parts in moments.items() for part, v in parts.items()},
+    }
+
+
+def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+    """Write RUN/checkpoints/<update>; on the main process alone. Raises CheckpointError, the last good one untouched."""
+    folder = run / "checkpoints" / f"{state['update']:08d}"
+    beside = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        digests = {}
+        for name, content in tensors.items():
+            if content:
+                file = beside / f"{name}.safetensors"
+                save_file({key: value.contiguous() for key, value in content.items()}, file)
+                _sync(file)
+                digests[file.name] = _sha256(file)
+        write_json(beside / "state.json", {"format": FORMAT, **state, "sha256": digests})
+        _sync(beside)
+        shutil.rmtree(folder, ignore_errors=True)  # one of the same update that a kill cut short
+        beside.rename(folder)
+        _sync(folder.parent)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        last = latest(run)
+        whole = f"the last whole one is {last.folder}" if last else "there is no earlier one"
+        raise CheckpointError(
+            f"{folder} could not be written: {error}; {whole}. Make room, then start the run again"
+        ) from error
+    return folder
+
+
+def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Put one more file (a decoder) into a checkpoint that is already whole; it counts once state.json names it."""
+    file = checkpoint.folder / f"{name}.safetensors"
+    beside = file.with_name(f".{file.name}.part")
+    save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, beside)
+    _sync(beside)
+    beside.replace(file)
+    checkpoint.state["sha256"][file.name] = _sha256(file)
+    write_json(checkpoint.folder / "state.json", checkpoint.state)
+
+
+def note_best(run: Path, name: str, skill: float | None) -> None:
+    """Remember the checkpoint with the highest mean held-out skill."""
+    if skill is None:
+        return
+    best = _best(run)
+    if best is None or skill > best["skill"]:
+        write_json(run / "best.json", {"checkpoint": name, "skill": skill})
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all but the last `keep` checkpoints and the best."""
+    best = best_name(run)
+    for folder in _folders(run)[:-keep]:
+        if folder.name != best:
+            shutil.rmtree(folder)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Atomic: a reader sees the old text or the new, never half."""
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+# --- finding ---------------------------------------------------------------------------------------------------------
+def latest(run: Path, warn: Any = None) -> Checkpoint | None:
+    """The last whole checkpoint; `warn(text)` hears of those that were passed over."""
+    for folder in reversed(_folders(run)):
+        try:
+            return open_checkpoint(folder)
+        except CheckpointError as error:
+            if warn:
+                warn(f"{error}; passing over it for an earlier one")
+    return None
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Check every file against its digest. Raises CheckpointError for one that is cut short, changed or of another format."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} has no state.json, so it was not finished") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}/state.json cannot be read: {error}") from None
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{folder} has format {found}, this version reads {FORMAT}")
+    for name, digest in state["sha256"].items():
+        file = folder / Path(name).name
+        if not file.is_file() or _sha256(file) != digest:
+            raise CheckpointError(f"{file} is missing or not what was written")
+    return Checkpoint(folder, state)
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """From a run folder its best checkpoint, else its last; or a checkpoint folder itself."""
+    if (path / "state.json").exists():
+        return open_checkpoint(path)
+    if not (path / "checkpoints").is_dir():
+        raise CheckpointError(f"{path} is neither a run folder nor a checkpoint (no checkpoints/ and no state.json in it)")
+    best = best_name(path)
+    if best and (path / "checkpoints" / best).is_dir():
+        return open_checkpoint(path / "checkpoints" / best)
+    found = latest(path)
+    if found is None:
+        raise CheckpointError(f"{path}/checkpoints holds no whole checkpoint yet")
+    return found
+
+
+def best_name(run: Path) -> str | None:
+    best = _best(run)
+    return None if best is None else str(best["checkpoint"])
+
+
+def _best(run: Path) -> dict[str, Any] | None:
+    try:
+        best = json.loads((run / "best.json").read_text(encoding="utf-8"))
+        return {"checkpoint": str(best["checkpoint"]), "skill": float(best["skill"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# --- loading ---------------------------------------------------------------------------------------------------------
+def restore(learner: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint into a wrapped learner and its optimizer, exactly; every rank must call it."""
+    restore_weights(learner, checkpoint)
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in checkpoint.tensors("optimizer").items():
+        name, _, part = key.rpartition("/")
+        moments.setdefault(name, {})[part] = value
+    options = StateDictOptions(full_state_dict=True)
+    state: dict[str, Any] = {**get_optimizer_state_dict(learner, optimizer, options=options), "state": moments}
+    set_optimizer_state_dict(learner, optimizer, state, options=options)
+
+
+def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, model_only: bool = False) -> None:
+    """Weights alone, strictly: CheckpointError names every key that does not fit.
+
+    `model_only` leaves the weights of objectives as they are.
+    """
+    options = StateDictOptions(full_state_dict=True)
+    there: dict[str, Any] = get_model_state_dict(learner, options=options)
+    weights: dict[str, Any] = {
+        prefix + key: value
+        for file, prefix in _PREFIXES.items()
+        if not (model_only and file == "objectives")
+        for key, value in checkpoint.tensors(file).items()
+    }
+    if model_only:
+        weights |= {key: value for key, value in there.items() if key.startswith(_PREFIXES["objectives"])}
+    _check_keys(weights, there, checkpoint.folder)
+    set_model_state_dict(learner, weights, options=options)
+
+
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[CausalWorldModel, Recipe]:
+    """The model of a run folder (its best checkpoint, else its last) or of one checkpoint, ready to be asked.
+
+    Raises CheckpointError where there is none or its weights do not fit its recipe.
+    """
+    checkpoint = find_checkpoint(Path(path))
+    recipe = parse(Recipe, checkpoint.state["recipe"], where=f"{checkpoint.folder}/state.json")
+    model = build_model(recipe.model, recipe.window)
+    load_into(model, model_tensors(checkpoint), checkpoint.folder)
+    return model.to(device).eval(), recipe
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Strict load into a plain module, with one message for all that does not fit."""
+    _check_keys(tensors, module.state_dict(), where)
+    module.load_state_dict(tensors)
+
+
+def model_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Weights of the model as its own state dict names them."""
+    teacher = {"teacher." + k: v for k, v in checkpoint.tensors("ema").items()}
+    return checkpoint.tensors("model") | teacher
+
+
+def _check_keys(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> None:
+    problems = [f"{key} is missing" for key in wanted if key not in given]
+    problems += [f"{key} is not part of this model" for key in given if key not in wanted]
+    problems += [
+        f"{key} is {tuple(given[key].shape)}, this model needs {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in given and given[key].shape != wanted[key].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
+        raise CheckpointError(f"weights in {where} do not fit the recipe's model: {shown}")
+
+
+def _folders(run: Path) -> list[Path]:
+    found = (run / "checkpoints").glob("[0-9]*")
+    return sorted(folder for folder in found if folder.is_dir() and folder.name.isdigit())
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Reach the disk, not only its cache; folders cannot be synced on Windows."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

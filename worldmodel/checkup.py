@@ -1,0 +1,38 @@
+"""When the doctor looks, and at what: the model's latents and forecasts on windows it never trains on."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from pydantic import PositiveInt
+
+from worldmodel.data.loader import Batch
+from worldmodel.diagnostics import Health, HealthConfig, Verdict, Vitals, diagnose, measure, merge
+from worldmodel.models import CausalWorldModel
+
+_CHUNK = 16  # windows at once: what fits wherever training fits
+
+
+class CheckupConfig(HealthConfig):
+    """How often, on how much, and what ends the run; the doctor's own thresholds are diagnostics.HealthConfig."""
+
+    every: PositiveInt = 250  # updates
+    windows: PositiveInt = 128  # held out, fixed; decoded once and kept in memory
+    stop_on: tuple[Verdict, ...] = ()  # verdicts that end the run, its state saved
+
+
+@torch.no_grad()
+def examine(
+    model: CausalWorldModel, held: Batch, update: int, updates: int, config: CheckupConfig, device: torch.device
+) -> Health:
+    """The verdict at an update. Every rank computes the same on the same windows, so that none waits for another."""
+    model.eval()
+    vitals = functools.reduce(merge, (_vitals(model, chunk.to(device)) for chunk in held.frames.split(_CHUNK)))
+    model.train()
+    return diagnose(vitals, config, update=update, updates=updates, fps=model.fps, frames_per_latent=model.frames_per_latent)
+
+
+def _vitals(model: CausalWorldModel, frames: torch.Tensor) -> Vitals:
+    pixels = model.normalise(frames)
+    return measure(model.encode(pixels).float(), model.forecast_all(pixels).float())

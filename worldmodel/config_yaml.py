@@ -1,0 +1,70 @@
+"""The YAML a configuration is written in: safe, strict, and without YAML 1.1's surprises.
+
+Plain values are read by the rules of YAML 1.2: `1e-4` is a number; `no`, `on`, `12:30`, `010` and dates are text. No
+merging of mappings (`<<`), and a key stands in a mapping once.
+"""
+
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+_FLOAT = re.compile(
+    r"""^(?: [-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?
+          | [-+]?[0-9]+[eE][-+]?[0-9]+
+          | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN) )$""",
+    re.VERBOSE,
+)
+_PLAIN = [  # what a plain scalar is: tag, pattern, first characters; text otherwise
+    ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
+    ("tag:yaml.org,2002:int", re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789")),
+    ("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789")),
+]
+
+
+def read_yaml(content: bytes | str) -> Any:
+    """Raises ValueError with one line that says what is wrong and, for a file's bytes, in which line."""
+    try:
+        return yaml.load(content, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark and isinstance(content, bytes) else ""
+        reason = f"{line}{error.problem or error.context}"
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+    raise ValueError(f"not YAML that can be read: {reason}")
+
+
+def write_yaml(data: Any) -> str:
+    """Mappings in their order, lists of plain values on one line; any YAML reader, 1.1 or 1.2, gives it back."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML is set up by class attributes
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"the key {key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_list(dumper: _Dumper, values: list[Any]) -> yaml.Node:
+    inline = not any(isinstance(value, dict | list) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=inline)
+
+
+for _tag, _pattern, _first in _PLAIN:
+    _Loader.add_implicit_resolver(_tag, _pattern, _first)
+    _Dumper.add_implicit_resolver(_tag, _pattern, _first)  # beside YAML 1.1's: text that either would misread is quoted
+_Dumper.add_representer(list, _represent_list)

@@ -1,0 +1,1 @@
+"""Clips to batches: which sample when (order), which frames (windows), by whom (loader), changed how (augment)."""

@@ -1,0 +1,26 @@
+"""What models hand to objectives: latents and pairs of forecast and target, whatever the model family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents of one batch and the forecasts made from them.
+
+    Shapes: B clips, T latent steps, N places, D features; R rows, one per (clip, time, place, horizon) that was forecast.
+    Rows rather than a dense array, so that several horizons and ragged masks fit alike.
+    """
+
+    context: Tensor  # [B, T, N, D] what the encoder that is trained says of each moment, with gradient
+    context_mask: Tensor  # [B, T, N] bool, True where `context` holds something
+    predicted: Tensor  # [R, D]
+    target: Tensor  # [R, D]
+    sample: Tensor  # [R] int64: clip of the batch
+    time: Tensor  # [R] int64: latent step of the target
+    place: Tensor  # [R] int64
+    horizon: Tensor  # [R] int64: latent steps between the last one seen and the target
+    imagined: Tensor  # [R] bool: made by feeding predictions back, not directly from what was seen

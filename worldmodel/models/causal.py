@@ -1,0 +1,216 @@
+"""The default family: latents of single frames, and a causal transformer that forecasts those to come."""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from torch import Generator, Tensor, nn
+
+from worldmodel.config import Config
+from worldmodel.latents import Latents
+from worldmodel.models.encoder import EncoderConfig, FrameEncoder
+from worldmodel.models.predictor import CausalPredictor, PredictorConfig
+from worldmodel.models.world_model import DistanceKind, check_context, latent_distance
+from worldmodel.pixels import standardise, to_float
+from worldmodel.window import WindowConfig
+
+
+class SharedTarget(Config):
+    """Targets come from the encoder that is trained; only the objectives keep it from collapse."""
+
+    kind: Literal["shared"] = "shared"
+    stop_gradient: bool = False  # False: forecast and target move towards each other (Bardes et al. 2022; PLDM)
+
+
+class EmaTarget(Config):
+    """Targets come from a slow copy of the encoder (Grill et al. 2020; V-JEPA)."""
+
+    kind: Literal["ema"] = "ema"
+    momentum: float = Field(0.996, ge=0, le=1)  # at the first update
+    momentum_end: float = Field(1.0, ge=0, le=1)  # at the last, reached linearly
+
+
+class CausalConfig(Config):
+    """Per-frame encoder + block-causal predictor."""
+
+    kind: Literal["causal"] = "causal"
+    encoder: EncoderConfig = EncoderConfig()
+    predictor: PredictorConfig = PredictorConfig()
+    target: Annotated[SharedTarget | EmaTarget, Field(discriminator="kind")] = SharedTarget()
+    normalise_latents: bool = False  # LayerNorm without weights on every latent; with it, scale cannot collapse
+    distance: DistanceKind = "l2"  # the model's own measure of surprise
+    rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
+    rollout_context: PositiveInt = 4  # latent steps seen at least before such a rollout begins
+    checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
+
+    def check(self, window: WindowConfig) -> list[str]:
+        """What makes this model impossible for that window; one line each."""
+        f, patch, side = self.encoder.frames_per_latent, self.encoder.patch_px, self.encoder.places_per_side
+        problems = []
+        if window.frames % f:
+            problems.append(f"window.frames {window.frames} is not divisible by model.encoder.frames_per_latent {f}")
+        if window.size_px % patch:
+            problems.append(f"window.size_px {window.size_px} is not divisible by model.encoder.patch_px {patch}")
+        elif (window.size_px // patch) % side:
+            grid = window.size_px // patch
+            problems.append(f"model.encoder.places_per_side {side} does not divide the {grid} x {grid} patches")
+        steps = window.frames // f
+        if self.predictor.horizons >= steps:
+            problems.append(
+                f"model.predictor.horizons {self.predictor.horizons} reaches beyond the window: "
+                f"{window.frames} frames are {steps} latent steps, so at most {steps - 1}"
+            )
+        if self.rollout_steps and self.rollout_context + self.rollout_steps > steps:
+            problems.append(
+                f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} "
+                f"is more than the window's {steps} latent steps"
+            )
+        head = self.predictor.width // self.predictor.heads
+        axes = 1 if side == 1 else 3
+        if head % 2 or head < 2 * axes:
+            problems.append(
+                f"model.predictor: {self.predictor.heads} heads of {head} features; "
+                f"rotary positions need an even number >= {2 * axes}"
+            )
+        return problems
+
+    @model_validator(mode="after")
+    def _check_rollout(self) -> CausalConfig:
+        if self.rollout_steps > self.predictor.horizons:
+            raise ValueError(f"rollout_steps {self.rollout_steps} is more than predictor.horizons {self.predictor.horizons}")
+        return self
+
+
+class CausalWorldModel(nn.Module):
+    """Implements worldmodel.models.world_model.WorldModel."""
+
+    target_scope: Literal["past", "window"] = "past"
+
+    def __init__(self, config: CausalConfig, window: WindowConfig) -> None:
+        super().__init__()
+        if problems := config.check(window):
+            raise ValueError("; ".join(problems))
+        self.config = config
+        self.fps = window.fps
+        self.size_px = window.size_px
+        self.frames_per_latent = config.encoder.frames_per_latent
+        self.max_context = window.frames
+        self.max_steps = config.predictor.horizons
+        side = config.encoder.places_per_side
+        self.encoder = FrameEncoder(config.encoder, window.size_px, config.checkpoint_activations)
+        self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.checkpoint_activations)
+        self.teacher: FrameEncoder | None = None
+        if isinstance(config.target, EmaTarget):
+            self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """(N, D) of a latent step."""
+        return self.config.encoder.places_per_side**2, self.config.encoder.latent_dim
+
+    # --- what evaluation may ask -------------------------------------------------------------------------------------
+    def normalise(self, frames: Tensor) -> Tensor:
+        return standardise(to_float(frames))
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        return self._latent(self.teacher or self.encoder, frames)
+
+    @torch.no_grad()
+    def forecast(self, context: Tensor, steps: int) -> Tensor:
+        check_context(self, context.shape[1])
+        if not 0 < steps <= self.max_steps:
+            raise ValueError(
+                f"asked to forecast {steps} steps; this model forecasts 1 to {self.max_steps} directly (imagine has no limit)"
+            )
+        return self.predictor.last(self._latent(self.encoder, context), steps)
+
+    @torch.no_grad()
+    def imagine(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
+        """One step at a time; `generator` is not used, this family is deterministic."""
+        check_context(self, context.shape[1])
+        return self._roll(self._latent(self.encoder, context), steps)
+
+    @torch.no_grad()
+    def forecast_all(self, frames: Tensor) -> Tensor:
+        """Direct forecasts from every step of a window in one pass: [B, T, 3, H, W] -> [B, T/f, K, N, D].
+
+        Row t, horizon k is what `forecast` says of step t+k after a context of t+1 latent steps.
+        """
+        return self.predictor(self._latent(self.encoder, frames))
+
+    def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
+        return latent_distance(forecast, target, self.config.distance)
+
+    # --- training ----------------------------------------------------------------------------------------------------
+    def forward(self, frames: Tensor, rollout_cut: int) -> Latents:
+        """Latents and every forecast that can be checked within the window [B, T, 3, H, W] (normalised pixels).
+
+        `rollout_cut` is the number of latent steps seen before the rollout on the model's own predictions begins.
+        """
+        latents = self._latent(self.encoder, frames)
+        target = latents
+        if self.teacher is not None:
+            target = self.encode(frames)
+        elif isinstance(self.config.target, SharedTarget) and self.config.target.stop_gradient:
+            target = latents.detach()
+
+        direct = self.predictor(latents)
+        steps = latents.shape[1]
+        rows = [_rows(direct[:, : steps - k, k - 1], target[:, k:], first=k, horizon=k) for k in range(1, self.max_steps + 1)]
+        count = self.config.rollout_steps
+        if count:
+            imagined = self._roll(latents[:, :rollout_cut], count)
+            rows += [
+                _rows(imagined[:, h - 1 : h], target[:, rollout_cut + h - 1 : rollout_cut + h], rollout_cut + h - 1, h, True)
+                for h in range(1, count + 1)
+            ]
+        seen = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
+        return Latents(latents, seen, *(torch.cat(column) for column in zip(*rows, strict=True)))
+
+    def rollout_cuts(self) -> range:
+        """The cuts that leave room for a rollout within the window."""
+        steps = self.max_context // self.frames_per_latent
+        return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
+
+    @torch.no_grad()
+    def update_teacher(self, progress: float) -> None:
+        """Move the slow copy towards the encoder; `progress` in [0, 1] through the run."""
+        target = self.config.target
+        if self.teacher is None or not isinstance(target, EmaTarget):
+            return
+        momentum = target.momentum + (target.momentum_end - target.momentum) * progress
+        for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
+            slow.lerp_(fast, 1 - momentum)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+    def _latent(self, encoder: nn.Module, frames: Tensor) -> Tensor:
+        latents = encoder(frames)
+        return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalise_latents else latents
+
+    def _roll(self, latents: Tensor, steps: int) -> Tensor:
+        """Feed predictions back one step at a time, the context sliding: [B, T, N, D] -> [B, steps, N, D]."""
+        longest = self.max_context // self.frames_per_latent
+        seen = latents
+        for _ in range(steps):
+            seen = torch.cat((seen, self.predictor.last(seen[:, -longest:], 1).to(seen.dtype)), dim=1)
+        return seen[:, latents.shape[1] :]
+
+
+def _rows(predicted: Tensor, target: Tensor, first: int, horizon: int, imagined: bool = False) -> tuple[Tensor, ...]:
+    """[B, T, N, D] twice -> columns of Latents, the first target being latent step `first`."""
+    batch, steps, places, dim = predicted.shape
+    index = torch.arange(batch * steps * places, device=predicted.device)
+    return (
+        predicted.reshape(-1, dim),
+        target.reshape(-1, dim),
+        index // (steps * places),
+        index // places % steps + first,
+        index % places,
+        torch.full_like(index, horizon),
+        torch.full_like(index, imagined, dtype=torch.bool),
+    )

@@ -1,0 +1,73 @@
+"""Frames -> latents, each moment by itself: no future can leak into a latent, whatever is done with it later."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from worldmodel.config import Config
+from worldmodel.models.layers import Blocks, init_linear
+
+
+class EncoderConfig(Config):
+    """A small vision transformer that looks at one frame (or tubelet of frames) at a time (Dosovitskiy et al. 2021)."""
+
+    patch_px: PositiveInt = 16
+    frames_per_latent: PositiveInt = 1  # frames in a tubelet: 1 = every frame has its own latent
+    width: PositiveInt = 64
+    depth: PositiveInt = 1
+    heads: PositiveInt = 4
+    mlp_ratio: float = Field(4.0, gt=0)
+    places_per_side: PositiveInt = 1  # N = its square: 1 = one vector a frame, size/patch = one a patch
+    latent_dim: PositiveInt = 32
+    head_width: PositiveInt = 256
+
+    @model_validator(mode="after")
+    def _check(self) -> EncoderConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self
+
+
+class FrameEncoder(nn.Module):
+    """[B, T, 3, H, W] -> [B, T/f, N, D]; a latent depends on the f frames of its own tubelet and on nothing else."""
+
+    def __init__(self, config: EncoderConfig, size_px: int, checkpointing: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.grid = size_px // config.patch_px
+        side = config.places_per_side
+        if size_px % config.patch_px or self.grid % side:
+            raise ValueError(
+                f"{size_px} px cannot be cut into patches of {config.patch_px} px that {side} x {side} places share evenly"
+            )
+        patch_dim = 3 * config.frames_per_latent * config.patch_px**2
+        self.patch = nn.Linear(patch_dim, config.width)
+        self.position = nn.Parameter(torch.empty(self.grid**2, config.width))
+        nn.init.trunc_normal_(self.position, std=0.02)
+        self.blocks = Blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
+        self.norm = nn.LayerNorm(config.width)
+        patches_per_place = (self.grid // side) ** 2
+        self.head = nn.Sequential(
+            nn.Linear(patches_per_place * config.width, config.head_width),
+            nn.GELU(),
+            nn.Linear(config.head_width, config.latent_dim),
+        )
+        init_linear(self.patch)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        c, batch = self.config, frames.shape[0]
+        patches = rearrange(
+            frames,
+            "b (t f) c (gh ph) (gw pw) -> (b t) (gh gw) (f c ph pw)",
+            f=c.frames_per_latent, ph=c.patch_px, pw=c.patch_px,
+        )  # fmt: skip
+        tokens = self.norm(self.blocks(self.patch(patches.to(self.position.dtype)) + self.position))
+        cells = rearrange(
+            tokens,
+            "bt (nh ph nw pw) w -> bt (nh nw) (ph pw w)",
+            nh=c.places_per_side, nw=c.places_per_side, ph=self.grid // c.places_per_side, pw=self.grid // c.places_per_side,
+        )  # fmt: skip
+        return rearrange(self.head(cells), "(b t) n d -> b t n d", b=batch)

@@ -1,0 +1,81 @@
+"""Latents seen so far -> latents to come, several horizons at once."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange, repeat
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from worldmodel.config import Config
+from worldmodel.models.layers import Blocks, block_causal_mask, init_linear, rotary_angles
+
+
+class PredictorConfig(Config):
+    """A block-causal space-time transformer with rotary positions."""
+
+    width: PositiveInt = 128
+    depth: PositiveInt = 3
+    heads: PositiveInt = 4
+    mlp_ratio: float = Field(4.0, gt=0)
+    horizons: PositiveInt = 10  # K: latent steps ahead that are forecast directly, 1..K
+
+    @model_validator(mode="after")
+    def _check(self) -> PredictorConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self
+
+
+class CausalPredictor(nn.Module):
+    """[B, T, N, D] -> [B, T, K, N, D]: row t, horizon k forecasts step t+k from steps 0..t alone.
+
+    Forecasts are changes added to the last latent, and start at none: at birth the predictor copies.
+    """
+
+    def __init__(self, config: PredictorConfig, latent_dim: int, places_per_side: int, checkpointing: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.side = places_per_side
+        self.embed = nn.Linear(latent_dim, config.width)
+        self.blocks = Blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
+        self.norm = nn.LayerNorm(config.width)
+        self.horizon = nn.Parameter(0.3 * torch.randn(config.horizons, config.width))
+        change = nn.Linear(2 * config.width, latent_dim)
+        self.head = nn.Sequential(nn.Linear(config.width, 2 * config.width), nn.GELU(), change)
+        self.embed.apply(init_linear)
+        nn.init.zeros_(change.weight)
+        nn.init.zeros_(change.bias)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        hidden = self.hidden(latents)[:, :, None]  # [B, T, 1, N, W]
+        return latents[:, :, None] + self.head(hidden + self.horizon[:, None])
+
+    def last(self, latents: Tensor, horizons: int) -> Tensor:
+        """Forecasts from the last step alone: [B, T, N, D] -> [B, horizons, N, D]."""
+        hidden = self.hidden(latents)[:, -1:]  # [B, 1, N, W]
+        return latents[:, -1:] + self.head(hidden + self.horizon[:horizons, None])
+
+    def hidden(self, latents: Tensor) -> Tensor:
+        """[B, T, N, D] -> [B, T, N, W]; step t has looked at steps 0..t."""
+        steps, places = latents.shape[1:3]
+        angles = rotary_angles(self._positions(steps, latents.device), self.config.width // self.config.heads)
+        mask = block_causal_mask(steps, places, latents.device)
+        tokens = self.blocks(self.embed(rearrange(latents, "b t n d -> b (t n) d")), angles, mask)
+        return rearrange(self.norm(tokens), "b (t n) w -> b t n w", n=places)
+
+    def _positions(self, steps: int, device: torch.device) -> Tensor:
+        """Time, and row and column where there are several places: [T*N, 1 or 3]."""
+        time = torch.arange(steps, device=device)
+        if self.side == 1:
+            return time[:, None]
+        cell = torch.arange(self.side, device=device)
+        places = self.side**2
+        return torch.stack(
+            (
+                time.repeat_interleave(places),
+                repeat(cell, "h -> (t h w)", t=steps, w=self.side),
+                repeat(cell, "w -> (t h w)", t=steps, h=self.side),
+            ),
+            dim=1,
+        )

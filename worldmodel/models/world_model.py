@@ -1,0 +1,62 @@
+"""What evaluation, probes and rollouts may ask of a model, whatever its family, and what families share."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+DistanceKind = Literal["l1", "l2", "smooth_l1"]
+
+
+class WorldModel(Protocol):
+    """Shapes: B clips, T frames, f frames a latent, N places, D features.
+
+    `target_scope` says what a target latent has seen: "past" (its own past alone) or "window" (the whole window, future
+    included). Scores of models with different scopes are not comparable.
+    """
+
+    fps: float
+    frames_per_latent: int
+    max_context: int  # frames
+    max_steps: int  # latent steps that `forecast` reaches
+    size_px: int
+    target_scope: Literal["past", "window"]
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """uint8 [B, T, H, W, 3] -> float [B, T, 3, H, W], as the model wants its pixels."""
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """[B, T, 3, H, W] -> targets [B, T/f, N, D] as the loss sees them, without gradient."""
+
+    def forecast(self, context: Tensor, steps: int) -> Tensor:
+        """[B, C, 3, H, W] -> [B, steps, N, D], directly. Raises ValueError if C or steps are beyond the model."""
+
+    def imagine(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
+        """[B, C, 3, H, W] -> [B, steps, N, D], predictions fed back; as many steps as asked."""
+
+    def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
+        """[..., D], [..., D] -> [...]: how wrong a forecast is, by the model's own measure."""
+
+
+def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
+    """Mean over features, in at least float32: [..., D], [..., D] -> [...]."""
+    precise = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    a, b = a.to(precise), b.to(precise)
+    if kind == "l1":
+        return (a - b).abs().mean(-1)
+    if kind == "l2":
+        return (a - b).square().mean(-1)
+    return F.smooth_l1_loss(a, b, reduction="none").mean(-1)
+
+
+def check_context(model: WorldModel, frames: int) -> None:
+    """Raise ValueError unless a context of so many frames is one the model can take."""
+    if frames == 0 or frames % model.frames_per_latent:
+        raise ValueError(
+            f"a context of {frames} frames is not a positive multiple of {model.frames_per_latent} (frames a latent)"
+        )
+    if frames > model.max_context:
+        raise ValueError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")

@@ -1,0 +1,44 @@
+"""How far forecasts are from what came."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor
+
+from worldmodel.config import Config
+from worldmodel.latents import Latents
+from worldmodel.models.world_model import DistanceKind, latent_distance
+from worldmodel.objectives.statistics import Objective, Sums, Terms
+
+
+class ForecastConfig(Config):
+    """Mean distance of forecast and target over clips, moments, places and horizons."""
+
+    kind: Literal["forecast"] = "forecast"
+    distance: DistanceKind = "l2"
+    weight: float = Field(1.0, gt=0)
+    horizon_weights: tuple[NonNegativeFloat, ...] | None = None  # one per horizon 1..K; null = every row counts the same
+    imagined_weight: NonNegativeFloat = 1.0  # of forecasts made by feeding predictions back
+
+
+class Forecast(Objective):
+    def __init__(self, config: ForecastConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def sums(self, latents: Latents, center: Tensor) -> Sums:
+        """Weighted error and weight, direct (0) and imagined (1): each [2]."""
+        error = latent_distance(latents.predicted, latents.target, self.config.distance)
+        weight = torch.ones_like(error)
+        if self.config.horizon_weights is not None:
+            weight = error.new_tensor(self.config.horizon_weights)[latents.horizon - 1]
+        rolled = latents.imagined.to(error.dtype)
+        kinds = torch.stack((1 - rolled, rolled))  # [2, R]
+        return {"error": (kinds * (weight * error)).sum(1), "weight": (kinds * weight).sum(1)}
+
+    def value(self, totals: Sums) -> Terms:
+        direct, imagined = totals["error"] / totals["weight"].clamp(min=1e-12)
+        return {"direct": self.config.weight * direct, "imagined": self.config.weight * self.config.imagined_weight * imagined}

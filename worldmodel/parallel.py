@@ -1,0 +1,53 @@
+"""How a learner is spread over processes."""
+
+from __future__ import annotations
+
+from accelerate import Accelerator
+from torch import nn
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.optim import AdamW
+
+from worldmodel.data.loader import Batch
+from worldmodel.learner import Learner
+from worldmodel.optim import OptimConfig, build_optimizer
+
+Wrapped = nn.Module
+
+
+def spread(learner: Learner, config: OptimConfig, accelerator: Accelerator, parallel: str) -> tuple[Wrapped, AdamW]:
+    """Wrap for DDP through Accelerate, or shard weights and moments over ranks (FSDP2); and the optimizer of what came out."""
+    learner = learner.to(accelerator.device)
+    if parallel == "fsdp2" and accelerator.num_processes > 1:
+        shard(learner)
+        return learner, build_optimizer(learner, config)  # after sharding: it must hold the shards, not the whole weights
+    return accelerator.prepare_model(learner), build_optimizer(learner, config)
+
+
+def shard(learner: Learner) -> None:
+    """FSDP2: every block, then encoder, predictor and teacher, are gathered when they run and freed again after."""
+    model = learner.model
+    for part in (model.encoder, model.predictor, model.teacher):
+        if part is not None:
+            for layer in part.blocks.layers:
+                fully_shard(layer)
+            fully_shard(part)
+    # its forecasts from the last step are asked by name; without this their weights would not be gathered
+    register_fsdp_forward_method(model.predictor, "last")
+    fully_shard(learner)
+
+
+def settle(learner: Wrapped, batch: Batch) -> None:
+    """Run twice through an empty batch, so that DDP has laid out its buckets before any state is loaded.
+
+    DDP orders its buckets anew after the first backward pass; with three or more ranks sums are then taken in another
+    order, and a resumed run would differ from an uninterrupted one in the last bit.
+    """
+    for _ in range(2):
+        learner(batch).total.backward()
+    learner.zero_grad(set_to_none=True)
+
+
+def unwrapped(learner: Wrapped) -> Learner:
+    inner = learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
+    assert isinstance(inner, Learner)
+    return inner

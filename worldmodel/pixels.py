@@ -1,0 +1,22 @@
+"""Bytes to numbers: what models and decoders get to see of a frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+PIXEL_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's photographs, the field's habit
+PIXEL_STD = (0.229, 0.224, 0.225)
+
+
+def to_float(frames: Tensor) -> Tensor:
+    """uint8 [B, T, H, W, 3] -> float32 [B, T, 3, H, W] in [0, 1]."""
+    planes = frames.permute(0, 1, 4, 2, 3)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def standardise(frames: Tensor) -> Tensor:
+    """float [B, T, 3, H, W] in [0, 1] -> zero mean, unit variance per colour."""
+    mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
+    std = frames.new_tensor(PIXEL_STD)[:, None, None]
+    return (frames - mean).div_(std)

@@ -1,0 +1,158 @@
+"""Recipe: everything that determines a run, and the checks that span two of its parts.
+
+python -m worldmodel.recipe schema           a JSON schema for editors
+python -m worldmodel.recipe show FILE [a.b=value ...]    the complete recipe that would run
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from worldmodel.checkup import CheckupConfig
+from worldmodel.config import Config, ConfigError, dump, load, schema
+from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.loader import DataConfig
+from worldmodel.models import ModelConfig
+from worldmodel.models.causal import CausalConfig
+from worldmodel.models.decoder import DecoderConfig
+from worldmodel.objectives import ObjectiveConfig
+from worldmodel.objectives.forecast import ForecastConfig
+from worldmodel.objectives.vicreg import VICRegConfig
+from worldmodel.optim import OptimConfig
+from worldmodel.window import WindowConfig
+
+
+class TrainConfig(Config):
+    """The loop."""
+
+    updates: PositiveInt = 2000
+    micro_batches: PositiveInt = 1  # an update's batch is cut into so many; the loss stays that of the whole batch
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False  # torch.compile of encoder and predictor
+    parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
+    log_every: PositiveInt = 10  # updates
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()  # beside metrics.jsonl, which is always written
+
+
+class CheckpointConfig(Config):
+    every: PositiveInt = 500  # updates; a multiple of health.every, so that the best is known
+    keep: PositiveInt = 2  # the last ones; the best is kept beside them
+
+
+class DecoderRun(Config):
+    """The small decoder that draws latents, trained at the end on the frozen model."""
+
+    net: DecoderConfig = DecoderConfig()
+    updates: NonNegativeInt = 600  # 0 = none; a rollout then trains one when asked for
+    windows: PositiveInt = 192  # of the training split, decoded once and kept in memory
+    batch_size: PositiveInt = 64  # latent steps
+    lr: float = Field(3e-3, gt=0)
+
+
+class Recipe(Config):
+    """One run. `python -m worldmodel.recipe show FILE` prints it with every default written out."""
+
+    run: str = "runs/demo"  # folder of the run; starting again in it resumes
+    seed: NonNegativeInt = 0
+    processes: PositiveInt | None = None  # another number of processes stops the run; null = any
+    init_from: str | None = None  # run or checkpoint whose weights a new run starts from
+    window: WindowConfig = WindowConfig()
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = CausalConfig()
+    objectives: dict[str, ObjectiveConfig] = Field({"forecast": ForecastConfig(), "spread": VICRegConfig()}, min_length=1)
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    health: CheckupConfig = CheckupConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    decoder: DecoderRun = DecoderRun()
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        problems = self.model.check(self.window)
+        if self.optim.warmup_updates >= self.train.updates:
+            problems.append(
+                f"optim.warmup_updates {self.optim.warmup_updates} is not below train.updates {self.train.updates}: "
+                "the learning rate would never leave its warm-up"
+            )
+        if self.data.batch_size % self.train.micro_batches:
+            problems.append(
+                f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches}"
+            )
+        if self.processes and self.data.batch_size % (self.train.micro_batches * self.processes):
+            problems.append(
+                f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches} "
+                f"x processes {self.processes}"
+            )
+        if self.checkpoint.every % self.health.every:
+            problems.append(f"checkpoint.every {self.checkpoint.every} is not a multiple of health.every {self.health.every}")
+        forecasts = {name: objective for name, objective in self.objectives.items() if isinstance(objective, ForecastConfig)}
+        if not forecasts:
+            problems.append("objectives: none of them is a forecast, so nothing would train the predictor")
+        for name, objective in forecasts.items():
+            problems += _forecast_problems(name, objective, self.model)
+        if bad := [name for name in self.objectives if not name.isidentifier()]:
+            problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _forecast_problems(name: str, objective: ForecastConfig, model: CausalConfig) -> list[str]:
+    problems = []
+    weights, horizons = objective.horizon_weights, model.predictor.horizons
+    if weights is not None and len(weights) != horizons:
+        problems.append(f"objectives.{name}.horizon_weights has {len(weights)} weights for model.predictor.horizons {horizons}")
+    if objective.distance != model.distance:
+        problems.append(
+            f"objectives.{name}.distance is {objective.distance}, model.distance is {model.distance}: "
+            "surprise would be measured otherwise than the model was trained; make them equal"
+        )
+    return problems
+
+
+def changed_fields(old: Recipe, new: Recipe) -> list[str]:
+    """Dotted paths and values of what differs, leaving out what cannot change the result (folders, workers, logging)."""
+    free = {"run", "processes", "data.workers", "data.prefetch", "data.worker_timeout_s", "train.log_every", "train.trackers"}
+    free.add("checkpoint.keep")
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    absent = "nothing"
+    return [
+        f"{key}: {before.get(key, absent)} -> {after.get(key, absent)}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, absent) != after.get(key, absent) and key not in free
+    ]
+
+
+def _flat(node: object, path: str = "") -> dict[str, object]:
+    if isinstance(node, dict) and node:
+        return {k: v for key, child in node.items() for k, v in _flat(child, f"{path}.{key}" if path else str(key)).items()}
+    return {path: node}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m worldmodel.recipe", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("schema", "show"))
+    parser.add_argument("recipe", nargs="?", help="YAML file (for show)")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value")
+    args = parser.parse_args(argv)
+    if args.what == "schema":
+        print(json.dumps(schema(Recipe), indent=2))
+        return 0
+    if args.recipe is None:
+        parser.error("show needs a recipe")
+    try:
+        print(dump(load(Recipe, args.recipe, args.overrides)), end="")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

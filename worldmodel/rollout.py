@@ -1,0 +1,235 @@
+"""See what a model imagines: `python -m worldmodel.rollout RUN [--clip FILE ...]`.
+
+The model sees the beginning of a clip and imagines the rest, its predictions fed back. Beside one another: what came, what was
+imagined (drawn by the run's decoder), the latents, and how wrong each moment is. RUN/films/ gets an MP4, a GIF and a PNG strip
+of every clip, and a curve of the error against the horizon with its baselines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_json
+from worldmodel.config import ConfigError
+from worldmodel.data.loader import Batch, DataError, held_out, open_windows
+from worldmodel.fit_decoder import fit_decoder, load_decoder
+from worldmodel.manifest import ManifestError
+from worldmodel.models import CausalWorldModel
+from worldmodel.models.decoder import Decoder
+from worldmodel.recipe import Recipe
+from worldmodel.render import (
+    error_map,
+    error_reach,
+    fit_pca,
+    horizon_curve,
+    pca_frames,
+    save_figure,
+    save_png,
+    side_by_side,
+    strip,
+)
+from worldmodel.video import VideoError, probe, read_frames, write_video
+
+_CURVE_WINDOWS = 64  # held-out windows behind the curve of errors
+
+
+class RolloutError(ValueError):
+    """A rollout that cannot be made; says what was asked and what is possible."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One clip, seen and imagined. T frames of which the first C are context; f frames a latent."""
+
+    name: str
+    frames: np.ndarray  # uint8 [T, S, S, 3] what came
+    context_frames: int
+    times_s: np.ndarray  # [T]
+    target: np.ndarray  # [T/f, N, D] latents of what came
+    imagined: np.ndarray  # [T/f, N, D] of the context, then of what was imagined
+    error: np.ndarray  # [T/f, N] the model's distance between the two; 0 within the context
+    drawn: np.ndarray  # uint8 [T, s, s, 3] `imagined` as the decoder draws it
+
+
+@torch.no_grad()
+def roll_out(model: CausalWorldModel, decoder: Decoder, frames: np.ndarray, context_frames: int, name: str) -> Rollout:
+    """Imagine all that follows the first `context_frames` of uint8 [T, S, S, 3]."""
+    device = next(decoder.parameters()).device
+    f = model.frames_per_latent
+    pixels = model.normalise(torch.from_numpy(frames)[None].to(device))
+    target = torch.cat([model.encode(part) for part in pixels.split(model.max_context, dim=1)], dim=1)
+    seen = context_frames // f
+    future = model.imagine(pixels[:, :context_frames], target.shape[1] - seen)
+    imagined = torch.cat((target[:, :seen], future), dim=1)
+    error = model.distance(imagined, target)
+    drawn = decoder(imagined)[0].mul(255).round().byte().permute(0, 2, 3, 1)
+    times_s = np.arange(len(frames)) / model.fps
+    target_, imagined_, error_ = (x[0].float().cpu().numpy() for x in (target, imagined, error))
+    return Rollout(name, frames, context_frames, times_s, target_, imagined_, error_, drawn.cpu().numpy())
+
+
+def panels(rollout: Rollout) -> dict[str, np.ndarray]:
+    """What is shown side by side; each a film of T frames."""
+    f = len(rollout.frames) // len(rollout.target)
+    latents = pca_frames(rollout.imagined, fit_pca(rollout.target), truth=rollout.target)
+    seen = rollout.context_frames // f
+    errors = error_map(rollout.error, rollout.frames[::f], error_reach(rollout.error[seen:]))
+    return {
+        "what came": rollout.frames,
+        "imagined": rollout.drawn,
+        "latents": latents.repeat(f, axis=0),
+        "error": errors.repeat(f, axis=0),
+    }
+
+
+def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
+    """MP4, GIF and PNG strip of one clip; their names by kind."""
+    shown = panels(rollout)
+    film = side_by_side(shown, rollout.times_s.tolist(), rollout.context_frames)
+    names = {kind: f"{rollout.name}.{kind}" for kind in ("mp4", "gif", "png")}
+    write_video(folder / names["mp4"], film, fps)
+    write_video(folder / names["gif"], film, fps)
+    rows = {label: shown[label] for label in ("what came", "imagined", "error")}
+    save_png(strip(rows, rollout.times_s.tolist(), rollout.context_frames), folder / names["png"])
+    return names
+
+
+@torch.no_grad()
+def error_curves(model: CausalWorldModel, held: Batch, context_frames: int, device: torch.device) -> dict[str, list[float]]:
+    """Mean error at each latent step after the context, of the model and its baselines, over held-out windows.
+
+    imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach; copy: the last latent seen;
+    mean: the best constant per place, in hindsight.
+    """
+    f = model.frames_per_latent
+    seen = context_frames // f
+    parts: dict[str, list[torch.Tensor]] = {name: [] for name in ("imagined", "direct", "copy")}
+    targets = []
+    for frames in held.frames.split(16):
+        pixels = model.normalise(frames.to(device))
+        target = model.encode(pixels)
+        context, ahead = pixels[:, :context_frames], target[:, seen:]
+        steps = ahead.shape[1]
+        direct = model.forecast(context, min(steps, model.max_steps))
+        direct = F.pad(direct, (0, 0, 0, 0, 0, steps - direct.shape[1]), value=float("nan"))
+        parts["imagined"].append(model.distance(model.imagine(context, steps), ahead))
+        parts["direct"].append(model.distance(direct, ahead))
+        parts["copy"].append(model.distance(target[:, seen - 1 : seen].expand_as(ahead), ahead))
+        targets.append(ahead)
+    ahead = torch.cat(targets)
+    errors = {name: torch.cat(values) for name, values in parts.items()}
+    errors["mean"] = model.distance(ahead.mean(dim=0, keepdim=True).mean(dim=1, keepdim=True).expand_as(ahead), ahead)
+    return {name: error.double().mean(dim=(0, 2)).tolist() for name, error in errors.items()}
+
+
+# --- which clips -----------------------------------------------------------------------------------------------------
+def clip_frames(path: str, model: CausalWorldModel, start_s: float, seconds: float | None) -> np.ndarray:
+    """The centre square of a file at the model's rate and size: uint8 [T, S, S, 3], T a multiple of f."""
+    info = probe(path)
+    left_s = info.duration_s - start_s
+    wanted_s = left_s if seconds is None else min(seconds, left_s)
+    count = int(wanted_s * model.fps + 1e-6) // model.frames_per_latent * model.frames_per_latent
+    if count < 2 * model.frames_per_latent:
+        raise RolloutError(
+            f"{path}: {max(0.0, left_s):.2f} s are left from {start_s:g} s on; that is less than two latent steps"
+        )
+    times = start_s + np.arange(count) / model.fps
+    frames = read_frames(path, times_s=times, size=model.size_px)
+    top, left = (frames.shape[1] - model.size_px) // 2, (frames.shape[2] - model.size_px) // 2
+    return np.ascontiguousarray(frames[:, top : top + model.size_px, left : left + model.size_px])
+
+
+def context_of(model: CausalWorldModel, context_s: float | None, frames: int) -> int:
+    """Frames of context: as asked, else a third of the window."""
+    f = model.frames_per_latent
+    wanted = model.max_context // 3 if context_s is None else round(context_s * model.fps)
+    context = max(f, wanted // f * f)
+    if not context < frames or context > model.max_context:
+        raise RolloutError(
+            f"a context of {context} frames ({context / model.fps:.2f} s) does not do: the clip has {frames} frames at "
+            f"{model.fps:g} fps, the model sees at most {model.max_context}"
+        )
+    return context
+
+
+def decoder_of(checkpoint: Checkpoint, model: CausalWorldModel, recipe: Recipe, run: Path, device: torch.device) -> Decoder:
+    """The run's decoder; trained now where it has none."""
+    decoder = load_decoder(checkpoint, model, recipe, device)
+    if decoder is None:
+        print("this checkpoint has no decoder yet; training one on the frozen latents")
+        decoder = fit_decoder(run, device, updates=recipe.decoder.updates or 600)
+    return decoder
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m worldmodel.rollout", description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="run folder (its best checkpoint) or a checkpoint folder")
+    parser.add_argument("--clip", nargs="+", default=[], metavar="FILE", help="films to imagine on (default: held-out ones)")
+    parser.add_argument("--count", type=int, default=3, help="held-out windows, where no --clip is given")
+    parser.add_argument("--start-s", type=float, default=0.0, help="where in the clip to begin")
+    parser.add_argument("--seconds", type=float, help="how much of the clip (default: all of it, at most 20 s)")
+    parser.add_argument("--context-s", type=float, help="how much of it is seen (default: a third of the model's window)")
+    parser.add_argument("--out", type=Path, help="folder (default: RUN/films)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args(argv)
+    try:
+        write_films(args)
+    except (RolloutError, CheckpointError, ConfigError, ManifestError, DataError, VideoError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write_films(args: argparse.Namespace) -> None:
+    """All that one call makes; prints the paths."""
+    device = torch.device(args.device)
+    checkpoint = find_checkpoint(args.run)
+    model, recipe = load_model(checkpoint.folder, device)
+    decoder = decoder_of(checkpoint, model, recipe, args.run, device)
+    out = args.out or args.run / "films"
+    out.mkdir(parents=True, exist_ok=True)
+
+    held = None
+    if not args.clip or Path(recipe.data.manifests[0]).exists():
+        held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
+    if args.clip:
+        seconds = 20.0 if args.seconds is None else args.seconds
+        films = [(Path(path).stem, clip_frames(path, model, args.start_s, seconds)) for path in args.clip]
+    else:
+        assert held is not None
+        films = [(f"held_out_{i}", film.numpy()) for i, film in enumerate(held.frames[: args.count])]
+    for name, frames in films:
+        rollout = roll_out(model, decoder, frames, context_of(model, args.context_s, len(frames)), name)
+        print(out / write_rollout(rollout, out, model.fps)["mp4"])
+    if held is not None:
+        context = context_of(model, args.context_s, held.frames.shape[1])
+        write_curve(error_curves(model, held, context, device), model, context, len(held.frames), checkpoint, out)
+        print(out / "horizon.png")
+
+
+def write_curve(
+    curves: dict[str, list[float]], model: CausalWorldModel, context: int, windows: int, checkpoint: Checkpoint, out: Path
+) -> None:
+    """horizon.png and the numbers behind it, horizon.json."""
+    step_s = model.frames_per_latent / model.fps
+    horizons_s = [step_s * (k + 1) for k in range(len(curves["copy"]))]
+    run = checkpoint.folder.parent.parent.name
+    caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {run}, update {checkpoint.update}"
+    quantity = {"l2": "squared", "l1": "absolute", "smooth_l1": "smooth L1"}[model.config.distance] + " latent error"
+    save_figure(horizon_curve(horizons_s, curves, quantity=quantity, caption=caption), out / "horizon.png")
+    finite = {name: [None if np.isnan(v) else v for v in values] for name, values in curves.items()}
+    write_json(
+        out / "horizon.json", {"horizons_s": horizons_s, "error": finite, "windows": windows, "context_s": context / model.fps}
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""What a run says of itself: rows in its folder, trackers, and a line on the screen.
+
+    RUN/metrics.jsonl     training rows
+    RUN/health.jsonl      the doctor's
+    RUN/bad_clips.jsonl   each video that could not be read, once
+
+A row is handed to the operating system as it is written: a kill costs at most the line being written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from numbers import Integral, Real
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from worldmodel.data.loader import BadClip
+from worldmodel.diagnostics import Health
+from worldmodel.progress import Progress
+from worldmodel.recipe import Recipe
+from worldmodel.trackers import Tracker, numbers_of, open_tracker
+
+Item = TypeVar("Item")
+
+
+class RunLog:
+    """The log of one run, from the update it starts after; what an interrupted run wrote beyond that is cut off.
+
+    Made and called alike on every process; only the main one writes and speaks. A context: it closes what it opened.
+    """
+
+    def __init__(self, run: Path, recipe: Recipe, *, start: int = 0, seconds: float = 0.0, main: bool = True) -> None:
+        self.bad_count = 0  # samples that could not be read since this process started
+        self._run, self._main, self._batch_size = run, main, recipe.data.batch_size
+        self._done, self._row_update = start, start
+        self._before_s, self._began = seconds, time.monotonic()
+        self._row_at, self._waited_s = self._began, 0.0
+        self._health: Health | None = None
+        self._open = ExitStack()
+        self._trackers: list[Tracker] = []
+        if not main:
+            return
+        run.mkdir(parents=True, exist_ok=True)
+        truncate_after(self._path("metrics"), start)
+        truncate_after(self._path("health"), start)
+        truncate_after(self._path("bad_clips"), math.inf)  # what is known of the videos stays true
+        self._named = {row["path"] for row in read_rows(self._path("bad_clips"))}
+        self._trackers = [open_tracker(name, run, start, recipe.model_dump(mode="json")) for name in recipe.train.trackers]
+        self._progress = Progress(recipe.train.updates, start)
+
+    def __enter__(self) -> RunLog:
+        if self._main:
+            for tracker in self._trackers:
+                self._open.callback(tracker.close)
+            self._open.enter_context(self._progress)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    @property
+    def seconds(self) -> float:
+        """Of training, the time before an interruption included."""
+        return self._before_s + time.monotonic() - self._began
+
+    def timed(self, stream: Iterable[Item]) -> Iterator[Item]:
+        """The updates of a stream, while the time spent waiting for them is kept."""
+        items = iter(stream)
+        while True:
+            asked = time.monotonic()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            self._waited_s += time.monotonic() - asked
+            yield item
+            self._done += 1
+            if self._main:
+                self._progress.advance(self._done)
+
+    def train(self, update: int, row: Mapping[str, Any]) -> None:
+        """A row of metrics, with the speed since the last one; `row` holds plain numbers, `samples` and `loss` among them."""
+        if not self._main:
+            return
+        now = time.monotonic()
+        elapsed_s = max(now - self._row_at, 1e-9)
+        speed = {
+            "clips_per_s": (update - self._row_update) * self._batch_size / elapsed_s,
+            "wait_share": min(1.0, self._waited_s / elapsed_s),
+        }
+        self._row_at, self._row_update, self._waited_s = now, update, 0.0
+        first = {"update": update, "samples": row["samples"], "seconds": round(self.seconds, 3)}
+        self._write("metrics", update, {**first, **row, **speed})
+        self._progress.advance(update)
+        self._progress.show(row["loss"], **speed)
+
+    def health(self, update: int, health: Health) -> None:
+        """A row of health; a verdict that is new is said with what to do about it."""
+        before, self._health = self._health, health
+        if not self._main:
+            return
+        self._write("health", update, health.row(), prefix="health/")
+        self._progress.feel(health.verdict)
+        if before is None or before.verdict != health.verdict:
+            self._progress.say(f"update {update:,}: {health.verdict}: {health.advice}")
+
+    def skill_at(self, update: int) -> float | None:
+        """Mean held-out skill, if the doctor looked after this very update and could tell."""
+        if self._health is None or self._health.update != update or not math.isfinite(self._health.skill):
+            return None
+        return self._health.skill
+
+    def bad_clips(self, clips: Iterable[BadClip]) -> None:
+        """Count samples that could not be read, and name each video once."""
+        for clip in clips:
+            self.bad_count += 1
+            if self._main and clip.path not in self._named:
+                self._named.add(clip.path)
+                append_row(self._path("bad_clips"), {"update": self._done, "path": clip.path, "reason": clip.reason})
+                self._progress.say(f"cannot be read: {clip.path}: {clip.reason}")
+
+    def _write(self, name: str, update: int, row: Mapping[str, Any], prefix: str = "") -> None:
+        append_row(self._path(name), row)
+        for tracker in self._trackers:
+            tracker.log(update, numbers_of(row, prefix))
+
+    def _path(self, name: str) -> Path:
+        return self._run / f"{name}.jsonl"
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """One JSON object on one line. NaN and infinity, which JSON has not, become null; other than plain values: TypeError."""
+    line = json.dumps({name: plain(name, value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False)
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(line + "\n")
+
+
+def plain(name: str, value: Any) -> str | bool | int | float | None:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    raise TypeError(
+        f"{name} is a {type(value).__name__}; the log takes numbers and text. Convert tensors with .item(), and only "
+        "in the updates that are logged: each makes the device wait"
+    )
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Whole rows, in order; none where there is no file. A last line cut short by a kill is left out."""
+    return [json.loads(line) for line in whole_lines(path)]
+
+
+def truncate_after(path: Path, update: float) -> None:
+    """Cut off rows of later updates, and a last line cut short; the file is whole at any moment."""
+    if not path.exists():
+        return
+    kept = "".join(line for line in whole_lines(path) if json.loads(line)["update"] <= update)
+    if kept.encode() == path.read_bytes():
+        return
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(kept)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Lines with their end; the last one only if it has one. Bytes first: a cut may fall inside a character."""
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [f"{line}\n" for line in whole.decode("utf-8").split("\n") if line]

@@ -1,0 +1,334 @@
+"""Train a world model: `accelerate launch worldmodel/train.py [configs/x.yaml] [a.b=value ...]`.
+
+Starting again in the same run folder resumes. On several CPU processes: `torchrun --nproc_per_node 2 worldmodel/train.py ...`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from worldmodel import checkpoint as checkpoints
+from worldmodel.checkup import examine
+from worldmodel.config import ConfigError, load, parse, save
+from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
+from worldmodel.fit_decoder import fit_decoder
+from worldmodel.learner import Learner, Loss, NotFiniteError, measure
+from worldmodel.manifest import ManifestError
+from worldmodel.models import build_model
+from worldmodel.objectives import build_objective
+from worldmodel.optim import lr_at, set_lr
+from worldmodel.parallel import settle, spread, unwrapped
+from worldmodel.plan import check_plan, described
+from worldmodel.recipe import Recipe, changed_fields
+from worldmodel.runlog import RunLog
+
+DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="worldmodel/train.py", description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", nargs="?", type=Path, help=f"YAML file (default: {DEMO.name})")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value")
+    parser.add_argument(
+        "--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began"
+    )
+    args = parser.parse_args(argv)
+    if args.recipe is not None and "=" in str(args.recipe):
+        args.recipe, args.overrides = None, [str(args.recipe), *args.overrides]
+    try:
+        recipe = load(Recipe, args.recipe or DEMO, args.overrides)
+        accelerator = start_accelerator(recipe)
+        if args.recipe is None:
+            accelerator.print(f"no recipe given: running {DEMO}")
+        train(recipe, accelerator, args.allow_changed_recipe)
+    except (ConfigError, ManifestError, DataError, NotFiniteError, checkpoints.CheckpointError, OSError) as error:
+        return report(error)
+    except RuntimeError as error:
+        trouble = worker_trouble(error)
+        if trouble is None:
+            raise
+        return report(trouble)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return 0
+
+
+def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False) -> None:
+    """The whole run: from the recipe, or from where it was interrupted, to its last checkpoint and its decoder."""
+    make_films(recipe, accelerator)
+    windows, held_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
+    check_plan(recipe, windows, accelerator.num_processes)
+    run = Path(recipe.run)
+    last = checkpoints.latest(run, warn=accelerator.print)
+    if last is not None:
+        check_same_recipe(recipe, last, allow_changed)
+
+    torch.manual_seed(recipe.seed)
+    learner, optimizer = spread(build_learner(recipe), recipe.optim, accelerator, recipe.train.parallel)
+    held = held_out(held_windows, recipe.health.windows)
+    accelerator.print(
+        described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))
+    )
+    if accelerator.num_processes > 1:
+        settle(learner, blank_batch(recipe, windows, accelerator))
+    start = restore_or_begin(recipe, learner, optimizer, last, accelerator)
+    if accelerator.is_main_process:
+        save(recipe, run / "recipe.yaml")
+
+    stop = stop_on_signal()
+    log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process)
+    with log:
+        log.bad_clips(held.bad)
+        finished = loop(recipe, learner, optimizer, windows, held, accelerator, log, start, stop)
+    if finished and recipe.decoder.updates and accelerator.is_main_process:
+        fit_decoder(run, accelerator.device)
+    accelerator.print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
+
+
+def loop(
+    recipe: Recipe,
+    learner: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    windows: Windows,
+    held: Batch,
+    accelerator: Accelerator,
+    log: RunLog,
+    start: dict[str, Any],
+    stop: list[int],
+) -> bool:
+    """Updates until the recipe's last; False if a signal or the doctor ended it earlier, the state saved."""
+    inner = unwrapped(learner)
+    bad: list[BadClip] = []
+    total, first = recipe.train.updates, start["update"]
+    stream = updates(
+        windows, first, total,
+        rank=accelerator.process_index, ranks=accelerator.num_processes, micros=recipe.train.micro_batches,
+        cuts=inner.model.rollout_cuts(), pin=accelerator.device.type == "cuda",
+    )  # fmt: skip
+    for update, micros in enumerate(log.timed(stream), start=first):
+        bad += [clip for micro in micros for clip in micro.bad]
+        micros = [micro.to(accelerator.device) for micro in micros]
+        loss, norm = step(update, micros, learner, optimizer, recipe, accelerator, windows)
+        inner.model.update_teacher(update / total)
+
+        done = update + 1
+        if done % recipe.train.log_every == 0 or done == total:
+            log.train(done, training_row(done, loss, norm, recipe, windows))
+            bad = report_bad(bad, done, recipe, accelerator, log)
+        interrupted = signalled(stop, accelerator)
+        if done % recipe.health.every == 0 or done == total:
+            health = examine(inner.model, held, done, total, recipe.health, accelerator.device)
+            log.health(done, health)
+            interrupted = interrupted or health.verdict in recipe.health.stop_on
+        if done % recipe.checkpoint.every == 0 or done == total or interrupted:
+            keep(recipe, learner, optimizer, done, log, accelerator)
+        if interrupted:
+            return done == total
+    return True
+
+
+def step(
+    update: int,
+    micros: list[Batch],
+    learner: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    accelerator: Accelerator,
+    windows: Windows,
+) -> tuple[Loss, torch.Tensor]:
+    """One update: the loss of the whole global batch, and its gradient gathered over micro-batches and ranks."""
+    set_lr(optimizer, lr_at(update, recipe.optim, recipe.train.updates))
+    with accelerator.autocast():
+        totals = measure(learner, micros)
+    for micro in micros:
+        summed = contextlib.nullcontext() if micro is micros[-1] else accelerator.no_sync(learner)
+        with summed:
+            with accelerator.autocast():
+                loss = learner(micro, totals)
+            accelerator.backward(loss.total)
+    norm = gradient_norm(learner, recipe)
+    if not (torch.isfinite(loss.total) and torch.isfinite(norm)):  # waits for the device once an update; a lost run costs more
+        raise NotFiniteError(not_finite(update, loss, norm, windows))
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss, norm
+
+
+def report(error: Exception) -> int:
+    """Say what ended the run; the exit code."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else DataLoader raises once more for every worker that ends now
+    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return 2
+
+
+# --- around the loop -------------------------------------------------------------------------------------------------
+def start_accelerator(recipe: Recipe) -> Accelerator:
+    """Processes and device. Several processes without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    gpus = torch.cuda.is_available() or torch.xpu.is_available()
+    return Accelerator(mixed_precision="bf16" if recipe.train.precision == "bf16" else "no", cpu=several and not gpus)
+
+
+def build_learner(recipe: Recipe) -> Learner:
+    """Model and objectives with fresh weights."""
+    model = build_model(recipe.model, recipe.window)
+    if recipe.train.compile:
+        model.encoder.compile()
+        model.predictor.compile()
+    objectives = {name: build_objective(config) for name, config in recipe.objectives.items()}
+    return Learner(model, objectives, recipe.augment)
+
+
+def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Where the recipe says how its films are made and they are missing, the main process makes them."""
+    missing = [path for path in recipe.data.manifests if not Path(path).exists()]
+    if recipe.data.make and missing and accelerator.is_main_process:
+        words = " ".join(("python -m data_prep", *recipe.data.make))
+        print(f"{missing[0]} is missing; making it: {words}", flush=True)
+        if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
+            raise DataError(f"`{words}` failed; see its message above")
+    accelerator.wait_for_everyone()
+
+
+def check_same_recipe(recipe: Recipe, last: checkpoints.Checkpoint, allow_changed: bool) -> None:
+    """Raise ConfigError where resuming would go on with another recipe than the run began with."""
+    began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
+    changes = changed_fields(began, recipe)
+    if changes and not allow_changed:
+        raise ConfigError(
+            [
+                f"{recipe.run} was begun with another recipe: {'; '.join(changes)}. Give another run=FOLDER, "
+                "or resume with the changed recipe by --allow-changed-recipe"
+            ]
+        )
+
+
+def restore_or_begin(
+    recipe: Recipe,
+    learner: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    last: checkpoints.Checkpoint | None,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """The state to start from: that of the last checkpoint, of `init_from`, or none."""
+    if last is not None:
+        checkpoints.restore(learner, optimizer, last)
+        accelerator.print(f"resuming {recipe.run} after update {last.update}")
+        return last.state
+    if recipe.init_from:
+        other = checkpoints.find_checkpoint(Path(recipe.init_from))
+        checkpoints.restore_weights(learner, other, model_only=True)
+        accelerator.print(f"weights from {other.folder}")
+    return {"update": 0, "seconds": 0.0}
+
+
+def blank_batch(recipe: Recipe, windows: Windows, accelerator: Accelerator) -> Batch:
+    """A micro-batch of black frames in the shape of the real ones."""
+    count = recipe.data.batch_size // (accelerator.num_processes * recipe.train.micro_batches)
+    size = windows.decode_px
+    frames = torch.zeros(count, recipe.window.frames, size, size, 3, dtype=torch.uint8)
+    cut = recipe.model.rollout_context
+    return Batch(frames, torch.rand(count, 10), torch.arange(count), cut).to(accelerator.device)
+
+
+def gradient_norm(learner: torch.nn.Module, recipe: Recipe) -> torch.Tensor:
+    """Norm of the whole gradient, clipped in place where the recipe says so."""
+    limit = recipe.optim.clip_norm
+    norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), float("inf") if limit is None else limit)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # sharded under FSDP2
+
+
+def training_row(done: int, loss: Loss, norm: torch.Tensor, recipe: Recipe, windows: Windows) -> dict[str, float | str]:
+    ids = ",".join(map(str, windows.ids(done - 1)))
+    return {
+        "samples": done * recipe.data.batch_size,
+        "loss": loss.total.item(),
+        **{f"loss/{name}": value.item() for name, value in loss.terms.items()},
+        "lr": lr_at(done - 1, recipe.optim, recipe.train.updates),
+        "grad_norm": norm.item(),
+        "ids_hash": hashlib.sha256(ids.encode()).hexdigest()[:16],
+    }
+
+
+def report_bad(bad: list[BadClip], done: int, recipe: Recipe, accelerator: Accelerator, log: RunLog) -> list[BadClip]:
+    """Write down what could not be read on any rank; raise DataError above the recipe's share. Returns an empty list."""
+    everywhere = gather_object(bad) if accelerator.num_processes > 1 else bad
+    log.bad_clips(everywhere)
+    seen = done * recipe.data.batch_size
+    if log.bad_count > max(10, recipe.data.max_bad_share * seen):
+        raise DataError(
+            f"{log.bad_count} of {seen} samples could not be read (data.max_bad_share {recipe.data.max_bad_share:g}); "
+            f"they are named in {recipe.run}/bad_clips.jsonl. Index the data again: `python -m data_prep index`"
+        )
+    return []
+
+
+def keep(
+    recipe: Recipe, learner: torch.nn.Module, optimizer: torch.optim.Optimizer, done: int, log: RunLog, accelerator: Accelerator
+) -> None:
+    """Write a checkpoint, note whether it is the best, remove old ones."""
+    tensors = checkpoints.gather(learner, optimizer)  # every rank: sharded weights are gathered
+    if accelerator.is_main_process:
+        run, skill = Path(recipe.run), log.skill_at(done)
+        state = {
+            "update": done,
+            "samples": done * recipe.data.batch_size,
+            "seconds": log.seconds,
+            "skill": skill,
+            "recipe": recipe.model_dump(mode="json"),
+            "random": "none kept: every draw is a function of the recipe's seed and the update",
+        }
+        folder = checkpoints.save_checkpoint(run, tensors, state)
+        checkpoints.note_best(run, folder.name, skill)
+        checkpoints.prune(run, recipe.checkpoint.keep)
+    accelerator.wait_for_everyone()
+
+
+def stop_on_signal() -> list[int]:
+    """A list that SIGTERM or SIGINT adds to; a second SIGINT interrupts at once."""
+    seen: list[int] = []
+
+    def remember(number: int, _frame: object) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, remember)
+    return seen
+
+
+def signalled(stop: list[int], accelerator: Accelerator) -> bool:
+    """Whether any rank was told to stop: all must leave the loop after the same update."""
+    if accelerator.num_processes == 1:
+        return bool(stop)
+    if stop:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
+def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) -> str:
+    terms = ", ".join(f"{name} {value.item():.4g}" for name, value in loss.terms.items())
+    return (
+        f"update {update + 1}: loss {loss.total.item()}, gradient norm {norm.item():.4g} ({terms}). The last checkpoint is "
+        f"from before. Lower optim.lr or clip_norm, or look at this batch: {', '.join(windows.paths(update)[:8])}, ..."
+    )
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # not sys.exit where it failed: the interpreter would first wait for workers that may hang, or ranks that may be gone
+    os._exit(code) if code else sys.exit(code)

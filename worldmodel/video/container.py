@@ -1,0 +1,143 @@
+"""Opening a container with PyAV: the best video stream, one thread, no other file or address, always closed again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from worldmodel.video.errors import VideoError
+from worldmodel.video.source import container_by_head, is_cut_off_mp4, locate, open_bytes, shown_name
+
+# A playlist in disguise must not make us open other files or addresses; a text file is a video to the demuxer "tty".
+OPTIONS = {"protocol_whitelist": "file"}
+STATES_ITS_START = ("mov", "matroska")  # containers whose word on the first frame's time is good
+NOT_VIDEO = {"tty", "hls", "dash", "concat", "image2", "lavfi"}
+
+
+@dataclass(frozen=True)
+class Video:
+    """An open container and the video stream chosen in it."""
+
+    name: str  # for messages
+    container: InputContainer
+    stream: VideoStream
+    start_tick: int  # presentation time of the first frame, in ticks of the stream
+
+    @cached_property
+    def ticks_per_s(self) -> float:
+        assert self.stream.time_base is not None
+        return 1.0 / float(self.stream.time_base)
+
+    @cached_property
+    def frame_ticks(self) -> float:
+        """How long a frame is shown on average, in ticks, as the container states it."""
+        return self.ticks_per_s / float(self.stream.average_rate or 25)
+
+    def shown_for(self, duration: int | None) -> float:
+        """How long, in ticks, a last frame of the stated duration is shown: not shorter than frames are on average."""
+        return max(duration or 0, self.frame_ticks)
+
+    @property
+    def codec(self) -> str:
+        """The name of the codec, whichever library decodes it."""
+        return self.stream.codec_context.codec.canonical_name
+
+    def error(self, reason: str, detail: str = "") -> VideoError:
+        return VideoError(self.name, reason, detail)
+
+
+@contextmanager
+def open_video(path: Path | str, member: str | None = None) -> Iterator[Video]:
+    """Open a video file or tar member for reading. Raises VideoError for anything that cannot be opened as a video."""
+    name = shown_name(path, member)
+    locate(path, member)
+    with _opened(name, path, member) as (container, stream):
+        if container.format.name.startswith(STATES_ITS_START):
+            yield Video(name, container, stream, stream.start_time or 0)
+            return
+        start_tick = _first_tick(container, stream)
+    with _opened(name, path, member) as (container, stream):
+        yield Video(name, container, stream, start_tick)
+
+
+@contextmanager
+def _opened(name: str, path: Path | str, member: str | None) -> Iterator[tuple[InputContainer, VideoStream]]:
+    if member is None:
+        with _container(name, path, os.path.abspath(path)) as container:  # absolute: "http:x.mp4" is a file, too
+            yield container, _best_stream(name, container, path, member)
+        return
+    with open_bytes(path, member) as file, _container(name, path, file) as container:
+        yield container, _best_stream(name, container, path, member)
+
+
+def _first_tick(container: InputContainer, stream: VideoStream) -> int:
+    """Presentation time of the first frame, from the first packets: AVI states 0 also where B frames delay it."""
+    first = None
+    for packet in container.demux(stream):
+        if packet.pts is None:
+            break
+        first = packet.pts if first is None else min(first, packet.pts)
+        if packet.dts is not None and packet.dts >= first:
+            break  # what is decoded later is shown later
+    return first if first is not None else stream.start_time or 0
+
+
+@contextmanager
+def _container(name: str, path: Path | str, source: Any) -> Iterator[InputContainer]:
+    try:
+        container = av.open(source, options=OPTIONS, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise _why_unreadable(name, path, source, error) from None
+    try:
+        yield container
+    except av.error.FFmpegError as error:
+        raise VideoError(name, "corrupt", f"the decoder gave up ({error.strerror or error})") from None
+    finally:
+        container.close()
+
+
+def _why_unreadable(name: str, path: Path | str, source: Any, error: Exception) -> VideoError:
+    """A file that FFmpeg cannot open: cut short, if its head is that of a container; else no video at all."""
+    if isinstance(source, str):
+        with open_bytes(path, None) as file:
+            kind = container_by_head(file)
+    else:
+        kind = container_by_head(source)
+    if kind is not None:
+        return VideoError(name, "truncated", f"begins like {kind}, but its index is missing or cut off ({error})")
+    return VideoError(name, "not a video", "no container that FFmpeg knows begins like this file")
+
+
+def _best_stream(name: str, container: InputContainer, path: Path | str, member: str | None) -> VideoStream:
+    """FFmpeg's choice among the video streams, cover pictures left out. Decodes with one thread."""
+    if container.format.name in NOT_VIDEO:
+        raise VideoError(name, "not a video", f"FFmpeg takes it for {container.format.name}, which is no video")
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not moving and container.format.name.startswith("mov"):
+        with open_bytes(path, member) as file:
+            if is_cut_off_mp4(file):
+                raise VideoError(name, "truncated", "begins like mp4, but its index is cut off")
+    if not moving:
+        raise VideoError(name, "no video stream", "it has no video stream (audio only?)")
+    best = container.streams.best("video")
+    stream = best if isinstance(best, VideoStream) and best in moving else moving[0]
+    if stream.codec_context is None:
+        raise VideoError(name, "unreadable codec", "this build of FFmpeg has no decoder for its video stream")
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def turn_deg(frame: VideoFrame) -> int:
+    """Degrees clockwise by which the stored frame is turned to be shown: 0, 90, 180 or 270."""
+    return round(-frame.rotation / 90) * 90 % 360

@@ -1,0 +1,67 @@
+"""Frames to RGB and to a wanted size. Both backends come through here, so that their sized frames agree as well."""
+
+from __future__ import annotations
+
+import numpy as np
+from av import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+Size = int | tuple[int, int] | None
+
+
+def target_size(height: int, width: int, size: Size) -> tuple[int, int]:
+    """(height, width) that `size` asks of a frame: None (as it is), an int (short side, aspect kept), or itself."""
+    if size is None:
+        return height, width
+    if np.min(size) < 1:
+        raise ValueError(f"size={size!r}: expected a short side in px, or (height, width), of at least 1")
+    if not isinstance(size, int):
+        return int(size[0]), int(size[1])
+    scale = size / min(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+class Drawer:
+    """Frames of any pixel format -> RGB images as shown, of the size that the first one settles.
+
+    Made inside the process that uses it: a reformatter that is carried across a fork hangs.
+    """
+
+    def __init__(self, size: Size) -> None:
+        self._size = size
+        self._stored: tuple[int, int] | None = None  # height, width before rotation
+        self._colour, self._resize = VideoReformatter(), VideoReformatter()
+
+    def draw(self, frame: VideoFrame, turn_deg: int) -> np.ndarray:
+        """uint8 [H, W, 3], turned clockwise by `turn_deg`."""
+        height, width = self._stored = self._stored or self._first_size(frame, sideways=turn_deg % 180 == 90)
+        rgb = self._colour.reformat(frame, format="rgb24", threads=1)
+        if (rgb.height, rgb.width) != (height, width):  # a size was asked for, or the stream changes its own midway
+            shrinks = height <= rgb.height and width <= rgb.width
+            method = Interpolation.AREA if shrinks else Interpolation.BILINEAR
+            rgb = self._resize.reformat(rgb, width=width, height=height, interpolation=method, threads=1)
+        return np.rot90(rgb.to_ndarray(), -turn_deg // 90) if turn_deg else rgb.to_ndarray()
+
+    def _first_size(self, frame: VideoFrame, sideways: bool) -> tuple[int, int]:
+        if sideways:
+            height, width = target_size(frame.width, frame.height, self._size)
+            return width, height
+        return target_size(frame.height, frame.width, self._size)
+
+
+class Film:
+    """Frames [T, H, W, 3] being filled, slot by slot."""
+
+    def __init__(self, count: int, size: Size) -> None:
+        self._count, self._drawer = count, Drawer(size)
+        self.frames = np.empty((0, 0, 0, 3), np.uint8)
+        self.left = count
+
+    def put(self, slots: list[int], frame: VideoFrame, turn_deg: int) -> None:
+        """Draw `frame`, turned clockwise by `turn_deg`, into `slots`."""
+        image = self._drawer.draw(frame, turn_deg)
+        if not self.frames.size:
+            self.frames = np.empty((self._count, *image.shape), np.uint8)
+        for slot in slots:
+            self.frames[slot] = image
+        self.left -= len(slots)

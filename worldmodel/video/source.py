@@ -1,0 +1,126 @@
+"""Where a video's bytes are: a file, or a stretch of a tar read in place. Nothing is extracted, names are only keys."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from worldmodel.video.errors import VideoError
+
+HEADS = {"mp4": (4, b"ftyp"), "mkv or webm": (0, b"\x1a\x45\xdf\xa3"), "avi": (8, b"AVI ")}
+
+
+def shown_name(path: Path | str, member: str | None) -> str:
+    """How a message names a video: `clip.mp4`, or `shard.tar::clip.mp4`."""
+    return str(path) if member is None else f"{path}::{member}"
+
+
+class Span(io.RawIOBase):
+    """The bytes [offset, offset + size) of a file, as a file of their own."""
+
+    def __init__(self, path: Path | str, offset: int, size: int) -> None:
+        super().__init__()
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
+        self._offset, self._size, self._at = offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._at)
+        self._file.seek(self._offset + self._at)
+        data = self._file.read(left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def open_bytes(path: Path | str, member: str | None) -> Iterator[io.RawIOBase]:
+    """The video's bytes, closed on leaving. Raises VideoError for what is missing or empty."""
+    offset, size = locate(path, member)
+    file = Span(path, offset, size)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def locate(path: Path | str, member: str | None) -> tuple[int, int]:
+    """(offset, size) in bytes of a video within the file `path`. Raises VideoError for what is missing or empty."""
+    name = shown_name(path, member)
+    try:
+        stat = os.stat(path)
+        offset, size = 0, stat.st_size
+        if member is not None:
+            offset, size = _members(str(path), stat.st_mtime_ns, stat.st_size)[member]
+    except FileNotFoundError:
+        raise VideoError(name, "missing file", "no such file; was it moved since the manifest was written?") from None
+    except KeyError:
+        raise VideoError(name, "missing member", f"the tar has no regular file {member!r}") from None
+    except PermissionError:
+        raise VideoError(name, "no permission", "this user may not read the file") from None
+    except (OSError, tarfile.TarError) as error:
+        raise VideoError(name, "unreadable file", str(error)) from None
+    if size == 0:
+        raise VideoError(name, "empty file", "the file is empty (0 bytes)")
+    return offset, size
+
+
+def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory."""
+    with tarfile.open(path, "r:") as tar:
+        while (info := tar.next()) is not None:
+            if info.isreg() and not info.issparse():
+                yield info.name, info.offset_data, info.size
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
+
+
+@lru_cache(maxsize=8)
+def _members(path: str, modified_ns: int, size: int) -> dict[str, tuple[int, int]]:
+    """Offsets by name; the time and size of the tar are part of the key, so that a rewritten tar is read anew."""
+    return {name: (offset, length) for name, offset, length in tar_members(path)}
+
+
+def container_by_head(file: io.RawIOBase) -> str | None:
+    """The container that the first bytes promise ("mp4", ...), or None if they promise nothing we know."""
+    file.seek(0)
+    head = file.read(16) or b""
+    for name, (at, magic) in HEADS.items():
+        if head[at : at + len(magic)] == magic:
+            return name
+    return None
+
+
+def is_cut_off_mp4(file: io.RawIOBase) -> bool:
+    """Whether the last of an MP4's outermost boxes reaches beyond the end of the file."""
+    size, at = file.seek(0, io.SEEK_END), 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(16) or b""
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:  # 0: "to the end of the file"; else no box
+            return False
+        at += length
+    return at > size

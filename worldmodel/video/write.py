@@ -1,0 +1,112 @@
+"""write_video: uint8 [T, H, W, 3] into an .mp4 that plays everywhere, a lossless one, or a .gif; whole or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.filter import Graph
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+
+LOSSY = {"crf": "18", "preset": "medium"}
+LOSSLESS = {"qp": "0", "preset": "veryfast", "tune": "fastdecode"}
+
+
+def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: bool = False) -> None:
+    """Write frames uint8 [T, H, W, 3], as the suffix of `path` says; the file appears whole or not at all.
+
+    .mp4: H.264 yuv420p (odd sizes padded by repeating the edge), or with lossless=True H.264 in RGB, equal after
+    decoding. .gif: one palette for the whole film, times rounded to the 10 ms a GIF can tell.
+    """
+    path, frames = Path(path), np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+        raise ValueError(f"write_video: expected uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
+    if path.suffix.lower() == ".gif" and not lossless:
+        _write_gif(path, frames, _rational(fps))
+    elif path.suffix.lower() == ".mp4":
+        _write_mp4(path, frames, _rational(fps), lossless)
+    else:
+        raise ValueError(f"write_video: {path.name}: expected a name ending in .mp4, or in .gif for a lossy film")
+
+
+def _rational(fps: float) -> Fraction:
+    """29.97 means 30000/1001, as cameras do."""
+    if not 0 < fps < 1e5:
+        raise ValueError(f"write_video: fps={fps!r}: expected frames per second, more than 0")
+    ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
+    return ntsc if abs(float(ntsc) - fps) < 0.005 else Fraction(fps).limit_denominator(1001)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; on success it is flushed to disk and becomes `path`, else it is removed."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_mp4(path: Path, frames: np.ndarray, fps: Fraction, lossless: bool) -> None:
+    if not lossless:
+        frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], mode="edge")
+    with beside(path) as part, av.open(part, "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264rgb" if lossless else "libx264", rate=fps)
+        stream.options = LOSSLESS if lossless else LOSSY
+        stream.pix_fmt = "rgb24" if lossless else "yuv420p"
+        stream.height, stream.width = frames.shape[1:3]
+        stream.codec_context.gop_size = 24
+        stream.codec_context.thread_count = 1 if frames[0].size < 1 << 18 else 0  # a small film gains nothing
+        for frame in _timed(frames, fps):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _write_gif(path: Path, frames: np.ndarray, fps: Fraction) -> None:
+    with beside(path) as part, av.open(part, "w", format="gif") as container:
+        stream = container.add_stream("gif", rate=fps)
+        stream.pix_fmt = "pal8"
+        stream.height, stream.width = frames.shape[1:3]
+        for frame in _with_palette(_timed(frames, fps), stream.width, stream.height, fps):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _timed(frames: np.ndarray, fps: Fraction) -> Iterator[VideoFrame]:
+    for place, image in enumerate(frames):
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts, frame.time_base = place, 1 / fps
+        yield frame
+
+
+def _with_palette(frames: Iterable[VideoFrame], width: int, height: int, fps: Fraction) -> Iterator[VideoFrame]:
+    """The frames in the 256 colours that suit the whole film best."""
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=1 / fps)
+    split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=full")
+    use, sink = graph.add("paletteuse", "dither=sierra2_4a"), graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(palette, output_idx=0)
+    split.link_to(use, output_idx=1)
+    palette.link_to(use, input_idx=1)
+    use.link_to(sink)
+    graph.configure()
+    for frame in frames:
+        source.push(frame)
+    source.push(None)
+    while True:
+        try:
+            drawn = sink.pull()
+        except (av.error.EOFError, av.error.BlockingIOError):
+            return
+        assert isinstance(drawn, VideoFrame)
+        yield drawn
