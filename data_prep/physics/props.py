@@ -14,7 +14,8 @@ from data_prep.physics.stage import SCREEN_Y_M, Stage
 
 SLIPPERY = 0.003
 GRIP = 0.8
-HEIGHT_OF = {"sphere": 1.0, "box": 0.9, "cylinder": 1.0, "capsule": 1.2, "ellipsoid": 0.8}
+LYING = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)  # along x: on its end a capsule would topple
+HEIGHT_OF = {"sphere": 1.0, "box": 0.9, "cylinder": 1.0, "capsule": 0.64, "ellipsoid": 0.72}
 """Height of a body over its width."""
 
 
@@ -52,6 +53,7 @@ def body(
         object=True,
         velocity_m_s=velocity_m_s,
         spin_rad_s=spin,
+        quaternion=LYING if shape == "capsule" else (1.0, 0.0, 0.0, 0.0),
         texture=texture,
         friction=(GRIP if round_ else SLIPPERY) if friction is None else friction,
         bouncy=bouncy,
@@ -61,12 +63,18 @@ def body(
 def occluder(
     stage: Stage, x_m: float = 0.0, half_width_m: float = 0.66, half_height_m: float = 0.56, name: str = "occluder"
 ) -> Thing:
-    """A panel that stands still; among the held-out kinds it is a column."""
+    """A panel that stands still; among the held-out kinds it is an oval disc."""
     place = (x_m, SCREEN_Y_M, half_height_m)
     colour = colorsys.hsv_to_rgb(stage.screen_hue, 0.3, 0.8)
     if stage.unseen:
         texture = Texture("dots", 4.0, 0.2)
-        return Thing(name, "cylinder", (half_width_m, half_height_m), place, colour, occluder=True, texture=texture)
+        size = (
+            1.25 * half_width_m,
+            0.06,
+            1.3 * half_height_m,
+        )  # reaches into the floor; as wide as the panel where bodies pass
+        place = (x_m, SCREEN_Y_M, 0.5 * half_height_m)
+        return Thing(name, "ellipsoid", size, place, colour, occluder=True, texture=texture)
     size = (half_width_m, 0.05, half_height_m)
     return Thing(name, "box", size, place, colour, occluder=True, texture=Texture("stripes", 3.0, 0.14))
 
@@ -175,5 +183,5 @@ def _half_sizes(shape: Shape, half: float) -> tuple[float, ...]:
     if shape == "cylinder":
         return (half, half)
     if shape == "capsule":
-        return (half * 0.7, half * 0.5)  # radius, half the straight part: stands on its end
-    return (half, half * 0.8, half * 0.8)
+        return (half * 0.64, half * 0.36)  # radius, half the straight part
+    return (half, half, half * 0.72)

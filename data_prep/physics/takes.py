@@ -63,7 +63,7 @@ def shoot(scene: Scene, film: Format, track: Track | None = None, stop: int | No
     depth = np.zeros((total, size, size), np.float16)
     visible, unoccluded = np.zeros((2, total, count), np.int32)
     centre, width = np.zeros((total, count, 2), np.float32), np.zeros((total, count), np.float32)
-    widths_m = np.array([2 * _half_sizes(scene.things[index])[0] for index in things])
+    widths_m = np.array([_width_m(scene.things[index]) for index in things])
     for frame in range(start, total if stop is None else stop):
         view = camera.see(frame)
         frames[frame], depth[frame] = view.rgb, view.depth_m
@@ -182,6 +182,11 @@ def _spread(take: Take, names: tuple[str, ...]) -> Take:
         segmentation=ids[take.segmentation],
         depth_m=take.depth_m,
     )
+
+
+def _width_m(thing: Thing) -> float:
+    half = _half_sizes(thing)
+    return 2 * (half[2] if thing.shape == "capsule" else half[0])  # a capsule lies along x
 
 
 def _half_sizes(thing: Thing) -> tuple[float, float, float]:
