@@ -1,1 +1,1 @@
-"""Make data sets for training: probe, index, transcode, synthesize. `python -m data_prep --help`."""
+"""Make data sets for training: probe, index, transcode, synthesize, show. `python -m data_prep --help`."""

@@ -7,12 +7,18 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from data_prep import drawn, index, probe, transcode
+from data_prep import index, probe, show, synthesize, transcode
 from data_prep.errors import PrepError
 from worldmodel.manifest import ManifestError
 from worldmodel.video import VideoError
 
-COMMANDS: dict[str, ModuleType] = {"probe": probe, "index": index, "transcode": transcode, "synthesize": drawn}
+COMMANDS: dict[str, ModuleType] = {
+    "probe": probe,
+    "index": index,
+    "transcode": transcode,
+    "synthesize": synthesize,
+    "show": show,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""Measure what a model knows: a client of `worldmodel` and `data_prep`."""

@@ -1,0 +1,60 @@
+"""Long checks of the claims that need many films, or a process to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from data_prep.__main__ import main
+from data_prep.physics.quadruplets import draw_quadruplet
+from data_prep.physics.scenes import Format
+from data_prep.physics.suite import PROPERTIES, Size, suite_jobs
+from eval.baselines import BLIND
+from eval.oracle import violations
+from eval.pairs import FILMS, quadruplet_scores
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("property_", PROPERTIES, ids=lambda property_: property_.name)
+def test_blind_scorers_stay_near_one_half_and_the_oracle_at_one(property_):
+    surprise, oracle = {name: [] for name in BLIND}, []
+    for job in suite_jobs(Size(32, 4, 0, 0, (1, 2), 64, 24, 0), (property_,), 7):
+        made = draw_quadruplet(property_, property_.templates[job.template], Format(), job.level, *job.key())
+        oracle.append([len(violations(made.films[film].truth(), 12.0)) for film in FILMS])
+        if made.splice is not None:
+            for name, score in BLIND.items():
+                surprise[name].append([score(made.films[film].frames) for film in FILMS])
+    assert (quadruplet_scores(np.array(oracle, float)) == 1.0).all()
+    for name, values in surprise.items():
+        scores = quadruplet_scores(np.array(values))
+        assert np.ptp(scores) == 0 or ttest_1samp(scores, 0.5).pvalue > 0.001, (name, scores.mean())
+        assert abs(scores.mean() - 0.5) < 0.1, (name, scores.mean())
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
+    options = ["--train", "40", "--size-px", "32", "--workers", "1"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "data_prep", "synthesize", str(killed), *options], stderr=subprocess.DEVNULL
+    )
+    while len(list(killed.rglob("*.mp4"))) < 5 and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "train.parquet").exists()
+    assert main(["synthesize", str(killed), *options]) == 0
+    assert main(["synthesize", str(whole), *options]) == 0
+    assert contents(killed) == contents(whole)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.suffix in (".mp4", ".npz")}

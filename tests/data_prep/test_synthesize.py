@@ -1,0 +1,132 @@
+"""The command: the same bytes however the work was done, and one clear line when it cannot be."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.physics import films
+from worldmodel.manifest import Manifest
+
+TRAIN = ["--train", "6", "--size-px", "32"]
+
+
+def make(folder: Path, *options: str) -> int:
+    return main(["synthesize", str(folder), *TRAIN, "--workers", "1", *options])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every film and truth by its name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.suffix in (".mp4", ".npz")}
+
+
+def rows(folder: Path) -> list[tuple]:
+    manifest = Manifest.open(folder / "train.parquet")
+    return [(clip.clip_id, clip.split, clip.label, clip.content_hash) for clip in map(manifest.clip, range(len(manifest)))]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "films"
+    assert make(folder) == 0
+    return folder
+
+
+def test_any_number_of_workers_makes_the_same_bytes(whole, tmp_path):
+    assert make(tmp_path / "two", "--workers", "2") == 0
+    assert contents(tmp_path / "two") == contents(whole)
+    assert rows(tmp_path / "two") == rows(whole)
+
+
+def test_shards_make_the_same_films_and_the_last_writes_the_table(whole, tmp_path):
+    folder = tmp_path / "shards"
+    assert make(folder, "--rank", "1", "--world", "2") == 0
+    assert not (folder / "train.parquet").exists()
+    assert make(folder, "--rank", "0", "--world", "2") == 0
+    assert contents(folder) == contents(whole)
+    assert rows(folder) == rows(whole)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch):
+    folder, real, made = tmp_path / "cut", films.write_video, []
+
+    def stopped_at_the_third(path, *args, **kwargs):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(path)
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(films, "write_video", stopped_at_the_third)
+    assert make(folder) == 130
+    assert not (folder / "train.parquet").exists()
+    monkeypatch.setattr(films, "write_video", real)
+    journal = folder / ".making" / "train.0-of-1.jsonl"
+    journal.write_bytes(journal.read_bytes() + b'{"clips": [')  # as a kill in the middle of a line would leave it
+    assert make(folder) == 0
+    assert contents(folder) == contents(whole)
+    assert rows(folder) == rows(whole)
+
+
+def test_a_full_disk_is_one_line_and_lists_nothing(whole, tmp_path, monkeypatch, capsys):
+    folder, real = tmp_path / "full", films.write_video
+
+    def full(path, *args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(films, "write_video", full)
+    assert make(folder) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "data_prep" in line]
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert not (folder / "train.parquet").exists()
+    assert not list(folder.rglob("*.part"))
+    monkeypatch.setattr(films, "write_video", real)
+    assert make(folder) == 0
+    assert contents(folder) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--size-px", "7"], "--size-px 7: expected 32 to 512"),
+        (["--frames", "3"], "--frames 3"),
+        (["--fps", "59"], "events need 1.2 s"),
+        (["--properties", "weight"], "weight is not among permanence"),
+        (["--rank", "2", "--world", "2"], "ranks go from 0 to 1"),
+        (["--workers", "0"], "of 1 at least"),
+    ],
+)
+def test_a_bad_argument_is_one_line(tmp_path, capsys, options, words):
+    assert main(["synthesize", str(tmp_path / "x"), *TRAIN, *options]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert make(tmp_path / "file" / "films") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_another_configuration_in_the_same_folder_is_refused(whole, capsys):
+    assert make(whole, "--seed", "5") == 1
+    assert "seed 0 there, 5 now" in capsys.readouterr().err
+
+
+def test_configuration_and_versions_are_recorded_with_the_films(whole):
+    config = json.loads((whole / "train.json").read_text())
+    assert {"seed", "size_px", "frames", "fps", "generator", "mujoco", "numpy"} <= set(config)
+    metadata = Manifest.open(whole / "train.parquet").metadata
+    assert metadata["config"] == config
+    assert "--train 6" in metadata["command"]
+
+
+def test_file_names_tell_nothing(whole):
+    for path in whole.rglob("*.mp4"):
+        int(path.stem, 16)
