@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 
 GRAVITY_M_S2 = 9.81
 PLACE_M = 0.06  # what the rounding of a frame may make of a place
-STEP_M_S, STEP_SHARE = 0.04, 0.1  # a change of pace that needs a reason, beyond what friction does before and after it
+STEP_M_S, STEP_SHARE = 0.04, 0.15  # a change of pace that needs a reason, beyond what friction does before and after it
 FALL_M_S = 0.25  # what a body in free fall may miss of gravity in a frame
 INSIDE = 0.4  # of its half width, how near a body's middle may come to another's surface
 SUBSTEPS = 12
+UNTOUCHED = "changes its way untouched"
 
 
 def count_violations(truth: Mapping[str, NDArray], fps: float) -> int:
-    """How many things in a film are impossible; 0 for a lawful one. `truth` is the film's npz."""
-    return len(violations(truth, fps))
+    """How many things in a film are impossible; 0 for a lawful one. `truth` is the film's npz.
+
+    A change of way counts half: now and then a sliding box stumbles over its own edge, which the truth does not tell.
+    """
+    return sum(1 if UNTOUCHED in words else 2 for words in violations(truth, fps))
 
 
 def violations(truth: Mapping[str, NDArray], fps: float) -> list[str]:
@@ -60,7 +64,7 @@ def _motion(truth: Mapping[str, NDArray], index: int, frames: NDArray, fps: floa
             around = max(_finite(change, frame - 1), _finite(change, frame + 1))
             pace = np.abs(velocity[frame, :2]).max()
             if change[frame] > STEP_M_S + STEP_SHARE * pace + 1.5 * around:
-                found.append((frame, "changes its way untouched"))
+                found.append((frame, UNTOUCHED))
     return found
 
 
