@@ -63,6 +63,12 @@ def test_a_split_that_is_empty_is_refused_with_what_there_is(tmp_path: Path):
         WindowSource(manifest_of(tmp_path, TEN_SECONDS), "val", WindowConfig())
 
 
+def test_a_benchmark_is_not_trained_on(tmp_path: Path):
+    write_manifest(tmp_path / "suite.parquet", [TEN_SECONDS], command="test", config={"kind": "suite"})
+    with pytest.raises(ManifestError, match="cannot be measured on them"):
+        WindowSource(Manifest.open(tmp_path / "suite.parquet"), "train", WindowConfig())
+
+
 def test_the_same_sample_has_the_same_pixels_whatever_batch_it_is_in(tmp_path: Path):
     clips = []
     for number in range(4):

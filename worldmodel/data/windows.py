@@ -29,6 +29,11 @@ class WindowSource:
 
     def __init__(self, manifest: Manifest, split: str, window: WindowConfig) -> None:
         self.manifest, self.split, self.window = manifest, split, window
+        if manifest.metadata.get("config", {}).get("kind") == "suite":
+            raise ManifestError(
+                f"{manifest.path}: these films are a benchmark, some of them impossible; a model that has seen them cannot be "
+                "measured on them. Train on the train.parquet made beside it"
+            )
         rows = manifest.rows(split)
         if not len(rows):
             raise ManifestError(f"{manifest.path}: no clip has split {split!r}; {_splits(manifest)}")
