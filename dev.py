@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import os
 import platform
 import re
 import shutil
@@ -133,7 +134,8 @@ def output_of(command: list[str]) -> str:
 
 def run(arguments: list[str]) -> int:
     """Run .venv's python in the project's folder with its output on this terminal; its exit code."""
-    return subprocess.run([str(PYTHON), *arguments], cwd=HERE).returncode
+    waiting_threads_sleep = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # worldmodel/train.py says why
+    return subprocess.run([str(PYTHON), *arguments], cwd=HERE, env=waiting_threads_sleep).returncode
 
 
 def check(pytest_arguments: list[str] | None) -> None:

@@ -15,6 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    # Before torch loads OpenMP: threads that wait shall sleep. Spinning, they keep the cores from the workers that decode;
+    # on two busy cores an update of the demo took 4.6 s with spinning threads, 0.4 s with sleeping ones.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
