@@ -257,11 +257,12 @@ def _loader(windows: Windows, batches: Sampler | list[list[Sample]], pin: bool) 
 
 
 def _follow_parent(_worker: int) -> None:
-    """Leave Ctrl-C, which reaches every process of the terminal, to the parent; and end when it ends, however it ends.
+    """Leave signals that reach the whole group (Ctrl-C, a scheduler's SIGTERM) to the parent, and end when it ends.
 
     DataLoader's own watch misses a parent that died while the worker was still starting: such a worker would stay for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
