@@ -51,10 +51,13 @@ class Checkpoint:
     def update(self) -> int:
         return int(self.state["update"])
 
+    def has(self, name: str) -> bool:
+        """Whether it holds "model", "ema", "optimizer", "objectives" or "decoder"."""
+        return f"{name}.safetensors" in self.state["sha256"]
+
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Tensors of one of its files ("model", "ema", ...); empty where it has none."""
-        file = f"{name}.safetensors"
-        return load_file(self.folder / file) if file in self.state["sha256"] else {}
+        """Tensors of one of its files; empty where it has none."""
+        return load_file(self.folder / f"{name}.safetensors") if self.has(name) else {}
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

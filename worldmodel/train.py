@@ -97,7 +97,12 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     with log:
         log.bad_clips(held.bad)
         finished = loop(recipe, learner, optimizer, windows, held, accelerator, log, start, stop)
-    if finished and recipe.decoder.updates and accelerator.is_main_process:
+    if (
+        finished
+        and recipe.decoder.updates
+        and accelerator.is_main_process
+        and not checkpoints.find_checkpoint(run).has("decoder")
+    ):
         fit_decoder(run, accelerator.device)
     accelerator.print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
 
