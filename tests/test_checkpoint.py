@@ -109,10 +109,41 @@ def test_the_best_checkpoint_is_kept_and_found_first(saved):
     run = saved[0]
     checkpoints.note_best(run, "00000001", 0.5)
     checkpoints.note_best(run, "00000002", 0.4)
-    checkpoints.prune(run, keep=1)
+    checkpoints.prune(run, keep=1, update=2)
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000001", "00000002"]
     assert checkpoints.find_checkpoint(run).update == 1
     assert checkpoints.find_checkpoint(run / "checkpoints" / "00000002").update == 2
+
+
+def test_damaged_checkpoints_of_a_future_given_up_do_not_push_out_a_whole_one(saved):
+    run, learner, optimizer = saved
+    os.truncate(run / "checkpoints" / "00000002" / "model.safetensors", 100)
+    (run / "checkpoints" / "00000002").rename(run / "checkpoints" / "00000009")
+    checkpoints.save_checkpoint(run, checkpoints.gather(learner, optimizer), {"update": 3, "samples": 3})
+    checkpoints.prune(run, keep=1, update=3)
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["00000003"]
+    assert checkpoints.latest(run).update == 3
+
+
+def test_a_damaged_best_gives_way_to_the_last_whole_one(saved, capsys):
+    run = saved[0]
+    checkpoints.note_best(run, "00000001", 0.5)
+    os.truncate(run / "checkpoints" / "00000001" / "model.safetensors", 100)
+    assert checkpoints.find_checkpoint(run).update == 2
+    assert "00000001" in capsys.readouterr().err
+
+
+def test_a_decoder_that_cannot_be_written_leaves_the_checkpoint_whole(saved, monkeypatch: pytest.MonkeyPatch):
+    checkpoint = checkpoints.latest(saved[0])
+    checkpoints.add_file(checkpoint, "decoder", {"a": torch.zeros(3)})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(CheckpointError, match="the checkpoint itself is whole"):
+        checkpoints.add_file(checkpoint, "decoder", {"a": torch.ones(3)})
+    assert torch.equal(checkpoints.latest(saved[0]).tensors("decoder")["a"], torch.zeros(3))
 
 
 def test_load_model_gives_the_model_that_was_saved(saved):

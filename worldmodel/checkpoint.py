@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,11 +111,17 @@ def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -
     """Put one more file (a decoder) into a checkpoint that is already whole; it counts once state.json names it."""
     file = checkpoint.folder / f"{name}.safetensors"
     beside = file.with_name(f".{file.name}.part")
-    save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, beside)
-    _sync(beside)
-    beside.replace(file)
-    checkpoint.state["sha256"][file.name] = _sha256(file)
-    write_json(checkpoint.folder / "state.json", checkpoint.state)
+    try:
+        save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, beside)
+        _sync(beside)
+        if checkpoint.state["sha256"].pop(file.name, None):  # while it is replaced the checkpoint does without
+            write_json(checkpoint.folder / "state.json", checkpoint.state)
+        beside.replace(file)
+        checkpoint.state["sha256"][file.name] = _sha256(file)
+        write_json(checkpoint.folder / "state.json", checkpoint.state)
+    except (OSError, SafetensorError) as error:
+        beside.unlink(missing_ok=True)
+        raise CheckpointError(f"{file} could not be written: {error}; the checkpoint itself is whole") from error
 
 
 def note_best(run: Path, name: str, skill: float | None) -> None:
@@ -126,11 +133,15 @@ def note_best(run: Path, name: str, skill: float | None) -> None:
         write_json(run / "best.json", {"checkpoint": name, "skill": skill})
 
 
-def prune(run: Path, keep: int) -> None:
-    """Remove all but the last `keep` checkpoints and the best."""
+def prune(run: Path, keep: int, update: int) -> None:
+    """Remove all but the last `keep` checkpoints up to `update` and the best.
+
+    Later ones are of a future that was given up, when a damaged checkpoint was passed over for an earlier one.
+    """
     best = best_name(run)
-    for folder in _folders(run)[:-keep]:
-        if folder.name != best:
+    past = [folder for folder in _folders(run) if int(folder.name) <= update]
+    for folder in _folders(run):
+        if folder not in past or (folder not in past[-keep:] and folder.name != best):
             shutil.rmtree(folder)
 
 
@@ -182,8 +193,11 @@ def find_checkpoint(path: Path) -> Checkpoint:
     if not (path / "checkpoints").is_dir():
         raise CheckpointError(f"{path} is neither a run folder nor a checkpoint (no checkpoints/ and no state.json in it)")
     best = best_name(path)
-    if best and (path / "checkpoints" / best).is_dir():
-        return open_checkpoint(path / "checkpoints" / best)
+    if best:
+        try:
+            return open_checkpoint(path / "checkpoints" / best)
+        except CheckpointError as error:
+            print(f"{error}; taking the last whole checkpoint instead of the best", file=sys.stderr)
     found = latest(path)
     if found is None:
         raise CheckpointError(f"{path}/checkpoints holds no whole checkpoint yet")
@@ -289,7 +303,7 @@ def _sync(path: Path) -> None:
     """Reach the disk, not only its cache; folders cannot be synced on Windows."""
     if os.name == "nt" and path.is_dir():
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only what may be written
     try:
         os.fsync(handle)
     finally:

@@ -9,6 +9,7 @@ from pydantic import PositiveInt
 
 from worldmodel.data.loader import Batch
 from worldmodel.diagnostics import Health, HealthConfig, Verdict, Vitals, diagnose, measure, merge
+from worldmodel.learner import NotFiniteError
 from worldmodel.models import CausalWorldModel
 
 _CHUNK = 16  # windows at once: what fits wherever training fits
@@ -35,4 +36,10 @@ def examine(
 
 def _vitals(model: CausalWorldModel, frames: torch.Tensor) -> Vitals:
     pixels = model.normalise(frames)
-    return measure(model.encode(pixels).float(), model.forecast_all(pixels).float())
+    latents, forecasts = model.encode(pixels).float(), model.forecast_all(pixels).float()
+    if not (latents.isfinite().all() and forecasts.isfinite().all()):
+        raise NotFiniteError(
+            "latents or forecasts of held-out windows are NaN or infinite: training has diverged. The last checkpoint is from "
+            "before; lower optim.lr or optim.clip_norm"
+        )
+    return measure(latents, forecasts)

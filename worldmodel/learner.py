@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
+from worldmodel.latents import Latents
 from worldmodel.models import CausalWorldModel
 from worldmodel.objectives.statistics import Objective, Sums, Terms, added, over_ranks, shared_center, with_exact_gradient
 from worldmodel.pixels import standardise
@@ -49,8 +50,14 @@ class Learner(nn.Module):
         `totals` come from `measure` where an update has several micro-batches; without them this one is the update.
         `center` fixes the reference of second moments (all micro-batches of an update must share it).
         """
-        frames = augment(micro.frames, micro.draws, self.model.size_px, self.augmentation)
-        latents = self.model(standardise(frames), micro.rollout_cut)
+        precisely = torch.autocast(micro.frames.device.type, enabled=False)  # positions, colours, statistics: not in bf16
+        with precisely:
+            pixels = standardise(augment(micro.frames, micro.draws, self.model.size_px, self.augmentation))
+        latents = self.model(pixels, micro.rollout_cut)
+        with precisely:
+            return self._loss(latents, totals, center)
+
+    def _loss(self, latents: Latents, totals: Totals | None, center: Tensor | None) -> Loss:
         if totals is not None:
             center = totals.center
         elif center is None:

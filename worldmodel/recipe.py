@@ -98,6 +98,11 @@ class Recipe(Config):
             problems += _forecast_problems(name, objective, self.model)
         if bad := [name for name in self.objectives if not name.isidentifier()]:
             problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
+        if self.decoder.updates and self.model.encoder.places_per_side > self.decoder.net.size_px:
+            problems.append(
+                f"decoder.net.size_px {self.decoder.net.size_px} is less than the {self.model.encoder.places_per_side} places "
+                "a side it would have to draw"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -118,7 +123,17 @@ def _forecast_problems(name: str, objective: ForecastConfig, model: CausalConfig
 
 def changed_fields(old: Recipe, new: Recipe) -> list[str]:
     """Dotted paths and values of what differs, leaving out what cannot change the result (folders, workers, logging)."""
-    free = {"run", "processes", "data.workers", "data.prefetch", "data.worker_timeout_s", "train.log_every", "train.trackers"}
+    free = {
+        "run",
+        "processes",
+        "data.manifest",
+        "data.make",
+        "data.workers",
+        "data.prefetch",
+        "data.worker_timeout_s",
+        "train.log_every",
+        "train.trackers",
+    }
     free.add("checkpoint.keep")
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     absent = "nothing"

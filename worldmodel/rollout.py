@@ -41,6 +41,7 @@ from worldmodel.render import (
     strip,
 )
 from worldmodel.video import VideoError, probe, read_frames, write_video
+from worldmodel.window import WindowConfig
 
 _CURVE_WINDOWS = 64  # held-out windows behind the curve of errors
 
@@ -131,21 +132,21 @@ def error_curves(model: CausalWorldModel, held: Batch, context_frames: int, devi
     ahead = torch.cat(targets)
     errors = {name: torch.cat(values) for name, values in parts.items()}
     errors["mean"] = model.distance(ahead.mean(dim=0, keepdim=True).mean(dim=1, keepdim=True).expand_as(ahead), ahead)
-    return {name: error.double().mean(dim=(0, 2)).tolist() for name, error in errors.items()}
+    return {name: error.cpu().double().mean(dim=(0, 2)).tolist() for name, error in errors.items()}
 
 
 # --- which clips -----------------------------------------------------------------------------------------------------
-def clip_frames(path: str, model: CausalWorldModel, start_s: float, seconds: float | None) -> np.ndarray:
-    """The centre square of a file at the model's rate and size: uint8 [T, S, S, 3], T a multiple of f."""
+def clip_frames(path: str, model: CausalWorldModel, window: WindowConfig, start_s: float, seconds: float) -> np.ndarray:
+    """The centre square of a file at the pace and size the model was trained at: uint8 [T, S, S, 3], T a multiple of f."""
     info = probe(path)
+    fps = model.fps if window.stride_frames is None else info.fps / window.stride_frames
     left_s = info.duration_s - start_s
-    wanted_s = left_s if seconds is None else min(seconds, left_s)
-    count = int(wanted_s * model.fps + 1e-6) // model.frames_per_latent * model.frames_per_latent
+    count = int(min(seconds, left_s) * fps + 1e-6) // model.frames_per_latent * model.frames_per_latent
     if count < 2 * model.frames_per_latent:
         raise RolloutError(
             f"{path}: {max(0.0, left_s):.2f} s are left from {start_s:g} s on; that is less than two latent steps"
         )
-    times = start_s + np.arange(count) / model.fps
+    times = start_s + np.arange(count) / fps
     frames = read_frames(path, times_s=times, size=model.size_px)
     top, left = (frames.shape[1] - model.size_px) // 2, (frames.shape[2] - model.size_px) // 2
     return np.ascontiguousarray(frames[:, top : top + model.size_px, left : left + model.size_px])
@@ -164,25 +165,33 @@ def context_of(model: CausalWorldModel, context_s: float | None, frames: int) ->
     return context
 
 
-def decoder_of(checkpoint: Checkpoint, model: CausalWorldModel, recipe: Recipe, run: Path, device: torch.device) -> Decoder:
-    """The run's decoder; trained now where it has none."""
+def decoder_of(checkpoint: Checkpoint, model: CausalWorldModel, recipe: Recipe, device: torch.device) -> Decoder:
+    """The checkpoint's decoder; trained now where it has none."""
     decoder = load_decoder(checkpoint, model, recipe, device)
     if decoder is None:
         print("this checkpoint has no decoder yet; training one on the frozen latents")
-        decoder = fit_decoder(run, device, updates=recipe.decoder.updates or 600)
+        decoder = fit_decoder(checkpoint.folder, device, updates=recipe.decoder.updates or 600)
     return decoder
+
+
+def devices() -> list[str]:
+    """What this machine has, the best first."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [name for name, is_there in there.items() if is_there]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m worldmodel.rollout", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="run folder (its best checkpoint) or a checkpoint folder")
     parser.add_argument("--clip", nargs="+", default=[], metavar="FILE", help="films to imagine on (default: held-out ones)")
-    parser.add_argument("--count", type=int, default=3, help="held-out windows, where no --clip is given")
+    parser.add_argument(
+        "--count", type=int, choices=range(1, _CURVE_WINDOWS + 1), default=3, metavar="N", help="held-out windows"
+    )
     parser.add_argument("--start-s", type=float, default=0.0, help="where in the clip to begin")
-    parser.add_argument("--seconds", type=float, help="how much of the clip (default: all of it, at most 20 s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how much of the clip, at most (default 20)")
     parser.add_argument("--context-s", type=float, help="how much of it is seen (default: a third of the model's window)")
     parser.add_argument("--out", type=Path, help="folder (default: RUN/films)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", choices=devices(), default=devices()[0], help="default: %(default)s")
     args = parser.parse_args(argv)
     try:
         write_films(args)
@@ -197,26 +206,25 @@ def write_films(args: argparse.Namespace) -> None:
     device = torch.device(args.device)
     checkpoint = find_checkpoint(args.run)
     model, recipe = load_model(checkpoint.folder, device)
-    decoder = decoder_of(checkpoint, model, recipe, args.run, device)
-    out = args.out or args.run / "films"
+    decoder = decoder_of(checkpoint, model, recipe, device)
+    out = args.out or checkpoint.folder.parent.parent / "films"
     out.mkdir(parents=True, exist_ok=True)
 
-    held = None
-    if not args.clip or Path(recipe.data.manifests[0]).exists():
-        held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
-    if args.clip:
-        seconds = 20.0 if args.seconds is None else args.seconds
-        films = [(Path(path).stem, clip_frames(path, model, args.start_s, seconds)) for path in args.clip]
-    else:
-        assert held is not None
-        films = [(f"held_out_{i}", film.numpy()) for i, film in enumerate(held.frames[: args.count])]
-    for name, frames in films:
+    def show(name: str, frames: np.ndarray) -> None:
         rollout = roll_out(model, decoder, frames, context_of(model, args.context_s, len(frames)), name)
         print(out / write_rollout(rollout, out, model.fps)["mp4"])
-    if held is not None:
-        context = context_of(model, args.context_s, held.frames.shape[1])
-        write_curve(error_curves(model, held, context, device), model, context, len(held.frames), checkpoint, out)
-        print(out / "horizon.png")
+
+    for path in args.clip:
+        show(Path(path).stem, clip_frames(path, model, recipe.window, args.start_s, args.seconds))
+    if args.clip and not all(Path(path).exists() for path in recipe.data.manifests):
+        print("no curve of errors: the manifest of the run's held-out films is not here")
+        return
+    held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
+    for i, film in enumerate([] if args.clip else held.frames[: args.count]):
+        show(f"held_out_{i}", film.numpy())
+    context = context_of(model, args.context_s, held.frames.shape[1])
+    write_curve(error_curves(model, held, context, device), model, context, len(held.frames), checkpoint, out)
+    print(out / "horizon.png")
 
 
 def write_curve(

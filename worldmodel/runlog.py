@@ -36,7 +36,6 @@ class RunLog:
     """
 
     def __init__(self, run: Path, recipe: Recipe, *, start: int = 0, seconds: float = 0.0, main: bool = True) -> None:
-        self.bad_count = 0  # samples that could not be read since this process started
         self._run, self._main, self._batch_size = run, main, recipe.data.batch_size
         self._done, self._row_update = start, start
         self._before_s, self._began = seconds, time.monotonic()
@@ -117,9 +116,8 @@ class RunLog:
         return self._health.skill
 
     def bad_clips(self, clips: Iterable[BadClip]) -> None:
-        """Count samples that could not be read, and name each video once."""
+        """Name each video that could not be read, once."""
         for clip in clips:
-            self.bad_count += 1
             if self._main and clip.path not in self._named:
                 self._named.add(clip.path)
                 append_row(self._path("bad_clips"), {"update": self._done, "path": clip.path, "reason": clip.reason})

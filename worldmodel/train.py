@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ if __name__ == "__main__":
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, gather_object
 
 from worldmodel import checkpoint as checkpoints
 from worldmodel.checkup import examine
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began"
     )
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if args.recipe is not None and "=" in str(args.recipe):
         args.recipe, args.overrides = None, [str(args.recipe), *args.overrides]
     try:
@@ -57,28 +58,32 @@ def main(argv: list[str] | None = None) -> int:
         accelerator = start_accelerator(recipe)
         if args.recipe is None:
             accelerator.print(f"no recipe given: running {DEMO}")
-        train(recipe, accelerator, args.allow_changed_recipe)
+        finished = train(recipe, accelerator, args.allow_changed_recipe)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        if accelerator.is_main_process:
+            finish(recipe, finished, accelerator.device)
+    except KeyboardInterrupt:
+        return 130
     except (ConfigError, ManifestError, DataError, NotFiniteError, checkpoints.CheckpointError, OSError) as error:
         return report(error)
     except RuntimeError as error:
-        trouble = worker_trouble(error)
+        trouble = worker_trouble(error, recipe.data.worker_timeout_s)
         if trouble is None:
             raise
         return report(trouble)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
     return 0
 
 
-def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False) -> None:
-    """The whole run: from the recipe, or from where it was interrupted, to its last checkpoint and its decoder."""
+def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False) -> bool:
+    """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     make_films(recipe, accelerator)
     windows, held_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
     check_plan(recipe, windows, accelerator.num_processes)
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
     if last is not None:
-        check_same_recipe(recipe, last, allow_changed)
+        check_same_recipe(recipe, last, windows, allow_changed)
 
     torch.manual_seed(recipe.seed)
     learner, optimizer = spread(build_learner(recipe), recipe.optim, accelerator, recipe.train.parallel)
@@ -87,7 +92,8 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))
     )
     if accelerator.num_processes > 1:
-        settle(learner, blank_batch(recipe, windows, accelerator))
+        with accelerator.autocast():
+            settle(learner, blank_batch(recipe, windows, accelerator))
     start = restore_or_begin(recipe, learner, optimizer, last, accelerator)
     if accelerator.is_main_process:
         save(recipe, run / "recipe.yaml")
@@ -96,15 +102,17 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process)
     with log:
         log.bad_clips(held.bad)
-        finished = loop(recipe, learner, optimizer, windows, held, accelerator, log, start, stop)
-    if (
-        finished
-        and recipe.decoder.updates
-        and accelerator.is_main_process
-        and not checkpoints.find_checkpoint(run).has("decoder")
-    ):
-        fit_decoder(run, accelerator.device)
-    accelerator.print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
+        return loop(recipe, learner, optimizer, windows, held, accelerator, log, start, stop)
+
+
+def finish(recipe: Recipe, finished: bool, device: torch.device) -> None:
+    """After the loop, on the main process alone: the decoder, unless there is one."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)  # all is saved
+    run = Path(recipe.run)
+    if finished and recipe.decoder.updates and not checkpoints.find_checkpoint(run).has("decoder"):
+        fit_decoder(run, device)
+    print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
 
 
 def loop(
@@ -120,7 +128,8 @@ def loop(
 ) -> bool:
     """Updates until the recipe's last; False if a signal or the doctor ended it earlier, the state saved."""
     inner = unwrapped(learner)
-    bad: list[BadClip] = []
+    bad: list[BadClip] = []  # since the last training row, on this rank
+    failed = 0  # samples that could not be read since this start, on all ranks
     total, first = recipe.train.updates, start["update"]
     stream = updates(
         windows, first, total,
@@ -129,21 +138,28 @@ def loop(
     )  # fmt: skip
     for update, micros in enumerate(log.timed(stream), start=first):
         bad += [clip for micro in micros for clip in micro.bad]
+        log.bad_clips(bad)
         micros = [micro.to(accelerator.device) for micro in micros]
         loss, norm = step(update, micros, learner, optimizer, recipe, accelerator, windows)
-        inner.model.update_teacher(update / total)
+        inner.model.update_teacher(update / max(1, total - 1))
 
         done = update + 1
-        if done % recipe.train.log_every == 0 or done == total:
+        row_is_due = done % recipe.train.log_every == 0 or done == total
+        if row_is_due:
             log.train(done, training_row(done, loss, norm, recipe, windows))
-            bad = report_bad(bad, done, recipe, accelerator, log)
-        interrupted = signalled(stop, accelerator)
+            everywhere = gather_object(bad) if accelerator.num_processes > 1 else bad
+            log.bad_clips(everywhere)
+            failed, bad = failed + len(everywhere), []
+            check_share(failed, (done - first) * recipe.data.batch_size, recipe)
         if done % recipe.health.every == 0 or done == total:
             health = examine(inner.model, held, done, total, recipe.health, accelerator.device)
             log.health(done, health)
-            interrupted = interrupted or health.verdict in recipe.health.stop_on
+            if health.verdict in recipe.health.stop_on:
+                stop.append(0)
+        # several ranks must agree to stop, which is a collective: they are asked when a row is due
+        interrupted = signalled(stop, accelerator) if accelerator.num_processes == 1 or row_is_due else False
         if done % recipe.checkpoint.every == 0 or done == total or interrupted:
-            keep(recipe, learner, optimizer, done, log, accelerator)
+            keep(recipe, learner, optimizer, windows, done, log, accelerator)
         if interrupted:
             return done == total
     return True
@@ -180,16 +196,24 @@ def report(error: Exception) -> int:
     """Say what ended the run; the exit code."""
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else DataLoader raises once more for every worker that ends now
-    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    rank = os.environ.get("RANK", "0")
+    print(f"{'' if rank == '0' else f'[rank {rank}] '}{type(error).__name__}: {error}", file=sys.stderr, flush=True)
     return 2
 
 
 # --- around the loop -------------------------------------------------------------------------------------------------
 def start_accelerator(recipe: Recipe) -> Accelerator:
-    """Processes and device. Several processes without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    gpus = torch.cuda.is_available() or torch.xpu.is_available()
-    return Accelerator(mixed_precision="bf16" if recipe.train.precision == "bf16" else "no", cpu=several and not gpus)
+    """Processes and device. More processes than GPUs run on CPUs over gloo, which Accelerate does only when told `cpu`."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    accelerator = Accelerator(
+        mixed_precision="bf16" if recipe.train.precision == "bf16" else "no",
+        cpu=processes > 1 and not torch.xpu.is_available() and torch.cuda.device_count() < processes,
+        dynamo_backend="no",  # train.compile says it; a backend from a launch file would wrap the learner once more
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one process makes films
+    )
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])
+    return accelerator
 
 
 def build_learner(recipe: Recipe) -> Learner:
@@ -197,7 +221,7 @@ def build_learner(recipe: Recipe) -> Learner:
     model = build_model(recipe.model, recipe.window)
     if recipe.train.compile:
         model.encoder.compile()
-        model.predictor.compile()
+        model.predictor.blocks.compile()  # what forecasts from all steps and from the last one share
     objectives = {name: build_objective(config) for name, config in recipe.objectives.items()}
     return Learner(model, objectives, recipe.augment)
 
@@ -213,15 +237,17 @@ def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
     accelerator.wait_for_everyone()
 
 
-def check_same_recipe(recipe: Recipe, last: checkpoints.Checkpoint, allow_changed: bool) -> None:
-    """Raise ConfigError where resuming would go on with another recipe than the run began with."""
+def check_same_recipe(recipe: Recipe, last: checkpoints.Checkpoint, windows: Windows, allow_changed: bool) -> None:
+    """Raise ConfigError where resuming would go on with another recipe, or other data, than the run began with."""
     began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
     changes = changed_fields(began, recipe)
+    if (before := last.state["windows"]) != (now := windows.sizes):
+        changes.append(f"training windows: {before} -> {now}")
     if changes and not allow_changed:
         raise ConfigError(
             [
-                f"{recipe.run} was begun with another recipe: {'; '.join(changes)}. Give another run=FOLDER, "
-                "or resume with the changed recipe by --allow-changed-recipe"
+                f"{recipe.run} was begun otherwise: {'; '.join(changes)}. Give another run=FOLDER, "
+                "or resume with the change by --allow-changed-recipe"
             ]
         )
 
@@ -236,6 +262,8 @@ def restore_or_begin(
     """The state to start from: that of the last checkpoint, of `init_from`, or none."""
     if last is not None:
         checkpoints.restore(learner, optimizer, last)
+        if accelerator.is_main_process:  # a kill may have come between the checkpoint and this note
+            checkpoints.note_best(Path(recipe.run), last.folder.name, last.state["skill"])
         accelerator.print(f"resuming {recipe.run} after update {last.update}")
         return last.state
     if recipe.init_from:
@@ -273,21 +301,23 @@ def training_row(done: int, loss: Loss, norm: torch.Tensor, recipe: Recipe, wind
     }
 
 
-def report_bad(bad: list[BadClip], done: int, recipe: Recipe, accelerator: Accelerator, log: RunLog) -> list[BadClip]:
-    """Write down what could not be read on any rank; raise DataError above the recipe's share. Returns an empty list."""
-    everywhere = gather_object(bad) if accelerator.num_processes > 1 else bad
-    log.bad_clips(everywhere)
-    seen = done * recipe.data.batch_size
-    if log.bad_count > max(10, recipe.data.max_bad_share * seen):
+def check_share(failed: int, seen: int, recipe: Recipe) -> None:
+    """Raise DataError where more than the recipe's share of samples could not be read."""
+    if failed > max(10, recipe.data.max_bad_share * seen):
         raise DataError(
-            f"{log.bad_count} of {seen} samples could not be read (data.max_bad_share {recipe.data.max_bad_share:g}); "
-            f"they are named in {recipe.run}/bad_clips.jsonl. Index the data again: `python -m data_prep index`"
+            f"{failed} reads failed for {seen} samples (data.max_bad_share {recipe.data.max_bad_share:g}); the files are named "
+            f"in {recipe.run}/bad_clips.jsonl. Index the data again: `python -m data_prep index`"
         )
-    return []
 
 
 def keep(
-    recipe: Recipe, learner: torch.nn.Module, optimizer: torch.optim.Optimizer, done: int, log: RunLog, accelerator: Accelerator
+    recipe: Recipe,
+    learner: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    windows: Windows,
+    done: int,
+    log: RunLog,
+    accelerator: Accelerator,
 ) -> None:
     """Write a checkpoint, note whether it is the best, remove old ones."""
     tensors = checkpoints.gather(learner, optimizer)  # every rank: sharded weights are gathered
@@ -298,12 +328,13 @@ def keep(
             "samples": done * recipe.data.batch_size,
             "seconds": log.seconds,
             "skill": skill,
+            "windows": windows.sizes,
             "recipe": recipe.model_dump(mode="json"),
             "random": "none kept: every draw is a function of the recipe's seed and the update",
         }
         folder = checkpoints.save_checkpoint(run, tensors, state)
         checkpoints.note_best(run, folder.name, skill)
-        checkpoints.prune(run, recipe.checkpoint.keep)
+        checkpoints.prune(run, recipe.checkpoint.keep, done)
     accelerator.wait_for_everyone()
 
 

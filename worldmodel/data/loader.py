@@ -92,8 +92,9 @@ class Batch:
     bad: tuple[BadClip, ...] = field(default=())
 
     def to(self, device: torch.device) -> Batch:
-        draws = None if self.draws is None else self.draws.to(device, non_blocking=True)
-        return Batch(self.frames.to(device, non_blocking=True), draws, self.ids, self.rollout_cut, self.bad)
+        later = device.type == "cuda"  # pinned there; elsewhere a copy that is not waited for may read memory already freed
+        draws = None if self.draws is None else self.draws.to(device, non_blocking=later)
+        return Batch(self.frames.to(device, non_blocking=later), draws, self.ids, self.rollout_cut, self.bad)
 
     def pin_memory(self) -> Batch:
         draws = None if self.draws is None else self.draws.pin_memory()
@@ -144,12 +145,20 @@ class Windows:
 
     def __init__(self, config: DataConfig, window: WindowConfig, split: str, seed: int, decode_px: int) -> None:
         self.config, self.seed, self.decode_px = config, seed, decode_px
-        self.sources = [WindowSource(Manifest.open(path), split, window) for path in config.manifests]
+        manifests = [Manifest.open(path) for path in config.manifests]
+        if split == "val":  # a mixture is held out where any of it is
+            manifests = [m for m in manifests if len(m.rows(split))] or manifests[:1]
+        self.sources = [WindowSource(manifest, split, window) for manifest in manifests]
         weights = config.weights if split == "train" else None
-        self.order = Order([len(source) for source in self.sources], weights, seed)
+        self.order = Order(self.sizes, weights, seed)
 
     def __len__(self) -> int:
-        return sum(len(source) for source in self.sources)
+        return sum(self.sizes)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Windows of each source."""
+        return [len(source) for source in self.sources]
 
     @property
     def too_short(self) -> int:

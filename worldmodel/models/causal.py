@@ -173,7 +173,9 @@ class CausalWorldModel(nn.Module):
         return Latents(latents, seen, *(torch.cat(column) for column in zip(*rows, strict=True)))
 
     def rollout_cuts(self) -> range:
-        """The cuts that leave room for a rollout within the window."""
+        """The cuts that leave room for a rollout within the window; any will do where none is trained."""
+        if not self.config.rollout_steps:
+            return range(1)
         steps = self.max_context // self.frames_per_latent
         return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
 
