@@ -39,7 +39,7 @@ CHECKS = {
     "ruff format": ["-m", "ruff", "format", "--check", "."],
     "mypy": ["-m", "mypy"],
 }
-FILMS, QUICK_FILMS = 600, 100
+FILMS, QUICK_FILMS = 1500, 100
 QUICK = ["train.updates=150", "optim.warmup_updates=20", "health.every=50", "checkpoint.every=50", "decoder.updates=100"]
 LAUNCH = ["-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # said, so that it does not warn of its defaults
