@@ -116,6 +116,12 @@ def trainer(films: Path, tmp_path: Path) -> Trainer:
 
 
 @pytest.fixture(scope="session")
+def many_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough that what is learnt from them holds for others."""
+    return write_films(tmp_path_factory.mktemp("many_films"), 300)
+
+
+@pytest.fixture(scope="session")
 def train_once(films: Path) -> Callable[..., Path]:
     """A run in a folder, for tests that only look at one."""
 
