@@ -80,6 +80,8 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     make_films(recipe, accelerator)
     windows, held_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
     check_plan(recipe, windows, accelerator.num_processes)
+    if recipe.init_from:
+        checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
     if last is not None:
