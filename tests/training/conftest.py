@@ -66,7 +66,7 @@ RECIPE = {
     "train": {"updates": 20, "log_every": 1},
     "health": {"every": 5, "windows": 6},
     "checkpoint": {"every": 5, "keep": 10},
-    "decoder": {"updates": 0},
+    "decoder": {"updates": 0, "windows": 8, "batch_size": 8, "net": {"size_px": 16, "width": 4}},
 }
 
 
