@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             accelerator.print(f"no recipe given: running {DEMO}")
         finished = train(recipe, accelerator, args.allow_changed_recipe)
         if torch.distributed.is_initialized():
+            accelerator.wait_for_everyone()
             torch.distributed.destroy_process_group()
         if accelerator.is_main_process:
             finish(recipe, finished, accelerator.device)
@@ -373,5 +374,8 @@ def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) ->
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    # not sys.exit where it failed: the interpreter would first wait for workers that may hang, or ranks that may be gone
-    os._exit(code) if code else sys.exit(code)
+    sys.stderr.flush()
+    if code or "WORLD_SIZE" in os.environ:
+        # not sys.exit: the interpreter would first wait for workers that may hang or ranks that may be gone, and gloo's threads
+        # now and then abort a process of several that is taken down in order
+        os._exit(code)

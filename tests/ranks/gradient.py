@@ -1,5 +1,6 @@
 """Run by torchrun from test_exactness.py: the gradient of one update on this rank's share of a global batch."""
 
+import os
 import sys
 
 import torch
@@ -70,4 +71,6 @@ if __name__ == "__main__":
     out, dtype, micros, parallel = sys.argv[1:]
     dist.init_process_group("gloo")
     main(out, getattr(torch, dtype), int(micros), parallel)
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # gloo's threads now and then abort while the interpreter is taken down; all is written by now
