@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,14 @@ if __name__ == "__main__":
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, gather_object
+from accelerate.utils import gather_object
 
 from worldmodel import checkpoint as checkpoints
 from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
+from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal
 from worldmodel.learner import Learner, Loss, NotFiniteError, measure
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
@@ -195,30 +195,7 @@ def step(
     return loss, norm
 
 
-def report(error: Exception) -> int:
-    """Say what ended the run; the exit code."""
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else DataLoader raises once more for every worker that ends now
-    rank = os.environ.get("RANK", "0")
-    print(f"{'' if rank == '0' else f'[rank {rank}] '}{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    return 2
-
-
 # --- around the loop -------------------------------------------------------------------------------------------------
-def start_accelerator(recipe: Recipe) -> Accelerator:
-    """Processes and device. More processes than GPUs run on CPUs over gloo, which Accelerate does only when told `cpu`."""
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    accelerator = Accelerator(
-        mixed_precision="bf16" if recipe.train.precision == "bf16" else "no",
-        cpu=processes > 1 and not torch.xpu.is_available() and torch.cuda.device_count() < processes,
-        dynamo_backend="no",  # train.compile says it; a backend from a launch file would wrap the learner once more
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one process makes films
-    )
-    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
-        raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])
-    return accelerator
-
-
 def build_learner(recipe: Recipe) -> Learner:
     """Model and objectives with fresh weights."""
     model = build_model(recipe.model, recipe.window)
@@ -339,28 +316,6 @@ def keep(
         checkpoints.note_best(run, folder.name, skill)
         checkpoints.prune(run, recipe.checkpoint.keep, done)
     accelerator.wait_for_everyone()
-
-
-def stop_on_signal() -> list[int]:
-    """A list that SIGTERM or SIGINT adds to; a second SIGINT interrupts at once."""
-    seen: list[int] = []
-
-    def remember(number: int, _frame: object) -> None:
-        seen.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, remember)
-    return seen
-
-
-def signalled(stop: list[int], accelerator: Accelerator) -> bool:
-    """Whether any rank was told to stop: all must leave the loop after the same update."""
-    if accelerator.num_processes == 1:
-        return bool(stop)
-    if stop:
-        accelerator.set_trigger()
-    return accelerator.check_trigger()
 
 
 def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) -> str:

@@ -84,7 +84,8 @@ class Trainer:
 
     def start(self, run: Path, *overrides: str, **options: object) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        # on the CPU also where there is a GPU: only there two ranks find room on any machine
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         return subprocess.Popen(self.command(run, *overrides, **options), **pipes, start_new_session=True, env=one_thread)
 
     def __call__(self, run: Path, *overrides: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,60 @@
+"""A process among others: how it starts, is told to stop, and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
+
+from worldmodel.config import ConfigError
+from worldmodel.recipe import Recipe
+
+
+def start_accelerator(recipe: Recipe) -> Accelerator:
+    """Processes and device. Several processes without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    accelerator = Accelerator(
+        mixed_precision="bf16" if recipe.train.precision == "bf16" else "no",
+        cpu=several and not (torch.cuda.is_available() or torch.xpu.is_available()),
+        dynamo_backend="no",  # train.compile says it; a backend from a launch file would wrap the learner once more
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one process makes films
+    )
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])
+    return accelerator
+
+
+def stop_on_signal() -> list[int]:
+    """A list that SIGTERM or SIGINT adds to; a second SIGINT interrupts at once."""
+    seen: list[int] = []
+
+    def remember(number: int, _frame: object) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, remember)
+    return seen
+
+
+def signalled(stop: list[int], accelerator: Accelerator) -> bool:
+    """Whether any rank was told to stop: all must leave the loop after the same update."""
+    if accelerator.num_processes == 1:
+        return bool(stop)
+    if stop:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
+def report(error: Exception) -> int:
+    """Say what ended the run; the exit code."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else DataLoader raises once more for every worker that ends now
+    rank = os.environ.get("RANK", "0")
+    print(f"{'' if rank == '0' else f'[rank {rank}] '}{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return 2
