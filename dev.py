@@ -40,7 +40,8 @@ CHECKS = {
     "mypy": ["-m", "mypy"],
 }
 FILMS, QUICK_FILMS = 1500, 100
-QUICK = ["train.updates=150", "optim.warmup_updates=20", "health.every=50", "checkpoint.every=50", "decoder.updates=100"]
+QUICK = ["train.updates=120", "optim.warmup_updates=20", "health.every=40", "checkpoint.every=40"]
+QUICK += ["decoder.updates=80", "decoder.windows=64"]
 LAUNCH = ["-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # said, so that it does not warn of its defaults
 
