@@ -76,6 +76,19 @@ def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side
         torch.testing.assert_close(model.forecast(frames[:, :seen], 3), everything[:, seen // f - 1], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("f", "side"), FAMILIES)
+@pytest.mark.parametrize("target", [SharedTarget(), EmaTarget()])
+def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f: int, side: int, target: object):
+    model, frames = small(f, side, target=target), clip()
+    context, targets = model.observe(frames)
+    torch.testing.assert_close(targets, model.encode(frames))
+    start, seen = f, [1, 3, 4]  # a window that begins one latent step into the clip
+    shared = model.forecast_after(context[:, start // f : start // f + 4], seen, 3)
+    for row, steps in enumerate(seen):
+        alone = model.forecast(frames[:, start : start + steps * f], 3)
+        torch.testing.assert_close(shared[:, row], alone, rtol=1e-10, atol=1e-12)
+
+
 def test_first_imagined_step_is_the_direct_forecast_and_the_second_is_fed_the_first():
     model, frames = small(), clip()
     imagined = model.imagine(frames[:, :5], 2)

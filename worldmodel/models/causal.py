@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -14,7 +15,7 @@ from worldmodel.config import Config
 from worldmodel.latents import Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
-from worldmodel.models.world_model import DistanceKind, check_context, latent_distance
+from worldmodel.models.world_model import DistanceKind, check_context, check_steps, latent_distance
 from worldmodel.pixels import standardise, to_float
 from worldmodel.window import WindowConfig
 
@@ -86,7 +87,7 @@ class CausalConfig(Config):
 
 
 class CausalWorldModel(nn.Module):
-    """Implements worldmodel.models.world_model.WorldModel."""
+    """Implements WorldModel and FrameWise of worldmodel.models.world_model."""
 
     target_scope: Literal["past", "window"] = "past"
 
@@ -123,10 +124,7 @@ class CausalWorldModel(nn.Module):
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
         check_context(self, context.shape[1])
-        if not 0 < steps <= self.max_steps:
-            raise ValueError(
-                f"asked to forecast {steps} steps; this model forecasts 1 to {self.max_steps} directly (imagine has no limit)"
-            )
+        check_steps(self, steps)
         return self.predictor.last(self._latent(self.encoder, context), steps)
 
     @torch.no_grad()
@@ -134,6 +132,17 @@ class CausalWorldModel(nn.Module):
         """One step at a time; `generator` is not used, this family is deterministic."""
         check_context(self, context.shape[1])
         return self._roll(self._latent(self.encoder, context), steps)
+
+    @torch.no_grad()
+    def observe(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        latents = self._latent(self.encoder, frames)
+        return latents, latents if self.teacher is None else self.encode(frames)
+
+    @torch.no_grad()
+    def forecast_after(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
+        check_context(self, latents.shape[1] * self.frames_per_latent)
+        check_steps(self, steps)
+        return self.predictor.after(latents, seen, steps)
 
     @torch.no_grad()
     def forecast_all(self, frames: Tensor) -> Tensor:

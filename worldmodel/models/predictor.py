@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange, repeat
 from pydantic import Field, PositiveInt, model_validator
@@ -53,8 +55,13 @@ class CausalPredictor(nn.Module):
 
     def last(self, latents: Tensor, horizons: int) -> Tensor:
         """Forecasts from the last step alone: [B, T, N, D] -> [B, horizons, N, D]."""
-        hidden = self.hidden(latents)[:, -1:]  # [B, 1, N, W]
-        return latents[:, -1:] + self.head(hidden + self.horizon[:horizons, None])
+        return self.after(latents, (latents.shape[1],), horizons)[:, 0]
+
+    def after(self, latents: Tensor, seen: Sequence[int], horizons: int) -> Tensor:
+        """Forecasts made after so many steps, for each number in `seen`: [B, T, N, D] -> [B, len(seen), horizons, N, D]."""
+        rows = torch.as_tensor(seen, device=latents.device) - 1
+        hidden = self.hidden(latents)[:, rows, None]  # [B, S, 1, N, W]
+        return latents[:, rows, None] + self.head(hidden + self.horizon[:horizons, None])
 
     def hidden(self, latents: Tensor) -> Tensor:
         """[B, T, N, D] -> [B, T, N, W]; step t has looked at steps 0..t."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,20 @@ class WorldModel(Protocol):
         """[..., D], [..., D] -> [...]: how wrong a forecast is, by the model's own measure."""
 
 
+@runtime_checkable
+class FrameWise(Protocol):
+    """A world model whose latents depend on their own f frames alone, so that windows which overlap can share them."""
+
+    def observe(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, 3, H, W] -> latents a context is made of, and targets as `encode` gives them: [B, T/f, N, D] twice."""
+
+    def forecast_after(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
+        """What `forecast` says after the first `seen` latent steps of a window, for each of these numbers.
+
+        latents [B, T, N, D] as `observe` gives them -> [B, len(seen), steps, N, D].
+        """
+
+
 def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     """Mean over features, in at least float32: [..., D], [..., D] -> [...]."""
     precise = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
@@ -60,3 +75,11 @@ def check_context(model: WorldModel, frames: int) -> None:
         )
     if frames > model.max_context:
         raise ValueError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
+
+
+def check_steps(model: WorldModel, steps: int) -> None:
+    """Raise ValueError unless `forecast` reaches so many latent steps."""
+    if not 0 < steps <= model.max_steps:
+        raise ValueError(
+            f"asked to forecast {steps} steps; this model forecasts 1 to {model.max_steps} directly (imagine has no limit)"
+        )

@@ -1,0 +1,41 @@
+"""`python -m eval COMMAND ...`: each command is a module with HELP, add_arguments(parser) and run(args) -> int."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("physics", "rescore")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error of the user's world is one line and exit code 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: threads that wait shall sleep
+    modules = {name: importlib.import_module(f"eval.{name}") for name in COMMANDS}
+    parser = argparse.ArgumentParser(prog="python -m eval", description="Measure what a model knows.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in modules.items():
+        module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.__doc__))
+    args = parser.parse_args(arguments)
+    from eval.errors import EvalError
+    from eval.trials import TrialError
+    from worldmodel.checkpoint import CheckpointError
+    from worldmodel.config import ConfigError
+    from worldmodel.manifest import ManifestError
+    from worldmodel.video import VideoError
+
+    try:
+        return int(modules[args.command].run(args))
+    except (EvalError, TrialError, CheckpointError, ConfigError, ManifestError, VideoError, OSError) as error:
+        print(f"eval {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\neval {args.command}: stopped; the same command again goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

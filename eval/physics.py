@@ -1,0 +1,279 @@
+"""Is it surprised by the impossible? A model and a suite of matched films -> traces, numbers, a report.
+
+    python -m eval physics --model runs/demo --suite builtin:DIR --out OUT
+    torchrun --nproc_per_node 8 -m eval physics ...            # ranks share the films; the numbers are the same
+
+OUT gets traces.parquet (surprise over time), scores.json, scores.csv, table.md and report.html, which opens offline. The
+same command again goes on where it stopped; `python -m eval rescore OUT` makes the numbers again without the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import shutil
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from data_prep.__main__ import main as data_prep
+from eval.benchmarks import Suite, open_suite
+from eval.errors import EvalError
+from eval.report import write_report
+from eval.score import score
+from eval.subject import Subject, open_subject
+from eval.tables import write_tables
+from eval.task import Task, cache_folder, unread_films
+from eval.traces import Traces, join_traces
+from eval.trials import Film, check_trials, read_trials, write_trials
+from eval.whitening import Whitening
+from eval.windows import WindowPlan, default_contexts, frames_of
+from eval.workload import start_ranks
+from worldmodel.checkpoint import write_json
+from worldmodel.manifest import Manifest
+
+HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
+FORMAT = 1
+LAWFUL_FILMS = 400  # at most; of a run's val split there may be millions
+BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
+FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder, untrained:RECIPE.yaml or blind:NAME")
+    parser.add_argument(
+        "--suite",
+        required=True,
+        metavar="KIND:DIR",
+        help="builtin:DIR, intphys:DIR, intphys2:DIR, grasp:DIR, inflevel:DIR; `builtin` alone makes the mini suite first",
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder for traces, numbers and report")
+    parser.add_argument(
+        "--lawful",
+        metavar="MANIFEST",
+        help="lawful films to learn usual errors from (default: the suite's own, else the run's val split)",
+    )
+    parser.add_argument("--fps", type=float, help="frames a second (default: the suite's published rate, else the model's)")
+    parser.add_argument("--window", metavar="N|Xs", help="a free window in frames (16) or seconds (1.3s)")
+    parser.add_argument("--stride", metavar="N|Xs", help="from one free window to the next (default 2 frames)")
+    parser.add_argument(
+        "--contexts",
+        metavar="A,B",
+        help="context lengths of free windows; one is taken as given, of several one is chosen on split val",
+    )
+    parser.add_argument("--horizon", metavar="N|Xs", help="how far forecasts are judged (default: as far as the model reaches)")
+    parser.add_argument(
+        "--scope",
+        choices=("window", "suffix"),
+        default="window",
+        help="what targets see, in models that look at a window as a whole",
+    )
+    parser.add_argument(
+        "--untrained-seeds",
+        type=int,
+        default=10,
+        metavar="N",
+        help="networks of the same architecture that never trained (default 10; kept for the next evaluation)",
+    )
+    parser.add_argument(
+        "--ablate-whitening", action="store_true", help=f"also whiten by {', '.join(map(str, FEWER_FILMS))} lawful films"
+    )
+    parser.add_argument("--maps", action="store_true", help="keep surprise by place, of models with several places")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier evaluation left in OUT")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises EvalError, TrialError and their like for what cannot be evaluated."""
+    ranks = start_ranks()
+    device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
+    if args.suite == "builtin":
+        args.suite = f"builtin:{_made_mini(ranks.is_main_process)}"
+        ranks.wait_for_everyone()
+    subject, suite = open_subject(args.model, device), open_suite(args.suite)
+    check_trials(suite.trials)
+    plan = plan_windows(args, subject, suite)
+    size_px = subject.model.size_px if subject.model is not None else BLIND_PX
+    task = Task(subject, suite, plan, args.scope, size_px, device, ranks)
+    manifest, lawful = lawful_films(args.lawful, suite, subject)
+    if ranks.is_main_process:
+        _claim(args.out, task.key(lawful), args.fresh)
+    ranks.wait_for_everyone()
+
+    parts = args.out / "parts"
+    files, fits = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
+    trained = subject.recipe is not None and not args.model.startswith("untrained:")
+    for seed in range(args.untrained_seeds if trained else 0):
+        files += task.judge_untrained(seed, lawful)
+    if args.maps and subject.model is not None:
+        task.draw_maps(args.out / "maps", fits)
+    if ranks.is_main_process:
+        join_traces(files, args.out / "traces.parquet")
+        write_trials(args.out / "trials.json", suite.trials)
+        write_json(args.out / "protocol.json", protocol(args, task, fits, manifest if fits else None))
+        finish(args.out)
+        shutil.rmtree(parts)
+    ranks.wait_for_everyone()
+    return 0
+
+
+def finish(out: Path) -> None:
+    """Numbers, tables and report from what stands in OUT; needs neither the model nor the suite."""
+    for name in ("protocol.json", "trials.json", "traces.parquet"):
+        if not (out / name).exists():
+            raise EvalError(
+                f"{out} has no {name}: it is no finished evaluation; `python -m eval physics ... --out {out}` makes one"
+            )
+    trials, traces = read_trials(out / "trials.json"), Traces.open(out / "traces.parquet")
+    said = json.loads((out / "protocol.json").read_text(encoding="utf-8"))
+    write_json(out / "scores.json", score(trials, traces, said))
+    write_tables(out)
+    page = write_report(out)
+    print_headline(out)
+    print(page)
+
+
+def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> WindowPlan:
+    """From the arguments, else the suite's published protocol where the model can follow it, else the model's window."""
+    model, published = subject.model, suite.protocol
+    f = model.frames_per_latent if model is not None else 1
+    most = model.max_context if model is not None else sys.maxsize
+    fps = args.fps or (published.fps if published else model.fps if model is not None else BLIND_RATE)
+    reach = model.max_steps if model is not None else sys.maxsize
+    frames = frames_of(args.window, fps) if args.window else published.window_frames if published else min(16, most)
+    stride = frames_of(args.stride, fps) if args.stride else published.stride_frames if published else 2
+    if args.contexts:
+        contexts = [frames_of(text, fps) for text in args.contexts.split(",")]
+    elif published:
+        contexts = [context for context in published.contexts if context <= most and context % f == 0]
+    else:
+        contexts = list(default_contexts(fps, frames, f, most))
+    longest = max((film.frames / film.fps * fps for trial in suite.trials for film in trial.films), default=frames)
+    horizon = frames_of(args.horizon, fps) // f if args.horizon else min(reach, int(max(frames, longest)) // f)
+    plan = WindowPlan(fps, frames, stride, tuple(sorted(set(contexts))), horizon, f, most)
+    problems = plan.check()
+    if horizon > reach:
+        problems.append(f"--horizon {horizon} latent steps is beyond the {reach} this model forecasts directly")
+    if problems:
+        raise EvalError("; ".join(problems))
+    return plan
+
+
+def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str | None, list[Film]]:
+    """(manifest, films) to learn usual errors from: as given, else the suite's own, else the run's val split."""
+    if subject.model is None:
+        return None, []
+    path, split = given or suite.lawful, "val"
+    if path is None and subject.recipe is not None:
+        there = [name for name in subject.recipe.data.manifests if Path(name).exists()]
+        path = there[0] if there else None
+    if path is None:
+        return None, []
+    manifest = Manifest.open(path)
+    rows = manifest.rows(split)
+    if not len(rows) and given:
+        rows = manifest.rows("train")
+    longest_s = max((film.frames / film.fps for trial in suite.trials for film in trial.films), default=0.0)
+    films = []
+    for row in rows[:LAWFUL_FILMS].tolist():
+        clip = manifest.clip(row)
+        if clip.member is None:
+            frames = min(clip.frames, round(longest_s * clip.fps))
+            films.append(Film(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=round(clip.start_s * clip.fps)))
+    return str(path), films
+
+
+def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], manifest: str | None) -> dict[str, Any]:
+    """What was done, for the reader and for `score`."""
+    model, plan, suite = task.subject.model, task.plan, task.suite
+    notes = list(suite.notes)
+    if model is not None and not fits:
+        notes.append(
+            "No whitened surprise: there were no lawful films to learn usual errors from; give some with --lawful MANIFEST."
+        )
+    asked: dict[str, Any] = {}
+    if model is not None:
+        shape = model.latent_shape if hasattr(model, "latent_shape") else None
+        asked = {
+            name: getattr(model, name)
+            for name in ("target_scope", "fps", "size_px", "frames_per_latent", "max_context", "max_steps")
+        }
+        asked["latent"] = list(shape) if shape else None
+    single = len(plan.contexts) == 1
+    return {
+        "format": FORMAT,
+        "command": "python -m eval " + shlex.join(sys.argv[1:]),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("worldmodel", "torch", "numpy", "av")},
+        },
+        "model": {
+            "name": task.subject.name,
+            "spec": task.subject.spec,
+            "hash": task.subject.hash,
+            "update": task.subject.update,
+            **asked,
+        },
+        "suite": {"name": suite.name, "path": str(suite.path), "trials": len(suite.trials), "hash": suite.hash},
+        "windows": {
+            "fps": plan.fps,
+            "window_s": plan.frames / plan.fps,
+            "stride_s": plan.stride / plan.fps,
+            "contexts_s": [context / plan.fps for context in plan.contexts],
+            "horizon_s": plan.horizon * plan.frames_per_latent / plan.fps,
+            "scope": task.scope,
+        },
+        "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
+        "whitening": {"films": fits["model"].films, "manifest": manifest, "shrinkage": fits["model"].shrinkage}
+        if fits
+        else None,
+        "untrained_seeds": args.untrained_seeds if task.subject.recipe is not None else 0,
+        "left_out": unread_films(args.out / "parts"),
+        "notes": notes,
+    }
+
+
+def print_headline(out: Path) -> None:
+    """The number that counts, by scorer, and what stands beside it."""
+    scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    console = Console()
+    for scorer, it in scores["headline"].items():
+        if it.get("value") is None:
+            low, high = it["range"]
+            console.print(f"{scorer}: {low:.0%} to {high:.0%} of {it['n']} groups ({it['why']})", highlight=False)
+        else:
+            beside = ", ".join(f"{name} {b['value']:.1%}" for name, b in it["baselines"].items() if b["value"] is not None)
+            console.print(
+                f"{it['windows']} windows, {scorer}: {it['value']:.1%} [{it['low']:.1%}, {it['high']:.1%}], n {it['n']}, "
+                f"chance 50%; {beside}",
+                highlight=False,
+            )
+
+
+def _claim(out: Path, key: str, fresh: bool) -> None:
+    """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another."""
+    if fresh and out.exists():
+        shutil.rmtree(out / "parts", ignore_errors=True)
+    stamp = out / "parts" / "key.json"
+    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8"))["key"] != key:
+        raise EvalError(f"{out} holds the beginning of another evaluation; take another --out, or throw it away with --fresh")
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    write_json(stamp, {"key": key})
+
+
+def _made_mini(make: bool) -> Path:
+    """The mini suite in the cache folder, made now where it is not there yet."""
+    folder = cache_folder() / "suites" / "mini"
+    if make and not (folder / "lawful.parquet").exists():
+        print(f"making the mini suite in {folder} (some minutes, once)")
+        if data_prep(["synthesize", str(folder), "--suite", "mini"]):
+            raise EvalError(f"the mini suite could not be made in {folder}")
+    return folder

@@ -1,0 +1,116 @@
+"""protocol, scores, traces and films of an evaluation -> report.html."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from eval.report import tables
+from eval.report.player import Player
+from eval.report.plots import accuracy_curve
+from eval.report.quadruplets import Album
+from eval.report.rendering import render
+from eval.trials import Trial, read_trials
+
+FIRST = ("whitened", "distance")
+
+
+def write_report(out: Path) -> Path:
+    """OUT/report.html, of what stands in OUT. Films that are no longer where they were are left out with a word."""
+    protocol, scores = (json.loads((out / name).read_text(encoding="utf-8")) for name in ("protocol.json", "scores.json"))
+    trials = read_trials(out / "trials.json")
+    tree, headline = scores["tree"], scores["headline"]
+    # the two that stand side by side everywhere; without a model, whatever was judged
+    shown = [name for name in FIRST if name in headline] or list(headline)[:1]
+    windows = "locked" if any(name in tree.get("locked", {}) for name in shown) else "free"
+    places = math.prod((protocol["model"].get("latent") or [1])[:-1])
+    return render(
+        out / "report.html",
+        "evaluation.html",
+        title=f"{protocol['model']['name']} on {protocol['suite']['name']}",
+        out=str(out),
+        protocol=protocol,
+        headline=[_headline(name, headline[name]) for name in shown],
+        ablations=[(name, it) for name, it in headline.items() if name not in shown],
+        shown=shown,
+        windows=windows,
+        flags={trial.property: trial.flag for trial in trials if trial.flag},
+        tables=list(tables.property_tables(tree, shown)),
+        properties=[_property(scores, windows, shown, name) for name in _properties(tree, windows, shown)],
+        groups=_groups(Album(out, protocol, scores, trials).players() if shown else []),
+        heat_word=_heat_word(out, protocol, places),
+        diagnostics=tables.diagnostics(scores.get("diagnostics", {})),
+        published=tables.crossed(scores.get("published", {})),
+        localisation=tables.crossed(scores.get("localisation", {})),
+        contexts=tables.crossed(scores.get("contexts", {})),
+        splits={name: list(tables.property_tables(it, shown)) for name, it in scores.get("splits", {}).items()},
+        taken=scores.get("context_s", {}),
+        best=scores.get("best_on_test", {}),
+        counts=_counts(trials),
+    )
+
+
+def _headline(name: str, it: Mapping[str, Any]) -> dict[str, Any]:
+    if it.get("value") is None:
+        return {"scorer": name, "range": it["range"], "why": it["why"], "n": it["n"]}
+    return {"scorer": name, "score": it, "verdict": tables.verdict(it), "beside": tables.everything_beside(it)}
+
+
+def _properties(tree: Mapping[str, Any], windows: str, shown: Sequence[str]) -> list[str]:
+    return [name for name in (tree[windows][shown[0]] if shown and windows in tree else {}) if name != "all"]
+
+
+def _property(scores: Mapping[str, Any], windows: str, shown: Sequence[str], name: str) -> dict[str, Any]:
+    """One property's picture: its scorers, all that stands beside the first, and its curves."""
+    tree = scores["tree"]
+    found = [(scorer, it) for scorer in shown if (it := tables.main_cell(tree, windows, scorer, name))]
+    curves = []
+    for key, title, quantity in (
+        ("magnitude", "How large is the change?", "magnitude"),
+        ("occlusion_s", "How long is it hidden?", "seconds out of sight"),
+    ):
+        bins = {scorer: it for scorer in shown if (it := scores.get(key, {}).get(scorer, {}).get(name))}
+        if bins:
+            n = sum(it["n"] for it in next(iter(bins.values())))
+            curves.append({"title": title, "n": n, "svg": Markup(accuracy_curve(bins, quantity))})
+    return {
+        "name": name,
+        "scores": found,
+        "beside": tables.everything_beside(found[0][1]) if found else [],
+        "levels": [(scorer, tables.by_level(tree, windows, scorer, name)) for scorer in shown],
+        "curves": curves,
+    }
+
+
+def _groups(players: Sequence[Player]) -> dict[str, list[Player]]:
+    """Players by property, in their order."""
+    found: dict[str, list[Player]] = {}
+    for player in players:
+        found.setdefault(player.group, []).append(player)
+    return found
+
+
+def _heat_word(out: Path, protocol: Mapping[str, Any], places: int) -> str:
+    """Why there is no heat map, where there is none."""
+    if protocol["model"].get("latent") is None:
+        return ""
+    if places == 1:
+        return "The model sees a picture as one latent, so there is no map of where it is surprised."
+    if not (out / "maps").is_dir():
+        return "Add --maps to the command to see where in the picture it is surprised."
+    if math.isqrt(places) ** 2 != places:
+        return f"Surprise by place is kept, but {places} places are no square and are not drawn."
+    return ""
+
+
+def _counts(trials: Sequence[Trial]) -> dict[str, int]:
+    return {
+        "properties": len({trial.property for trial in trials}),
+        "trials": sum(trial.split == "test" for trial in trials),
+        "films": sum(len(trial.films) for trial in trials if trial.split == "test"),
+    }

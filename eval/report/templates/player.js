@@ -1,0 +1,258 @@
+"use strict";
+// Films that play in step, their surprise curves, and one cursor for all. Time is counted in frames.
+const SVG = "http://www.w3.org/2000/svg";
+const HEIGHT = 210, LEFT = 46, RIGHT = 12, TOP = 34, BOTTOM = 26;
+
+function drawn(name, attributes, parent, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+function bytes(base64) { return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)); }
+
+function tickStep(span, most) {  // 1, 2 or 5 times a power of ten, so that there are at most so many ticks
+  const rough = span / most, power = 10 ** Math.floor(Math.log10(rough));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+}
+
+class Player {
+  constructor(root) {
+    this.root = root;
+    this.data = JSON.parse(root.querySelector("script").textContent);
+    this.duration = this.data.frames / this.data.fps;
+    this.frame = 0;
+    this.playing = false;
+    const find = (selector) => root.querySelector(selector);
+    [this.plot, this.cursor, this.clock, this.button, this.speed, this.which, this.heatOn] =
+      [".plot", ".cursor", ".clock", ".play", ".speed", "select.curve", ".heat-on"].map(find);
+    const seen = {};
+    this.films = [...root.querySelectorAll("figure[data-film]")].map((figure, index) => {
+      const { kind, mp4, heat } = this.data.films[index];
+      seen[kind] = (seen[kind] ?? -1) + 1;
+      const style = kind === "film" ? "style-film" : `style-${kind}-${seen[kind] % 2}`;
+      figure.querySelector(".sample line").setAttribute("class", style);
+      return { figure, style, mp4, heat: heat && { ...heat, levels: bytes(heat.levels) }, video: figure.querySelector("video"), canvas: figure.querySelector("canvas"), output: figure.querySelector("output") };
+    });
+    this.videos = this.films.map((film) => film.video).filter(Boolean);
+    this.listen();
+    this.drawCurves();
+    this.seek(0);
+  }
+
+  listen() {
+    this.button.addEventListener("click", () => this.toggle());
+    this.cursor.addEventListener("input", () => { this.pause(); this.seek(Number(this.cursor.value)); });
+    this.which?.addEventListener("change", () => this.drawCurves());
+    this.heatOn?.addEventListener("change", () => this.mark());
+    this.speed.addEventListener("change", () => { for (const video of this.videos) video.playbackRate = Number(this.speed.value); this.restart(); });
+    const drag = (event) => {
+      if (event.buttons !== 1) return;
+      if (event.type === "pointerdown") this.plot.setPointerCapture(event.pointerId);
+      const box = this.plot.getBoundingClientRect();
+      this.pause();
+      this.seek(Math.round((event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT) * this.duration * this.data.fps));
+    };
+    this.plot.addEventListener("pointerdown", drag);
+    this.plot.addEventListener("pointermove", drag);
+    this.films.forEach((film, index) => {
+      film.figure.addEventListener("pointerenter", () => this.emphasise(index));
+      film.figure.addEventListener("pointerleave", () => this.emphasise(null));
+    });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.target.matches("select")) return;
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step) { event.preventDefault(); this.pause(); this.seek(this.frame + step); }
+      else if (event.key === " " && !event.target.matches("button, input[type=checkbox]")) { event.preventDefault(); this.toggle(); }
+    });
+    new ResizeObserver(() => this.drawCurves()).observe(this.plot);
+  }
+
+  // Browsers allow only so many films at once: they are opened near the screen and closed far from it.
+  open() {
+    if (this.opened) return;
+    this.opened = true;
+    for (const film of this.films) {
+      if (!film.video) continue;
+      film.url = URL.createObjectURL(new Blob([bytes(film.mp4)], { type: "video/mp4" }));
+      film.video.addEventListener("loadedmetadata", () => this.place(film.video), { once: true });
+      film.video.src = film.url;
+    }
+  }
+
+  close() {
+    if (!this.opened) return;
+    this.opened = false;
+    this.pause();
+    for (const film of this.films) {
+      if (!film.video) continue;
+      film.video.removeAttribute("src");
+      film.video.load();
+      URL.revokeObjectURL(film.url);
+    }
+  }
+
+  x(time) { return LEFT + time / this.duration * (this.width - LEFT - RIGHT); }
+
+  drawCurves() {
+    const width = this.plot.clientWidth;
+    if (!width) return;
+    this.width = width;
+    this.plot.replaceChildren();
+    const lines = this.data.curves[this.which?.value ?? 0]?.lines ?? [];
+    const svg = drawn("svg", { height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "surprise over time" }, this.plot);
+    const top = Math.max(1e-9, ...lines.flatMap(([, values]) => values.filter((value) => value !== null))) * 1.05;
+    const floor = HEIGHT - BOTTOM;
+    this.y = (value) => floor - value / top * (floor - TOP);
+    if (this.data.hidden) {
+      const [from, to] = this.data.hidden.map((time) => this.x(time));
+      drawn("rect", { class: "hidden-time", x: from, y: TOP, width: to - from, height: floor - TOP }, svg);
+      drawn("text", { x: (from + to) / 2, y: floor - 6, "text-anchor": "middle" }, svg, "out of sight");
+    }
+    const across = tickStep(this.duration, Math.max(2, width / 90)), up = tickStep(top, 4);
+    for (let value = 0; value <= top; value += up) {
+      drawn("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: this.y(value), y2: this.y(value) }, svg);
+      drawn("text", { x: LEFT - 7, y: this.y(value) + 4, "text-anchor": "end" }, svg, Number(value.toPrecision(3)));
+    }
+    for (let index = 0; index * across <= this.duration + 1e-9; index++) {
+      const time = Number((index * across).toPrecision(3));
+      drawn("text", { x: this.x(time), y: HEIGHT - 8, "text-anchor": "middle" }, svg, `${time} s`);
+    }
+    this.data.marks.forEach(([time, words], row) => {
+      const left = this.x(time) + 6 * words.length + 4 > width;
+      drawn("line", { class: "mark", x1: this.x(time), x2: this.x(time), y1: 4 + 14 * row, y2: floor }, svg);
+      drawn("text", { x: this.x(time) + (left ? -4 : 4), y: 12 + 14 * row, "text-anchor": left ? "end" : "start" }, svg, words);
+    });
+    this.lines = lines.map(([times, values], index) => {
+      const points = [];
+      let pen = "M";
+      times.forEach((time, place) => {
+        if (values[place] === null) { pen = "M"; return; }
+        points.push(`${pen}${this.x(time).toFixed(1)},${this.y(values[place]).toFixed(1)}`);
+        pen = "L";
+      });
+      const style = this.films[index].style;
+      return { path: drawn("path", { class: `curve-line ${style}`, d: points.join("") }, svg), dot: drawn("circle", { class: "at", r: 4 }, svg), times, values, style };
+    });
+    this.now = drawn("line", { class: "now", y1: TOP - 4, y2: floor }, svg);
+    for (const line of this.lines) {
+      svg.append(line.dot);
+      line.dot.style.fill = getComputedStyle(line.path).stroke;
+    }
+    this.mark();
+  }
+
+  emphasise(chosen) {
+    this.lines?.forEach(({ path, dot }, index) => { for (const part of [path, dot]) part.classList.toggle("dimmed", chosen !== null && index !== chosen); });
+  }
+
+  place(video) {  // the middle of a frame, so that rounding cannot show its neighbour
+    video.currentTime = Math.min((this.frame + 0.5) / this.data.fps, Math.max(0, (video.duration || this.duration) - 0.001));
+  }
+
+  seek(frame) {
+    this.frame = Math.min(Math.max(Math.round(frame), 0), this.data.frames - 1);
+    for (const video of this.videos) if (video.readyState > 0) this.place(video);
+    this.mark();
+  }
+
+  mark() {  // all that shows the present frame, the films themselves apart
+    const time = this.frame / this.data.fps;
+    this.cursor.value = this.frame;
+    this.clock.textContent = `${time.toFixed(2)} s, frame ${this.frame}`;
+    if (this.now) for (const end of ["x1", "x2"]) this.now.setAttribute(end, this.x(time));
+    this.lines?.forEach(({ dot, times, values }, index) => {
+      const at = latest(times, time + 0.5 / this.data.fps), value = at < 0 || time > times[times.length - 1] + 1.5 / this.data.fps ? null : values[at];
+      dot.setAttribute("visibility", value === null ? "hidden" : "visible");
+      this.films[index].output.textContent = value === null ? "" : value.toPrecision(3);
+      if (value === null) return;
+      dot.setAttribute("cx", this.x(times[at]));
+      dot.setAttribute("cy", this.y(value));
+    });
+    for (const { canvas, heat } of this.films) if (canvas && heat) this.paint(canvas, heat, time);
+  }
+
+  paint(canvas, heat, time) {
+    const { side, times, levels } = heat, at = latest(times, time + 0.5 / this.data.fps);
+    if (canvas.width !== side) canvas.width = canvas.height = side;
+    const pen = canvas.getContext("2d"), image = pen.createImageData(side, side);
+    if (at >= 0 && this.heatOn?.checked) {
+      for (let place = 0; place < side * side; place++) {
+        const share = Math.max(0, levels[at * side * side + place] - 1) / 254;
+        image.data.set([255, 220 - 150 * share, 60 * (1 - share), 190 * share], 4 * place);
+      }
+    }
+    pen.putImageData(image, 0, 0);
+  }
+
+  toggle() { if (this.playing) this.pause(); else this.play(); }
+
+  play() {
+    this.open();
+    this.playing = true;
+    this.button.textContent = "pause";
+    this.button.setAttribute("aria-pressed", "true");
+    if (this.frame >= this.data.frames - 1) this.seek(0);
+    this.restart();
+    const tick = () => {
+      if (!this.playing) return;
+      this.follow();
+      requestAnimationFrame(tick);
+    };
+    requestAnimationFrame(tick);
+  }
+
+  restart() {  // the clock and all films from the present frame on
+    this.began = performance.now() - this.frame / this.data.fps / Number(this.speed.value) * 1000;
+    if (!this.playing) return;
+    for (const video of this.videos) {
+      video.playbackRate = Number(this.speed.value);
+      if (video.readyState > 0) video.currentTime = this.frame / this.data.fps;
+      video.play().catch(() => {});  // closed or paused before it began
+    }
+  }
+
+  follow() {  // the first film is the clock, the others are drawn to it; without films a clock of our own
+    const lead = this.videos.find((video) => video.readyState >= 2);
+    const time = lead && !lead.ended ? lead.currentTime : (performance.now() - this.began) / 1000 * Number(this.speed.value);
+    if (lead ? lead.ended : time >= this.duration) { this.frame = 0; this.restart(); this.mark(); return; }
+    for (const video of this.videos) {
+      if (video !== lead && video.readyState >= 2 && Math.abs(video.currentTime - time) > 1 / this.data.fps) video.currentTime = time;
+    }
+    this.frame = Math.min(Math.floor(time * this.data.fps + 1e-3), this.data.frames - 1);
+    this.mark();
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.playing = false;
+    this.button.textContent = "play";
+    this.button.setAttribute("aria-pressed", "false");
+    for (const video of this.videos) video.pause();
+    this.seek(this.frame);
+  }
+}
+
+function latest(times, until) {  // the place of the last time that is not later; -1 for none
+  let at = -1;
+  while (at + 1 < times.length && times[at + 1] <= until) at++;
+  return at;
+}
+
+for (const button of document.querySelectorAll(".chooser button")) {
+  button.addEventListener("click", () => {
+    for (const other of document.querySelectorAll(".chooser button")) {
+      const on = other === button;
+      other.setAttribute("aria-pressed", on);
+      document.getElementById(`group-${other.dataset.group}`).hidden = !on;
+    }
+  });
+}
+const players = new Map([...document.querySelectorAll(".player")].map((root) => [root, new Player(root)]));
+const near = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) players.get(target)[isIntersecting ? "open" : "close"]();
+}, { rootMargin: "800px 0px" });
+for (const root of players.keys()) near.observe(root);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const player of players.values()) player.drawCurves(); });

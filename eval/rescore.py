@@ -1,0 +1,19 @@
+"""Make the numbers and the report of an evaluation again, from its traces alone: `python -m eval rescore OUT`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eval.physics import finish
+
+HELP = "numbers and report again, without the model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of a finished evaluation")
+
+
+def run(args: argparse.Namespace) -> int:
+    finish(args.out)
+    return 0

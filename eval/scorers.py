@@ -1,0 +1,55 @@
+"""Names of scorers, and which is compared with which. The one place where they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+BLIND = ("pixel copy", "pixel extrapolation", "motion energy")
+"""They look at pixels and know nothing."""
+
+LATENT = ("latent copy", "latent extrapolation")
+PATHS = ("step", "turning angle", "acceleration", "linear prediction")
+ABLATED = ("shuffled context", "masked context")
+UNTRAINED = "untrained"
+"""Baselines in the model's own latents, its ablations, and its architecture as it is born ("untrained 0", ...)."""
+
+WHITENED = ", whitened"
+ORDER = ("whitened", "distance", "diagonal")
+"""The model's own scorers, as they are shown; later ones follow by name."""
+
+
+def is_baseline(scorer: str) -> bool:
+    """Whether a scorer is one that the model is compared with; every other one is the model's."""
+    bare = scorer.removesuffix(WHITENED)
+    return bare in (*BLIND, *LATENT, *PATHS, *ABLATED, UNTRAINED) or re.fullmatch(rf"{UNTRAINED} \d+", bare) is not None
+
+
+def is_ablation(scorer: str) -> bool:
+    """Whether it is there to show what whitening does: "diagonal", "whitened, 25 films"."""
+    return scorer == "diagonal" or scorer.startswith("whitened, ")
+
+
+def subjects(scorers: Iterable[str], model_spec: str) -> list[str]:
+    """The scorers that are evaluated: whitened first, then the model's own distance, then its ablations."""
+    kind, colon, name = model_spec.partition(":")
+    if kind == "blind" and colon:
+        return [name]
+    order = {scorer: place for place, scorer in enumerate(ORDER)}
+    return sorted((s for s in scorers if not is_baseline(s)), key=lambda s: (order.get(s, len(ORDER)), s))
+
+
+def seeds_of(pool: str, there: Iterable[str]) -> list[str]:
+    """Untrained networks that "untrained" or "untrained, whitened" is the mean of, by number."""
+    found = [(match, s) for s in there if (match := re.fullmatch(rf"{UNTRAINED} (\d+)(, whitened)?", s))]
+    whitened = pool.endswith(WHITENED)
+    return [s for _, s in sorted((int(match[1]), s) for match, s in found if bool(match[2]) == whitened)]
+
+
+def baselines_of(subject: str, there: Iterable[str]) -> list[str]:
+    """What a subject stands beside: whitened forecasters beside whitened ones, raw beside raw."""
+    there = list(there)
+    names = [UNTRAINED, *LATENT, *ABLATED]
+    if subject.startswith("whitened"):
+        names = [name + WHITENED if name + WHITENED in there else name for name in names]
+    return [name for name in (*names, *PATHS) if name in there and name != subject]

@@ -1,0 +1,158 @@
+"""Films -> surprise over time: every window of every film, by every scorer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
+from eval.forecasting import FORECASTERS, Outlook, Scope, outlooks
+from eval.traces import Block
+from eval.whitening import ErrorMoments, Whitening
+from eval.windows import Window, WindowPlan
+from worldmodel.models.world_model import WorldModel
+
+Frames = NDArray[np.uint8]
+WHITENED = "whitened"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A film as it is judged: its frames at the plan's rate [T, H, W, 3], and the windows it is cut into."""
+
+    film_id: str
+    frames: Frames
+    windows: Sequence[Window]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that is asked how surprised it is."""
+
+    model: WorldModel
+    plan: WindowPlan
+    device: torch.device
+    scope: Scope = "window"
+    forecasters: Sequence[str] = FORECASTERS
+
+    def moments(self, shots: Sequence[Shot]) -> dict[str, ErrorMoments]:
+        """Errors of each forecaster on lawful films of equal length, cut alike."""
+        errors: dict[str, list[Tensor]] = defaultdict(list)
+        for outlook in self._look(shots):
+            for name, forecast in outlook.forecasts.items():
+                errors[name].append(forecast - outlook.target)
+        found = {}
+        for name, windows in errors.items():
+            found[name] = ErrorMoments.empty(self.plan.horizon, *windows[0].shape[2:])
+            found[name].add(windows)
+        return found
+
+    def traces(self, shots: Sequence[Shot], whitening: Mapping[str, Whitening]) -> list[Block]:
+        """Of films of equal length: by the model's own distance, and whitened where a fit is given.
+
+        `whitening` by forecaster; "model, n films" are fits to fewer films, for the ablation.
+        """
+        blocks = []
+        for outlook in self._look(shots):
+            judged = [index for index, shot in enumerate(shots) if outlook.window in shot.windows]
+            for scorer, surprise in self._scores(outlook, whitening):
+                values = surprise[judged].mean(-1).double().cpu().numpy()
+                blocks.append(_block([shots[i].film_id for i in judged], scorer, outlook.window, self.plan, values))
+        return blocks
+
+    def maps(self, shots: Sequence[Shot], whitening: Mapping[str, Whitening]) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Surprise by place, by film id: `<windows>/<scorer>` [W, S, N] (NaN: not judged) and `<windows>/cut_s` [W]."""
+        found: dict[str, dict[str, list[NDArray]]] = {shot.film_id: defaultdict(list) for shot in shots}
+        own = {name: fit for name, fit in whitening.items() if name == "model"}
+        for outlook in self._look(shots):
+            window, missing = outlook.window, self.plan.horizon - outlook.window.steps
+            for scorer, surprise in self._scores(outlook, own):
+                padded = np.pad(surprise.cpu().numpy(), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+                for shot, places in zip(shots, padded, strict=True):
+                    if window in shot.windows:
+                        found[shot.film_id][f"{window.kind}/{scorer}"].append(places)
+            for shot in shots:
+                if window in shot.windows:
+                    found[shot.film_id][f"{window.kind}/cut_s"].append(np.array(window.cut / self.plan.fps))
+        return {
+            film: {key: np.stack(rows).astype(np.float32) for key, rows in arrays.items()} for film, arrays in found.items()
+        }
+
+    def paths(self, shots: Sequence[Shot]) -> list[Block]:
+        """Statistics of the path that each film's latents take."""
+        f, fps = self.model.frames_per_latent, self.plan.fps
+        whole = len(shots[0].frames) // f * f
+        if whole // f < 3:
+            return []
+        latents = self.model.encode(self._pixels(shots, slice(0, whole))).flatten(2).double().cpu().numpy()
+        times = np.arange(2, whole // f) * f / fps
+        found = [trajectory(path) for path in latents]
+        ids = [shot.film_id for shot in shots]
+        return [Block(ids, name, "free", 0.0, 0.0, times, np.stack([path[name] for path in found])) for name in found[0]]
+
+    def _scores(self, outlook: Outlook, whitening: Mapping[str, Whitening]) -> Iterable[tuple[str, Tensor]]:
+        for name, forecast in outlook.forecasts.items():
+            yield scorer_name(name, ""), self.model.distance(forecast, outlook.target)
+            if name in whitening:
+                error = forecast - outlook.target
+                yield scorer_name(name, WHITENED), whitening[name].surprise(error)
+                if name == "model":
+                    yield "diagonal", whitening[name].surprise_by_feature(error)
+        error = outlook.forecasts["model"] - outlook.target
+        for name, fit in whitening.items():
+            if name.startswith("model, "):
+                yield f"{WHITENED}, {name.removeprefix('model, ')}", fit.surprise(error)
+
+    def _look(self, shots: Sequence[Shot]) -> Iterable[Outlook]:
+        windows = sorted({window for shot in shots for window in shot.windows}, key=_address)
+        pixels = self._uint8(shots)
+        return outlooks(self.model, pixels, windows, self.forecasters, self.scope)
+
+    def _uint8(self, shots: Sequence[Shot]) -> Tensor:
+        return torch.from_numpy(np.stack([shot.frames for shot in shots])).to(self.device)
+
+    def _pixels(self, shots: Sequence[Shot], frames: slice) -> Tensor:
+        return self.model.normalise(self._uint8(shots)[:, frames])
+
+
+def blind_traces(shots: Sequence[Shot], plan: WindowPlan) -> list[Block]:
+    """Of films of equal length, by scorers that look at pixels alone."""
+    f = plan.frames_per_latent
+    grams = [frame_gram(shot.frames) for shot in shots]
+    scorers: dict[str, Callable[..., NDArray[np.float64]]] = {
+        "pixel copy": pixel_copy,
+        "pixel extrapolation": pixel_extrapolation,
+    }
+    blocks = []
+    for window in sorted({window for shot in shots for window in shot.windows}, key=_address):
+        judged = [index for index, shot in enumerate(shots) if window in shot.windows]
+        ids = [shots[index].film_id for index in judged]
+        for name, scorer in scorers.items():
+            blocks.append(_block(ids, name, window, plan, np.stack([scorer(grams[index], window, f) for index in judged])))
+    times = np.arange(1, len(grams[0])) / plan.fps
+    ids = [shot.film_id for shot in shots]
+    if len(times):
+        blocks.append(Block(ids, "motion energy", "free", 0.0, 0.0, times, np.stack([motion_energy(gram) for gram in grams])))
+    return blocks
+
+
+def scorer_name(forecaster: str, measure: str) -> str:
+    """ "distance" and "whitened" are the model's; others carry their forecaster's name."""
+    if forecaster == "model":
+        return measure or "distance"
+    return f"{forecaster}, {measure}" if measure else forecaster
+
+
+def _block(films: list[str], scorer: str, window: Window, plan: WindowPlan, values: NDArray[np.float64]) -> Block:
+    times = (window.cut + np.arange(window.steps) * plan.frames_per_latent) / plan.fps
+    return Block(films, scorer, window.kind, window.start / plan.fps, window.context / plan.fps, times, values)
+
+
+def _address(window: Window) -> tuple[str, int, int, int]:
+    return window.kind, window.start, window.context, window.steps

@@ -1,0 +1,205 @@
+"""One evaluation: films in pieces, each judged by one rank and left as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from eval.benchmarks import Suite
+from eval.forecasting import Scope
+from eval.subject import Subject, untrained
+from eval.surprise import Judge, Shot, blind_traces
+from eval.traces import Block, write_traces
+from eval.trials import Film, Trial, read_film
+from eval.whitening import ErrorMoments, Whitening, load_moments, save_moments
+from eval.windows import Window, WindowPlan
+from eval.workload import share
+from worldmodel.checkpoint import write_json
+from worldmodel.video import VideoError
+
+TRIALS_AT_ONCE = 8
+LAWFUL_AT_ONCE = 25
+
+
+@dataclass(frozen=True)
+class Task:
+    """Who is judged on what, and how films are cut."""
+
+    subject: Subject
+    suite: Suite
+    plan: WindowPlan
+    scope: Scope
+    size_px: int
+    device: torch.device
+    ranks: PartialState
+
+    @property
+    def pieces(self) -> list[tuple[Trial, ...]]:
+        trials = self.suite.trials
+        return [trials[first : first + TRIALS_AT_ONCE] for first in range(0, len(trials), TRIALS_AT_ONCE)]
+
+    def key(self, lawful: Sequence[Film]) -> str:
+        """Of everything that determines the traces: 16 hex digits."""
+        said = {"subject": self.subject.hash, "spec": self.subject.spec, **self._conditions(lawful)}
+        return _digest(said)
+
+    def _conditions(self, lawful: Sequence[Film]) -> dict[str, Any]:
+        return {
+            "plan": asdict(self.plan),
+            "scope": self.scope,
+            "size_px": self.size_px,
+            "suite": [asdict(trial) for trial in self.suite.trials],
+            "lawful": [asdict(film) for film in lawful],
+            "torch": torch.__version__,
+        }
+
+    # --- judging -----------------------------------------------------------------------------------------------------
+    def judge(
+        self, parts: Path, lawful: Sequence[Film], ablation: Sequence[int] = ()
+    ) -> tuple[list[Path], dict[str, Whitening]]:
+        """Traces of the subject in PARTS, a file a piece, and what its errors are whitened by, by forecaster.
+
+        `ablation`: the model's errors are whitened by so many films too.
+        """
+        parts.mkdir(parents=True, exist_ok=True)
+        model = self.subject.model
+        if model is None:
+            files = share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, self._score_blind, self.ranks)
+            return files, {}
+        judge = Judge(model, self.plan, self.device, self.scope)
+        fits = self._fit("lawful films", judge, parts, lawful, ablation)
+
+        def work(reel: Reel, file: Path) -> None:
+            reel.note_unread(file)
+            blocks: list[Block] = []
+            for shots in reel.groups:
+                blocks += [*judge.traces(shots, fits), *blind_traces(shots, self.plan), *judge.paths(shots)]
+            write_traces(file, blocks)
+
+        return share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, work, self.ranks), fits
+
+    def judge_untrained(self, seed: int, lawful: Sequence[Film]) -> list[Path]:
+        """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
+        recipe = self.subject.recipe
+        assert recipe is not None
+        built = {"model": recipe.model.model_dump(mode="json"), "window": recipe.window.model_dump(mode="json")}
+        folder = cache_folder() / "untrained" / _digest({**built, **self._conditions(lawful)}) / str(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        judge = Judge(untrained(recipe, seed, self.device), self.plan, self.device, self.scope, ("model",))
+        what = f"untrained network {seed}"
+        files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
+        fits = {} if all(file.exists() for file in files) else self._fit(f"{what}, lawful films", judge, folder, lawful, ())
+        names = {"distance": f"untrained {seed}", "whitened": f"untrained {seed}, whitened"}
+
+        def work(reel: Reel, file: Path) -> None:
+            blocks = [block for shots in reel.groups for block in judge.traces(shots, fits) if block.scorer in names]
+            write_traces(file, [Block(**{**vars(block), "scorer": names[block.scorer]}) for block in blocks])
+
+        return share(what, self.pieces, lambda i: files[i], self._load, work, self.ranks)
+
+    def draw_maps(self, folder: Path, fits: Mapping[str, Whitening]) -> None:
+        """Surprise by place, one npz a film: `<windows>/<scorer>` [W, S, N] and `<windows>/cut_s` [W]; NaN: not judged."""
+        model = self.subject.model
+        assert model is not None
+        folder.mkdir(exist_ok=True)
+        judge = Judge(model, self.plan, self.device, self.scope, ("model",))
+
+        def work(reel: Reel, file: Path) -> None:
+            for shots in reel.groups:
+                for film_id, arrays in judge.maps(shots, fits).items():
+                    np.savez(folder / f"{film_id}.npz", **arrays)  # type: ignore[arg-type]
+            file.touch()
+
+        parts = folder / ".parts"
+        parts.mkdir(exist_ok=True)
+        for file in share("maps", self.pieces, lambda i: parts / f"{i:05d}", self._load, work, self.ranks):
+            file.unlink(missing_ok=True)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+    def _fit(
+        self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]
+    ) -> dict[str, Whitening]:
+        """Films in order, so that the first n of them are the same on any number of ranks."""
+        if len(lawful) < 2:
+            return {}
+        chunks = [tuple(lawful[first : first + LAWFUL_AT_ONCE]) for first in range(0, len(lawful), LAWFUL_AT_ONCE)]
+
+        def load(films: Sequence[Film]) -> Reel:
+            return self._shoot([(film, self.plan.of_lawful) for film in films])
+
+        def work(reel: Reel, file: Path) -> None:
+            found: dict[str, ErrorMoments] = {}
+            for shots in reel.groups:
+                for name, moments in judge.moments(shots).items():
+                    found.setdefault(name, moments.like()).merge(moments)
+            save_moments(file, found)
+
+        files = share(what, chunks, lambda i: parts / f"lawful_{i:05d}.npz", load, work, self.ranks)
+        total: dict[str, ErrorMoments] = {}
+        fits: dict[str, Whitening] = {}
+        for file in files:
+            for name, moments in load_moments(file).items():
+                total.setdefault(name, moments.like()).merge(moments)
+            if (films := total["model"].films if total else 0) in ablation:
+                fits[f"model, {films} films"] = Whitening.fit(total["model"])
+        return fits | {name: Whitening.fit(moments) for name, moments in total.items()}
+
+    def _load(self, trials: Sequence[Trial]) -> Reel:
+        return self._shoot([(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films])
+
+    def _shoot(self, films: Sequence[tuple[Film, Callable[[int], list[Window]]]]) -> Reel:
+        by_length: dict[int, list[Shot]] = defaultdict(list)
+        unread = {}
+        for film, windows_of in films:
+            try:
+                frames = read_film(film, self.plan.fps, self.size_px)
+            except (VideoError, OSError) as error:
+                unread[film.film_id] = str(error)
+                continue
+            if windows := windows_of(len(frames)):
+                by_length[len(frames)].append(Shot(film.film_id, frames, windows))
+            else:
+                unread[film.film_id] = f"{len(frames)} frames at {self.plan.fps:g} fps are too few for any window"
+        return Reel(list(by_length.values()), unread)
+
+    def _score_blind(self, reel: Reel, file: Path) -> None:
+        reel.note_unread(file)
+        write_traces(file, [block for shots in reel.groups for block in blind_traces(shots, self.plan)])
+
+
+@dataclass(frozen=True)
+class Reel:
+    """Films of one piece of work: grouped by length, and those that could not be read, with the reason."""
+
+    groups: list[list[Shot]]
+    unread: dict[str, str]
+
+    def note_unread(self, file: Path) -> None:
+        if self.unread:
+            write_json(file.with_suffix(".unread.json"), self.unread)
+
+
+def unread_films(parts: Path) -> dict[str, str]:
+    """Films that could not be judged, with the reason."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(parts.glob("*.unread.json"))]
+    return {film: reason for some in found for film, reason in some.items()}
+
+
+def cache_folder() -> Path:
+    """Where what other evaluations can use again is kept: $XDG_CACHE_HOME/worldmodel, else ~/.cache/worldmodel."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,113 @@
+"""What every benchmark becomes: films that belong together, and which of them is compared with which."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodel.video import probe, read_frames
+
+PairKind = Literal["same context", "same outcome", "matched"]
+Range = tuple[int, int]  # half-open
+
+
+class TrialError(ValueError):
+    """A suite that is incomplete or breaks its layout; says what was found, what was expected, and what to do."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film of a trial. Frames of a trial count from the first of the film, at the film's own rate."""
+
+    film_id: str
+    path: str  # a video file or a folder of frames
+    fps: float
+    frames: int  # from start_frame on
+    label: bool | None  # possible? None only where the labels are secret
+    context_id: str = ""  # what went before: films with equal ones are equal until what differs begins
+    outcome_id: str = ""  # what comes: films with equal ones end alike
+    start_frame: int = 0  # of the file, where a priming part is left out
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Places in `Trial.films`. "same context": two outcomes of one beginning; "same outcome": two beginnings of one end;
+    "matched": as a benchmark gives them, with no such claim."""
+
+    kind: PairKind
+    possible: int
+    impossible: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Films that differ in one thing. The unit of statistics: pairs of one trial are not independent."""
+
+    group_id: str
+    films: tuple[Film, ...]
+    pairs: tuple[Pair, ...]
+    property: str
+    split: str = "test"
+    visibility: str = ""  # occluded | visible
+    level: str = ""
+    copy_class: str = ""  # easy | neutral | hard
+    magnitude: float | None = None
+    spliced: bool = False  # cut from lawful films at a frame where they are equal: frame-wise scorers are provably blind
+    locked: Range | None = None  # frames at which a context may stop so that it ends in full occlusion
+    splice: int | None = None
+    occlusion: Range | None = None
+    violation: int | None = None
+    reveal: int | None = None
+    flag: str = ""  # a known defect of this property in this benchmark
+
+
+def read_film(film: Film, fps: float, size_px: int) -> NDArray[np.uint8]:
+    """The film at `fps` frames a second, squeezed into a square: uint8 [T, size_px, size_px, 3]. Raises VideoError."""
+    count = int((film.frames - 1) / film.fps * fps + 1e-6) + 1  # as many as begin before its last frame does
+    times = [film.start_frame / film.fps + index / fps for index in range(count)]
+    return read_frames(film.path, times_s=times, size=(size_px, size_px), folder_fps=film.fps)
+
+
+def at_rate(frame: int, fps: float, rate: float) -> int:
+    """A count of frames of a film at its own `fps` as a count of frames at `rate`, rounded up: nothing earlier."""
+    return int(np.ceil(frame * rate / fps - 1e-6))
+
+
+def write_trials(path: Path, trials: Iterable[Trial]) -> None:
+    """As JSON, so that scores can be made again without the suite."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1), encoding="utf-8")
+    beside.replace(path)
+
+
+def read_trials(path: Path) -> list[Trial]:
+    return [_trial(row) for row in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _trial(row: dict[str, Any]) -> Trial:
+    films = tuple(Film(**film) for film in row["films"])
+    pairs = tuple(Pair(**pair) for pair in row["pairs"])
+    ranges = {name: None if row[name] is None else tuple(row[name]) for name in ("locked", "occlusion")}
+    return Trial(**{**row, "films": films, "pairs": pairs, **ranges})
+
+
+def check_trials(trials: Iterable[Trial]) -> None:
+    """Every pair has one possible and one impossible film of its trial. Raises TrialError, naming the first that has not."""
+    for trial in trials:
+        for pair in trial.pairs:
+            labels = trial.films[pair.possible].label, trial.films[pair.impossible].label
+            if labels != (True, False):
+                raise TrialError(f"{trial.group_id}: a pair must have one possible and one impossible film, it has {labels}")
+
+
+def film_length(path: str | Path, folder_fps: float) -> tuple[float, int]:
+    """(fps, frames) of a file that comes without a table. Raises VideoError."""
+    info = probe(path)
+    return (folder_fps if Path(path).is_dir() else info.fps), info.frames

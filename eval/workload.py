@@ -1,0 +1,62 @@
+"""Work in pieces: each leaves a file, so that what was interrupted goes on, and ranks share it without a word.
+
+Pieces are the same whatever the number of ranks, and each is worked on by one of them: results are equal exactly.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+
+from data_prep.progress import bar
+
+Piece = TypeVar("Piece")
+Loaded = TypeVar("Loaded")
+
+
+def start_ranks() -> PartialState:
+    """This process among others; several without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return PartialState(cpu=several and not torch.cuda.is_available())
+
+
+def share(
+    what: str,
+    pieces: Sequence[Piece],
+    file_of: Callable[[int], Path],
+    load: Callable[[Piece], Loaded],
+    work: Callable[[Loaded, Path], None],
+    ranks: PartialState,
+) -> list[Path]:
+    """Work on every piece whose file is not there yet; all files, in order, once all ranks are done.
+
+    The next piece is loaded while one is worked on.
+    """
+    files = [file_of(index) for index in range(len(pieces))]
+    mine = [i for i in range(len(pieces)) if i % ranks.num_processes == ranks.process_index and not files[i].exists()]
+    if ranks.is_main_process and mine:
+        with bar(what, len(mine)) as progress:
+            for index, loaded in _ahead(pieces, mine, load):
+                work(loaded, files[index])
+                progress.step()
+    else:
+        for index, loaded in _ahead(pieces, mine, load):
+            work(loaded, files[index])
+    ranks.wait_for_everyone()
+    return files
+
+
+def _ahead(pieces: Sequence[Piece], mine: Sequence[int], load: Callable[[Piece], Loaded]) -> Iterator[tuple[int, Loaded]]:
+    with ThreadPoolExecutor(1) as reader:
+        waiting = None
+        for index in [*mine, None]:
+            coming = (index, reader.submit(load, pieces[index])) if index is not None else None
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()
+            waiting = coming

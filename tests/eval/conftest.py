@@ -1,0 +1,112 @@
+"""An evaluation made up by hand, in the shape that `python -m eval physics` leaves behind."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eval.benchmarks.builtin import PAIRS
+from eval.score import score
+from eval.traces import Block, Traces, write_traces
+from eval.trials import Film, Trial, read_trials, write_trials
+from worldmodel.video import write_video
+
+FPS, FRAMES, REVEAL = 12.0, 24, 15
+HOSTILE = "<script>window.pwned=1</script>"
+PLACES = (("a", "u", True), ("b", "v", True), ("a", "v", False), ("b", "u", False))
+SCORERS = ("whitened", "distance", "pixel copy", "latent copy", "latent copy, whitened", "untrained 0", "untrained 0, whitened")
+
+
+@pytest.fixture(scope="session")
+def evaluation(tmp_path_factory) -> Path:
+    """32 test quadruplets of two properties, one with a hostile name, and 8 on val; scores.json as eval.score makes it.
+
+    Whitened surprise finds the impossible film in every quadruplet but numbers 0 and 1 of permanence, by a margin that grows
+    with the number; the best of permanence, number 15, has lost its films.
+    """
+    out = tmp_path_factory.mktemp("evaluation")
+    return write_evaluation(out, {"permanence": 16, HOSTILE: 16})
+
+
+def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
+    for context, outcome, _ in PLACES:
+        write_video(out / f"{context}{outcome}.mp4", moving_square(context, outcome), FPS)
+    trials = [
+        _trial(out, name, number, split)
+        for name, count in properties.items()
+        for split, some in (("test", count), ("val", 4))
+        for number in range(some)
+    ]
+    write_trials(out / "trials.json", trials)
+    write_traces(out / "traces.parquet", [block for trial in trials for film in trial.films for block in _blocks(trial, film)])
+    (out / "maps").mkdir()
+    for film in trials[8].films:
+        values = np.full((2, 3, 4), 0.1 if film.label else 0.4, np.float32)
+        values[:, :, 3] = 1.0
+        np.savez(
+            out / "maps" / f"{film.film_id}.npz", **{"free/whitened": values, "free/cut_s": np.array([0.5, 1.0], np.float32)}
+        )
+    protocol = json.loads((Path(__file__).parent / "protocol.json").read_text(encoding="utf-8"))
+    (out / "protocol.json").write_text(json.dumps(protocol), encoding="utf-8")
+    scores = score(read_trials(out / "trials.json"), Traces.open(out / "traces.parquet"), protocol)
+    (out / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    return out
+
+
+def moving_square(context: str, outcome: str) -> np.ndarray:
+    """uint8 [24, 32, 48, 3]: wider than high."""
+    frames = np.full((FRAMES, 32, 48, 3), 90, np.uint8)
+    for t in range(FRAMES):
+        frames[t, 10:20, t : t + 8] = (200, 60, 40) if context == "a" else (40, 60, 200)
+        frames[t, 22:28, 30:40] = 230 if outcome == "u" else 20
+    return frames
+
+
+def _trial(out: Path, name: str, number: int, split: str) -> Trial:
+    group = f"{name}-{split}-{number:02d}"
+    gone = name == "permanence" and number == 15
+    short = "h" if name == HOSTILE else "p"
+    films = tuple(
+        Film(
+            f"{short}-{split}-{number}-{c}{o}", str(out / ("<u>gone.mp4" if gone else f"{c}{o}.mp4")), FPS, FRAMES, label, c, o
+        )
+        for c, o, label in PLACES
+    )
+    return Trial(
+        group,
+        films,
+        PAIRS,
+        name,
+        split,
+        "occluded",
+        str(1 + number % 2),
+        ("easy", "hard")[number // 2 % 2],
+        0.1 * number,
+        True,
+        (12, 14),
+        13,
+        (10, 13 + number % 3),
+        13,
+        REVEAL,
+        f"leaks {HOSTILE}" if name == HOSTILE else "",
+    )
+
+
+def _blocks(trial: Trial, film: Film) -> list[Block]:
+    number = int(trial.group_id[-2:])
+    gain = -0.5 if trial.property == "permanence" and number < 2 else 0.1 * (number + 1)
+    blocks = []
+    for scorer in SCORERS:
+        mine = gain * {"whitened": 1, "distance": 0.5}.get(scorer, 0) * (not film.label)
+        for windows, starts, context in (("locked", (0, 1), 12), ("free", (0, 4, 8), 4), ("free", (0, 4, 8), 8)):
+            for start in starts:
+                cut = start + context
+                frames = np.arange(cut, FRAMES if windows == "locked" else min(start + 16, FRAMES))
+                surprise = 1 + 0.01 * start + mine * (frames >= REVEAL)
+                blocks.append(
+                    Block(
+                        [film.film_id], scorer, windows, start / FPS, context / FPS, frames / FPS, surprise[None].astype(float)
+                    )
+                )
+    return blocks

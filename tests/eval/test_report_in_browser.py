@@ -1,0 +1,290 @@
+"""The page in a real browser: headless Chromium, spoken to through a pipe (the DevTools protocol, no package needed)."""
+
+import base64
+import io
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval.report import FilmCard, write_film_page, write_report
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: `apt-get install chromium` brings it")
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+
+# Chromium reads from descriptor 3 and writes to 4, whatever ours are called
+LAUNCH = """
+import fcntl, os, sys
+for place, number in enumerate([fcntl.fcntl(int(text), fcntl.F_DUPFD, 10) for text in sys.argv[1:3]]):
+    os.dup2(number, 3 + place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class Browser:
+    """One page of a Chromium of its own. Messages are JSON, each ended by a zero byte."""
+
+    def __init__(self, profile: Path) -> None:
+        theirs, self.to = os.pipe()
+        self.back, mine = os.pipe()
+        command = [str(CHROMIUM), *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
+        with (profile / "errors.txt").open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", LAUNCH, str(theirs), str(mine), *command],
+                pass_fds=(theirs, mine),
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+        os.close(theirs)
+        os.close(mine)
+        self.session: str | None = None
+        self.waiting, self.count, self.events = b"", 0, []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params):
+        """A command's result; what happens meanwhile is kept in `events`."""
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": params} | ({"sessionId": self.session} if self.session else {})
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self.count:
+            self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _read(self, timeout_s: float = 60):
+        end = time.monotonic() + timeout_s
+        while b"\0" not in self.waiting:
+            ready = select.select([self.back], [], [], max(0.0, end - time.monotonic()))[0]
+            got = os.read(self.back, 1 << 20) if ready else b""
+            assert got, "Chromium is silent or gone"
+            self.waiting += got
+        message, _, self.waiting = self.waiting.partition(b"\0")
+        return json.loads(message)
+
+    def js(self, expression: str):
+        """The value of an expression in the page; promises are awaited."""
+        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+    def until(self, expression: str, timeout_s: float = 20) -> None:
+        end = time.monotonic() + timeout_s
+        while not self.js(expression):
+            assert time.monotonic() < end, f"never true: {expression}"
+            time.sleep(0.05)
+
+    def open(self, path: Path, width: int = 1400, height: int = 1000) -> None:
+        self.events.clear()
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call("Page.navigate", url=path.as_uri())
+        self.until(f"location.href === {json.dumps(path.as_uri())} && document.readyState === 'complete'")
+
+    def screenshot(self) -> bytes:
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def mouse(self, kind: str, x: float, y: float) -> None:
+        held = 0 if kind == "mouseReleased" else 1
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=held, clickCount=1)
+
+    def key(self, name: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code="Space" if name == " " else name)
+
+    def choose(self, selector: str, value: int, event: str) -> None:
+        """Set a control as a hand would."""
+        self.js(f"window.control = document.querySelector('{selector}'); control.value = {value}")
+        self.js(f"control.dispatchEvent(new Event('{event}'))")
+
+    def requests(self) -> list[str]:
+        return [it["params"]["request"]["url"] for it in self.events if it["method"] == "Network.requestWillBeSent"]
+
+    def complaints(self) -> list[str]:
+        """Errors and warnings of the console, thrown exceptions and broken rules of the page's own security policy."""
+        loud = [it["params"] for it in self.events if it["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
+        said = [it["params"] for it in self.events if it["method"] == "Runtime.consoleAPICalled"]
+        return [json.dumps(it) for it in (*loud, *said)]
+
+    def close(self) -> None:
+        os.close(self.to)  # Chromium ends with its pipe
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        os.close(self.back)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    one = Browser(tmp_path_factory.mktemp("profile"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def report(evaluation) -> Path:
+    return write_report(evaluation)
+
+
+FIRST = "players.get(document.querySelector('#film-1-1'))"
+TIMES = f"{FIRST}.videos.map((video) => video.currentTime)"
+
+
+@pytest.fixture
+def first(browser, report) -> Browser:
+    """The page with its first trial in sight and all its films loaded."""
+    browser.open(report)
+    browser.js("document.querySelector('#film-1-1').scrollIntoView({ behavior: 'instant' })")
+    browser.until(f"{FIRST}.opened && {FIRST}.videos.every((video) => video.readyState >= 2 && !video.seeking)")
+    return browser
+
+
+def test_nothing_leaves_the_page_and_nothing_goes_wrong(first, report):
+    assert first.js("document.title") == "it on builtin"
+    assert first.js("window.pwned === undefined")
+    assert [url for url in first.requests() if not url.startswith(("blob:", "data:"))] == [report.as_uri()]
+    assert first.complaints() == []
+
+
+def test_films_play_in_step_and_the_cursor_follows(first):
+    """At half pace: 24 frames at 12 a second take four seconds."""
+    first.js("document.querySelector('#film-1-1 .play').click()")
+    first.until(f"{TIMES}.every((time) => time > 0.25)")
+    looks = np.array([first.js(TIMES) for _ in range(9)])
+    assert looks.shape == (9, 4)
+    assert np.median(np.ptp(looks, axis=1)) < 2 / 12  # a machine that is busy may stumble once
+    first.until(f"{FIRST}.frame >= 6")
+    first.js(f"{FIRST}.pause()")
+    frame, line, x = first.js(f"[{FIRST}.frame, Number({FIRST}.now.getAttribute('x1')), {FIRST}.x({FIRST}.frame / 12)]")
+    assert frame >= 6
+    assert line == pytest.approx(x)
+    assert first.js("document.querySelector('#film-1-1 .clock').textContent") == f"{frame / 12:.2f} s, frame {frame}"
+    assert first.js(f"{FIRST}.videos.every((video) => video.paused)")
+    assert first.js("document.querySelector('#film-1-1 .play').textContent") == "play"
+
+
+def test_a_film_that_ends_begins_again(first):
+    first.js(f"{FIRST}.seek(22); {FIRST}.toggle()")
+    first.until(f"{FIRST}.frame < 12")
+    assert first.js(f"{FIRST}.playing")
+    first.until(f"{TIMES}.every((time) => time > 0 && time < 1)")
+
+
+def test_the_cursor_can_be_dragged_and_stepped(first):
+    first.js("window.box = document.querySelector('#film-1-1 .plot').getBoundingClientRect()")
+    left, top, width, height = first.js("[box.left, box.top, box.width, box.height]")
+
+    def x_of(time_s: float) -> float:
+        return left + 46 + time_s / 2.0 * (width - 46 - 12)
+
+    first.mouse("mousePressed", x_of(0.5), top + height / 2)
+    first.mouse("mouseMoved", x_of(1.5), top + height / 2)
+    first.mouse("mouseReleased", x_of(1.5), top + height / 2)
+    assert first.js(f"{FIRST}.frame") == 18
+    assert first.js(TIMES) == pytest.approx([18.5 / 12] * 4, abs=1e-3)  # the middle of the frame
+    first.js("document.querySelector('#film-1-1').focus({ preventScroll: true })")
+    first.key("ArrowRight")
+    first.key("ArrowRight")
+    first.key("ArrowLeft")
+    assert first.js(f"{FIRST}.frame") == 19
+    assert first.js(TIMES) == pytest.approx([19.5 / 12] * 4, abs=1e-3)
+    first.key(" ")
+    assert first.js(f"{FIRST}.playing")
+    first.key(" ")
+    assert not first.js(f"{FIRST}.playing")
+    first.choose("#film-1-1 .cursor", 3, "input")
+    assert first.js(TIMES) == pytest.approx([3.5 / 12] * 4, abs=1e-3)
+
+
+def test_the_frame_in_sight_is_the_frame_of_the_clock(first):
+    """The red square's left edge is at pixel t in frame t."""
+    first.js(f"{FIRST}.seek(17)")
+    first.until(f"{FIRST}.videos.every((video) => !video.seeking)")
+    edge = first.js(
+        f"""(() => {{
+          const video = {FIRST}.videos[0], canvas = document.createElement('canvas');
+          canvas.width = 48; canvas.height = 32;
+          const pen = canvas.getContext('2d');
+          pen.drawImage(video, 0, 0);
+          const row = pen.getImageData(0, 15, 48, 1).data;
+          return [...Array(48).keys()].find((x) => row[4 * x] > 150);
+        }})()"""
+    )
+    assert edge == pytest.approx(17, abs=1)
+
+
+def test_curves_are_drawn_for_each_scorer_and_kind_of_window(first):
+    assert first.js(f"{FIRST}.lines.length") == 4
+    locked = first.js(f"{FIRST}.lines[0].path.getAttribute('d')")
+    assert locked.startswith("M")
+    styles = first.js(f"{FIRST}.lines.map((line) => line.style)")
+    assert styles == ["style-possible-0", "style-impossible-0", "style-impossible-1", "style-possible-1"]
+    first.choose("#film-1-1 select.curve", 1, "change")
+    assert first.js(f"{FIRST}.lines[0].path.getAttribute('d')") != locked
+
+
+def test_the_heat_map_lies_over_the_film_and_can_be_taken_off(first):
+    corner = f"[...{FIRST}.films[0].canvas.getContext('2d').getImageData(1, 1, 1, 1).data][3]"
+    first.js(f"{FIRST}.seek(13)")
+    assert first.js(corner) > 150  # the fourth place is the most surprising
+    first.js(f"{FIRST}.heatOn.click()")
+    assert first.js(corner) == 0
+
+
+def test_another_property_shows_its_trials_and_far_films_are_closed(first):
+    second = "players.get(document.querySelector('#film-2-1'))"
+    assert not first.js(f"Boolean({second}.opened)")
+    first.js("document.querySelectorAll('.chooser button')[1].click()")
+    first.until(f"{second}.opened && {second}.videos.every((video) => video.readyState >= 2)")
+    first.until(f"!{FIRST}.opened")
+    assert first.js(f"{second}.lines.length") == 4
+    assert first.complaints() == []
+
+
+def test_curves_of_lost_films_play_by_a_clock_of_their_own(first):
+    lost = "players.get(document.querySelector('#film-1-2'))"
+    assert first.js(f"{lost}.videos.length") == 0
+    first.js(f"{lost}.toggle()")
+    first.until(f"{lost}.frame >= 3")
+    first.js(f"{lost}.pause()")
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_page_fits_the_screen_and_can_be_seen(browser, report, tmp_path, width):
+    browser.open(report, width=width)
+    assert browser.js("document.documentElement.scrollWidth") <= width
+    for name in ("result", "film-1-1"):
+        browser.js(f"document.querySelector('#{name}').scrollIntoView({{ behavior: 'instant' }})")
+        browser.until(f"{FIRST}.opened || '{name}' === 'result'")
+        (tmp_path / f"{name}_{width}.png").write_bytes(browser.screenshot())
+        pixels = np.asarray(Image.open(io.BytesIO((tmp_path / f"{name}_{width}.png").read_bytes())).convert("RGB"))
+        assert pixels.shape == (1000, width, 3)
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_single_films_play_too(browser, tmp_path):
+    frames = np.zeros((12, 20, 30, 3), np.uint8)
+    times = [t / 6 for t in range(12)]
+    title = "<script>window.pwned=1</script>.mp4"
+    card = FilmCard(title, frames, 6.0, times, {"distance": times}, np.ones((12, 4), np.float32), {"plausibility": "12 %"})
+    browser.open(write_film_page(tmp_path / "films.html", "Surprise", "", [card]))
+    player = "players.get(document.querySelector('#film-1'))"
+    browser.until(f"{player}.opened && {player}.videos[0].readyState >= 2")
+    browser.js("document.querySelector('.play').click()")
+    browser.until(f"{player}.videos[0].currentTime > 0.3")
+    assert browser.js("document.querySelector('h3').textContent") == title
+    assert browser.js("window.pwned === undefined")
+    assert browser.complaints() == []
