@@ -164,7 +164,12 @@ def demo(videos: Path | None, quick: bool) -> None:
             raise StepError(f"{what}: ended with exit code {code}; the lines above say why", code)
     films = sorted((HERE / "runs" / name / "films").glob("*.mp4"), key=lambda film: film.stat().st_mtime)
     print()
-    for label, value in [*summary(HERE / "runs" / name), ("film", str(films[-1]) if films else "none was made")]:
+    report = HERE / "runs" / name / "physics" / "report.html"
+    ends = [
+        ("film", str(films[-1]) if films else "none was made"),
+        *([("physics report", str(report))] if report.exists() else []),
+    ]
+    for label, value in [*summary(HERE / "runs" / name), *ends]:
         print(f"{label:<18}{value}")
 
 
@@ -187,6 +192,19 @@ def demo_parts(name: str, videos: Path | None, quick: bool) -> list[tuple[str, l
         *parts,
         ("train", [*LAUNCH, "worldmodel/train.py", recipe, *overrides]),
         ("imagine and draw", ["-m", "worldmodel.rollout", run_folder]),
+        *([] if videos else physics_parts(run_folder, quick)),
+    ]
+
+
+def physics_parts(run_folder: str, quick: bool) -> list[tuple[str, list[str]]]:
+    """Is the model surprised by the impossible? On films that are made once; few, and no untrained networks, if quick."""
+    size = "nano" if quick else "mini"
+    suite = f"films/{size}"
+    ask = ["-m", "eval", "physics", "--model", run_folder, "--suite", f"builtin:{suite}", "--out", f"{run_folder}/physics"]
+    make = [("make matched films, possible and impossible", ["-m", "data_prep", "synthesize", suite, "--suite", size])]
+    return [
+        *([] if (HERE / suite / "lawful.parquet").exists() else make),
+        ("is it surprised by the impossible?", [*ask, "--fresh", "--untrained-seeds", "0" if quick else "3"]),
     ]
 
 

@@ -102,7 +102,9 @@ def headline(board: Scoreboard, scorer: str) -> Score | None:
     hidden = "occluded" if "occluded" in board.named("visibility") else "all"
     cell = Cell(visibility=hidden, spliced=True)
     windows = "locked"
-    if not any(in_strata(board.scores("locked", name, board.main_kind), board.strata(cell)) for name in board.scorers("locked")):
+    if not any(
+        in_strata(board.scores("locked", name, board.main_kind), board.strata(cell)) for name in board.scorers("locked")
+    ):
         windows, cell = "free", Cell()
     it = measure(board, windows, scorer, board.main_kind, cell) if (windows, scorer) in board.rows else None
     if it is None:
@@ -207,6 +209,6 @@ def _notes(board: Scoreboard, named: Sequence[str]) -> Iterator[str]:
         lacking = [name for name in board.properties if not board.strata(Cell(name, copy_class=BALANCED))]
         if lacking:
             yield f"Without a balanced score, since easy or hard trials are missing: {', '.join(lacking)}."
-    if unknown := [name for name in named if name in board.scorers("free") and name not in board.scorers("locked")]:
-        if "locked" in board.windows():
-            yield f"Not judged in locked windows: {', '.join(unknown)}."
+    everywhere = {name for windows in board.windows() for name in board.scorers(windows)}
+    if "locked" in board.windows() and (unjudged := [n for n in named if n in everywhere - {*board.scorers("locked")}]):
+        yield f"Not judged in locked windows: {', '.join(unjudged)}."

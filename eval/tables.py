@@ -1,65 +1,130 @@
-"""Scores as rows for a spreadsheet, and as a table for a paper."""
+"""Scores as rows for a spreadsheet, and as tables for a paper."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.scorers import is_ablation, is_baseline
+
 ADDRESS = ("windows", "scorer", "property", "visibility", "level", "copy_class", "pairs")
-NUMBERS = ("value", "low", "high", "n", "p", "p_holm")
+NUMBERS = ("value", "low", "high", "wilson_low", "wilson_high", "n", "chance", "p", "p_holm")
+CLEAR_P = 0.01
+Score = Mapping[str, Any]
 
 
 def write_tables(out: Path) -> None:
-    """OUT/scores.csv, every number; OUT/table.md, the ones for a paper."""
+    """OUT/scores.csv, every number of split test; OUT/table.md, the ones for a paper. Reads OUT/scores.json."""
     scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
     with (out / "scores.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow((*ADDRESS, *NUMBERS))
-        writer.writerows(rows(scores["tree"]))
+        writer.writerows(csv_rows(scores["tree"]))
     (out / "table.md").write_text(markdown(scores), encoding="utf-8")
 
 
-def rows(tree: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """One row a number."""
-    for windows, by_scorer in tree.items():
-        for scorer, by_property in by_scorer.items():
-            for property_, by_visibility in by_property.items():
-                for visibility, by_level in by_visibility.items():
-                    for level, by_class in by_level.items():
-                        for copy_class, by_kind in by_class.items():
-                            for kind, it in by_kind.items():
-                                address = (windows, scorer, property_, visibility, level, copy_class, kind)
-                                yield (*address, *(it.get(name) for name in NUMBERS))
+def csv_rows(tree: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    """A heading, then one row a number: where it stands, the number, and what each blind scorer and baseline has there."""
+    found = list(addressed(tree))
+    beside = list(dict.fromkeys(name for _, it in found for name in it["blind"]))
+    baselines = list(dict.fromkeys(name for _, it in found for name in it["baselines"]))
+    heads = [head for name in baselines for head in (name, f"p against {name}")]
+    yield [*ADDRESS, *NUMBERS, *beside, *heads]
+    for address, it in found:
+        pairs = [it["baselines"].get(name, {}) for name in baselines]
+        values = [value for baseline in pairs for value in (baseline.get("value"), baseline.get("p"))]
+        yield [*address, *(it.get(name) for name in NUMBERS), *(it["blind"].get(name) for name in beside), *values]
+
+
+def addressed(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Score]]:
+    """((windows, scorer, property, visibility, level, copy class, kind), Score) of each number there is."""
+
+    def walk(node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Score]]:
+        for name, below in node.items():
+            if len(path) + 1 < len(ADDRESS):
+                yield from walk(below, (*path, name))
+            elif below is not None:
+                yield (*path, name), below
+
+    return walk(tree, ())
 
 
 def markdown(scores: Mapping[str, Any]) -> str:
-    """Property by scorer, with intervals and what stands beside, in percent."""
-    lines = []
+    """Per kind of window: property x scorer with intervals, and what stands beside each scorer, in percent."""
+    parts = []
     for windows, by_scorer in scores["tree"].items():
-        for scorer, by_property in by_scorer.items():
-            found = []
-            for name, cells in by_property.items():
-                cell = cells.get("occluded", cells["all"])["all"]["all"]
-                kind = next(iter(cell))
-                found.append((name, cell[kind]))
-            if not found:
-                continue
-            beside = list(found[0][1]["baselines"])
-            lines += [
-                f"**{scorer}**, {windows} windows, pairs: {kind}; percent, 95 % interval, chance 50",
-                "",
-                f"| property | n | {scorer} | p (Holm) | {' | '.join(beside)} |",
-                f"|---|---|---|---|{'---|' * len(beside)}",
-            ]
-            for name, it in found:
-                others = [it["baselines"].get(other, {}).get("value") for other in beside]
-                values = " | ".join("–" if other is None else f"{100 * other:.1f}" for other in others)
-                p = it.get("p_holm", it.get("p"))
-                said = "–" if p is None else f"{p:.4f}"
-                interval = f"{100 * it['value']:.1f} [{100 * it['low']:.1f}, {100 * it['high']:.1f}]"
-                lines.append(f"| {name} | {it['n']} | {interval} | {said} | {values} |")
-            lines.append("")
-    return "\n".join(lines)
+        mine = [name for name in by_scorer if not is_baseline(name) and not is_ablation(name)]
+        mine = mine or [name for name in scores["headline"] if name in by_scorer]
+        cells = {name: {prop: main_cell(it) for prop, it in by_scorer[name].items()} for name in mine}
+        if any(cells.values()):
+            parts += [_side_by_side(windows, cells), *(_with_baselines(windows, name, it) for name, it in cells.items() if it)]
+    return "\n".join([*parts, *_remarks(scores)])
+
+
+def main_cell(by_visibility: Mapping[str, Any]) -> tuple[str, Score]:
+    """(kind of pair, Score) that a property is known by: occluded where there is that, every kind of pair together."""
+    kinds = by_visibility.get("occluded", by_visibility["all"])["all"]["all"]
+    return next(iter(kinds.items()))
+
+
+def _side_by_side(windows: str, cells: Mapping[str, Mapping[str, tuple[str, Score]]]) -> str:
+    properties = list(dict.fromkeys(name for it in cells.values() for name in it))
+    kind = next(kind for it in cells.values() for kind, _ in it.values())
+    rows = []
+    for name in properties:
+        here = [it.get(name) for it in cells.values()]
+        n = max(cell[1]["n"] for cell in here if cell)
+        rows.append([name, str(n), *("–" if cell is None else with_interval(cell[1]) for cell in here)])
+    title = f"**{windows.capitalize()} windows**, pairs: {kind}; percent [95 % interval], chance 50; n trials"
+    return _table(title, ["property", "n", *cells], rows)
+
+
+def _with_baselines(windows: str, scorer: str, cells: Mapping[str, tuple[str, Score]]) -> str:
+    baselines = list(dict.fromkeys(name for _, it in cells.values() for name in it["baselines"]))
+    blind = list(dict.fromkeys(name for _, it in cells.values() for name in it["blind"]))
+    rows = []
+    for name, (_, it) in cells.items():
+        beside = [_baseline(it["baselines"].get(other, {}), it["value"]) for other in baselines]
+        rows.append([name, str(it["n"]), with_interval(it), p_text(it), *beside, *(percent(it["blind"].get(b)) for b in blind)])
+    title = f"**{scorer}, {windows} windows**, beside what knows nothing; * {scorer} is above it, p < .01"
+    return _table(title, ["property", "n", scorer, "p (Holm)", *baselines, *blind], rows)
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join([title, "", *("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines), ""])
+
+
+def _baseline(it: Score, mine: float) -> str:
+    """Its value, the range of its seeds, and a star where the model is above it beyond luck (over properties, too)."""
+    if it.get("value") is None:
+        return "–"
+    seeds = f" ({percent(it['seeds'][0])} to {percent(it['seeds'][1])})" if it.get("seeds") else ""
+    p = it.get("p_holm", it.get("p"))
+    return percent(it["value"]) + ("*" if p is not None and p < CLEAR_P and mine > it["value"] else "") + seeds
+
+
+def _remarks(scores: Mapping[str, Any]) -> Iterator[str]:
+    for name, it in scores["headline"].items():
+        if it.get("value") is None:
+            low, high = it["range"]
+            yield f"{name}: between {percent(low)} and {percent(high)} of {it['n']} trials ({it['why']}: no headline)."
+    yield from scores.get("notes", ())
+    if missing := scores.get("left_out"):
+        yield "Films without a number: " + "; ".join(f"{name}: {len(films)}" for name, films in missing.items()) + "."
+
+
+def with_interval(it: Score) -> str:
+    return f"{percent(it['value'])} [{percent(it['low'])}, {percent(it['high'])}]"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def p_text(it: Score) -> str:
+    """Corrected over properties where it is one of several."""
+    p = it.get("p_holm", it.get("p"))
+    return "–" if p is None else f"{p:.4f}"

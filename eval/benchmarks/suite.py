@@ -22,7 +22,22 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Count:
+    """How many there are of something in the folder, and in the whole benchmark."""
+
+    what: str
+    found: int
+    expected: int
+
+    @property
+    def complete(self) -> bool:
+        return self.found == self.expected
+
+
+@dataclass(frozen=True)
 class Suite:
+    """Trials in a fixed order, the same wherever the folder lies; only their paths begin with it."""
+
     name: str
     path: Path
     trials: tuple[Trial, ...]
@@ -30,6 +45,7 @@ class Suite:
     lawful: str | None = None  # a manifest of films in which nothing impossible happens
     protocol: Published | None = None
     notes: tuple[str, ...] = ()  # known defects, and what is secret
+    counts: tuple[Count, ...] = ()  # of the published benchmark; a part of it can be evaluated, but says so
 
     @cached_property
     def hash(self) -> str:
@@ -39,3 +55,12 @@ class Suite:
             for film in row["films"]:
                 film["path"] = Path(film["path"]).name
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def incomplete(counts: tuple[Count, ...]) -> tuple[str, ...]:
+    """A note for the reader for each count that falls short of the published benchmark."""
+    return tuple(
+        f"Not the whole benchmark: {count.found} {count.what}, published are {count.expected}."
+        for count in counts
+        if not count.complete
+    )

@@ -55,10 +55,10 @@ def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
 
 
 def moving_square(context: str, outcome: str) -> np.ndarray:
-    """uint8 [24, 32, 48, 3]: wider than high."""
+    """uint8 [24, 32, 48, 3], wider than high: a bright square whose left edge is at pixel t in frame t."""
     frames = np.full((FRAMES, 32, 48, 3), 90, np.uint8)
     for t in range(FRAMES):
-        frames[t, 10:20, t : t + 8] = (200, 60, 40) if context == "a" else (40, 60, 200)
+        frames[t, 10:20, t : t + 8] = (250, 120, 90) if context == "a" else (20, 150, 250)
         frames[t, 22:28, 30:40] = 230 if outcome == "u" else 20
     return frames
 
