@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("physics", "rescore")
+COMMANDS = ("physics", "rescore", "compare", "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

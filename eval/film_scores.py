@@ -69,8 +69,8 @@ class ScorerTrace:
         """[films]: the moment at which a film's time course is highest, the first of equals; NaN for films without rows."""
         order = np.argsort(self.times_s)
         mean, there = _table(self.film, self.moment, self.surprise, self.films, len(self.times_s))
-        course = np.where(there, mean, -np.inf)[:, order]
-        return np.where(there.any(1), self.times_s[order][course.argmax(1)], np.nan) if len(order) else course.sum(1)
+        course = np.where(there & ~np.isnan(mean), mean, -np.inf)[:, order]
+        return np.where(there.any(1), self.times_s[order][course.argmax(1)], np.nan)
 
     def _of_length(self, context_s: float | None) -> NDArray[np.bool_]:
         return np.full(len(self.context_s), True) if context_s is None else np.abs(self.context_s - context_s) < SAME_S

@@ -50,7 +50,7 @@ def sign_flip_p(strata: Sequence[Values]) -> float:
     weighted = weighted[weighted != 0]
     if not len(weighted):
         return 1.0
-    seen = abs(weighted.sum()) * (1 - 1e-9)  # sums in another order differ in the last digits
+    seen = abs(weighted.sum()) - 1e-9 * np.abs(weighted).sum()  # sums in another order differ in the last digits
     if len(weighted) <= EXACT_UP_TO:
         return float((np.abs(weighted @ _all_signs(len(weighted))) >= seen).mean())
     capacity = 1 << (len(weighted) - 1).bit_length()

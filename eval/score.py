@@ -125,8 +125,7 @@ def tree(board: Scoreboard, windows: str, scorer: str, split: str = "test", shor
     found: Score = {}
     for name, visibility, level, copy_class, kind in product(("all", *names), visibilities, levels, classes, board.kinds):
         cell = Cell(name, visibility, level, copy_class, split)
-        tests = beside and level == copy_class == "all"
-        it = measure(board, windows, scorer, kind, cell, tests, beside)
+        it = measure(board, windows, scorer, kind, cell, level == copy_class == "all", beside)
         there = found.get(name, {}).get(visibility, {}).get(level, {})
         # an empty class is said to be one: "balanced" is None where a property has no easy or no hard trials
         if it is not None or (copy_class == BALANCED and there):

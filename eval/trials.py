@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.video import probe, read_frames
+from worldmodel.video import read_frames
 
 PairKind = Literal["same context", "same outcome", "matched"]
 Range = tuple[int, int]  # half-open
@@ -99,15 +99,24 @@ def _trial(row: dict[str, Any]) -> Trial:
 
 
 def check_trials(trials: Iterable[Trial]) -> None:
-    """Every pair has one possible and one impossible film of its trial. Raises TrialError, naming the first that has not."""
+    """Names occur once, and every pair has one possible and one impossible film of its trial.
+
+    A trial of films without labels has no pairs. Raises TrialError, naming the first that is wrong and counting the others.
+    """
+    problems: list[str] = []
+    groups: set[str] = set()
+    films: set[str] = set()
     for trial in trials:
+        if trial.group_id in groups:
+            problems.append(f"{trial.group_id}: there are two trials of this name")
+        groups.add(trial.group_id)
+        for film in trial.films:
+            if film.film_id in films:
+                problems.append(f"{trial.group_id}: there are two films named {film.film_id}")
+            films.add(film.film_id)
         for pair in trial.pairs:
             labels = trial.films[pair.possible].label, trial.films[pair.impossible].label
             if labels != (True, False):
-                raise TrialError(f"{trial.group_id}: a pair must have one possible and one impossible film, it has {labels}")
-
-
-def film_length(path: str | Path, folder_fps: float) -> tuple[float, int]:
-    """(fps, frames) of a file that comes without a table. Raises VideoError."""
-    info = probe(path)
-    return (folder_fps if Path(path).is_dir() else info.fps), info.frames
+                problems.append(f"{trial.group_id}: a pair must have one possible and one impossible film, it has {labels}")
+    if problems:
+        raise TrialError(problems[0] + (f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""))

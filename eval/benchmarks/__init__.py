@@ -11,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from eval.benchmarks import builtin
-from eval.benchmarks.suite import Published, Suite
+from eval.benchmarks import builtin, grasp, inflevel, intphys, intphys2
+from eval.benchmarks.suite import Count, Published, Suite
 from eval.trials import TrialError
 
 SUITES: dict[str, Callable[..., Suite]] = {
     "builtin": builtin.open_folder,
+    "intphys": intphys.open_folder,
+    "intphys2": intphys2.open_folder,
+    "grasp": grasp.open_folder,
+    "inflevel": inflevel.open_folder,
 }
 
 
@@ -39,4 +43,4 @@ def open_suite(spec: str) -> Suite:
     return SUITES[kind](Path(folder), **options)
 
 
-__all__ = ["SUITES", "Published", "Suite", "open_suite"]
+__all__ = ["SUITES", "Count", "Published", "Suite", "open_suite"]

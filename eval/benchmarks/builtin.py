@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eval.benchmarks.layout import refuse
@@ -17,39 +19,78 @@ SOURCE = "`python -m data_prep synthesize DIR --suite mini`"
 PAIRS = tuple(Pair("same context", *places) for places in SAME_CONTEXT) + tuple(
     Pair("same outcome", *places) for places in SAME_OUTCOME
 )
+COLUMNS = [
+    *("quad_id", "clip_id", "context_id", "outcome_id", "possible", "property", "visibility", "spliced", "level", "copy_class"),
+    *("magnitude", "split", "fps", "splice", "occlusion_start", "occlusion_stop", "violation", "reveal"),
+]
+
+
+class Clip(NamedTuple):
+    """What the manifest says of a film."""
+
+    path: str
+    frames: int
+    label: str | None
 
 
 def open_folder(folder: Path) -> Suite:
-    """Raises TrialError where tables are missing or quadruplets incomplete."""
+    """Raises TrialError where tables are missing, contradict each other, or quadruplets are incomplete."""
     if not (folder / "quads.parquet").exists():
         raise TrialError(f"{folder} has no quads.parquet: it is no suite of the physics world; make one with {SOURCE}")
     try:
         manifest = Manifest.open(folder / "suite.parquet")
-    except ManifestError as error:
-        raise TrialError(str(error)) from None
-    clips = zip(*(manifest.column(name) for name in ("clip_id", "path", "frames")), strict=True)
-    files = {clip: (manifest.absolute(path), int(frames)) for clip, path, frames in clips}
-    quads: dict[str, dict[tuple[str, str], dict]] = defaultdict(dict)
-    for row in pq.read_table(folder / "quads.parquet").to_pylist():
-        quads[row["quad_id"]][row["context_id"], row["outcome_id"]] = row
-    problems, trials = [], []
-    for name, rows in quads.items():
-        missing = [pair for pair in FILMS if pair not in rows or rows[pair]["clip_id"] not in files]
-        if missing:
-            problems.append(f"{name} has no film {', '.join('-'.join(pair) for pair in missing)}")
-        else:
-            trials.append(_trial(name, rows, files))
+        rows = pq.read_table(folder / "quads.parquet", columns=COLUMNS, use_threads=False).to_pylist()
+    except (ManifestError, pa.ArrowException, OSError) as error:
+        raise TrialError(f"{folder}: {error}; make it again with {SOURCE}") from None
+    columns = (manifest.column(name) for name in ("clip_id", "path", "frames", "label"))
+    clips = {
+        clip: Clip(manifest.absolute(path), int(frames), label) for clip, path, frames, label in zip(*columns, strict=True)
+    }
+    quads: dict[str, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
+    problems: list[str] = []
+    for row in rows:
+        place = row["context_id"], row["outcome_id"]
+        if place in quads[row["quad_id"]]:
+            problems.append(f"{row['quad_id']} has two films {'-'.join(place)}")
+        quads[row["quad_id"]][place] = row
+    for name, films in quads.items():
+        problems += _wrong(name, films, clips)
+    known = {row["clip_id"] for row in rows}
+    problems += [
+        f"film {clip} of suite.parquet belongs to no quadruplet of quads.parquet" for clip in clips if clip not in known
+    ]
     refuse(folder, problems, SOURCE)
     lawful = folder / "lawful.parquet"
-    return Suite("builtin", folder, tuple(trials), SOURCE, lawful=str(lawful) if lawful.exists() else None)
+    trials = tuple(_trial(name, films, clips) for name, films in quads.items())
+    return Suite("builtin", folder, trials, SOURCE, lawful=str(lawful) if lawful.exists() else None)
 
 
-def _trial(name: str, rows: dict[tuple[str, str], dict], files: dict[str, tuple[str, int]]) -> Trial:
+def _wrong(name: str, films: dict[tuple[str, str], dict[str, Any]], clips: dict[str, Clip]) -> list[str]:
+    """Films that are missing, and labels that are missing or contradict the film's context and outcome."""
+    problems = []
+    for place, possible in zip(FILMS, (True, True, False, False), strict=True):
+        row, said = films.get(place), f"{name}, film {'-'.join(place)}"
+        if row is None:
+            problems.append(f"{said} is missing in quads.parquet")
+        elif row["clip_id"] not in clips:
+            problems.append(f"{said} ({row['clip_id']}) is missing in suite.parquet")
+        else:
+            label = "possible" if possible else "impossible"
+            if row["possible"] is not possible or clips[row["clip_id"]].label != label:
+                found = f"{row['possible']} in quads.parquet, {clips[row['clip_id']].label} in suite.parquet"
+                problems.append(f"{said} must be {label}; it is {found}")
+    problems += [
+        f"{name} has a film {'-'.join(map(str, place))}, which is none of a quadruplet" for place in films if place not in FILMS
+    ]
+    return problems
+
+
+def _trial(name: str, rows: dict[tuple[str, str], dict[str, Any]], clips: dict[str, Clip]) -> Trial:
     first = rows[FILMS[0]]
     films = tuple(
-        Film(row["clip_id"], files[row["clip_id"]][0], row["fps"], files[row["clip_id"]][1], row["possible"], *pair)
-        for pair in FILMS
-        for row in (rows[pair],)
+        Film(row["clip_id"], clips[row["clip_id"]].path, row["fps"], clips[row["clip_id"]].frames, row["possible"], *place)
+        for place in FILMS
+        for row in (rows[place],)
     )
     hidden = (first["occlusion_start"], first["occlusion_stop"])
     occluded = hidden[0] is not None and first["visibility"] == "occluded"

@@ -10,8 +10,8 @@ from eval.benchmarks.suite import Count, Published, Suite, incomplete
 from eval.trials import Film, Pair, Trial
 
 SOURCE = (
-    "Google Drive folder 1F_9R1zLtAMQ7N_IIIio6HjEBkGuuMX4M, videos.zip, named at https://github.com/i-machine-think/grasp (MIT); "
-    "DIR is its folder level2"
+    "Google Drive folder 1F_9R1zLtAMQ7N_IIIio6HjEBkGuuMX4M, videos.zip, named at "
+    "https://github.com/i-machine-think/grasp (MIT); DIR is its folder level2"
 )
 TESTS = (
     "Collision",

@@ -53,7 +53,9 @@ def open_folder(folder: Path, priming: str = "") -> Suite:
     tables = {name: root / f"{name}.csv" for name in POSSIBLE if (root / f"{name}.csv").is_file()}
     if priming not in ("", "yes", "no"):
         raise TrialError(f"priming={priming}: expected yes or no")
-    problems = [f"{name}.csv is not there, others are: put all three into {root}" for name in POSSIBLE if tables and name not in tables]
+    problems = [
+        f"{name}.csv is not there, others are: put all three into {root}" for name in POSSIBLE if tables and name not in tables
+    ]
     if priming == "no" and not tables:
         problems.append("priming=no needs continuity.csv, gravity.csv and solidity.csv: they tell where priming ends")
     notes: tuple[str, ...] = (PRIMING if priming == "yes" else NO_PRIMING) if tables else BY_NAME
@@ -129,7 +131,9 @@ def _read_names(root: Path, name: str, scenes: dict[tuple[str, str], list[tuple[
         if _code(path) in codes:
             by_code[_scene(path)][_code(path)] = path
         else:
-            problems.append(f"{name}/{path.name}: its name has no code {', '.join(codes)} in the fifth place, so it has no label")
+            problems.append(
+                f"{name}/{path.name}: its name has no code {', '.join(codes)} in the fifth place, so it has no label"
+            )
     if not by_code:
         problems.append(f"{name} holds no .mp4 with a label")
     whole = {scene: films for scene, films in by_code.items() if len(films) == len(codes)}

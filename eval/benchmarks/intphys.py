@@ -36,7 +36,9 @@ PROTOCOL = Published(fps=7.5, window_frames=16, stride_frames=2, contexts=(2, 4,
 NOTES = (
     "Copying the context's last latent reaches 85% on IntPhys dev, a published predictor 89%: read the latent copy first.",
 )
-SECRET = ("Labels of the test set are secret: there is nothing to score here; write the answers with eval.exports and send them in.",)
+SECRET = (
+    "Labels of the test set are secret: there is nothing to score here; write the answers with eval.exports and send them in.",
+)
 Matching = tuple[tuple[int, int], ...]
 
 
@@ -68,7 +70,9 @@ def open_folder(folder: Path, part: str = "") -> Suite:
     root, part = choose_part(folder, part, ("dev", "test"), list(BLOCKS))
     problems: list[str] = []
     scenes = _scenes(root, folder, part, problems)
-    csv = next((place / PAIRS_CSV for place in (folder, root) if (place / PAIRS_CSV).is_file()), None) if part == "dev" else None
+    csv = (
+        next((place / PAIRS_CSV for place in (folder, root) if (place / PAIRS_CSV).is_file()), None) if part == "dev" else None
+    )
     given = _pairs_given(csv, problems) if csv else None
 
     def read(scene: Scene) -> Trial | list[str]:
@@ -84,7 +88,10 @@ def open_folder(folder: Path, part: str = "") -> Suite:
     if part == "dev":
         how = "from " + PAIRS_CSV if csv else "found by their longest common beginning"
         said = (f"Pairs are {how}.",)
-        counts = (Count("pairs of dev", sum(len(trial.pairs) for trial in trials), 180), Count("films of 100 frames", whole, films))
+        counts = (
+            Count("pairs of dev", sum(len(trial.pairs) for trial in trials), 180),
+            Count("films of 100 frames", whole, films),
+        )
     else:
         said, counts = SECRET, (Count("films of test", films, 12960), Count("films of 100 frames", whole, films))
     return Suite("intphys", folder, trials, SOURCE, protocol=PROTOCOL, notes=NOTES + said + incomplete(counts), counts=counts)
@@ -101,7 +108,9 @@ def _scenes(root: Path, folder: Path, part: str, problems: list[str]) -> list[Sc
         for path in sorted(path for path in (root / block).iterdir() if path.is_dir() and not path.name.startswith(".")):
             match = SCENE.fullmatch(path.name)
             if match is None or (match["block"] or block) != block:
-                problems.append(f"{block}/{path.name} is no name of a scene; expected {block}/01, or the long form of the test set")
+                problems.append(
+                    f"{block}/{path.name} is no name of a scene; expected {block}/01, or the long form of the test set"
+                )
                 continue
             name = names.pop(f"{block}/{match['number']}", path.name)
             scenes.append(Scene(block, match["number"], path, name))

@@ -109,7 +109,7 @@ def _renderings(scene: str, films: list[Row], part: str, problems: list[str]) ->
     for film in films:
         kinds[film.run, film.outcome].append(film)
     several = {len(some) for some in kinds.values()}
-    if part == "Main" and several != {1} or len(several) != 1:
+    if (part == "Main" and several != {1}) or len(several) != 1:
         said = ", ".join(f"{len(some)} {run}_{outcome}" for (run, outcome), some in kinds.items())
         problems.append(f"scene {scene} has {said}; expected {'one' if part == 'Main' else 'as many'} of each")
         return []

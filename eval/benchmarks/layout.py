@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from eval.trials import TrialError
@@ -46,7 +46,7 @@ def file_named(folder: Path, name: str, problems: list[str]) -> Path | None:
     return path
 
 
-def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[Mapping[str, str]]:
+def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
     """Rows of a CSV with a header, every one with all of `columns`. Raises TrialError, also for text that is no UTF-8."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -54,7 +54,7 @@ def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
             if missing:
                 raise TrialError(f"{path}: no column {', '.join(missing)}; there are {', '.join(reader.fieldnames or [])}")
-            rows = list(reader)
+            rows: list[dict[str, str]] = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise TrialError(f"{path}: no CSV in UTF-8 ({error})") from None
     for number, row in enumerate(rows, start=2):

@@ -77,10 +77,12 @@ def test_many_groups_are_flipped_at_random_and_never_give_zero():
     assert sign_flip_p([mixed]) == sign_flip_p([mixed])
 
 
-def test_random_flips_agree_with_all_flips():
-    few = np.array([1.0] * (EXACT_UP_TO - 3) + [-1.0] * 3)
-    more = np.append(few, 0.001)  # one more than are looked at one by one
-    assert sign_flip_p([more]) == pytest.approx(sign_flip_p([few]), abs=0.02)
+def test_random_flips_agree_with_the_binomial():
+    # 10 of 13 of one sign: 2 (1 + 13 + 78 + 286) / 2^13
+    assert EXACT_UP_TO < 13
+    assert sign_flip_p([np.array([1.0] * 10 + [-1.0] * 3)]) == pytest.approx(756 / 8192, abs=0.01)
+    # 9 of 12: 2 (1 + 12 + 66 + 220) / 2^12, all of them looked at
+    assert sign_flip_p([np.array([1.0] * 9 + [-1.0] * 3)]) == 598 / 4096
 
 
 def test_p_values_of_noise_are_even():
