@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -47,21 +47,24 @@ class Check:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when everything is right, else 1. Raises TrialError for a suite that is none."""
-    console = Console(soft_wrap=True)
+    """0 when everything is right, else 1. Raises TrialError for a layout that is broken, with all its problems."""
     suite = open_suite(args.suite)
     checks = examine(suite)
+    report(suite, checks)
+    return 1 if any(check.problems for check in checks) else 0
+
+
+def report(suite: Suite, checks: Sequence[Check]) -> None:
+    """A table of what was looked at, the first problems, and what one must know about the suite."""
+    console = Console(soft_wrap=True)
     table = Table("what", "found", "", title=escape(f"{suite.name}, {suite.path}"), title_justify="left")
     for check in checks:
         table.add_row(escape(check.what), escape(check.found), "wrong" if check.problems else "right")
     console.print(table)
     problems = [f"{check.what}: {problem}" for check in checks for problem in check.problems]
-    for line in first_of(problems):
-        console.print(f"  {line}", markup=False, highlight=False)
-    for note in suite.notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
-    console.print(f"The data come from {suite.source}", markup=False, highlight=False)
-    return 1 if problems else 0
+    lines = [f"  {line}" for line in first_of(problems)] + [f"Note: {note}" for note in suite.notes]
+    for line in [*lines, f"The data come from {suite.source}"]:
+        console.print(line, markup=False, highlight=False)
 
 
 def examine(suite: Suite) -> list[Check]:

@@ -28,8 +28,8 @@ def bootstrap_mean(strata: Sequence[Values]) -> tuple[float, float, float]:
         distinct, count = np.unique(values, return_counts=True)
         dice = np.random.default_rng((SEED, index))
         draws = dice.multinomial(len(values), count / len(values), size=RESAMPLES)
-        means += float(count @ distinct) / len(values)
-        drawn += draws @ distinct / len(values)
+        means += float(np.einsum("d,d->", count, distinct)) / len(values)
+        drawn += np.einsum("rd,d->r", draws, distinct) / len(values)
     low, high = np.quantile(drawn / len(strata), (0.025, 0.975))
     return means / len(strata), float(low), float(high)
 
@@ -54,7 +54,8 @@ def sign_flip_p(strata: Sequence[Values]) -> float:
     if len(weighted) <= EXACT_UP_TO:
         return float((np.abs(weighted @ _all_signs(len(weighted))) >= seen).mean())
     capacity = 1 << (len(weighted) - 1).bit_length()
-    flipped = np.abs(weighted @ _random_signs(capacity)[: len(weighted)])
+    # einsum, not @: the threads of a BLAS stand in each other's way in thousands of such small sums
+    flipped = np.abs(np.einsum("g,gf->f", weighted, _random_signs(capacity)[: len(weighted)]))
     return (int((flipped >= seen).sum()) + 1) / (FLIPS + 1)
 
 

@@ -40,6 +40,8 @@ def open_suite(spec: str) -> Suite:
     known = list(inspect.signature(SUITES[kind]).parameters)[1:]
     if unknown := [name for name in options if name not in known]:
         raise TrialError(f"{spec!r}: {', '.join(unknown)} is no option of {kind}; it has {', '.join(known) or 'none'}")
+    if empty := [name for name, value in options.items() if not value]:
+        raise TrialError(f"{spec!r}: {empty[0]} has no value; write ?{empty[0]}=VALUE")
     return SUITES[kind](Path(folder), **options)
 
 

@@ -85,7 +85,7 @@ def test_the_manifest_must_agree_on_labels(physics_suite):
     clips = [manifest.clip(row) for row in range(8)]
     clips[2] = replace(clips[2], label=None)
     write_manifest(physics_suite / "suite.parquet", clips, command="test", config={})
-    with pytest.raises(TrialError, match="None in suite.parquet"):
+    with pytest.raises(TrialError, match=r"None in suite\.parquet"):
         open_suite(f"builtin:{physics_suite}")
 
 
