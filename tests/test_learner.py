@@ -12,10 +12,10 @@ def test_pixels_and_statistics_are_float32_under_bf16(monkeypatch):
     recipe = Recipe.model_validate({"augment": {"crop_area_min": 0.5, "brightness": 0.2, "saturation": 0.2}})
     learner = build_learner(recipe)
     frames = torch.randint(0, 256, (4, 24, 72, 72, 3), dtype=torch.uint8)
-    batch = Batch(frames, torch.rand(4, 10), torch.arange(4), rollout_cut=6)
+    batch = Batch(frames, torch.rand(4, 10), torch.arange(4), chance=6)
     seen = []
     inner = learner.model.forward
-    monkeypatch.setattr(learner.model, "forward", lambda pixels, cut: (seen.append(pixels), inner(pixels, cut))[1])
+    monkeypatch.setattr(learner.model, "forward", lambda pixels, *rest: (seen.append(pixels), inner(pixels, *rest))[1])
     learner(batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = learner(batch)

@@ -24,3 +24,4 @@ class Latents:
     place: Tensor  # [R] int64
     horizon: Tensor  # [R] int64: latent steps between the last one seen and the target
     imagined: Tensor  # [R] bool: made by feeding predictions back, not directly from what was seen
+    chance: int = 0  # a random number of the update, the same on all ranks and micro-batches

@@ -53,7 +53,7 @@ class Learner(nn.Module):
         precisely = torch.autocast(micro.frames.device.type, enabled=False)  # positions, colours, statistics: not in bf16
         with precisely:
             pixels = standardise(augment(micro.frames, micro.draws, self.model.size_px, self.augmentation))
-        latents = self.model(pixels, micro.rollout_cut)
+        latents = self.model(pixels, micro.ids, micro.chance)
         with precisely:
             return self._loss(latents, totals, center)
 

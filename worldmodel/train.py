@@ -137,7 +137,7 @@ def loop(
     stream = updates(
         windows, first, total,
         rank=accelerator.process_index, ranks=accelerator.num_processes, micros=recipe.train.micro_batches,
-        cuts=inner.model.rollout_cuts(), pin=accelerator.device.type == "cuda",
+        pin=accelerator.device.type == "cuda",
     )  # fmt: skip
     for update, micros in enumerate(log.timed(stream), start=first):
         bad += [clip for micro in micros for clip in micro.bad]
@@ -258,8 +258,7 @@ def blank_batch(recipe: Recipe, windows: Windows, accelerator: Accelerator) -> B
     count = recipe.data.batch_size // (accelerator.num_processes * recipe.train.micro_batches)
     size = windows.decode_px
     frames = torch.zeros(count, recipe.window.frames, size, size, 3, dtype=torch.uint8)
-    cut = recipe.model.rollout_context
-    return Batch(frames, torch.rand(count, 10), torch.arange(count), cut).to(accelerator.device)
+    return Batch(frames, torch.rand(count, 10), torch.arange(count)).to(accelerator.device)
 
 
 def gradient_norm(learner: torch.nn.Module, recipe: Recipe) -> torch.Tensor:

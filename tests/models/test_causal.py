@@ -61,7 +61,7 @@ def test_the_training_path_does_not_see_the_future_either(f: int, side: int):
     model, before = small(f, side), clip()
     after = before.clone()
     after[:, FRAMES - f :] += 1  # the last latent step
-    a, b = model(before, rollout_cut=2), model(after, rollout_cut=2)
+    a, b = (model(frames, torch.arange(2), chance=0) for frames in (before, after))
     assert torch.equal(a.predicted, b.predicted)  # no forecast is made from the last step
     last = a.time == FRAMES // f - 1
     assert torch.equal(a.target[~last], b.target[~last])
@@ -104,7 +104,7 @@ def test_imagination_slides_its_context_without_limit():
 
 def test_rows_of_training_pair_each_forecast_with_its_own_target():
     model, frames = small(side=2), clip()
-    latents = model(frames, rollout_cut=3)
+    latents = model(frames, torch.arange(2), chance=1)
     target, forecasts = model.encode(frames), model.forecast_all(frames)
     imagined = model.imagine(frames[:, :3], 2)
     for row in torch.randperm(len(latents.time))[:200].tolist():
@@ -134,7 +134,7 @@ def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: in
 
 def test_targets_receive_gradient_unless_stopped():
     for target, flows in ((SharedTarget(), True), (SharedTarget(stop_gradient=True), False), (EmaTarget(), False)):
-        assert small(target=target)(clip(), 2).target.requires_grad == flows
+        assert small(target=target)(clip(), torch.arange(2), 0).target.requires_grad == flows
 
 
 def test_the_slow_copy_follows_the_encoder_and_is_not_trained():
@@ -170,6 +170,6 @@ def test_activation_checkpointing_changes_memory_not_the_gradient():
     grads = []
     for checkpointing in (False, True):
         model = small(checkpoint_activations=checkpointing)
-        model(clip(), 2).predicted.square().sum().backward()
+        model(clip(), torch.arange(2), 0).predicted.square().sum().backward()
         grads.append(model.encoder.patch.weight.grad)
     torch.testing.assert_close(*grads)

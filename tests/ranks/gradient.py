@@ -43,7 +43,7 @@ def micro_batches(rank: int, ranks: int, micros: int) -> list[Batch]:
     frames = torch.randint(0, 256, (WINDOWS, 6, 18, 18, 3), dtype=torch.uint8, generator=source)
     draws = torch.rand(WINDOWS, 10, generator=source)
     mine = torch.arange(WINDOWS).tensor_split(ranks)[rank].tensor_split(micros)
-    return [Batch(frames[rows], draws[rows], rows, rollout_cut=3) for rows in mine]
+    return [Batch(frames[rows], draws[rows], rows, chance=1) for rows in mine]
 
 
 def main(out: str, dtype: torch.dtype, micros: int, parallel: str) -> None:

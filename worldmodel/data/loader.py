@@ -8,8 +8,8 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -88,17 +88,17 @@ class Batch:
     frames: Tensor  # uint8 [B, T, H, W, 3]
     draws: Tensor | None  # [B, DRAWS] uniform in [0, 1), or None: not augmented
     ids: Tensor  # int64 [B], which window of which epoch
-    rollout_cut: int = 0  # latent steps seen before the model's rollout begins, one for the whole update
+    chance: int = 0  # a random number of the update, the same on all ranks and micro-batches
     bad: tuple[BadClip, ...] = field(default=())
 
     def to(self, device: torch.device) -> Batch:
         later = device.type == "cuda"  # pinned there; elsewhere a copy that is not waited for may read memory already freed
         draws = None if self.draws is None else self.draws.to(device, non_blocking=later)
-        return Batch(self.frames.to(device, non_blocking=later), draws, self.ids, self.rollout_cut, self.bad)
+        return Batch(self.frames.to(device, non_blocking=later), draws, self.ids, self.chance, self.bad)
 
     def pin_memory(self) -> Batch:
         draws = None if self.draws is None else self.draws.pin_memory()
-        return Batch(self.frames.pin_memory(), draws, self.ids, self.rollout_cut, self.bad)
+        return Batch(self.frames.pin_memory(), draws, self.ids, self.chance, self.bad)
 
 
 class WindowReader(Dataset):
@@ -214,7 +214,6 @@ def updates(
     rank: int = 0,
     ranks: int = 1,
     micros: int = 1,
-    cuts: Sequence[int] = (0,),
     pin: bool = False,
 ) -> Iterator[list[Batch]]:
     """The micro-batches of updates first..last-1 of this rank, one list an update.
@@ -224,8 +223,8 @@ def updates(
     sampler = _MicroBatches(windows, first, last, rank, ranks, micros)
     stream = iter(_loader(windows, sampler, pin))
     for update in range(first, last):
-        cut = int(rng(windows.seed, 3, update).choice(list(cuts)))
-        yield [_with_cut(_next(stream, windows), cut) for _ in range(micros)]
+        chance = int(rng(windows.seed, 3, update).integers(2**63))
+        yield [replace(_next(stream, windows), chance=chance) for _ in range(micros)]
 
 
 def held_out(windows: Windows, count: int) -> Batch:
@@ -316,7 +315,3 @@ def worker_trouble(error: BaseException, timeout_s: float = 0.0) -> DataError | 
 def _identity(draw: Draw) -> int:
     """One number a sample: 8 bits of source, 15 of epoch, 40 of window."""
     return (draw.source << 55) | ((draw.epoch & 0x7FFF) << 40) | draw.index
-
-
-def _with_cut(batch: Batch, cut: int) -> Batch:
-    return Batch(batch.frames, batch.draws, batch.ids, cut, batch.bad)

@@ -156,10 +156,11 @@ class CausalWorldModel(nn.Module):
         return latent_distance(forecast, target, self.config.distance)
 
     # --- training ----------------------------------------------------------------------------------------------------
-    def forward(self, frames: Tensor, rollout_cut: int) -> Latents:
+    def forward(self, frames: Tensor, ids: Tensor, chance: int) -> Latents:
         """Latents and every forecast that can be checked within the window [B, T, 3, H, W] (normalised pixels).
 
-        `rollout_cut` is the number of latent steps seen before the rollout on the model's own predictions begins.
+        `chance`, a number of the update, decides after how many latent steps the rollout on its own predictions begins:
+        the same for all samples, whose `ids` [B] this family has no use for.
         """
         latents = self._latent(self.encoder, frames)
         target = latents
@@ -173,18 +174,18 @@ class CausalWorldModel(nn.Module):
         rows = [_rows(direct[:, : steps - k, k - 1], target[:, k:], first=k, horizon=k) for k in range(1, self.max_steps + 1)]
         count = self.config.rollout_steps
         if count:
+            cuts = self.rollout_cuts()
+            rollout_cut = cuts[chance % len(cuts)]
             imagined = self._roll(latents[:, :rollout_cut], count)
             rows += [
                 _rows(imagined[:, h - 1 : h], target[:, rollout_cut + h - 1 : rollout_cut + h], rollout_cut + h - 1, h, True)
                 for h in range(1, count + 1)
             ]
         seen = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
-        return Latents(latents, seen, *(torch.cat(column) for column in zip(*rows, strict=True)))
+        return Latents(latents, seen, *(torch.cat(column) for column in zip(*rows, strict=True)), chance=chance)
 
     def rollout_cuts(self) -> range:
-        """The cuts that leave room for a rollout within the window; any will do where none is trained."""
-        if not self.config.rollout_steps:
-            return range(1)
+        """Numbers of latent steps that may be seen before a rollout, so that it ends within the window."""
         steps = self.max_context // self.frames_per_latent
         return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
 
