@@ -34,6 +34,7 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         ({"train": {"micro_batches": 7}}, "not divisible by train.micro_batches 7"),
         ({"processes": 3}, "processes 3"),
         ({"checkpoint": {"every": 300}}, "not a multiple of health.every"),
+        ({"optim": {"kind": "muon"}, "train": {"parallel": "fsdp2"}}, "turns whole matrices"),
         ({"objectives": {"spread": {"kind": "vicreg"}}}, "none of them is a forecast"),
         (
             {"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [1, 2]}}},

@@ -89,6 +89,10 @@ class Recipe(Config):
                 f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches} "
                 f"x processes {self.processes}"
             )
+        if self.optim.kind == "muon" and self.train.parallel == "fsdp2":
+            problems.append(
+                "optim.kind muon turns whole matrices, which train.parallel fsdp2 cuts into shards; use adamw, or parallel ddp"
+            )
         if self.checkpoint.every % self.health.every:
             problems.append(f"checkpoint.every {self.checkpoint.every} is not a multiple of health.every {self.health.every}")
         forecasts = {name: objective for name, objective in self.objectives.items() if isinstance(objective, ForecastConfig)}

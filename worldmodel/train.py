@@ -34,7 +34,7 @@ from worldmodel.learner import Learner, Loss, NotFiniteError, measure
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
-from worldmodel.optim import lr_at, set_lr
+from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_plan, described
 from worldmodel.recipe import Recipe, changed_fields
@@ -89,7 +89,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         check_same_recipe(recipe, last, windows, allow_changed)
 
     torch.manual_seed(recipe.seed)
-    learner, optimizer = spread(build_learner(recipe), recipe.optim, accelerator, recipe.train.parallel)
+    learner, optimizers = spread(build_learner(recipe), recipe.optim, accelerator, recipe.train.parallel)
     held = held_out(held_windows, recipe.health.windows)
     accelerator.print(
         described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))
@@ -97,7 +97,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     if accelerator.num_processes > 1:
         with accelerator.autocast():
             settle(learner, blank_batch(recipe, windows, accelerator))
-    start = restore_or_begin(recipe, learner, optimizer, last, accelerator)
+    start = restore_or_begin(recipe, learner, optimizers, last, accelerator)
     if accelerator.is_main_process:
         save(recipe, run / "recipe.yaml")
 
@@ -105,7 +105,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process)
     with log:
         log.bad_clips(held.bad)
-        return loop(recipe, learner, optimizer, windows, held, accelerator, log, start, stop)
+        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop)
 
 
 def finish(recipe: Recipe, finished: bool, device: torch.device) -> None:
@@ -121,7 +121,7 @@ def finish(recipe: Recipe, finished: bool, device: torch.device) -> None:
 def loop(
     recipe: Recipe,
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     windows: Windows,
     held: Batch,
     accelerator: Accelerator,
@@ -143,7 +143,7 @@ def loop(
         bad += [clip for micro in micros for clip in micro.bad]
         log.bad_clips(bad)
         micros = [micro.to(accelerator.device) for micro in micros]
-        loss, norm = step(update, micros, learner, optimizer, recipe, accelerator, windows)
+        loss, norm = step(update, micros, learner, optimizers, recipe, accelerator, windows)
         inner.model.update_teacher(update / max(1, total - 1))
 
         done = update + 1
@@ -162,7 +162,7 @@ def loop(
         # several ranks must agree to stop, which is a collective: they are asked when a row is due
         interrupted = signalled(stop, accelerator) if accelerator.num_processes == 1 or row_is_due else False
         if done % recipe.checkpoint.every == 0 or done == total or interrupted:
-            keep(recipe, learner, optimizer, windows, done, log, accelerator)
+            keep(recipe, learner, optimizers, windows, done, log, accelerator)
         if interrupted:
             return done == total
     return True
@@ -172,13 +172,13 @@ def step(
     update: int,
     micros: list[Batch],
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     recipe: Recipe,
     accelerator: Accelerator,
     windows: Windows,
 ) -> tuple[Loss, torch.Tensor]:
     """One update: the loss of the whole global batch, and its gradient gathered over micro-batches and ranks."""
-    set_lr(optimizer, lr_at(update, recipe.optim, recipe.train.updates))
+    set_lr(optimizers, recipe.optim, lr_share_at(update, recipe.optim, recipe.train.updates))
     with accelerator.autocast():
         totals = measure(learner, micros)
     for micro in micros:
@@ -190,8 +190,9 @@ def step(
     norm = gradient_norm(learner, recipe)
     if not (torch.isfinite(loss.total) and torch.isfinite(norm)):  # waits for the device once an update; a lost run costs more
         raise NotFiniteError(not_finite(update, loss, norm, windows))
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return loss, norm
 
 
@@ -235,13 +236,13 @@ def check_same_recipe(recipe: Recipe, last: checkpoints.Checkpoint, windows: Win
 def restore_or_begin(
     recipe: Recipe,
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     last: checkpoints.Checkpoint | None,
     accelerator: Accelerator,
 ) -> dict[str, Any]:
     """The state to start from: that of the last checkpoint, of `init_from`, or none."""
     if last is not None:
-        checkpoints.restore(learner, optimizer, last)
+        checkpoints.restore(learner, optimizers, last)
         if accelerator.is_main_process:  # a kill may have come between the checkpoint and this note
             checkpoints.note_best(Path(recipe.run), last.folder.name, last.state["skill"])
         accelerator.print(f"resuming {recipe.run} after update {last.update}")
@@ -274,7 +275,7 @@ def training_row(done: int, loss: Loss, norm: torch.Tensor, recipe: Recipe, wind
         "samples": done * recipe.data.batch_size,
         "loss": loss.total.item(),
         **{f"loss/{name}": value.item() for name, value in loss.terms.items()},
-        "lr": lr_at(done - 1, recipe.optim, recipe.train.updates),
+        "lr": recipe.optim.lr * lr_share_at(done - 1, recipe.optim, recipe.train.updates),
         "grad_norm": norm.item(),
         "ids_hash": hashlib.sha256(ids.encode()).hexdigest()[:16],
     }
@@ -292,14 +293,14 @@ def check_share(failed: int, seen: int, recipe: Recipe) -> None:
 def keep(
     recipe: Recipe,
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     windows: Windows,
     done: int,
     log: RunLog,
     accelerator: Accelerator,
 ) -> None:
     """Write a checkpoint, note whether it is the best, remove old ones."""
-    tensors = checkpoints.gather(learner, optimizer)  # every rank: sharded weights are gathered
+    tensors = checkpoints.gather(learner, optimizers)  # every rank: sharded weights are gathered
     if accelerator.is_main_process:
         run, skill = Path(recipe.run), log.skill_at(done)
         state = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
@@ -17,7 +17,7 @@ class EncoderConfig(Config):
     patch_px: PositiveInt = 16
     frames_per_latent: PositiveInt = 1  # frames in a tubelet: 1 = every frame has its own latent
     width: PositiveInt = 64
-    depth: PositiveInt = 1
+    depth: NonNegativeInt = 1  # 0 = patches never look at one another
     heads: PositiveInt = 4
     mlp_ratio: float = Field(4.0, gt=0)
     places_per_side: PositiveInt = 1  # N = its square: 1 = one vector a frame, size/patch = one a patch
