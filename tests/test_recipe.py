@@ -29,6 +29,7 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         ({"window": {"size_px": 60}}, "window.size_px 60 is not divisible by model.encoder.patch_px 16"),
         ({"model": {"encoder": {"places_per_side": 3}}}, "does not divide the 4 x 4 patches"),
         ({"window": {"frames": 10}}, "reaches beyond the window"),
+        ({"model": {"predictor": {"token_side": 2}}}, "token_side 2 does not divide"),
         ({"model": {"rollout_context": 22}}, "more than the window's 24 latent steps"),
         ({"model": {"predictor": {"width": 12, "heads": 4}}}, "rotary positions need an even number"),
         ({"train": {"micro_batches": 7}}, "not divisible by train.micro_batches 7"),

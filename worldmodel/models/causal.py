@@ -70,8 +70,11 @@ class CausalConfig(Config):
                 f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} "
                 f"is more than the window's {steps} latent steps"
             )
+        token = self.predictor.token_side
+        if side % token:
+            problems.append(f"model.predictor.token_side {token} does not divide model.encoder.places_per_side {side}")
         head = self.predictor.width // self.predictor.heads
-        axes = 1 if side == 1 else 3
+        axes = 1 if side == token else 3
         if head % 2 or head < 2 * axes:
             problems.append(
                 f"model.predictor: {self.predictor.heads} heads of {head} features; "
