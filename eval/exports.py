@@ -87,7 +87,7 @@ def film_surprise(evaluation: Evaluation, scorer: str) -> dict[str, float]:
     surprise = dict(zip(evaluation.board.film_ids, rows.film_mean(context_s).tolist(), strict=True))
     if missing := [film for film, value in surprise.items() if not math.isfinite(value)]:
         why = unread.get(missing[0], f"{scorer} did not judge it")
-        raise EvalError(f"{len(missing)} films have no answer, and every film needs one; {missing[0]}: {why}")
+        raise EvalError(f"{len(missing)} of {len(surprise)} films have no answer, and each needs one; {missing[0]}: {why}")
     return surprise
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from eval.film_list import Named
 from eval.film_results import by_scorer, place_course
+from eval.report import FilmCard, Ranked, write_film_page
 from eval.report.films import MOST_FPS, MOST_PX
 from eval.report.rendering import percent, scorer_words, seconds
-from eval.report.single import FilmCard, Ranked, write_film_page
 from eval.watching import Watched, time_course
 from eval.yardstick import DISTANCE, Yardstick
 from worldmodel.video import VideoError, read_frames

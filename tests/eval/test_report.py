@@ -10,13 +10,12 @@ import av
 import numpy as np
 import pytest
 
-from eval.report import FilmCard, write_film_page, write_report
+from eval.report import FilmCard, Ranked, write_film_page, write_report
 from eval.report.films import film_bytes, mp4_bytes
 from eval.report.player import HeatMap, Player, Screen
 from eval.report.plots import accuracy_curve
 from eval.report.quadruplets import chosen, mean_map
 from eval.report.rendering import p_value, percent
-from eval.report.single import Ranked
 from eval.report.tables import verdict
 from eval.trials import Film, Trial
 
