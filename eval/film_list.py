@@ -35,7 +35,9 @@ def find_films(paths: Sequence[str], folder_fps: float) -> Iterator[Named | Unre
     folder_fps: the rate of folders of frames, which have none.
     """
     for path in paths:
-        if path.endswith(".parquet"):
+        if not path.isprintable() or path != path.encode(errors="replace").decode():
+            yield Unread(ascii(path)[1:-1], "its name cannot be written down; rename it")
+        elif path.endswith(".parquet"):
             yield from _of_manifest(path)
         elif os.path.isdir(path):
             items = list(folder.find(Path(path)))

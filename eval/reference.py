@@ -81,7 +81,7 @@ def _fits(viewing: Viewing, folds: Sequence[Sequence[Clip]], folder: Path, most:
         try:
             fits.append(Whitening.fit(moments))
         except ValueError as error:
-            return [], f"half of the lawful films are too few: {error}"
+            return [], f"{error}; half of them are kept apart to compare with"
     return fits, ""
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -42,7 +43,7 @@ from worldmodel.video.write import beside
 
 HELP = "surprise of any film, over time and in the picture, and its plausibility among lawful films"
 MOST_ROWS = 30  # of the ranking on the terminal: both ends
-NAME = 36  # letters of a film's name there, from its end
+NAME = 30  # letters of a film's name there, from its end
 FAILED = 2
 
 
@@ -178,18 +179,18 @@ def _tell(
 def _ranking(scored: Sequence[Scored]) -> Table:
     """Both ends of it."""
     rows = [row for _, _, row in scored]
-    table = Table(title="percent of like lawful films that surprise at least as much", title_justify="left")
-    for head in ("rank", "film", "plausible", "copy-adjusted", rows[0]["scorer"], "peak", "n"):
-        table.add_column(head, justify="left" if head == "film" else "right", overflow="fold")
+    caption = "percent of like lawful films that surprise at least as much; adjusted: relative to copying"
+    table = Table(box=SIMPLE, caption=caption, caption_justify="left")
+    for head in ("", "film", "plausible", "adjusted", rows[0]["scorer"], "peak"):
+        table.add_column(head, justify="left" if head == "film" else "right", no_wrap=True)
     names = short_names([row["film"] for row in rows])
     shown = ends(len(rows), MOST_ROWS)
     for place, after in zip(shown, [*shown[1:], None], strict=True):
         row, main = rows[place], rows[place]["scorers"][rows[place]["scorer"]]
-        cells = [percent(row["plausibility"]), percent(row["copy_adjusted_plausibility"]), f"{main['surprise']:.3g}"]
-        n = str(row["compared_with"]["lawful_stretches"])
-        gap = after is not None and after != place + 1
         name = names[place] if len(names[place]) <= NAME else "…" + names[place][1 - NAME :]
-        table.add_row(str(row["rank"]), escape(name), *cells, seconds(main["peak_s"]), n, end_section=gap)
+        shares = [percent(row[key]) for key in ("plausibility", "copy_adjusted_plausibility")]
+        numbers = [*shares, f"{main['surprise']:.3g}", seconds(main["peak_s"])]
+        table.add_row(str(row["rank"]), escape(name), *numbers, end_section=after not in (None, place + 1))
     return table
 
 

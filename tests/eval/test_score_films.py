@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import eval.film_cards
 import eval.viewing
 from eval.__main__ import main
 from eval.film_cards import ends, short_names
+from eval.film_list import Unread, find_films
 from worldmodel.manifest import Clip, write_manifest
 from worldmodel.video import write_video
 
@@ -124,6 +127,29 @@ def test_numbers_of_a_film_hang_together(world, score):
     assert main["plausibility"] * 30 == pytest.approx(round(main["plausibility"] * 30), abs=1e-3)  # a share of thirty
 
 
+def test_of_a_long_film_the_page_shows_what_lies_around_its_peak(world, score, tmp_path, monkeypatch):
+    monkeypatch.setattr(eval.film_cards, "MOST_S", 0.8)
+    _, (row,), _ = score(str(world / "films" / "wide.mp4"), "--html", str(tmp_path / "it.html"))
+    shown = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', (tmp_path / "it.html").read_text())[0])
+    from_s = min(max(0.0, row["scorers"]["whitened"]["peak_s"] - 0.4), 0.8)
+    assert (shown["frames"], shown["fps"]) == (20, 25)
+    times, values = shown["curves"][0]["lines"][0]
+    seen = {round(time - from_s, 3): value for time, value in zip(row["times_s"], row["over_time"]["whitened"], strict=True)}
+    assert values == pytest.approx([seen[round(time, 3)] for time in times], rel=1e-3)
+    assert len(times) in (9, 10)  # 0.8 s at 12 a second
+    assert shown["films"][0]["heat"]["side"] == 2
+    half, most = (value for value, _ in shown["curves"][0]["levels"])
+    assert 0 < half < most
+
+
+def test_a_name_that_cannot_be_written_down_is_refused():
+    bad = os.fsdecode(b"\xff.mp4")
+    assert list(find_films([bad, "no\nsuch.mp4"], 10.0)) == [
+        Unread("\\udcff.mp4", "its name cannot be written down; rename it"),
+        Unread("no\\nsuch.mp4", "its name cannot be written down; rename it"),
+    ]
+
+
 def test_a_manifest_is_scored_clip_by_clip_and_lawful_films_beside_others_alone(world, score, tmp_path):
     film = world / "films" / "wide.mp4"
     clips = [clip(film, 20, fps=25.0), clip(film, 20, fps=25.0, start_s=0.8), clip(world / "lawful_03.mp4", 12)]
@@ -179,7 +205,7 @@ def test_objects_go_to_standard_output_and_words_do_not(world, score, capsys):
     assert main(["score", str(world / "films" / "wide.mp4"), *options]) == 0
     out, said = capsys.readouterr()
     assert [json.loads(line)["rank"] for line in out.splitlines()] == [1]
-    assert "copy-adjusted" in said
+    assert "adjusted: relative to copying" in said
     assert "wide.mp4" in said
 
 
