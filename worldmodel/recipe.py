@@ -32,7 +32,7 @@ class TrainConfig(Config):
 
     updates: PositiveInt = 2000
     micro_batches: PositiveInt = 1  # an update's batch is cut into so many; the loss stays that of the whole batch
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor computes in it, else fp32
     compile: bool = False  # torch.compile of encoder and predictor
     parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
     log_every: PositiveInt = 10  # updates

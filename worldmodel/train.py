@@ -29,7 +29,7 @@ from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
-from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal
+from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, measure
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.recipe is not None and "=" in str(args.recipe):
         args.recipe, args.overrides = None, [str(args.recipe), *args.overrides]
     try:
-        recipe = load(Recipe, args.recipe or DEMO, args.overrides)
+        recipe = with_precision(load(Recipe, args.recipe or DEMO, args.overrides))
         accelerator = start_accelerator(recipe)
         if args.recipe is None:
             accelerator.print(f"no recipe given: running {DEMO}")
