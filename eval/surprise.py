@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.forecasting import FORECASTERS, Outlook, Scope, outlooks
+from eval.forecasting import EVERYWHERE, Asked, Outlook, Scope, outlooks
 from eval.traces import Block
 from eval.whitening import ErrorMoments, Whitening
 from eval.windows import Window, WindowPlan
@@ -39,7 +39,7 @@ class Judge:
     plan: WindowPlan
     device: torch.device
     scope: Scope = "window"
-    forecasters: Sequence[str] = FORECASTERS
+    asked: Asked = field(default_factory=lambda: EVERYWHERE)
 
     def moments(self, shots: Sequence[Shot]) -> dict[str, ErrorMoments]:
         """Errors of each forecaster on lawful films of equal length, cut alike."""
@@ -112,7 +112,7 @@ class Judge:
     def _look(self, shots: Sequence[Shot]) -> Iterable[Outlook]:
         windows = sorted({window for shot in shots for window in shot.windows}, key=_address)
         pixels = self._uint8(shots)
-        return outlooks(self.model, pixels, windows, self.forecasters, self.scope)
+        return outlooks(self.model, pixels, windows, self.asked, self.scope)
 
     def _uint8(self, shots: Sequence[Shot]) -> Tensor:
         return torch.from_numpy(np.stack([shot.frames for shot in shots])).to(self.device)

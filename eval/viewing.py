@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
 
+from eval.forecasting import MODEL_ALONE
 from eval.surprise import Judge, Shot
 from eval.watching import Measure, Watched, joined, load_watched, save_watched, too_short, watch
 from eval.whitening import ErrorMoments, load_moments, save_moments
@@ -83,7 +84,7 @@ class Viewing:
     def moments(self, what: str, clips: Sequence[Clip], folder: Path, most: int | None = None) -> ErrorMoments | None:
         """The model's errors in the clips' windows, a stretch counting as a film; None where nothing could be read."""
         folder.mkdir(parents=True, exist_ok=True)
-        judge = Judge(self.model, self.plan, self.device, forecasters=("model",))
+        judge = Judge(self.model, self.plan, self.device, asked=MODEL_ALONE)
         pieces = _pieces([stretch for clip in clips for stretch in self.stretches(clip, most)])
 
         def work(loaded: Sequence[Frames | str], file: Path) -> None:

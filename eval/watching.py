@@ -65,7 +65,7 @@ def watch(
     found = {who: {name: empty.clone() for name in measures} for who in ("model", "latent copy")}
     places: dict[str, Tensor] = {}
     judged = torch.zeros(length)
-    for outlook in outlooks(model, frames, windows, ("model", "latent copy")):
+    for outlook in outlooks(model, frames, windows, {"free": ("model", "latent copy")}):
         window = outlook.window
         row, column = starts.index(window.start), plan.contexts.index(window.context)
         moments = slice(window.cut, window.cut + window.steps * plan.frames_per_latent, plan.frames_per_latent)

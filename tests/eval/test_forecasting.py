@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eval.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.forecasting import FORECASTERS, outlooks
+from eval.forecasting import EVERYWHERE, FORECASTERS, outlooks
 from eval.whitening import ErrorMoments, Whitening, load_moments, save_moments
 from eval.windows import Window, WindowPlan, frames_of
 from worldmodel.models import build_model
@@ -58,8 +58,8 @@ PLAN = WindowPlan(fps=12, frames=10, stride=2, contexts=(2, 4, 6), horizon=3, fr
 def test_sharing_latents_changes_no_number(f: int, side: int):
     model, plan = world_model(f, side), WindowPlan(12, 10, 1, (2, 4, 6), 3, f, 12)
     windows = [*plan.free(14), *filter(None, (plan.ending_at(cut, 14) for cut in range(3, 13)))]
-    shared = {o.window: o for o in outlooks(model, films(), windows, FORECASTERS)}
-    apart = {o.window: o for o in outlooks(Apart(model), films(), windows, FORECASTERS)}
+    shared = {o.window: o for o in outlooks(model, films(), windows, EVERYWHERE)}
+    apart = {o.window: o for o in outlooks(Apart(model), films(), windows, EVERYWHERE)}
     assert shared.keys() == apart.keys() == set(windows)
     for window, one in shared.items():
         torch.testing.assert_close(one.target, apart[window].target, rtol=1e-5, atol=1e-5)
@@ -72,7 +72,7 @@ def test_no_forecast_changes_when_the_future_does():
     for window in PLAN.free(14):
         after = before.clone()
         after[:, window.cut :] = 255 - after[:, window.cut :]
-        one, other = (next(iter(outlooks(model, frames, [window], FORECASTERS))) for frames in (before, after))
+        one, other = (next(iter(outlooks(model, frames, [window], EVERYWHERE))) for frames in (before, after))
         for name in FORECASTERS:
             torch.testing.assert_close(one.forecasts[name], other.forecasts[name])
         assert not torch.allclose(one.target, other.target)
