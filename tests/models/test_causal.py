@@ -5,7 +5,7 @@ import torch
 
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig, CausalWorldModel, EmaTarget, SharedTarget
-from worldmodel.models.encoder import EncoderConfig
+from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.layers import block_causal_mask, rotary_angles, rotate
 from worldmodel.models.predictor import PredictorConfig
 from worldmodel.window import WindowConfig
@@ -13,14 +13,14 @@ from worldmodel.window import WindowConfig
 FRAMES = 12
 
 
-def small(frames_per_latent: int = 1, side: int = 1, token: int = 1, **fields: object) -> CausalWorldModel:
+def small(frames_per_latent: int = 1, side: int = 1, token: int = 1, depth: int = 1, **fields: object) -> CausalWorldModel:
     """A model of random weights that does not merely copy."""
     torch.manual_seed(0)
     config = CausalConfig(
         encoder=EncoderConfig(
             patch_px=8,
             width=24,
-            depth=1,
+            depth=depth,
             heads=2,
             latent_dim=12,
             head_width=16,
@@ -173,3 +173,21 @@ def test_activation_checkpointing_changes_memory_not_the_gradient():
         model(clip(), torch.arange(2), 0).predicted.square().sum().backward()
         grads.append(model.encoder.patch.weight.grad)
     torch.testing.assert_close(*grads)
+
+
+def test_linear_features_add_up_as_pixels_do_and_the_others_do_not():
+    torch.manual_seed(0)
+    encoder = FrameEncoder(EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, linear_dim=2, head_width=16), 16).double()
+    a, b = clip(1), clip(1).flip(1)
+    sum_of_both, both = encoder(a) + encoder(b), encoder(a + b) + encoder(torch.zeros_like(a))
+    torch.testing.assert_close(sum_of_both[..., 4:], both[..., 4:], rtol=1e-10, atol=1e-10)
+    assert not torch.allclose(sum_of_both[..., :4], both[..., :4], atol=1e-3)
+
+
+def test_patches_that_stay_by_themselves_do_not_tell_one_another():
+    model, before = small(side=2, depth=0), clip()
+    after = before.clone()
+    after[..., :8, :8] += 1  # the first place of four
+    a, b = model.encode(before), model.encode(after)
+    assert torch.equal(a[:, :, 1:], b[:, :, 1:])
+    assert not torch.equal(a[:, :, :1], b[:, :, :1])
