@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("physics", "rescore", "compare", "doctor")
+COMMANDS = ("physics", "rescore", "compare", "doctor", "probe")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

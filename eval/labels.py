@@ -1,0 +1,109 @@
+"""Classes of labelled clips: linear and attentive probes, the learning rate chosen on val and reported on test.
+
+One window of each clip, from its middle. The linear probe is softmax regression on the mean over places and moments; the
+attentive one looks at all of them. Beside the model: its architecture untrained, and raw pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_prep.progress import bar
+from eval.attentive import AttentivePool, MeanPool, sweep
+from eval.clips import choose, frames_in, read_clips
+from eval.errors import EvalError
+from eval.gathering import FILMS_AT_ONCE, MODEL, PIXELS
+from eval.measures import accuracy
+from eval.readout import as_json
+from eval.recordings import record, record_pixels, steps_in
+from worldmodel.manifest import Clip, Manifest
+from worldmodel.models.world_model import WorldModel
+
+SPLITS = ("train", "val", "test")
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+HEADS = {"linear": MeanPool, "attentive": AttentivePool}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Clips of all splits, one after another."""
+
+    clips: list[Clip]
+    split: NDArray[np.str_]  # [F]
+    classes: list[str]
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        return np.array([self.classes.index(str(clip.label)) for clip in self.clips])
+
+
+def open_labelled(path: str, limit: int | None) -> Labelled:
+    """`limit`: clips of each split. Raises EvalError where labels or splits are missing, or nothing can be told apart."""
+    manifest = Manifest.open(path)
+    per_split = {split: choose(manifest, split, limit) for split in SPLITS}
+    clips = [clip for some in per_split.values() for clip in some]
+    if nameless := [clip for clip in clips if clip.label is None]:
+        raise EvalError(f"{path}: {len(nameless)} of {len(clips)} clips have no label, {nameless[0].path} for one; index again with labels")
+    classes = sorted({str(clip.label) for clip in per_split["train"]})
+    if len(classes) < 2:
+        raise EvalError(f"{path}: all train clips have the label {classes[0]!r}; there is nothing to tell apart")
+    if unknown := sorted({str(clip.label) for clip in clips} - set(classes)):
+        raise EvalError(f"{path}: no train clip has the label {unknown[0]!r}, which val or test clips have; split it again")
+    return Labelled(clips, np.repeat(SPLITS, [len(some) for some in per_split.values()]), classes)
+
+
+def classify(nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device) -> dict[str, Any]:
+    """{"classes": by probe and source: accuracy on test, the rate chosen and val losses by rate}."""
+    data = open_labelled(path, limit)
+    model, label = nets[MODEL], data.label
+    latents = watch(nets, data.clips, device)
+    chosen = {split: data.split == split for split in SPLITS}
+    frequent = np.bincount(label[chosen["train"]]).argmax()
+    chance = float((label[chosen["test"]] == frequent).mean())
+    found: dict[str, Any] = {}
+    for kind, head in HEADS.items():
+        for source, features in latents.items():
+            probe = sweep(
+                head, features, label, np.arange(len(data.classes)), chosen["train"], chosen["val"], device, rates=RATES
+            )
+            test = np.flatnonzero(chosen["test"])
+            score = accuracy(label[test], probe(features[test]), test, chance)
+            tried = {f"{rate:g}": loss if np.isfinite(loss) else None for rate, loss in probe.losses.items()}
+            found.setdefault(kind, {})[source] = as_json(score) | {"rate": probe.rate, "val_loss": tried}
+    return {
+        "kind": "labels",
+        "data": {
+            "manifest": path,
+            "clips": {split: int(rows.sum()) for split, rows in chosen.items()},
+            "classes": data.classes,
+            "window_s": model.max_context / model.fps,
+        },
+        "classes": found,
+        "notes": [],
+    }
+
+
+def watch(nets: Mapping[str, WorldModel], clips: list[Clip], device: torch.device) -> dict[str, NDArray[np.float32]]:
+    """Target latents [F, S, N, D] of one window of each clip, from its middle, by network, and raw pixels."""
+    model = nets[MODEL]
+    f = model.frames_per_latent
+    there = [frames_in(clip, model.fps) for clip in clips]
+    shortest = clips[int(np.argmin(there))]
+    steps = steps_in(model, min(*there, model.max_context), 1, shortest.path)
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*nets, PIXELS)}
+    with bar("clips", len(clips)) as progress:
+        for first in range(0, len(clips), FILMS_AT_ONCE):
+            some = clips[first : first + FILMS_AT_ONCE]
+            begin = [(count - steps * f) // 2 for count in there[first : first + FILMS_AT_ONCE]]
+            frames = torch.from_numpy(read_clips(some, model.fps, model.size_px, steps * f, begin)).to(device)
+            for name, net in nets.items():
+                parts[name].append(record(net, frames, {}).target)
+            parts[PIXELS].append(record_pixels(frames, f, []).target)
+            progress.step(len(some))
+    return {name: np.concatenate(some) for name, some in parts.items()}
