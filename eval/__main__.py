@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("physics", "rescore", "compare", "doctor", "probe")
+COMMANDS = ("physics", "rescore", "compare", "doctor", "probe", "forecast")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

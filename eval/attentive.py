@@ -101,7 +101,7 @@ def fit_classes(features: Values, labels: Values, scene: Scenes, device: torch.d
 def sweep(
     head: Head,
     features: Values,
-    targets: Values,
+    targets: Values | NDArray[np.int64],
     classes: NDArray[np.int64] | None,
     fitted: NDArray[np.bool_],
     choosing: NDArray[np.bool_],

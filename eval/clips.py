@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from eval.errors import EvalError
 from worldmodel.manifest import SPLITS, Clip, Manifest
+from worldmodel.models.world_model import WorldModel
 from worldmodel.video import read_frames
 
 ROUNDING_S = 1e-6
 READERS = 2  # threads
+WINDOWS = 2  # of the model: as much of a long clip as is looked at
 
 
 def open_lawful(path: str) -> Manifest:
@@ -41,6 +43,23 @@ def choose(manifest: Manifest, split: str, limit: int | None = None) -> list[Cli
 def frames_in(clip: Clip, fps: float) -> int:
     """Frames of a clip at a rate: as many as begin before its last one does."""
     return int((clip.frames - 1) / clip.fps * fps + ROUNDING_S) + 1
+
+
+def alike(clips: Sequence[Clip], model: WorldModel, least_steps: int, windows: int = WINDOWS) -> tuple[list[Clip], int]:
+    """Clips that last as long as the longest, or as so many of the model's windows, and their latent steps.
+
+    Raises EvalError where even the longest has fewer than `least_steps`.
+    """
+    f = model.frames_per_latent
+    steps = [frames_in(clip, model.fps) // f for clip in clips]
+    longest = int(np.argmax(steps))
+    wanted = min(steps[longest], max(windows * model.max_context // f, least_steps))
+    if wanted < least_steps:
+        raise EvalError(
+            f"{clips[longest].path}, the longest, has {clips[longest].frames / clips[longest].fps:.2f} s: {wanted} latent steps "
+            f"at {model.fps:g} fps; a context and one step after it are {least_steps}"
+        )
+    return [clip for clip, there in zip(clips, steps, strict=True) if there >= wanted], wanted
 
 
 def read_clip(clip: Clip, fps: float, size_px: int, count: int, first: int = 0) -> NDArray[np.uint8]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from data_prep.progress import bar
-from eval.clips import choose, frames_in, open_lawful, read_clips, shown_frames
+from eval.clips import alike, choose, open_lawful, read_clips, shown_frames
 from eval.errors import EvalError
 from eval.readout import Cohort
-from eval.recordings import Recording, join, record, record_pixels, steps_in
+from eval.recordings import Recording, join, record, record_pixels
 from eval.subject import Subject, untrained
 from eval.truths import read_truth
 from worldmodel.manifest import Clip
@@ -45,12 +45,15 @@ def open_films(path: str, split: str, limit: int | None, model: WorldModel, leas
     """Raises EvalError where films have no truth, are too short or too few, ManifestError where the manifest is none."""
     if folds < 2:
         raise EvalError(f"--folds {folds}: at least 2, so that films are read by a probe that was fitted on others")
-    clips = choose(open_lawful(path), split, limit)
+    clips, steps = alike(choose(open_lawful(path), split, limit), model, least_steps)
     if len(clips) < 2 * folds:
         raise EvalError(f"{path} has {len(clips)} {split} films, too few for {folds} folds of at least two; lower --folds")
-    shortest = min(clips, key=lambda clip: frames_in(clip, model.fps))
+    return film_cohort(clips, steps, model, folds)
+
+
+def film_cohort(clips: Sequence[Clip], steps: int, model: WorldModel, folds: int) -> Films:
+    """Clips of so many latent steps, with their truth. Raises EvalError where one has none."""
     f = model.frames_per_latent
-    steps = steps_in(model, frames_in(shortest, model.fps), least_steps, shortest.path)
     truths = [read_truth(clip) for clip in clips]
     shown = [shown_frames(steps * f, model.fps, clip)[f - 1 :: f] for clip in clips]
     shown = [frames.clip(max=truth.frames - 1) for frames, truth in zip(shown, truths, strict=True)]
@@ -87,7 +90,7 @@ def first_cut(model: WorldModel, context_s: float | None) -> int:
     frames = model.max_context // 3 if context_s is None else round(context_s * model.fps)
     if frames > model.max_context or (context_s is not None and frames < f):
         raise EvalError(
-            f"--context-s {context_s:g} is {frames} frames at {model.fps:g} fps; the model sees {f} to {model.max_context} frames"
+            f"--context-s {context_s:g} is {frames} frames at {model.fps:g} fps; the model sees {f} to {model.max_context}"
         )
     return max(1, frames // f)
 

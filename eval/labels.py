@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from data_prep.progress import bar
 from eval.attentive import AttentivePool, MeanPool, sweep
-from eval.clips import choose, frames_in, read_clips
+from eval.clips import alike, choose, frames_in, read_clips
 from eval.errors import EvalError
 from eval.gathering import FILMS_AT_ONCE, MODEL, PIXELS
 from eval.measures import accuracy
 from eval.readout import as_json
-from eval.recordings import record, record_pixels, steps_in
+from eval.recordings import record, record_pixels
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel
 
@@ -32,38 +32,49 @@ HEADS = {"linear": MeanPool, "attentive": AttentivePool}
 
 @dataclass(frozen=True)
 class Labelled:
-    """Clips of all splits, one after another."""
+    """Clips of all splits."""
 
     clips: list[Clip]
-    split: NDArray[np.str_]  # [F]
+    steps: int  # latent steps of each that are looked at
     classes: list[str]
 
     @property
     def label(self) -> NDArray[np.int64]:
         return np.array([self.classes.index(str(clip.label)) for clip in self.clips])
 
+    def of(self, split: str) -> NDArray[np.bool_]:
+        return np.array([clip.split == split for clip in self.clips])
 
-def open_labelled(path: str, limit: int | None) -> Labelled:
+
+def open_labelled(path: str, model: WorldModel, limit: int | None) -> Labelled:
     """`limit`: clips of each split. Raises EvalError where labels or splits are missing, or nothing can be told apart."""
     manifest = Manifest.open(path)
-    per_split = {split: choose(manifest, split, limit) for split in SPLITS}
-    clips = [clip for some in per_split.values() for clip in some]
-    if nameless := [clip for clip in clips if clip.label is None]:
-        raise EvalError(f"{path}: {len(nameless)} of {len(clips)} clips have no label, {nameless[0].path} for one; index again with labels")
-    classes = sorted({str(clip.label) for clip in per_split["train"]})
-    if len(classes) < 2:
-        raise EvalError(f"{path}: all train clips have the label {classes[0]!r}; there is nothing to tell apart")
-    if unknown := sorted({str(clip.label) for clip in clips} - set(classes)):
-        raise EvalError(f"{path}: no train clip has the label {unknown[0]!r}, which val or test clips have; split it again")
-    return Labelled(clips, np.repeat(SPLITS, [len(some) for some in per_split.values()]), classes)
+    chosen = [clip for split in SPLITS for clip in choose(manifest, split, limit)]
+    if nameless := [clip for clip in chosen if clip.label is None]:
+        raise EvalError(
+            f"{path}: {len(nameless)} of {len(chosen)} clips have no label, {nameless[0].path} for one; index a folder a class"
+        )
+    clips, steps = alike(chosen, model, 1, windows=1)
+    named = {split: {str(clip.label) for clip in clips if clip.split == split} for split in SPLITS}
+    if len(classes := sorted(named["train"])) < 2:
+        raise EvalError(
+            f"{path}: its train clips have {len(classes)} label ({', '.join(classes)}); there is nothing to tell apart"
+        )
+    if unknown := sorted((named["val"] | named["test"]) - named["train"]):
+        raise EvalError(
+            f"{path}: no train clip has the label {unknown[0]!r}, which val or test clips have; divide it otherwise"
+        )
+    if empty := [split for split in SPLITS if not named[split]]:
+        raise EvalError(f"{path}: no {empty[0]} clip is as long as the {steps * model.frames_per_latent} frames looked at")
+    return Labelled(clips, steps, classes)
 
 
 def classify(nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device) -> dict[str, Any]:
     """{"classes": by probe and source: accuracy on test, the rate chosen and val losses by rate}."""
-    data = open_labelled(path, limit)
-    model, label = nets[MODEL], data.label
-    latents = watch(nets, data.clips, device)
-    chosen = {split: data.split == split for split in SPLITS}
+    model = nets[MODEL]
+    data = open_labelled(path, model, limit)
+    label, latents = data.label, watch(nets, data, device)
+    chosen = {split: data.of(split) for split in SPLITS}
     frequent = np.bincount(label[chosen["train"]]).argmax()
     chance = float((label[chosen["test"]] == frequent).mean())
     found: dict[str, Any] = {}
@@ -82,26 +93,24 @@ def classify(nets: Mapping[str, WorldModel], path: str, limit: int | None, devic
             "manifest": path,
             "clips": {split: int(rows.sum()) for split, rows in chosen.items()},
             "classes": data.classes,
-            "window_s": model.max_context / model.fps,
+            "window_s": data.steps * model.frames_per_latent / model.fps,
         },
         "classes": found,
         "notes": [],
     }
 
 
-def watch(nets: Mapping[str, WorldModel], clips: list[Clip], device: torch.device) -> dict[str, NDArray[np.float32]]:
+def watch(nets: Mapping[str, WorldModel], data: Labelled, device: torch.device) -> dict[str, NDArray[np.float32]]:
     """Target latents [F, S, N, D] of one window of each clip, from its middle, by network, and raw pixels."""
     model = nets[MODEL]
     f = model.frames_per_latent
-    there = [frames_in(clip, model.fps) for clip in clips]
-    shortest = clips[int(np.argmin(there))]
-    steps = steps_in(model, min(*there, model.max_context), 1, shortest.path)
+    count = data.steps * f
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*nets, PIXELS)}
-    with bar("clips", len(clips)) as progress:
-        for first in range(0, len(clips), FILMS_AT_ONCE):
-            some = clips[first : first + FILMS_AT_ONCE]
-            begin = [(count - steps * f) // 2 for count in there[first : first + FILMS_AT_ONCE]]
-            frames = torch.from_numpy(read_clips(some, model.fps, model.size_px, steps * f, begin)).to(device)
+    with bar("clips", len(data.clips)) as progress:
+        for first in range(0, len(data.clips), FILMS_AT_ONCE):
+            some = data.clips[first : first + FILMS_AT_ONCE]
+            begin = [(frames_in(clip, model.fps) - count) // 2 for clip in some]
+            frames = torch.from_numpy(read_clips(some, model.fps, model.size_px, count, begin)).to(device)
             for name, net in nets.items():
                 parts[name].append(record(net, frames, {}).target)
             parts[PIXELS].append(record_pixels(frames, f, []).target)

@@ -76,7 +76,7 @@ def balanced_accuracy(truth: Values, reading: Values, scene: Scenes) -> Score:
     return Score("balanced accuracy", value, low, high, len(sums), len(truth), 1 / len(classes))
 
 
-def accuracy(truth: Values, reading: Values, scene: Scenes, chance: float) -> Score:
+def accuracy(truth: NDArray, reading: NDArray, scene: Scenes, chance: float) -> Score:
     """The share of rows read right: classes [R] twice; `chance` is what the most frequent class of the training data gets."""
     sums = by_scene(np.stack([np.ones(len(truth)), reading == truth], axis=1).astype(float), scene)
     value, low, high = bootstrap_of_sums(sums, lambda total: total[..., 1] / total[..., 0])

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eval.clips import choose, frames_in, open_lawful, shown_frames
+from eval.clips import alike, choose, open_lawful, shown_frames
 from eval.errors import EvalError
 from eval.gathering import MODEL, gather
 from eval.probes import LinearProbe, fit_ridge
-from eval.recordings import steps_in
 from eval.truths import read_segmentation, read_truth
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
@@ -26,7 +25,7 @@ def object_map(segmentation: NDArray[np.uint8], colour_rgb: Values) -> Values:
     """[T, H, W] and [O, 3] -> [T, GRID * GRID * 4]: coverage by objects, and coverage times red, green, blue, by cell."""
     frames, height, width = segmentation.shape
     if height % GRID or width % GRID:
-        raise EvalError(f"films of {width} x {height} px cannot be cut into {GRID} x {GRID} cells; make them at a multiple of 8")
+        raise EvalError(f"films of {width} x {height} px cannot be cut into {GRID} x {GRID} cells; make them at 64 or 128 px")
     cells = segmentation.reshape(frames, GRID, height // GRID, GRID, width // GRID)
     found = np.zeros((frames, GRID, GRID, 4))
     for index, colour in enumerate(colour_rgb):
@@ -47,8 +46,7 @@ def fit_maps(
     """By network: a probe from one latent [R, 1, N, D] to the object map, fitted on lawful films."""
     model = nets[MODEL]
     f = model.frames_per_latent
-    clips = choose(open_lawful(data), split, limit)
-    steps = steps_in(model, min(frames_in(clip, model.fps) for clip in clips), 1, data)
+    clips, steps = alike(choose(open_lawful(data), split, limit), model, 1)
     recordings = gather("lawful films", nets, [(clips, {})], steps * f, device)[0]
     step = np.arange(0, steps, FIT_EVERY)
     film, at = np.repeat(np.arange(len(clips)), len(step)), np.tile(step, len(clips))

@@ -14,7 +14,8 @@ from eval.readout import CONSTANT_VELOCITY
 from eval.tracking import COPY, FORECAST, GROUPS, OCCLUDER, OTHERS
 from worldmodel.render import save_figure
 from worldmodel.render.curves import bare, under
-from worldmodel.render.ink import BAD, COPY as COPY_COLOUR, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal
+from worldmodel.render.ink import BAD, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal
+from worldmodel.render.ink import COPY as COPY_COLOUR
 
 Mark = tuple[str, Rgb, str]  # label, colour, marker
 ENCODED: Mapping[str, Mark] = {

@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eval.provenance import named
 from eval.readout import CONSTANT_VELOCITY
 from eval.tables import table
 from eval.triage import BLAME, CONTEXTS, OUTCOMES, PREDICTED, SCORED
 
 Score = Mapping[str, Any]
-COLUMNS = ("part", "of", "probe", "source", "how", "time_s", "metric", "value", "low", "high", "n", "rows", "chance", "error")
-COLUMNS += ("error_low", "error_high", "unit")
+ADDRESS = ("part", "of", "probe", "source", "how", "time_s")
+NUMBERS = ("metric", "value", "low", "high", "n", "rows", "chance", "error", "error_low", "error_high", "unit")
 NONE = "–"
-TIMES = 7  # columns of a table over time, at most
+EVERY_S = 0.25  # between columns of a table over time
 SHOWN = {
     "forecast, read": ("model: forecast", "read"),
     "forecast, fitted": ("model: forecast", "fitted"),
@@ -32,7 +34,7 @@ SHOWN = {
 
 def write_tables(out: Path, found: Mapping[str, Any]) -> None:
     with (out / "probe.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
+        writer = csv.DictWriter(file, (*ADDRESS, *NUMBERS), extrasaction="ignore", restval="")
         writer.writeheader()
         writer.writerows(rows(found))
     (out / "probe.md").write_text(markdown(found), encoding="utf-8")
@@ -49,10 +51,8 @@ def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             for time, sources in times.items():
                 for source, hows in sources.items():
                     for how, score in hows.items():
-                        yield {
-                            **{"part": "predicted", "of": name, "probe": kind, "source": source, "how": how, "time_s": time},
-                            **score,
-                        }
+                        address = ("predicted", name, kind, source, how, time)
+                        yield {**dict(zip(ADDRESS, address, strict=True)), **score}
     for group, sources in (found.get("tracking") or {}).items():
         for source, curve in sources.items():
             for time, score in curve.items():
@@ -61,7 +61,14 @@ def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for stage, score in it["stages"].items():
             yield {"part": "triage", "of": name, "source": stage, "metric": "share right", **score}
         for why, count in it["blame"].items():
-            yield {"part": "triage", "of": name, "source": why, "metric": "failed quadruplets", "value": count, "n": it["failed"]}
+            yield {
+                "part": "triage",
+                "of": name,
+                "source": why,
+                "metric": "failed quadruplets",
+                "value": count,
+                "n": it["failed"],
+            }
     for kind, sources in found.get("classes", {}).items():
         for source, score in sources.items():
             yield {"part": "classes", "of": "label", "probe": kind, "source": source, **score}
@@ -131,7 +138,8 @@ def _predicted(found: Mapping[str, Any], kind: str) -> Iterator[str]:
 
 def _tracking(group: str, sources: Mapping[str, Any]) -> str:
     times = list(dict.fromkeys(time for curve in sources.values() for time in curve))
-    times = times[:: -(-len(times) // TIMES)] if len(times) > TIMES else times
+    quarters = np.arange(0, max(map(float, times)) + EVERY_S, EVERY_S)
+    times = list(dict.fromkeys(min(times, key=lambda time: abs(float(time) - quarter)) for quarter in quarters.tolist()))
     count = [str(max((curve[time]["n"] for curve in sources.values() if time in curve), default=0)) for time in times]
     lines = [[source, *(cell(curve.get(time)) for time in times)] for source, curve in sources.items()]
     title = f"**Where is what cannot be seen?** Bodies {group}; error in widths of the body, by seconds hidden"
@@ -142,7 +150,13 @@ def _triage(found: Mapping[str, Any]) -> str:
     stages = list(next(iter(found["properties"].values()))["stages"])
     order = [*(s for s in stages if s == SCORED), *(s for s in stages if s != SCORED)]
     lines = [
-        [name, str(it["n"]), *(cell(it["stages"][stage]) for stage in order), str(it["failed"]), *map(str, it["blame"].values())]
+        [
+            name,
+            str(it["n"]),
+            *(cell(it["stages"][stage]) for stage in order),
+            str(it["failed"]),
+            *map(str, it["blame"].values()),
+        ]
         for name, it in found["properties"].items()
     ]
     title = (
@@ -155,9 +169,13 @@ def _triage(found: Mapping[str, Any]) -> str:
 def _classes(found: Mapping[str, Any]) -> str:
     sources = list(next(iter(found["classes"].values())))
     lines = [
-        [kind, str(next(iter(scores.values()))["n"]), f"{next(iter(scores.values()))['chance']:.2f}", *map(cell, scores.values())]
+        [
+            kind,
+            str(next(iter(scores.values()))["n"]),
+            f"{next(iter(scores.values()))['chance']:.2f}",
+            *map(cell, scores.values()),
+        ]
         for kind, scores in found["classes"].items()
     ]
     title = "**Classes** accuracy on test, the learning rate chosen on val; chance: the most frequent train class"
     return table(title, ["probe", "n", "chance", *sources], lines)
-

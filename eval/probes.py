@@ -164,18 +164,19 @@ def fit_softmax(features: Values, labels: Values, scene: Scenes) -> SoftmaxProbe
 
 def _softmax_path(x: Values, label: NDArray, weight: Values, classes: int, penalties: Values) -> list[Values]:
     """Weights and offsets [P + 1, classes] at each penalty, from the strongest on."""
-    weight, found, w = weight / weight.sum(), [], np.zeros((x.shape[1] + 1, classes))
-    for penalty in penalties:
+    weight, shape = weight / weight.sum(), (x.shape[1] + 1, classes)
+    found = [np.zeros(shape)]
 
-        def loss(vector: Values, penalty: float = float(penalty)) -> tuple[float, Values]:
-            now = vector.reshape(w.shape)
-            value, gradient = _cross_entropy(now, x, label, weight)
-            gradient[:-1] += penalty * now[:-1]
-            return value + penalty / 2 * float(np.square(now[:-1]).sum()), gradient.ravel()
+    def loss(vector: Values, penalty: float) -> tuple[float, Values]:
+        w = vector.reshape(shape)
+        value, gradient = _cross_entropy(w, x, label, weight)
+        gradient[:-1] += penalty * w[:-1]
+        return value + penalty / 2 * float(np.square(w[:-1]).sum()), gradient.ravel()
 
-        w = minimize(loss, w.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 60, "ftol": 1e-6}).x.reshape(w.shape)
-        found.append(w)
-    return found
+    for penalty in penalties.tolist():
+        done = minimize(loss, found[-1].ravel(), (penalty,), "L-BFGS-B", jac=True, options={"maxiter": 60, "ftol": 1e-6})
+        found.append(done.x.reshape(shape))
+    return found[1:]
 
 
 def _cross_entropy(w: Values, x: Values, label: NDArray, weight: Values) -> tuple[float, Values]:

@@ -189,14 +189,23 @@ def straight_on(cohort: Cohort, rows: Sequence[tuple[int, Places]], horizon: int
 def extrapolate(centre: Values, sight: NDArray[np.bool_], horizon: int) -> tuple[Values, Values]:
     """On in a straight line from the last two steps in sight: centre [R, C, 2], sight [R, C] -> place, change a step [R, 2]."""
     row, steps = np.arange(len(centre)), np.arange(centre.shape[1])
-    last = np.where(sight, steps, -1).max(1)
+    last = last_in_sight(sight)
     before = np.where(sight & (steps < last[:, None]), steps, -1).max(1)
     pace = (centre[row, last] - centre[row, before]) / (last - before)[:, None]
     return centre[row, last] + pace * (centre.shape[1] - 1 + horizon - last)[:, None], pace
+
+
+def last_place(centre: Values, sight: NDArray[np.bool_]) -> Values:
+    """The place at the last step in sight: centre [R, C, 2], sight [R, C] -> [R, 2]."""
+    return centre[np.arange(len(centre)), last_in_sight(sight)]
+
+
+def last_in_sight(sight: NDArray[np.bool_]) -> Places:
+    """[R, C] -> [R], each of which must have one."""
+    return np.where(sight, np.arange(sight.shape[1]), -1).max(1)
 
 
 def as_json(score: Score) -> dict[str, Any]:
     """Without what it has not; NaN, which JSON lacks, as null."""
     told = {name: value for name, value in vars(score).items() if value is not None and value != ""}
     return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in told.items()}
-

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.errors import EvalError
 from eval.forecasting import outlooks
 from eval.windows import Window
 from worldmodel.models.world_model import FrameWise, WorldModel
@@ -90,15 +89,6 @@ def join(parts: Sequence[Recording]) -> Recording:
 
 def numpy(latents: Tensor) -> Latents:
     return latents.float().cpu().numpy()
-
-
-def steps_in(model: WorldModel, frames: int, least: int, what: str) -> int:
-    """Latent steps of films of so many frames. Raises EvalError where they are fewer than `least`."""
-    if (steps := frames // model.frames_per_latent) < least:
-        raise EvalError(
-            f"{what}: {frames} frames at {model.fps:g} fps are {steps} latent steps, but a context and what follows it need {least}"
-        )
-    return steps
 
 
 def _window(model: WorldModel, cut: int, steps: int) -> Window:

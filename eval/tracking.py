@@ -27,7 +27,7 @@ from data_prep.physics.takes import OCCLUDER_ID
 from eval.gathering import MODEL, Films, gather
 from eval.intervals import bootstrap_of_sums
 from eval.probes import Folded, scene_folds
-from eval.readout import CONSTANT_VELOCITY, SEEN_STEPS, extrapolate
+from eval.readout import CONSTANT_VELOCITY, SEEN_STEPS, extrapolate, last_place
 from eval.recordings import Recording
 from eval.truths import read_segmentation
 from worldmodel.models.world_model import WorldModel
@@ -135,10 +135,9 @@ def _places(
     cohort, cut = films.cohort, group[0].cut
     film, here = np.array([it.film for it in group]), np.arange(len(group))
     centre, glimpsed = cohort.body_track()[0][film], glimpses(films)[0][film]
-    last = np.where(glimpsed[:, :cut], np.arange(cut), -1).max(1)
     places: dict[str, list[Values]] = defaultdict(list)
     for horizon in range(1, max(it.steps for it in group) + 1):
-        places[COPY].append(centre[here, last])
+        places[COPY].append(last_place(centre[:, :cut], glimpsed[:, :cut]))
         places[CONSTANT_VELOCITY].append(extrapolate(centre[:, :cut], glimpsed[:, :cut], horizon)[0])
         for name, recording in recordings.items():
             read = probes[name]

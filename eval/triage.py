@@ -2,8 +2,8 @@
 
 Everything is asked of one reading, the object map: a grid of cells, in each the share that objects in sight cover, and this
 share times their red, green and blue (eval.object_maps). A ridge probe reads it off single latents; it is fitted on
-lawful films alone, never on the suite. What a reading says of two truths that differ is on which side of the middle between them it
-lies; several moments count as one long vector, so that moments count by how much the truths differ there.
+lawful films alone, never on the suite. What a reading says of two truths that differ is on which side of the middle
+between them it lies; several moments are one long vector, so that each counts by how much the truths differ there.
 
     contexts encoded    do latents before the hiding tell context a from context b?
     outcomes encoded    do latents from the reveal on tell outcome u from outcome v?
@@ -118,7 +118,8 @@ def ask(
     recordings[PIXELS] = record_pixels(frames, f, list(reach))
     found: list[dict[str, list[float]]] = []
     for place, (trial, some) in enumerate(zip(trials, cuts, strict=True)):
-        assert trial.occlusion is not None and trial.reveal is not None
+        assert trial.occlusion is not None
+        assert trial.reveal is not None
         film = np.array([2 * place, 2 * place + 1])
         hidden, reveal = (step_of(frame, trial.films[0].fps, model) for frame in (trial.occlusion[0], trial.reveal))
         answer = {}
@@ -138,7 +139,7 @@ def ask(
     return found
 
 
-def _read(probe: LinearProbe, latents: Values) -> Values:
+def _read(probe: LinearProbe, latents: NDArray[np.floating]) -> NDArray[np.floating]:
     """Each latent by itself: [F, T, N, D] -> object maps [F, T, M]."""
     return probe(latents.reshape(-1, *latents.shape[2:])).reshape(*latents.shape[:2], -1)
 
@@ -156,7 +157,7 @@ def step_of(frame: int, fps: float, model: WorldModel) -> int:
     return max(0, int(np.ceil((frame / fps * model.fps - model.frames_per_latent + 1) / model.frames_per_latent - 1e-6)))
 
 
-def _sides(reading: Values, truth: Values) -> list[float]:
+def _sides(reading: NDArray[np.floating], truth: Values) -> list[float]:
     """[2, T, M] twice: for each of two films, is the reading on the side of its own truth?"""
     sides = np.array([side(reading[i], truth[i], truth[1 - i]) for i in (0, 1)])
     return compare(np.zeros(2), sides).tolist()
@@ -169,30 +170,34 @@ def table(trials: Sequence[Trial], scored: Values, answers: Mapping[str, Mapping
     for index, trial in enumerate(trials):
         by_property[trial.property].append(index)
         by_property["all"].append(index)
-    quadruplets = {}
-    for trial, score in zip(trials, scored, strict=True):
-        told = {stage: float(np.mean(values)) for stage, values in answers[trial.group_id].items()}
-        quadruplets[trial.group_id] = {"property": trial.property, SCORED: float(score), "blame": blame(told, score), **told}
+    shares = [
+        {SCORED: float(score), **{stage: float(np.mean(values)) for stage, values in answers[trial.group_id].items()}}
+        for trial, score in zip(trials, scored, strict=True)
+    ]
+    blamed = [blame(it) for it in shares]
     found = {}
     for name, places in sorted(by_property.items()):
-        some = [quadruplets[trials[index].group_id] for index in places]
-        stages = [key for key in some[0] if key not in ("property", "blame")]
-        failed = [it["blame"] for it in some if it["blame"] is not None]
+        failed = [blamed[index] for index in places if blamed[index] is not None]
         found[name] = {
-            "n": len(some),
-            "stages": {stage: _share([it[stage] for it in some]) for stage in stages},
+            "n": len(places),
+            "stages": {stage: _share([shares[index][stage] for index in places]) for stage in shares[0]},
             "failed": len(failed),
             "blame": {why: failed.count(why) for why in BLAME},
         }
+    told = [{name: value if np.isfinite(value) else None for name, value in it.items()} for it in shares]
+    quadruplets = {
+        trial.group_id: {"property": trial.property, "blame": why, **it}
+        for trial, why, it in zip(trials, blamed, told, strict=True)
+    }
     return {"properties": found, "quadruplets": quadruplets}
 
 
-def blame(answer: Mapping[str, float], score: float) -> str | None:
+def blame(share: Mapping[str, float]) -> str | None:
     """The first stage that went wrong; None where every pair was right or nobody judged it."""
-    if not score < 1:
+    if not share[SCORED] < 1:
         return None
     stages = (f"{CONTEXTS}, {MODEL}", f"{OUTCOMES}, {MODEL}", f"{PREDICTED}, {MODEL}: forecast")
-    return next((why for stage, why in zip(stages, BLAME, strict=False) if answer[stage] < 1), BLAME[-1])
+    return next((why for stage, why in zip(stages, BLAME, strict=False) if share[stage] < 1), BLAME[-1])
 
 
 def _share(values: Sequence[float]) -> dict[str, float | None]:
@@ -201,4 +206,3 @@ def _share(values: Sequence[float]) -> dict[str, float | None]:
         return {"value": None, "low": None, "high": None, "n": 0, "chance": 0.5}
     value, low, high = bootstrap_mean([there])
     return {"value": value, "low": low, "high": high, "n": len(there), "chance": 0.5}
-

@@ -67,7 +67,9 @@ class FilmTruth:
 def read_truth(clip: Clip) -> FilmTruth:
     """Raises EvalError where the clip has no truth, or none of the physics world."""
     if clip.truth is None:
-        raise EvalError(f"{clip.path}: the manifest names no truth for it; probes of physics need films of `data_prep synthesize`")
+        raise EvalError(
+            f"{clip.path}: the manifest names no truth for it; probes of physics need films of `data_prep synthesize`"
+        )
     names = ("fixed", "shape", "colour_rgb", "present", "position_m", "centre_px", "width_px", "visible_px", "unoccluded_px")
     try:
         with np.load(clip.truth, allow_pickle=False) as file:
