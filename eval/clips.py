@@ -56,8 +56,8 @@ def alike(clips: Sequence[Clip], model: WorldModel, least_steps: int, windows: i
     wanted = min(steps[longest], max(windows * model.max_context // f, least_steps))
     if wanted < least_steps:
         raise EvalError(
-            f"{clips[longest].path}, the longest, has {clips[longest].frames / clips[longest].fps:.2f} s: {wanted} latent steps "
-            f"at {model.fps:g} fps; a context and one step after it are {least_steps}"
+            f"{clips[longest].path}, the longest, lasts {clips[longest].frames / clips[longest].fps:.2f} s: {wanted} latent "
+            f"steps at {model.fps:g} fps; a context and one step after it are {least_steps}"
         )
     return [clip for clip, there in zip(clips, steps, strict=True) if there >= wanted], wanted
 

@@ -40,6 +40,16 @@ def side(reading: Values, truth: Values, other: Values) -> float:
     return float((np.square(reading - other).sum() - np.square(reading - truth).sum()) / apart) if apart > 0 else np.nan
 
 
+def contrast(reading: Values, truth: Values) -> float:
+    """How two readings differ, as a share of how the two truths do, along that: 1 alike, 0 not at all; [2, ...] twice.
+
+    What is common to both readings, such as a leaning to what is usual, cancels. NaN where the truths do not differ.
+    """
+    apart = truth[0] - truth[1]
+    size = float(np.square(apart).sum())
+    return float(((reading[0] - reading[1]) * apart).sum() / size) if size > 0 else np.nan
+
+
 def fit_maps(
     nets: Mapping[str, WorldModel], data: str, split: str, limit: int | None, device: torch.device
 ) -> dict[str, LinearProbe]:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from eval.gathering import MODEL
+from eval.inquiry import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED
 from eval.provenance import named
 from eval.readout import CONSTANT_VELOCITY
 from eval.tables import table
-from eval.triage import BLAME, CONTEXTS, OUTCOMES, PREDICTED, SCORED
+from eval.triage import BLAME, SCORED
 
 Score = Mapping[str, Any]
 ADDRESS = ("part", "of", "probe", "source", "how", "time_s")
@@ -147,23 +149,30 @@ def _tracking(group: str, sources: Mapping[str, Any]) -> str:
 
 
 def _triage(found: Mapping[str, Any]) -> str:
-    stages = list(next(iter(found["properties"].values()))["stages"])
-    order = [*(s for s in stages if s == SCORED), *(s for s in stages if s != SCORED)]
+    own = {
+        SCORED: SCORED,
+        CONTEXTS: f"{CONTEXTS}, {MODEL}",
+        OUTCOMES: f"{OUTCOMES}, {MODEL}",
+        REMEMBERED: f"{REMEMBERED}, {MODEL}: forecast",
+        PREDICTED: f"{PREDICTED}, {MODEL}: forecast",
+    }
+    everything = next(iter(found["properties"].values()))["stages"]
+    others = {stage: stage for stage in sorted(everything) if stage not in own.values()}
     lines = [
-        [
-            name,
-            str(it["n"]),
-            *(cell(it["stages"][stage]) for stage in order),
-            str(it["failed"]),
-            *map(str, it["blame"].values()),
-        ]
+        [name, str(it["n"]), *(cell(it["stages"][stage]) for stage in own.values()), str(it["failed"])]
+        + [str(count) for count in it["blame"].values()]
+        for name, it in found["properties"].items()
+    ]
+    beside = [
+        [name, str(it["n"]), *(cell(it["stages"][stage]) for stage in others.values())]
         for name, it in found["properties"].items()
     ]
     title = (
-        f"**Why quadruplets fail** ({found['of']}, {found['scorer']}, locked windows). Share right, chance .50: {CONTEXTS}, "
-        f"{OUTCOMES}, {PREDICTED}; then how many failed, and the first stage that went wrong"
+        f"**Why quadruplets fail** ({found['of']}, {found['scorer']}, locked windows). Share right, chance .50; then how many "
+        "failed, and the first stage that went wrong"
     )
-    return table(title, ["property", "n", *order, "failed", *BLAME], lines)
+    told = table(title, ["property", "n", *own, "failed", *BLAME], lines)
+    return told + "\n" + table("The same stages of what knows nothing", ["property", "n", *others], beside)
 
 
 def _classes(found: Mapping[str, Any]) -> str:

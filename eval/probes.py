@@ -19,7 +19,7 @@ from eval.errors import EvalError
 Values = NDArray[np.floating]
 Scenes = NDArray[np.integer]
 
-PENALTIES = 10.0 ** np.arange(-6, 3)  # per row, of features of unit variance
+PENALTIES = 10.0 ** np.arange(-8, 3)  # per row, of features of unit variance
 SOFTMAX_PENALTIES = 10.0 ** np.arange(0.0, -5.0, -1.0)  # strongest first: each fit begins where the stronger one ended
 SOFTMAX_FOLDS = 3
 SOFTMAX_DIRECTIONS = 256  # leading principal directions that a softmax probe looks at
@@ -73,7 +73,8 @@ class SoftmaxProbe:
 
 
 def flat(features: Values) -> Values:
-    return features.reshape(len(features), -1)
+    """[R, ...] -> [R, P] in float64: the change between moments is a small difference of large, nearly equal features."""
+    return features.reshape(len(features), -1).astype(np.float64)
 
 
 # --- numbers: ridge ----------------------------------------------------------------------------------------------------
@@ -100,10 +101,10 @@ def fit_ridge(features: Values, targets: Values, scene: Scenes, penalties: Value
 def principal_rows(x: Values) -> tuple[Values, Values]:
     """Left singular vectors [R, K] of x [R, P] and squared singular values [K], by the smaller of its two Gram matrices."""
     if x.shape[1] <= len(x):
-        spectrum, right = np.linalg.eigh((x.T @ x).astype(np.float64))
+        spectrum, right = np.linalg.eigh(x.T @ x)
         kept = spectrum > FLAT * max(spectrum.max(initial=0.0), FLAT)
         return (x @ right[:, kept]) / np.sqrt(spectrum[kept]), spectrum[kept]
-    spectrum, left = np.linalg.eigh((x @ x.T).astype(np.float64))
+    spectrum, left = np.linalg.eigh(x @ x.T)
     kept = spectrum > FLAT * max(spectrum.max(initial=0.0), FLAT)
     return left[:, kept], spectrum[kept]
 

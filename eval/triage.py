@@ -7,12 +7,13 @@ between them it lies; several moments are one long vector, so that each counts b
 
     contexts encoded    do latents before the hiding tell context a from context b?
     outcomes encoded    do latents from the reveal on tell outcome u from outcome v?
-    predicted           do forecasts of the same moments, from contexts that end in full occlusion, lie nearer to the
-                        outcome that is possible? (the windows of `eval physics`, locked)
+    remembered          do forecasts of the same moments, from contexts a and b that end in full occlusion, differ in the
+                        direction in which u and v do? (the windows of `eval physics`, locked)
+    predicted           does each of them lie nearer to the outcome that is possible?
     scored              how many of the quadruplet's four pairs surprise gets right
 
-Each is a share of two (four) questions right, chance 1/2. A quadruplet fails where not all its pairs are right; the blame
-is the first of the three stages with a wrong answer, else the score's. Only spliced quadruplets of the built-in suite with
+Each is a share of right answers, chance 1/2. A quadruplet fails where not all its pairs are right; the blame is the first
+stage with a wrong answer, else the score's. Only spliced quadruplets of the built-in suite with
 full occlusion can be asked, on split test.
 """
 
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +29,20 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.progress import bar
-from eval.clips import frames_in, read_clips
 from eval.compare import Evaluation, open_evaluation
 from eval.errors import EvalError
-from eval.gathering import FILMS_AT_ONCE, MODEL, PIXELS
+from eval.gathering import FILMS_AT_ONCE, MODEL
+from eval.inquiry import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED, Answers, ask
 from eval.intervals import bootstrap_mean
-from eval.object_maps import fit_maps, maps_of, side
-from eval.pairs import compare
-from eval.probes import LinearProbe
-from eval.recordings import Recording, record, record_pixels
+from eval.object_maps import fit_maps
 from eval.subject import Subject
 from eval.trials import Trial
-from eval.windows import WindowPlan
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel
 
 Values = NDArray[np.float64]
-CONTEXTS, OUTCOMES, PREDICTED, SCORED = "contexts encoded", "outcomes encoded", "predicted", "scored"
-BLAME = ("contexts not encoded", "outcomes not encoded", "not predicted", "predicted, not scored")
+SCORED = "scored"
+BLAME = ("contexts not encoded", "outcomes not encoded", "not remembered", "not predicted", "predicted, not scored")
 
 
 def triage(
@@ -77,7 +73,7 @@ def triage(
     scorer = evaluation.scorers[0]
     scored = evaluation.board.scores("locked", scorer, "both")
     probes = fit_maps(nets, data, split, limit, device)
-    answers: dict[str, dict[str, list[float]]] = {}
+    answers: dict[str, Answers] = {}
     with bar("quadruplets", len(asked)) as progress:
         for first in range(0, len(asked), FILMS_AT_ONCE // 2):
             some = [evaluation.trials[index] for index in asked[first : first + FILMS_AT_ONCE // 2]]
@@ -97,83 +93,14 @@ def _suite_clips(evaluation: Evaluation) -> dict[str, Clip]:
     return {clip.clip_id: clip for clip in clips}
 
 
-def ask(
-    trials: Sequence[Trial],
-    clips: Mapping[str, Clip],
-    nets: Mapping[str, WorldModel],
-    probes: Mapping[str, LinearProbe],
-    device: torch.device,
-) -> list[dict[str, list[float]]]:
-    """Of each trial: by "stage, source", for each of its two possible films, (a, u) and (b, v), 1 right, 0 wrong, 1/2 a tie."""
-    model = nets[MODEL]
-    f = model.frames_per_latent
-    films = [clips[film.film_id] for trial in trials for film in trial.films if film.label]
-    count = min(frames_in(clip, model.fps) for clip in films)
-    steps = count // f
-    frames = torch.from_numpy(read_clips(films, model.fps, model.size_px, steps * f, [0] * len(films))).to(device)
-    maps = np.stack([maps_of(clip, steps, model) for clip in films])
-    cuts = [locked_cuts(trial, steps, model) for trial in trials]
-    reach = {cut: min(steps - cut, model.max_steps) for some in cuts for cut in some}
-    recordings: dict[str, Recording] = {name: record(net, frames, reach) for name, net in nets.items()}
-    recordings[PIXELS] = record_pixels(frames, f, list(reach))
-    found: list[dict[str, list[float]]] = []
-    for place, (trial, some) in enumerate(zip(trials, cuts, strict=True)):
-        assert trial.occlusion is not None
-        assert trial.reveal is not None
-        film = np.array([2 * place, 2 * place + 1])
-        hidden, reveal = (step_of(frame, trial.films[0].fps, model) for frame in (trial.occlusion[0], trial.reveal))
-        answer = {}
-        for name, recording in recordings.items():
-            read = partial(_read, probes[name])
-            here = read(recording.target[film])
-            answer[f"{CONTEXTS}, {name}"] = _sides(here[:, :hidden], maps[film, :hidden])
-            answer[f"{OUTCOMES}, {name}"] = _sides(here[:, reveal:], maps[film, reveal:])
-            later = {cut: np.arange(max(cut, reveal), cut + reach[cut]) for cut in some}
-            true = np.concatenate([maps[film][:, there] for there in later.values()], 1)
-            copies = [np.repeat(read(recording.copy(cut, 1)[film]), len(there), 1) for cut, there in later.items()]
-            answer[f"{PREDICTED}, {name}: copy"] = _sides(np.concatenate(copies, 1), true)
-            if recording.ahead:
-                told = [read(recording.ahead[cut][film][:, there - cut]) for cut, there in later.items()]
-                answer[f"{PREDICTED}, {name}: forecast"] = _sides(np.concatenate(told, 1), true)
-        found.append(answer)
-    return found
-
-
-def _read(probe: LinearProbe, latents: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Each latent by itself: [F, T, N, D] -> object maps [F, T, M]."""
-    return probe(latents.reshape(-1, *latents.shape[2:])).reshape(*latents.shape[:2], -1)
-
-
-def locked_cuts(trial: Trial, steps: int, model: WorldModel) -> list[int]:
-    """Latent steps seen by the trial's locked windows, those of `eval physics`."""
-    f = model.frames_per_latent
-    plan = WindowPlan(model.fps, model.max_context, 1, (f,), model.max_steps, f, model.max_context)
-    windows = plan.locked(trial.locked, trial.films[0].fps, steps * f)
-    return [window.cut // f for window in windows if window.cut % f == 0]
-
-
-def step_of(frame: int, fps: float, model: WorldModel) -> int:
-    """The first latent step whose last frame is shown at or after a frame of the film."""
-    return max(0, int(np.ceil((frame / fps * model.fps - model.frames_per_latent + 1) / model.frames_per_latent - 1e-6)))
-
-
-def _sides(reading: NDArray[np.floating], truth: Values) -> list[float]:
-    """[2, T, M] twice: for each of two films, is the reading on the side of its own truth?"""
-    sides = np.array([side(reading[i], truth[i], truth[1 - i]) for i in (0, 1)])
-    return compare(np.zeros(2), sides).tolist()
-
-
-def table(trials: Sequence[Trial], scored: Values, answers: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+def table(trials: Sequence[Trial], scored: Values, answers: Mapping[str, Answers]) -> dict[str, Any]:
     """By property: `stages` (share right of all quadruplets, of the model and its baselines), and of those that failed
     how many are to blame on what; with the quadruplets themselves, by id."""
     by_property: dict[str, list[int]] = defaultdict(list)
     for index, trial in enumerate(trials):
         by_property[trial.property].append(index)
         by_property["all"].append(index)
-    shares = [
-        {SCORED: float(score), **{stage: float(np.mean(values)) for stage, values in answers[trial.group_id].items()}}
-        for trial, score in zip(trials, scored, strict=True)
-    ]
+    shares = [{SCORED: float(score), **answers[trial.group_id]} for trial, score in zip(trials, scored, strict=True)]
     blamed = [blame(it) for it in shares]
     found = {}
     for name, places in sorted(by_property.items()):
@@ -196,7 +123,8 @@ def blame(share: Mapping[str, float]) -> str | None:
     """The first stage that went wrong; None where every pair was right or nobody judged it."""
     if not share[SCORED] < 1:
         return None
-    stages = (f"{CONTEXTS}, {MODEL}", f"{OUTCOMES}, {MODEL}", f"{PREDICTED}, {MODEL}: forecast")
+    forecast = f"{MODEL}: forecast"
+    stages = (f"{CONTEXTS}, {MODEL}", f"{OUTCOMES}, {MODEL}", f"{REMEMBERED}, {forecast}", f"{PREDICTED}, {forecast}")
     return next((why for stage, why in zip(stages, BLAME, strict=False) if share[stage] < 1), BLAME[-1])
 
 

@@ -74,4 +74,3 @@ def test_a_probe_leaves_the_global_generator_alone():
     tokens, number, scene = flagged(60)
     sweep(MeanPool, tokens, number, None, scene < 40, scene >= 40, CPU, rates=(1e-2,))
     assert torch.equal(before, torch.random.get_rng_state())
-

@@ -1,4 +1,4 @@
-"""Ridge and softmax probes: exact where the answer is known, at nothing where there is none, and never fitted on what they read."""
+"""Ridge and softmax probes: exact where the answer is known, nothing where there is none, never fitted on what they read."""
 
 import numpy as np
 import pytest
