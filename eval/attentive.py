@@ -115,8 +115,8 @@ def sweep(
     """
     standard = Standard.of(features[fitted].reshape(-1, features.shape[-1]))
     tokens = _tokens(features, standard, device)
-    scale = Standard.of(targets[fitted]) if classes is None else None
-    wanted = torch.as_tensor(targets if scale is None else scale(targets).astype(np.float32), device=device)
+    scale = Standard.of(targets[fitted].astype(np.float64)) if classes is None else None
+    wanted = torch.as_tensor(targets if scale is None else scale(targets.astype(np.float64)).astype(np.float32), device=device)
     weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32, device=device)
 
     def loss(said: Tensor, rows: Tensor) -> Tensor:

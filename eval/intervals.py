@@ -34,7 +34,9 @@ def bootstrap_mean(strata: Sequence[Values]) -> tuple[float, float, float]:
     return means / len(strata), float(low), float(high)
 
 
-def bootstrap_of_sums(sums: Values, statistic: Callable[[Values], Values]) -> tuple[float, float, float]:
+def bootstrap_of_sums(
+    sums: NDArray[np.floating], statistic: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+) -> tuple[float, float, float]:
     """(value, low, high) of what is computed from sums over groups, with its 95 % percentile interval.
 
     sums [G, Q]: what each group adds. statistic: sums over groups [..., Q] -> [...]; NaN where it has no value.

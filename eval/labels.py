@@ -27,6 +27,7 @@ from worldmodel.models.world_model import WorldModel
 
 SPLITS = ("train", "val", "test")
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+STILLS = 4  # pictures of a clip that raw pixels are looked at of: 144 places each make many tokens
 HEADS = {"linear": MeanPool, "attentive": AttentivePool}
 
 
@@ -105,6 +106,7 @@ def watch(nets: Mapping[str, WorldModel], data: Labelled, device: torch.device) 
     model = nets[MODEL]
     f = model.frames_per_latent
     count = data.steps * f
+    stills = np.unique(np.linspace(0, data.steps - 1, STILLS).round().astype(int))
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*nets, PIXELS)}
     with bar("clips", len(data.clips)) as progress:
         for first in range(0, len(data.clips), FILMS_AT_ONCE):
@@ -113,6 +115,6 @@ def watch(nets: Mapping[str, WorldModel], data: Labelled, device: torch.device) 
             frames = torch.from_numpy(read_clips(some, model.fps, model.size_px, count, begin)).to(device)
             for name, net in nets.items():
                 parts[name].append(record(net, frames, {}).target)
-            parts[PIXELS].append(record_pixels(frames, f, []).target)
+            parts[PIXELS].append(record_pixels(frames, f, []).target[:, stills])
             progress.step(len(some))
     return {name: np.concatenate(some) for name, some in parts.items()}

@@ -16,7 +16,7 @@ from eval.truths import read_segmentation, read_truth
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating]
 GRID = 8  # cells a side
 FIT_EVERY = 2  # of the steps of a lawful film one in so many is fitted: neighbours look alike
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eval.truths import FilmTruth
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating]
 
 SOON_S = 0.5
 WITHIN_S = 1.0

@@ -24,7 +24,7 @@ from eval.recordings import MOMENTS, Recording
 from eval.truths import FilmTruth
 
 Kind = Literal["linear", "attentive"]
-Values = NDArray[np.float64]
+Values = NDArray[np.floating]
 Places = NDArray[np.int64]
 
 SEEN_STEPS = 3  # of a context in which a body must have been in sight, so that its way can be known
@@ -177,7 +177,8 @@ def straight_on(cohort: Cohort, rows: Sequence[tuple[int, Places]], horizon: int
     By property: [R, 2] in px, px/s and px/s².
     """
     centre, sight = cohort.body_track()
-    place, pace = [np.zeros((0, 2))], [np.zeros((0, 2))]
+    place: list[Values] = [np.zeros((0, 2))]
+    pace: list[Values] = [np.zeros((0, 2))]
     for cut, films in rows:
         there, speed = extrapolate(centre[films, :cut], sight[films, :cut], horizon)
         place.append(there)

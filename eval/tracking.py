@@ -32,7 +32,7 @@ from eval.recordings import Recording
 from eval.truths import read_segmentation
 from worldmodel.models.world_model import WorldModel
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating]
 LEAST_HIDDEN = 2  # steps
 MOVES_WIDTHS_S = 1.0  # a body that was slower when last seen counts as at rest
 FORECAST, COPY = f"{MODEL}: forecast", "copy (last place)"
@@ -152,7 +152,7 @@ def _places(
 
 def _mean_place(there: Values) -> Values:
     """[R, most, 2] -> [most, 2]; where no film lasts so long, the mean over all times."""
-    known = np.isfinite(there).all(2)
+    known = np.asarray(np.isfinite(there).all(2))
     total, count = np.where(known[..., None], there, 0).sum(0), known.sum(0)[:, None]
     return np.where(count > 0, total / np.maximum(count, 1), total.sum(0) / max(known.sum(), 1))
 

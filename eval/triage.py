@@ -40,7 +40,7 @@ from eval.trials import Trial
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating]
 SCORED = "scored"
 BLAME = ("contexts not encoded", "outcomes not encoded", "not remembered", "not predicted", "predicted, not scored")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eval.errors import EvalError
 from worldmodel.manifest import Clip
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 IN_SIGHT = 0.5  # share of what is in the picture of a body that must show
