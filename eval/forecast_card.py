@@ -25,13 +25,12 @@ STYLES: Mapping[str, Style] = {
     "latents of what came": (GOOD, SOLID),
 }
 FLOOR = -0.5  # skill below is not drawn
-HIGHEST = 1.6  # times the largest error of what is not extrapolated: those leave the picture
 
 
 def card(found: Mapping[str, Any], caption: str) -> Figure:
     """Error, skill and, where it was read, position against the horizon, with 95 % bands."""
     times, there = found["horizons_s"], "position_px" in found
-    figure = Figure(figsize=(4.1 * (3 if there else 2), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.1 * (3 if there else 2), 4.1), layout="constrained")
     axes = figure.subplots(1, 3 if there else 2)
     curves(axes[0], times, found["error"], "latent error (the model's distance)")
     skill = {
@@ -53,12 +52,12 @@ def card(found: Mapping[str, Any], caption: str) -> Figure:
 
 
 def curves(axes: Axes, times: Sequence[float], by_source: Mapping[str, Sequence[Any]], quantity: str) -> None:
-    """A line a source, in the order of STYLES."""
+    """A line a source, in the order of STYLES; linear extrapolation soon leaves the picture."""
     for source, style in STYLES.items():
         if source in by_source:
             line(axes, times, by_source[source], source, style)
-    tame = [it["high"] for source, some in by_source.items() if source not in ("linear extrapolation",) for it in some if it]
-    axes.set_ylim(0, HIGHEST * float(np.median(tame)) + max(tame) * 0.2)
+    tame = [it["high"] for source, some in by_source.items() if source != "linear extrapolation" for it in some if it]
+    axes.set_ylim(0, 1.05 * max(tame))
     finish(axes, quantity)
 
 
@@ -74,4 +73,4 @@ def finish(axes: Axes, quantity: str) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("horizon (s)")
     axes.set_ylabel(quantity)
-    axes.legend(frameon=False, fontsize=7, labelcolor=hexadecimal(INK))
+    axes.legend(frameon=False, fontsize=7, labelcolor=hexadecimal(INK), loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)

@@ -151,10 +151,11 @@ def _places(
 
 
 def _mean_place(there: Values) -> Values:
-    """[R, most, 2] -> [most, 2]; where no film lasts so long, the mean over all times."""
+    """[R, most, 2] -> [most, 2]; where no film lasts so long, the mean over all times; NaN where there is no film."""
     known = np.asarray(np.isfinite(there).all(2))
     total, count = np.where(known[..., None], there, 0).sum(0), known.sum(0)[:, None]
-    return np.where(count > 0, total / np.maximum(count, 1), total.sum(0) / max(known.sum(), 1))
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, total / np.maximum(count, 1), total.sum(0) / count.sum())
 
 
 def _occluders(films: Films, passage: Passage, most: int) -> Values:
