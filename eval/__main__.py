@@ -14,6 +14,8 @@ COMMANDS = {
     "compare": "eval.compare",
     "score": "eval.score_films",
     "export": "eval.exports",
+    "probe": "eval.probe",
+    "forecast": "eval.forecast",
     "doctor": "eval.doctor",
 }
 

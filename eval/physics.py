@@ -82,7 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks of the same architecture that never trained (default 10; kept for the next evaluation)",
     )
     parser.add_argument(
-        "--ablate-whitening", action="store_true", help=f"also whiten by {', '.join(map(str, FEWER_FILMS))} lawful films"
+        "--ablate-whitening",
+        action="store_true",
+        help=f"also whiten by {', '.join(map(str, FEWER_FILMS))} lawful films, and place by place",
     )
     parser.add_argument("--maps", action="store_true", help="keep surprise by place, of models with several places")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

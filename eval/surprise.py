@@ -14,12 +14,13 @@ from torch import Tensor
 from eval.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
 from eval.forecasting import EVERYWHERE, Asked, Outlook, Scope, outlooks
 from eval.traces import Block
-from eval.whitening import ErrorMoments, Whitening
+from eval.whitening import MOST_NUMBERS, ErrorMoments, Whitening
 from eval.windows import Window, WindowPlan
 from worldmodel.models.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 WHITENED = "whitened"
+PER_PLACE = "model, per place"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Judge:
     device: torch.device
     scope: Scope = "window"
     asked: Asked = field(default_factory=lambda: EVERYWHERE)
+    per_place: bool = False  # for the ablation: usual errors of the model at each place apart, too
 
     def moments(self, shots: Sequence[Shot]) -> dict[str, ErrorMoments]:
         """Errors of each forecaster on lawful films of equal length, cut alike."""
@@ -49,14 +51,18 @@ class Judge:
                 errors[name].append(forecast - outlook.target)
         found = {}
         for name, windows in errors.items():
-            found[name] = ErrorMoments.empty(self.plan.horizon, *windows[0].shape[2:])
+            places, dim = windows[0].shape[2:]
+            found[name] = ErrorMoments.empty(self.plan.horizon, 1, dim)
             found[name].add(windows)
+            if self.per_place and name == "model" and 1 < places <= MOST_NUMBERS // (self.plan.horizon * dim**2):
+                found[PER_PLACE] = ErrorMoments.empty(self.plan.horizon, places, dim)
+                found[PER_PLACE].add(windows)
         return found
 
     def traces(self, shots: Sequence[Shot], whitening: Mapping[str, Whitening]) -> list[Block]:
         """Of films of equal length: by the model's own distance, and whitened where a fit is given.
 
-        `whitening` by forecaster; "model, n films" are fits to fewer films, for the ablation.
+        `whitening` by forecaster; "model, n films" and "model, per place" are other fits, for the ablation.
         """
         blocks = []
         for outlook in self._look(shots):

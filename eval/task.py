@@ -74,14 +74,16 @@ class Task:
     ) -> tuple[list[Path], dict[str, Whitening]]:
         """Traces of the subject in PARTS, a file a piece, and what its errors are whitened by, by forecaster.
 
-        `ablation`: the model's errors are whitened by so many films too.
+        `ablation`: the model's errors are whitened by so many films too, and place by place.
         """
         parts.mkdir(parents=True, exist_ok=True)
         model = self.subject.model
         if model is None:
             files = share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, self._score_blind, self.ranks)
             return files, {}
-        judge = Judge(model, self.plan, self.device, self.scope, WHERE_LOCKED if self.has_locked else EVERYWHERE)
+        judge = Judge(
+            model, self.plan, self.device, self.scope, WHERE_LOCKED if self.has_locked else EVERYWHERE, bool(ablation)
+        )
         fits = self._fit("lawful films", judge, parts, lawful, ablation)
 
         def work(reel: Reel, file: Path) -> None:

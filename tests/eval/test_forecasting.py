@@ -244,6 +244,17 @@ def test_whitened_surprise_is_one_on_lawful_films_and_finds_what_is_unusual(tmp_
     assert float(fit.surprise_by_feature(unusual)) < float(fit.surprise_by_feature(usual))
 
 
+def test_places_share_what_is_usual_unless_each_is_asked_for():
+    dice = torch.Generator().manual_seed(0)
+    errors = torch.randn(300, 1, 2, 3, generator=dice) * torch.tensor([0.1, 2.0])[:, None]  # a quiet place, a lively one
+    shared, apart = ErrorMoments.empty(1, 1, 3), ErrorMoments.empty(1, 2, 3)
+    shared.add([errors])
+    apart.add([errors])
+    together, each = (Whitening.fit(moments).surprise(errors).mean((0, 1)) for moments in (shared, apart))
+    torch.testing.assert_close(each, torch.ones(2), atol=0.1, rtol=0)
+    torch.testing.assert_close(together, torch.tensor([0.01, 4.0]) / 2.005, atol=0.1, rtol=0.1)
+
+
 def test_too_few_films_cannot_whiten():
     with pytest.raises(ValueError, match="too few"):
         Whitening.fit(ErrorMoments.empty(2, 1, 3))
