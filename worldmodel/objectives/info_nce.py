@@ -1,0 +1,107 @@
+"""InfoNCE (van den Oord, Li & Vinyals 2018), over the whole global batch: a forecast must tell what came from what did not."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from worldmodel.latents import Latents
+from worldmodel.objectives.objective import Objective, ObjectiveBase, Rows, Terms, Update
+from worldmodel.objectives.statistics import precise
+
+
+class InfoNCEConfig(ObjectiveBase):
+    """-log share of the true target among candidates, by cosine similarity / temperature (eq. 4; SimCLR, eq. 1).
+
+    Candidates have the place and horizon of the true one, so that neither knowing one's place nor the time tells them apart.
+    Keeps all forecasts and targets of the update on every rank: 2 R D numbers for R rows, and R x (clips + steps) similarities.
+    Cosines do not see scale, and a forecast error would have it vanish: see `model.normalise_latents`.
+    """
+
+    kind: Literal["info_nce"] = "info_nce"
+    weight: float = Field(1.0, gt=0)
+    temperature: float = Field(0.1, gt=0)
+    other_clips: bool = True  # negatives: targets of other clips at the same moment of the window
+    other_times: bool = True  # negatives: targets of the same clip at other moments; without them, what never moves suffices
+
+    @model_validator(mode="after")
+    def _check(self) -> InfoNCEConfig:
+        if not (self.other_clips or self.other_times):
+            raise ValueError("other_clips and other_times are both false, so there is nothing to tell the target from")
+        return self
+
+    @property
+    def keeps_apart(self) -> bool:
+        return True
+
+    def check(self, update: Update) -> list[str]:
+        problems = []
+        if self.other_clips and update.clips < 2:
+            problems.append(".other_clips asks for other clips, but data.batch_size is 1")
+        if self.other_times and update.steps < 3:
+            problems.append(
+                f".other_times asks for other moments, but a window of {update.steps} latent steps has one that can be forecast"
+            )
+        return problems
+
+
+def groups(*keys: Tensor) -> Tensor:
+    """Rows that agree in all keys, a line a group: int64 [R] each -> [G, W], -1 where a group has fewer than W."""
+    group = torch.zeros_like(keys[0])
+    for key in keys:
+        _, code = torch.unique(key, return_inverse=True)
+        _, group = torch.unique(group * (code.max() + 1) + code, return_inverse=True)
+    order = group.argsort(stable=True)
+    count = group.bincount()
+    slot = torch.arange(len(group), device=group.device) - (count.cumsum(0) - count)[group[order]]
+    table = group.new_full((len(count), int(count.max())), -1)
+    table[group[order], slot] = order
+    return table
+
+
+def log_sum_of_others(query: Tensor, key: Tensor, table: Tensor, temperature: float) -> Tensor:
+    """log sum of exp(query . key / temperature) over the other keys of a row's group: [R, D] twice, [G, W] -> [R].
+
+    The least number there is where a row is alone.
+    """
+    there = table >= 0
+    logits = torch.einsum("gid,gjd->gij", query[table], key[table]) / temperature
+    itself = torch.eye(table.shape[1], dtype=torch.bool, device=table.device)
+    logits = logits.masked_fill(itself | ~there[:, None], torch.finfo(logits.dtype).min)
+    return logits.new_zeros(len(query)).index_put((table[there],), logits.logsumexp(2)[there])
+
+
+class InfoNCE(Objective):
+    def __init__(self, config: InfoNCEConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def rows(self, latents: Latents) -> Rows:
+        """Directions of forecasts and targets [R, D], and what they are of [R]."""
+        return {
+            "predicted": F.normalize(precise(latents.predicted), dim=1),
+            "target": F.normalize(precise(latents.target), dim=1),
+            "clip": latents.sample if latents.ids is None else latents.ids[latents.sample],
+            "time": latents.time,
+            "place": latents.place,
+            "horizon": 2 * latents.horizon + latents.imagined,
+        }
+
+    def value(self, totals: dict[str, Tensor]) -> Terms:
+        """Mean over the rows that have a negative; log 1 = 0 for none."""
+        c, predicted, target = self.config, totals["predicted"], totals["target"]
+        same = [totals["place"], totals["horizon"]]
+        tables = []
+        if c.other_clips:
+            tables.append(groups(totals["time"], *same))
+        if c.other_times:
+            tables.append(groups(totals["clip"], *same))
+        true = (predicted * target).sum(1) / c.temperature
+        others = torch.stack([log_sum_of_others(predicted, target, table, c.temperature) for table in tables])
+        loss = torch.cat((true[None], others)).logsumexp(0) - true
+        judged = (others > torch.finfo(others.dtype).min / 2).any(0)
+        return {"nce": c.weight * loss.sum() / judged.sum().clamp(min=1)}
