@@ -1,4 +1,4 @@
-"""Every objective has one value and one gradient on any number of ranks and micro-batches: 1e-10 in float64, 1e-5 in float32."""
+"""Each objective has one value and one gradient on any number of ranks and micro-batches: 1e-10 in float64, 1e-5 in float32."""
 
 import subprocess
 import sys
