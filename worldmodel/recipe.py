@@ -128,16 +128,16 @@ class Recipe(Config):
         return Update(self.data.batch_size, *self.model.latents_of(self.window), self.model.predictor.horizons)
 
     def _scale_problems(self) -> list[str]:
-        """Objectives that see directions alone let a forecast error, which is smallest at 0, take the scale away."""
+        """Objectives that see correlations or angles alone let a forecast error, smallest at 0, take the scale away."""
         kept = [objective for objective in self.objectives.values() if objective.keeps_apart]
-        if not kept or any(objective.keeps_scale for objective in kept):
-            return []
-        if self.model.normalise_latents or self.model.target.kind != "shared":
+        normalised = self.model.normalise_latents
+        if not kept or self.model.target.kind != "shared" or any(objective.keeps_scale(normalised) for objective in kept):
             return []
         blind = ", ".join(sorted({objective.kind for objective in kept}))
+        way = "" if normalised or "info_nce" not in blind else "set model.normalise_latents=true, or "
         return [
-            f"objectives: {blind} does not see how large latents are, and the forecast loss would shrink them to nothing; "
-            "set model.normalise_latents=true, or add an objective that holds their scale (vicreg, sigreg, visreg)"
+            f"objectives: {blind} does not see how much latents vary, and the forecast loss would shrink that to nothing; "
+            f"{way}add an objective that holds it, for example {{kind: vicreg, cov_weight: 0}}"
         ]
 
 

@@ -91,11 +91,11 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         check_same_recipe(recipe, last, windows, allow_changed)
 
     torch.manual_seed(recipe.seed)
-    learner = build_learner(recipe)
-    check_layers(learner, recipe, accelerator.num_processes)
+    fresh = build_learner(recipe)
+    check_layers(fresh, recipe, accelerator.num_processes)
     if last is None:
-        teacher.fill(learner.model, recipe)
-    learner, optimizer = spread(learner, recipe.optim, accelerator, recipe.train.parallel)
+        teacher.fill(fresh.model, recipe)
+    learner, optimizer = spread(fresh, recipe.optim, accelerator, recipe.train.parallel)
     held = held_out(held_windows, recipe.health.windows)
     accelerator.print(
         described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))

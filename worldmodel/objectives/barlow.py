@@ -21,7 +21,8 @@ class BarlowTwinsConfig(ObjectiveBase):
 
     Means over features and over pairs of them rather than sums, so that weights mean the same whatever the number D of
     features: the published sum is D times ours with `redundancy_weight` = lambda (D - 1); 41 for lambda 0.005, D 8192.
-    Correlations do not see scale, and a forecast error would have it vanish: see `model.normalise_latents`.
+    Correlations do not see how much latents vary, and a forecast error would have it vanish (also of normalised latents, which
+    may all lie close together): add what holds it, for example {kind: vicreg, cov_weight: 0}.
     """
 
     kind: Literal["barlow"] = "barlow"

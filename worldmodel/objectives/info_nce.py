@@ -38,6 +38,9 @@ class InfoNCEConfig(ObjectiveBase):
     def keeps_apart(self) -> bool:
         return True
 
+    def keeps_scale(self, normalised: bool) -> bool:
+        return normalised
+
     def check(self, update: Update) -> list[str]:
         problems = []
         if self.other_clips and update.clips < 2:

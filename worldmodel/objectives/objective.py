@@ -34,9 +34,11 @@ class ObjectiveBase(Config):
         """Whether it keeps latents of different things different: the pressure against collapse."""
         return False
 
-    @property
-    def keeps_scale(self) -> bool:
-        """Whether it also keeps their size, which a forecast error would rather have vanish."""
+    def keeps_scale(self, normalised: bool) -> bool:
+        """Whether it also keeps their differences large, which a forecast error would rather have vanish.
+
+        `normalised`: latents are of one length (model.normalise_latents), so that they differ by angles alone.
+        """
         return False
 
     def check(self, update: Update) -> list[str]:

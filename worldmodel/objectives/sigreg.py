@@ -36,8 +36,7 @@ class SIGRegConfig(ObjectiveBase):
     def keeps_apart(self) -> bool:
         return True
 
-    @property
-    def keeps_scale(self) -> bool:
+    def keeps_scale(self, normalised: bool) -> bool:
         return True
 
     def check(self, update: Update) -> list[str]:

@@ -34,8 +34,7 @@ class VICRegConfig(ObjectiveBase):
     def keeps_apart(self) -> bool:
         return self.std_weight > 0 or self.clip_std_weight > 0
 
-    @property
-    def keeps_scale(self) -> bool:
+    def keeps_scale(self, normalised: bool) -> bool:
         return self.keeps_apart
 
     def check(self, update: Update) -> list[str]:

@@ -35,8 +35,7 @@ class VISRegConfig(ObjectiveBase):
     def keeps_apart(self) -> bool:
         return self.scale_weight > 0 and self.shape_weight > 0
 
-    @property
-    def keeps_scale(self) -> bool:
+    def keeps_scale(self, normalised: bool) -> bool:
         return self.scale_weight > 0
 
     def check(self, update: Update) -> list[str]:
