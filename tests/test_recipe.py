@@ -56,7 +56,11 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         ({"model": {"distance": "l1"}}, "surprise would be measured otherwise"),
         (with_objective("straightening", window={"frames": 2}, model=TINY), "takes 3 latent steps; the window has 2"),
         (with_objective("temporal_similarity", window={"frames": 1}, model=TINY), "the window is 1 latent step"),
-        (with_objective("info_nce", data={"batch_size": 1}), "asks for other clips, but data.batch_size is 1"),
+        (with_objective("info_nce", data={"batch_size": 1}), "asks for other clips, but there is one at a time"),
+        (
+            {**with_objective("info_nce", data={"batch_size": 4}), "train": {"micro_batches": 4, "exact_accumulation": False}},
+            "asks for other clips, but there is one at a time",
+        ),
         (with_objective("info_nce", window={"frames": 2}, model=TINY), "has one that can be forecast"),
         (with_objective("sigreg", moments_apart=True, data={"batch_size": 1}), "has one sample of each place"),
         (with_objective("visreg", data={"batch_size": 1}, window={"frames": 1}, model=TINY), "one latent step"),

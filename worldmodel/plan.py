@@ -52,17 +52,11 @@ def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, r
     sizes = ", ".join(f"{name} {number / 1e6:.2f} M" for name, number in count.items())
     sampled = f"{window.fps:g} fps" if window.stride_frames is None else f"every {window.stride_frames} frames of the file"
     alone = f"batch {batch} = {ranks} process(es) x {micros} micro-batch(es) x {batch // (ranks * micros)} windows"
-    kept = (
-        ", ".join(recipe.against_collapse())
-        or "nothing but luck: the forecast loss alone is smallest where all latents are one"
-    )
     aims = ", ".join(f"{name} ({objective.kind})" for name, objective in recipe.objectives.items())
-    exact = recipe.train.exact_accumulation or micros == 1
-    cut = (
-        ""
-        if exact
-        else f"\n          train.exact_accumulation is off: statistics are those of {batch // micros} windows, not of {batch}"
-    )
+    kept = ", ".join(recipe.against_collapse()) or "nothing; the forecast loss is smallest where all latents are one"
+    cut = ""
+    if micros > 1 and not recipe.train.exact_accumulation:
+        cut = f"\n          train.exact_accumulation is off: statistics are those of {batch // micros} windows, not of {batch}"
     skipped = f" ({train.too_short} clips too short for one are left out)" if train.too_short else ""
     return "\n".join(
         (

@@ -125,7 +125,8 @@ class Recipe(Config):
         return found
 
     def _update(self) -> Update:
-        return Update(self.data.batch_size, *self.model.latents_of(self.window), self.model.predictor.horizons)
+        cut = 1 if self.train.exact_accumulation else self.train.micro_batches
+        return Update(self.data.batch_size // cut, *self.model.latents_of(self.window), self.model.predictor.horizons)
 
     def _scale_problems(self) -> list[str]:
         """Objectives that see correlations or angles alone let a forecast error, smallest at 0, take the scale away."""

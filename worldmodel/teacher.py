@@ -44,10 +44,8 @@ def fill(model: CausalWorldModel, recipe: Recipe) -> None:
     checkpoint = _open(target.run)
     tensors = checkpoint.tensors("ema")  # where that run's own targets came from a teacher, that teacher
     if isinstance(_recipe_of(checkpoint).model.target, SharedTarget):
-        encoder = "encoder."
-        tensors = {
-            key.removeprefix(encoder): value for key, value in checkpoint.tensors("model").items() if key.startswith(encoder)
-        }
+        weights = checkpoint.tensors("model")
+        tensors = {key.removeprefix("encoder."): value for key, value in weights.items() if key.startswith("encoder.")}
     load_into(model.teacher, tensors, checkpoint.folder)
 
 

@@ -1,6 +1,7 @@
 """VICReg's terms against values worked by hand, and the ways latents could cheat them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def test_masked_latents_do_not_count():
     context = torch.randn(6, 4, 2, 3, dtype=torch.float64)
     seen = torch.rand(6, 4, 2) < 0.6
     latents = as_latents(context)
-    masked = Latents(context.masked_fill(~seen[..., None], 1e3), seen, *list(vars(latents).values())[2:])
+    masked = replace(latents, context=context.masked_fill(~seen[..., None], 1e3), context_mask=seen)
     vicreg = VICReg(VICRegConfig(clip_std_weight=1.0))
     sums = vicreg.sums(masked, shared_center(masked.context, seen))
     rows = [context[:, :, n][seen[:, :, n]] for n in range(2)]

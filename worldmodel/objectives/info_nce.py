@@ -44,7 +44,7 @@ class InfoNCEConfig(ObjectiveBase):
     def check(self, update: Update) -> list[str]:
         problems = []
         if self.other_clips and update.clips < 2:
-            problems.append(".other_clips asks for other clips, but data.batch_size is 1")
+            problems.append(".other_clips asks for other clips, but there is one at a time; raise data.batch_size")
         if self.other_times and update.steps < 3:
             problems.append(
                 f".other_times asks for other moments, but a window of {update.steps} latent steps has one that can be forecast"

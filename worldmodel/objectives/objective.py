@@ -17,9 +17,9 @@ Terms = dict[str, Tensor]  # weighted scalars that add up to a loss
 
 @dataclass(frozen=True)
 class Update:
-    """The latents of one update, in numbers, as a recipe can know them before it runs."""
+    """The latents that statistics are taken of, in numbers, as a recipe can know them before it runs."""
 
-    clips: int  # over all ranks and micro-batches
+    clips: int  # of an update, over all ranks; where exact accumulation is given up, of one micro-batch
     steps: int  # latent steps of a window
     places: int
     features: int
