@@ -5,6 +5,7 @@ import torch
 from accelerate import Accelerator
 
 from worldmodel.data.loader import Batch
+from worldmodel.objectives import OBJECTIVES
 from worldmodel.optim import build_optimizer
 from worldmodel.recipe import Recipe
 from worldmodel.train import build_learner, step
@@ -12,7 +13,9 @@ from worldmodel.train import build_learner, step
 
 def test_pixels_and_statistics_are_float32_under_bf16(monkeypatch):
     torch.manual_seed(0)
-    recipe = Recipe.model_validate({"augment": {"crop_area_min": 0.5, "brightness": 0.2, "saturation": 0.2}})
+    objectives = {config.model_fields["kind"].default: config() for config in OBJECTIVES}
+    augmentation = {"crop_area_min": 0.5, "brightness": 0.2, "saturation": 0.2}
+    recipe = Recipe.model_validate({"augment": augmentation, "objectives": objectives})
     learner = build_learner(recipe)
     frames = torch.randint(0, 256, (4, 24, 72, 72, 3), dtype=torch.uint8)
     batch = Batch(frames, torch.rand(4, 10), torch.arange(4), chance=6)
@@ -24,7 +27,8 @@ def test_pixels_and_statistics_are_float32_under_bf16(monkeypatch):
         loss = learner(batch)
         found = learner.statistics(batch).statistics.values()
     assert torch.equal(seen[0], seen[1])  # a crop whose corners are rounded to bf16 is another crop
-    assert {value.dtype for part in found for value in (part.sums | part.rows).values()} == {torch.float32}
+    dtypes = {value.dtype for part in found for value in (part.sums | part.rows).values()}
+    assert dtypes == {torch.float32, torch.int64}  # numbers of clips, moments, places
     assert loss.total.dtype == torch.float32
 
 

@@ -5,6 +5,7 @@ read, since the packages as a whole ask for torchvision and more.
 """
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,7 @@ from worldmodel.objectives.sigreg import SIGRegConfig
 from worldmodel.objectives.straightening import StraighteningConfig
 from worldmodel.objectives.temporal_similarity import TemporalSimilarityConfig
 from worldmodel.objectives.vicreg import VICRegConfig
+from worldmodel.objectives.visreg import VISRegConfig
 
 CLIPS, STEPS, FEATURES, CHANCE = 12, 5, 6, 3
 
@@ -105,3 +107,22 @@ def test_straightening_and_similarity_are_those_of_stable_worldmodel(of_context,
     assert loss(StraighteningConfig(weight=1.0), of_context(latents))[0].item() == pytest.approx(turn.item(), rel=1e-5)
     change = module.PLDMLoss()(path)["temp_align_loss"]
     assert loss(TemporalSimilarityConfig(), of_context(latents))[0].item() == pytest.approx(change.item(), rel=1e-5)
+
+
+def test_visreg_is_that_of_lightly(of_context, loss, latents, monkeypatch):
+    file_of("lightly", "loss/barlow_twins_loss.py")  # skips where it is not installed
+    around = ModuleType("lightly.loss")  # which asks for torchvision; this file asks it for a name alone
+    around.lejepa_loss = None
+    monkeypatch.setitem(sys.modules, "lightly.loss", around)
+    module = file_of("lightly", "loss/visreg_loss.py")
+    drawn = directions(CHANCE, 64, latents)
+    monkeypatch.setattr(module.torch, "randn", lambda *_, **__: drawn.clone())  # the same directions
+    flat = latents.flatten(0, 2)
+    expected = {
+        "scale": module.visreg_scale_loss(flat).item(),
+        "shape": module.visreg_shape_loss(flat, num_slices=64, eps=1e-8).item(),
+        "center": module.visreg_center_loss(flat).item(),
+    }
+    monkeypatch.undo()
+    ours = VISRegConfig(scale_weight=1.0, shape_weight=1.0, center_weight=1.0, directions=64)
+    assert loss(ours, of_context(latents, chance=CHANCE))[1] == pytest.approx(expected, rel=1e-4)
