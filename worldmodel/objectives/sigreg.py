@@ -23,12 +23,13 @@ class SIGRegConfig(ObjectiveBase):
     """Epps-Pulley distance of the latents' characteristic function to that of N(0, I), mean over random directions.
 
     Each place by itself, mean included: else knowing one's position in the picture would do. `weight` is of the mean
-    WITHOUT the factor N (number of samples) that LeJEPA multiplies by; `weight_of` turns published weights into ours.
-    Takes memory for samples x directions numbers.
+    WITHOUT the factor N (number of samples) that LeJEPA multiplies by; `weight_of` turns published weights into ours. What
+    never moves within a clip satisfies it: look at the skill against copying, and compose it with `clip_std_weight` of vicreg
+    where that stays at 0. Takes memory for samples x directions numbers.
     """
 
     kind: Literal["sigreg"] = "sigreg"
-    weight: float = Field(10.0, gt=0)
+    weight: float = Field(30.0, gt=0)  # LeVJEPA's, for video
     directions: PositiveInt = 256  # drawn anew every update
     moments_apart: bool = False  # also each moment of the window by itself, its samples the clips alone, as LeWM does
 
