@@ -24,6 +24,6 @@ class Latents:
     place: Tensor  # [R] int64
     horizon: Tensor  # [R] int64: latent steps between the last one seen and the target
     imagined: Tensor  # [R] bool: made by feeding predictions back, not directly from what was seen
-    chance: int = field(default=0, kw_only=True)  # a random number of the update, the same on all ranks and micro-batches
+    chance: int = 0  # a random number of the update, the same on all ranks and micro-batches
     # [B] int64: which window each clip is, no two of an update alike; None: this is the whole update
     ids: Tensor | None = field(default=None, kw_only=True)

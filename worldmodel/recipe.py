@@ -126,7 +126,7 @@ class Recipe(Config):
 
     def _update(self) -> Update:
         cut = 1 if self.train.exact_accumulation else self.train.micro_batches
-        return Update(self.data.batch_size // cut, *self.model.latents_of(self.window), self.model.predictor.horizons)
+        return Update(self.data.batch_size // cut, *self.model.latents_of(self.window), self.model.horizons)
 
     def _scale_problems(self) -> list[str]:
         """Objectives that see correlations or angles alone let a forecast error, smallest at 0, take the scale away."""

@@ -89,6 +89,10 @@ class CausalConfig(Config):
             )
         return problems
 
+    @property
+    def horizons(self) -> int:
+        return self.predictor.horizons
+
     def latents_of(self, window: WindowConfig) -> tuple[int, int, int]:
         """(T, N, D) of a window's latents."""
         return window.frames // self.encoder.frames_per_latent, self.encoder.places_per_side**2, self.encoder.latent_dim
@@ -211,7 +215,8 @@ class CausalWorldModel(nn.Module):
                 for h in range(1, count + 1)
             ]
         seen = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
-        return Latents(latents, seen, *(torch.cat(column) for column in zip(*rows, strict=True)), chance=chance)
+        predicted, came, sample, time, place, horizon, rolled = (torch.cat(column) for column in zip(*rows, strict=True))
+        return Latents(latents, seen, predicted, came, sample, time, place, horizon, rolled, chance)
 
     def rollout_cuts(self) -> range:
         """Numbers of latent steps that may be seen before a rollout, so that it ends within the window."""

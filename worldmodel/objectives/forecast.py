@@ -28,6 +28,8 @@ class ForecastConfig(ObjectiveBase):
 
     def check(self, update: Update) -> list[str]:
         weights = self.horizon_weights
+        if weights is not None and update.horizons is None:
+            return [".horizon_weights: forecasts of this model have no horizons; leave it out"]
         if weights is not None and len(weights) != update.horizons:
             return [f".horizon_weights has {len(weights)} weights for model.predictor.horizons {update.horizons}"]
         if weights is not None and not any(weights):

@@ -23,7 +23,7 @@ class Update:
     steps: int  # latent steps of a window
     places: int
     features: int
-    horizons: int
+    horizons: int | None  # None where forecasts are not sorted so
 
 
 class ObjectiveBase(Config):
