@@ -51,6 +51,15 @@ def test_rows_without_a_negative_do_not_count(of_rows, loss):
     assert three == pytest.approx(two)
 
 
+def test_a_target_that_is_forecast_twice_is_no_negative_of_itself(of_rows, loss):
+    predicted, target = torch.randn(2, 4), torch.randn(2, 4)
+    twice = of_rows(predicted.repeat(2, 1), target.repeat(2, 1), [0, 1, 0, 1])
+    cosine = torch.nn.functional.cosine_similarity(predicted[:, None], target[None], dim=2) / 0.1
+    # the other clip's target is among the candidates twice, one's own once
+    expected = sum(math.log(1 + 2 * math.exp(cosine[i, 1 - i] - cosine[i, i])) for i in range(2)) / 2
+    assert loss(InfoNCEConfig(**IN_BATCH), twice)[1]["nce"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_groups_of_unequal_size_are_padded():
     table = groups(torch.tensor([5, 9, 5, 5]), torch.tensor([1, 1, 1, 2]))
     assert sorted(sorted(row) for row in table.tolist()) == [[-1, 1], [-1, 3], [0, 2]]

@@ -66,15 +66,15 @@ def groups(*keys: Tensor) -> Tensor:
     return table
 
 
-def log_sum_of_others(query: Tensor, key: Tensor, table: Tensor, temperature: float) -> Tensor:
-    """log sum of exp(query . key / temperature) over the other keys of a row's group: [R, D] twice, [G, W] -> [R].
+def log_sum_of_others(query: Tensor, key: Tensor, table: Tensor, what: Tensor, temperature: float) -> Tensor:
+    """log sum of exp(query . key / temperature) over keys of the row's group that are of another `what`.
 
-    The least number there is where a row is alone.
+    [R, D] twice, [G, W], [R] -> [R]; the least number there is where a row has none.
     """
     there = table >= 0
     logits = torch.einsum("gid,gjd->gij", query[table], key[table]) / temperature
-    itself = torch.eye(table.shape[1], dtype=torch.bool, device=table.device)
-    logits = logits.masked_fill(itself | ~there[:, None], torch.finfo(logits.dtype).min)
+    same = what[table][:, :, None] == what[table][:, None]
+    logits = logits.masked_fill(same | ~there[:, None], torch.finfo(logits.dtype).min)
     return logits.new_zeros(len(query)).index_put((table[there],), logits.logsumexp(2)[there])
 
 
@@ -97,14 +97,14 @@ class InfoNCE(Objective):
     def value(self, totals: dict[str, Tensor]) -> Terms:
         """Mean over the rows that have a negative; log 1 = 0 for none."""
         c, predicted, target = self.config, totals["predicted"], totals["target"]
-        same = [totals["place"], totals["horizon"]]
-        tables = []
+        clip, time, alike = totals["clip"], totals["time"], (totals["place"], totals["horizon"])
+        kinds = []
         if c.other_clips:
-            tables.append(groups(totals["time"], *same))
+            kinds.append((groups(time, *alike), clip))
         if c.other_times:
-            tables.append(groups(totals["clip"], *same))
+            kinds.append((groups(clip, *alike), time))
         true = (predicted * target).sum(1) / c.temperature
-        others = torch.stack([log_sum_of_others(predicted, target, table, c.temperature) for table in tables])
+        others = torch.stack([log_sum_of_others(predicted, target, *kind, c.temperature) for kind in kinds])
         loss = torch.cat((true[None], others)).logsumexp(0) - true
         judged = (others > torch.finfo(others.dtype).min / 2).any(0)
         return {"nce": c.weight * loss.sum() / judged.sum().clamp(min=1)}
