@@ -11,6 +11,19 @@ from worldmodel.recipe import Recipe, changed_fields
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
 
+FORECAST = {"kind": "forecast"}
+TINY = {"predictor": {"horizons": 1}, "rollout_steps": 0}
+
+
+def with_objective(
+    kind: str, *, data: dict | None = None, window: dict | None = None, model: dict | None = None, **fields
+) -> dict:
+    """A recipe with a forecast and one more objective."""
+    parts = {"data": data, "window": window, "model": model}
+    objectives = {"forecast": FORECAST, "more": {"kind": kind, **fields}}
+    return {"objectives": objectives, **{name: part for name, part in parts.items() if part is not None}}
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
     recipe = load(Recipe, path)
@@ -41,13 +54,55 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
             {"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [1, 2]}}},
             "has 2 weights for model.predictor.horizons 10",
         ),
+        ({"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [0] * 10}}}, "are all 0"),
         ({"model": {"distance": "l1"}}, "surprise would be measured otherwise"),
+        (with_objective("straightening", window={"frames": 2}, model=TINY), "takes 3 latent steps; the window has 2"),
+        (with_objective("temporal_similarity", window={"frames": 1}, model=TINY), "the window is 1 latent step"),
+        (with_objective("info_nce", data={"batch_size": 1}), "asks for other clips, but there is one at a time"),
+        (
+            {**with_objective("info_nce", data={"batch_size": 4}), "train": {"micro_batches": 4, "exact_accumulation": False}},
+            "asks for other clips, but there is one at a time",
+        ),
+        (with_objective("info_nce", window={"frames": 2}, model=TINY), "has one that can be forecast"),
+        (with_objective("sigreg", moments_apart=True, data={"batch_size": 1}), "has one sample of each place"),
+        (with_objective("visreg", data={"batch_size": 1}, window={"frames": 1}, model=TINY), "one latent step"),
+        (with_objective("barlow", model={"encoder": {"latent_dim": 1}}), "the latents have 1"),
+        (with_objective("vicreg", model={"encoder": {"latent_dim": 1}}), "set it to 0"),
+        (with_objective("barlow", model={"normalise_latents": True}), "barlow does not see how much latents vary"),
+        (with_objective("info_nce"), "set model.normalise_latents=true, or add"),
+        (with_objective("sigreg", moments="apart"), "not a field of sigreg"),
+        ({"objectives": {"spread": {"kind": "sigregg"}}}, "sigreg"),
+        (
+            {"model": {"target": {"kind": "frozen", "run": "x", "encoder": {"latent_dim": 8}}}},
+            "model.encoder.latent_dim 32 is not that of the frozen teacher, 8",
+        ),
         ({"data": {"manifest": ["a", "b"], "weights": [1]}}, "1 weights for 2 manifests"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused(fields: dict, says: str):
     with pytest.raises(ConfigError, match=says):
         parse(Recipe, fields, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        with_objective("info_nce", model={"normalise_latents": True}),
+        with_objective("barlow", model={"target": {"kind": "ema"}}),
+        {"objectives": {"forecast": FORECAST, "a": {"kind": "barlow"}, "b": {"kind": "sigreg"}}},
+    ],
+)
+def test_what_does_not_see_scale_is_welcome_where_something_else_holds_it(fields: dict):
+    assert parse(Recipe, fields, "x.yaml").against_collapse()
+
+
+def test_a_recipe_says_what_keeps_its_latents_from_collapse():
+    assert parse(Recipe, {"objectives": {"forecast": FORECAST}}, "x").against_collapse() == []
+    assert parse(Recipe, with_objective("straightening"), "x").against_collapse() == []
+    assert parse(Recipe, with_objective("sigreg", model={"target": {"kind": "ema"}}), "x").against_collapse() == [
+        "more (sigreg)",
+        "targets of a teacher (ema)",
+    ]
 
 
 def test_all_problems_are_said_at_once():
@@ -63,7 +118,7 @@ def test_what_changed_is_named_and_what_does_not_matter_is_not():
     assert changed_fields(old, new) == ["optim.lr: 0.001 -> 0.002"]
 
 
-@pytest.mark.parametrize(("name", "millions"), [("demo", 1.01), ("vit_s", 31), ("vit_b", 105)])
+@pytest.mark.parametrize(("name", "millions"), [("demo", 0.76), ("vit_s", 31), ("vit_b", 105)])
 def test_presets_have_the_size_their_name_says(name: str, millions: float):
     recipe = load(Recipe, next(path for path in CONFIGS if path.stem == name))
     count = sum(p.numel() for p in build_model(recipe.model, recipe.window).parameters()) / 1e6

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,21 +231,21 @@ def restore(learner: nn.Module, optimizers: Optimizers, checkpoint: Checkpoint) 
     set_optimizer_state_dict(learner, optimizers, state, options=options)
 
 
-def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, model_only: bool = False) -> None:
+def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, but: Sequence[str] = ()) -> None:
     """Weights alone, strictly: CheckpointError names every key that does not fit.
 
-    `model_only` leaves the weights of objectives as they are.
+    What the learner has of the files named in `but` ("objectives", "ema") is left as it is.
     """
     options = StateDictOptions(full_state_dict=True)
     there: dict[str, Any] = get_model_state_dict(learner, options=options)
     weights: dict[str, Any] = {
         prefix + key: value
         for file, prefix in _PREFIXES.items()
-        if not (model_only and file == "objectives")
+        if file not in but
         for key, value in checkpoint.tensors(file).items()
     }
-    if model_only:
-        weights |= {key: value for key, value in there.items() if key.startswith(_PREFIXES["objectives"])}
+    for file in but:
+        weights |= {key: value for key, value in there.items() if key.startswith(_PREFIXES[file])}
     _check_keys(weights, there, checkpoint.folder)
     set_model_state_dict(learner, weights, options=options)
 

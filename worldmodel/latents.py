@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -25,3 +25,5 @@ class Latents:
     horizon: Tensor  # [R] int64: latent steps between the last one seen and the target
     imagined: Tensor  # [R] bool: made by feeding predictions back, not directly from what was seen
     chance: int = 0  # a random number of the update, the same on all ranks and micro-batches
+    # [B] int64: which window each clip is, no two of an update alike; None: this is the whole update
+    ids: Tensor | None = field(default=None, kw_only=True)

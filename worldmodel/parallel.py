@@ -33,6 +33,7 @@ def shard(learner: Learner) -> None:
     # its forecasts from the last step are asked by name; without this their weights would not be gathered
     register_fsdp_forward_method(model.predictor, "last")
     fully_shard(learner)
+    register_fsdp_forward_method(learner, "statistics")
 
 
 def settle(learner: Wrapped, batch: Batch) -> None:

@@ -22,6 +22,7 @@ from worldmodel.models.causal import CausalConfig
 from worldmodel.models.decoder import DecoderConfig
 from worldmodel.objectives import ObjectiveConfig
 from worldmodel.objectives.forecast import ForecastConfig
+from worldmodel.objectives.objective import Update
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.optim import OptimConfig
 from worldmodel.window import WindowConfig
@@ -32,6 +33,8 @@ class TrainConfig(Config):
 
     updates: PositiveInt = 2000
     micro_batches: PositiveInt = 1  # an update's batch is cut into so many; the loss stays that of the whole batch
+    # False: statistics of each micro-batch alone, over all ranks: saves a forward pass each, changes every loss but forecasts'
+    exact_accumulation: bool = True
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor computes in it, else fp32
     compile: bool = False  # torch.compile of encoder and predictor
     parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
@@ -95,11 +98,16 @@ class Recipe(Config):
             )
         if self.checkpoint.every % self.health.every:
             problems.append(f"checkpoint.every {self.checkpoint.every} is not a multiple of health.every {self.health.every}")
-        forecasts = {name: objective for name, objective in self.objectives.items() if isinstance(objective, ForecastConfig)}
-        if not forecasts:
+        if not any(isinstance(objective, ForecastConfig) for objective in self.objectives.values()):
             problems.append("objectives: none of them is a forecast, so nothing would train the predictor")
-        for name, objective in forecasts.items():
-            problems += _forecast_problems(name, objective, self.model)
+        for name, objective in self.objectives.items():
+            problems += [f"objectives.{name}{problem}" for problem in objective.check(self._update())]
+            if isinstance(objective, ForecastConfig) and objective.distance != self.model.distance:
+                problems.append(
+                    f"objectives.{name}.distance is {objective.distance}, model.distance is {self.model.distance}: "
+                    "surprise would be measured otherwise than the model was trained; make them equal"
+                )
+        problems += self._scale_problems()
         if bad := [name for name in self.objectives if not name.isidentifier()]:
             problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
         if self.decoder.updates and self.model.encoder.places_per_side > self.decoder.net.size_px:
@@ -111,18 +119,31 @@ class Recipe(Config):
             raise ValueError("\n".join(problems))
         return self
 
+    def against_collapse(self) -> list[str]:
+        """What keeps latents of different things different, in words; empty where the forecast loss is alone."""
+        found = [f"{name} ({objective.kind})" for name, objective in self.objectives.items() if objective.keeps_apart]
+        if self.model.target.kind != "shared":
+            found.append(f"targets of a teacher ({self.model.target.kind})")
+        elif self.model.target.stop_gradient:
+            found.append("stopped gradient of targets")
+        return found
 
-def _forecast_problems(name: str, objective: ForecastConfig, model: CausalConfig) -> list[str]:
-    problems = []
-    weights, horizons = objective.horizon_weights, model.predictor.horizons
-    if weights is not None and len(weights) != horizons:
-        problems.append(f"objectives.{name}.horizon_weights has {len(weights)} weights for model.predictor.horizons {horizons}")
-    if objective.distance != model.distance:
-        problems.append(
-            f"objectives.{name}.distance is {objective.distance}, model.distance is {model.distance}: "
-            "surprise would be measured otherwise than the model was trained; make them equal"
-        )
-    return problems
+    def _update(self) -> Update:
+        cut = 1 if self.train.exact_accumulation else self.train.micro_batches
+        return Update(self.data.batch_size // cut, *self.model.latents_of(self.window), self.model.horizons)
+
+    def _scale_problems(self) -> list[str]:
+        """Objectives that see correlations or angles alone let a forecast error, smallest at 0, take the scale away."""
+        kept = [objective for objective in self.objectives.values() if objective.keeps_apart]
+        normalised = self.model.normalise_latents
+        if not kept or self.model.target.kind != "shared" or any(objective.keeps_scale(normalised) for objective in kept):
+            return []
+        blind = ", ".join(sorted({objective.kind for objective in kept}))
+        way = "" if normalised or "info_nce" not in blind else "set model.normalise_latents=true, or "
+        return [
+            f"objectives: {blind} does not see how much latents vary, and the forecast loss would shrink that to nothing; "
+            f"{way}add an objective that holds it, for example {{kind: vicreg, cov_weight: 0}}"
+        ]
 
 
 def changed_fields(old: Recipe, new: Recipe) -> list[str]:

@@ -25,18 +25,19 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from worldmodel import checkpoint as checkpoints
+from worldmodel import teacher
 from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal, with_precision
-from worldmodel.learner import Learner, Loss, NotFiniteError, measure
+from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
 from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.parallel import settle, spread, unwrapped
-from worldmodel.plan import check_plan, described
+from worldmodel.plan import check_layers, check_plan, described
 from worldmodel.recipe import Recipe, changed_fields
 from worldmodel.runlog import RunLog
 
@@ -85,11 +86,16 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
+    recipe = teacher.resolved(recipe, last)
     if last is not None:
         check_same_recipe(recipe, last, windows, allow_changed)
 
     torch.manual_seed(recipe.seed)
-    learner, optimizers = spread(build_learner(recipe), recipe.optim, accelerator, recipe.train.parallel)
+    fresh = build_learner(recipe)
+    check_layers(fresh, recipe, accelerator.num_processes)
+    if last is None:
+        teacher.fill(fresh.model, recipe)
+    learner, optimizers = spread(fresh, recipe.optim, accelerator, recipe.train.parallel)
     held = held_out(held_windows, recipe.health.windows)
     accelerator.print(
         described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))
@@ -179,14 +185,19 @@ def step(
 ) -> tuple[Loss, torch.Tensor]:
     """One update: the loss of the whole global batch, and its gradient gathered over micro-batches and ranks."""
     set_lr(optimizers, recipe.optim, lr_share_at(update, recipe.optim, recipe.train.updates))
-    with accelerator.autocast():
-        totals = measure(learner, micros)
-    for micro in micros:
+    exact = recipe.train.exact_accumulation
+    wholes: list[Whole | None] = [None] * len(micros)
+    if exact and len(micros) > 1:
+        with accelerator.autocast():
+            wholes = [*measure(unwrapped(learner), micros)]
+    losses = []
+    for micro, whole in zip(micros, wholes, strict=True):
         summed = contextlib.nullcontext() if micro is micros[-1] else accelerator.no_sync(learner)
         with summed:
             with accelerator.autocast():
-                loss = learner(micro, totals)
-            accelerator.backward(loss.total)
+                losses.append(learner(micro, whole))
+            accelerator.backward(losses[-1].total if exact else losses[-1].total / len(micros))
+    loss = mean_loss(losses)
     norm = gradient_norm(learner, recipe)
     if not (torch.isfinite(loss.total) and torch.isfinite(norm)):  # waits for the device once an update; a lost run costs more
         raise NotFiniteError(not_finite(update, loss, norm, windows))
@@ -249,7 +260,8 @@ def restore_or_begin(
         return last.state
     if recipe.init_from:
         other = checkpoints.find_checkpoint(Path(recipe.init_from))
-        checkpoints.restore_weights(learner, other, model_only=True)
+        kept = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
+        checkpoints.restore_weights(learner, other, but=kept)
         accelerator.print(f"weights from {other.folder}")
     return {"update": 0, "seconds": 0.0}
 

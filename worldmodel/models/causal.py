@@ -35,13 +35,21 @@ class EmaTarget(Config):
     momentum_end: float = Field(1.0, ge=0, le=1)  # at the last, reached linearly
 
 
+class FrozenTarget(Config):
+    """Targets come from the encoder of a finished run, which nothing moves any more (Li et al. 2025, SALT, stage 2)."""
+
+    kind: Literal["frozen"] = "frozen"
+    run: str  # run folder or checkpoint; of its models the one that its own targets came from
+    encoder: EncoderConfig | None = None  # that run's; filled in when training starts, so that `run` is not needed later
+
+
 class CausalConfig(Config):
     """Per-frame encoder + block-causal predictor."""
 
     kind: Literal["causal"] = "causal"
     encoder: EncoderConfig = EncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
-    target: Annotated[SharedTarget | EmaTarget, Field(discriminator="kind")] = SharedTarget()
+    target: Annotated[SharedTarget | EmaTarget | FrozenTarget, Field(discriminator="kind")] = SharedTarget()
     normalise_latents: bool = False  # LayerNorm without weights on every latent; with it, scale cannot collapse
     distance: DistanceKind = "l2"  # the model's own measure of surprise
     rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
@@ -73,6 +81,8 @@ class CausalConfig(Config):
         token = self.predictor.token_side
         if side % token:
             problems.append(f"model.predictor.token_side {token} does not divide model.encoder.places_per_side {side}")
+        if isinstance(self.target, FrozenTarget) and self.target.encoder is not None:
+            problems += _misfits(self.target.encoder, self.encoder)
         head = self.predictor.width // self.predictor.heads
         axes = 1 if side == token else 3
         if head % 2 or head < 2 * axes:
@@ -82,11 +92,28 @@ class CausalConfig(Config):
             )
         return problems
 
+    @property
+    def horizons(self) -> int:
+        return self.predictor.horizons
+
+    def latents_of(self, window: WindowConfig) -> tuple[int, int, int]:
+        """(T, N, D) of a window's latents."""
+        return window.frames // self.encoder.frames_per_latent, self.encoder.places_per_side**2, self.encoder.latent_dim
+
     @model_validator(mode="after")
     def _check_rollout(self) -> CausalConfig:
         if self.rollout_steps > self.predictor.horizons:
             raise ValueError(f"rollout_steps {self.rollout_steps} is more than predictor.horizons {self.predictor.horizons}")
         return self
+
+
+def _misfits(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
+    """Where latents of a frozen teacher could not be what this encoder's latents are compared with."""
+    return [
+        f"model.encoder.{name} {ours} is not that of the frozen teacher, {theirs} (model.target.encoder); make them equal"
+        for name in ("latent_dim", "places_per_side", "frames_per_latent")
+        if (theirs := getattr(teacher, name)) != (ours := getattr(student, name))
+    ]
 
 
 class CausalWorldModel(nn.Module):
@@ -110,6 +137,12 @@ class CausalWorldModel(nn.Module):
         self.teacher: FrameEncoder | None = None
         if isinstance(config.target, EmaTarget):
             self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
+        elif isinstance(config.target, FrozenTarget):
+            if config.target.encoder is None:
+                raise ValueError(
+                    "model.target.encoder is not known; worldmodel.teacher.resolved fills it in from model.target.run"
+                )
+            self.teacher = FrameEncoder(config.target.encoder, window.size_px).requires_grad_(False)
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -185,7 +218,8 @@ class CausalWorldModel(nn.Module):
                 for h in range(1, count + 1)
             ]
         seen = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
-        return Latents(latents, seen, *(torch.cat(column) for column in zip(*rows, strict=True)), chance=chance)
+        predicted, came, sample, time, place, horizon, rolled = (torch.cat(column) for column in zip(*rows, strict=True))
+        return Latents(latents, seen, predicted, came, sample, time, place, horizon, rolled, chance)
 
     def rollout_cuts(self) -> range:
         """Numbers of latent steps that may be seen before a rollout, so that it ends within the window."""
