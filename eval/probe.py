@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from eval.errors import EvalError
-from eval.gathering import MODEL, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
+from eval.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
 from eval.labels import classify
 from eval.probe_figures import draw
 from eval.probe_tables import write_tables
 from eval.provenance import provenance
 from eval.readings import PROPERTIES, Property
-from eval.readout import Question, as_json, encoded, predicted
+from eval.readout import Kind, Question, as_json, encoded, predicted
 from eval.recordings import Recording
 from eval.subject import open_subject
 from eval.tracking import track
@@ -101,11 +101,13 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
         "predicted": {},
         "notes": [],
     }
-    for kind in ("linear", "attentive") if args.attentive else ("linear",):
+    latents = {name: it for name, it in recordings.items() if name != PIXELS}  # pixels are read by ridge alone
+    asked: dict[Kind, Mapping[str, Recording]] = {"linear": recordings, **({"attentive": latents} if args.attentive else {})}
+    for kind, sources in asked.items():
         for prop in PROPERTIES.values():
             question = Question.of(films.cohort, prop, kind, device)
             try:
-                _ask(question, kind, recordings, cuts, horizons, found)
+                _ask(question, kind, sources, cuts, horizons, found)
             except EvalError as error:
                 found["notes"].append(f"{prop.name}, {kind} probe: left out, {error}.")
     if not found["encoded"]:
@@ -116,7 +118,7 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
 
 def _ask(
     question: Question,
-    kind: str,
+    kind: Kind,
     recordings: Mapping[str, Recording],
     cuts: list[int],
     horizons: Mapping[str, int],
