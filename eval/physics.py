@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
     parts = args.out / "parts"
     files, fits = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
-    trained = subject.recipe is not None and not args.model.startswith("untrained:")
+    trained = subject.model is not None and not args.model.startswith("untrained:")
     for seed in range(args.untrained_seeds if trained else 0):
         files += task.judge_untrained(seed, lawful)
     if args.maps and subject.model is not None:
@@ -200,12 +200,11 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
         )
     asked: dict[str, Any] = {}
     if model is not None:
-        shape = model.latent_shape if hasattr(model, "latent_shape") else None
         asked = {
             name: getattr(model, name)
             for name in ("target_scope", "fps", "size_px", "frames_per_latent", "max_context", "max_steps")
         }
-        asked["latent"] = list(shape) if shape else None
+        asked["latent"] = list(model.latent_shape)
     single = len(plan.contexts) == 1
     return {
         "format": FORMAT,
@@ -235,7 +234,7 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
         "whitening": {"films": fits["model"].films, "manifest": manifest, "shrinkage": fits["model"].shrinkage}
         if fits
         else None,
-        "untrained_seeds": args.untrained_seeds if task.subject.recipe is not None else 0,
+        "untrained_seeds": args.untrained_seeds if model is not None else 0,
         "left_out": unread_films(args.out / "parts"),
         "notes": notes,
     }

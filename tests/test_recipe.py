@@ -23,14 +23,14 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
     [
         ({"train": {"updates": 100}, "optim": {"warmup_updates": 100}}, "never leave its warm-up"),
         (
-            {"window": {"frames": 25}, "model": {"encoder": {"frames_per_latent": 2}}},
+            {"window": {"frames": 25}, "model": {"kind": "causal", "encoder": {"frames_per_latent": 2}}},
             "not divisible by model.encoder.frames_per_latent 2",
         ),
         ({"window": {"size_px": 60}}, "window.size_px 60 is not divisible by model.encoder.patch_px 16"),
-        ({"model": {"encoder": {"places_per_side": 3}}}, "does not divide the 4 x 4 patches"),
+        ({"model": {"kind": "causal", "encoder": {"places_per_side": 3}}}, "does not divide the 4 x 4 patches"),
         ({"window": {"frames": 10}}, "reaches beyond the window"),
-        ({"model": {"rollout_context": 22}}, "more than the window's 24 latent steps"),
-        ({"model": {"predictor": {"width": 12, "heads": 4}}}, "rotary positions need an even number"),
+        ({"model": {"kind": "causal", "rollout_context": 22}}, "more than the window's 24 latent steps"),
+        ({"model": {"kind": "causal", "predictor": {"width": 12, "heads": 4}}}, "rotary positions need an even number"),
         ({"train": {"micro_batches": 7}}, "not divisible by train.micro_batches 7"),
         ({"processes": 3}, "processes 3"),
         ({"checkpoint": {"every": 300}}, "not a multiple of health.every"),
@@ -39,7 +39,7 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
             {"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [1, 2]}}},
             "has 2 weights for model.predictor.horizons 10",
         ),
-        ({"model": {"distance": "l1"}}, "surprise would be measured otherwise"),
+        ({"model": {"kind": "causal", "distance": "l1"}}, "surprise would be measured otherwise"),
         ({"data": {"manifest": ["a", "b"], "weights": [1]}}, "1 weights for 2 manifests"),
     ],
 )

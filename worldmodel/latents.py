@@ -12,7 +12,8 @@ class Latents:
     """Latents of one batch and the forecasts made from them.
 
     Shapes: B clips, T latent steps, N places, D features; R rows, one per (clip, time, place, horizon) that was forecast.
-    Rows rather than a dense array, so that several horizons and ragged masks fit alike.
+    Rows rather than a dense array, so that several horizons and ragged masks fit alike. Where a clip is seen in V views
+    (masks), `context` holds V*B of them: row v*B + b is view v of clip b.
     """
 
     context: Tensor  # [B, T, N, D] what the encoder that is trained says of each moment, with gradient
@@ -22,6 +23,6 @@ class Latents:
     sample: Tensor  # [R] int64: clip of the batch
     time: Tensor  # [R] int64: latent step of the target
     place: Tensor  # [R] int64
-    horizon: Tensor  # [R] int64: latent steps between the last one seen and the target
+    horizon: Tensor  # [R] int64: latent steps between the last one seen and the target; 0 = filled in, not forecast
     imagined: Tensor  # [R] bool: made by feeding predictions back, not directly from what was seen
     chance: int = 0  # a random number of the update, the same on all ranks and micro-batches

@@ -98,20 +98,22 @@ class Recipe(Config):
             problems += _forecast_problems(name, objective, self.model)
         if bad := [name for name in self.objectives if not name.isidentifier()]:
             problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
-        if self.decoder.updates and self.model.encoder.places_per_side > self.decoder.net.size_px:
+        side = self.model.places_per_side(self.window)
+        if self.decoder.updates and side > self.decoder.net.size_px:
             problems.append(
-                f"decoder.net.size_px {self.decoder.net.size_px} is less than the {self.model.encoder.places_per_side} places "
-                "a side it would have to draw"
+                f"decoder.net.size_px {self.decoder.net.size_px} is less than the {side} places a side it would have to draw"
             )
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
 
-def _forecast_problems(name: str, objective: ForecastConfig, model: CausalConfig) -> list[str]:
+def _forecast_problems(name: str, objective: ForecastConfig, model: ModelConfig) -> list[str]:
     problems = []
-    weights, horizons = objective.horizon_weights, model.predictor.horizons
-    if weights is not None and len(weights) != horizons:
+    weights, horizons = objective.horizon_weights, model.horizons
+    if weights is not None and horizons is None:
+        problems.append(f"objectives.{name}.horizon_weights: what a {model.kind} model fills in has no horizon; leave it out")
+    elif weights is not None and len(weights) != horizons:
         problems.append(f"objectives.{name}.horizon_weights has {len(weights)} weights for model.predictor.horizons {horizons}")
     if objective.distance != model.distance:
         problems.append(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,24 +14,10 @@ from worldmodel.config import Config
 from worldmodel.latents import Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
+from worldmodel.models.targets import EmaTarget, SharedTarget, follow, slow_copy
 from worldmodel.models.world_model import DistanceKind, check_context, check_steps, latent_distance
 from worldmodel.pixels import standardise, to_float
 from worldmodel.window import WindowConfig
-
-
-class SharedTarget(Config):
-    """Targets come from the encoder that is trained; only the objectives keep it from collapse."""
-
-    kind: Literal["shared"] = "shared"
-    stop_gradient: bool = False  # False: forecast and target move towards each other (Bardes et al. 2022; PLDM)
-
-
-class EmaTarget(Config):
-    """Targets come from a slow copy of the encoder (Grill et al. 2020; V-JEPA)."""
-
-    kind: Literal["ema"] = "ema"
-    momentum: float = Field(0.996, ge=0, le=1)  # at the first update
-    momentum_end: float = Field(1.0, ge=0, le=1)  # at the last, reached linearly
 
 
 class CausalConfig(Config):
@@ -47,6 +32,17 @@ class CausalConfig(Config):
     rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
     rollout_context: PositiveInt = 4  # latent steps seen at least before such a rollout begins
     checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
+
+    @property
+    def horizons(self) -> int:
+        return self.predictor.horizons
+
+    def places_per_side(self, _window: WindowConfig) -> int:
+        return self.encoder.places_per_side
+
+    def tokens(self, window: WindowConfig) -> int:
+        """Tubelets of a window."""
+        return window.frames // self.encoder.frames_per_latent * (window.size_px // self.encoder.patch_px) ** 2
 
     def check(self, window: WindowConfig) -> list[str]:
         """What makes this model impossible for that window; one line each."""
@@ -95,7 +91,7 @@ class CausalWorldModel(nn.Module):
         super().__init__()
         if problems := config.check(window):
             raise ValueError("; ".join(problems))
-        self.config = config
+        self.config, self.window = config, window
         self.fps = window.fps
         self.size_px = window.size_px
         self.frames_per_latent = config.encoder.frames_per_latent
@@ -104,14 +100,19 @@ class CausalWorldModel(nn.Module):
         side = config.encoder.places_per_side
         self.encoder = FrameEncoder(config.encoder, window.size_px, config.checkpoint_activations)
         self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.checkpoint_activations)
-        self.teacher: FrameEncoder | None = None
-        if isinstance(config.target, EmaTarget):
-            self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.teacher = slow_copy(self.encoder, config.target)
 
     @property
     def latent_shape(self) -> tuple[int, int]:
         """(N, D) of a latent step."""
         return self.config.encoder.places_per_side**2, self.config.encoder.latent_dim
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {"model": self.config.model_dump(mode="json"), "window": self.window.model_dump(mode="json")}
+
+    def reborn(self) -> CausalWorldModel:
+        return CausalWorldModel(self.config, self.window)
 
     # --- what evaluation may ask -------------------------------------------------------------------------------------
     def normalise(self, frames: Tensor) -> Tensor:
@@ -146,10 +147,6 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast_all(self, frames: Tensor) -> Tensor:
-        """Direct forecasts from every step of a window in one pass: [B, T, 3, H, W] -> [B, T/f, K, N, D].
-
-        Row t, horizon k is what `forecast` says of step t+k after a context of t+1 latent steps.
-        """
         return self.predictor(self._latent(self.encoder, frames))
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
@@ -182,22 +179,17 @@ class CausalWorldModel(nn.Module):
                 for h in range(1, count + 1)
             ]
         seen = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
-        return Latents(latents, seen, *(torch.cat(column) for column in zip(*rows, strict=True)), chance=chance)
+        predicted, came, sample, time, place, horizon, rolled = (torch.cat(column) for column in zip(*rows, strict=True))
+        return Latents(latents, seen, predicted, came, sample, time, place, horizon, rolled, chance)
 
     def rollout_cuts(self) -> range:
         """Numbers of latent steps that may be seen before a rollout, so that it ends within the window."""
         steps = self.max_context // self.frames_per_latent
         return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
 
-    @torch.no_grad()
     def update_teacher(self, progress: float) -> None:
         """Move the slow copy towards the encoder; `progress` in [0, 1] through the run."""
-        target = self.config.target
-        if self.teacher is None or not isinstance(target, EmaTarget):
-            return
-        momentum = target.momentum + (target.momentum_end - target.momentum) * progress
-        for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
-            slow.lerp_(fast, 1 - momentum)
+        follow(self.teacher, self.encoder, self.config.target, progress)
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _latent(self, encoder: nn.Module, frames: Tensor) -> Tensor:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 DistanceKind = Literal["l1", "l2", "smooth_l1"]
 
@@ -25,6 +25,17 @@ class WorldModel(Protocol):
     max_steps: int  # latent steps that `forecast` reaches
     size_px: int
     target_scope: Literal["past", "window"]
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """(N, D) of a latent step."""
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """All that determines the model but its weights, in JSON's types."""
+
+    def reborn(self) -> nn.Module:
+        """A model of the same architecture as it is born; its randomness comes from torch's global generator."""
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 [B, T, H, W, 3] -> float [B, T, 3, H, W], as the model wants its pixels."""
@@ -55,6 +66,12 @@ class FrameWise(Protocol):
         latents [B, T, N, D] as `observe` gives them -> [B, len(seen), steps, N, D].
         """
 
+    def forecast_all(self, frames: Tensor) -> Tensor:
+        """Direct forecasts from every step of a window in one pass: [B, T, 3, H, W] -> [B, T/f, max_steps, N, D].
+
+        Row t, horizon k is what `forecast` says of step t+k after a context of t+1 latent steps.
+        """
+
 
 def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     """Mean over features, in at least float32: [..., D], [..., D] -> [...]."""
@@ -75,6 +92,15 @@ def check_context(model: WorldModel, frames: int) -> None:
         )
     if frames > model.max_context:
         raise ValueError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
+
+
+def check_size(model: WorldModel, frames: Tensor) -> None:
+    """Raise ValueError for frames [B, T, 3, H, W] of another size: their tokens would be given the places of others."""
+    if frames.shape[-2:] != (model.size_px, model.size_px):
+        raise ValueError(
+            f"frames of {frames.shape[-1]} x {frames.shape[-2]} px, but this model was built for {model.size_px} px; "
+            "build it with another window.size_px (where positions are rotary, weights fit any size)"
+        )
 
 
 def check_steps(model: WorldModel, steps: int) -> None:
