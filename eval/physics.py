@@ -47,7 +47,9 @@ FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder, untrained:RECIPE.yaml or blind:NAME")
+    parser.add_argument(
+        "--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME"
+    )
     parser.add_argument(
         "--suite",
         required=True,

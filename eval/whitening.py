@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,11 +44,13 @@ class ErrorMoments:
             gram = np.zeros((min(at_once, films - first), *self.gram.shape))
             for error in windows:
                 exact = error[first : first + at_once].double().cpu()
-                outer, sums = torch.einsum("bsnd,bsne->bsnde", exact, exact), exact.sum(0)
-                if self.total.shape[1] < exact.shape[2]:
-                    outer, sums = outer.sum(2, keepdim=True), sums.sum(1, keepdim=True)
+                if self.total.shape[1] < exact.shape[2]:  # shared: added up over places before D x D numbers are kept for each
+                    exact = rearrange(exact, "b s n d -> b s 1 n d")
+                else:
+                    exact = rearrange(exact, "b s n d -> b s n 1 d")
+                outer, sums = exact.mT @ exact, exact.sum((0, 3))
                 steps = exact.shape[1]
-                self.count[:steps] += len(exact) * exact.shape[2] / self.total.shape[1]
+                self.count[:steps] += len(exact) * exact.shape[3]
                 self.total[:steps] += sums.numpy()
                 gram[:, :steps] += outer.numpy()
             self.gram += gram.sum(0)

@@ -146,3 +146,16 @@ def test_whitened_surprise_is_one_on_lawful_films_and_finds_what_is_unusual(tmp_
 def test_too_few_films_cannot_whiten():
     with pytest.raises(ValueError, match="too few"):
         Whitening.fit(ErrorMoments.empty(2, 1, 3))
+
+
+def test_places_that_share_a_covariance_are_added_up(monkeypatch):
+    errors = torch.randn(6, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    apart = ErrorMoments.empty(2, 3, 4)
+    apart.add([errors, errors[:, :1]])
+    monkeypatch.setattr("eval.whitening.MOST_NUMBERS", 50)
+    shared = ErrorMoments.empty(2, 3, 4)
+    shared.add([errors, errors[:, :1]])
+    np.testing.assert_allclose(shared.count, 3 * apart.count)
+    np.testing.assert_allclose(shared.total[:, 0], apart.total.sum(1))
+    np.testing.assert_allclose(shared.gram[:, 0], apart.gram.sum(1))
+    assert Whitening.fit(shared).surprise(errors).shape == (6, 2, 3)

@@ -20,7 +20,7 @@ from worldmodel.models.layers import grid_positions
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
 from worldmodel.models.masks import MaskConfig, View, draw_views
 from worldmodel.models.targets import EmaTarget, SharedTarget, follow, slow_copy
-from worldmodel.models.tubelets import normalised_tubelets, painted
+from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, take
 from worldmodel.models.world_model import DistanceKind, check_context, check_size, check_steps, latent_distance
 from worldmodel.pixels import standardise, to_float, unstandardised
@@ -152,7 +152,9 @@ class MaskedWorldModel(nn.Module):
         """
         check_context(self, context.shape[1])
         check_size(self, context)
-        return self._imagine_pixels(context, steps) if self.of_pixels else self._imagine_latents(context, steps)
+        if self.of_pixels:
+            return imagined_pixels(self, context, steps, self.config.encoder.patch_px)
+        return self._imagine_latents(context, steps)
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
         return latent_distance(forecast, target, self.config.distance)
@@ -209,14 +211,6 @@ class MaskedWorldModel(nn.Module):
         for _ in range(steps):
             imagined.append(self._ahead(latents[:, -longest:], 1))
             latents = torch.cat((latents, imagined[-1][:, 0] * spread + centre), dim=1)
-        return torch.cat(imagined, dim=1)
-
-    def _imagine_pixels(self, frames: Tensor, steps: int) -> Tensor:
-        imagined = []
-        for _ in range(steps):
-            imagined.append(self.forecast(frames[:, -self.max_context :], 1))
-            last = unstandardised(frames[:, -self.frames_per_latent :])
-            frames = torch.cat((frames, standardise(painted(imagined[-1], last, self.config.encoder.patch_px))), dim=1)
         return torch.cat(imagined, dim=1)
 
     def _positions(self, steps: int, device: torch.device) -> Tensor:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor
+
+from worldmodel.models.world_model import WorldModel
+from worldmodel.pixels import standardise, unstandardised
 
 _FLOOR = 1e-6  # added to standard deviations, as VideoMAE does
 
@@ -29,6 +33,17 @@ def painted(tubelets: Tensor, last: Tensor, patch_px: int) -> Tensor:
     return rearrange(
         values, "b t (gh gw) (f ph pw) c -> b (t f) c (gh ph) (gw pw)", f=f, gh=rows, ph=patch_px, pw=patch_px
     ).clamp(0, 1)
+
+
+def imagined_pixels(model: WorldModel, frames: Tensor, steps: int, patch_px: int) -> Tensor:
+    """Forecasts of normalised tubelets one step ahead, each painted and seen: frames as the model wants them, [B, T, 3, H, W]
+    -> [B, steps, N, f*p*p*3]."""
+    imagined = []
+    for _ in range(steps):
+        imagined.append(model.forecast(frames[:, -model.max_context :], 1))
+        last = unstandardised(frames[:, -model.frames_per_latent :])
+        frames = torch.cat((frames, standardise(painted(imagined[-1], last, patch_px))), dim=1)
+    return torch.cat(imagined, dim=1)
 
 
 def _by_colour(frames: Tensor, f: int, patch_px: int) -> Tensor:
