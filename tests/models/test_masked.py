@@ -109,9 +109,9 @@ def test_a_forecast_is_what_training_says_of_a_view_of_the_past(target):
         torch.testing.assert_close(rows, forecast.flatten(1, 2), rtol=1e-8, atol=1e-10)
 
 
-def test_a_context_too_long_for_what_is_asked_shows_its_latest_frames():
-    model, frames = small(), clip(frames=6)
-    torch.testing.assert_close(model.forecast(frames, 3), model.forecast(frames[:, -2:], 3))
+def test_a_context_and_a_future_that_do_not_fit_into_the_window_together_are_refused():
+    with pytest.raises(ValueError, match="6 frames and 2 steps after it fill 10 frames, this model's window has 8"):
+        small().forecast(clip(frames=6), 2)
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from worldmodel.latents import Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.targets import EmaTarget, SharedTarget, follow, slow_copy
-from worldmodel.models.world_model import DistanceKind, check_context, check_steps, latent_distance
+from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
 from worldmodel.pixels import standardise, to_float
 from worldmodel.window import WindowConfig
 
@@ -86,6 +86,7 @@ class CausalWorldModel(nn.Module):
     """Implements WorldModel and FrameWise of worldmodel.models.world_model."""
 
     target_scope: Literal["past", "window"] = "past"
+    max_span: int | None = None
 
     def __init__(self, config: CausalConfig, window: WindowConfig) -> None:
         super().__init__()
@@ -124,8 +125,7 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
-        check_context(self, context.shape[1])
-        check_steps(self, steps)
+        check_forecast(self, context.shape[1], steps)
         return self.predictor.last(self._latent(self.encoder, context), steps)
 
     @torch.no_grad()
@@ -141,8 +141,7 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast_after(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
-        check_context(self, latents.shape[1] * self.frames_per_latent)
-        check_steps(self, steps)
+        check_forecast(self, latents.shape[1] * self.frames_per_latent, steps)
         return self.predictor.after(latents, seen, steps)
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from worldmodel.models.masks import MaskConfig, View, draw_views
 from worldmodel.models.targets import EmaTarget, SharedTarget, follow, slow_copy
 from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, take
-from worldmodel.models.world_model import DistanceKind, check_context, check_size, check_steps, latent_distance
+from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, check_size, latent_distance
 from worldmodel.pixels import standardise, to_float, unstandardised
 from worldmodel.window import WindowConfig
 
@@ -91,6 +91,7 @@ class MaskedWorldModel(nn.Module):
         self.config, self.window = config, window
         self.fps, self.size_px = window.fps, window.size_px
         self.frames_per_latent = config.encoder.frames_per_latent
+        self.max_span: int | None = window.frames
         self.max_context = window.frames - self.frames_per_latent  # something must be left to forecast
         self.max_steps = window.frames // self.frames_per_latent - 1
         self.of_pixels = isinstance(config.target, PixelTarget)
@@ -135,13 +136,10 @@ class MaskedWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
-        """Mask tokens stand where the future is. Context and future must fit into the window together: of a longer context
-        the latest frames that leave room are seen."""
-        check_context(self, context.shape[1])
-        check_steps(self, steps)
+        """Mask tokens stand where the future is; the encoder sees the context and nothing else."""
+        check_forecast(self, context.shape[1], steps)
         check_size(self, context)
-        room = self.window.frames - steps * self.frames_per_latent
-        return self._ahead(self.encoder(context[:, -room:]), steps)
+        return self._ahead(self.encoder(context), steps)
 
     @torch.no_grad()
     def imagine(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
@@ -198,7 +196,7 @@ class MaskedWorldModel(nn.Module):
         batch, seen = latents.shape[:2]
         places = self.latent_shape[0]
         numbers = torch.arange(seen + steps * places, device=latents.device).expand(batch, -1)
-        last_view = len(self.config.masks) - 1  # the one that shows least, in the published masks
+        last_view = len(self.config.masks) - 1  # whose mask token is the future's; of the published ones it shows least
         positions = self._positions(seen // places + steps, latents.device)
         predicted = self.predictor(latents, [numbers[:, :seen]], [numbers[:, seen:]], [last_view], positions)
         return rearrange(predicted, "b (t n) d -> b t n d", t=steps)

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from worldmodel.models.layouts import PretrainedError
 from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
-from worldmodel.models.world_model import check_context, check_size, check_steps, latent_distance
+from worldmodel.models.world_model import check_context, check_forecast, check_size, latent_distance
 from worldmodel.pixels import standardise, to_float, unstandardised
 
 FPS = 7.5  # they were trained on every fourth frame of films of about 30 a second; no file says it
@@ -36,7 +36,8 @@ class VideoMAE(nn.Module):
         self.fps = FPS
         self.size_px = config.image_size
         self.frames_per_latent = config.tubelet_size
-        self.frames = config.num_frames
+        self.frames: int = config.num_frames
+        self.max_span: int | None = config.num_frames
         self.max_context = config.num_frames - config.tubelet_size
         self.max_steps = config.num_frames // config.tubelet_size - 1
 
@@ -64,11 +65,8 @@ class VideoMAE(nn.Module):
 
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
-        """Of a longer context the latest frames that leave room for what is asked are seen."""
-        check_context(self, context.shape[1])
-        check_steps(self, steps)
+        check_forecast(self, context.shape[1], steps)
         check_size(self, context)
-        context = context[:, -(self.frames - steps * self.frames_per_latent) :]
         batch, shown = context.shape[:2]
         places = self.latent_shape[0]
         blank = context.new_zeros(batch, self.frames - shown, *context.shape[2:])

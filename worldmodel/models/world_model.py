@@ -23,6 +23,7 @@ class WorldModel(Protocol):
     frames_per_latent: int
     max_context: int  # frames
     max_steps: int  # latent steps that `forecast` reaches
+    max_span: int | None  # frames that a context and what is forecast after it may fill together; None = no such limit
     size_px: int
     target_scope: Literal["past", "window"]
 
@@ -103,9 +104,15 @@ def check_size(model: WorldModel, frames: Tensor) -> None:
         )
 
 
-def check_steps(model: WorldModel, steps: int) -> None:
-    """Raise ValueError unless `forecast` reaches so many latent steps."""
+def check_forecast(model: WorldModel, frames: int, steps: int) -> None:
+    """Raise ValueError unless `forecast` takes a context of so many frames and reaches so many latent steps after it."""
+    check_context(model, frames)
     if not 0 < steps <= model.max_steps:
         raise ValueError(
             f"asked to forecast {steps} steps; this model forecasts 1 to {model.max_steps} directly (imagine has no limit)"
+        )
+    if model.max_span is not None and (both := frames + steps * model.frames_per_latent) > model.max_span:
+        raise ValueError(
+            f"a context of {frames} frames and {steps} steps after it fill {both} frames, this model's window has "
+            f"{model.max_span}; show it less, or ask for less"
         )
