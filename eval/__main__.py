@@ -8,13 +8,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("physics", "rescore", "compare", "doctor")
+COMMANDS = {
+    "physics": "eval.physics",
+    "rescore": "eval.rescore",
+    "compare": "eval.compare",
+    "score": "eval.score_films",
+    "export": "eval.exports",
+    "probe": "eval.probe",
+    "forecast": "eval.forecast",
+    "doctor": "eval.doctor",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; an error of the user's world is one line and exit code 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: threads that wait shall sleep
-    modules = {name: importlib.import_module(f"eval.{name}") for name in COMMANDS}
+    modules = {name: importlib.import_module(module) for name, module in COMMANDS.items()}
     parser = argparse.ArgumentParser(prog="python -m eval", description="Measure what a model knows.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in modules.items():

@@ -94,13 +94,7 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
         if first.protocol["suite"]["hash"] != other.protocol["suite"]["hash"]:
             names = [f"{it.out} is of {it.protocol['suite']['name']} ({it.protocol['suite']['path']})" for it in (first, other)]
             raise EvalError(f"{names[0]}, {names[1]}: their films differ, so nothing is paired; evaluate both on one suite")
-        for key, (option, words) in SAME_WINDOWS.items():
-            a, b = (it.protocol["windows"][key] for it in (first, other))
-            if not _equal(a, b):
-                raise EvalError(
-                    f"{words}: {_said(a)} in {first.out}, {_said(b)} in {other.out}; their surprises are not of the same "
-                    f"thing. Evaluate again with the same {option} for both (in seconds, such as 0.5s)"
-                )
+        check_windows(first, other)
         a, b = (it.protocol["chosen"]["context_s"] for it in (first, other))
         if (a is None) != (b is None) or not _equal(a or 0.0, b or 0.0):
             raise EvalError(
@@ -112,6 +106,17 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
             raise EvalError(
                 f"targets in {seeing.out} see the whole window, what comes included, the other's only their past; evaluate "
                 "it again with --scope suffix, so that both forecast what neither has seen"
+            )
+
+
+def check_windows(first: Evaluation, other: Evaluation) -> None:
+    """Films must have been cut alike. Raises EvalError, naming what differs and what to do."""
+    for key, (option, words) in SAME_WINDOWS.items():
+        a, b = (it.protocol["windows"][key] for it in (first, other))
+        if not _equal(a, b):
+            raise EvalError(
+                f"{words}: {_said(a)} in {first.out}, {_said(b)} in {other.out}; their surprises are not of the same "
+                f"thing. Evaluate again with the same {option} for both (in seconds, such as 0.5s)"
             )
 
 

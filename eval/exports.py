@@ -1,13 +1,113 @@
-"""Answers for benchmarks that keep their labels to themselves, from surprise by film."""
+"""Answers for benchmarks that keep their labels to themselves, from the surprise by film of a finished evaluation.
+
+    python -m eval physics --model runs/demo --suite 'intphys:DIR?part=test' --contexts 4 --out OUT
+    python -m eval export OUT --to answer.txt                           # IntPhys test: how plausible each film is
+    python -m eval export OUT --to heldout.jsonl --threshold-from MAIN  # IntPhys 2 HeldOut: possible or not
+
+A film's surprise is the mean over sliding windows of the context length that the evaluation was given; of several, since
+without labels none can be chosen, the shortest.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from eval.benchmarks.intphys import JOIN, TASK
+from eval.compare import Evaluation, check_windows, open_evaluation
+from eval.diagnostics import best_threshold
 from eval.errors import EvalError
+from worldmodel.video.write import beside
+
+HELP = "answers for benchmarks whose labels are secret: IntPhys test, IntPhys 2 HeldOut"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of a finished evaluation of films with secret labels")
+    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="for the answers; an older file is replaced")
+    parser.add_argument("--scorer", metavar="NAME", help="whose surprise (default: whitened where there is that)")
+    parser.add_argument(
+        "--threshold-from",
+        type=Path,
+        metavar="OUT",
+        help="IntPhys 2: an evaluation of Main, by the same model and windows, to take the threshold of possible films from "
+        "(default: the less surprising half is possible, as half of them are by design)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises EvalError where OUT holds nothing to answer for, or not for all films."""
+    evaluation = open_evaluation(args.out)
+    suite = evaluation.protocol["suite"]["name"]
+    if any(film.label is not None for trial in evaluation.trials for film in trial.films):
+        raise EvalError(f"{args.out}: the labels of {suite} are known here, and its numbers are in scores.json")
+    if suite not in ("intphys", "intphys2"):
+        raise EvalError(f"{args.out} is of {suite}; answers are written for intphys (test) and intphys2 (HeldOut)")
+    if suite == "intphys" and args.threshold_from:
+        raise EvalError("answers of IntPhys test say how plausible each film is; --threshold-from is for IntPhys 2")
+    scorer = chosen_scorer(evaluation, args.scorer)
+    surprise = film_surprise(evaluation, scorer)
+    threshold = threshold_of(open_evaluation(args.threshold_from), evaluation, scorer) if args.threshold_from else None
+    answers = intphys_answers(surprise) if suite == "intphys" else intphys2_answers(surprise, threshold)
+    with beside(args.to) as part:
+        part.write_text(answers, encoding="utf-8")
+    cut = "" if threshold is None else f", films of {threshold:.4g} and more being impossible"
+    print(f"{args.to}: {len(surprise)} answers by {scorer}, {context_of(evaluation):.3g} s seen of each window{cut}")
+    return 0
+
+
+def chosen_scorer(evaluation: Evaluation, wanted: str | None) -> str:
+    """As asked, else the model's first. Raises EvalError for one that judged no film."""
+    there = [name for windows, name in evaluation.board.rows if windows == "free"]
+    mine = [name for name in evaluation.scorers if name in there]
+    if wanted is None and mine:
+        return mine[0]
+    if wanted not in there:
+        raise EvalError(f"{evaluation.out} has no scorer {wanted!r}; it has {', '.join(there)}")
+    return wanted
+
+
+def context_of(evaluation: Evaluation) -> float:
+    """Seconds seen of each window: as given, else the protocol's shortest."""
+    given: float | None = evaluation.protocol["chosen"]["context_s"]
+    return min(evaluation.protocol["windows"]["contexts_s"]) if given is None else given
+
+
+def film_surprise(evaluation: Evaluation, scorer: str) -> dict[str, float]:
+    """By film id. Raises EvalError, with the reason, where a film could not be judged."""
+    rows, unread = evaluation.board.rows["free", scorer], evaluation.protocol["left_out"]
+    context_s = min(rows.contexts(), key=lambda context: abs(context - context_of(evaluation)))
+    surprise = dict(zip(evaluation.board.film_ids, rows.film_mean(context_s).tolist(), strict=True))
+    if missing := [film for film, value in surprise.items() if not math.isfinite(value)]:
+        why = unread.get(missing[0], f"{scorer} did not judge it")
+        raise EvalError(f"{len(missing)} of {len(surprise)} films have no answer, and each needs one; {missing[0]}: {why}")
+    return surprise
+
+
+def threshold_of(main: Evaluation, evaluation: Evaluation, scorer: str) -> float:
+    """The surprise that tells possible films of Main best from impossible ones. Raises EvalError where it was measured
+    otherwise than the films to be answered for."""
+    said = [(it.protocol["suite"]["name"], it.protocol["model"]["hash"]) for it in (main, evaluation)]
+    if said[0] != said[1]:
+        raise EvalError(f"{main.out} is of another suite or model than {evaluation.out}: its surprise is not on the same scale")
+    check_windows(main, evaluation)
+    if ("free", scorer) not in main.board.rows:
+        raise EvalError(f"{main.out} has no scorer {scorer!r}, by which {evaluation.out} is answered")
+    rows = main.board.rows["free", scorer]
+    surprise = rows.film_mean(min(rows.contexts(), key=lambda context: abs(context - context_of(evaluation))))
+    labels: NDArray[Any] = np.array([film.label for trial in main.trials for film in trial.films], object)
+    known = np.isfinite(surprise) & (labels != None)  # noqa: E711  (elementwise)
+    impossible = labels[known] == False  # noqa: E712  (elementwise)
+    if not impossible.any() or impossible.all():
+        raise EvalError(f"{main.out} has not both possible and impossible films, so no threshold; give an evaluation of Main")
+    return best_threshold(surprise[known], impossible)
 
 
 def intphys_answers(surprise: Mapping[str, float]) -> str:

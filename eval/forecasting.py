@@ -8,14 +8,14 @@ one frame are forecast in one pass.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from eval.windows import Window
+from eval.windows import Kind, Window
 from worldmodel.models.world_model import FrameWise, WorldModel
 
 Scope = Literal["window", "suffix"]
@@ -36,6 +36,12 @@ COPIES = ("latent copy", "latent extrapolation")
 FORECASTERS = ("model", *COPIES, *ABLATED)
 """model: the forecast. latent copy: the last latent seen, again. latent extrapolation: on in a straight line from the last
 two. shuffled context: the model, its context in another order. masked context: the model, shown the context's end alone."""
+Asked = Mapping[Kind, Sequence[str]]
+"""Forecasters by kind of window."""
+EVERYWHERE: Asked = {"locked": FORECASTERS, "free": FORECASTERS}
+WHERE_LOCKED: Asked = {"locked": FORECASTERS, "free": ("model", *COPIES)}
+"""A model whose context is tampered with costs twice as much as the model: it is asked where the headline is."""
+MODEL_ALONE: Asked = {"locked": ("model",), "free": ("model",)}
 
 
 @torch.no_grad()
@@ -43,18 +49,18 @@ def outlooks(
     model: WorldModel,
     frames: Tensor,
     windows: Sequence[Window],
-    forecasters: Sequence[str] = ("model",),
+    asked: Asked = MODEL_ALONE,
     scope: Scope = "window",
 ) -> Iterator[Outlook]:
     """Each window of films uint8 [B, T, H, W, 3]; a window that several kinds share is asked for once."""
     pixels = model.normalise(frames)
     if isinstance(model, FrameWise):
-        yield from _shared(model, pixels, windows, forecasters)
+        yield from _shared(model, pixels, windows, asked)
     else:
-        yield from _apart(model, pixels, windows, forecasters, scope)
+        yield from _apart(model, pixels, windows, asked, scope)
 
 
-def _shared(model: WorldModel, pixels: Tensor, windows: Sequence[Window], forecasters: Sequence[str]) -> Iterator[Outlook]:
+def _shared(model: WorldModel, pixels: Tensor, windows: Sequence[Window], asked: Asked) -> Iterator[Outlook]:
     assert isinstance(model, FrameWise)
     f = model.frames_per_latent
     by_phase: dict[int, dict[int, list[Window]]] = defaultdict(lambda: defaultdict(list))
@@ -65,33 +71,37 @@ def _shared(model: WorldModel, pixels: Tensor, windows: Sequence[Window], foreca
         context, target = model.observe(pixels[:, phase : phase + whole])
         for start, group in by_start.items():
             first = (start - phase) // f
-            seen = sorted({window.context // f for window in group})
             steps = max(window.steps for window in group)
-            latents = context[:, first : first + seen[-1]]
-            made: dict[str, Tensor] = {}
-            if "model" in forecasters:
-                made["model"] = model.forecast_after(latents, seen, steps)
-            if "shuffled context" in forecasters:
-                made["shuffled context"] = torch.cat(
-                    [model.forecast_after(latents[:, _order(count)], [count], steps) for count in seen], 1
-                )
-            if "masked context" in forecasters:
-                lasts = latents[:, [count - 1 for count in seen]]
-                alone = model.forecast_after(lasts.flatten(0, 1)[:, None], [1], steps)
-                made["masked context"] = alone.view(*lasts.shape[:2], *alone.shape[2:])
+            made: dict[tuple[str, int], Tensor] = {}  # by forecaster and latent steps seen
+            for name in FORECASTERS:
+                if seen := sorted({window.context // f for window in group if name in asked[window.kind]}):
+                    latents = context[:, first : first + seen[-1]]
+                    made |= {(name, count): each for count, each in _made(name, model, latents, seen, steps)}
             for window in group:
-                count, row = window.context // f, seen.index(window.context // f)
+                count = window.context // f
                 cut = first + count
-                forecasts = {name: forecast[:, row, : window.steps] for name, forecast in made.items()}
-                forecasts |= _continued(target[:, max(first, cut - 2) : cut], window.steps, forecasters)
+                forecasts = {name: made[name, count][:, : window.steps] for name in asked[window.kind] if (name, count) in made}
+                forecasts |= _continued(target[:, max(first, cut - 2) : cut], window.steps, asked[window.kind])
                 yield Outlook(window, forecasts, target[:, cut : cut + window.steps])
 
 
-def _apart(
-    model: WorldModel, pixels: Tensor, windows: Sequence[Window], forecasters: Sequence[str], scope: Scope
-) -> Iterator[Outlook]:
+def _made(name: str, model: FrameWise, latents: Tensor, seen: Sequence[int], steps: int) -> Iterator[tuple[int, Tensor]]:
+    """What a forecaster that asks the model says after each number of steps seen: [B, T, N, D] -> [B, steps, N, D] each."""
+    if name == "model":
+        yield from zip(seen, model.forecast_after(latents, seen, steps).unbind(1), strict=True)
+    elif name == "shuffled context":
+        for count in seen:
+            yield count, model.forecast_after(latents[:, _order(count)], [count], steps)[:, 0]
+    elif name == "masked context":
+        lasts = latents[:, [count - 1 for count in seen]]
+        alone = model.forecast_after(lasts.flatten(0, 1)[:, None], [1], steps)
+        yield from zip(seen, alone.view(*lasts.shape[:2], *alone.shape[2:]).unbind(1), strict=True)
+
+
+def _apart(model: WorldModel, pixels: Tensor, windows: Sequence[Window], asked: Asked, scope: Scope) -> Iterator[Outlook]:
     f, whole = model.frames_per_latent, {}
     for window in windows:
+        forecasters = asked[window.kind]
         stop = window.cut + window.steps * f
         if scope == "suffix":
             target = model.encode(pixels[:, window.cut : stop])

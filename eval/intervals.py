@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -32,6 +32,20 @@ def bootstrap_mean(strata: Sequence[Values]) -> tuple[float, float, float]:
         drawn += np.einsum("rd,d->r", draws, distinct) / len(values)
     low, high = np.quantile(drawn / len(strata), (0.025, 0.975))
     return means / len(strata), float(low), float(high)
+
+
+def bootstrap_of_sums(
+    sums: NDArray[np.floating], statistic: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+) -> tuple[float, float, float]:
+    """(value, low, high) of what is computed from sums over groups, with its 95 % percentile interval.
+
+    sums [G, Q]: what each group adds. statistic: sums over groups [..., Q] -> [...]; NaN where it has no value.
+    """
+    dice = np.random.default_rng(SEED)
+    draws = dice.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    drawn = statistic(np.einsum("rg,gq->rq", draws.astype(float), sums))
+    low, high = np.nanquantile(drawn, (0.025, 0.975)) if np.isfinite(drawn).any() else (np.nan, np.nan)
+    return float(statistic(sums.sum(0))), float(low), float(high)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

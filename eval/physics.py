@@ -27,6 +27,7 @@ from rich.console import Console
 from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
+from eval.lawful import lawful_clips
 from eval.report import write_report
 from eval.score import score
 from eval.subject import Subject, open_subject
@@ -38,11 +39,9 @@ from eval.whitening import MOST_FEATURES, Whitening
 from eval.windows import WindowPlan, default_contexts, frames_of
 from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
-from worldmodel.manifest import Manifest
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
 FORMAT = 1
-LAWFUL_FILMS = 400  # at most; of a run's val split there may be millions
 BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
 FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
@@ -86,7 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks of the same architecture that never trained (default 10; kept for the next evaluation)",
     )
     parser.add_argument(
-        "--ablate-whitening", action="store_true", help=f"also whiten by {', '.join(map(str, FEWER_FILMS))} lawful films"
+        "--ablate-whitening",
+        action="store_true",
+        help=f"also whiten by {', '.join(map(str, FEWER_FILMS))} lawful films, and place by place",
     )
     parser.add_argument("--maps", action="store_true", help="keep surprise by place, of models with several places")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -177,24 +178,14 @@ def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str
     """(manifest, films) to learn usual errors from: as given, else the suite's own, else the run's val split."""
     if subject.model is None:
         return None, []
-    path, split = given or suite.lawful, "val"
-    if path is None and subject.recipe is not None:
-        there = [name for name in subject.recipe.data.manifests if Path(name).exists()]
-        path = there[0] if there else None
-    if path is None:
-        return None, []
-    manifest = Manifest.open(path)
-    rows = manifest.rows(split)
-    if not len(rows) and given:
-        rows = manifest.rows("train")
+    manifest, clips = lawful_clips(given, suite.lawful, subject)
     longest_s = max((film.frames / film.fps for trial in suite.trials for film in trial.films), default=0.0)
     films = []
-    for row in rows[:LAWFUL_FILMS].tolist():
-        clip = manifest.clip(row)
+    for clip in clips:
         if clip.member is None:
             frames = min(clip.frames, round(longest_s * clip.fps))
             films.append(Film(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=round(clip.start_s * clip.fps)))
-    return str(path), films
+    return manifest, films
 
 
 def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], manifest: str | None) -> dict[str, Any]:
@@ -253,6 +244,8 @@ def print_headline(out: Path) -> None:
     """The number that counts, by scorer, and what stands beside it."""
     scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
     console = Console()
+    for note in () if scores["headline"] else scores["notes"]:
+        console.print(note, highlight=False, markup=False)
     for scorer, it in scores["headline"].items():
         if it.get("value") is None:
             low, high = it["range"]

@@ -24,6 +24,7 @@ from eval.traces import Traces
 from eval.trials import Trial
 
 CHANCE = 0.5
+SECRET = "No labels: nothing can be scored here; `python -m eval export OUT --to FILE` writes the answers to send in."
 FEWEST_GROUPS = 30  # below, a headline is a range
 SHORT = (["all"], ["all"])  # levels and copy classes of a tree that is cut short
 Score = dict[str, Any]
@@ -33,7 +34,7 @@ def score(trials: Sequence[Trial], traces: Traces, protocol: Mapping[str, Any]) 
     """All numbers, as scores.json holds them; values are shares 0 to 1."""
     board = Scoreboard(trials, traces, protocol)
     if not board.pairs:
-        return {"format": 1, "headline": {}, "tree": {}, "notes": ["No labels: nothing can be scored here."]}
+        return {"format": 1, "headline": {}, "tree": {}, "notes": [SECRET]}
     named = subjects(dict.fromkeys(scorer for _, scorer in board.rows), protocol["model"]["spec"])
     free = [name for name in named if ("free", name) in board.rows]
     return {

@@ -26,7 +26,7 @@ def is_baseline(scorer: str) -> bool:
 
 
 def is_ablation(scorer: str) -> bool:
-    """Whether it is there to show what whitening does: "diagonal", "whitened, 25 films"."""
+    """Whether it is there to show what whitening does: "diagonal", "whitened, 25 films", "whitened, per place"."""
     return scorer == "diagonal" or scorer.startswith("whitened, ")
 
 

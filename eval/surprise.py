@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.forecasting import FORECASTERS, Outlook, Scope, outlooks
+from eval.forecasting import EVERYWHERE, Asked, Outlook, Scope, outlooks
 from eval.traces import Block
-from eval.whitening import ErrorMoments, Whitening
+from eval.whitening import MOST_NUMBERS, ErrorMoments, Whitening
 from eval.windows import Window, WindowPlan
 from worldmodel.models.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 WHITENED = "whitened"
+PER_PLACE = "model, per place"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Judge:
     plan: WindowPlan
     device: torch.device
     scope: Scope = "window"
-    forecasters: Sequence[str] = FORECASTERS
+    asked: Asked = field(default_factory=lambda: EVERYWHERE)
+    per_place: bool = False  # for the ablation: usual errors of the model at each place apart, too
 
     def moments(self, shots: Sequence[Shot]) -> dict[str, ErrorMoments]:
         """Errors of each forecaster on lawful films of equal length, cut alike."""
@@ -49,14 +51,18 @@ class Judge:
                 errors[name].append(forecast - outlook.target)
         found = {}
         for name, windows in errors.items():
-            found[name] = ErrorMoments.empty(self.plan.horizon, *windows[0].shape[2:])
+            places, dim = windows[0].shape[2:]
+            found[name] = ErrorMoments.empty(self.plan.horizon, 1, dim)
             found[name].add(windows)
+            if self.per_place and name == "model" and 1 < places <= MOST_NUMBERS // found[name].gram.size:
+                found[PER_PLACE] = ErrorMoments.empty(self.plan.horizon, places, dim)
+                found[PER_PLACE].add(windows)
         return found
 
     def traces(self, shots: Sequence[Shot], whitening: Mapping[str, Whitening]) -> list[Block]:
         """Of films of equal length: by the model's own distance, and whitened where a fit is given.
 
-        `whitening` by forecaster; "model, n films" are fits to fewer films, for the ablation.
+        `whitening` by forecaster; "model, n films" and "model, per place" are other fits, for the ablation.
         """
         blocks = []
         for outlook in self._look(shots):
@@ -112,7 +118,7 @@ class Judge:
     def _look(self, shots: Sequence[Shot]) -> Iterable[Outlook]:
         windows = sorted({window for shot in shots for window in shot.windows}, key=_address)
         pixels = self._uint8(shots)
-        return outlooks(self.model, pixels, windows, self.forecasters, self.scope)
+        return outlooks(self.model, pixels, windows, self.asked, self.scope)
 
     def _uint8(self, shots: Sequence[Shot]) -> Tensor:
         return torch.from_numpy(np.stack([shot.frames for shot in shots])).to(self.device)

@@ -78,7 +78,7 @@ def _side_by_side(windows: str, cells: Mapping[str, Mapping[str, tuple[str, Scor
         n = max(cell[1]["n"] for cell in here if cell)
         rows.append([name, str(n), *("–" if cell is None else with_interval(cell[1]) for cell in here)])
     title = f"**{windows.capitalize()} windows**, pairs: {kind}; percent [95 % interval], chance 50; n trials"
-    return _table(title, ["property", "n", *cells], rows)
+    return table(title, ["property", "n", *cells], rows)
 
 
 def _with_baselines(windows: str, scorer: str, cells: Mapping[str, tuple[str, Score]]) -> str:
@@ -89,10 +89,11 @@ def _with_baselines(windows: str, scorer: str, cells: Mapping[str, tuple[str, Sc
         beside = [_baseline(it["baselines"].get(other, {}), it["value"]) for other in baselines]
         rows.append([name, str(it["n"]), with_interval(it), p_text(it), *beside, *(percent(it["blind"].get(b)) for b in blind)])
     title = f"**{scorer}, {windows} windows**, beside what knows nothing; * {scorer} is above it, p < .01"
-    return _table(title, ["property", "n", scorer, "p (Holm)", *baselines, *blind], rows)
+    return table(title, ["property", "n", scorer, "p (Holm)", *baselines, *blind], rows)
 
 
-def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; all columns but the first stand to the right."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "\n".join([title, "", *("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines), ""])
 

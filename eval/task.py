@@ -17,7 +17,7 @@ import torch
 from accelerate import PartialState
 
 from eval.benchmarks import Suite
-from eval.forecasting import Scope
+from eval.forecasting import EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, Scope
 from eval.subject import Subject, untrained
 from eval.surprise import Judge, Shot, blind_traces
 from eval.traces import Block, write_traces
@@ -49,6 +49,10 @@ class Task:
         trials = self.suite.trials
         return [trials[first : first + TRIALS_AT_ONCE] for first in range(0, len(trials), TRIALS_AT_ONCE)]
 
+    @property
+    def has_locked(self) -> bool:
+        return any(trial.locked for trial in self.suite.trials)
+
     def key(self, lawful: Sequence[Film]) -> str:
         """Of everything that determines the traces: 16 hex digits."""
         said = {"subject": self.subject.hash, "spec": self.subject.spec, **self._conditions(lawful)}
@@ -70,14 +74,16 @@ class Task:
     ) -> tuple[list[Path], dict[str, Whitening]]:
         """Traces of the subject in PARTS, a file a piece, and what its errors are whitened by, by forecaster.
 
-        `ablation`: the model's errors are whitened by so many films too.
+        `ablation`: the model's errors are whitened by so many films too, and place by place.
         """
         parts.mkdir(parents=True, exist_ok=True)
         model = self.subject.model
         if model is None:
             files = share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, self._score_blind, self.ranks)
             return files, {}
-        judge = Judge(model, self.plan, self.device, self.scope)
+        judge = Judge(
+            model, self.plan, self.device, self.scope, WHERE_LOCKED if self.has_locked else EVERYWHERE, bool(ablation)
+        )
         fits = self._fit("lawful films", judge, parts, lawful, ablation)
 
         def work(reel: Reel, file: Path) -> None:
@@ -95,7 +101,7 @@ class Task:
         assert like is not None
         folder = cache_folder() / "untrained" / _digest({**like.architecture, **self._conditions(lawful)}) / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
-        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, ("model",))
+        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, MODEL_ALONE)
         what = f"untrained network {seed}"
         files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
         fits = {} if all(file.exists() for file in files) else self._fit(f"{what}, lawful films", judge, folder, lawful, ())
@@ -112,7 +118,7 @@ class Task:
         model = self.subject.model
         assert model is not None
         folder.mkdir(exist_ok=True)
-        judge = Judge(model, self.plan, self.device, self.scope, ("model",))
+        judge = Judge(model, self.plan, self.device, self.scope, MODEL_ALONE)
 
         def work(reel: Reel, file: Path) -> None:
             for shots in reel.groups:

@@ -2,7 +2,8 @@
 
 Whitened surprise of an error r at horizon k is (r - m_k)' S_k^-1 (r - m_k) / D, with m and S its mean and covariance on
 films in which nothing impossible happens: about 1 there. What moves is always mispredicted a little, along the same
-directions; a thing that is missing is wrong in another. Fitted on lawful films alone, never on a suite's.
+directions; a thing that is missing is wrong in another. Fitted on lawful films alone, never on a suite's. Places share one
+S: with one each, where seldom anything happens everything would be a surprise (the ablation shows it).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST_NUMBERS = 2**26  # of a covariance per horizon and place; beyond, places share one
+MOST_NUMBERS = 2**26  # of a covariance per horizon and place; beyond, the ablation that has one each is left out
 MOST_FEATURES = 256  # errors of more features are looked at along so many fixed random directions
 
 
@@ -38,7 +39,7 @@ def narrowed(error: Tensor) -> Tensor:
 
 @dataclass
 class ErrorMoments:
-    """Sums over films, in float64: all that is needed of them. K horizons, N places (1 where shared), D features (narrowed)."""
+    """Sums over films, in float64: all that is needed of them. K horizons, N places (1: they share), D features (narrowed)."""
 
     films: int
     count: NDArray[np.float64]  # [K] errors
@@ -49,7 +50,6 @@ class ErrorMoments:
     @classmethod
     def empty(cls, horizon: int, places: int, dim: int) -> ErrorMoments:
         dim = min(dim, MOST_FEATURES)
-        places = places if horizon * places * dim**2 <= MOST_NUMBERS else 1
         square = np.zeros((horizon, places, dim, dim))
         return cls(0, np.zeros(horizon), np.zeros((horizon, places, dim)), square, square.copy())
 

@@ -11,7 +11,7 @@ import torch
 from worldmodel import checkpoint as checkpoints
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.models import build_model
-from worldmodel.optim import OptimConfig, build_optimizer
+from worldmodel.optim import OptimConfig, build_optimizers
 from worldmodel.recipe import Recipe
 from worldmodel.train import build_learner
 
@@ -32,31 +32,33 @@ RECIPE = Recipe.model_validate_json(
 )
 
 
-@pytest.fixture
-def saved(tmp_path: Path):
+@pytest.fixture(params=["adamw", "muon"])
+def saved(tmp_path: Path, request: pytest.FixtureRequest):
     """A run with checkpoints after updates 1 and 2."""
     torch.manual_seed(0)
     learner = build_learner(RECIPE)
-    optimizer = build_optimizer(learner, OptimConfig())
+    optimizers = build_optimizers(learner, OptimConfig(kind=request.param))
     for update in (1, 2):
         for p in learner.parameters():
             p.grad = torch.randn_like(p) if p.requires_grad else None
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         state = {"update": update, "samples": update, "recipe": RECIPE.model_dump(mode="json")}
-        checkpoints.save_checkpoint(tmp_path, checkpoints.gather(learner, optimizer), state)
-    return tmp_path, learner, optimizer
+        checkpoints.save_checkpoint(tmp_path, checkpoints.gather(learner, optimizers), state)
+    return tmp_path, learner, optimizers
 
 
 def test_a_restored_run_goes_on_bit_for_bit(saved):
-    run, learner, optimizer = saved
+    run, learner, optimizers = saved
     torch.manual_seed(9)
     other = build_learner(RECIPE)
-    other_optimizer = build_optimizer(other, OptimConfig())
-    checkpoints.restore(other, other_optimizer, checkpoints.latest(run))
-    for one, opt in ((learner, optimizer), (other, other_optimizer)):
+    other_optimizers = build_optimizers(other, OptimConfig(kind="muon" if len(optimizers) == 2 else "adamw"))
+    checkpoints.restore(other, other_optimizers, checkpoints.latest(run))
+    for one, its in ((learner, optimizers), (other, other_optimizers)):
         for index, p in enumerate(one.parameters()):
             p.grad = torch.full_like(p, 0.1 * (index + 1)) if p.requires_grad else None
-        opt.step()
+        for optimizer in its:
+            optimizer.step()
     for (name, a), b in zip(learner.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -95,14 +97,14 @@ def test_a_folder_half_written_by_a_kill_is_not_a_checkpoint(saved):
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole_and_no_rest(saved, monkeypatch: pytest.MonkeyPatch):
-    run, learner, optimizer = saved
+    run, learner, optimizers = saved
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(CheckpointError, match=r"No space left.*last whole one is .*00000002"):
-        checkpoints.save_checkpoint(run, checkpoints.gather(learner, optimizer), {"update": 3})
+        checkpoints.save_checkpoint(run, checkpoints.gather(learner, optimizers), {"update": 3})
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000001", "00000002"]
 
 
@@ -117,10 +119,10 @@ def test_the_best_checkpoint_is_kept_and_found_first(saved):
 
 
 def test_damaged_checkpoints_of_a_future_given_up_do_not_push_out_a_whole_one(saved):
-    run, learner, optimizer = saved
+    run, learner, optimizers = saved
     os.truncate(run / "checkpoints" / "00000002" / "model.safetensors", 100)
     (run / "checkpoints" / "00000002").rename(run / "checkpoints" / "00000009")
-    checkpoints.save_checkpoint(run, checkpoints.gather(learner, optimizer), {"update": 3, "samples": 3})
+    checkpoints.save_checkpoint(run, checkpoints.gather(learner, optimizers), {"update": 3, "samples": 3})
     checkpoints.prune(run, keep=1, update=3)
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["00000003"]
     assert checkpoints.latest(run).update == 3

@@ -1,4 +1,4 @@
-"""Value and gradient of an update are the same on any number of ranks and micro-batches: 1e-10 in float64, 1e-5 in float32."""
+"""Each objective has one value and one gradient on any number of ranks and micro-batches: 1e-10 in float64, 1e-5 in float32."""
 
 import subprocess
 import sys
@@ -12,46 +12,65 @@ SCRIPT = Path(__file__).parent / "ranks" / "gradient.py"
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
-def gradient(folder: Path, dtype: str, ranks: int, micros: int, parallel: str = "ddp") -> dict[str, torch.Tensor]:
-    out = folder / f"{dtype}-{ranks}-{micros}-{parallel}.safetensors"
+def gradients(folder: Path, ranks: int, micros: int, parallel: str = "ddp") -> dict[str, torch.Tensor]:
+    """By "<dtype>/<objective>/<parameter>"; one launch for all objectives, alone and together."""
+    out = folder / f"{ranks}-{micros}-{parallel}.safetensors"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
     done = subprocess.run(
-        [*command, SCRIPT, out, dtype, str(micros), parallel], capture_output=True, text=True, timeout=300, check=False
+        [*command, SCRIPT, out, str(micros), parallel], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return load_file(out)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """One process, one batch."""
-    folder = tmp_path_factory.mktemp("whole")
-    return {dtype: gradient(folder, dtype, 1, 1, "none") for dtype in TOLERANCE}
+    return gradients(tmp_path_factory.mktemp("whole"), 1, 1, "none")
 
 
-def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        difference = (found[name] - value).norm() / value.norm()
-        assert difference < tolerance, f"{name}: {difference:.1e}"
-
-
-def test_the_gradient_is_not_zero(whole: dict[str, dict[str, torch.Tensor]]):
-    assert all(value.norm() > 0 for value in whole["float64"].values())
+def test_every_objective_reaches_the_encoder_and_those_of_forecasts_the_predictor(whole: dict[str, torch.Tensor]):
+    reached = lambda part: {name.split("/")[1] for name, slope in whole.items() if name.endswith(part) and slope.any()}  # noqa: E731
+    assert reached("encoder.patch.weight") == {name.split("/")[1] for name in whole}
+    assert reached("predictor.embed.weight") == {"all", "forecast", "barlow", "info_nce"}
 
 
 @pytest.mark.parametrize(
-    ("dtype", "ranks", "micros", "parallel"),
+    ("ranks", "micros", "parallel"),
     [
-        ("float64", 1, 4, "none"),
-        ("float64", 2, 1, "ddp"),
-        ("float64", 2, 3, "ddp"),  # 4 windows in 3 micro-batches: uneven
-        ("float64", 3, 1, "ddp"),  # 8 windows on 3 ranks: uneven
-        ("float32", 2, 2, "ddp"),
-        ("float64", 2, 2, "fsdp2"),
+        (1, 4, "none"),
+        (2, 1, "ddp"),
+        (2, 3, "ddp"),  # 4 windows in 3 micro-batches: uneven
+        (3, 1, "ddp"),  # 8 windows on 3 ranks: uneven
+        (2, 2, "fsdp2"),
     ],
 )
 def test_ranks_and_accumulation_give_the_gradient_of_one_batch(
-    tmp_path: Path, whole: dict[str, dict[str, torch.Tensor]], dtype: str, ranks: int, micros: int, parallel: str
+    tmp_path: Path, whole: dict[str, torch.Tensor], ranks: int, micros: int, parallel: str
 ):
-    assert_same(gradient(tmp_path, dtype, ranks, micros, parallel), whole[dtype], TOLERANCE[dtype])
+    found = gradients(tmp_path, ranks, micros, parallel)
+    assert found.keys() == whole.keys()
+    size = {key: norm_of(values) for key, values in by_objective(whole).items()}
+    wrong = {}
+    for name, expected in whole.items():
+        dtype, objective, _ = name.split("/")
+        # what moves all latents alike changes no difference between them: such gradients are 0 but for rounding
+        scale = expected.norm() if name.endswith("/loss") else max(expected.norm(), 1e-3 * size[dtype, objective])
+        difference = ((found[name] - expected).norm() / scale).item()
+        if not difference < TOLERANCE[dtype]:
+            wrong[name] = f"{difference:.1e}"
+    assert not wrong
+
+
+def by_objective(values: dict[str, torch.Tensor]) -> dict[tuple[str, str], list[torch.Tensor]]:
+    """Gradients by (dtype, objective)."""
+    grouped: dict[tuple[str, str], list[torch.Tensor]] = {}
+    for name, value in values.items():
+        dtype, objective, parameter = name.split("/")
+        if parameter != "loss":
+            grouped.setdefault((dtype, objective), []).append(value)
+    return grouped
+
+
+def norm_of(values: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([value.norm() for value in values]).norm()

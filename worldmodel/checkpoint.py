@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from worldmodel.config import parse
 from worldmodel.models import TrainedModel, build_model
+from worldmodel.optim import Optimizers
 from worldmodel.recipe import Recipe
 
 FORMAT = 1
@@ -62,11 +63,11 @@ class Checkpoint:
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
-def gather(learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+def gather(learner: nn.Module, optimizers: Optimizers) -> dict[str, dict[str, Tensor]]:
     """All tensors of a run as whole tensors on the CPU, by file; every rank must call it, the main one gets the content."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = get_model_state_dict(learner, options=options)
-    found: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizer, options=options))
+    found: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizers, options=options))
     moments = found.get("state", {})  # empty on all ranks but the first
     files: dict[str, dict[str, Tensor]] = {file: {} for file in _PREFIXES}
     for key, value in weights.items():
@@ -218,33 +219,33 @@ def _best(run: Path) -> dict[str, Any] | None:
 
 
 # --- loading ---------------------------------------------------------------------------------------------------------
-def restore(learner: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint into a wrapped learner and its optimizer, exactly; every rank must call it."""
+def restore(learner: nn.Module, optimizers: Optimizers, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint into a wrapped learner and its optimizers, exactly; every rank must call it."""
     restore_weights(learner, checkpoint)
     moments: dict[str, dict[str, Tensor]] = {}
     for key, value in checkpoint.tensors("optimizer").items():
         name, _, part = key.rpartition("/")
         moments.setdefault(name, {})[part] = value
     options = StateDictOptions(full_state_dict=True)
-    state: dict[str, Any] = {**get_optimizer_state_dict(learner, optimizer, options=options), "state": moments}
-    set_optimizer_state_dict(learner, optimizer, state, options=options)
+    state: dict[str, Any] = {**get_optimizer_state_dict(learner, optimizers, options=options), "state": moments}
+    set_optimizer_state_dict(learner, optimizers, state, options=options)
 
 
-def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, model_only: bool = False) -> None:
+def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, but: Sequence[str] = ()) -> None:
     """Weights alone, strictly: CheckpointError names every key that does not fit.
 
-    `model_only` leaves the weights of objectives as they are.
+    What the learner has of the files named in `but` ("objectives", "ema") is left as it is.
     """
     options = StateDictOptions(full_state_dict=True)
     there: dict[str, Any] = get_model_state_dict(learner, options=options)
     weights: dict[str, Any] = {
         prefix + key: value
         for file, prefix in _PREFIXES.items()
-        if not (model_only and file == "objectives")
+        if file not in but
         for key, value in checkpoint.tensors(file).items()
     }
-    if model_only:
-        weights |= {key: value for key, value in there.items() if key.startswith(_PREFIXES["objectives"])}
+    for file in but:
+        weights |= {key: value for key, value in there.items() if key.startswith(_PREFIXES[file])}
     _check_keys(weights, there, checkpoint.folder)
     set_model_state_dict(learner, weights, options=options)
 

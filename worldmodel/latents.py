@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a model makes of one window, in numbers, as its config knows them before there is a model."""
+
+    steps: int  # latent steps that the encoder which is trained is shown at most
+    places: int
+    features: int  # of a latent
+    target_features: int  # of a forecast and of what came: others where these are no latents
+    targets_alike: int  # moments of a clip at most that are predicted of the same place from equally far
+    horizons: int | None  # 1..K that forecasts reach; None where they are not sorted so
 
 
 @dataclass(frozen=True)
@@ -26,3 +38,5 @@ class Latents:
     horizon: Tensor  # [R] int64: latent steps between the last one seen and the target; 0 = filled in, not forecast
     imagined: Tensor  # [R] bool: made by feeding predictions back, not directly from what was seen
     chance: int = 0  # a random number of the update, the same on all ranks and micro-batches
+    # [B] int64: which window each clip is, no two of an update alike; None: this is the whole update
+    ids: Tensor | None = field(default=None, kw_only=True)

@@ -15,6 +15,24 @@ from worldmodel.config import ConfigError
 from worldmodel.recipe import Recipe
 
 
+def with_precision(recipe: Recipe) -> Recipe:
+    """`precision: auto` becomes what this machine has, so that the run's own recipe says what it was trained in."""
+    if recipe.train.precision != "auto":
+        return recipe
+    found = "bf16" if computes_in_bf16() else "fp32"
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": found})})
+
+
+def computes_in_bf16() -> bool:
+    """Whether the device training will use multiplies bf16 in hardware; emulated it is several times slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.xpu.is_available():
+        return True
+    there = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
+
+
 def start_accelerator(recipe: Recipe) -> Accelerator:
     """Processes and device. Several processes without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -12,23 +12,31 @@ from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
 from worldmodel.latents import Latents
 from worldmodel.models import TrainedModel
-from worldmodel.objectives.statistics import Objective, Sums, Terms, added, over_ranks, shared_center, with_exact_gradient
+from worldmodel.objectives.objective import Objective, Terms
+from worldmodel.objectives.statistics import Slopes, Statistics, evaluate, shared_center, with_exact_gradient
 from worldmodel.pixels import standardise
 
 
 @dataclass(frozen=True)
-class Totals:
-    """Statistics of a whole update: of all its micro-batches on all ranks."""
+class Measured:
+    """Statistics of one micro-batch."""
+
+    center: Tensor  # [N, D] reference of second moments
+    statistics: dict[str, Statistics]  # by objective
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a micro-batch must know of its update: of all micro-batches on all ranks."""
 
     center: Tensor  # [N, D]
-    sums: dict[str, Sums]  # by objective
+    slopes: dict[str, Slopes]  # by objective, of this micro-batch's statistics
 
 
 @dataclass(frozen=True)
 class Loss:
     total: Tensor  # the value for the whole update; its gradient is this micro-batch's share
     terms: Terms  # "<objective>/<term>", without gradient
-    totals: Totals  # of what this call has seen, or of the update where it was told
 
 
 class NotFiniteError(RuntimeError):
@@ -44,46 +52,63 @@ class Learner(nn.Module):
         self.objectives: Mapping[str, Objective] = nn.ModuleDict(objectives)  # type: ignore[assignment]
         self.augmentation = augmentation
 
-    def forward(self, micro: Batch, totals: Totals | None = None, center: Tensor | None = None) -> Loss:
+    def forward(self, micro: Batch, whole: Whole | None = None) -> Loss:
         """Loss of the whole update and this micro-batch's share of its gradient.
 
-        `totals` come from `measure` where an update has several micro-batches; without them this one is the update.
-        `center` fixes the reference of second moments (all micro-batches of an update must share it).
+        `whole` comes from `measure` where an update has several micro-batches; without it this one is the update.
         """
+        found = self._statistics(micro, None if whole is None else whole.center)
+        with torch.autocast(micro.frames.device.type, enabled=False):
+            whole = whole or self.whole([found])[0]
+            losses = [with_exact_gradient(found.statistics[name], slopes) for name, slopes in whole.slopes.items()]
+            terms = {f"{name}/{term}": value for name, slopes in whole.slopes.items() for term, value in slopes.terms.items()}
+            return Loss(torch.stack(losses).sum(), terms)
+
+    def statistics(self, micro: Batch, center: Tensor | None = None) -> Measured:
+        """What the objectives ask of a micro-batch. All of an update must share the `center` of its first."""
+        return self._statistics(micro, center)  # FSDP makes calls of this name gather the weights; `forward` has them already
+
+    def _statistics(self, micro: Batch, center: Tensor | None) -> Measured:
         precisely = torch.autocast(micro.frames.device.type, enabled=False)  # positions, colours, statistics: not in bf16
         with precisely:
             pixels = standardise(augment(micro.frames, micro.draws, self.model.size_px, self.augmentation))
-        latents = self.model(pixels, micro.ids, micro.chance)
+        latents: Latents = replace(self.model(pixels, micro.ids, micro.chance), ids=micro.ids.to(pixels.device))
         with precisely:
-            return self._loss(latents, totals, center)
+            if center is None:
+                center = shared_center(latents.context, latents.context_mask)
+            found = {n: Statistics(o.sums(latents, center), o.rows(latents)) for n, o in self.objectives.items()}
+        return Measured(center, found)
 
-    def _loss(self, latents: Latents, totals: Totals | None, center: Tensor | None) -> Loss:
-        if totals is not None:
-            center = totals.center
-        elif center is None:
-            center = shared_center(latents.context, latents.context_mask)
-        sums = {name: objective.sums(latents, center) for name, objective in self.objectives.items()}
-        if totals is None:
-            totals = Totals(center, {name: over_ranks(part) for name, part in sums.items()})
-
-        losses, terms = [], {}
-        for name, objective in self.objectives.items():
-            loss, parts = with_exact_gradient(objective.value, sums[name], totals.sums[name])
-            losses.append(loss)
-            terms.update({f"{name}/{term}": value for term, value in parts.items()})
-        return Loss(torch.stack(losses).sum(), terms, totals)
+    def whole(self, measured: Sequence[Measured]) -> list[Whole]:
+        """What each micro-batch of this rank must know of the update; asks all ranks."""
+        slopes = {n: evaluate(o, [part.statistics[n] for part in measured]) for n, o in self.objectives.items()}
+        return [Whole(part.center, {n: told[i] for n, told in slopes.items()}) for i, part in enumerate(measured)]
 
 
 @torch.no_grad()
-def measure(learner: nn.Module, micros: Sequence[Batch]) -> Totals | None:
-    """Statistics of all micro-batches of an update, without a graph; None where there is but one.
+def measure(learner: Learner, micros: Sequence[Batch]) -> list[Whole]:
+    """What each micro-batch of an update must know of all of it, on all ranks; the learner without its wrapper.
 
     Costs one more forward pass a micro-batch. Augmentation is drawn by sample, so the pass that follows sees the same pixels.
     """
-    if len(micros) == 1:
-        return None
-    totals = learner(micros[0]).totals
-    for micro in micros[1:]:
-        more = learner(micro, center=totals.center).totals
-        totals = replace(totals, sums={name: added(part, more.sums[name]) for name, part in totals.sums.items()})
-    return totals
+    measured = [learner.statistics(micros[0])]
+    measured += [learner.statistics(micro, measured[0].center) for micro in micros[1:]]
+    return learner.whole(measured)
+
+
+def mean_loss(losses: Sequence[Loss]) -> Loss:
+    """Of the micro-batches of an update: they differ where each of them was taken for the whole."""
+    terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in losses[0].terms}
+    return Loss(torch.stack([loss.total.detach() for loss in losses]).mean(), terms)
+
+
+def inexact_layers(module: nn.Module, micros: int, ranks: int) -> list[str]:
+    """Layers whose output depends on which samples share a micro-batch or a rank, or differs in the second of two passes."""
+    names = []
+    for name, layer in module.named_modules():
+        shares = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        per_rank = shares and ranks > 1 and not isinstance(layer, nn.SyncBatchNorm)
+        redrawn = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+        if per_rank or (micros > 1 and (shares or redrawn)):
+            names.append(f"{name} ({type(layer).__name__})")
+    return names

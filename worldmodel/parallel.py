@@ -5,22 +5,21 @@ from __future__ import annotations
 from accelerate import Accelerator
 from torch import nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.optim import AdamW
 
 from worldmodel.data.loader import Batch
 from worldmodel.learner import Learner
-from worldmodel.optim import OptimConfig, build_optimizer
+from worldmodel.optim import OptimConfig, Optimizers, build_optimizers
 
 Wrapped = nn.Module
 
 
-def spread(learner: Learner, config: OptimConfig, accelerator: Accelerator, parallel: str) -> tuple[Wrapped, AdamW]:
-    """Wrap for DDP through Accelerate, or shard weights and moments over ranks (FSDP2); and the optimizer of what came out."""
+def spread(learner: Learner, config: OptimConfig, accelerator: Accelerator, parallel: str) -> tuple[Wrapped, Optimizers]:
+    """Wrap for DDP through Accelerate, or shard weights and moments over ranks (FSDP2); and the optimizers of what came out."""
     learner = learner.to(accelerator.device)
     if parallel == "fsdp2" and accelerator.num_processes > 1:
         shard(learner)
-        return learner, build_optimizer(learner, config)  # after sharding: it must hold the shards, not the whole weights
-    return accelerator.prepare_model(learner), build_optimizer(learner, config)
+        return learner, build_optimizers(learner, config)  # after sharding: they must hold the shards, not the whole weights
+    return accelerator.prepare_model(learner), build_optimizers(learner, config)
 
 
 def shard(learner: Learner) -> None:
@@ -34,6 +33,7 @@ def shard(learner: Learner) -> None:
     for name in model.predictor.called_by_name:  # without this its weights would not be gathered there
         register_fsdp_forward_method(model.predictor, name)
     fully_shard(learner)
+    register_fsdp_forward_method(learner, "statistics")
 
 
 def settle(learner: Wrapped, batch: Batch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worldmodel.config import ConfigError
 from worldmodel.data.loader import Windows
-from worldmodel.learner import Learner
+from worldmodel.learner import Learner, inexact_layers
 from worldmodel.recipe import Recipe
 
 
@@ -28,6 +28,19 @@ def check_plan(recipe: Recipe, train: Windows, ranks: int) -> None:
         raise ConfigError(problems)
 
 
+def check_layers(learner: Learner, recipe: Recipe, ranks: int) -> None:
+    """Raise ConfigError where a layer would make the loss depend on how an update's batch is cut up."""
+    micros = recipe.train.micro_batches if recipe.train.exact_accumulation else 1
+    if names := inexact_layers(learner, micros, ranks):
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise ConfigError(
+            [
+                f"{shown}: what it gives out depends on how a batch is cut, so the loss is not exact on {ranks} process(es) x "
+                f"{micros} micro-batch(es). Take LayerNorm or GroupNorm, no dropout; or one process and train.micro_batches=1"
+            ]
+        )
+
+
 def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, ranks: int, device: str) -> str:
     """Updates, samples, tokens, epochs, parameters: the run in numbers, one line each."""
     updates, batch, window = recipe.train.updates, recipe.data.batch_size, recipe.window
@@ -39,6 +52,11 @@ def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, r
     sizes = ", ".join(f"{name} {number / 1e6:.2f} M" for name, number in count.items())
     sampled = f"{window.fps:g} fps" if window.stride_frames is None else f"every {window.stride_frames} frames of the file"
     alone = f"batch {batch} = {ranks} process(es) x {micros} micro-batch(es) x {batch // (ranks * micros)} windows"
+    aims = ", ".join(f"{name} ({objective.kind})" for name, objective in recipe.objectives.items())
+    kept = ", ".join(recipe.against_collapse()) or "nothing; the forecast loss is smallest where all latents are one"
+    cut = ""
+    if micros > 1 and not recipe.train.exact_accumulation:
+        cut = f"\n          train.exact_accumulation is off: statistics are those of {batch // micros} windows, not of {batch}"
     skipped = f" ({train.too_short} clips too short for one are left out)" if train.too_short else ""
     return "\n".join(
         (
@@ -46,7 +64,8 @@ def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, r
             f"data      {len(train):,} training windows{skipped}, {held_out} held-out",
             f"          a window is {window.frames} frames at {sampled}, {window.size_px} px",
             f"model     {sizes}; a latent step is {places} place(s) x {features} features",
+            f"losses    {aims}; against collapse: {kept}",
             f"training  {updates:,} updates, {recipe.optim.warmup_updates} of them warm-up; {alone}",
-            f"          {samples:,} samples = {samples / len(train):.1f} epochs, {samples * tokens:,} tokens",
+            f"          {samples:,} samples = {samples / len(train):.1f} epochs, {samples * tokens:,} tokens{cut}",
         )
     )

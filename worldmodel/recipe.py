@@ -22,6 +22,7 @@ from worldmodel.models.causal import CausalConfig
 from worldmodel.models.decoder import DecoderConfig
 from worldmodel.objectives import ObjectiveConfig
 from worldmodel.objectives.forecast import ForecastConfig
+from worldmodel.objectives.objective import Update
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.optim import OptimConfig
 from worldmodel.window import WindowConfig
@@ -32,7 +33,9 @@ class TrainConfig(Config):
 
     updates: PositiveInt = 2000
     micro_batches: PositiveInt = 1  # an update's batch is cut into so many; the loss stays that of the whole batch
-    precision: Literal["fp32", "bf16"] = "fp32"
+    # False: statistics of each micro-batch alone, over all ranks: saves a forward pass each, changes every loss but forecasts'
+    exact_accumulation: bool = True
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor computes in it, else fp32
     compile: bool = False  # torch.compile of encoder and predictor
     parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
     log_every: PositiveInt = 10  # updates
@@ -89,13 +92,22 @@ class Recipe(Config):
                 f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches} "
                 f"x processes {self.processes}"
             )
+        if self.optim.kind == "muon" and self.train.parallel == "fsdp2":
+            problems.append(
+                "optim.kind muon turns whole matrices, which train.parallel fsdp2 cuts into shards; use adamw, or parallel ddp"
+            )
         if self.checkpoint.every % self.health.every:
             problems.append(f"checkpoint.every {self.checkpoint.every} is not a multiple of health.every {self.health.every}")
-        forecasts = {name: objective for name, objective in self.objectives.items() if isinstance(objective, ForecastConfig)}
-        if not forecasts:
+        if not any(isinstance(objective, ForecastConfig) for objective in self.objectives.values()):
             problems.append("objectives: none of them is a forecast, so nothing would train the predictor")
-        for name, objective in forecasts.items():
-            problems += _forecast_problems(name, objective, self.model)
+        for name, objective in self.objectives.items():
+            problems += [f"objectives.{name}{problem}" for problem in objective.check(self._update())]
+            if isinstance(objective, ForecastConfig) and objective.distance != self.model.distance:
+                problems.append(
+                    f"objectives.{name}.distance is {objective.distance}, model.distance is {self.model.distance}: "
+                    "surprise would be measured otherwise than the model was trained; make them equal"
+                )
+        problems += self._scale_problems()
         if bad := [name for name in self.objectives if not name.isidentifier()]:
             problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
         side = self.model.places_per_side(self.window)
@@ -107,20 +119,29 @@ class Recipe(Config):
             raise ValueError("\n".join(problems))
         return self
 
+    def against_collapse(self) -> list[str]:
+        """What keeps latents of different things different, in words; empty where the forecast loss is alone."""
+        found = [f"{name} ({objective.kind})" for name, objective in self.objectives.items() if objective.keeps_apart]
+        if said := self.model.target.against_collapse:
+            found.append(said)
+        return found
 
-def _forecast_problems(name: str, objective: ForecastConfig, model: ModelConfig) -> list[str]:
-    problems = []
-    weights, horizons = objective.horizon_weights, model.horizons
-    if weights is not None and horizons is None:
-        problems.append(f"objectives.{name}.horizon_weights: what a {model.kind} model fills in has no horizon; leave it out")
-    elif weights is not None and len(weights) != horizons:
-        problems.append(f"objectives.{name}.horizon_weights has {len(weights)} weights for model.predictor.horizons {horizons}")
-    if objective.distance != model.distance:
-        problems.append(
-            f"objectives.{name}.distance is {objective.distance}, model.distance is {model.distance}: "
-            "surprise would be measured otherwise than the model was trained; make them equal"
-        )
-    return problems
+    def _update(self) -> Update:
+        cut = 1 if self.train.exact_accumulation else self.train.micro_batches
+        return Update(**vars(self.model.latents_of(self.window)), clips=self.data.batch_size // cut)
+
+    def _scale_problems(self) -> list[str]:
+        """Objectives that see correlations or angles alone let a forecast error, smallest at 0, take the scale away."""
+        kept = [objective for objective in self.objectives.values() if objective.keeps_apart]
+        normalised = self.model.normalised
+        if not kept or self.model.target.kind != "shared" or any(objective.keeps_scale(normalised) for objective in kept):
+            return []
+        blind = ", ".join(sorted({objective.kind for objective in kept}))
+        way = "" if normalised or "info_nce" not in blind else "set model.normalise_latents=true, or "
+        return [
+            f"objectives: {blind} does not see how much latents vary, and the forecast loss would shrink that to nothing; "
+            f"{way}add an objective that holds it, for example {{kind: vicreg, cov_weight: 0}}"
+        ]
 
 
 def changed_fields(old: Recipe, new: Recipe) -> list[str]:

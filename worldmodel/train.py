@@ -25,18 +25,19 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from worldmodel import checkpoint as checkpoints
+from worldmodel import teacher
 from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
-from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal
-from worldmodel.learner import Learner, Loss, NotFiniteError, measure
+from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal, with_precision
+from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
-from worldmodel.optim import lr_at, set_lr
+from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.parallel import settle, spread, unwrapped
-from worldmodel.plan import check_plan, described
+from worldmodel.plan import check_layers, check_plan, described
 from worldmodel.recipe import Recipe, changed_fields
 from worldmodel.runlog import RunLog
 
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.recipe is not None and "=" in str(args.recipe):
         args.recipe, args.overrides = None, [str(args.recipe), *args.overrides]
     try:
-        recipe = load(Recipe, args.recipe or DEMO, args.overrides)
+        recipe = with_precision(load(Recipe, args.recipe or DEMO, args.overrides))
         accelerator = start_accelerator(recipe)
         if args.recipe is None:
             accelerator.print(f"no recipe given: running {DEMO}")
@@ -85,11 +86,16 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
+    recipe = teacher.resolved(recipe, last)
     if last is not None:
         check_same_recipe(recipe, last, windows, allow_changed)
 
     torch.manual_seed(recipe.seed)
-    learner, optimizer = spread(build_learner(recipe), recipe.optim, accelerator, recipe.train.parallel)
+    fresh = build_learner(recipe)
+    check_layers(fresh, recipe, accelerator.num_processes)
+    if last is None:
+        teacher.fill(fresh.model, recipe)
+    learner, optimizers = spread(fresh, recipe.optim, accelerator, recipe.train.parallel)
     held = held_out(held_windows, recipe.health.windows)
     accelerator.print(
         described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))
@@ -97,7 +103,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     if accelerator.num_processes > 1:
         with accelerator.autocast():
             settle(learner, blank_batch(recipe, windows, accelerator))
-    start = restore_or_begin(recipe, learner, optimizer, last, accelerator)
+    start = restore_or_begin(recipe, learner, optimizers, last, accelerator)
     if accelerator.is_main_process:
         save(recipe, run / "recipe.yaml")
 
@@ -105,7 +111,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process)
     with log:
         log.bad_clips(held.bad)
-        return loop(recipe, learner, optimizer, windows, held, accelerator, log, start, stop)
+        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop)
 
 
 def finish(recipe: Recipe, finished: bool, device: torch.device) -> None:
@@ -121,7 +127,7 @@ def finish(recipe: Recipe, finished: bool, device: torch.device) -> None:
 def loop(
     recipe: Recipe,
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     windows: Windows,
     held: Batch,
     accelerator: Accelerator,
@@ -143,7 +149,7 @@ def loop(
         bad += [clip for micro in micros for clip in micro.bad]
         log.bad_clips(bad)
         micros = [micro.to(accelerator.device) for micro in micros]
-        loss, norm = step(update, micros, learner, optimizer, recipe, accelerator, windows)
+        loss, norm = step(update, micros, learner, optimizers, recipe, accelerator, windows)
         inner.model.update_teacher(update / max(1, total - 1))
 
         done = update + 1
@@ -162,7 +168,7 @@ def loop(
         # several ranks must agree to stop, which is a collective: they are asked when a row is due
         interrupted = signalled(stop, accelerator) if accelerator.num_processes == 1 or row_is_due else False
         if done % recipe.checkpoint.every == 0 or done == total or interrupted:
-            keep(recipe, learner, optimizer, windows, done, log, accelerator)
+            keep(recipe, learner, optimizers, windows, done, log, accelerator)
         if interrupted:
             return done == total
     return True
@@ -172,26 +178,32 @@ def step(
     update: int,
     micros: list[Batch],
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     recipe: Recipe,
     accelerator: Accelerator,
     windows: Windows,
 ) -> tuple[Loss, torch.Tensor]:
     """One update: the loss of the whole global batch, and its gradient gathered over micro-batches and ranks."""
-    set_lr(optimizer, lr_at(update, recipe.optim, recipe.train.updates))
-    with accelerator.autocast():
-        totals = measure(learner, micros)
-    for micro in micros:
+    set_lr(optimizers, recipe.optim, lr_share_at(update, recipe.optim, recipe.train.updates))
+    exact = recipe.train.exact_accumulation
+    wholes: list[Whole | None] = [None] * len(micros)
+    if exact and len(micros) > 1:
+        with accelerator.autocast():
+            wholes = [*measure(unwrapped(learner), micros)]
+    losses = []
+    for micro, whole in zip(micros, wholes, strict=True):
         summed = contextlib.nullcontext() if micro is micros[-1] else accelerator.no_sync(learner)
         with summed:
             with accelerator.autocast():
-                loss = learner(micro, totals)
-            accelerator.backward(loss.total)
+                losses.append(learner(micro, whole))
+            accelerator.backward(losses[-1].total if exact else losses[-1].total / len(micros))
+    loss = mean_loss(losses)
     norm = gradient_norm(learner, recipe)
     if not (torch.isfinite(loss.total) and torch.isfinite(norm)):  # waits for the device once an update; a lost run costs more
         raise NotFiniteError(not_finite(update, loss, norm, windows))
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return loss, norm
 
 
@@ -235,20 +247,21 @@ def check_same_recipe(recipe: Recipe, last: checkpoints.Checkpoint, windows: Win
 def restore_or_begin(
     recipe: Recipe,
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     last: checkpoints.Checkpoint | None,
     accelerator: Accelerator,
 ) -> dict[str, Any]:
     """The state to start from: that of the last checkpoint, of `init_from`, or none."""
     if last is not None:
-        checkpoints.restore(learner, optimizer, last)
+        checkpoints.restore(learner, optimizers, last)
         if accelerator.is_main_process:  # a kill may have come between the checkpoint and this note
             checkpoints.note_best(Path(recipe.run), last.folder.name, last.state["skill"])
         accelerator.print(f"resuming {recipe.run} after update {last.update}")
         return last.state
     if recipe.init_from:
         other = checkpoints.find_checkpoint(Path(recipe.init_from))
-        checkpoints.restore_weights(learner, other, model_only=True)
+        kept = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
+        checkpoints.restore_weights(learner, other, but=kept)
         accelerator.print(f"weights from {other.folder}")
     return {"update": 0, "seconds": 0.0}
 
@@ -274,7 +287,7 @@ def training_row(done: int, loss: Loss, norm: torch.Tensor, recipe: Recipe, wind
         "samples": done * recipe.data.batch_size,
         "loss": loss.total.item(),
         **{f"loss/{name}": value.item() for name, value in loss.terms.items()},
-        "lr": lr_at(done - 1, recipe.optim, recipe.train.updates),
+        "lr": recipe.optim.lr * lr_share_at(done - 1, recipe.optim, recipe.train.updates),
         "grad_norm": norm.item(),
         "ids_hash": hashlib.sha256(ids.encode()).hexdigest()[:16],
     }
@@ -292,14 +305,14 @@ def check_share(failed: int, seen: int, recipe: Recipe) -> None:
 def keep(
     recipe: Recipe,
     learner: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     windows: Windows,
     done: int,
     log: RunLog,
     accelerator: Accelerator,
 ) -> None:
     """Write a checkpoint, note whether it is the best, remove old ones."""
-    tensors = checkpoints.gather(learner, optimizer)  # every rank: sharded weights are gathered
+    tensors = checkpoints.gather(learner, optimizers)  # every rank: sharded weights are gathered
     if accelerator.is_main_process:
         run, skill = Path(recipe.run), log.skill_at(done)
         state = {

@@ -37,7 +37,8 @@ NOTES = (
     "Copying the context's last latent reaches 85% on IntPhys dev, a published predictor 89%: read the latent copy first.",
 )
 SECRET = (
-    "Labels of the test set are secret: there is nothing to score here; write the answers with eval.exports and send them in.",
+    "Labels of the test set are secret: there is nothing to score here; "
+    "`python -m eval export OUT --to answer.txt` writes the answers.",
 )
 Matching = tuple[tuple[int, int], ...]
 

@@ -32,7 +32,7 @@ NOTES = (
     "Copying the context's last latent reaches 55.5% on Main, like the best published predictors: read the latent copy first.",
 )
 SECRET = (
-    "Labels of HeldOut are secret: there is nothing to score here; write the answers with eval.exports and send them in.",
+    "Labels of HeldOut are secret: there is nothing to score here; `python -m eval export OUT --to FILE` writes the answers.",
 )
 RENDERINGS = ("Debug holds three renderings of each film; they are paired in the order of its table.",)
 

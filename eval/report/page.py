@@ -52,6 +52,9 @@ def write_report(out: Path) -> Path:
         taken=scores.get("context_s", {}),
         best=scores.get("best_on_test", {}),
         counts=_counts(trials),
+        notes=scores.get("notes", ()),
+        unread=protocol.get("left_out") or {},
+        without=_without(scores.get("left_out", {}), protocol.get("left_out") or {}),
     )
 
 
@@ -106,6 +109,12 @@ def _heat_word(out: Path, protocol: Mapping[str, Any], places: int) -> str:
     if math.isqrt(places) ** 2 != places:
         return f"Surprise by place is kept, but {places} places are no square and are not drawn."
     return ""
+
+
+def _without(left_out: Mapping[str, Sequence[str]], unread: Mapping[str, str]) -> dict[str, list[str]]:
+    """By scorer: films it has no number for, though they could be read."""
+    found = {scorer: [film for film in films if film not in unread] for scorer, films in left_out.items()}
+    return {scorer: films for scorer, films in found.items() if films}
 
 
 def _counts(trials: Sequence[Trial]) -> dict[str, int]:

@@ -55,6 +55,7 @@ class Player:
     tag: str = ""
     note: str = ""
     numbers: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, Sequence[tuple[float, str]]] = field(default_factory=dict)  # by curve: heights to read it by
     rows: Sequence[str] = ()  # what stands beside the rows of a square of films
     columns: Sequence[str] = ()
 
@@ -75,7 +76,11 @@ class Player:
             "hidden": self.hidden_s,
             "marks": [[_short(time), words] for time, words in self.marks],
             "curves": [
-                {"name": name, "lines": [[_shorts(times), _shorts(values)] for times, values in lines]}
+                {
+                    "name": name,
+                    "lines": [[_shorts(times), _shorts(values)] for times, values in lines],
+                    "levels": [[_short(value), words] for value, words in self.levels.get(name, ())],
+                }
                 for name, lines in self.curves.items()
             ],
             "films": [

@@ -10,12 +10,39 @@ from eval.benchmarks.builtin import PAIRS
 from eval.score import score
 from eval.traces import Block, Traces, write_traces
 from eval.trials import Film, Trial, read_trials, write_trials
+from eval.truths import FilmTruth
 from worldmodel.video import write_video
 
 FPS, FRAMES, REVEAL = 12.0, 24, 15
 HOSTILE = "<script>window.pwned=1</script>"
 PLACES = (("a", "u", True), ("b", "v", True), ("a", "v", False), ("b", "u", False))
 SCORERS = ("whitened", "distance", "pixel copy", "latent copy", "latent copy, whitened", "untrained 0", "untrained 0, whitened")
+
+
+def truth_of(centres: np.ndarray, **changed) -> FilmTruth:
+    """Bodies of 8 px that can move, at centre_px [T, O, 2] in a picture of 64 px at 10 fps, all in sight, none touching."""
+    frames, count = centres.shape[:2]
+    told = {
+        "fps": 10.0,
+        "width": 64,
+        "height": 64,
+        "fixed": np.zeros(count, bool),
+        "shape": np.array(["box"] * count, "U16"),
+        "colour_rgb": np.tile(np.array([1.0, 0.0, 0.0]), (count, 1)),
+        "present": np.isfinite(centres).all(2),
+        "position_m": np.zeros((frames, count, 3)),
+        "centre_px": centres.astype(float),
+        "width_px": np.full((frames, count), 8.0),
+        "visible_px": np.full((frames, count), 50),
+        "unoccluded_px": np.full((frames, count), 50),
+        "contact": np.zeros((frames, count, count), bool),
+    }
+    return FilmTruth(**{**told, **changed})
+
+
+@pytest.fixture
+def make_truth():
+    return truth_of
 
 
 @pytest.fixture(scope="session")

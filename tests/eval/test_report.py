@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from eval.report import FilmCard, write_film_page, write_report
+from eval.report import FilmCard, Ranked, write_film_page, write_report
 from eval.report.films import film_bytes, mp4_bytes
 from eval.report.player import HeatMap, Player, Screen
 from eval.report.plots import accuracy_curve
@@ -131,6 +131,30 @@ def test_fewer_than_thirty_groups_give_a_range_and_no_headline(copied):
     (copied / "scores.json").write_text(json.dumps(scores))
     said = Page(write_report(copied).read_text()).said()
     assert "61–100 % A range and no headline: fewer than 30 groups (n 6)" in said
+
+
+def test_remarks_and_films_that_are_left_out_are_told_plainly(copied):
+    protocol, scores = (json.loads((copied / name).read_text()) for name in ("protocol.json", "scores.json"))
+    reasons = {"p-test-0-au": "truncated: <i>90</i> of 100 frames", **{f"x{number:03d}": "gone" for number in range(101)}}
+    protocol["left_out"] = reasons
+    scores["notes"] = ["Without a balanced score: <i>shape</i>."]
+    scores["left_out"] = {"whitened": [*reasons, "<u>lone</u>"], "distance": list(reasons)}
+    (copied / "protocol.json").write_text(json.dumps(protocol))
+    (copied / "scores.json").write_text(json.dumps(scores))
+    page = Page(write_report(copied).read_text())
+    said = page.said()
+    assert "Without a balanced score: <i>shape</i>." in said
+    assert "Left out : 102 films could not be judged, so that their trials have no number." in said
+    assert "p-test-0-au truncated: <i>90</i> of 100 frames" in said
+    assert "and 2 more; all stand in protocol.json" in said
+    assert "Without a number by whitened surprise: 1 film more <u>lone</u>" in said
+    assert "by the model’s own distance: " not in said
+    assert not [tag for tag, _ in page.tags if tag in ("u", "i") and _ == {}]
+
+
+def test_a_whole_evaluation_leaves_nothing_out(page):
+    assert "Left out" not in page.said()
+    assert "Without a number by" not in page.said()
 
 
 def test_a_suite_with_secret_labels_has_a_page(copied):
@@ -274,16 +298,40 @@ def card(**changes) -> FilmCard:
 
 
 def test_single_films_have_a_page_with_curve_map_and_numbers(tmp_path):
-    path = write_film_page(tmp_path / "films.html", "Surprise", "Two films.", [card(), card(maps=None, title="second")])
+    usual = {"distance": [(3.0, "half <u>below</u>")]}
+    films = (card(**it) for it in ({"levels": usual}, {"maps": None, "title": "second"}))  # one at a time
+    path = write_film_page(tmp_path / "films.html", "Surprise", "Two films.", films)
     page = Page(path.read_text(encoding="utf-8"))
     assert "<u>a</u>.mp4 plausibility 12 % <of> lawful films" in page.said()
     first, second = page.data
     assert first["curves"] == [
-        {"name": "distance", "lines": [[[0.0, 0.16667, 0.33333, 0.5, 0.66667, 0.83333], [1, 2, None, 4, 5, 6]]]}
+        {
+            "name": "distance",
+            "lines": [[[0.0, 0.16667, 0.33333, 0.5, 0.66667, 0.83333], [1, 2, None, 4, 5, 6]]],
+            "levels": [[3.0, "half <u>below</u>"]],
+        }
     ]
     assert first["films"][0]["heat"]["side"] == 2
     assert second["films"][0]["heat"] is None
     assert base64.b64decode(second["films"][0]["mp4"])[4:8] == b"ftyp"
+
+
+def test_a_ranking_leads_to_its_films_and_names_those_that_failed(tmp_path):
+    rows = [Ranked(1, "<u>a</u>.mp4", 0.9, 0.4, 1.25, 0.5, 1), Ranked(2, "b.mp4", 0.004, 0.0, 2.5, 1.5, None)]
+    path = tmp_path / "films.html"
+    write_film_page(path, "Surprise", "", [card()], rows, "whitened surprise", {"<u>c</u>.mp4": "<b>truncated</b>"})
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "<u>a</u>.mp4 1 90 40 1.25 0.50 s b.mp4 2 1 0 2.5 1.50 s" in page.said()
+    assert "Not scored : 1 film. <u>c</u>.mp4 <b>truncated</b>" in page.said()
+    assert [attrs["href"] for tag, attrs in page.tags if tag == "a"] == ["#film-1"]
+    assert not [tag for tag, _ in page.tags if tag == "u"]
+
+
+def test_a_film_that_is_gone_keeps_its_curve(tmp_path):
+    page = Page(write_film_page(tmp_path / "films.html", "Surprise", "", [card(frames=None)]).read_text(encoding="utf-8"))
+    assert page.data[0]["films"][0]["mp4"] is None
+    assert page.data[0]["frames"] == 6
+    assert "<u>a</u>.mp4 is no longer on this disk" in page.said()
 
 
 @pytest.mark.parametrize("changes", [{"curves": {"distance": [1.0, 2.0]}}, {"maps": np.zeros((5, 4), np.float32)}])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.report import FilmCard, write_film_page, write_report
+from eval.report import FilmCard, Ranked, write_film_page, write_report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -279,8 +279,14 @@ def test_single_films_play_too(browser, tmp_path):
     frames = np.zeros((12, 20, 30, 3), np.uint8)
     times = [t / 6 for t in range(12)]
     title = "<script>window.pwned=1</script>.mp4"
-    card = FilmCard(title, frames, 6.0, times, {"distance": times}, np.ones((12, 4), np.float32), {"plausibility": "12 %"})
-    browser.open(write_film_page(tmp_path / "films.html", "Surprise", "", [card]))
+    usual = {"distance": [(1.0, "half lie below"), (2.5, "95 % lie below")]}
+    card = FilmCard(
+        title, frames, 6.0, times, {"distance": times}, np.ones((12, 4), np.float32), {"plausibility": "12 %"}, usual
+    )
+    row = Ranked(1, title, 0.12, 0.5, 1.0, 1.8, 1)
+    browser.open(
+        write_film_page(tmp_path / "films.html", "Surprise", "", [card], [row], "distance", {title: "<b>truncated</b>"})
+    )
     player = "players.get(document.querySelector('#film-1'))"
     browser.until(f"{player}.opened && {player}.videos[0].readyState >= 2")
     browser.js("document.querySelector('.play').click()")
@@ -288,3 +294,13 @@ def test_single_films_play_too(browser, tmp_path):
     assert browser.js("document.querySelector('h3').textContent") == title
     assert browser.js("window.pwned === undefined")
     assert browser.complaints() == []
+    assert browser.js("[...document.querySelectorAll('.plot text')].slice(-2).map((it) => it.textContent)") == [
+        "half lie below",
+        "95 % lie below",
+    ]
+    heights = browser.js("[...document.querySelectorAll('.plot .mark')].map((it) => Number(it.getAttribute('y1')))")
+    assert heights == browser.js(f"[{player}.y(1), {player}.y(2.5)]")
+    assert min(heights) > 34  # within the picture, though the curve ends below the upper one
+    assert browser.js("document.querySelector('.ranking a').textContent") == title
+    browser.js("document.querySelector('.ranking a').click()")
+    assert browser.js("location.hash") == "#film-1"

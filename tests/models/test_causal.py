@@ -5,7 +5,7 @@ import torch
 
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
-from worldmodel.models.encoder import EncoderConfig
+from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.layers import block_causal_mask, rotary_angles, rotate
 from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.targets import EmaTarget, SharedTarget
@@ -14,21 +14,21 @@ from worldmodel.window import WindowConfig
 FRAMES = 12
 
 
-def small(frames_per_latent: int = 1, side: int = 1, **fields: object) -> CausalWorldModel:
+def small(frames_per_latent: int = 1, side: int = 1, token: int = 1, depth: int = 1, **fields: object) -> CausalWorldModel:
     """A model of random weights that does not merely copy."""
     torch.manual_seed(0)
     config = CausalConfig(
         encoder=EncoderConfig(
             patch_px=8,
             width=24,
-            depth=1,
+            depth=depth,
             heads=2,
             latent_dim=12,
             head_width=16,
             places_per_side=side,
             frames_per_latent=frames_per_latent,
         ),
-        predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=3),
+        predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=3, token_side=token),
         rollout_steps=2,
         rollout_context=2,
         **fields,
@@ -42,12 +42,12 @@ def clip(batch: int = 2, frames: int = FRAMES) -> torch.Tensor:
     return torch.randn(batch, frames, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-FAMILIES = [(1, 1), (1, 2), (2, 1), (2, 2)]
+FAMILIES = [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1), (1, 2, 2)]  # frames a latent, places and token, a side
 
 
-@pytest.mark.parametrize(("f", "side"), FAMILIES)
-def test_no_latent_and_no_forecast_sees_the_future(f: int, side: int):
-    model, before = small(f, side), clip()
+@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
+def test_no_latent_and_no_forecast_sees_the_future(f: int, side: int, token: int):
+    model, before = small(f, side, token), clip()
     for changed in range(f, FRAMES, f):
         after = before.clone()
         after[:, changed:] += 1
@@ -57,9 +57,9 @@ def test_no_latent_and_no_forecast_sees_the_future(f: int, side: int):
         assert torch.equal(model.forecast_all(before)[:, :step], model.forecast_all(after)[:, :step])
 
 
-@pytest.mark.parametrize(("f", "side"), FAMILIES)
-def test_the_training_path_does_not_see_the_future_either(f: int, side: int):
-    model, before = small(f, side), clip()
+@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
+def test_the_training_path_does_not_see_the_future_either(f: int, side: int, token: int):
+    model, before = small(f, side, token), clip()
     after = before.clone()
     after[:, FRAMES - f :] += 1  # the last latent step
     a, b = (model(frames, torch.arange(2), chance=0) for frames in (before, after))
@@ -69,18 +69,18 @@ def test_the_training_path_does_not_see_the_future_either(f: int, side: int):
     assert not torch.equal(a.target[last], b.target[last])
 
 
-@pytest.mark.parametrize(("f", "side"), FAMILIES)
-def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side: int):
-    model, frames = small(f, side), clip()
+@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
+def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side: int, token: int):
+    model, frames = small(f, side, token), clip()
     everything = model.forecast_all(frames)
     for seen in range(f, FRAMES, f):
         torch.testing.assert_close(model.forecast(frames[:, :seen], 3), everything[:, seen // f - 1], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("f", "side"), FAMILIES)
+@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
 @pytest.mark.parametrize("target", [SharedTarget(), EmaTarget()])
-def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f: int, side: int, target: object):
-    model, frames = small(f, side, target=target), clip()
+def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f: int, side: int, token: int, target: object):
+    model, frames = small(f, side, token, target=target), clip()
     context, targets = model.observe(frames)
     torch.testing.assert_close(targets, model.encode(frames))
     start, seen = f, [1, 3, 4]  # a window that begins one latent step into the clip
@@ -174,3 +174,21 @@ def test_activation_checkpointing_changes_memory_not_the_gradient():
         model(clip(), torch.arange(2), 0).predicted.square().sum().backward()
         grads.append(model.encoder.patch.weight.grad)
     torch.testing.assert_close(*grads)
+
+
+def test_linear_features_add_up_as_pixels_do_and_the_others_do_not():
+    torch.manual_seed(0)
+    encoder = FrameEncoder(EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, linear_dim=2, head_width=16), 16).double()
+    a, b = clip(1), clip(1).flip(1)
+    sum_of_both, both = encoder(a) + encoder(b), encoder(a + b) + encoder(torch.zeros_like(a))
+    torch.testing.assert_close(sum_of_both[..., 4:], both[..., 4:], rtol=1e-10, atol=1e-10)
+    assert not torch.allclose(sum_of_both[..., :4], both[..., :4], atol=1e-3)
+
+
+def test_patches_that_stay_by_themselves_do_not_tell_one_another():
+    model, before = small(side=2, depth=0), clip()
+    after = before.clone()
+    after[..., :8, :8] += 1  # the first place of four
+    a, b = model.encode(before), model.encode(after)
+    assert torch.equal(a[:, :, 1:], b[:, :, 1:])
+    assert not torch.equal(a[:, :, :1], b[:, :, :1])

@@ -1,4 +1,4 @@
-"""Run by torchrun from test_exactness.py: the gradient of one update on this rank's share of a global batch."""
+"""Run by torchrun from test_exactness.py: every objective's gradient of one update, on this rank's share of a global batch."""
 
 import os
 import sys
@@ -14,15 +14,32 @@ from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig
 from worldmodel.models.predictor import PredictorConfig
-from worldmodel.objectives import build_objective
+from worldmodel.objectives import OBJECTIVES, build_objective
+from worldmodel.objectives.barlow import BarlowTwinsConfig
 from worldmodel.objectives.forecast import ForecastConfig
+from worldmodel.objectives.info_nce import InfoNCEConfig
+from worldmodel.objectives.sigreg import SIGRegConfig
+from worldmodel.objectives.straightening import StraighteningConfig
+from worldmodel.objectives.temporal_similarity import TemporalSimilarityConfig
 from worldmodel.objectives.vicreg import VICRegConfig
+from worldmodel.objectives.visreg import VISRegConfig
 from worldmodel.window import WindowConfig
 
 WINDOWS = 8
+CONFIGS = {
+    "forecast": ForecastConfig(horizon_weights=(1.0, 2.0, 0.5)),
+    "vicreg": VICRegConfig(std_weight=3.0, cov_weight=5.0, clip_std_weight=2.0, margin=2.0),
+    "barlow": BarlowTwinsConfig(),
+    "info_nce": InfoNCEConfig(),
+    "sigreg": SIGRegConfig(directions=32),
+    "sigreg_by_moment": SIGRegConfig(directions=32, moments_apart=True),
+    "visreg": VISRegConfig(directions=32),
+    "straightening": StraighteningConfig(weight=1.0),
+    "temporal_similarity": TemporalSimilarityConfig(),
+}
 
 
-def learner(dtype: torch.dtype) -> Learner:
+def learner(dtype: torch.dtype, names: list[str]) -> Learner:
     torch.manual_seed(0)
     encoder = EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, places_per_side=2)
     config = CausalConfig(
@@ -30,10 +47,8 @@ def learner(dtype: torch.dtype) -> Learner:
     )
     model = build_model(config, WindowConfig(frames=6, size_px=16))
     torch.nn.init.normal_(model.predictor.head[-1].weight, std=0.2)
-    objectives = {
-        "forecast": build_objective(ForecastConfig(horizon_weights=(1.0, 2.0, 0.5))),
-        "spread": build_objective(VICRegConfig(std_weight=3.0, cov_weight=5.0, clip_std_weight=2.0, margin=2.0)),
-    }
+    torch.nn.init.normal_(model.encoder.head[-1].weight, std=0.5)
+    objectives = {name: build_objective(CONFIGS[name]) for name in names}
     return Learner(model, objectives, AugmentConfig(flip_share=0.5)).to(dtype)
 
 
@@ -46,31 +61,42 @@ def micro_batches(rank: int, ranks: int, micros: int) -> list[Batch]:
     return [Batch(frames[rows], draws[rows], rows, chance=1) for rows in mine]
 
 
-def main(out: str, dtype: torch.dtype, micros: int, parallel: str) -> None:
-    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    inner = wrapped = learner(dtype)
-    if parallel == "ddp":
-        wrapped = torch.nn.parallel.DistributedDataParallel(inner)
+def gradients(names: list[str], dtype: torch.dtype, micros: int, parallel: str) -> dict[str, torch.Tensor]:
+    """Of every parameter (0 where these objectives do not reach it), and their loss."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    inner = wrapped = learner(dtype, names)
+    if parallel == "ddp":  # an objective that looks at latents alone does not reach the predictor
+        wrapped = torch.nn.parallel.DistributedDataParallel(inner, find_unused_parameters=True)
     elif parallel == "fsdp2":
         from worldmodel.parallel import shard
 
         shard(inner)
     batches = micro_batches(rank, ranks, micros)
-    totals = measure(wrapped, batches)
-    for batch in batches:
-        # every micro-batch is averaged over ranks here; their sum is the same
-        loss = wrapped(batch, totals)
-        loss.total.backward()
-    grads = {name: p.grad for name, p in inner.named_parameters()}
-    grads = {name: (g.full_tensor() if hasattr(g, "full_tensor") else g).clone() for name, g in grads.items()}
-    if rank == 0:
-        save_file(grads | {"loss": loss.total.detach().reshape(1)}, out)
+    wholes = measure(inner, batches) if micros > 1 else [None]
+    for batch, whole in zip(batches, wholes, strict=True):
+        loss = wrapped(batch, whole)
+        loss.total.backward()  # every micro-batch is averaged over ranks here; their sum is the same
+    grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in inner.named_parameters()}
+    grads = {name: (g.full_tensor() if hasattr(g, "full_tensor") else g).detach().clone() for name, g in grads.items()}
+    return grads | {"loss": loss.total.detach().reshape(1)}
+
+
+def main(out: str, micros: int, parallel: str) -> None:
+    assert {type(config) for config in CONFIGS.values()} == OBJECTIVES.keys()
+    found = {}
+    for dtype in ("float64", "float32"):
+        for names in ([*CONFIGS], *([name] for name in CONFIGS)):
+            label = f"{dtype}/{names[0] if len(names) == 1 else 'all'}"
+            grads = gradients(names, getattr(torch, dtype), micros, parallel)
+            found |= {f"{label}/{name}": value for name, value in grads.items()}
+    if dist.get_rank() == 0:
+        save_file(found, out)
 
 
 if __name__ == "__main__":
-    out, dtype, micros, parallel = sys.argv[1:]
+    out, micros, parallel = sys.argv[1:]
     dist.init_process_group("gloo")
-    main(out, getattr(torch, dtype), int(micros), parallel)
+    main(out, int(micros), parallel)
     dist.barrier()
     dist.destroy_process_group()
     os._exit(0)  # gloo's threads now and then abort while the interpreter is taken down; all is written by now

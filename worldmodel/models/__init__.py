@@ -1,8 +1,8 @@
 """Model families. A new one is a file here and its line in FAMILIES, ModelConfig and TrainedModel.
 
-A family's config says what a recipe must know of it: `check(window)` what makes it impossible, `horizons` how far ahead its
-training rows reach (None where they are not sorted so), `places_per_side(window)`, `tokens(window)`, `distance`. Its model has
-`encoder` and `predictor`, each with `blocks`, and a `teacher` or None: what is compiled, sharded and saved by name.
+A family's config says what a recipe must know of it: `check(window)` what makes it impossible, `latents_of(window)` what
+it makes of it (worldmodel.latents.Extent), `places_per_side(window)`, `tokens(window)`, `target`, `normalised`, `distance`. Its
+model has `encoder` and `predictor`, each with `blocks`, and a `teacher` or None: what is compiled, sharded and saved by name.
 """
 
 from __future__ import annotations

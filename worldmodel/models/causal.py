@@ -11,10 +11,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.latents import Latents
+from worldmodel.latents import Extent, Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
-from worldmodel.models.targets import EmaTarget, SharedTarget, follow, slow_copy
+from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget, follow, frozen_encoder, slow_copy
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
 from worldmodel.pixels import standardise, to_float
 from worldmodel.window import WindowConfig
@@ -26,7 +26,7 @@ class CausalConfig(Config):
     kind: Literal["causal"] = "causal"
     encoder: EncoderConfig = EncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
-    target: Annotated[SharedTarget | EmaTarget, Field(discriminator="kind")] = SharedTarget()
+    target: Annotated[SharedTarget | EmaTarget | FrozenTarget, Field(discriminator="kind")] = SharedTarget()
     normalise_latents: bool = False  # LayerNorm without weights on every latent; with it, scale cannot collapse
     distance: DistanceKind = "l2"  # the model's own measure of surprise
     rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
@@ -34,11 +34,16 @@ class CausalConfig(Config):
     checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
 
     @property
-    def horizons(self) -> int:
-        return self.predictor.horizons
+    def normalised(self) -> bool:
+        """Whether what came is of one length, so that latents differ by angles alone."""
+        return self.normalise_latents
 
     def places_per_side(self, _window: WindowConfig) -> int:
         return self.encoder.places_per_side
+
+    def latents_of(self, window: WindowConfig) -> Extent:
+        steps, features = window.frames // self.encoder.frames_per_latent, self.encoder.latent_dim
+        return Extent(steps, self.encoder.places_per_side**2, features, features, steps - 1, self.predictor.horizons)
 
     def tokens(self, window: WindowConfig) -> int:
         """Tubelets of a window."""
@@ -66,8 +71,13 @@ class CausalConfig(Config):
                 f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} "
                 f"is more than the window's {steps} latent steps"
             )
+        token = self.predictor.token_side
+        if side % token:
+            problems.append(f"model.predictor.token_side {token} does not divide model.encoder.places_per_side {side}")
+        if isinstance(self.target, FrozenTarget) and self.target.encoder is not None:
+            problems += _misfits(self.target.encoder, self.encoder)
         head = self.predictor.width // self.predictor.heads
-        axes = 1 if side == 1 else 3
+        axes = 1 if side == token else 3
         if head % 2 or head < 2 * axes:
             problems.append(
                 f"model.predictor: {self.predictor.heads} heads of {head} features; "
@@ -80,6 +90,15 @@ class CausalConfig(Config):
         if self.rollout_steps > self.predictor.horizons:
             raise ValueError(f"rollout_steps {self.rollout_steps} is more than predictor.horizons {self.predictor.horizons}")
         return self
+
+
+def _misfits(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
+    """Where latents of a frozen teacher could not be what this encoder's latents are compared with."""
+    return [
+        f"model.encoder.{name} {ours} is not that of the frozen teacher, {theirs} (model.target.encoder); make them equal"
+        for name in ("latent_dim", "places_per_side", "frames_per_latent")
+        if (theirs := getattr(teacher, name)) != (ours := getattr(student, name))
+    ]
 
 
 class CausalWorldModel(nn.Module):
@@ -101,7 +120,10 @@ class CausalWorldModel(nn.Module):
         side = config.encoder.places_per_side
         self.encoder = FrameEncoder(config.encoder, window.size_px, config.checkpoint_activations)
         self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.checkpoint_activations)
-        self.teacher = slow_copy(self.encoder, config.target)
+        if isinstance(config.target, FrozenTarget):
+            self.teacher: FrameEncoder | None = frozen_encoder(config.target, window.size_px)
+        else:
+            self.teacher = slow_copy(self.encoder, config.target)
 
     @property
     def latent_shape(self) -> tuple[int, int]:

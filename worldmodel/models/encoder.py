@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
@@ -17,17 +17,20 @@ class EncoderConfig(Config):
     patch_px: PositiveInt = 16
     frames_per_latent: PositiveInt = 1  # frames in a tubelet: 1 = every frame has its own latent
     width: PositiveInt = 64
-    depth: PositiveInt = 1
+    depth: NonNegativeInt = 1  # 0 = patches never look at one another
     heads: PositiveInt = 4
     mlp_ratio: float = Field(4.0, gt=0)
     places_per_side: PositiveInt = 1  # N = its square: 1 = one vector a frame, size/patch = one a patch
     latent_dim: PositiveInt = 32
+    linear_dim: NonNegativeInt = 0  # of latent_dim, read from a place's pixels by a linear map alone
     head_width: PositiveInt = 256
 
     @model_validator(mode="after")
     def _check(self) -> EncoderConfig:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        if self.linear_dim >= self.latent_dim:
+            raise ValueError(f"linear_dim {self.linear_dim} must leave some of latent_dim {self.latent_dim} to the transformer")
         return self
 
 
@@ -53,8 +56,9 @@ class FrameEncoder(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(patches_per_place * config.width, config.head_width),
             nn.GELU(),
-            nn.Linear(config.head_width, config.latent_dim),
+            nn.Linear(config.head_width, config.latent_dim - config.linear_dim),
         )
+        self.linear = nn.Linear(patches_per_place * patch_dim, config.linear_dim) if config.linear_dim else None
         init_linear(self.patch)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -64,10 +68,14 @@ class FrameEncoder(nn.Module):
             "b (t f) c (gh ph) (gw pw) -> (b t) (gh gw) (f c ph pw)",
             f=c.frames_per_latent, ph=c.patch_px, pw=c.patch_px,
         )  # fmt: skip
-        tokens = self.norm(self.blocks(self.patch(patches.to(self.position.dtype)) + self.position))
-        cells = rearrange(
-            tokens,
-            "bt (nh ph nw pw) w -> bt (nh nw) (ph pw w)",
-            nh=c.places_per_side, nw=c.places_per_side, ph=self.grid // c.places_per_side, pw=self.grid // c.places_per_side,
-        )  # fmt: skip
-        return rearrange(self.head(cells), "(b t) n d -> b t n d", b=batch)
+        patches = patches.to(self.position.dtype)
+        latents = self.head(self._places(self.norm(self.blocks(self.patch(patches) + self.position))))
+        if self.linear is not None:
+            latents = torch.cat((latents, self.linear(self._places(patches))), dim=-1)
+        return rearrange(latents, "(b t) n d -> b t n d", b=batch)
+
+    def _places(self, patches: Tensor) -> Tensor:
+        """Neighbouring patches side by side: [M, gh*gw, W] -> [M, N, W * patches in a place]."""
+        side = self.config.places_per_side
+        inner = self.grid // side
+        return rearrange(patches, "m (nh ph nw pw) w -> m (nh nw) (ph pw w)", nh=side, nw=side, ph=inner, pw=inner)

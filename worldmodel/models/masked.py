@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.latents import Latents
+from worldmodel.latents import Extent, Latents
 from worldmodel.models.layers import grid_positions
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
 from worldmodel.models.masks import MaskConfig, View, draw_views
@@ -32,6 +32,10 @@ class PixelTarget(Config):
 
     kind: Literal["pixels"] = "pixels"
 
+    @property
+    def against_collapse(self) -> str | None:
+        return "targets that are pixels"
+
 
 class MaskedConfig(Config):
     """Tubelet ViT + predictor with mask tokens."""
@@ -47,11 +51,21 @@ class MaskedConfig(Config):
     checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
 
     @property
-    def horizons(self) -> None:
-        """Its training rows are not sorted by how far ahead they are."""
+    def normalised(self) -> bool:
+        """What came is layer-normalised: of one length."""
+        return True
 
     def places_per_side(self, window: WindowConfig) -> int:
         return window.size_px // self.encoder.patch_px
+
+    def latents_of(self, window: WindowConfig) -> Extent:
+        """Training rows are not sorted by how far ahead they are: within blocks, all that is hidden is filled in."""
+        c, steps = self.encoder, window.frames // self.encoder.frames_per_latent
+        seen = [mask.steps_seen(steps, 1) for mask in self.masks]
+        filled_in = max(count if mask.blocks else 1 for mask, count in zip(self.masks, seen, strict=True))
+        pixels = 3 * c.frames_per_latent * c.patch_px**2
+        target_features = pixels if isinstance(self.target, PixelTarget) else c.width
+        return Extent(max(seen), self.places_per_side(window) ** 2, c.width, target_features, filled_in, None)
 
     def tokens(self, window: WindowConfig) -> int:
         """Tubelets of a window."""
@@ -107,9 +121,8 @@ class MaskedWorldModel(nn.Module):
     @property
     def latent_shape(self) -> tuple[int, int]:
         """(N, D) of a latent step as `encode` and `forecast` give it."""
-        c = self.config.encoder
-        features = 3 * c.frames_per_latent * c.patch_px**2 if self.of_pixels else c.width
-        return self.config.places_per_side(self.window) ** 2, features
+        extent = self.config.latents_of(self.window)
+        return extent.places, extent.target_features
 
     @property
     def architecture(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class MaskConfig(Config):
         return min(max(height, 1), side), min(max(width, 1), side)
 
     def steps_seen(self, steps: int, fraction: float) -> int:
-        """Latent steps whose tokens may be seen, for a fraction in [0, 1) of the way through `seen_share`."""
+        """Latent steps whose tokens may be seen, for a fraction in [0, 1] of the way through `seen_share`."""
         low, high = (share * steps for share in self.seen_share)
         first, last = max(1, round(low)), max(1, round(high) if self.blocks else min(round(high), steps - 1))
         return min(first + int(fraction * (last - first + 1)), last)

@@ -21,6 +21,7 @@ class PredictorConfig(Config):
     heads: PositiveInt = 4
     mlp_ratio: float = Field(4.0, gt=0)
     horizons: PositiveInt = 10  # K: latent steps ahead that are forecast directly, 1..K
+    token_side: PositiveInt = 1  # so many by so many neighbouring places share a token: fine latents, few tokens
 
     @model_validator(mode="after")
     def _check(self) -> PredictorConfig:
@@ -40,20 +41,23 @@ class CausalPredictor(nn.Module):
     def __init__(self, config: PredictorConfig, latent_dim: int, places_per_side: int, checkpointing: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.side = places_per_side
-        self.embed = nn.Linear(latent_dim, config.width)
+        self.side, self.inner = (
+            places_per_side // config.token_side,
+            config.token_side,
+        )  # tokens a side, places a side of a token
+        token_dim = latent_dim * self.inner**2
+        self.embed = nn.Linear(token_dim, config.width)
         self.blocks = Blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
         self.norm = nn.LayerNorm(config.width)
         self.horizon = nn.Parameter(0.3 * torch.randn(config.horizons, config.width))
-        change = nn.Linear(2 * config.width, latent_dim)
+        change = nn.Linear(2 * config.width, token_dim)
         self.head = nn.Sequential(nn.Linear(config.width, 2 * config.width), nn.GELU(), change)
         self.embed.apply(init_linear)
         nn.init.zeros_(change.weight)
         nn.init.zeros_(change.bias)
 
     def forward(self, latents: Tensor) -> Tensor:
-        hidden = self.hidden(latents)[:, :, None]  # [B, T, 1, N, W]
-        return latents[:, :, None] + self.head(hidden + self.horizon[:, None])
+        return latents[:, :, None] + self._change(self.hidden(latents), self.config.horizons)
 
     def last(self, latents: Tensor, horizons: int) -> Tensor:
         """Forecasts from the last step alone: [B, T, N, D] -> [B, horizons, N, D]."""
@@ -62,16 +66,25 @@ class CausalPredictor(nn.Module):
     def after(self, latents: Tensor, seen: Sequence[int], horizons: int) -> Tensor:
         """Forecasts made after so many steps, for each number in `seen`: [B, T, N, D] -> [B, len(seen), horizons, N, D]."""
         rows = torch.as_tensor(seen, device=latents.device) - 1
-        hidden = self.hidden(latents)[:, rows, None]  # [B, S, 1, N, W]
-        return latents[:, rows, None] + self.head(hidden + self.horizon[:horizons, None])
+        return latents[:, rows, None] + self._change(self.hidden(latents)[:, rows], horizons)
 
     def hidden(self, latents: Tensor) -> Tensor:
-        """[B, T, N, D] -> [B, T, N, W]; step t has looked at steps 0..t."""
-        steps, places = latents.shape[1:3]
+        """[B, T, N, D] -> [B, T, M, W], M tokens a step; step t has looked at steps 0..t."""
+        steps, count = latents.shape[1], self.side**2
         angles = rotary_angles(self._positions(steps, latents.device), self.config.width // self.config.heads)
-        mask = block_causal_mask(steps, places, latents.device)
-        tokens = self.blocks(self.embed(rearrange(latents, "b t n d -> b (t n) d")), angles, mask)
-        return rearrange(self.norm(tokens), "b (t n) w -> b t n w", n=places)
+        mask = block_causal_mask(steps, count, latents.device)
+        grouped = rearrange(
+            latents, "b t (h y w x) d -> b (t h w) (y x d)", h=self.side, w=self.side, y=self.inner, x=self.inner
+        )
+        tokens = self.blocks(self.embed(grouped), angles, mask)
+        return rearrange(self.norm(tokens), "b (t m) w -> b t m w", m=count)
+
+    def _change(self, hidden: Tensor, horizons: int) -> Tensor:
+        """What is added to the last latent: [B, S, M, W] -> [B, S, horizons, N, D]."""
+        change = self.head(hidden[:, :, None] + self.horizon[:horizons, None])
+        return rearrange(
+            change, "b s k (h w) (y x d) -> b s k (h y w x) d", h=self.side, w=self.side, y=self.inner, x=self.inner
+        )
 
     def _positions(self, steps: int, device: torch.device) -> Tensor:
         """Time, and row and column where there are several places: [T*N, 1 or 3]."""

@@ -85,6 +85,18 @@ def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     return F.smooth_l1_loss(a, b, reduction="none").mean(-1)
 
 
+def window_frames(model: WorldModel) -> int:
+    """Frames that a model takes in together."""
+    return model.max_context if model.max_span is None else model.max_span
+
+
+def direct_steps(model: WorldModel, context: int) -> int:
+    """Latent steps that `forecast` reaches after a context of so many frames."""
+    if model.max_span is None:
+        return model.max_steps
+    return min(model.max_steps, (model.max_span - context) // model.frames_per_latent)
+
+
 def check_context(model: WorldModel, frames: int) -> None:
     """Raise ValueError unless a context of so many frames is one the model can take."""
     if frames == 0 or frames % model.frames_per_latent:

@@ -1,6 +1,6 @@
 """Objectives, one idea a file. A new one is a file here and its line in OBJECTIVES and ObjectiveConfig.
 
-statistics.py says what an objective is, and makes its loss exact on any number of ranks and micro-batches.
+objective.py says what an objective is; statistics.py makes its loss exact on any number of ranks and micro-batches.
 """
 
 from __future__ import annotations
@@ -10,15 +10,39 @@ from typing import Annotated
 
 from pydantic import Field
 
-from worldmodel.config import Config
+from worldmodel.objectives.barlow import BarlowTwins, BarlowTwinsConfig
 from worldmodel.objectives.forecast import Forecast, ForecastConfig
-from worldmodel.objectives.statistics import Objective
+from worldmodel.objectives.info_nce import InfoNCE, InfoNCEConfig
+from worldmodel.objectives.objective import Objective, ObjectiveBase
+from worldmodel.objectives.sigreg import SIGReg, SIGRegConfig
+from worldmodel.objectives.straightening import Straightening, StraighteningConfig
+from worldmodel.objectives.temporal_similarity import TemporalSimilarity, TemporalSimilarityConfig
 from worldmodel.objectives.vicreg import VICReg, VICRegConfig
+from worldmodel.objectives.visreg import VISReg, VISRegConfig
 
-ObjectiveConfig = Annotated[ForecastConfig | VICRegConfig, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[
+    ForecastConfig
+    | VICRegConfig
+    | BarlowTwinsConfig
+    | InfoNCEConfig
+    | SIGRegConfig
+    | VISRegConfig
+    | StraighteningConfig
+    | TemporalSimilarityConfig,
+    Field(discriminator="kind"),
+]
 
-OBJECTIVES: dict[type[Config], Callable[..., Objective]] = {ForecastConfig: Forecast, VICRegConfig: VICReg}
+OBJECTIVES: dict[type[ObjectiveBase], Callable[..., Objective]] = {
+    ForecastConfig: Forecast,
+    VICRegConfig: VICReg,
+    BarlowTwinsConfig: BarlowTwins,
+    InfoNCEConfig: InfoNCE,
+    SIGRegConfig: SIGReg,
+    VISRegConfig: VISReg,
+    StraighteningConfig: Straightening,
+    TemporalSimilarityConfig: TemporalSimilarity,
+}
 
 
-def build_objective(config: Config) -> Objective:
+def build_objective(config: ObjectiveBase) -> Objective:
     return OBJECTIVES[type(config)](config)

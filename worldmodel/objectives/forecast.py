@@ -8,20 +8,33 @@ import torch
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from worldmodel.config import Config
 from worldmodel.latents import Latents
 from worldmodel.models.world_model import DistanceKind, latent_distance
-from worldmodel.objectives.statistics import Objective, Sums, Terms
+from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
 
 
-class ForecastConfig(Config):
-    """Mean distance of forecast and target over clips, moments, places and horizons."""
+class ForecastConfig(ObjectiveBase):
+    """Mean distance of forecast and target over clips, moments, places and horizons.
+
+    The only objective that trains the predictor for sure. A recipe with it alone ("none" against collapse) is
+    `objectives: {forecast: {kind: forecast}}`.
+    """
 
     kind: Literal["forecast"] = "forecast"
     distance: DistanceKind = "l2"
     weight: float = Field(1.0, gt=0)
     horizon_weights: tuple[NonNegativeFloat, ...] | None = None  # one per horizon 1..K; null = every row counts the same
     imagined_weight: NonNegativeFloat = 1.0  # of forecasts made by feeding predictions back
+
+    def check(self, update: Update) -> list[str]:
+        weights = self.horizon_weights
+        if weights is not None and update.horizons is None:
+            return [".horizon_weights: forecasts of this model have no horizons; leave it out"]
+        if weights is not None and len(weights) != update.horizons:
+            return [f".horizon_weights has {len(weights)} weights for model.predictor.horizons {update.horizons}"]
+        if weights is not None and not any(weights):
+            return [".horizon_weights are all 0, so nothing would train the direct forecasts"]
+        return []
 
 
 class Forecast(Objective):

@@ -12,21 +12,40 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from worldmodel.config import Config
 from worldmodel.latents import Latents
-from worldmodel.objectives.statistics import Objective, Sums, Terms, precise
+from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
+from worldmodel.objectives.statistics import precise
 
 STD_EPSILON = 1e-4  # under the root: keeps the gradient finite where latents have collapsed
 
 
-class VICRegConfig(Config):
+class VICRegConfig(ObjectiveBase):
     """Pressures against collapse. Latents are centred per place: else knowing one's position in the picture satisfies them."""
 
     kind: Literal["vicreg"] = "vicreg"
     std_weight: NonNegativeFloat = 25.0  # pushes each feature's standard deviation up to `margin` (eq. 1)
     cov_weight: NonNegativeFloat = 25.0  # pushes features apart (eq. 3-4, but the mean over the D(D-1) pairs, not the sum / D)
-    clip_std_weight: NonNegativeFloat = 0.0  # asks the standard deviation of what changes within a clip (PLDM's temporal term)
+    # Asks the standard deviation of what changes within a clip (the temporal term of PLDM, Sobal et al. 2025; pooled over
+    # clips, where PLDM takes each by itself: a film in which nothing moves owes nothing as long as others move enough).
+    clip_std_weight: NonNegativeFloat = 0.0
     margin: float = Field(1.0, gt=0)
+
+    @property
+    def keeps_apart(self) -> bool:
+        return self.std_weight > 0 or self.clip_std_weight > 0
+
+    def keeps_scale(self, normalised: bool) -> bool:
+        return self.keeps_apart
+
+    def check(self, update: Update) -> list[str]:
+        problems = []
+        if self.std_weight and update.clips * update.steps < 2:
+            problems.append(".std_weight asks how latents vary, but an update has one latent step")
+        if self.cov_weight and update.features < 2:
+            problems.append(".cov_weight asks pairs of features, but the latents have 1; set it to 0")
+        if self.clip_std_weight and update.steps < 2:
+            problems.append(".clip_std_weight asks what changes within a clip, but 1 latent step of it is seen")
+        return problems
 
 
 def variance(totals: Sums) -> Tensor:
@@ -36,7 +55,7 @@ def variance(totals: Sums) -> Tensor:
     """
     count, total = totals["count"], totals["sum"]
     between = torch.einsum("nd,ne->de", total / count.clamp(min=1)[:, None], total)
-    return (totals["gram"] - between) / (count.sum() - len(count)).clamp(min=1)
+    return (totals["gram"] - between) / (count.sum() - (count > 0).sum()).clamp(min=1)
 
 
 def std_shortfall(variances: Tensor, margin: float) -> Tensor:
@@ -60,12 +79,11 @@ class VICReg(Objective):
         """Moments of the latents about `center` [N, D], and the squares of what changes within each clip."""
         seen = precise(latents.context_mask)[..., None].to(center.dtype)  # [B, T, N, 1]
         rows = (precise(latents.context) - center) * seen
-        with torch.autocast(rows.device.type, enabled=False):
-            sums = {
-                "count": seen.sum(dim=(0, 1, 3)),  # [N]
-                "sum": rows.sum(dim=(0, 1)),  # [N, D]
-                "gram": rows.flatten(0, 2).T @ rows.flatten(0, 2),  # [D, D]
-            }
+        sums = {
+            "count": seen.sum(dim=(0, 1, 3)),  # [N]
+            "sum": rows.sum(dim=(0, 1)),  # [N, D]
+            "gram": rows.flatten(0, 2).T @ rows.flatten(0, 2),  # [D, D]
+        }
         if self.config.clip_std_weight:
             moments = seen.sum(1, keepdim=True)  # [B, 1, N, 1]: in time
             change = (rows - rows.sum(1, keepdim=True) / moments.clamp(min=1)) * seen

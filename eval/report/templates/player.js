@@ -101,9 +101,10 @@ class Player {
     if (!width) return;
     this.width = width;
     this.plot.replaceChildren();
-    const lines = this.data.curves[this.which?.value ?? 0]?.lines ?? [];
+    const { lines = [], levels = [] } = this.data.curves[this.which?.value ?? 0] ?? {};
     const svg = drawn("svg", { height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "surprise over time" }, this.plot);
-    const top = Math.max(1e-9, ...lines.flatMap(([, values]) => values.filter((value) => value !== null))) * 1.05;
+    const heights = [...lines.flatMap(([, values]) => values), ...levels.map(([value]) => value)];
+    const top = heights.reduce((most, value) => Math.max(most, value ?? 0), 1e-9) * 1.05;
     const floor = HEIGHT - BOTTOM;
     this.y = (value) => floor - value / top * (floor - TOP);
     if (this.data.hidden) {
@@ -120,6 +121,11 @@ class Player {
       const time = Number((index * across).toPrecision(3));
       drawn("text", { x: this.x(time), y: HEIGHT - 8, "text-anchor": "middle" }, svg, `${time} s`);
     }
+    levels.forEach(([value, words], index) => {
+      const y = this.y(value), crowded = index > 0 && this.y(levels[index - 1][0]) - y < 13;
+      drawn("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }, svg);
+      if (!crowded) drawn("text", { x: width - RIGHT, y: y - 4, "text-anchor": "end" }, svg, words);
+    });
     this.data.marks.forEach(([time, words], row) => {
       const left = this.x(time) + 6 * words.length + 4 > width;
       drawn("line", { class: "mark", x1: this.x(time), x2: this.x(time), y1: 4 + 14 * row, y2: floor }, svg);

@@ -1,0 +1,158 @@
+"""What does a model know? Probes on frozen latents: is it encoded, is it predicted, does a hidden thing go on existing?
+
+    python -m eval probe --model RUN --data films/mini/lawful.parquet --out OUT      # properties of bodies, and tracking
+    python -m eval probe ... --physics EVALUATION      # and why quadruplets of `eval physics` fail: encoded, predicted, scored?
+    python -m eval probe --model RUN --data CLIPS.parquet --labels --out OUT         # classes of labelled clips
+
+Films are divided into folds, and each is read by a probe that was fitted on the other folds. OUT gets probe.json,
+probe.csv, probe.md and figures. Layer by layer is not offered: models give their target latents alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eval.errors import EvalError
+from eval.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
+from eval.labels import classify
+from eval.probe_figures import draw
+from eval.probe_tables import write_tables
+from eval.provenance import provenance
+from eval.readings import PROPERTIES, Property
+from eval.readout import Kind, Question, as_json, encoded, predicted
+from eval.recordings import Recording
+from eval.subject import open_subject
+from eval.tracking import track
+from eval.triage import triage
+from worldmodel.checkpoint import write_json
+from worldmodel.models.world_model import WorldModel
+
+HELP = "what can be read off the latents, and off the forecasts?"
+HORIZONS_S = "0.25,0.5,1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder or untrained:RECIPE.yaml")
+    parser.add_argument("--data", required=True, metavar="MANIFEST", help="lawful films with their truth, or labelled clips")
+    parser.add_argument("--out", required=True, type=Path, help="folder for numbers, tables and figures")
+    parser.add_argument("--labels", action="store_true", help="probe the manifest's labels instead of physics")
+    parser.add_argument("--physics", type=Path, metavar="EVALUATION", help="also say why its quadruplets fail")
+    parser.add_argument("--split", default="val", help="physics: which films (default val)")
+    parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
+    parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
+    parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
+    parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the model's window)")
+    parser.add_argument("--attentive", action="store_true", help="attentive probes beside linear ones (physics; some minutes)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises EvalError and its like for what cannot be probed."""
+    device = torch.device(args.device)
+    subject = open_subject(args.model, device)
+    nets = networks(subject, device)
+    made = {"made": provenance(subject), "target_scope": nets[MODEL].target_scope}
+    if args.labels:
+        found = made | classify(nets, args.data, args.films, device)
+    else:
+        found = made | probe_physics(args, nets, device)
+        if args.physics:
+            found["triage"] = triage(args.physics, subject, nets, args.data, args.split, args.films, device)
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_json(args.out / "probe.json", found)
+    write_tables(args.out, found)
+    draw(args.out, found)
+    print((args.out / "probe.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], device: torch.device) -> dict[str, Any]:
+    """Encoded, predicted, tracking, and what they are of."""
+    model = nets[MODEL]
+    first = first_cut(model, args.context_s)
+    films = open_films(args.data, args.split, args.films, model, first + 1, args.folds)
+    steps, step_s = films.cohort.steps, films.cohort.step_s
+    horizons = horizons_of(args.horizons or _within(HORIZONS_S, step_s, steps - first), step_s, steps - first)
+    cuts = cuts_from(first, steps)
+    reach = {cut: min(max(horizons.values()), steps - cut) for cut in cuts}
+    recordings = gather("films", nets, [(films.clips, reach)], films.frames, device)[0]
+    found: dict[str, Any] = {
+        "kind": "physics",
+        "data": {
+            "manifest": args.data,
+            "split": args.split,
+            "films": len(films.clips),
+            "with_one_body": sum(truth.body is not None for truth in films.cohort.truths),
+            "folds": args.folds,
+            "film_s": steps * step_s,
+            "contexts_s": [cut * step_s for cut in cuts],
+            "direct_up_to_s": model.max_steps * step_s,
+        },
+        "properties": {
+            it.name: {"meaning": it.meaning, "unit": it.unit, "classes": list(it.classes), "moments": it.moments}
+            for it in PROPERTIES.values()
+        },
+        "encoded": {},
+        "predicted": {},
+        "notes": [],
+    }
+    latents = {name: it for name, it in recordings.items() if name != PIXELS}  # pixels are read by ridge alone
+    asked: dict[Kind, Mapping[str, Recording]] = {"linear": recordings, **({"attentive": latents} if args.attentive else {})}
+    for kind, sources in asked.items():
+        for prop in PROPERTIES.values():
+            question = Question.of(films.cohort, prop, kind, device)
+            try:
+                _ask(question, kind, sources, cuts, horizons, found)
+            except EvalError as error:
+                found["notes"].append(f"{prop.name}, {kind} probe: left out, {error}.")
+    if not found["encoded"]:
+        raise EvalError(f"{args.data}: nothing can be probed in its {args.split} films; {' '.join(found['notes'])}")
+    found["tracking"] = _track(films, nets, recordings, device, found["notes"])
+    return found
+
+
+def _ask(
+    question: Question,
+    kind: Kind,
+    recordings: Mapping[str, Recording],
+    cuts: list[int],
+    horizons: Mapping[str, int],
+    found: dict[str, Any],
+) -> None:
+    name = question.prop.name
+    scores, probes = encoded(question, recordings)
+    found["encoded"].setdefault(name, {})[kind] = {source: as_json(score) for source, score in scores.items()}
+    for time, horizon in horizons.items():
+        ahead = predicted(question, recordings, probes, cuts, horizon, fitted=kind == "linear")
+        if not ahead:
+            found["notes"].append(f"{name}: too few films have it {time} s after a context.")
+        else:
+            told = {source: {how: as_json(score) for how, score in each.items()} for source, each in ahead.items()}
+            found["predicted"].setdefault(name, {}).setdefault(kind, {})[time] = told
+
+
+def _track(
+    films: Films, nets: Mapping[str, WorldModel], recordings: Mapping[str, Recording], device: torch.device, notes: list[str]
+) -> dict[str, Any] | None:
+    position: Property = PROPERTIES["position"]
+    question = Question.of(films.cohort, position, "linear", device)
+    try:
+        probes = {name: question.probe(recording) for name, recording in recordings.items()}
+    except EvalError as error:
+        notes.append(f"tracking: left out, {error}.")
+        return None
+    tracked = track(films, nets, probes, device)
+    if tracked is None:
+        notes.append("tracking: left out, no body goes out of sight in these films.")
+    return tracked
+
+
+def _within(text: str, step_s: float, most: int) -> str:
+    """Of the usual horizons those that films reach, else the longest there is."""
+    there = [part for part in text.split(",") if 1 <= round(float(part) / step_s) <= most]
+    return ",".join(there) or f"{most * step_s}"

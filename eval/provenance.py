@@ -1,0 +1,53 @@
+"""Where numbers and figures come from: the run, its update and weights, the commit, the command."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from eval.subject import Subject
+
+
+def provenance(subject: Subject) -> dict[str, Any]:
+    """For the head of a JSON file."""
+    return {
+        "command": "python -m eval " + shlex.join(sys.argv[1:]),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("worldmodel", "torch", "numpy")},
+        },
+        "model": {"name": subject.name, "spec": subject.spec, "update": subject.update, "hash": subject.hash},
+    }
+
+
+def named(source: dict[str, Any]) -> str:
+    """For a caption: "demo, update 2000, weights 0123abcd, commit 4567cde"."""
+    model = source["model"]
+    update = [] if model["update"] is None else [f"update {model['update']}"]
+    made = [] if source["commit"] is None else [f"commit {source['commit']}"]
+    return ", ".join([model["name"], *update, f"weights {model['hash'][:8]}", *made])
+
+
+def commit() -> str | None:
+    """Of this code, short, with a + where files differ from it; None for an installed copy."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        head = _git(here, "rev-parse", "--short", "HEAD")
+        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,76 @@
+"""Attentive probes find what stands at no fixed place; learning rates are chosen on scenes that were not trained on."""
+
+import numpy as np
+import pytest
+import torch
+
+from eval.attentive import AttentivePool, MeanPool, fit_classes, fit_numbers, sweep
+from eval.measures import r2
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _few_updates(monkeypatch):
+    monkeypatch.setattr("eval.attentive.UPDATES", 100)
+
+
+def flagged(rows: int, seed: int = 0):
+    """Nine tokens of noise; one of them, anywhere, is flagged and holds the number: [R, 9, 4], [R, 1]."""
+    rng = np.random.default_rng(seed)
+    tokens, number = rng.normal(size=(rows, 9, 4)).astype(np.float32), rng.normal(size=(rows, 1))
+    tokens[..., 0] = 0
+    row, place = np.arange(rows), rng.integers(0, 9, rows)
+    tokens[row, place, 0], tokens[row, place, 1] = 4.0, number[:, 0]
+    return tokens, number, row
+
+
+def test_attention_finds_a_thing_wherever_it_is_and_the_mean_does_not(monkeypatch):
+    monkeypatch.setattr("eval.attentive.UPDATES", 250)
+    tokens, number, scene = flagged(1200)
+    fitted = scene < 1000
+    fit = (tokens, number, None, fitted, ~fitted, CPU)
+    reads = {head: sweep(head, *fit, rates=(3e-3,))(tokens[1000:]) for head in (AttentivePool, MeanPool)}
+    assert r2(number[1000:], reads[AttentivePool], scene[1000:]).value > 0.9
+    assert r2(number[1000:], reads[MeanPool], scene[1000:]).value < 0.3
+
+
+def test_the_rate_with_the_smallest_loss_on_the_choosing_rows_is_kept():
+    tokens, number, scene = flagged(300)
+    fitted = scene < 200
+    probe = sweep(MeanPool, tokens, number, None, fitted, ~fitted, CPU, rates=(1e-6, 1e-2))
+    assert probe.rate == min(probe.losses, key=probe.losses.get) == 1e-2
+
+
+def test_rows_that_choose_train_nothing():
+    """Change what the choosing rows say: the trained head stays the same, to the bit."""
+    tokens, number, scene = flagged(300)
+    fitted = scene < 200
+    other = number.copy()
+    other[200:] *= -7
+    one, two = (sweep(MeanPool, tokens, it, None, fitted, ~fitted, CPU, rates=(1e-2,)) for it in (number, other))
+    assert np.array_equal(one(tokens), two(tokens))
+
+
+def test_numbers_come_back_in_their_own_units():
+    rng = np.random.default_rng(1)
+    latents = rng.normal(size=(400, 1, 1, 3))
+    place = 100 + 20 * latents[:, 0, 0, :2]
+    reading = fit_numbers(latents, place, np.arange(400), CPU)(latents)
+    assert r2(place, reading, np.arange(400)).value > 0.95
+
+
+def test_classes_come_back_as_they_were_named():
+    rng = np.random.default_rng(2)
+    kind = rng.choice([1, 4], 300)
+    latents = rng.normal(size=(300, 2, 1, 3)) * 0.2 + kind[:, None, None, None]
+    reading = fit_classes(latents, kind, np.arange(300), CPU)(latents)
+    assert (reading == kind).mean() > 0.97
+
+
+def test_a_probe_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    tokens, number, scene = flagged(60)
+    sweep(MeanPool, tokens, number, None, scene < 40, scene >= 40, CPU, rates=(1e-2,))
+    assert torch.equal(before, torch.random.get_rng_state())

@@ -1,0 +1,211 @@
+"""`eval probe` and `eval forecast`, whole, on few films: what they leave, and what they refuse in a line."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from data_prep.__main__ import main as data_prep
+from eval.__main__ import main
+from worldmodel.manifest import Clip, Manifest, write_manifest
+from worldmodel.video import probe
+
+RECIPE = """
+window: {frames: 24, fps: 12, size_px: 64}
+model:
+  kind: causal
+  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16}
+  predictor: {width: 24, depth: 1, heads: 2, horizons: 8}
+  rollout_steps: 0
+"""
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    """A nano suite of one property, 40 lawful films, and a recipe."""
+    folder = tmp_path_factory.mktemp("films")
+    assert data_prep(["synthesize", str(folder), "--suite", "nano", "--properties", "permanence", "--workers", "1"]) == 0
+    assert data_prep(["synthesize", str(folder / "lawful"), "--train", "40", "--workers", "1"]) == 0
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+def run(command: str, films: Path, out: Path, *options: str, data: str = "lawful/train.parquet") -> int:
+    model = ["--model", f"untrained:{films / 'recipe.yaml'}"]
+    return main([command, *model, "--data", str(films / data), "--out", str(out), *options])
+
+
+@pytest.fixture(scope="module")
+def probed(films: Path, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("probed")
+    assert run("probe", films, out, "--split", "train", "--folds", "3", "--horizons", "0.25,0.5") == 0
+    return out
+
+
+def test_every_number_has_n_an_interval_and_what_guessing_gets(probed: Path):
+    found = json.loads((probed / "probe.json").read_text())
+    scores = [score for kinds in found["encoded"].values() for sources in kinds.values() for score in sources.values()]
+    scores += [
+        score
+        for kinds in found["predicted"].values()
+        for times in kinds.values()
+        for sources in times.values()
+        for hows in sources.values()
+        for score in hows.values()
+    ]
+    assert len(scores) > 20
+    assert all({"value", "low", "high", "n", "rows", "chance", "metric"} <= score.keys() for score in scores)
+    sure = [score for score in scores if score["n"] >= 20]
+    assert len(sure) > 10
+    assert all(score["low"] - 0.01 <= score["value"] <= score["high"] + 0.01 for score in sure)
+    assert {"model", "pixels"} <= found["encoded"]["position"]["linear"].keys()
+    ahead = found["predicted"]["position"]["linear"]["0.5"]
+    assert {"model: forecast", "model: copy", "model: what came", "pixels: copy", "constant velocity"} <= ahead.keys()
+
+
+def test_pixels_tell_where_a_body_is(probed: Path):
+    """Thirty films are enough to read its place off the picture, roughly; else the truth would not be of these frames."""
+    found = json.loads((probed / "probe.json").read_text())
+    assert found["encoded"]["position"]["linear"]["pixels"]["low"] > 0
+
+
+def test_the_table_of_numbers_holds_what_the_json_holds(probed: Path):
+    found = json.loads((probed / "probe.json").read_text())
+    with (probed / "probe.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    (row,) = [
+        it for it in rows if (it["part"], it["of"], it["probe"], it["source"]) == ("encoded", "position", "linear", "pixels")
+    ]
+    assert float(row["value"]) == found["encoded"]["position"]["linear"]["pixels"]["value"]
+    assert {it["part"] for it in rows} == {"encoded", "predicted", "tracking"}
+    assert imread(probed / "readings.png").ndim == imread(probed / "tracking.png").ndim == 3
+
+
+def test_what_cannot_be_probed_is_said_and_the_rest_goes_on(probed: Path):
+    """Forty films hold two of different depth too seldom for three folds."""
+    found = json.loads((probed / "probe.json").read_text())
+    assert "depth order" not in found["encoded"]
+    assert any(note.startswith("depth order") and "too few" in note for note in found["notes"])
+
+
+def test_the_card_and_its_numbers(films: Path, tmp_path: Path):
+    assert run("forecast", films, tmp_path, "--split", "train", "--folds", "3") == 0
+    found = json.loads((tmp_path / "forecast.json").read_text())
+    horizons = len(found["horizons_s"])
+    assert horizons == 24 - 8  # a third of the window is seen
+    assert found["error"]["direct"][7] is not None
+    assert found["error"]["direct"][8] is None  # beyond what it forecasts directly
+    assert all(it is not None for it in found["error"]["open loop"])
+    for by_baseline in (*found["skill"].values(), *found["position_skill"].values()):
+        assert all(len(curve) == horizons for curve in by_baseline.values())
+    at = next(k for k, it in enumerate(found["position_px"]["constant velocity"]) if it)
+    assert found["position_px"]["constant velocity"][at]["value"] < found["position_px"]["last place"][at]["value"]
+    assert "update" not in (tmp_path / "forecast.md").read_text().splitlines()[0]  # it never trained
+    assert imread(tmp_path / "forecast.png").ndim == 3
+
+
+@pytest.mark.slow
+def test_why_quadruplets_fail(films: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = f"untrained:{films / 'recipe.yaml'}"
+    assert main(["physics", "--model", model, "--suite", f"builtin:{films}", "--out", str(tmp_path / "physics")]) == 0
+    options = ("--split", "train", "--folds", "3", "--physics", str(tmp_path / "physics"))
+    assert run("probe", films, tmp_path / "out", *options) == 0
+    found = json.loads((tmp_path / "out" / "probe.json").read_text())["triage"]
+    (name, _) = found["properties"]
+    assert name == "all"
+    everything = found["properties"]["permanence"]
+    assert everything["n"] == 2  # spliced test quadruplets of a nano suite
+    # contexts end in one and the same picture: nothing that looks at it alone can remember
+    assert everything["stages"]["predicted, model: copy"]["value"] == 0.5
+    assert everything["stages"]["remembered, pixels: copy"]["value"] == 0.5
+    assert sum(everything["blame"].values()) == everything["failed"]
+    assert "Why quadruplets fail" in (tmp_path / "out" / "probe.md").read_text()
+    (films / "other.yaml").write_text(RECIPE.replace("width: 24", "width: 32"))
+    other = ["probe", "--model", f"untrained:{films / 'other.yaml'}", "--data", str(films / "lawful/train.parquet")]
+    assert main([*other, "--out", str(tmp_path / "other"), *options]) == 2
+
+
+@pytest.fixture
+def labelled(make_video, tmp_path: Path):
+    """labelled(labels): videos of 24 frames whose brightness is their class, divided into train, val and test; the manifest."""
+
+    def write(labels=("dark", "light"), splits=("train", "val", "test")) -> str:
+        clips, rng = [], np.random.default_rng(0)
+        for number in range(24):
+            kind = number % len(labels)
+            shade = rng.integers(40 + 120 * kind, 70 + 120 * kind, (1, 1, 1, 3))
+            frames = np.broadcast_to(shade, (24, 64, 80, 3)).astype(np.uint8)
+            info = probe(make_video(tmp_path / f"{number}.mp4", frames, fps=12))
+            split = splits[(number // 2) % len(splits)]
+            size = (info.width, info.height, info.rotation, info.codec)
+            name = f"{number:016d}"
+            path = str(tmp_path / f"{number}.mp4")
+            clips.append(Clip(name, path, None, 0.0, 2.0, 12.0, 24, *size, split, labels[kind], None, "shades", name))
+        write_manifest(tmp_path / "clips.parquet", clips, command="test", config={})
+        return str(tmp_path / "clips.parquet")
+
+    return write
+
+
+def test_classes_of_labelled_clips(films: Path, labelled, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("eval.attentive.UPDATES", 40)
+    assert run("probe", films, tmp_path / "out", "--labels", data=labelled()) == 0
+    found = json.loads((tmp_path / "out" / "probe.json").read_text())
+    for kind in ("linear", "attentive"):
+        score = found["classes"][kind]["pixels"]
+        assert (score["value"], score["n"], score["chance"]) == (1.0, 8, 0.5)
+        losses = score["val_loss"]
+        assert f"{score['rate']:g}" == min(losses, key=losses.get)
+
+
+def lines(capsys) -> list[str]:
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("eval ")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--split", "test"], "no clip has split 'test'; it has 38 train, 2 val"),
+        ([], "has 2 val films, too few for 5 folds"),
+        (["--split", "train", "--folds", "1"], "--folds 1: at least 2"),
+        (["--split", "train", "--context-s", "9"], "--context-s 9 is 108 frames at 12 fps; the model sees 1 to 24"),
+        (["--split", "train", "--context-s", "2"], "a context and one step after it are 25"),
+        (["--split", "train", "--horizons", "0.5,3"], "--horizons 3: after the shortest context films leave"),
+        (["--split", "train", "--horizons", "soon"], "'soon' is no number of seconds"),
+        (["--labels"], "no clip has split 'test'"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(films: Path, tmp_path: Path, capsys, options, said):
+    assert run("probe", films, tmp_path, *options) == 2
+    (line,) = lines(capsys)
+    assert said in line
+
+
+def test_other_data_than_it_needs_is_one_line(films: Path, labelled, tmp_path: Path, capsys):
+    unlabelled = labelled(labels=(None, None))
+    assert run("probe", films, tmp_path, "--labels", data=unlabelled) == 2
+    assert "24 of 24 clips have no label" in lines(capsys)[0]
+    assert run("probe", films, tmp_path, data=unlabelled) == 2
+    assert "has 8 val films, too few for 5 folds" in lines(capsys)[0]
+    assert run("probe", films, tmp_path, "--folds", "2", data=unlabelled) == 2
+    assert "the manifest names no truth" in lines(capsys)[0]
+    one = labelled(labels=("same", "same"))
+    assert run("probe", films, tmp_path, "--labels", data=one) == 2
+    assert "nothing to tell apart" in lines(capsys)[0]
+    for command in ("probe", "forecast"):
+        assert run(command, films, tmp_path, "--split", "test", data="suite.parquet") == 2
+        assert "half of these films are impossible" in lines(capsys)[0]
+    assert main(["forecast", "--model", "blind:pixel copy", "--data", unlabelled, "--out", str(tmp_path)]) == 2
+    assert "has no latents" in lines(capsys)[0]
+
+
+def test_films_without_truth_have_a_card_without_position(films: Path, labelled, tmp_path: Path):
+    assert run("forecast", films, tmp_path / "out", data=labelled()) == 0
+    found = json.loads((tmp_path / "out" / "forecast.json").read_text())
+    assert "position_px" not in found
+    assert "No position is read: the films have no truth." in found["notes"]
+    assert found["data"]["films"] == len(Manifest.open(tmp_path / "clips.parquet").rows("val"))

@@ -1,0 +1,273 @@
+"""The command on films of many kinds: what it says, what it keeps, and what it says of films that it cannot score."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eval.film_cards
+import eval.viewing
+from eval.__main__ import main
+from eval.film_cards import ends, short_names
+from eval.film_list import Unread, find_films
+from worldmodel.manifest import Clip, write_manifest
+from worldmodel.video import write_video
+
+ROOT = Path(__file__).parents[2]
+RECIPE = """
+window: {frames: 12, fps: 12, size_px: 16}
+data: {manifest: nowhere.parquet}
+model:
+  kind: causal
+  encoder: {patch_px: 8, width: 16, depth: 1, heads: 2, latent_dim: 4, head_width: 16, places_per_side: 2}
+  predictor: {width: 24, depth: 1, heads: 2, horizons: 6}
+  rollout_steps: 0
+"""
+HOSTILE = "<script>window.pwned=1<b>.mp4"
+
+
+def square(speed: float, frames: int = 12, height: int = 16, width: int = 16, seed: int = 0) -> np.ndarray:
+    """uint8 [T, H, W, 3]: a bright square that goes right, `speed` pixels a frame, on a grey of its own."""
+    film = np.full((frames, height, width, 3), 60 + 10 * (seed % 9), np.uint8)
+    for t in range(frames):
+        left = int(seed + speed * t) % (width - 4)
+        film[t, 6:10, left : left + 4] = (240, 200, 20 * (seed % 10))
+    return film
+
+
+def clip(path: Path, frames: int, **changes) -> Clip:
+    fields = {"clip_id": path.stem, "path": str(path), "member": None, "start_s": 0.0, "stop_s": frames / 12, "fps": 12.0}
+    size = {"frames": frames, "width": 16, "height": 16, "rotation": 0, "codec": "h264"}
+    return Clip(**{**fields, **size, "split": "val", "label": None, "truth": None, "source": "", "content_hash": "", **changes})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """36 lawful films with their manifest, a recipe, and films to be scored."""
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    clips = []
+    for seed in range(36):
+        path = folder / f"lawful_{seed:02d}.mp4"
+        write_video(path, square(0.25 * (seed % 8), seed=seed), 12.0, lossless=True)
+        clips.append(clip(path, 12))
+    write_manifest(folder / "lawful.parquet", clips, command="test", config={})
+    films = folder / "films"
+    films.mkdir()
+    write_video(films / "wide.mp4", square(0.5, 40, 20, 36), 25.0)
+    write_video(films / HOSTILE, square(1.0, 12, seed=3), 12.0)
+    write_video(films / "short.mp4", square(1.0, 2), 12.0)
+    (films / "broken.mp4").write_bytes(b"no film at all")
+    (films / "frames").mkdir()
+    for t, picture in enumerate(square(1.0, 9, seed=2)):
+        Image.fromarray(picture).save(films / "frames" / f"{t}.png")
+    return folder
+
+
+@pytest.fixture
+def score(world, tmp_path, monkeypatch, capsys):
+    """(FILES and options) -> (exit code, objects of --out, what was said on standard error)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*words: str, lawful: str = "lawful.parquet", model: str = ""):
+        (tmp_path / "scores.jsonl").unlink(missing_ok=True)
+        model = model or f"untrained:{world / 'recipe.yaml'}"
+        options = ["--model", model, "--out", str(tmp_path / "scores.jsonl")]
+        options += ["--lawful", str(world / lawful)] if lawful else []
+        code = main(["score", *words, *options])
+        out = tmp_path / "scores.jsonl"
+        rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else None
+        return code, rows, capsys.readouterr().err
+
+    return run
+
+
+def test_films_of_any_kind_are_scored_and_one_that_is_bad_loses_none(world, score, tmp_path):
+    page = tmp_path / "it.html"
+    code, rows, said = score(str(world / "films"), str(world / "gone.mp4"), "--folder-fps", "6", "--html", str(page))
+    assert code == 2
+    by_name = {Path(row["film"]).name: row for row in rows}
+    assert set(by_name) == {"wide.mp4", HOSTILE, "short.mp4", "broken.mp4", "frames", "gone.mp4"}
+    assert [row["rank"] for row in rows if "rank" in row] == [1, 2, 3]
+    assert "2 frames at 12 frames/s are too few" in by_name["short.mp4"]["error"]
+    assert by_name["gone.mp4"]["error"] == "no such file or folder"
+    assert "broken.mp4: " in said
+    assert len([line for line in said.splitlines() if line.startswith("eval score: ")]) == 3
+    wide = by_name["wide.mp4"]
+    assert (wide["size_px"], wide["fps"], wide["seconds"]) == ([36, 20], 25, 1.6)
+    assert wide["times_s"] == pytest.approx([t / 12 for t in range(2, 18)], abs=1e-5)  # 19 frames, in windows of 12
+    assert [len(wide["over_time"][name]) for name in ("whitened", "distance")] == [16, 16]
+    assert by_name["frames"]["seconds"] == 1.5
+    assert any("has 6 frames/s and is seen at 12" in note for note in by_name["frames"]["notes"])
+    assert HOSTILE not in page.read_text()
+    assert "Not scored" in page.read_text()
+
+
+def test_numbers_of_a_film_hang_together(world, score):
+    _, (row,), _ = score(str(world / "films" / HOSTILE))
+    main, raw = row["scorers"]["whitened"], row["scorers"]["distance"]
+    assert row["scorer"] == "whitened"
+    for key in ("plausibility", "copy_adjusted_plausibility"):
+        assert row[key] == main[key]
+    assert raw["copy_share"] == pytest.approx(raw["surprise"] / (raw["surprise"] + raw["error_of_copying"]), rel=1e-4)
+    peak = row["times_s"][int(np.argmax(row["over_time"]["whitened"]))]
+    assert main["peak_s"] == pytest.approx(peak, abs=1e-5)
+    assert row["where"]["side"] == 2
+    assert len(row["where"]["mean"]) == 4
+    assert np.mean(row["where"]["mean"]) == pytest.approx(np.mean(row["over_time"]["whitened"]), rel=1e-4)
+    beside = row["compared_with"]
+    assert (beside["lawful_stretches"], beside["lawful_films"], beside["seconds"]) == (30, 30, 1.0)
+    assert 0 <= main["plausibility"] <= 1
+    assert main["plausibility"] * 30 == pytest.approx(round(main["plausibility"] * 30), abs=1e-3)  # a share of thirty
+
+
+def test_of_a_long_film_the_page_shows_what_lies_around_its_peak(world, score, tmp_path, monkeypatch):
+    monkeypatch.setattr(eval.film_cards, "MOST_S", 0.8)
+    _, (row,), _ = score(str(world / "films" / "wide.mp4"), "--html", str(tmp_path / "it.html"))
+    shown = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', (tmp_path / "it.html").read_text())[0])
+    from_s = min(max(0.0, row["scorers"]["whitened"]["peak_s"] - 0.4), 0.8)
+    assert (shown["frames"], shown["fps"]) == (20, 25)
+    times, values = shown["curves"][0]["lines"][0]
+    seen = {round(time - from_s, 3): value for time, value in zip(row["times_s"], row["over_time"]["whitened"], strict=True)}
+    assert values == pytest.approx([seen[round(time, 3)] for time in times], rel=1e-3)
+    assert len(times) in (9, 10)  # 0.8 s at 12 a second
+    assert shown["films"][0]["heat"]["side"] == 2
+    half, most = (value for value, _ in shown["curves"][0]["levels"])
+    assert 0 < half < most
+
+
+def test_a_name_that_cannot_be_written_down_is_refused():
+    bad = os.fsdecode(b"\xff.mp4")
+    assert list(find_films([bad, "no\nsuch.mp4"], 10.0)) == [
+        Unread("\\udcff.mp4", "its name cannot be written down; rename it"),
+        Unread("no\\nsuch.mp4", "its name cannot be written down; rename it"),
+    ]
+
+
+def test_a_manifest_is_scored_clip_by_clip_and_lawful_films_beside_others_alone(world, score, tmp_path):
+    film = world / "films" / "wide.mp4"
+    clips = [clip(film, 20, fps=25.0), clip(film, 20, fps=25.0, start_s=0.8), clip(world / "lawful_03.mp4", 12)]
+    write_manifest(tmp_path / "three.parquet", clips, command="test", config={})
+    code, rows, _ = score(str(tmp_path / "three.parquet"))
+    assert code == 0
+    names = {row["film"] for row in rows}
+    assert names == {str(film), f"{film} from 0.8 s", str(world / "lawful_03.mp4")}
+    lawful = next(row for row in rows if "lawful_03" in row["film"])
+    assert "is one of the lawful films itself: compared with the others" in lawful["notes"]
+    assert lawful["compared_with"]["lawful_films"] == 17  # others of its half
+
+
+def test_what_lawful_films_showed_is_kept(world, score, tmp_path, monkeypatch):
+    film = str(world / "films" / HOSTILE)
+    first = score(film)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")}
+    assert kept
+    looked = []
+    watch = eval.viewing.watch
+    monkeypatch.setattr(eval.viewing, "watch", lambda *given: looked.append(len(given[1])) or watch(*given))
+    assert score(film)[:2] == first[:2]
+    assert looked == [1]  # the film, and none of the lawful ones
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")} == kept
+    score(film, "--contexts", "3")
+    assert len(list((tmp_path / "cache" / "worldmodel" / "lawful").iterdir())) == 2
+
+
+def test_an_interrupted_scoring_writes_nothing_and_goes_on(world, score, tmp_path, monkeypatch):
+    films = [str(world / f"lawful_{seed:02d}.mp4") for seed in range(12)]  # two pieces of work
+    whole = score(*films)
+    watch, looked = eval.viewing.watch, []
+
+    def until_second(*given):
+        if looked:
+            raise KeyboardInterrupt
+        looked.append(given)
+        return watch(*given)
+
+    monkeypatch.setattr(eval.viewing, "watch", until_second)
+    code, rows, said = score(*films)
+    assert (code, rows) == (130, None)
+    assert "goes on from here" in said
+    again = []
+    monkeypatch.setattr(eval.viewing, "watch", lambda *given: again.append(given) or watch(*given))
+    assert score(*films)[1] == whole[1]
+    assert len(again) == 1
+    assert not list((tmp_path / "cache" / "worldmodel" / "films").iterdir())
+
+
+def test_objects_go_to_standard_output_and_words_do_not(world, score, capsys):
+    options = ["--model", f"untrained:{world / 'recipe.yaml'}", "--lawful", str(world / "lawful.parquet")]
+    assert main(["score", str(world / "films" / "wide.mp4"), *options]) == 0
+    out, said = capsys.readouterr()
+    assert [json.loads(line)["rank"] for line in out.splitlines()] == [1]
+    assert "adjusted: relative to copying" in said
+    assert "wide.mp4" in said
+
+
+def test_few_lawful_films_give_no_whitening_and_a_word(world, score, tmp_path):
+    write_manifest(world / "three.parquet", [clip(world / f"lawful_{n:02d}.mp4", 12) for n in range(3)], command="t", config={})
+    _, (row,), _ = score(str(world / "films" / HOSTILE), lawful="three.parquet")
+    assert list(row["scorers"]) == ["distance"]
+    assert "only 3 lawful stretches to compare with: plausibility is rough" in row["notes"]
+
+
+def test_lawful_films_that_are_gone_are_left_out_with_a_word(world, score):
+    clips = [clip(world / f"lawful_{n:02d}.mp4", 12) for n in range(8)]
+    write_manifest(world / "gone.parquet", [*clips, clip(world / "lawful_99.mp4", 12)], command="t", config={})
+    code, (row,), said = score(str(world / "films" / HOSTILE), lawful="gone.parquet")
+    assert code == 0
+    assert row["compared_with"]["lawful_films"] == 8
+    assert "1 lawful films were left out, such as" in said
+    write_manifest(world / "none.parquet", [clip(world / "lawful_99.mp4", 12)], command="t", config={})
+    code, rows, said = score(str(world / "films" / HOSTILE), lawful="none.parquet")
+    assert (code, rows) == (2, None)
+    assert "none of the 1 lawful films" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "said"),
+    [
+        ((), {"model": "blind:pixel copy"}, "blind:pixel copy makes no forecasts"),
+        ((), {"model": "runs/nothing"}, "runs/nothing: no such run folder"),
+        ((), {"lawful": ""}, "no lawful films to compare with: nowhere.parquet is not here; give some with --lawful"),
+        ((), {"lawful": "gone/away.parquet"}, "no such manifest"),
+        (("--contexts", "20"), {}, "a context of 20 frames is longer than the 12 the model can see"),
+        (("--window", "half"), {}, "neither a number of frames"),
+        (("--html", "no/such/folder/page.html"), {}, "cannot be written: there is no folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(world, score, words, given, said):
+    code, rows, error = score(str(world / "films" / HOSTILE), *words, **given)
+    assert (code, rows) == (2, None)
+    (line,) = [line for line in error.splitlines() if line.startswith("eval score: ")]
+    assert said in line
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_two_ranks_say_what_one_says(world, score, tmp_path):
+    films = [str(world / f"lawful_{seed:02d}.mp4") for seed in range(20)]
+    _, rows, _ = score(*films)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29637"]
+    options = ["--model", f"untrained:{world / 'recipe.yaml'}", "--lawful", str(world / "lawful.parquet")]
+    command = [*launch, "-m", "eval", "score", *films, *options, "--out", str(tmp_path / "two.jsonl")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "other")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in (tmp_path / "two.jsonl").read_text().splitlines()] == rows
+
+
+def test_of_a_long_ranking_both_ends_are_shown():
+    assert ends(3, 40) == [0, 1, 2]
+    assert ends(10, 5) == [0, 1, 2, 8, 9]
+
+
+def test_names_are_told_without_the_folder_they_share():
+    assert short_names(["/a/b/c/x.mp4", "/a/b/d/y.mp4"]) == ["c/x.mp4", "d/y.mp4"]
+    assert short_names(["/a/b/x.mp4"]) == ["x.mp4"]
+    assert short_names(["x.mp4", "x.mp4"]) == ["x.mp4", "x.mp4"]

@@ -1,0 +1,44 @@
+"""Barlow Twins against values worked by hand, and the ways latents could cheat it."""
+
+import pytest
+import torch
+
+from worldmodel.objectives.barlow import VARIANCE_EPSILON, BarlowTwinsConfig
+
+SIGNS = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)  # two features, uncorrelated
+
+
+def test_forecasts_that_are_right_and_features_that_are_apart_cost_nothing(of_rows, loss):
+    _, terms = loss(BarlowTwinsConfig(), of_rows(SIGNS, SIGNS, [0, 1, 2, 3]))
+    assert terms == pytest.approx({"invariance": 0.0, "redundancy": 0.0}, abs=1e-6)
+
+
+def test_correlations_worked_by_hand(of_rows, loss):
+    # the target's second feature is the sum of both: correlations 1, 1/sqrt 2 on the diagonal, 1/sqrt 2 and 0 off it
+    target = torch.stack((SIGNS[:, 0], SIGNS.sum(1)), dim=1)
+    _, terms = loss(BarlowTwinsConfig(weight=3.0, redundancy_weight=2.0), of_rows(SIGNS, target, [0, 1, 2, 3]))
+    assert terms["invariance"] == pytest.approx(3 * (1 - 0.5**0.5) ** 2 / 2, rel=1e-4)
+    assert terms["redundancy"] == pytest.approx(3 * 2 * 0.5 / 2, rel=1e-4)
+
+
+def test_the_scale_and_the_mean_of_either_side_do_not_matter(of_rows, loss):
+    noise = torch.randn(50, 3, dtype=torch.float64)
+    predicted = noise + 0.5 * torch.randn(50, 3, dtype=torch.float64)
+    _, one = loss(BarlowTwinsConfig(), of_rows(predicted, noise, [0] * 50))
+    _, other = loss(BarlowTwinsConfig(), of_rows(7 * predicted + 3, 0.5 * noise - 9, [0] * 50))
+    assert one == pytest.approx(other, rel=1e-3)  # but for the epsilon under the root
+
+
+def test_latents_that_encode_only_their_place_pay_in_full(of_rows, loss):
+    place = torch.arange(4).repeat(25)
+    latents = torch.randn(4, 3, dtype=torch.float64)[place]
+    _, terms = loss(BarlowTwinsConfig(weight=1.0), of_rows(latents, latents, [0] * 100, place=place.tolist()))
+    assert terms["invariance"] == pytest.approx(1.0)
+
+
+def test_at_collapse_the_gradient_is_finite(of_rows, loss):
+    latents = torch.full((8, 3), 2.0, requires_grad=True)
+    total, terms = loss(BarlowTwinsConfig(weight=1.0), of_rows(latents, latents, [0] * 8))
+    assert terms["invariance"] == pytest.approx(1.0)
+    assert torch.autograd.grad(total, latents)[0].isfinite().all()
+    assert VARIANCE_EPSILON > 0

@@ -1,0 +1,123 @@
+"""Every objective is a function of the whole update, however it is cut up."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from worldmodel.latents import Latents
+from worldmodel.objectives import OBJECTIVES
+from worldmodel.objectives.barlow import BarlowTwinsConfig
+from worldmodel.objectives.forecast import ForecastConfig
+from worldmodel.objectives.info_nce import InfoNCEConfig
+from worldmodel.objectives.sigreg import SIGRegConfig
+from worldmodel.objectives.straightening import StraighteningConfig
+from worldmodel.objectives.temporal_similarity import TemporalSimilarityConfig
+from worldmodel.objectives.vicreg import VICRegConfig
+from worldmodel.objectives.visreg import VISRegConfig
+
+CONFIGS = [
+    ForecastConfig(horizon_weights=(1.0, 0.5)),
+    VICRegConfig(clip_std_weight=5.0, margin=2.0),
+    BarlowTwinsConfig(),
+    InfoNCEConfig(),
+    InfoNCEConfig(other_times=False),
+    SIGRegConfig(directions=16),
+    SIGRegConfig(directions=16, moments_apart=True),
+    VISRegConfig(directions=16),
+    StraighteningConfig(),
+    TemporalSimilarityConfig(),
+]
+CLIPS, STEPS, PLACES, FEATURES = 7, 5, 2, 4
+NAMES = [f"{config.kind}-{i}" for i, config in enumerate(CONFIGS)]
+
+
+def ragged(dtype: torch.dtype = torch.float64) -> Latents:
+    """A batch with holes: latents that are not there, forecasts that were not made. The leaves have gradient."""
+    chance = torch.Generator().manual_seed(0)
+    normal = lambda *shape: torch.randn(*shape, generator=chance, dtype=torch.float64).to(dtype)  # noqa: E731
+    mask = torch.rand(CLIPS, STEPS, PLACES, generator=chance) < 0.85
+    clip, time, place, horizon = torch.cartesian_prod(*map(torch.arange, (CLIPS, STEPS, PLACES, 2))).T
+    made = (torch.rand(len(clip), generator=chance) < 0.7).nonzero()[:, 0]
+    count = len(made)
+    target = normal(count, FEATURES)
+    return Latents(
+        (1 + normal(CLIPS, STEPS, PLACES, FEATURES)).requires_grad_(),
+        mask,
+        (target + 0.5 * normal(count, FEATURES)).requires_grad_(),
+        target.requires_grad_(),
+        clip[made],
+        time[made],
+        place[made],
+        horizon[made] + 1,
+        torch.rand(count, generator=chance) < 0.2,
+        chance=2**62 + 5,
+        ids=torch.randperm(1000, generator=chance)[:CLIPS],
+    )
+
+
+def gradients(loss: Tensor, latents: Latents) -> list[Tensor]:
+    leaves = (latents.context, latents.predicted, latents.target)
+    found = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(found, leaves, strict=True)]
+
+
+def test_every_objective_is_tried_here():
+    assert {type(config) for config in CONFIGS} == OBJECTIVES.keys()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["float64", "float32"])
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_uneven_micro_batches_with_holes_have_the_value_and_the_gradient_of_one_batch(
+    config, dtype, tolerance: float, loss, micro_batch
+):
+    latents = ragged(dtype)
+    whole, terms = loss(config, latents)
+    cut, cut_terms = loss(config, *(micro_batch(latents, clips) for clips in ([4, 0, 6], [1], [3, 2, 5])))
+    assert cut_terms == pytest.approx(terms, rel=tolerance)
+    assert cut.item() == pytest.approx(whole.item(), rel=tolerance)
+    slopes = gradients(whole, latents)
+    assert sum(slope.norm() for slope in slopes) > 0
+    for found, expected in zip(gradients(cut, latents), slopes, strict=True):
+        assert (found - expected).norm() <= tolerance * expected.norm()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_the_gradient_through_statistics_is_that_of_the_value(config, loss):
+    """Along a random line, against differences of the value (which is not what VISReg's own gradient is: see its test)."""
+    if isinstance(config, VISRegConfig):
+        config = config.model_copy(update={"shape_weight": 0.0})
+    latents = ragged()
+    slopes = gradients(loss(config, latents)[0], latents)
+    along = [torch.randn(slope.shape, generator=torch.Generator().manual_seed(1), dtype=slope.dtype) for slope in slopes]
+    expected = sum((slope * step).sum() for slope, step in zip(slopes, along, strict=True))
+    values = []
+    for sign in (1, -1):
+        moved = ragged()
+        with torch.no_grad():
+            for leaf, step in zip((moved.context, moved.predicted, moved.target), along, strict=True):
+                leaf += sign * 1e-5 * step
+        values.append(loss(config, moved)[0].item())
+    assert (values[0] - values[1]) / 2e-5 == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_latents_that_are_not_there_do_not_count(config, loss):
+    latents = ragged()
+    before = loss(config, latents)[0].item()
+    with torch.no_grad():
+        latents.context[~latents.context_mask] = 1e3
+    assert loss(config, latents)[0].item() == pytest.approx(before, rel=1e-10)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_bf16_latents_have_float32_statistics_within_a_thousandth_of_the_exact_answer(config, loss):
+    rounded = ragged(torch.bfloat16)
+    exact = ragged()
+    with torch.no_grad():
+        for name in ("context", "predicted", "target"):
+            getattr(exact, name).copy_(getattr(rounded, name))
+    found, terms = loss(config, rounded)
+    expected, exact_terms = loss(config, exact)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(expected.item(), rel=1e-3)
+    assert terms == pytest.approx(exact_terms, rel=1e-3, abs=1e-6)

@@ -1,0 +1,107 @@
+"""Objectives and frozen teachers in whole runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from worldmodel import teacher as teachers
+from worldmodel.checkpoint import find_checkpoint, load_model, restore_weights
+from worldmodel.config import ConfigError, parse
+from worldmodel.recipe import Recipe
+from worldmodel.train import build_learner
+
+FAST = ("train.updates=5", "checkpoint.every=5", "health.every=5")
+ALL = (
+    "objectives={forecast: {kind: forecast}, a: {kind: vicreg}, b: {kind: barlow}, c: {kind: info_nce}, "
+    "d: {kind: sigreg, directions: 16}, e: {kind: visreg, directions: 16}, f: {kind: straightening}, "
+    "g: {kind: temporal_similarity}}"
+)
+ALONE = "objectives={forecast: {kind: forecast}}"
+
+
+@pytest.mark.slow
+def test_all_objectives_together_train_on_two_ranks_and_micro_batches_as_on_one(trainer, read_rows, tmp_path: Path):
+    assert trainer(tmp_path / "one", *FAST, ALL).returncode == 0
+    done = trainer(tmp_path / "two", *FAST, ALL, "train.micro_batches=2", ranks=2)
+    assert done.returncode == 0, done.stderr
+    for one, two in zip(read_rows(tmp_path / "one"), read_rows(tmp_path / "two"), strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert "verdict" in read_rows(tmp_path / "two", "health")[-1]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
+    return train_once(tmp_path_factory.mktemp("teacher"), *FAST)
+
+
+def encoder_of(run: Path) -> dict[str, torch.Tensor]:
+    weights = load_file(run / "checkpoints" / "00000005" / "model.safetensors")
+    return {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
+
+
+def test_a_frozen_teacher_stays_what_its_run_made_it_and_its_run_is_not_needed_again(trainer, teacher: Path, tmp_path: Path):
+    gone, run = shutil.copytree(teacher, tmp_path / "gone"), tmp_path / "student"
+    recipe = (*FAST, ALONE, f"model.target={{kind: frozen, run: {gone}}}", "model.encoder.width=8")
+    done = trainer(run, *recipe)
+    assert done.returncode == 0, done.stderr
+    assert "against collapse: targets of a teacher (frozen)" in done.stdout
+    shutil.rmtree(gone)
+    done = trainer(run, *recipe, "train.updates=8", flags=("--allow-changed-recipe",))
+    assert done.returncode == 0, done.stderr
+
+    kept, theirs = load_file(run / "checkpoints" / "00000008" / "ema.safetensors"), encoder_of(teacher)
+    assert kept.keys() == theirs.keys()
+    assert all(torch.equal(kept[name], theirs[name]) for name in kept)
+    model, recipe = load_model(run)
+    assert recipe.model.target.encoder.width == model.teacher.config.width == 16
+    assert model.encoder.config.width == 8
+
+
+def student(teacher: Path, **changes: dict) -> Recipe:
+    """The recipe of a run of the teacher's shape, in memory."""
+    data = json.loads((teacher / "checkpoints" / "00000005" / "state.json").read_text())["recipe"]
+    data["model"]["target"] = {"kind": "frozen", "run": str(teacher)}
+    for part, fields in changes.items():
+        data[part] = {**data[part], **fields}
+    return parse(Recipe, data, "x.yaml")
+
+
+def test_weights_of_another_run_leave_the_frozen_teacher_alone(teacher: Path):
+    learner = build_learner(teachers.resolved(student(teacher), None))
+    teachers.fill(learner.model, student(teacher))
+    with torch.no_grad():
+        learner.model.teacher.position.zero_()
+    restore_weights(learner, find_checkpoint(teacher), but=("objectives", "ema"))
+    assert not learner.model.teacher.position.any()
+    assert torch.equal(learner.model.encoder.position, encoder_of(teacher)["position"])
+
+
+def test_a_teacher_is_seen_as_its_own_targets_were(teacher: Path):
+    model = build_learner(teachers.resolved(student(teacher), None)).model
+    teachers.fill(model, student(teacher))
+    theirs, _ = load_model(teacher)
+    frames = torch.randn(2, 4, 3, 32, 32)
+    assert torch.equal(model.encode(frames), theirs.encode(frames))
+    assert not torch.equal(model.observe(frames)[0], theirs.encode(frames))  # the student is fresh
+
+
+def test_a_teacher_that_is_missing_or_does_not_fit_is_said_in_one_line(teacher: Path, tmp_path: Path):
+    def refused(recipe: Recipe) -> str:
+        with pytest.raises(ConfigError) as caught:
+            teachers.resolved(recipe, None)
+        (line,) = caught.value.problems
+        return line
+
+    model = student(teacher).model_dump(mode="json")["model"]
+    nowhere = {"target": {"kind": "frozen", "run": str(tmp_path / "nowhere")}}
+    assert "nowhere is neither a run folder nor a checkpoint" in refused(student(teacher, model=nowhere))
+    narrow = {"encoder": {**model["encoder"], "latent_dim": 4}}
+    assert "model.encoder.latent_dim 4 is not that of the frozen teacher, 8" in refused(student(teacher, model=narrow))
+    assert "window.size_px is 64, that of model.target.run" in refused(student(teacher, window={"size_px": 64}))
+    assert "model.normalise_latents is True" in refused(student(teacher, model={"normalise_latents": True}))
+    other = {"target": {"kind": "frozen", "run": str(teacher), "encoder": {"latent_dim": 8}}}
+    assert "leave it out, it is filled in" in refused(student(teacher, model=other))
