@@ -34,11 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from worldmodel.checkpoint import CheckpointError
     from worldmodel.config import ConfigError
     from worldmodel.manifest import ManifestError
+    from worldmodel.models.layouts import PretrainedError
     from worldmodel.video import VideoError
 
     try:
         return int(modules[args.command].run(args))
-    except (EvalError, TrialError, CheckpointError, ConfigError, ManifestError, VideoError, OSError) as error:
+    except (EvalError, TrialError, CheckpointError, PretrainedError, ConfigError, ManifestError, VideoError, OSError) as error:
         print(f"eval {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

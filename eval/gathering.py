@@ -32,12 +32,12 @@ class Films:
 
 
 def networks(subject: Subject, device: torch.device) -> dict[str, WorldModel]:
-    """The model, and its architecture as it is born where that can be built. Raises EvalError for a blind scorer."""
+    """The model, and its architecture as it is born unless it is that already. Raises EvalError for a blind scorer."""
     if subject.model is None:
-        raise EvalError(f"{subject.spec} has no latents to probe; --model takes RUN or untrained:RECIPE.yaml")
+        raise EvalError(f"{subject.spec} has no latents to probe; --model takes RUN, hf:FOLDER or untrained:RECIPE.yaml")
     found = {MODEL: subject.model}
-    if subject.recipe is not None and not subject.spec.startswith("untrained:"):
-        found[UNTRAINED] = untrained(subject.recipe, 0, device)
+    if not subject.spec.startswith("untrained:"):
+        found[UNTRAINED] = untrained(subject.model, 0, device)
     return found
 
 

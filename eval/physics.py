@@ -15,6 +15,7 @@ import platform
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +35,7 @@ from eval.tables import write_tables
 from eval.task import Task, cache_folder, unread_films
 from eval.traces import Traces, join_traces
 from eval.trials import Film, check_trials, read_trials, write_trials
-from eval.whitening import Whitening
+from eval.whitening import MOST_FEATURES, Whitening
 from eval.windows import WindowPlan, default_contexts, frames_of
 from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
@@ -46,7 +47,9 @@ FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder, untrained:RECIPE.yaml or blind:NAME")
+    parser.add_argument(
+        "--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME"
+    )
     parser.add_argument(
         "--suite",
         required=True,
@@ -110,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
     parts = args.out / "parts"
     files, fits = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
-    trained = subject.recipe is not None and not args.model.startswith("untrained:")
+    trained = subject.model is not None and not args.model.startswith("untrained:")
     for seed in range(args.untrained_seeds if trained else 0):
         files += task.judge_untrained(seed, lawful)
     if args.maps and subject.model is not None:
@@ -148,7 +151,8 @@ def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> Wi
     most = model.max_context if model is not None else sys.maxsize
     fps = args.fps or (published.fps if published else model.fps if model is not None else BLIND_RATE)
     reach = model.max_steps if model is not None else sys.maxsize
-    frames = frames_of(args.window, fps) if args.window else published.window_frames if published else min(16, most)
+    span = model.max_span if model is not None else None
+    frames = frames_of(args.window, fps) if args.window else published.window_frames if published else min(16, span or most)
     stride = frames_of(args.stride, fps) if args.stride else published.stride_frames if published else 2
     if args.contexts:
         contexts = [frames_of(text, fps) for text in args.contexts.split(",")]
@@ -157,14 +161,17 @@ def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> Wi
     else:
         contexts = list(default_contexts(fps, frames, f, most))
     longest = max((film.frames / film.fps * fps for trial in suite.trials for film in trial.films), default=frames)
-    horizon = frames_of(args.horizon, fps) // f if args.horizon else min(reach, int(max(frames, longest)) // f)
-    plan = WindowPlan(fps, frames, stride, tuple(sorted(set(contexts))), horizon, f, most)
+    farthest = frames_of(args.horizon, fps) // f if args.horizon else reach
+    plan = WindowPlan(fps, frames, stride, tuple(sorted(set(contexts))), farthest, f, most, span)
     problems = plan.check()
-    if horizon > reach:
-        problems.append(f"--horizon {horizon} latent steps is beyond the {reach} this model forecasts directly")
+    if farthest > reach:
+        problems.append(f"--horizon {farthest} latent steps is beyond the {reach} this model forecasts directly")
     if problems:
         raise EvalError("; ".join(problems))
-    return plan
+    if args.horizon:
+        return plan
+    steps = [window.steps for window in plan.of_lawful(int(longest + 1e-6))]  # as far as the longest film lets any window reach
+    return replace(plan, horizon=max(steps, default=1))
 
 
 def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str | None, list[Film]]:
@@ -189,14 +196,15 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
         notes.append(
             "No whitened surprise: there were no lawful films to learn usual errors from; give some with --lawful MANIFEST."
         )
+    if fits and model is not None and model.latent_shape[1] > MOST_FEATURES:
+        notes.append(f"Whitened along {MOST_FEATURES} random directions of the {model.latent_shape[1]} features.")
     asked: dict[str, Any] = {}
     if model is not None:
-        shape = model.latent_shape if hasattr(model, "latent_shape") else None
         asked = {
             name: getattr(model, name)
-            for name in ("target_scope", "fps", "size_px", "frames_per_latent", "max_context", "max_steps")
+            for name in ("target_scope", "fps", "size_px", "frames_per_latent", "max_context", "max_steps", "max_span")
         }
-        asked["latent"] = list(shape) if shape else None
+        asked["latent"] = list(model.latent_shape)
     single = len(plan.contexts) == 1
     return {
         "format": FORMAT,
@@ -226,7 +234,7 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
         "whitening": {"films": fits["model"].films, "manifest": manifest, "shrinkage": fits["model"].shrinkage}
         if fits
         else None,
-        "untrained_seeds": args.untrained_seeds if task.subject.recipe is not None else 0,
+        "untrained_seeds": args.untrained_seeds if model is not None else 0,
         "left_out": unread_films(args.out / "parts"),
         "notes": notes,
     }

@@ -14,7 +14,8 @@ from eval.scorers import BLIND
 from eval.trials import TrialError
 from worldmodel.checkpoint import find_checkpoint, load_model
 from worldmodel.config import load
-from worldmodel.models import CausalWorldModel, build_model
+from worldmodel.models import build_model
+from worldmodel.models.hub import load_pretrained
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
 
@@ -26,7 +27,7 @@ class Subject:
     spec: str
     name: str
     model: WorldModel | None
-    recipe: Recipe | None  # of our own models: says how to build one that never trained
+    recipe: Recipe | None  # of our own models: says what they were trained on
     update: int | None = None
 
     @property
@@ -40,9 +41,9 @@ class Subject:
 
 
 def open_subject(spec: str, device: torch.device) -> Subject:
-    """From RUN (a run or checkpoint folder), `untrained:RECIPE.yaml` or `blind:NAME`.
+    """From RUN (a run or checkpoint folder), `hf:FOLDER` (or an id on the hub), `untrained:RECIPE.yaml` or `blind:NAME`.
 
-    Raises TrialError for what is none of these, CheckpointError or ConfigError for what cannot be loaded.
+    Raises TrialError for what is none of these, CheckpointError, PretrainedError or ConfigError for what cannot be loaded.
     """
     kind, colon, rest = spec.partition(":")
     if kind == "blind" and colon:
@@ -50,26 +51,31 @@ def open_subject(spec: str, device: torch.device) -> Subject:
             near = difflib.get_close_matches(rest, BLIND, 1)
             raise TrialError(f"{rest!r} is no blind scorer{f'; did you mean {near[0]!r}?' if near else ''}: {', '.join(BLIND)}")
         return Subject(spec, rest, None, None)
+    if kind == "hf" and colon:
+        return Subject(spec, Path(rest).name, load_pretrained(rest, device), None)
     if kind == "untrained" and colon:
         recipe = load(Recipe, rest)
-        return Subject(spec, f"{Path(rest).stem}, untrained", untrained(recipe, 0, device), recipe)
+        return Subject(
+            spec, f"{Path(rest).stem}, untrained", untrained(build_model(recipe.model, recipe.window), 0, device), recipe
+        )
     if not Path(spec).exists():
-        raise TrialError(f"{spec}: no such run folder; --model takes RUN, untrained:RECIPE.yaml or blind:NAME")
+        raise TrialError(f"{spec}: no such run folder; --model takes RUN, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME")
     checkpoint = find_checkpoint(Path(spec))
     model, recipe = load_model(checkpoint.folder, device)
     return Subject(spec, checkpoint.folder.parent.parent.name, model, recipe, checkpoint.update)
 
 
-def untrained(recipe: Recipe, seed: int, device: torch.device) -> CausalWorldModel:
-    """The recipe's model with the weights it is born with. A predictor that is born as a copy is given random last weights:
-    else it would be the copy, which stands beside it anyway."""
+def untrained(like: WorldModel, seed: int, device: torch.device) -> WorldModel:
+    """A model of the same architecture with the weights it is born with. A predictor that is born as a copy is given random
+    last weights: else it would be the copy, which stands beside it anyway."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(recipe.model, recipe.window)
+        model = like.reborn()
         for parameter in model.parameters():
             if parameter.ndim > 1 and not parameter.any():
                 nn.init.trunc_normal_(parameter, std=0.02)
-    return model.to(device).eval()
+    born: WorldModel = model.to(device).eval()  # type: ignore[assignment]
+    return born
 
 
 def weights_hash(model: nn.Module) -> str:

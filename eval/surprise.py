@@ -54,7 +54,7 @@ class Judge:
             places, dim = windows[0].shape[2:]
             found[name] = ErrorMoments.empty(self.plan.horizon, 1, dim)
             found[name].add(windows)
-            if self.per_place and name == "model" and 1 < places <= MOST_NUMBERS // (self.plan.horizon * dim**2):
+            if self.per_place and name == "model" and 1 < places <= MOST_NUMBERS // found[name].gram.size:
                 found[PER_PLACE] = ErrorMoments.empty(self.plan.horizon, places, dim)
                 found[PER_PLACE].add(windows)
         return found

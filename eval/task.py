@@ -97,12 +97,11 @@ class Task:
 
     def judge_untrained(self, seed: int, lawful: Sequence[Film]) -> list[Path]:
         """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
-        recipe = self.subject.recipe
-        assert recipe is not None
-        built = {"model": recipe.model.model_dump(mode="json"), "window": recipe.window.model_dump(mode="json")}
-        folder = cache_folder() / "untrained" / _digest({**built, **self._conditions(lawful)}) / str(seed)
+        like = self.subject.model
+        assert like is not None
+        folder = cache_folder() / "untrained" / _digest({**like.architecture, **self._conditions(lawful)}) / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
-        judge = Judge(untrained(recipe, seed, self.device), self.plan, self.device, self.scope, MODEL_ALONE)
+        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, MODEL_ALONE)
         what = f"untrained network {seed}"
         files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
         fits = {} if all(file.exists() for file in files) else self._fit(f"{what}, lawful films", judge, folder, lawful, ())

@@ -8,21 +8,38 @@ S: with one each, where seldom anything happens everything would be a surprise (
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
 MOST_NUMBERS = 2**26  # of a covariance per horizon and place; beyond, the ablation that has one each is left out
+MOST_FEATURES = 256  # errors of more features are looked at along so many fixed random directions
+
+
+@functools.cache
+def _directions(features: int) -> Tensor:
+    """Orthonormal, the same for all who ask: [features, MOST_FEATURES]."""
+    dice = torch.Generator().manual_seed(0)
+    return torch.linalg.qr(torch.randn(features, MOST_FEATURES, dtype=torch.float64, generator=dice)).Q
+
+
+def narrowed(error: Tensor) -> Tensor:
+    """[..., D] -> [..., min(D, MOST_FEATURES)]: a thousand features cost a million numbers a horizon and as many films."""
+    if error.shape[-1] <= MOST_FEATURES:
+        return error
+    return error @ _directions(error.shape[-1]).to(error)
 
 
 @dataclass
 class ErrorMoments:
-    """Sums over films, in float64: all that is needed of them. K horizons, N places (1: they share), D features."""
+    """Sums over films, in float64: all that is needed of them. K horizons, N places (1: they share), D features (narrowed)."""
 
     films: int
     count: NDArray[np.float64]  # [K] errors
@@ -32,6 +49,7 @@ class ErrorMoments:
 
     @classmethod
     def empty(cls, horizon: int, places: int, dim: int) -> ErrorMoments:
+        dim = min(dim, MOST_FEATURES)
         square = np.zeros((horizon, places, dim, dim))
         return cls(0, np.zeros(horizon), np.zeros((horizon, places, dim)), square, square.copy())
 
@@ -42,12 +60,14 @@ class ErrorMoments:
         for first in range(0, films, at_once):
             gram = np.zeros((min(at_once, films - first), *self.gram.shape))
             for error in windows:
-                exact = error[first : first + at_once].double().cpu()
-                outer, sums = torch.einsum("bsnd,bsne->bsnde", exact, exact), exact.sum(0)
-                if self.total.shape[1] < exact.shape[2]:
-                    outer, sums = outer.sum(2, keepdim=True), sums.sum(1, keepdim=True)
+                exact = narrowed(error[first : first + at_once]).double().cpu()
+                if self.total.shape[1] < exact.shape[2]:  # shared: added up over places before D x D numbers are kept for each
+                    exact = rearrange(exact, "b s n d -> b s 1 n d")
+                else:
+                    exact = rearrange(exact, "b s n d -> b s n 1 d")
+                outer, sums = exact.mT @ exact, exact.sum((0, 3))
                 steps = exact.shape[1]
-                self.count[:steps] += len(exact) * exact.shape[2] / self.total.shape[1]
+                self.count[:steps] += len(exact) * exact.shape[3]
                 self.total[:steps] += sums.numpy()
                 gram[:, :steps] += outer.numpy()
             self.gram += gram.sum(0)
@@ -107,13 +127,13 @@ class Whitening:
     def surprise(self, error: Tensor) -> Tensor:
         """[B, steps, N, D] -> [B, steps, N]."""
         steps = error.shape[1]
-        centred = error.float() - self.mean[:steps].to(error.device)
+        centred = narrowed(error.float()) - self.mean[:steps].to(error.device)
         return torch.einsum("knde,bkne->bknd", self.whiten[:steps].to(error.device), centred).square().mean(-1)
 
     def surprise_by_feature(self, error: Tensor) -> Tensor:
         """The same without covariances: each feature by its own standard deviation. [B, steps, N, D] -> [B, steps, N]."""
         steps = error.shape[1]
-        centred = error.float() - self.mean[:steps].to(error.device)
+        centred = narrowed(error.float()) - self.mean[:steps].to(error.device)
         return (centred / self.scale[:steps].to(error.device)).square().mean(-1)
 
 

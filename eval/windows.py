@@ -37,6 +37,7 @@ class WindowPlan:
     horizon: int  # latent steps that are forecast at most
     frames_per_latent: int
     max_context: int  # frames a model can see; locked windows show it as many as there are
+    max_span: int | None = None  # frames that what is seen and what is forecast may fill together, where they share a window
 
     def check(self) -> list[str]:
         """What makes this plan impossible; one line each."""
@@ -62,14 +63,19 @@ class WindowPlan:
             Window("free", start, context, steps)
             for start in range(0, length - frames + 1, self.stride)
             for context in self.contexts
-            if (steps := min(self.horizon, (frames - context) // self.frames_per_latent)) > 0
+            if (steps := min(self.horizon, (min(frames, self.max_span or frames) - context) // self.frames_per_latent)) > 0
         ]
 
     def ending_at(self, cut: int, length: int, kind: Kind = "locked") -> Window | None:
-        """The window that sees as much as the model can before `cut`; None where nothing is left to see or forecast."""
-        f = self.frames_per_latent
-        context = min(cut, self.max_context) // f * f
+        """The window that sees as much as the model can before `cut`; None where nothing is left to see or forecast.
+
+        Where context and forecast share a window, at most half of it is forecast, and the context has the rest.
+        """
+        f, span = self.frames_per_latent, self.max_span
         steps = min(self.horizon, (length - cut) // f)
+        if span is not None:
+            steps = min(steps, max(1, span // f // 2))
+        context = min(cut, self.max_context, self.max_context if span is None else span - steps * f) // f * f
         return Window(kind, cut - context, context, steps) if context and steps > 0 else None
 
     def locked(self, locked: Range | None, film_fps: float, length: int) -> list[Window]:

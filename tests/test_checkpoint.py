@@ -20,6 +20,7 @@ RECIPE = Recipe.model_validate_json(
         {
             "window": {"frames": 6, "size_px": 16},
             "model": {
+                "kind": "causal",
                 "encoder": {"patch_px": 8, "width": 8, "heads": 2, "latent_dim": 4, "head_width": 8},
                 "predictor": {"width": 8, "depth": 1, "heads": 2, "horizons": 2},
                 "rollout_steps": 1,

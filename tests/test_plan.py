@@ -68,6 +68,12 @@ def test_the_start_says_what_keeps_latents_from_collapse_and_that_nothing_does()
     assert "against collapse: nothing;" in said(objectives={"forecast": {"kind": "forecast"}})
 
 
+def test_the_start_counts_the_tokens_of_a_window_of_any_family():
+    assert "12,288,000 tokens" in said(train={"updates": 500})  # 500 x 64 windows x 24 frames x 4 x 4 patches
+    masked = {"model": {"kind": "masked"}, "objectives": {"forecast": {"kind": "forecast", "distance": "l1"}}}
+    assert "6,144,000 tokens" in said(**masked, train={"updates": 500})  # tubelets of two frames
+
+
 def test_the_start_says_what_is_lost_with_exact_accumulation():
     assert "exact_accumulation" not in said(train={"micro_batches": 4})
     assert "statistics are those of 16 windows, not of 64" in said(train={"micro_batches": 4, "exact_accumulation": False})

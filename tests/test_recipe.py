@@ -12,7 +12,7 @@ CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
 
 FORECAST = {"kind": "forecast"}
-TINY = {"predictor": {"horizons": 1}, "rollout_steps": 0}
+TINY = {"kind": "causal", "predictor": {"horizons": 1}, "rollout_steps": 0}
 
 
 def with_objective(
@@ -22,6 +22,16 @@ def with_objective(
     parts = {"data": data, "window": window, "model": model}
     objectives = {"forecast": FORECAST, "more": {"kind": kind, **fields}}
     return {"objectives": objectives, **{name: part for name, part in parts.items() if part is not None}}
+
+
+def masked(kind: str = "temporal_similarity", *, model: dict | None = None, window: dict | None = None, **fields) -> dict:
+    """A masked model with a forecast and one more objective."""
+    objectives = {"forecast": {**FORECAST, "distance": "l1"}, "more": {"kind": kind, **fields}}
+    window = window or {"frames": 24, "size_px": 64}
+    return {"objectives": objectives, "model": {"kind": "masked", **(model or {})}, "window": window}
+
+
+PAST = {"masks": [{"blocks": 0, "seen_share": [0.3, 0.7]}]}  # everything is seen of a clip's beginning, nothing of its end
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -36,15 +46,15 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
     [
         ({"train": {"updates": 100}, "optim": {"warmup_updates": 100}}, "never leave its warm-up"),
         (
-            {"window": {"frames": 25}, "model": {"encoder": {"frames_per_latent": 2}}},
+            {"window": {"frames": 25}, "model": {"kind": "causal", "encoder": {"frames_per_latent": 2}}},
             "not divisible by model.encoder.frames_per_latent 2",
         ),
         ({"window": {"size_px": 60}}, "window.size_px 60 is not divisible by model.encoder.patch_px 16"),
-        ({"model": {"encoder": {"places_per_side": 3}}}, "does not divide the 4 x 4 patches"),
+        ({"model": {"kind": "causal", "encoder": {"places_per_side": 3}}}, "does not divide the 4 x 4 patches"),
         ({"window": {"frames": 10}}, "reaches beyond the window"),
-        ({"model": {"predictor": {"token_side": 2}}}, "token_side 2 does not divide"),
-        ({"model": {"rollout_context": 22}}, "more than the window's 24 latent steps"),
-        ({"model": {"predictor": {"width": 12, "heads": 4}}}, "rotary positions need an even number"),
+        ({"model": {"kind": "causal", "predictor": {"token_side": 2}}}, "token_side 2 does not divide"),
+        ({"model": {"kind": "causal", "rollout_context": 22}}, "more than the window's 24 latent steps"),
+        ({"model": {"kind": "causal", "predictor": {"width": 12, "heads": 4}}}, "rotary positions need an even number"),
         ({"train": {"micro_batches": 7}}, "not divisible by train.micro_batches 7"),
         ({"processes": 3}, "processes 3"),
         ({"checkpoint": {"every": 300}}, "not a multiple of health.every"),
@@ -55,27 +65,37 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
             "has 2 weights for model.predictor.horizons 10",
         ),
         ({"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [0] * 10}}}, "are all 0"),
-        ({"model": {"distance": "l1"}}, "surprise would be measured otherwise"),
-        (with_objective("straightening", window={"frames": 2}, model=TINY), "takes 3 latent steps; the window has 2"),
-        (with_objective("temporal_similarity", window={"frames": 1}, model=TINY), "the window is 1 latent step"),
+        ({"model": {"kind": "causal", "distance": "l1"}}, "surprise would be measured otherwise"),
+        (with_objective("straightening", window={"frames": 2}, model=TINY), "takes 3 latent steps; 2 are seen"),
+        (with_objective("temporal_similarity", window={"frames": 1}, model=TINY), "1 latent step is seen"),
         (with_objective("info_nce", data={"batch_size": 1}), "asks for other clips, but there is one at a time"),
         (
             {**with_objective("info_nce", data={"batch_size": 4}), "train": {"micro_batches": 4, "exact_accumulation": False}},
             "asks for other clips, but there is one at a time",
         ),
-        (with_objective("info_nce", window={"frames": 2}, model=TINY), "has one that can be forecast"),
+        (with_objective("info_nce", window={"frames": 2}, model=TINY), "has one that can be predicted"),
         (with_objective("sigreg", moments_apart=True, data={"batch_size": 1}), "has one sample of each place"),
         (with_objective("visreg", data={"batch_size": 1}, window={"frames": 1}, model=TINY), "one latent step"),
-        (with_objective("barlow", model={"encoder": {"latent_dim": 1}}), "the latents have 1"),
-        (with_objective("vicreg", model={"encoder": {"latent_dim": 1}}), "set it to 0"),
-        (with_objective("barlow", model={"normalise_latents": True}), "barlow does not see how much latents vary"),
+        (with_objective("barlow", model={"kind": "causal", "encoder": {"latent_dim": 1}}), "the latents have 1"),
+        (with_objective("vicreg", model={"kind": "causal", "encoder": {"latent_dim": 1}}), "set it to 0"),
+        (
+            with_objective("barlow", model={"kind": "causal", "normalise_latents": True}),
+            "barlow does not see how much latents vary",
+        ),
         (with_objective("info_nce"), "set model.normalise_latents=true, or add"),
         (with_objective("sigreg", moments="apart"), "not a field of sigreg"),
         ({"objectives": {"spread": {"kind": "sigregg"}}}, "sigreg"),
         (
-            {"model": {"target": {"kind": "frozen", "run": "x", "encoder": {"latent_dim": 8}}}},
+            {"model": {"kind": "causal", "target": {"kind": "frozen", "run": "x", "encoder": {"latent_dim": 8}}}},
             "model.encoder.latent_dim 32 is not that of the frozen teacher, 8",
         ),
+        (masked("forecast", distance="l1", horizon_weights=[1, 2]), "forecasts of this model have no horizons"),
+        (masked("barlow", model={"target": {"kind": "pixels"}}), "what is predicted here are pixels"),
+        (masked("barlow", model={"target": {"kind": "shared"}}), "barlow does not see how much latents vary"),
+        (masked("info_nce", model=PAST), "has one that can be predicted"),
+        (masked("straightening", model=PAST, window={"frames": 6, "size_px": 64}), "takes 3 latent steps; 2 are seen"),
+        (masked(model=PAST, window={"frames": 4, "size_px": 64}), "1 latent step is seen"),
+        (masked(model={"target": {"kind": "frozen", "run": "x"}}), "frozen"),
         ({"data": {"manifest": ["a", "b"], "weights": [1]}}, "1 weights for 2 manifests"),
     ],
 )
@@ -87,8 +107,8 @@ def test_a_recipe_that_cannot_work_is_refused(fields: dict, says: str):
 @pytest.mark.parametrize(
     "fields",
     [
-        with_objective("info_nce", model={"normalise_latents": True}),
-        with_objective("barlow", model={"target": {"kind": "ema"}}),
+        with_objective("info_nce", model={"kind": "causal", "normalise_latents": True}),
+        with_objective("barlow", model={"kind": "causal", "target": {"kind": "ema"}}),
         {"objectives": {"forecast": FORECAST, "a": {"kind": "barlow"}, "b": {"kind": "sigreg"}}},
     ],
 )
@@ -96,13 +116,26 @@ def test_what_does_not_see_scale_is_welcome_where_something_else_holds_it(fields
     assert parse(Recipe, fields, "x.yaml").against_collapse()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *(masked(kind) for kind in ("vicreg", "barlow", "info_nce", "sigreg", "visreg", "straightening")),
+        masked("info_nce", model={"target": {"kind": "shared"}}),  # targets are layer-normalised: angles are all there is
+        masked("info_nce", model={"target": {"kind": "pixels"}}),
+        masked("info_nce", model=PAST, other_times=False),
+        masked("vicreg", clip_std_weight=1, model=PAST),
+    ],
+)
+def test_objectives_work_on_what_a_masked_model_sees(fields: dict):
+    assert parse(Recipe, fields, "x.yaml").against_collapse()
+
+
 def test_a_recipe_says_what_keeps_its_latents_from_collapse():
     assert parse(Recipe, {"objectives": {"forecast": FORECAST}}, "x").against_collapse() == []
     assert parse(Recipe, with_objective("straightening"), "x").against_collapse() == []
-    assert parse(Recipe, with_objective("sigreg", model={"target": {"kind": "ema"}}), "x").against_collapse() == [
-        "more (sigreg)",
-        "targets of a teacher (ema)",
-    ]
+    taught = with_objective("sigreg", model={"kind": "causal", "target": {"kind": "ema"}})
+    assert parse(Recipe, taught, "x").against_collapse() == ["more (sigreg)", "targets of a teacher (ema)"]
+    assert parse(Recipe, masked(model={"target": {"kind": "pixels"}}), "x").against_collapse() == ["targets that are pixels"]
 
 
 def test_all_problems_are_said_at_once():

@@ -32,7 +32,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from worldmodel.config import parse
-from worldmodel.models import CausalWorldModel, build_model
+from worldmodel.models import TrainedModel, build_model
 from worldmodel.optim import Optimizers
 from worldmodel.recipe import Recipe
 
@@ -250,7 +250,7 @@ def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, but: Sequence
     set_model_state_dict(learner, weights, options=options)
 
 
-def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[CausalWorldModel, Recipe]:
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[TrainedModel, Recipe]:
     """The model of a run folder (its best checkpoint, else its last) or of one checkpoint, ready to be asked.
 
     Raises CheckpointError where there is none or its weights do not fit its recipe.

@@ -12,8 +12,8 @@ from torch import Tensor
 from worldmodel.checkpoint import Checkpoint, add_file, find_checkpoint, load_into, load_model
 from worldmodel.data.loader import held_out, open_windows
 from worldmodel.data.order import rng
-from worldmodel.models import CausalWorldModel
 from worldmodel.models.decoder import Decoder, decoder_loss
+from worldmodel.models.world_model import WorldModel
 from worldmodel.pixels import to_float
 from worldmodel.recipe import Recipe
 
@@ -55,7 +55,7 @@ def fit_decoder(run: Path, device: torch.device, updates: int | None = None, say
     return decoder.eval()
 
 
-def load_decoder(checkpoint: Checkpoint, model: CausalWorldModel, recipe: Recipe, device: torch.device) -> Decoder | None:
+def load_decoder(checkpoint: Checkpoint, model: WorldModel, recipe: Recipe, device: torch.device) -> Decoder | None:
     """The decoder stored in a checkpoint; None if it has none."""
     weights = checkpoint.tensors("decoder")
     if not weights:
@@ -65,7 +65,7 @@ def load_decoder(checkpoint: Checkpoint, model: CausalWorldModel, recipe: Recipe
     return decoder.to(device).eval()
 
 
-def new_decoder(model: CausalWorldModel, recipe: Recipe) -> Decoder:
+def new_decoder(model: WorldModel, recipe: Recipe) -> Decoder:
     places, features = model.latent_shape
     return Decoder(
         recipe.decoder.net, features=features, places=places, frames_per_latent=model.frames_per_latent, seed=recipe.seed
@@ -73,13 +73,13 @@ def new_decoder(model: CausalWorldModel, recipe: Recipe) -> Decoder:
 
 
 @torch.no_grad()
-def encoded(model: CausalWorldModel, frames: Tensor, device: torch.device) -> Tensor:
+def encoded(model: WorldModel, frames: Tensor, device: torch.device) -> Tensor:
     """uint8 [B, T, H, W, 3] -> latents [B, T/f, N, D] on the CPU."""
     return torch.cat([model.encode(model.normalise(chunk.to(device))).cpu() for chunk in frames.split(_CHUNK)])
 
 
 @torch.no_grad()
-def colour_error(decoder: Decoder, model: CausalWorldModel, frames: Tensor, device: torch.device) -> float:
+def colour_error(decoder: Decoder, model: WorldModel, frames: Tensor, device: torch.device) -> float:
     """Mean absolute difference of colour of held-out windows from their drawing, on a scale of 0 to 1."""
     drawn = decoder(encoded(model, frames, device).to(device))
     truth = to_float(frames.to(device))

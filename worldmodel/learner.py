@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
 from worldmodel.latents import Latents
-from worldmodel.models import CausalWorldModel
+from worldmodel.models import TrainedModel
 from worldmodel.objectives.objective import Objective, Terms
 from worldmodel.objectives.statistics import Slopes, Statistics, evaluate, shared_center, with_exact_gradient
 from worldmodel.pixels import standardise
@@ -46,7 +46,7 @@ class NotFiniteError(RuntimeError):
 class Learner(nn.Module):
     """forward(micro) -> Loss. Called through its wrapper (DDP, FSDP), never as `.forward`."""
 
-    def __init__(self, model: CausalWorldModel, objectives: Mapping[str, Objective], augmentation: AugmentConfig) -> None:
+    def __init__(self, model: TrainedModel, objectives: Mapping[str, Objective], augmentation: AugmentConfig) -> None:
         super().__init__()
         self.model = model
         self.objectives: Mapping[str, Objective] = nn.ModuleDict(objectives)  # type: ignore[assignment]

@@ -30,8 +30,8 @@ def shard(learner: Learner) -> None:
             for layer in part.blocks.layers:
                 fully_shard(layer)
             fully_shard(part)
-    # its forecasts from the last step are asked by name; without this their weights would not be gathered
-    register_fsdp_forward_method(model.predictor, "last")
+    for name in model.predictor.called_by_name:  # without this its weights would not be gathered there
+        register_fsdp_forward_method(model.predictor, name)
     fully_shard(learner)
     register_fsdp_forward_method(learner, "statistics")
 

@@ -20,3 +20,10 @@ def standardise(frames: Tensor) -> Tensor:
     mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
     std = frames.new_tensor(PIXEL_STD)[:, None, None]
     return (frames - mean).div_(std)
+
+
+def unstandardised(frames: Tensor) -> Tensor:
+    """The inverse of `standardise`: float [B, T, 3, H, W] back to [0, 1]."""
+    mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
+    std = frames.new_tensor(PIXEL_STD)[:, None, None]
+    return frames * std + mean

@@ -45,7 +45,7 @@ def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, r
     """Updates, samples, tokens, epochs, parameters: the run in numbers, one line each."""
     updates, batch, window = recipe.train.updates, recipe.data.batch_size, recipe.window
     model, micros = recipe.model, recipe.train.micro_batches
-    patches = (window.size_px // model.encoder.patch_px) ** 2 * (window.frames // model.encoder.frames_per_latent)
+    tokens = model.tokens(window)
     samples = updates * batch
     places, features = learner.model.latent_shape
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in learner.model.named_children()}
@@ -66,6 +66,6 @@ def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, r
             f"model     {sizes}; a latent step is {places} place(s) x {features} features",
             f"losses    {aims}; against collapse: {kept}",
             f"training  {updates:,} updates, {recipe.optim.warmup_updates} of them warm-up; {alone}",
-            f"          {samples:,} samples = {samples / len(train):.1f} epochs, {samples * patches:,} tokens{cut}",
+            f"          {samples:,} samples = {samples / len(train):.1f} epochs, {samples * tokens:,} tokens{cut}",
         )
     )

@@ -110,10 +110,10 @@ class Recipe(Config):
         problems += self._scale_problems()
         if bad := [name for name in self.objectives if not name.isidentifier()]:
             problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
-        if self.decoder.updates and self.model.encoder.places_per_side > self.decoder.net.size_px:
+        side = self.model.places_per_side(self.window)
+        if self.decoder.updates and side > self.decoder.net.size_px:
             problems.append(
-                f"decoder.net.size_px {self.decoder.net.size_px} is less than the {self.model.encoder.places_per_side} places "
-                "a side it would have to draw"
+                f"decoder.net.size_px {self.decoder.net.size_px} is less than the {side} places a side it would have to draw"
             )
         if problems:
             raise ValueError("\n".join(problems))
@@ -122,20 +122,18 @@ class Recipe(Config):
     def against_collapse(self) -> list[str]:
         """What keeps latents of different things different, in words; empty where the forecast loss is alone."""
         found = [f"{name} ({objective.kind})" for name, objective in self.objectives.items() if objective.keeps_apart]
-        if self.model.target.kind != "shared":
-            found.append(f"targets of a teacher ({self.model.target.kind})")
-        elif self.model.target.stop_gradient:
-            found.append("stopped gradient of targets")
+        if said := self.model.target.against_collapse:
+            found.append(said)
         return found
 
     def _update(self) -> Update:
         cut = 1 if self.train.exact_accumulation else self.train.micro_batches
-        return Update(self.data.batch_size // cut, *self.model.latents_of(self.window), self.model.horizons)
+        return Update(**vars(self.model.latents_of(self.window)), clips=self.data.batch_size // cut)
 
     def _scale_problems(self) -> list[str]:
         """Objectives that see correlations or angles alone let a forecast error, smallest at 0, take the scale away."""
         kept = [objective for objective in self.objectives.values() if objective.keeps_apart]
-        normalised = self.model.normalise_latents
+        normalised = self.model.normalised
         if not kept or self.model.target.kind != "shared" or any(objective.keeps_scale(normalised) for objective in kept):
             return []
         blind = ", ".join(sorted({objective.kind for objective in kept}))

@@ -26,8 +26,9 @@ from worldmodel.config import ConfigError
 from worldmodel.data.loader import Batch, DataError, held_out, open_windows
 from worldmodel.fit_decoder import fit_decoder, load_decoder
 from worldmodel.manifest import ManifestError
-from worldmodel.models import CausalWorldModel
+from worldmodel.models import TrainedModel
 from worldmodel.models.decoder import Decoder
+from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
 from worldmodel.render import (
     error_map,
@@ -65,12 +66,12 @@ class Rollout:
 
 
 @torch.no_grad()
-def roll_out(model: CausalWorldModel, decoder: Decoder, frames: np.ndarray, context_frames: int, name: str) -> Rollout:
+def roll_out(model: WorldModel, decoder: Decoder, frames: np.ndarray, context_frames: int, name: str) -> Rollout:
     """Imagine all that follows the first `context_frames` of uint8 [T, S, S, 3]."""
     device = next(decoder.parameters()).device
     f = model.frames_per_latent
     pixels = model.normalise(torch.from_numpy(frames)[None].to(device))
-    target = torch.cat([model.encode(part) for part in pixels.split(model.max_context, dim=1)], dim=1)
+    target = model.encode(pixels)
     seen = context_frames // f
     future = model.imagine(pixels[:, :context_frames], target.shape[1] - seen)
     imagined = torch.cat((target[:, :seen], future), dim=1)
@@ -108,7 +109,7 @@ def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
 
 
 @torch.no_grad()
-def error_curves(model: CausalWorldModel, held: Batch, context_frames: int, device: torch.device) -> dict[str, list[float]]:
+def error_curves(model: WorldModel, held: Batch, context_frames: int, device: torch.device) -> dict[str, list[float]]:
     """Mean error at each latent step after the context, of the model and its baselines, over held-out windows.
 
     imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach; copy: the last latent seen;
@@ -127,7 +128,8 @@ def error_curves(model: CausalWorldModel, held: Batch, context_frames: int, devi
         direct = F.pad(direct, (0, 0, 0, 0, 0, steps - direct.shape[1]), value=float("nan"))
         parts["imagined"].append(model.distance(model.imagine(context, steps), ahead))
         parts["direct"].append(model.distance(direct, ahead))
-        parts["copy"].append(model.distance(target[:, seen - 1 : seen].expand_as(ahead), ahead))
+        last = model.encode(context)[:, -1:]  # of the context alone: within the window it may have seen what came
+        parts["copy"].append(model.distance(last.expand_as(ahead), ahead))
         targets.append(ahead)
     ahead = torch.cat(targets)
     errors = {name: torch.cat(values) for name, values in parts.items()}
@@ -136,7 +138,7 @@ def error_curves(model: CausalWorldModel, held: Batch, context_frames: int, devi
 
 
 # --- which clips -----------------------------------------------------------------------------------------------------
-def clip_frames(path: str, model: CausalWorldModel, window: WindowConfig, start_s: float, seconds: float) -> np.ndarray:
+def clip_frames(path: str, model: WorldModel, window: WindowConfig, start_s: float, seconds: float) -> np.ndarray:
     """The centre square of a file at the pace and size the model was trained at: uint8 [T, S, S, 3], T a multiple of f."""
     info = probe(path)
     fps = model.fps if window.stride_frames is None else info.fps / window.stride_frames
@@ -152,7 +154,7 @@ def clip_frames(path: str, model: CausalWorldModel, window: WindowConfig, start_
     return np.ascontiguousarray(frames[:, top : top + model.size_px, left : left + model.size_px])
 
 
-def context_of(model: CausalWorldModel, context_s: float | None, frames: int) -> int:
+def context_of(model: WorldModel, context_s: float | None, frames: int) -> int:
     """Frames of context: as asked, else a third of the window."""
     f = model.frames_per_latent
     wanted = model.max_context // 3 if context_s is None else round(context_s * model.fps)
@@ -165,7 +167,7 @@ def context_of(model: CausalWorldModel, context_s: float | None, frames: int) ->
     return context
 
 
-def decoder_of(checkpoint: Checkpoint, model: CausalWorldModel, recipe: Recipe, device: torch.device) -> Decoder:
+def decoder_of(checkpoint: Checkpoint, model: WorldModel, recipe: Recipe, device: torch.device) -> Decoder:
     """The checkpoint's decoder; trained now where it has none."""
     decoder = load_decoder(checkpoint, model, recipe, device)
     if decoder is None:
@@ -228,7 +230,7 @@ def write_films(args: argparse.Namespace) -> None:
 
 
 def write_curve(
-    curves: dict[str, list[float]], model: CausalWorldModel, context: int, windows: int, checkpoint: Checkpoint, out: Path
+    curves: dict[str, list[float]], model: TrainedModel, context: int, windows: int, checkpoint: Checkpoint, out: Path
 ) -> None:
     """horizon.png and the numbers behind it, horizon.json."""
     step_s = model.frames_per_latent / model.fps

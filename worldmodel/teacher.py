@@ -6,44 +6,45 @@ from pathlib import Path
 
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_into
 from worldmodel.config import ConfigError, parse
-from worldmodel.models import CausalWorldModel
-from worldmodel.models.causal import CausalConfig, FrozenTarget, SharedTarget
+from worldmodel.models import TrainedModel
+from worldmodel.models.causal import CausalConfig
+from worldmodel.models.targets import FrozenTarget, SharedTarget
 from worldmodel.recipe import Recipe
+from worldmodel.window import WindowConfig
 
 
 def resolved(recipe: Recipe, last: Checkpoint | None) -> Recipe:
     """The recipe with `model.target.encoder` filled in where its targets are frozen: from the teacher's run, or, where this
     run goes on, from its own last checkpoint. Raises ConfigError, one line, where that run is not there or does not fit."""
-    target = recipe.model.target
-    if not isinstance(target, FrozenTarget):
+    ours = recipe.model
+    if not (isinstance(ours, CausalConfig) and isinstance(target := ours.target, FrozenTarget)):
         return recipe
     before = None if last is None else parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json").model.target
     if isinstance(before, FrozenTarget) and before.run == target.run:
         encoder = before.encoder
     else:
-        theirs = _recipe_of(_open(target.run))
+        theirs, window = _model_of(_open(target.run))
         for name, there, here in (
-            ("window.size_px", theirs.window.size_px, recipe.window.size_px),
-            ("model.normalise_latents", theirs.model.normalise_latents, recipe.model.normalise_latents),
+            ("window.size_px", window.size_px, recipe.window.size_px),
+            ("model.normalise_latents", theirs.normalise_latents, ours.normalise_latents),
         ):
             if there != here:
                 raise ConfigError([f"{name} is {here}, that of model.target.run {target.run} is {there}; make them equal"])
-        its_target = theirs.model.target
-        encoder = its_target.encoder if isinstance(its_target, FrozenTarget) else theirs.model.encoder
+        encoder = theirs.target.encoder if isinstance(theirs.target, FrozenTarget) else theirs.encoder
     if target.encoder not in (None, encoder):
         raise ConfigError([f"model.target.encoder is not the encoder of {target.run}; leave it out, it is filled in"])
     filled = target.model_copy(update={"encoder": encoder})
     return parse(Recipe, _with_target(recipe, filled), where="the recipe with its frozen teacher")
 
 
-def fill(model: CausalWorldModel, recipe: Recipe) -> None:
+def fill(model: TrainedModel, recipe: Recipe) -> None:
     """Give a fresh model its frozen teacher's weights, strictly; other models are left as they are."""
     target = recipe.model.target
     if model.teacher is None or not isinstance(target, FrozenTarget):
         return
     checkpoint = _open(target.run)
     tensors = checkpoint.tensors("ema")  # where that run's own targets came from a teacher, that teacher
-    if isinstance(_recipe_of(checkpoint).model.target, SharedTarget):
+    if isinstance(_model_of(checkpoint)[0].target, SharedTarget):
         weights = checkpoint.tensors("model")
         tensors = {key.removeprefix("encoder."): value for key, value in weights.items() if key.startswith("encoder.")}
     load_into(model.teacher, tensors, checkpoint.folder)
@@ -56,13 +57,13 @@ def _open(run: str) -> Checkpoint:
         raise ConfigError([f"model.target.run: {error}; a frozen teacher is a run that was trained before"]) from None
 
 
-def _recipe_of(checkpoint: Checkpoint) -> Recipe:
+def _model_of(checkpoint: Checkpoint) -> tuple[CausalConfig, WindowConfig]:
     recipe = parse(Recipe, checkpoint.state["recipe"], where=f"{checkpoint.folder}/state.json")
     if not isinstance(recipe.model, CausalConfig):
         raise ConfigError(
             [f"model.target.run: {checkpoint.folder} is a {recipe.model.kind} model; a teacher is one of kind causal"]
         )
-    return recipe
+    return recipe.model, recipe.window
 
 
 def _with_target(recipe: Recipe, target: FrozenTarget) -> dict[str, object]:

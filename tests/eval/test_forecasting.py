@@ -220,6 +220,14 @@ def test_locked_windows_end_in_two_hidden_frames():
     assert windows[0].start == 0
 
 
+def test_windows_of_a_model_whose_context_and_forecast_share_a_window_fit_into_it():
+    plan = WindowPlan(6, 16, 2, (2, 6, 10), 7, 2, 14, 16)
+    (window,) = {plan.ending_at(20, 60)}
+    assert (window.start, window.context, window.steps) == (12, 8, 4)  # half of it seen, half of it forecast
+    assert (plan.ending_at(58, 60).context, plan.ending_at(58, 60).steps) == (14, 1)
+    assert {(w.context, w.steps) for w in plan.free(60)} == {(2, 7), (6, 5), (10, 3)}  # the rest, as published
+
+
 def test_seconds_and_frames():
     assert (frames_of("0.5s", 12), frames_of("8", 12)) == (6, 8)
     with pytest.raises(ValueError, match="neither"):
@@ -258,3 +266,25 @@ def test_places_share_what_is_usual_unless_each_is_asked_for():
 def test_too_few_films_cannot_whiten():
     with pytest.raises(ValueError, match="too few"):
         Whitening.fit(ErrorMoments.empty(2, 1, 3))
+
+
+def test_many_features_are_whitened_along_fewer_directions():
+    errors = torch.randn(300, 1, 1, 600, generator=torch.Generator().manual_seed(0))
+    moments = ErrorMoments.empty(1, 1, 600)
+    moments.add([errors])
+    assert moments.gram.shape == (1, 1, 256, 256)
+    fit = Whitening.fit(moments)
+    assert float(fit.surprise(errors).mean()) == pytest.approx(1, abs=0.1)
+    assert float(fit.surprise(2 * errors).mean()) == pytest.approx(4, abs=0.4)
+
+
+def test_places_that_share_a_covariance_are_added_up():
+    errors = torch.randn(6, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    apart = ErrorMoments.empty(2, 3, 4)
+    apart.add([errors, errors[:, :1]])
+    shared = ErrorMoments.empty(2, 1, 4)
+    shared.add([errors, errors[:, :1]])
+    np.testing.assert_allclose(shared.count, 3 * apart.count)
+    np.testing.assert_allclose(shared.total[:, 0], apart.total.sum(1))
+    np.testing.assert_allclose(shared.gram[:, 0], apart.gram.sum(1))
+    assert Whitening.fit(shared).surprise(errors).shape == (6, 2, 3)

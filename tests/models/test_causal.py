@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from worldmodel.models import build_model
-from worldmodel.models.causal import CausalConfig, CausalWorldModel, EmaTarget, SharedTarget
+from worldmodel.models.causal import CausalConfig, CausalWorldModel
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.layers import block_causal_mask, rotary_angles, rotate
 from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.targets import EmaTarget, SharedTarget
 from worldmodel.window import WindowConfig
 
 FRAMES = 12
@@ -157,7 +158,7 @@ def test_rotations_keep_length_and_depend_on_distance_alone():
 
 
 def test_rotation_worked_by_hand():
-    quarter = torch.tensor([[torch.pi / 2]])
+    quarter = torch.full((1, 2), torch.pi / 2)
     assert torch.allclose(rotate(torch.tensor([[[[1.0, 2.0]]]]), quarter), torch.tensor([-2.0, 1.0]), atol=1e-6)
 
 

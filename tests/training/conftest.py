@@ -58,6 +58,7 @@ RECIPE = {
     "window": {"frames": 12, "fps": FPS, "size_px": SIZE_PX},
     "augment": {"brightness": 0.1},
     "model": {
+        "kind": "causal",
         "encoder": {"patch_px": 8, "width": 16, "depth": 1, "heads": 2, "latent_dim": 8, "head_width": 32},
         "predictor": {"width": 16, "depth": 1, "heads": 2, "horizons": 4},
         "rollout_steps": 2,

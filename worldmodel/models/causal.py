@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,35 +11,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.latents import Latents
+from worldmodel.latents import Extent, Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
-from worldmodel.models.world_model import DistanceKind, check_context, check_steps, latent_distance
+from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget, follow, frozen_encoder, slow_copy
+from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
 from worldmodel.pixels import standardise, to_float
 from worldmodel.window import WindowConfig
-
-
-class SharedTarget(Config):
-    """Targets come from the encoder that is trained; only the objectives keep it from collapse."""
-
-    kind: Literal["shared"] = "shared"
-    stop_gradient: bool = False  # False: forecast and target move towards each other (Bardes et al. 2022; PLDM)
-
-
-class EmaTarget(Config):
-    """Targets come from a slow copy of the encoder (Grill et al. 2020; V-JEPA)."""
-
-    kind: Literal["ema"] = "ema"
-    momentum: float = Field(0.996, ge=0, le=1)  # at the first update
-    momentum_end: float = Field(1.0, ge=0, le=1)  # at the last, reached linearly
-
-
-class FrozenTarget(Config):
-    """Targets come from the encoder of a finished run, which nothing moves any more (Li et al. 2025, SALT, stage 2)."""
-
-    kind: Literal["frozen"] = "frozen"
-    run: str  # run folder or checkpoint; of its models the one that its own targets came from
-    encoder: EncoderConfig | None = None  # that run's; filled in when training starts, so that `run` is not needed later
 
 
 class CausalConfig(Config):
@@ -55,6 +32,22 @@ class CausalConfig(Config):
     rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
     rollout_context: PositiveInt = 4  # latent steps seen at least before such a rollout begins
     checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
+
+    @property
+    def normalised(self) -> bool:
+        """Whether what came is of one length, so that latents differ by angles alone."""
+        return self.normalise_latents
+
+    def places_per_side(self, _window: WindowConfig) -> int:
+        return self.encoder.places_per_side
+
+    def latents_of(self, window: WindowConfig) -> Extent:
+        steps, features = window.frames // self.encoder.frames_per_latent, self.encoder.latent_dim
+        return Extent(steps, self.encoder.places_per_side**2, features, features, steps - 1, self.predictor.horizons)
+
+    def tokens(self, window: WindowConfig) -> int:
+        """Tubelets of a window."""
+        return window.frames // self.encoder.frames_per_latent * (window.size_px // self.encoder.patch_px) ** 2
 
     def check(self, window: WindowConfig) -> list[str]:
         """What makes this model impossible for that window; one line each."""
@@ -92,14 +85,6 @@ class CausalConfig(Config):
             )
         return problems
 
-    @property
-    def horizons(self) -> int:
-        return self.predictor.horizons
-
-    def latents_of(self, window: WindowConfig) -> tuple[int, int, int]:
-        """(T, N, D) of a window's latents."""
-        return window.frames // self.encoder.frames_per_latent, self.encoder.places_per_side**2, self.encoder.latent_dim
-
     @model_validator(mode="after")
     def _check_rollout(self) -> CausalConfig:
         if self.rollout_steps > self.predictor.horizons:
@@ -120,12 +105,13 @@ class CausalWorldModel(nn.Module):
     """Implements WorldModel and FrameWise of worldmodel.models.world_model."""
 
     target_scope: Literal["past", "window"] = "past"
+    max_span: int | None = None
 
     def __init__(self, config: CausalConfig, window: WindowConfig) -> None:
         super().__init__()
         if problems := config.check(window):
             raise ValueError("; ".join(problems))
-        self.config = config
+        self.config, self.window = config, window
         self.fps = window.fps
         self.size_px = window.size_px
         self.frames_per_latent = config.encoder.frames_per_latent
@@ -134,20 +120,22 @@ class CausalWorldModel(nn.Module):
         side = config.encoder.places_per_side
         self.encoder = FrameEncoder(config.encoder, window.size_px, config.checkpoint_activations)
         self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.checkpoint_activations)
-        self.teacher: FrameEncoder | None = None
-        if isinstance(config.target, EmaTarget):
-            self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
-        elif isinstance(config.target, FrozenTarget):
-            if config.target.encoder is None:
-                raise ValueError(
-                    "model.target.encoder is not known; worldmodel.teacher.resolved fills it in from model.target.run"
-                )
-            self.teacher = FrameEncoder(config.target.encoder, window.size_px).requires_grad_(False)
+        if isinstance(config.target, FrozenTarget):
+            self.teacher: FrameEncoder | None = frozen_encoder(config.target, window.size_px)
+        else:
+            self.teacher = slow_copy(self.encoder, config.target)
 
     @property
     def latent_shape(self) -> tuple[int, int]:
         """(N, D) of a latent step."""
         return self.config.encoder.places_per_side**2, self.config.encoder.latent_dim
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {"model": self.config.model_dump(mode="json"), "window": self.window.model_dump(mode="json")}
+
+    def reborn(self) -> CausalWorldModel:
+        return CausalWorldModel(self.config, self.window)
 
     # --- what evaluation may ask -------------------------------------------------------------------------------------
     def normalise(self, frames: Tensor) -> Tensor:
@@ -159,8 +147,7 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
-        check_context(self, context.shape[1])
-        check_steps(self, steps)
+        check_forecast(self, context.shape[1], steps)
         return self.predictor.last(self._latent(self.encoder, context), steps)
 
     @torch.no_grad()
@@ -176,16 +163,11 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast_after(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
-        check_context(self, latents.shape[1] * self.frames_per_latent)
-        check_steps(self, steps)
+        check_forecast(self, latents.shape[1] * self.frames_per_latent, steps)
         return self.predictor.after(latents, seen, steps)
 
     @torch.no_grad()
     def forecast_all(self, frames: Tensor) -> Tensor:
-        """Direct forecasts from every step of a window in one pass: [B, T, 3, H, W] -> [B, T/f, K, N, D].
-
-        Row t, horizon k is what `forecast` says of step t+k after a context of t+1 latent steps.
-        """
         return self.predictor(self._latent(self.encoder, frames))
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
@@ -226,15 +208,9 @@ class CausalWorldModel(nn.Module):
         steps = self.max_context // self.frames_per_latent
         return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
 
-    @torch.no_grad()
     def update_teacher(self, progress: float) -> None:
         """Move the slow copy towards the encoder; `progress` in [0, 1] through the run."""
-        target = self.config.target
-        if self.teacher is None or not isinstance(target, EmaTarget):
-            return
-        momentum = target.momentum + (target.momentum_end - target.momentum) * progress
-        for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
-            slow.lerp_(fast, 1 - momentum)
+        follow(self.teacher, self.encoder, self.config.target, progress)
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _latent(self, encoder: nn.Module, frames: Tensor) -> Tensor:

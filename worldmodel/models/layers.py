@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 
-def rotary_angles(positions: Tensor, head_dim: int, base: float = 10_000.0) -> Tensor:
-    """Angles by which pairs of features turn (Su et al. 2021, eq. 15), the pairs shared evenly among the axes.
+def grid_positions(steps: int, side: int, device: torch.device) -> Tensor:
+    """Step, row and column of every token of a clip, time first: [steps * side * side, 3] int64."""
+    axes = (torch.arange(count, device=device) for count in (steps, side, side))
+    return torch.cartesian_prod(*axes)
 
-    positions [S, A] (A axes, e.g. time, row, column) -> [S, head_dim / 2]. Pairs left over are not turned.
+
+def rotary_angles(positions: Tensor, head_dim: int, *, tiled: bool = False, base: float = 10_000.0) -> Tensor:
+    """Angles by which features turn (Su et al. 2021, eq. 15), the features shared evenly among the axes.
+
+    positions [..., S, A] (A axes, e.g. time, row, column) -> [..., S, head_dim]. Features left over are not turned. The two
+    neighbours that `rotate` turns together have one angle. `tiled` lays frequencies out as f1..fn, f1..fn instead, so that
+    neighbours have two: no rotation, but what the released V-JEPA 2 weights were trained with.
     """
-    axes = positions.shape[1]
+    axes = positions.shape[-1]
     pairs = head_dim // 2 // axes
     if pairs == 0:
         raise ValueError(f"a head of {head_dim} features is too narrow for {axes} rotary axes; give it at least {2 * axes}")
     frequency = base ** (-torch.arange(pairs, device=positions.device, dtype=torch.float32) / pairs)
-    angles = rearrange(positions.float()[:, :, None] * frequency, "s a p -> s (a p)")
-    return F.pad(angles, (0, head_dim // 2 - angles.shape[1]))
+    turns = positions.float()[..., None] * frequency
+    angles = repeat(turns, "... a p -> ... (a two p)" if tiled else "... a p -> ... (a p two)", two=2)
+    return F.pad(angles, (0, head_dim - angles.shape[-1]))
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn neighbouring pairs of features: x [B, H, S, F], angles [S, F/2] -> the same shape."""
+    """Turn neighbouring pairs of features: x [B, H, S, F], angles [S, F] or [B, 1, S, F] -> the same shape as x."""
     even, odd = x[..., 0::2], x[..., 1::2]
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+    across = torch.stack((-odd, even), dim=-1).flatten(-2)
+    return x * angles.cos().to(x.dtype) + across * angles.sin().to(x.dtype)
 
 
 def block_causal_mask(steps: int, places: int, device: torch.device) -> Tensor:
@@ -48,24 +58,33 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """`angles` [S, F/2] for rotary positions; `mask` [S, S] bool, True where row may look at column."""
+    def forward(
+        self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None, segments: Sequence[int] = ()
+    ) -> Tensor:
+        """`angles` [S, F] or [B, 1, S, F] for rotary positions; `mask` [S, S] bool, True where row may look at column.
+
+        `segments`: lengths of sequences that are packed one after another along S and do not see one another.
+        """
         q, k, v = rearrange(self.qkv(x), "b s (three h f) -> three b h s f", three=3, h=self.heads)
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if segments:
+            packed = zip(*(part.split(list(segments), dim=2) for part in (q, k, v)), strict=True)
+            attended = torch.cat([F.scaled_dot_product_attention(*alone) for alone in packed], dim=2)
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(rearrange(attended, "b h s f -> b s (h f)"))
 
 
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, norm_eps: float = 1e-5) -> None:
         super().__init__()
         hidden = int(width * mlp_ratio)
-        self.norm_attention = nn.LayerNorm(width)
+        self.norm_attention = nn.LayerNorm(width, norm_eps)
         self.attention = Attention(width, heads)
-        self.norm_mlp = nn.LayerNorm(width)
+        self.norm_mlp = nn.LayerNorm(width, norm_eps)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def scale_residuals(self, factor: float) -> None:
@@ -73,29 +92,41 @@ class Block(nn.Module):
         for name in ("attention.out.weight", "mlp.2.weight"):
             self.get_parameter(name).data.mul_(factor)
 
-    def forward(self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        x = x + self.attention(self.norm_attention(x), angles, mask)
+    def forward(
+        self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None, segments: Sequence[int] = ()
+    ) -> Tensor:
+        x = x + self.attention(self.norm_attention(x), angles, mask, segments)
         return x + self.mlp(self.norm_mlp(x))
 
 
 class Blocks(nn.Module):
     """A stack of blocks; with `checkpointing`, activations are computed again in the backward pass instead of kept."""
 
-    def __init__(self, depth: int, width: int, heads: int, mlp_ratio: float = 4.0, checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
+        checkpointing: bool = False,
+        norm_eps: float = 1e-5,
+    ) -> None:
         super().__init__()
-        blocks = [Block(width, heads, mlp_ratio).apply(init_linear) for _ in range(depth)]
+        blocks = [Block(width, heads, mlp_ratio, norm_eps).apply(init_linear) for _ in range(depth)]
         for index, block in enumerate(blocks, start=1):
             # residual branches start smaller the deeper they are, so that the sum keeps its scale (as V-JEPA does)
             block.scale_residuals(1 / math.sqrt(2.0 * index))
         self.layers = nn.ModuleList(blocks)
         self.checkpointing = checkpointing
 
-    def forward(self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None, segments: Sequence[int] = ()
+    ) -> Tensor:
         for layer in self.layers:
             if self.checkpointing and torch.is_grad_enabled():
-                x = torch.utils.checkpoint.checkpoint(layer, x, angles, mask, use_reentrant=False)
+                x = torch.utils.checkpoint.checkpoint(layer, x, angles, mask, segments, use_reentrant=False)
             else:
-                x = layer(x, angles, mask)
+                x = layer(x, angles, mask, segments)
         return x
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.models.layers import Blocks, block_causal_mask, init_linear, rotary_angles
+from worldmodel.models.layers import Blocks, block_causal_mask, grid_positions, init_linear, rotary_angles
 
 
 class PredictorConfig(Config):
@@ -35,6 +35,8 @@ class CausalPredictor(nn.Module):
 
     Forecasts are changes added to the last latent, and start at none: at birth the predictor copies.
     """
+
+    called_by_name = ("last",)  # beside forward
 
     def __init__(self, config: PredictorConfig, latent_dim: int, places_per_side: int, checkpointing: bool = False) -> None:
         super().__init__()
@@ -86,16 +88,5 @@ class CausalPredictor(nn.Module):
 
     def _positions(self, steps: int, device: torch.device) -> Tensor:
         """Time, and row and column where there are several places: [T*N, 1 or 3]."""
-        time = torch.arange(steps, device=device)
-        if self.side == 1:
-            return time[:, None]
-        cell = torch.arange(self.side, device=device)
-        places = self.side**2
-        return torch.stack(
-            (
-                time.repeat_interleave(places),
-                repeat(cell, "h -> (t h w)", t=steps, w=self.side),
-                repeat(cell, "w -> (t h w)", t=steps, h=self.side),
-            ),
-            dim=1,
-        )
+        positions = grid_positions(steps, self.side, device)
+        return positions[:, :1] if self.side == 1 else positions

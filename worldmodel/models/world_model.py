@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 DistanceKind = Literal["l1", "l2", "smooth_l1"]
 
@@ -23,8 +23,20 @@ class WorldModel(Protocol):
     frames_per_latent: int
     max_context: int  # frames
     max_steps: int  # latent steps that `forecast` reaches
+    max_span: int | None  # frames that a context and what is forecast after it may fill together; None = no such limit
     size_px: int
     target_scope: Literal["past", "window"]
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """(N, D) of a latent step."""
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """All that determines the model but its weights, in JSON's types."""
+
+    def reborn(self) -> nn.Module:
+        """A model of the same architecture as it is born; its randomness comes from torch's global generator."""
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 [B, T, H, W, 3] -> float [B, T, 3, H, W], as the model wants its pixels."""
@@ -55,6 +67,12 @@ class FrameWise(Protocol):
         latents [B, T, N, D] as `observe` gives them -> [B, len(seen), steps, N, D].
         """
 
+    def forecast_all(self, frames: Tensor) -> Tensor:
+        """Direct forecasts from every step of a window in one pass: [B, T, 3, H, W] -> [B, T/f, max_steps, N, D].
+
+        Row t, horizon k is what `forecast` says of step t+k after a context of t+1 latent steps.
+        """
+
 
 def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     """Mean over features, in at least float32: [..., D], [..., D] -> [...]."""
@@ -67,6 +85,18 @@ def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     return F.smooth_l1_loss(a, b, reduction="none").mean(-1)
 
 
+def window_frames(model: WorldModel) -> int:
+    """Frames that a model takes in together."""
+    return model.max_context if model.max_span is None else model.max_span
+
+
+def direct_steps(model: WorldModel, context: int) -> int:
+    """Latent steps that `forecast` reaches after a context of so many frames."""
+    if model.max_span is None:
+        return model.max_steps
+    return min(model.max_steps, (model.max_span - context) // model.frames_per_latent)
+
+
 def check_context(model: WorldModel, frames: int) -> None:
     """Raise ValueError unless a context of so many frames is one the model can take."""
     if frames == 0 or frames % model.frames_per_latent:
@@ -77,9 +107,24 @@ def check_context(model: WorldModel, frames: int) -> None:
         raise ValueError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
 
 
-def check_steps(model: WorldModel, steps: int) -> None:
-    """Raise ValueError unless `forecast` reaches so many latent steps."""
+def check_size(model: WorldModel, frames: Tensor) -> None:
+    """Raise ValueError for frames [B, T, 3, H, W] of another size: their tokens would be given the places of others."""
+    if frames.shape[-2:] != (model.size_px, model.size_px):
+        raise ValueError(
+            f"frames of {frames.shape[-1]} x {frames.shape[-2]} px, but this model was built for {model.size_px} px; "
+            "build it with another window.size_px (where positions are rotary, weights fit any size)"
+        )
+
+
+def check_forecast(model: WorldModel, frames: int, steps: int) -> None:
+    """Raise ValueError unless `forecast` takes a context of so many frames and reaches so many latent steps after it."""
+    check_context(model, frames)
     if not 0 < steps <= model.max_steps:
         raise ValueError(
             f"asked to forecast {steps} steps; this model forecasts 1 to {model.max_steps} directly (imagine has no limit)"
+        )
+    if model.max_span is not None and (both := frames + steps * model.frames_per_latent) > model.max_span:
+        raise ValueError(
+            f"a context of {frames} frames and {steps} steps after it fill {both} frames, this model's window has "
+            f"{model.max_span}; show it less, or ask for less"
         )

@@ -34,6 +34,8 @@ class BarlowTwinsConfig(ObjectiveBase):
         return True
 
     def check(self, update: Update) -> list[str]:
+        if update.target_features != update.features:
+            return [" correlates features of latents, but what is predicted here are pixels; leave it out"]
         return [] if update.features > 1 else [" correlates different features, but the latents have 1"]
 
 

@@ -45,9 +45,10 @@ class InfoNCEConfig(ObjectiveBase):
         problems = []
         if self.other_clips and update.clips < 2:
             problems.append(".other_clips asks for other clips, but there is one at a time; raise data.batch_size")
-        if self.other_times and update.steps < 3:
+        if self.other_times and update.targets_alike < 2:
             problems.append(
-                f".other_times asks for other moments, but a window of {update.steps} latent steps has one that can be forecast"
+                ".other_times asks for other moments, but from equally far each place has one that can be predicted; "
+                "lengthen the window, or set other_times to false"
             )
         return problems
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.latents import Latents
+from worldmodel.latents import Extent, Latents
 
 Sums = dict[str, Tensor]  # added up over rows, micro-batches and ranks
 Rows = dict[str, Tensor]  # [M, ...] each: strung together over micro-batches and ranks, all in the same order
@@ -16,14 +16,10 @@ Terms = dict[str, Tensor]  # weighted scalars that add up to a loss
 
 
 @dataclass(frozen=True)
-class Update:
+class Update(Extent):
     """The latents that statistics are taken of, in numbers, as a recipe can know them before it runs."""
 
-    clips: int  # of an update, over all ranks; where exact accumulation is given up, of one micro-batch
-    steps: int  # latent steps of a window
-    places: int
-    features: int
-    horizons: int | None  # None where forecasts are not sorted so
+    clips: int = field(kw_only=True)  # of an update, over all ranks; where exact accumulation is given up, of one micro-batch
 
 
 class ObjectiveBase(Config):
@@ -37,7 +33,7 @@ class ObjectiveBase(Config):
     def keeps_scale(self, normalised: bool) -> bool:
         """Whether it also keeps their differences large, which a forecast error would rather have vanish.
 
-        `normalised`: latents are of one length (model.normalise_latents), so that they differ by angles alone.
+        `normalised`: latents are of one length (as by model.normalise_latents), so that they differ by angles alone.
         """
         return False
 

@@ -22,7 +22,7 @@ class StraighteningConfig(ObjectiveBase):
 
     def check(self, update: Update) -> list[str]:
         if update.steps < 3:
-            return [f" compares two changes, which takes 3 latent steps; the window has {update.steps}"]
+            return [f" compares two changes, which takes 3 latent steps; {update.steps} are seen"]
         return []
 
 

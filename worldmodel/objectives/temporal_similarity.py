@@ -19,7 +19,7 @@ class TemporalSimilarityConfig(ObjectiveBase):
     weight: float = Field(1.0, gt=0)  # published beside an error of weight 1: PLDM 0.1 to 0.74, EB-JEPA 12
 
     def check(self, update: Update) -> list[str]:
-        return [] if update.steps > 1 else [" compares successive moments, but the window is 1 latent step"]
+        return [] if update.steps > 1 else [" compares successive moments, but 1 latent step is seen"]
 
 
 class TemporalSimilarity(Objective):

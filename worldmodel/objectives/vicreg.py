@@ -44,7 +44,7 @@ class VICRegConfig(ObjectiveBase):
         if self.cov_weight and update.features < 2:
             problems.append(".cov_weight asks pairs of features, but the latents have 1; set it to 0")
         if self.clip_std_weight and update.steps < 2:
-            problems.append(".clip_std_weight asks what changes within a clip, but the window is 1 latent step")
+            problems.append(".clip_std_weight asks what changes within a clip, but 1 latent step of it is seen")
         return problems
 
 

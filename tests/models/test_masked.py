@@ -1,0 +1,279 @@
+"""What the masked family promises: what is hidden stays hidden, and targets cannot shrink."""
+
+import pytest
+import torch
+
+from eval.forecasting import EVERYWHERE, FORECASTERS, outlooks
+from eval.windows import Window
+from worldmodel.checkup import forecasts_within
+from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.loader import Batch
+from worldmodel.learner import Learner, measure
+from worldmodel.models import build_model
+from worldmodel.models.layers import grid_positions, rotary_angles, rotate
+from worldmodel.models.mask_predictor import MaskPredictorConfig
+from worldmodel.models.masked import MaskedConfig, MaskedWorldModel, PixelTarget
+from worldmodel.models.masks import MaskConfig, draw_views
+from worldmodel.models.targets import EmaTarget, SharedTarget
+from worldmodel.models.tubelets import normalised_tubelets, painted
+from worldmodel.models.video_encoder import VideoEncoderConfig, take
+from worldmodel.objectives import build_objective
+from worldmodel.objectives.forecast import ForecastConfig
+from worldmodel.objectives.vicreg import VICRegConfig
+from worldmodel.window import WindowConfig
+
+FRAMES, SIZE, F, PATCH = 8, 32, 2, 8
+STEPS, PLACES = FRAMES // F, (SIZE // PATCH) ** 2
+BLOCKS, FUTURE = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, seen_share=(0.25, 0.75))
+TARGETS = (EmaTarget(), SharedTarget(), PixelTarget())
+
+
+def small(**fields: object) -> MaskedWorldModel:
+    torch.manual_seed(0)
+    config = MaskedConfig(
+        encoder=VideoEncoderConfig(patch_px=PATCH, frames_per_latent=F, width=24, depth=2, heads=2),
+        predictor=MaskPredictorConfig(width=24, depth=2, heads=2),
+        **{"masks": (BLOCKS, FUTURE), **fields},
+    )
+    model = build_model(config, WindowConfig(frames=FRAMES, fps=4, size_px=SIZE))
+    with torch.no_grad():
+        for parameter in model.parameters():  # as if trained: masks tokens are born 0, teacher and encoder equal
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model.double()
+
+
+def clip(batch: int = 3, frames: int = FRAMES, size: int = SIZE) -> torch.Tensor:
+    return torch.randn(batch, frames, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def views_of(model: MaskedWorldModel, batch: int, chance: int):
+    return draw_views(model.config.masks, list(range(batch)), chance, STEPS, SIZE // PATCH)
+
+
+def change_tokens(frames: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
+    """Other pixels at the tokens where bool [B, T*N] says so."""
+    cells = changed.view(len(frames), STEPS, 1, SIZE // PATCH, SIZE // PATCH).repeat_interleave(F, 1)
+    pixels = cells.repeat_interleave(PATCH, -1).repeat_interleave(PATCH, -2)
+    return torch.where(pixels, -frames - 1, frames)
+
+
+# --- nothing leaks ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("view", [0, 1])
+def test_what_a_view_hides_does_not_reach_its_predictions_in_training(target, view: int):
+    model, before, chance = small(target=target), clip(), 3
+    views = views_of(model, 3, chance)
+    shown = torch.zeros(3, STEPS * PLACES, dtype=torch.bool).scatter(1, views[view].visible, True)
+    after = change_tokens(before, ~shown)
+    lengths = [v.wanted.shape[1] for v in views]
+    one, other = (model(x, torch.arange(3), chance).predicted.view(3, -1, model.latent_shape[1]) for x in (before, after))
+    pairs = list(zip(one.split(lengths, 1), other.split(lengths, 1), strict=True))
+    torch.testing.assert_close(*pairs[view], rtol=0, atol=1e-12)
+    assert not torch.allclose(*pairs[1 - view])  # it does see some of what was changed
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_forecast_changes_when_the_future_does(target):
+    model = small(target=target).float()
+    before = torch.randint(0, 256, (2, FRAMES, SIZE, SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    for context in (2, 4, 6):
+        after = before.clone()
+        after[:, context:] = 255 - after[:, context:]
+        window = Window("free", 0, context, (FRAMES - context) // F)
+        one, other = (next(iter(outlooks(model, frames, [window], EVERYWHERE))) for frames in (before, after))
+        for name in FORECASTERS:
+            assert torch.equal(one.forecasts[name], other.forecasts[name])
+        assert not torch.allclose(one.target, other.target)
+
+
+def test_encoding_the_whole_clip_and_slicing_would_leak():
+    """The mistake that makes world models on such encoders look good: why a context is encoded alone."""
+    model, before = small(), clip()
+    after = before.clone()
+    after[:, 4:] += 1
+    whole = [model.encoder(frames)[:, : 2 * PLACES] for frames in (before, after)]
+    alone = [model.encoder(frames[:, :4]) for frames in (before, after)]
+    assert not torch.allclose(*whole)
+    assert torch.equal(*alone)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_forecast_is_what_training_says_of_a_view_of_the_past(target):
+    model, frames = small(target=target, masks=(BLOCKS, FUTURE)), clip()
+    for chance in range(6):
+        latents = model(frames, torch.arange(3), chance)
+        blocks, past = views_of(model, 3, chance)
+        seen = past.visible.shape[1] // PLACES
+        rows = latents.predicted.view(3, -1, model.latent_shape[1])[:, blocks.wanted.shape[1] :]
+        forecast = model.forecast(frames[:, : seen * F], STEPS - seen)
+        torch.testing.assert_close(rows, forecast.flatten(1, 2), rtol=1e-8, atol=1e-10)
+
+
+def test_a_context_and_a_future_that_do_not_fit_into_the_window_together_are_refused():
+    with pytest.raises(ValueError, match="6 frames and 2 steps after it fill 10 frames, this model's window has 8"):
+        small().forecast(clip(frames=6), 2)
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+def test_targets_are_normalised_and_a_teacher_that_shrinks_changes_nothing():
+    model, frames = small(), clip()
+    before = model.encode(frames)
+    torch.testing.assert_close(before.mean(-1), torch.zeros(3, STEPS, PLACES).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(before.var(-1, unbiased=False), torch.ones(3, STEPS, PLACES).double(), rtol=0, atol=1e-2)
+    with torch.no_grad():
+        model.teacher.norm.weight *= 100
+        model.teacher.norm.bias *= 100
+    torch.testing.assert_close(model.encode(frames), before, rtol=1e-3, atol=1e-3)
+
+
+def test_only_shared_targets_receive_gradient():
+    for target, flows in ((EmaTarget(), False), (SharedTarget(), True), (SharedTarget(stop_gradient=True), False)):
+        assert small(target=target)(clip(), torch.arange(3), 0).target.requires_grad == flows
+
+
+def test_the_slow_copy_follows_the_encoder():
+    model = small(target=EmaTarget(momentum=0.75, momentum_end=0.75))
+    slow, fast = model.teacher.patch.weight.clone(), model.encoder.patch.weight
+    model.update_teacher(0.5)
+    torch.testing.assert_close(model.teacher.patch.weight, 0.75 * slow + 0.25 * fast)
+
+
+def test_a_clip_longer_than_the_window_ends_in_a_whole_window():
+    model, frames = small(), clip(frames=FRAMES + 4)
+    encoded = model.encode(frames)
+    torch.testing.assert_close(encoded[:, 2:], model.encode(frames[:, 4:]))
+    torch.testing.assert_close(encoded[:, :2], model.encode(frames[:, :4]))
+
+
+def test_normalised_tubelets_worked_by_hand():
+    frames = torch.zeros(1, 2, 3, 1, 2)
+    frames[0, :, 0, 0] = torch.tensor([[0.1, 0.3], [0.1, 0.5]])  # red of two pixels, over two frames
+    red = normalised_tubelets(frames, 2, 1).view(2, 2, 3)[..., 0]  # two places, two values each
+    torch.testing.assert_close(red, torch.tensor([[0.0, 0.0], [-1.0, 1.0]]) / 2**0.5, rtol=1e-4, atol=1e-4)
+
+
+def test_pixel_targets_do_not_know_brightness_and_contrast_and_see_no_other_frames():
+    model, frames = small(target=PixelTarget()), clip()
+    before = model.encode(frames)
+    torch.testing.assert_close(model.encode(0.5 * frames + 1), before, rtol=1e-3, atol=1e-3)
+    assert before.shape == (3, STEPS, PLACES, 3 * F * PATCH**2)
+    assert model.target_scope == "past"
+    torch.testing.assert_close(model.encode(frames[:, 2:4]), before[:, 1:2])
+
+
+def test_painting_gives_back_what_was_normalised():
+    frames = torch.rand(2, 2, 3, 16, 16)
+    torch.testing.assert_close(painted(normalised_tubelets(frames, 2, 8), frames, 8), frames, rtol=1e-4, atol=1e-5)
+
+
+# --- rows, views, imagination ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("target", TARGETS)
+def test_rows_of_training_pair_each_prediction_with_its_own_target(target):
+    model, frames, chance = small(target=target), clip(), 4
+    latents, encoded = model(frames, torch.arange(3), chance), model.encode(frames)
+    expected = encoded[latents.sample, latents.time, latents.place]
+    torch.testing.assert_close(latents.target, expected)
+    views = views_of(model, 3, chance)
+    seen = views[1].visible.shape[1] // PLACES
+    future = latents.horizon > 0
+    assert future.sum() == 3 * (STEPS - seen) * PLACES  # only the view of the past forecasts
+    assert torch.equal(latents.horizon[future], latents.time[future] - seen + 1)
+
+
+def test_the_context_of_each_view_lies_where_its_tokens_were():
+    model, frames, chance = small(), clip(), 4
+    latents = model(frames, torch.arange(3), chance)
+    for number, view in enumerate(views_of(model, 3, chance)):
+        mine = slice(3 * number, 3 * number + 3)
+        mask = latents.context_mask[mine].flatten(1)
+        assert torch.equal(mask.nonzero()[:, 1].view(3, -1), view.visible)
+        shown = take(latents.context[mine].flatten(1, 2), view.visible)
+        torch.testing.assert_close(shown, model.encoder(frames, [view.visible]), rtol=1e-8, atol=1e-10)
+        assert not latents.context[mine].flatten(1, 2)[~mask].any()
+
+
+def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient():
+    spread = VICRegConfig(std_weight=3.0, cov_weight=5.0, margin=2.0)
+    objectives = {"forecast": ForecastConfig(distance="l1"), "spread": spread}
+    learner = Learner(small(), {name: build_objective(c) for name, c in objectives.items()}, AugmentConfig(flip_share=0.5))
+    learner.double()
+    source = torch.Generator().manual_seed(1)
+    frames = torch.randint(0, 256, (6, FRAMES, 36, 36, 3), dtype=torch.uint8, generator=source)
+    draws, found = torch.rand(6, 10, generator=source), []
+    for sizes in ([6], [1, 3, 2]):
+        micros = [Batch(frames[r], draws[r], 100 + r, chance=7) for r in torch.arange(6).split(sizes)]
+        totals = measure(learner, micros)
+        learner.zero_grad()
+        for micro in micros:
+            loss = learner(micro, totals).total
+            loss.backward()
+        found.append([loss.detach(), *(p.grad for p in learner.parameters() if p.requires_grad)])
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_first_imagined_step_is_the_direct_forecast_and_the_second_is_fed_the_first():
+    for target in TARGETS:
+        model, frames = small(target=target), clip(frames=4)
+        imagined = model.imagine(frames, 2)
+        torch.testing.assert_close(imagined[:, :1], model.forecast(frames, 1))
+        assert not torch.allclose(imagined[:, 1], model.forecast(frames, 2)[:, 1])
+        assert model.imagine(frames, 3 * STEPS).isfinite().all()
+
+
+def test_pixels_are_imagined_as_if_they_had_been_filmed():
+    model, frames = small(target=PixelTarget()), clip(frames=4)
+    first = model.imagine(frames, 2)[:, :1]
+    std, mean = (torch.tensor(x, dtype=torch.float64)[:, None, None] for x in ((0.229, 0.224, 0.225), (0.485, 0.456, 0.406)))
+    filmed = (painted(first, frames[:, 2:] * std + mean, PATCH) - mean) / std
+    torch.testing.assert_close(model.imagine(frames, 2)[:, 1:], model.forecast(torch.cat((frames, filmed), 1), 1))
+
+
+def test_the_doctor_asks_for_the_forecasts_of_every_context():
+    model, frames = small(), clip()
+    table = forecasts_within(model, frames)
+    assert table.shape == (3, STEPS, STEPS - 1, PLACES, 24)
+    torch.testing.assert_close(table[:, 1, :2], model.forecast(frames[:, :4], 2))
+
+
+@pytest.mark.parametrize(
+    ("frames", "steps", "says"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (8, 1, "longer than"), (4, 4, "1 to 3")]
+)
+def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, says: str):
+    with pytest.raises(ValueError, match=says):
+        small().forecast(clip(frames=frames), steps)
+
+
+def test_frames_of_another_size_are_refused_as_their_positions_would_be_wrong():
+    for ask in (lambda m, x: m.encode(x), lambda m, x: m.forecast(x[:, :4], 1), lambda m, x: m(x, torch.arange(3), 0)):
+        with pytest.raises(ValueError, match="48 x 48 px, but this model was built for 32"):
+            ask(small(), clip(size=48))
+
+
+def test_activation_checkpointing_changes_memory_not_the_gradient():
+    grads = []
+    for checkpointing in (False, True):
+        model = small(checkpoint_activations=checkpointing)
+        model(clip(), torch.arange(3), 0).predicted.square().sum().backward()
+        grads.append(model.encoder.patch.weight.grad)
+    torch.testing.assert_close(*grads)
+
+
+# --- positions -------------------------------------------------------------------------------------------------------
+def test_positions_of_tokens_worked_by_hand():
+    expected = [[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]]
+    assert grid_positions(2, 2, torch.device("cpu")).tolist() == expected
+
+
+def test_rotary_angles_of_three_axes_worked_by_hand():
+    position = torch.tensor([[2, 3, 5]])
+    slow = 10_000**-0.5
+    plain, tiled = rotary_angles(position, 14)[0], rotary_angles(position, 14, tiled=True)[0]
+    turns = [(2, 2 * slow), (3, 3 * slow), (5, 5 * slow)]
+    torch.testing.assert_close(plain, torch.tensor([x for a, b in turns for x in (a, a, b, b)] + [0, 0]))
+    torch.testing.assert_close(tiled, torch.tensor([x for a, b in turns for x in (a, b, a, b)] + [0, 0]))
+
+
+def test_the_released_variant_turns_the_two_of_a_pair_by_two_angles():
+    turned = rotate(torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[0.0, torch.pi / 2]]))
+    assert torch.allclose(turned, torch.tensor([1.0, 1.0]), atol=1e-6)  # 1 cos 0 - 2 sin 0, 2 cos 90° + 1 sin 90°

@@ -1,0 +1,110 @@
+"""VideoMAE through `transformers`, asked as a world model: the published baseline that predicts pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Generator, Tensor, nn
+
+from worldmodel.models.layouts import PretrainedError
+from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
+from worldmodel.models.world_model import check_context, check_forecast, check_size, latent_distance
+from worldmodel.pixels import standardise, to_float, unstandardised
+
+FPS = 7.5  # they were trained on every fourth frame of films of about 30 a second; no file says it
+
+
+class VideoMAE(nn.Module):
+    """Implements WorldModel. A latent is a tubelet's pixels, each colour less its mean and over its standard deviation.
+
+    A forecast is what the decoder fills in where all of the future is masked: only the context is given to the network, which
+    sees as many frames at once as it was trained on.
+    """
+
+    target_scope: Literal["past", "window"] = "past"
+
+    def __init__(self, config: Any) -> None:
+        """`config` is a transformers.VideoMAEConfig; fresh weights."""
+        from transformers import VideoMAEForPreTraining
+
+        super().__init__()
+        self.net = VideoMAEForPreTraining(config)
+        self.fps = FPS
+        self.size_px = config.image_size
+        self.frames_per_latent = config.tubelet_size
+        self.frames: int = config.num_frames
+        self.max_span: int | None = config.num_frames
+        self.max_context = config.num_frames - config.tubelet_size
+        self.max_steps = config.num_frames // config.tubelet_size - 1
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        c = self.net.config
+        return (c.image_size // c.patch_size) ** 2, c.num_channels * c.tubelet_size * c.patch_size**2
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        config: dict[str, Any] = json.loads(self.net.config.to_json_string(use_diff=False))
+        return {"videomae": config}
+
+    def reborn(self) -> VideoMAE:
+        return VideoMAE(self.net.config)
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        return standardise(to_float(frames))
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """The normalised pixels of each tubelet, as its loss sees them; no network is asked."""
+        check_size(self, frames)
+        return normalised_tubelets(unstandardised(frames), self.frames_per_latent, self.net.config.patch_size)
+
+    @torch.no_grad()
+    def forecast(self, context: Tensor, steps: int) -> Tensor:
+        check_forecast(self, context.shape[1], steps)
+        check_size(self, context)
+        batch, shown = context.shape[:2]
+        places = self.latent_shape[0]
+        blank = context.new_zeros(batch, self.frames - shown, *context.shape[2:])
+        masked = torch.arange(self.frames // self.frames_per_latent * places, device=context.device)
+        masked = (masked >= shown // self.frames_per_latent * places).expand(batch, -1)
+        filled = self.net(torch.cat((context, blank), dim=1), bool_masked_pos=masked).logits
+        return rearrange(filled[:, : steps * places], "b (t n) d -> b t n d", n=places)
+
+    @torch.no_grad()
+    def imagine(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
+        """One step at a time, what was predicted painted and seen; `generator` is not used."""
+        check_context(self, context.shape[1])
+        return imagined_pixels(self, context, steps, self.net.config.patch_size)
+
+    def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
+        return latent_distance(forecast, target, "l2")
+
+
+def load_videomae(folder: Path) -> VideoMAE:
+    """From a folder of VideoMAEForPreTraining.
+
+    Raises PretrainedError where weights are missing or left over: a decoder left at random would predict noise without a word.
+    """
+    from transformers import VideoMAEForPreTraining
+
+    net, report = VideoMAEForPreTraining.from_pretrained(
+        folder, output_loading_info=True, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
+    problems = [f"{key} is missing" for key in sorted(report["missing_keys"])]
+    problems += [f"{key} has no place in this model" for key in sorted(report["unexpected_keys"])]
+    problems += [f"{key} is of another shape" for key, *_ in sorted(report["mismatched_keys"])]
+    if problems:
+        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
+        raise PretrainedError(f"weights in {folder} do not fit VideoMAEForPreTraining: {shown}")
+    if not net.config.norm_pix_loss or net.config.num_channels != 3:
+        raise PretrainedError(
+            f"{folder}: only VideoMAE that predicts normalised pixels of three colours is read (norm_pix_loss)"
+        )
+    model = VideoMAE(net.config)
+    model.net = net
+    return model
