@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eval.errors import EvalError
 from worldmodel.manifest import SPLITS, Clip, Manifest
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.video import read_frames
 
 ROUNDING_S = 1e-6
@@ -53,7 +53,7 @@ def alike(clips: Sequence[Clip], model: WorldModel, least_steps: int, windows: i
     f = model.frames_per_latent
     steps = [frames_in(clip, model.fps) // f for clip in clips]
     longest = int(np.argmax(steps))
-    wanted = min(steps[longest], max(windows * model.max_context // f, least_steps))
+    wanted = min(steps[longest], max(windows * window_frames(model) // f, least_steps))
     if wanted < least_steps:
         raise EvalError(
             f"{clips[longest].path}, the longest, lasts {clips[longest].frames / clips[longest].fps:.2f} s: {wanted} latent "

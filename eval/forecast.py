@@ -35,7 +35,7 @@ from eval.skill import mean_error, others_mean, skills
 from eval.subject import open_subject
 from worldmodel.checkpoint import write_json
 from worldmodel.manifest import Clip
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.world_model import WorldModel, direct_steps, window_frames
 from worldmodel.render import save_figure
 
 HELP = "how far ahead does a model see?"
@@ -46,7 +46,7 @@ Latents = dict[str, NDArray[np.float32]]  # by forecaster: [F, K, N, D]; WHAT_CA
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder or untrained:RECIPE.yaml")
+    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
     parser.add_argument("--data", required=True, metavar="MANIFEST", help="films; with their truth, if position is to be read")
     parser.add_argument("--out", required=True, type=Path, help="folder for numbers and card")
     parser.add_argument("--split", default="val", help="which films (default val)")
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     context, latents = watch(model, clips, cut, steps, device)
     errors = latent_errors(model, latents)
     notes = [] if len(clips) == len(chosen) else [f"{len(chosen) - len(clips)} shorter films are left out."]
-    if steps - cut > model.max_steps:
-        notes.append(f"Direct forecasts end at {model.max_steps * step_s:.3g} s: further the model does not reach.")
+    if steps - cut > (reach := direct_steps(model, cut * model.frames_per_latent)):
+        notes.append(f"Direct forecasts end at {reach * step_s:.3g} s: further the model does not reach.")
     found: dict[str, Any] = {
         "made": provenance(subject),
         "target_scope": model.target_scope,
@@ -120,11 +120,11 @@ def watch(
             pixels = model.normalise(frames)
             context = pixels[:, : cut * f]
             seen = model.encode(context)
-            came = torch.cat([model.encode(part) for part in pixels.split(model.max_context, 1)], 1)[:, cut:]
+            came = torch.cat([model.encode(part) for part in pixels.split(window_frames(model), 1)], 1)[:, cut:]
             contexts.append(numpy(seen))
             parts[WHAT_CAME].append(numpy(came))
             parts[OPEN_LOOP].append(numpy(model.imagine(context, ahead)))
-            direct = numpy(model.forecast(context, min(ahead, model.max_steps)))
+            direct = numpy(model.forecast(context, min(ahead, direct_steps(model, cut * f))))
             beyond = ((0, 0), (0, ahead - direct.shape[1]), (0, 0), (0, 0))
             parts[DIRECT].append(np.pad(direct, beyond, constant_values=np.nan))
             progress.step(len(some))

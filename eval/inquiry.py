@@ -18,7 +18,7 @@ from eval.pairs import compare
 from eval.probes import LinearProbe
 from eval.recordings import Recording, record, record_pixels
 from eval.trials import Trial
-from eval.windows import WindowPlan
+from eval.windows import widest
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
 
@@ -45,7 +45,7 @@ def ask(
     frames = torch.from_numpy(read_clips(films, model.fps, model.size_px, steps * f, [0] * len(films))).to(device)
     maps = np.stack([maps_of(clip, steps, model) for clip in films])
     cuts = [locked_cuts(trial, steps, model) for trial in trials]
-    reach = {cut: min(steps - cut, model.max_steps) for some in cuts for cut in some}
+    reach = {cut: ahead for some in cuts for cut, ahead in some.items()}
     recordings = {name: record(net, frames, reach) for name, net in nets.items()}
     recordings[PIXELS] = record_pixels(frames, f, list(reach))
     found = []
@@ -114,12 +114,11 @@ def told_apart(reading: Values, truth: Values) -> float:
     return np.nan if np.isnan(it) else 0.5 if abs(it) < UNDECIDED else float(it > 0)
 
 
-def locked_cuts(trial: Trial, steps: int, model: WorldModel) -> list[int]:
-    """Latent steps seen by the trial's locked windows, those of `eval physics`."""
+def locked_cuts(trial: Trial, steps: int, model: WorldModel) -> dict[int, int]:
+    """Of the trial's locked windows, those of `eval physics`: the latent steps forecast, by those that were before."""
     f = model.frames_per_latent
-    plan = WindowPlan(model.fps, model.max_context, 1, (f,), model.max_steps, f, model.max_context)
-    windows = plan.locked(trial.locked, trial.films[0].fps, steps * f)
-    return [window.cut // f for window in windows if window.cut % f == 0]
+    windows = widest(model).locked(trial.locked, trial.films[0].fps, steps * f)
+    return {window.cut // f: window.steps for window in windows if window.cut % f == 0}
 
 
 def step_of(frame: int, fps: float, model: WorldModel) -> int:

@@ -29,6 +29,7 @@ from eval.recordings import Recording
 from eval.subject import open_subject
 from eval.tracking import track
 from eval.triage import triage
+from eval.windows import widest
 from worldmodel.checkpoint import write_json
 from worldmodel.models.world_model import WorldModel
 
@@ -37,7 +38,7 @@ HORIZONS_S = "0.25,0.5,1"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder or untrained:RECIPE.yaml")
+    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
     parser.add_argument("--data", required=True, metavar="MANIFEST", help="lawful films with their truth, or labelled clips")
     parser.add_argument("--out", required=True, type=Path, help="folder for numbers, tables and figures")
     parser.add_argument("--labels", action="store_true", help="probe the manifest's labels instead of physics")
@@ -91,7 +92,7 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
             "folds": args.folds,
             "film_s": steps * step_s,
             "contexts_s": [cut * step_s for cut in cuts],
-            "direct_up_to_s": model.max_steps * step_s,
+            "direct_up_to_s": widest(model).reach * step_s,
         },
         "properties": {
             it.name: {"meaning": it.meaning, "unit": it.unit, "classes": list(it.classes), "moments": it.moments}

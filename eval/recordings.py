@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.forecasting import outlooks
-from eval.windows import Window
-from worldmodel.models.world_model import FrameWise, WorldModel
+from eval.windows import widest
+from worldmodel.models.world_model import FrameWise, WorldModel, window_frames
 
 Latents = NDArray[np.float32]
 
@@ -53,15 +53,15 @@ def record(model: WorldModel, frames: Tensor, reach: Mapping[int, int]) -> Recor
     """Films uint8 [F, T, H, W, 3], T a multiple of f. `reach`: how many steps to forecast, by cut."""
     f = model.frames_per_latent
     pixels = model.normalise(frames)
-    target = torch.cat([model.encode(part) for part in pixels.split(model.max_context, 1)], 1)
-    seen, ahead = {}, {}
-    windows = {_window(model, cut, min(steps, model.max_steps)): cut for cut, steps in reach.items()}
-    for outlook in outlooks(model, frames, list(windows)):
-        cut = windows[outlook.window]
+    target = torch.cat([model.encode(part) for part in pixels.split(window_frames(model), 1)], 1)
+    seen, ahead, plan = {}, {}, widest(model)
+    cuts = {w: cut for cut, steps in reach.items() if (w := plan.ending_at(cut * f, (cut + steps) * f, "free"))}
+    for outlook in outlooks(model, frames, list(cuts)):
+        cut = cuts[outlook.window]
         context, steps = pixels[:, outlook.window.start : outlook.window.cut], reach[cut]
         parts = [outlook.forecasts["model"]]
-        if steps > model.max_steps:
-            parts.append(model.imagine(context, steps)[:, model.max_steps :])
+        if steps > (direct := outlook.window.steps):
+            parts.append(model.imagine(context, steps)[:, direct:])
         ahead[cut] = numpy(torch.cat(parts, 1))
         there = min(MOMENTS, (outlook.window.context // f))
         alone = target[:, :cut] if isinstance(model, FrameWise) else model.encode(context)
@@ -89,10 +89,3 @@ def join(parts: Sequence[Recording]) -> Recording:
 
 def numpy(latents: Tensor) -> Latents:
     return latents.float().cpu().numpy()
-
-
-def _window(model: WorldModel, cut: int, steps: int) -> Window:
-    """All that was before a cut, as far as the model can see back."""
-    f = model.frames_per_latent
-    context = min(cut * f, model.max_context // f * f)
-    return Window("free", cut * f - context, context, steps)

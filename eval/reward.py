@@ -18,7 +18,7 @@ from torch import Tensor
 from eval.watching import copy_share, mean_surprise, time_course, usual_plan, watch
 from eval.whitening import Whitening
 from eval.windows import WindowPlan
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.world_model import WorldModel, window_frames
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def surprise_of(
     """
     rate = plan.fps if plan is not None else model.fps
     frames = as_seen(films, fps or rate, rate, model.size_px)
-    plan = plan or usual_plan(model, min(model.max_context, frames.shape[1]))
+    plan = plan or usual_plan(model, min(window_frames(model), frames.shape[1]))
     measure = model.distance if whitening is None else lambda forecast, target: whitening.surprise(forecast - target)
     watched = watch(model, frames, plan, {"": measure})
     surprise, copying = mean_surprise(watched.surprise[""]), mean_surprise(watched.copying[""])

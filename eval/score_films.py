@@ -38,7 +38,7 @@ from eval.watching import usual_plan
 from eval.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
 from worldmodel.manifest import Clip
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.video.write import beside
 
 HELP = "surprise of any film, over time and in the picture, and its plausibility among lawful films"
@@ -49,7 +49,7 @@ FAILED = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILES", help="videos, folders of frames or of videos, manifests")
-    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder or untrained:RECIPE.yaml")
+    parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
     parser.add_argument("--lawful", metavar="MANIFEST", help="lawful films to compare with (default: the run's val split)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON lines (default: standard output)")
     parser.add_argument(
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             raise EvalError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
     subject = open_subject(args.model, ranks.device if ranks.num_processes > 1 else torch.device(args.device))
     if subject.model is None:
-        raise EvalError(f"{args.model} makes no forecasts; --model takes a RUN folder or untrained:RECIPE.yaml")
+        raise EvalError(f"{args.model} makes no forecasts; --model takes a RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
     manifest, lawful = _lawful(args.lawful, subject)
     plan = plan_windows(args, subject.model, lawful)
     device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
@@ -98,7 +98,7 @@ def plan_windows(args: argparse.Namespace, model: WorldModel, lawful: Sequence[C
     given = {name: frames_of(text, fps) for name in ("window", "stride", "horizon") if (text := getattr(args, name))}
     return usual_plan(
         model,
-        given.get("window", min(model.max_context, max(frames_at(clip, fps) for clip in lawful))),
+        given.get("window", min(window_frames(model), max(frames_at(clip, fps) for clip in lawful))),
         fps,
         given.get("stride"),
         [frames_of(text, fps) for text in args.contexts.split(",")] if args.contexts else None,

@@ -158,8 +158,9 @@ def usual_plan(
     reaches. Raises EvalError for a plan that the model cannot follow."""
     f, rate = model.frames_per_latent, fps or model.fps
     seen = tuple(sorted(set(contexts or default_contexts(rate, frames, f, model.max_context))))
-    reach = min(model.max_steps, (frames - min(seen)) // f)
-    plan = WindowPlan(rate, frames, stride or -(-STRIDE // f) * f, seen, horizon or max(1, reach), f, model.max_context)
+    span = model.max_span
+    reach = min(model.max_steps, (min(frames, span or frames) - min(seen)) // f)
+    plan = WindowPlan(rate, frames, stride or -(-STRIDE // f) * f, seen, horizon or max(1, reach), f, model.max_context, span)
     problems = plan.check()
     if not problems and plan.horizon > reach:
         problems.append(f"a horizon of {plan.horizon} latent steps is beyond the {reach} that are forecast within a window")

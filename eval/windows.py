@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eval.trials import Range, Trial, TrialError
+from worldmodel.models.world_model import WorldModel
 
 Kind = Literal["locked", "free"]
 
@@ -39,6 +40,12 @@ class WindowPlan:
     max_context: int  # frames a model can see; locked windows show it as many as there are
     max_span: int | None = None  # frames that what is seen and what is forecast may fill together, where they share a window
 
+    @property
+    def reach(self) -> int:
+        """Latent steps that windows which see as much as they can are forecast: where both share a window, half of it."""
+        most = self.horizon if self.max_span is None else max(1, self.max_span // self.frames_per_latent // 2)
+        return min(self.horizon, most)
+
     def check(self) -> list[str]:
         """What makes this plan impossible; one line each."""
         f = self.frames_per_latent
@@ -67,14 +74,9 @@ class WindowPlan:
         ]
 
     def ending_at(self, cut: int, length: int, kind: Kind = "locked") -> Window | None:
-        """The window that sees as much as the model can before `cut`; None where nothing is left to see or forecast.
-
-        Where context and forecast share a window, at most half of it is forecast, and the context has the rest.
-        """
+        """The window that sees as much as the model can before `cut`; None where nothing is left to see or forecast."""
         f, span = self.frames_per_latent, self.max_span
-        steps = min(self.horizon, (length - cut) // f)
-        if span is not None:
-            steps = min(steps, max(1, span // f // 2))
+        steps = min(self.reach, (length - cut) // f)
         context = min(cut, self.max_context, self.max_context if span is None else span - steps * f) // f * f
         return Window(kind, cut - context, context, steps) if context and steps > 0 else None
 
@@ -98,6 +100,12 @@ class WindowPlan:
         cuts = range(min(self.contexts), length, self.stride)
         growing = [window for cut in cuts if (window := self.ending_at(cut, length)) is not None]
         return [*growing, *self.free(length)]
+
+
+def widest(model: WorldModel) -> WindowPlan:
+    """Windows of all that a model can see, forecast as far as it reaches."""
+    f = model.frames_per_latent
+    return WindowPlan(model.fps, model.max_context, 1, (f,), model.max_steps, f, model.max_context, model.max_span)
 
 
 def frames_of(text: str, fps: float) -> int:

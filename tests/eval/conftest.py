@@ -1,17 +1,23 @@
-"""An evaluation made up by hand, in the shape that `python -m eval physics` leaves behind."""
+"""An evaluation made up by hand, in the shape that `python -m eval physics` leaves behind; and a model of another family."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eval.benchmarks.builtin import PAIRS
 from eval.score import score
 from eval.traces import Block, Traces, write_traces
 from eval.trials import Film, Trial, read_trials, write_trials
 from eval.truths import FilmTruth
+from worldmodel.models import build_model
+from worldmodel.models.mask_predictor import MaskPredictorConfig
+from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
+from worldmodel.models.video_encoder import VideoEncoderConfig
 from worldmodel.video import write_video
+from worldmodel.window import WindowConfig
 
 FPS, FRAMES, REVEAL = 12.0, 24, 15
 HOSTILE = "<script>window.pwned=1</script>"
@@ -43,6 +49,21 @@ def truth_of(centres: np.ndarray, **changed) -> FilmTruth:
 @pytest.fixture
 def make_truth():
     return truth_of
+
+
+@pytest.fixture(scope="session")
+def masked_model() -> MaskedWorldModel:
+    """Context and forecast share a window of 8 frames at 12 fps, 4 latent steps of 4 x 4 places; as if trained."""
+    torch.manual_seed(0)
+    config = MaskedConfig(
+        encoder=VideoEncoderConfig(patch_px=4, frames_per_latent=2, width=12, depth=1, heads=2),
+        predictor=MaskPredictorConfig(width=12, depth=1, heads=2),
+    )
+    model = build_model(config, WindowConfig(frames=8, fps=12, size_px=16)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model
 
 
 @pytest.fixture(scope="session")

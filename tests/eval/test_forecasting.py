@@ -34,7 +34,7 @@ class Apart:
 
     def __init__(self, model):
         self.model = model
-        for name in ("fps", "frames_per_latent", "max_context", "max_steps", "size_px", "target_scope"):
+        for name in ("fps", "frames_per_latent", "max_context", "max_span", "max_steps", "size_px", "target_scope"):
             setattr(self, name, getattr(model, name))
 
     def normalise(self, frames):
@@ -99,6 +99,7 @@ class WholeWindow(torch.nn.Module):
     latent, attention over everything; targets are layer-normed, distances L1. The predictor goes by the context's mean."""
 
     fps, frames_per_latent, max_context, max_steps, size_px, target_scope = 7.5, 2, 16, 7, 16, "window"
+    max_span = None
 
     def __init__(self) -> None:
         super().__init__()

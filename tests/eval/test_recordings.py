@@ -18,6 +18,7 @@ class Counter:
     Its targets see the whole window they stand in: to each is added a hundredth of the last number in it."""
 
     fps, frames_per_latent, max_context, max_steps, size_px, target_scope = 10.0, 2, 8, 2, 4, "window"
+    max_span = None
 
     def normalise(self, frames):
         return frames.permute(0, 1, 4, 2, 3).float()
@@ -101,6 +102,17 @@ def test_a_real_model_forecasts_the_same_alone_and_among_other_cuts():
     later = frames.clone()
     later[:, 7:] = 255 - later[:, 7:]
     assert np.array_equal(record(model, later, {7: 4}).ahead[7], record(model, frames, {7: 4}).ahead[7])
+
+
+def test_where_a_window_is_shared_half_of_it_is_forecast_and_the_rest_imagined(masked_model):
+    frames = torch.randint(0, 256, (2, 12, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels, found = masked_model.normalise(frames), record(masked_model, frames, {3: 3, 5: 1})
+    direct, imagined = masked_model.forecast(pixels[:, 2:6], 2), masked_model.imagine(pixels[:, 2:6], 3)[:, 2:]
+    assert found.ahead[3] == pytest.approx(torch.cat((direct, imagined), 1).numpy(), abs=1e-5)
+    assert found.ahead[5] == pytest.approx(masked_model.forecast(pixels[:, 4:10], 1).numpy(), abs=1e-5)
+    assert found.seen[5] == pytest.approx(masked_model.encode(pixels[:, 4:10]).numpy(), abs=1e-5)
+    whole = [masked_model.encode(part) for part in (pixels[:, :8], pixels[:, 8:])]
+    assert found.target == pytest.approx(torch.cat(whole, 1).numpy(), abs=1e-5)
 
 
 def test_pixels_are_averages_and_have_no_forecast():

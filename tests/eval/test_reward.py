@@ -45,6 +45,12 @@ def test_a_batch_says_what_each_film_says_alone(model, films):
         torch.testing.assert_close(alone.over_time[0], together.over_time[index])
 
 
+def test_any_family_is_asked(masked_model, films):
+    found = surprise_of(masked_model, films)
+    assert found.surprise.isfinite().all()
+    assert found.times_s[0] == pytest.approx(2 / 12)  # after one latent step
+
+
 def test_it_is_what_the_command_measures(model, films):
     plan = usual_plan(model, 12)
     seen = watch(model, films, plan, {"distance": model.distance})

@@ -15,6 +15,7 @@ class Drift:
     """A latent is the mean grey of each half of the picture; it forecasts that both go on rising by 1 a frame."""
 
     fps, frames_per_latent, max_context, max_steps, size_px, target_scope = 10.0, 1, 6, 3, 4, "past"
+    max_span = None
 
     def normalise(self, frames):
         return frames.permute(0, 1, 4, 2, 3).float()
@@ -106,6 +107,16 @@ def test_what_is_kept_is_what_was_seen(tmp_path):
             assert getattr(one, name).keys() == getattr(other, name).keys()
             for key, array in getattr(one, name).items():
                 np.testing.assert_array_equal(array, getattr(other, name)[key])
+
+
+def test_windows_that_context_and_forecast_share_are_no_longer_than_the_models(masked_model):
+    frames = torch.randint(0, 256, (1, 12, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for length in (8, 12):
+        plan = usual_plan(masked_model, length)
+        assert max(window.context + 2 * window.steps for window in plan.free(12)) == 8
+        assert plan.horizon == max(window.steps for window in plan.free(12))
+        found = watch(masked_model, frames, plan, {"distance": masked_model.distance})
+        assert np.isfinite(found.surprise["distance"]).any((-2, -1)).all()
 
 
 def test_windows_follow_the_model():

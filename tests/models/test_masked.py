@@ -202,10 +202,10 @@ def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient()
     draws, found = torch.rand(6, 10, generator=source), []
     for sizes in ([6], [1, 3, 2]):
         micros = [Batch(frames[r], draws[r], 100 + r, chance=7) for r in torch.arange(6).split(sizes)]
-        totals = measure(learner, micros)
+        wholes = measure(learner, micros)
         learner.zero_grad()
-        for micro in micros:
-            loss = learner(micro, totals).total
+        for micro, whole in zip(micros, wholes, strict=True):
+            loss = learner(micro, whole).total
             loss.backward()
         found.append([loss.detach(), *(p.grad for p in learner.parameters() if p.requires_grad)])
     for whole, parts in zip(*found, strict=True):

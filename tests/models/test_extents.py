@@ -1,0 +1,58 @@
+"""What a config says of its latents before there is a model is what the model then makes of a window."""
+
+import pytest
+import torch
+
+from worldmodel.config import Config
+from worldmodel.latents import Latents
+from worldmodel.models import build_model
+from worldmodel.models.causal import CausalConfig
+from worldmodel.models.encoder import EncoderConfig
+from worldmodel.models.mask_predictor import MaskPredictorConfig
+from worldmodel.models.masked import MaskedConfig, PixelTarget
+from worldmodel.models.masks import MaskConfig
+from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.video_encoder import VideoEncoderConfig
+from worldmodel.window import WindowConfig
+
+WINDOW = WindowConfig(frames=12, size_px=32)
+BLOCKS, PAST = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, seen_share=(0.3, 0.7))
+BLOCKS_OF_THE_PAST = MaskConfig(blocks=2, area=0.3, seen_share=(0.3, 0.5))
+
+
+def causal() -> CausalConfig:
+    encoder = EncoderConfig(patch_px=16, width=16, heads=2, places_per_side=2, latent_dim=6, frames_per_latent=2)
+    predictor = PredictorConfig(width=24, depth=1, heads=2, horizons=3)
+    return CausalConfig(encoder=encoder, predictor=predictor, rollout_steps=0)
+
+
+def masked(*masks: MaskConfig, **fields: object) -> MaskedConfig:
+    encoder = VideoEncoderConfig(patch_px=8, frames_per_latent=2, width=12, depth=1, heads=2)
+    return MaskedConfig(encoder=encoder, predictor=MaskPredictorConfig(width=12, depth=1, heads=2), masks=masks, **fields)
+
+
+def most_alike(latents: Latents) -> int:
+    """Moments that are predicted of one clip and place from equally far, at most."""
+    moments: dict[tuple[int, ...], set[int]] = {}
+    columns = (latents.sample, latents.place, latents.horizon, latents.imagined, latents.time)
+    for *key, time in zip(*(column.tolist() for column in columns), strict=True):
+        moments.setdefault(tuple(key), set()).add(time)
+    return max(len(times) for times in moments.values())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [causal(), masked(BLOCKS, PAST), masked(PAST), masked(BLOCKS_OF_THE_PAST), masked(BLOCKS, target=PixelTarget())],
+    ids=["causal", "blocks and past", "past", "blocks of the past", "pixels"],
+)
+def test_a_config_knows_its_latents(config: Config):
+    model, extent = build_model(config, WINDOW), config.latents_of(WINDOW)
+    frames = torch.randn(2, 12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made = [model(frames, torch.arange(2), chance) for chance in range(20)]  # what is seen of a clip differs by update
+    assert {latents.context.shape[2:] for latents in made} == {(extent.places, extent.features)}
+    assert {latents.predicted.shape[1] for latents in made} == {extent.target_features} == {model.latent_shape[1]}
+    assert max(int(latents.context_mask.any(2).sum(1).max()) for latents in made) == extent.steps
+    assert max(most_alike(latents) for latents in made) == extent.targets_alike
+    if extent.horizons is not None:
+        assert sorted(set(made[0].horizon.tolist())) == list(range(1, extent.horizons + 1))
