@@ -40,6 +40,17 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
             "has 2 weights for model.predictor.horizons 10",
         ),
         ({"model": {"kind": "causal", "distance": "l1"}}, "surprise would be measured otherwise"),
+        ({"model": {"encoder": {}}}, "model.kind is missing; expected causal or masked"),
+        ({"model": {"kind": "masked"}, "window": {"frames": 2}}, "not at least twice model.encoder.frames_per_latent 2"),
+        ({"model": {"kind": "masked", "masks": [{"blocks": 1, "area": 0.9}]}}, "cover all 4 x 4 places"),
+        ({"model": {"kind": "masked", "predictor": {"mask_tokens": 1}}}, "less than the 2 masks"),
+        (
+            {
+                "model": {"kind": "masked"},
+                "objectives": {"forecast": {"kind": "forecast", "distance": "l1", "horizon_weights": [1, 2]}},
+            },
+            "has no horizon; leave it out",
+        ),
         ({"data": {"manifest": ["a", "b"], "weights": [1]}}, "1 weights for 2 manifests"),
     ],
 )
