@@ -96,6 +96,17 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         (masked("straightening", model=PAST, window={"frames": 6, "size_px": 64}), "takes 3 latent steps; 2 are seen"),
         (masked(model=PAST, window={"frames": 4, "size_px": 64}), "1 latent step is seen"),
         (masked(model={"target": {"kind": "frozen", "run": "x"}}), "frozen"),
+        ({"model": {"encoder": {}}}, "model.kind is missing; expected causal or masked"),
+        ({"model": {"kind": "masked"}, "window": {"frames": 2}}, "not at least twice model.encoder.frames_per_latent 2"),
+        ({"model": {"kind": "masked", "masks": [{"blocks": 1, "area": 0.9}]}}, "cover all 4 x 4 places"),
+        ({"model": {"kind": "masked", "predictor": {"mask_tokens": 1}}}, "less than the 2 masks"),
+        (
+            {
+                "model": {"kind": "masked"},
+                "objectives": {"forecast": {"kind": "forecast", "distance": "l1", "horizon_weights": [1, 2]}},
+            },
+            "have no horizons; leave it out",
+        ),
         ({"data": {"manifest": ["a", "b"], "weights": [1]}}, "1 weights for 2 manifests"),
     ],
 )

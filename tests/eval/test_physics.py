@@ -75,6 +75,31 @@ def test_two_ranks_and_an_interrupted_run_give_the_same_traces(suite: Path, done
     assert pq.read_table(tmp_path / "two" / "traces.parquet").equals(pq.read_table(done / "traces.parquet"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vjepa2", "videomae"])
+def test_a_pretrained_model_is_judged_beside_its_own_architecture_untrained(suite: Path, tmp_path: Path, kind: str):
+    import transformers
+
+    small = {"hidden_size": 24, "num_attention_heads": 2, "num_hidden_layers": 1}
+    if kind == "vjepa2":
+        small |= {"crop_size": 64, "frames_per_clip": 16, "pred_hidden_size": 24, "pred_num_attention_heads": 2}
+        model = transformers.VJEPA2Model(transformers.VJEPA2Config(**small, pred_num_hidden_layers=1))
+    else:
+        small |= {"image_size": 64, "intermediate_size": 24, "decoder_hidden_size": 24, "decoder_num_attention_heads": 2}
+        model = transformers.VideoMAEForPreTraining(
+            transformers.VideoMAEConfig(**small, decoder_num_hidden_layers=1, decoder_intermediate_size=24)
+        )
+    model.save_pretrained(tmp_path / "model")
+    result = physics(suite, tmp_path / "out", "--model", f"hf:{tmp_path / 'model'}", "--untrained-seeds", "1")
+    assert result.returncode == 0, result.stderr
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    it = scores["tree"]["locked"]["whitened"]["all"]["occluded"]["all"]["all"]["both"]
+    assert it["baselines"]["untrained, whitened"]["value"] is not None
+    scorer = pq.read_table(tmp_path / "out" / "traces.parquet").to_pydict()
+    surprise = [s for name, s in zip(scorer["scorer"], scorer["surprise"], strict=True) if name == "distance"]
+    assert len(set(surprise)) > len(surprise) / 4
+
+
 def test_a_blind_scorer_is_at_one_half(suite: Path, tmp_path: Path):
     result = physics(suite, tmp_path, "--model", "blind:pixel copy")
     assert result.returncode == 0, result.stderr
