@@ -7,7 +7,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,8 @@ class Task:
         judge = Judge(
             model, self.plan, self.device, self.scope, WHERE_LOCKED if self.has_locked else EVERYWHERE, bool(ablation)
         )
-        fits = self._fit("lawful films", judge, parts, lawful, ablation)
+        everywhere = replace(judge, asked=EVERYWHERE)  # so that each forecaster has errors at every horizon
+        fits = self._fit("lawful films", everywhere, parts, lawful, ablation)
 
         def work(reel: Reel, file: Path) -> None:
             reel.note_unread(file)
