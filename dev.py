@@ -39,7 +39,7 @@ CHECKS = {
     "ruff format": ["-m", "ruff", "format", "--check", "."],
     "mypy": ["-m", "mypy"],
 }
-FILMS, QUICK_FILMS = 3000, 100
+FILMS, QUICK_FILMS = 7500, 100
 QUICK = ["train.updates=120", "optim.warmup_updates=20", "health.every=40", "checkpoint.every=40"]
 QUICK += ["decoder.updates=80", "decoder.windows=64"]
 LAUNCH = ["-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]

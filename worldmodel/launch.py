@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
@@ -44,7 +46,21 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])
+    if accelerator.device.type == "cpu" and (threads := idle_threads(os.environ)):
+        torch.set_num_threads(threads)
     return accelerator
+
+
+def idle_threads(environment: Mapping[str, str]) -> int | None:
+    """Threads a process on CPUs should use where its launcher has said one: this machine's cores, shared among its processes.
+
+    `accelerate launch` and torchrun set OMP_NUM_THREADS to 1 where nobody did, and all cores but one stand idle.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in environment or "TORCHELASTIC_RUN_ID" in environment
+    if not launched or environment.get("OMP_NUM_THREADS") != "1":
+        return None
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return max(1, cores // int(environment.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def stop_on_signal() -> list[int]:

@@ -69,9 +69,9 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
     return adamw, torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
 
 
-def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
+def hidden_matrices(module: nn.Module) -> list[torch.Tensor]:
     """Weights of transformer blocks, and of heads all but the last: what neither reads pixels or latents nor writes latents."""
-    found: dict[int, nn.Parameter] = {}
+    found: dict[int, torch.Tensor] = {}
     for part in module.modules():
         layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear)]
         if isinstance(part, nn.Sequential):
