@@ -22,15 +22,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from torch import Tensor
 
 from worldmodel.config import load
 from worldmodel.data.loader import Batch
 from worldmodel.latents import Latents
 from worldmodel.learner import measure
 from worldmodel.objectives import OBJECTIVES, build_objective
-from worldmodel.objectives.objective import ObjectiveBase
-from worldmodel.objectives.statistics import Statistics, evaluate, shared_center, with_exact_gradient
+from worldmodel.objectives.objective import Centers, ObjectiveBase
+from worldmodel.objectives.statistics import Statistics, evaluate, shared_centers, with_exact_gradient
 from worldmodel.recipe import Recipe
 from worldmodel.train import DEMO, build_learner
 
@@ -56,17 +55,18 @@ def latents_of(rank: int, args: argparse.Namespace) -> Latents:
 def update(config: ObjectiveBase, latents: Latents) -> Statistics:
     """Statistics, value and gradient of one objective."""
     objective = build_objective(config)
-    center = shared_center(latents.context, latents.context_mask)
-    found = Statistics(objective.sums(latents, center), objective.rows(latents))
+    centers = shared_centers(latents)
+    found = Statistics(objective.sums(latents, centers), objective.rows(latents))
     loss = with_exact_gradient(found, evaluate(objective, [found])[0])
     torch.autograd.grad(loss, (latents.context, latents.predicted), allow_unused=True, retain_graph=True)
     return found
 
 
-def bytes_sent(found: Statistics, center: Tensor) -> float:
+def bytes_sent(found: Statistics, centers: Centers) -> float:
     """By one rank: counted."""
     size = lambda tensors: sum(tensor.numel() * tensor.element_size() for tensor in tensors)  # noqa: E731
-    summed = size(found.sums.values()) + size([center]) + len(center) * center.element_size()
+    counts = 2 * len(centers.context) * centers.context.element_size()
+    summed = size(found.sums.values()) + size(vars(centers).values()) + counts
     return 2 * (RANKS - 1) / RANKS * summed + (RANKS - 1) * size(found.rows.values())
 
 
@@ -105,7 +105,7 @@ def rank_main(rank: int, folder: str, args: argparse.Namespace) -> None:
     for config in configs:
         found = update(config, latents)
         cpu_s, clock_s, measured = best(lambda config=config: update(config, latents))
-        counted = bytes_sent(found, shared_center(latents.context, latents.context_mask))
+        counted = bytes_sent(found, shared_centers(latents))
         if rank == 0:
             print(
                 f"| {config.kind} | {1e3 * alone[config.kind]:.1f} | {1e3 * cpu_s:.1f} | {1e3 * clock_s:.1f} "

@@ -12,8 +12,8 @@ from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
 from worldmodel.latents import Latents
 from worldmodel.models import TrainedModel
-from worldmodel.objectives.objective import Objective, Terms
-from worldmodel.objectives.statistics import Slopes, Statistics, evaluate, shared_center, with_exact_gradient
+from worldmodel.objectives.objective import Centers, Objective, Terms
+from worldmodel.objectives.statistics import Slopes, Statistics, evaluate, shared_centers, with_exact_gradient
 from worldmodel.pixels import standardise
 
 
@@ -21,7 +21,7 @@ from worldmodel.pixels import standardise
 class Measured:
     """Statistics of one micro-batch."""
 
-    center: Tensor  # [N, D] reference of second moments
+    centers: Centers
     statistics: dict[str, Statistics]  # by objective
 
 
@@ -29,7 +29,7 @@ class Measured:
 class Whole:
     """What a micro-batch must know of its update: of all micro-batches on all ranks."""
 
-    center: Tensor  # [N, D]
+    centers: Centers
     slopes: dict[str, Slopes]  # by objective, of this micro-batch's statistics
 
 
@@ -57,32 +57,32 @@ class Learner(nn.Module):
 
         `whole` comes from `measure` where an update has several micro-batches; without it this one is the update.
         """
-        found = self._statistics(micro, None if whole is None else whole.center)
+        found = self._statistics(micro, None if whole is None else whole.centers)
         with torch.autocast(micro.frames.device.type, enabled=False):
             whole = whole or self.whole([found])[0]
             losses = [with_exact_gradient(found.statistics[name], slopes) for name, slopes in whole.slopes.items()]
             terms = {f"{name}/{term}": value for name, slopes in whole.slopes.items() for term, value in slopes.terms.items()}
             return Loss(torch.stack(losses).sum(), terms)
 
-    def statistics(self, micro: Batch, center: Tensor | None = None) -> Measured:
-        """What the objectives ask of a micro-batch. All of an update must share the `center` of its first."""
-        return self._statistics(micro, center)  # FSDP makes calls of this name gather the weights; `forward` has them already
+    def statistics(self, micro: Batch, centers: Centers | None = None) -> Measured:
+        """What the objectives ask of a micro-batch. All of an update must share the `centers` of its first."""
+        return self._statistics(micro, centers)  # FSDP makes calls of this name gather the weights; `forward` has them already
 
-    def _statistics(self, micro: Batch, center: Tensor | None) -> Measured:
+    def _statistics(self, micro: Batch, centers: Centers | None) -> Measured:
         precisely = torch.autocast(micro.frames.device.type, enabled=False)  # positions, colours, statistics: not in bf16
         with precisely:
             pixels = standardise(augment(micro.frames, micro.draws, self.model.size_px, self.augmentation))
         latents: Latents = replace(self.model(pixels, micro.ids, micro.chance), ids=micro.ids.to(pixels.device))
         with precisely:
-            if center is None:
-                center = shared_center(latents.context, latents.context_mask)
-            found = {n: Statistics(o.sums(latents, center), o.rows(latents)) for n, o in self.objectives.items()}
-        return Measured(center, found)
+            if centers is None:
+                centers = shared_centers(latents)
+            found = {n: Statistics(o.sums(latents, centers), o.rows(latents)) for n, o in self.objectives.items()}
+        return Measured(centers, found)
 
     def whole(self, measured: Sequence[Measured]) -> list[Whole]:
         """What each micro-batch of this rank must know of the update; asks all ranks."""
         slopes = {n: evaluate(o, [part.statistics[n] for part in measured]) for n, o in self.objectives.items()}
-        return [Whole(part.center, {n: told[i] for n, told in slopes.items()}) for i, part in enumerate(measured)]
+        return [Whole(part.centers, {n: told[i] for n, told in slopes.items()}) for i, part in enumerate(measured)]
 
 
 @torch.no_grad()
@@ -92,7 +92,7 @@ def measure(learner: Learner, micros: Sequence[Batch]) -> list[Whole]:
     Costs one more forward pass a micro-batch. Augmentation is drawn by sample, so the pass that follows sees the same pixels.
     """
     measured = [learner.statistics(micros[0])]
-    measured += [learner.statistics(micro, measured[0].center) for micro in micros[1:]]
+    measured += [learner.statistics(micro, measured[0].centers) for micro in micros[1:]]
     return learner.whole(measured)
 
 

@@ -18,6 +18,7 @@ from worldmodel.models.targets import EmaTarget, SharedTarget
 from worldmodel.models.tubelets import normalised_tubelets, painted
 from worldmodel.models.video_encoder import VideoEncoderConfig, take
 from worldmodel.objectives import build_objective
+from worldmodel.objectives.barlow import BarlowTwinsConfig
 from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.window import WindowConfig
@@ -192,10 +193,13 @@ def test_the_context_of_each_view_lies_where_its_tokens_were():
         assert not latents.context[mine].flatten(1, 2)[~mask].any()
 
 
-def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient():
+@pytest.mark.parametrize("target", TARGETS)
+def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient(target):
     spread = VICRegConfig(std_weight=3.0, cov_weight=5.0, margin=2.0)
-    objectives = {"forecast": ForecastConfig(distance="l1"), "spread": spread}
-    learner = Learner(small(), {name: build_objective(c) for name, c in objectives.items()}, AugmentConfig(flip_share=0.5))
+    objectives = {"forecast": ForecastConfig(distance="l1"), "spread": spread, "views": BarlowTwinsConfig()}
+    learner = Learner(
+        small(target=target), {name: build_objective(c) for name, c in objectives.items()}, AugmentConfig(flip_share=0.5)
+    )
     learner.double()
     source = torch.Generator().manual_seed(1)
     frames = torch.randint(0, 256, (6, FRAMES, 36, 36, 3), dtype=torch.uint8, generator=source)

@@ -10,7 +10,7 @@ from torch import Tensor
 from worldmodel.latents import Latents
 from worldmodel.objectives import build_objective
 from worldmodel.objectives.objective import ObjectiveBase
-from worldmodel.objectives.statistics import Statistics, evaluate, shared_center, with_exact_gradient
+from worldmodel.objectives.statistics import Statistics, evaluate, shared_centers, with_exact_gradient
 
 
 def _of_context(context: Tensor, mask: Tensor | None = None, chance: int = 0) -> Latents:
@@ -37,8 +37,8 @@ def _of_rows(
 def _loss(config: ObjectiveBase, *micros: Latents) -> tuple[Tensor, dict[str, float]]:
     """The loss of an update made of these micro-batches, with its gradient, and its terms."""
     objective = build_objective(config)
-    center = shared_center(micros[0].context, micros[0].context_mask)
-    parts = [Statistics(objective.sums(latents, center), objective.rows(latents)) for latents in micros]
+    centers = shared_centers(micros[0])
+    parts = [Statistics(objective.sums(latents, centers), objective.rows(latents)) for latents in micros]
     told = evaluate(objective, parts)
     losses = [with_exact_gradient(part, slopes) for part, slopes in zip(parts, told, strict=True)]
     # each has the value of the whole and its own share of the gradient

@@ -29,6 +29,15 @@ def test_the_scale_and_the_mean_of_either_side_do_not_matter(of_rows, loss):
     assert one == pytest.approx(other, rel=1e-3)  # but for the epsilon under the root
 
 
+def test_small_variance_about_means_of_their_own_is_not_lost_in_float32(of_rows, loss):
+    """What is predicted need not lie where the encoder's latents do, here 0."""
+    noise = torch.randn(400, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    predicted, target = 10 + 0.01 * noise, 0.01 * noise - 10
+    _, exact = loss(BarlowTwinsConfig(), of_rows(predicted.float().double(), target.float().double(), [0] * 400))
+    _, found = loss(BarlowTwinsConfig(), of_rows(predicted.float(), target.float(), [0] * 400))
+    assert found == pytest.approx(exact, rel=1e-3)
+
+
 def test_latents_that_encode_only_their_place_pay_in_full(of_rows, loss):
     place = torch.arange(4).repeat(25)
     latents = torch.randn(4, 3, dtype=torch.float64)[place]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.latents import Latents
-from worldmodel.objectives.statistics import shared_center
+from worldmodel.objectives.statistics import shared_centers
 from worldmodel.objectives.vicreg import STD_EPSILON, VICReg, VICRegConfig, mean_squared_offdiagonal, std_shortfall, variance
 
 
@@ -23,7 +23,7 @@ def as_latents(context: Tensor) -> Latents:
 
 def terms_of(context: Tensor, **config: float) -> dict[str, Tensor]:
     vicreg, latents = VICReg(VICRegConfig(**config)), as_latents(context)
-    sums = vicreg.sums(latents, shared_center(latents.context, latents.context_mask))
+    sums = vicreg.sums(latents, shared_centers(latents))
     return vicreg.value(sums)
 
 
@@ -56,13 +56,15 @@ def test_a_static_background_does_not_satisfy_the_variance_within_a_clip():
 def test_small_variance_beside_a_large_mean_is_not_lost_in_float32():
     rows = 1 + 1e-3 * torch.randn(4096, 1, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     vicreg, latents = VICReg(VICRegConfig()), as_latents(rows.float())
-    found = variance(vicreg.sums(latents, shared_center(latents.context, latents.context_mask))).diagonal()
+    found = variance(vicreg.sums(latents, shared_centers(latents))).diagonal()
     torch.testing.assert_close(found.double(), rows.float().double().flatten(0, 2).var(0), rtol=1e-4, atol=0)
 
 
 def test_covariance_equals_torch_cov_whatever_the_reference():
     rows = torch.randn(50, 1, 1, 4, dtype=torch.float64) + 2
-    sums = VICReg(VICRegConfig()).sums(as_latents(rows), torch.randn(1, 4, dtype=torch.float64))
+    latents = as_latents(rows)
+    centers = replace(shared_centers(latents), context=torch.randn(1, 4, dtype=torch.float64))
+    sums = VICReg(VICRegConfig()).sums(latents, centers)
     torch.testing.assert_close(variance(sums), rows.flatten(0, 2).T.cov())
 
 
@@ -72,7 +74,7 @@ def test_masked_latents_do_not_count():
     latents = as_latents(context)
     masked = replace(latents, context=context.masked_fill(~seen[..., None], 1e3), context_mask=seen)
     vicreg = VICReg(VICRegConfig(clip_std_weight=1.0))
-    sums = vicreg.sums(masked, shared_center(masked.context, seen))
+    sums = vicreg.sums(masked, shared_centers(masked))
     rows = [context[:, :, n][seen[:, :, n]] for n in range(2)]
     gram = sum((r - r.mean(0)).T @ (r - r.mean(0)) for r in rows)
     torch.testing.assert_close(variance(sums), gram / (seen.sum() - 2))

@@ -1,5 +1,7 @@
-"""Run by torchrun from test_exactness.py: every objective's gradient of one update, on this rank's share of a global batch."""
+"""Run by torchrun from test_exactness.py: gradients of one update, on this rank's share of its batch, of every objective
+and model family."""
 
+import itertools
 import os
 import sys
 
@@ -13,7 +15,11 @@ from worldmodel.learner import Learner, measure
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig
+from worldmodel.models.mask_predictor import MaskPredictorConfig
+from worldmodel.models.masked import MaskedConfig
+from worldmodel.models.masks import MaskConfig
 from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.video_encoder import VideoEncoderConfig
 from worldmodel.objectives import OBJECTIVES, build_objective
 from worldmodel.objectives.barlow import BarlowTwinsConfig
 from worldmodel.objectives.forecast import ForecastConfig
@@ -39,16 +45,34 @@ CONFIGS = {
 }
 
 
-def learner(dtype: torch.dtype, names: list[str]) -> Learner:
+FAMILIES = {
+    "causal": CausalConfig(
+        encoder=EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, places_per_side=2),
+        predictor=PredictorConfig(width=24, depth=1, heads=2, horizons=3),
+        rollout_steps=2,
+        rollout_context=2,
+    ),
+    "masked": MaskedConfig(  # of one view blocks are hidden, of the other the end
+        encoder=VideoEncoderConfig(patch_px=4, frames_per_latent=1, width=12, depth=1, heads=2),
+        predictor=MaskPredictorConfig(width=24, depth=1, heads=2),
+        masks=(MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, seen_share=(0.5, 0.7))),
+    ),
+}
+
+
+def learner(dtype: torch.dtype, family: str, names: list[str]) -> Learner:
     torch.manual_seed(0)
-    encoder = EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, places_per_side=2)
-    config = CausalConfig(
-        encoder=encoder, predictor=PredictorConfig(width=24, depth=1, heads=2, horizons=3), rollout_steps=2, rollout_context=2
-    )
-    model = build_model(config, WindowConfig(frames=6, size_px=16))
-    torch.nn.init.normal_(model.predictor.head[-1].weight, std=0.2)
-    torch.nn.init.normal_(model.encoder.head[-1].weight, std=0.5)
-    objectives = {name: build_objective(CONFIGS[name]) for name in names}
+    model = build_model(FAMILIES[family], WindowConfig(frames=6, size_px=16))
+    configs = {name: CONFIGS[name] for name in names}
+    if family == "causal":
+        torch.nn.init.normal_(model.predictor.head[-1].weight, std=0.2)
+        torch.nn.init.normal_(model.encoder.head[-1].weight, std=0.5)
+    else:
+        with torch.no_grad():
+            for parameter in model.parameters():  # as if trained: mask tokens are born 0, teacher and encoder equal
+                parameter += 0.3 * torch.randn_like(parameter)
+        configs |= {name: ForecastConfig() for name in configs if name == "forecast"}  # what is filled in has no horizon
+    objectives = {name: build_objective(config) for name, config in configs.items()}
     return Learner(model, objectives, AugmentConfig(flip_share=0.5)).to(dtype)
 
 
@@ -61,10 +85,10 @@ def micro_batches(rank: int, ranks: int, micros: int) -> list[Batch]:
     return [Batch(frames[rows], draws[rows], rows, chance=1) for rows in mine]
 
 
-def gradients(names: list[str], dtype: torch.dtype, micros: int, parallel: str) -> dict[str, torch.Tensor]:
+def gradients(family: str, names: list[str], dtype: torch.dtype, micros: int, parallel: str) -> dict[str, torch.Tensor]:
     """Of every parameter (0 where these objectives do not reach it), and their loss."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
-    inner = wrapped = learner(dtype, names)
+    inner = wrapped = learner(dtype, family, names)
     if parallel == "ddp":  # an objective that looks at latents alone does not reach the predictor
         wrapped = torch.nn.parallel.DistributedDataParallel(inner, find_unused_parameters=True)
     elif parallel == "fsdp2":
@@ -76,7 +100,8 @@ def gradients(names: list[str], dtype: torch.dtype, micros: int, parallel: str) 
     for batch, whole in zip(batches, wholes, strict=True):
         loss = wrapped(batch, whole)
         loss.total.backward()  # every micro-batch is averaged over ranks here; their sum is the same
-    grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in inner.named_parameters()}
+    trained = {name: p for name, p in inner.named_parameters() if p.requires_grad}
+    grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in trained.items()}
     grads = {name: (g.full_tensor() if hasattr(g, "full_tensor") else g).detach().clone() for name, g in grads.items()}
     return grads | {"loss": loss.total.detach().reshape(1)}
 
@@ -85,9 +110,9 @@ def main(out: str, micros: int, parallel: str) -> None:
     assert {type(config) for config in CONFIGS.values()} == OBJECTIVES.keys()
     found = {}
     for dtype in ("float64", "float32"):
-        for names in ([*CONFIGS], *([name] for name in CONFIGS)):
-            label = f"{dtype}/{names[0] if len(names) == 1 else 'all'}"
-            grads = gradients(names, getattr(torch, dtype), micros, parallel)
+        for family, names in itertools.product(FAMILIES, ([*CONFIGS], *([name] for name in CONFIGS))):
+            label = f"{dtype}/{family}, {names[0] if len(names) == 1 else 'all'}"
+            grads = gradients(family, names, getattr(torch, dtype), micros, parallel)
             found |= {f"{label}/{name}": value for name, value in grads.items()}
     if dist.get_rank() == 0:
         save_file(found, out)

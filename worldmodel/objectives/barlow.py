@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from worldmodel.latents import Latents
-from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
+from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise
 from worldmodel.objectives.vicreg import mean_squared_offdiagonal
 
@@ -34,9 +34,7 @@ class BarlowTwinsConfig(ObjectiveBase):
         return True
 
     def check(self, update: Update) -> list[str]:
-        if update.target_features != update.features:
-            return [" correlates features of latents, but what is predicted here are pixels; leave it out"]
-        return [] if update.features > 1 else [" correlates different features, but the latents have 1"]
+        return [] if update.target_features > 1 else [" correlates different features, but the latents have 1"]
 
 
 def cross_correlation(totals: Sums) -> Tensor:
@@ -55,15 +53,16 @@ class BarlowTwins(Objective):
         super().__init__()
         self.config = config
 
-    def sums(self, latents: Latents, center: Tensor) -> Sums:
-        """Moments about `center` [N, D] of forecasts and targets, rows [R, D]."""
-        about = center[latents.place]
-        predicted, target = precise(latents.predicted) - about, precise(latents.target) - about
-        none = torch.zeros_like(center)
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
+        """Moments of forecasts and targets, rows [R, D]."""
+        place = latents.place
+        predicted = precise(latents.predicted) - centers.predicted[place]
+        target = precise(latents.target) - centers.target[place]
+        none = torch.zeros_like(centers.target)
         return {
-            "count": none[:, 0].index_add(0, latents.place, torch.ones_like(about[:, 0])),  # [N]
-            "predicted": none.index_add(0, latents.place, predicted),  # [N, D]
-            "target": none.index_add(0, latents.place, target),
+            "count": none[:, 0].index_add(0, place, torch.ones_like(target[:, 0])),  # [N]
+            "predicted": none.index_add(0, place, predicted),  # [N, D]
+            "target": none.index_add(0, place, target),
             "predicted_squares": predicted.square().sum(0),  # [D]
             "target_squares": target.square().sum(0),
             "gram": predicted.T @ target,  # [D, D]

@@ -6,11 +6,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat
-from torch import Tensor
 
 from worldmodel.latents import Latents
 from worldmodel.models.world_model import DistanceKind, latent_distance
-from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
+from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 
 
 class ForecastConfig(ObjectiveBase):
@@ -42,7 +41,7 @@ class Forecast(Objective):
         super().__init__()
         self.config = config
 
-    def sums(self, latents: Latents, center: Tensor) -> Sums:
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Weighted error and weight, direct (0) and imagined (1): each [2]."""
         error = latent_distance(latents.predicted, latents.target, self.config.distance)
         weight = torch.ones_like(error)

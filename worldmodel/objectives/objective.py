@@ -22,6 +22,18 @@ class Update(Extent):
     clips: int = field(kw_only=True)  # of an update, over all ranks; where exact accumulation is given up, of one micro-batch
 
 
+@dataclass(frozen=True)
+class Centers:
+    """Means at every place, without gradient, the same for all micro-batches of an update.
+
+    Second moments are taken about them: about zero, float32 loses a standard deviation of 1e-3 beside a mean of 1.
+    """
+
+    context: Tensor  # [N, D]
+    predicted: Tensor  # [N, D], of rows
+    target: Tensor  # [N, D], of rows
+
+
 class ObjectiveBase(Config):
     """What the config of every objective answers."""
 
@@ -45,8 +57,8 @@ class ObjectiveBase(Config):
 class Objective(nn.Module, ABC):
     """One idea of what latents should be like; statistics.py makes it exact on any number of ranks and micro-batches."""
 
-    def sums(self, latents: Latents, center: Tensor) -> Sums:
-        """Additive statistics, with gradient; second moments about `center` [N, D], the same for all micro-batches."""
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
+        """Additive statistics, with gradient; second moments about `centers`."""
         return {}
 
     def rows(self, latents: Latents) -> Rows:

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from worldmodel.latents import Latents
 from worldmodel.objectives.directions import directions
-from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
+from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise
 
 KNOTS, LAST_KNOT = 17, 3.0  # where characteristic functions are compared: in [0, 3], twice, as they are even
@@ -97,14 +97,15 @@ class SIGReg(Objective):
         super().__init__()
         self.config = config
 
-    def sums(self, latents: Latents, center: Tensor) -> Sums:
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Sums of cos and sin of knot x projection, per place (or moment and place): [Q, G, K], and samples [G]."""
         over = (0,) if self.config.moments_apart else (0, 1)
-        context, seen = precise(latents.context), precise(latents.context_mask).to(center.dtype)
+        context = precise(latents.context)
+        seen = latents.context_mask.to(context.dtype)
         along = context @ directions(latents.chance, self.config.directions, context)  # [B, T, N, K]
         # each knot is computed anew in the backward pass, so that not all 17 are kept
         frugal = functools.partial(checkpoint, _waves, use_reentrant=False, preserve_rng_state=False)
-        waves = [frugal(along, seen[..., None], knot, over) for knot in _knots(center)]
+        waves = [frugal(along, seen[..., None], knot, over) for knot in _knots(context)]
         cos, sin = (torch.stack(parts) for parts in zip(*waves, strict=True))
         return {"cos": cos.flatten(1, -2), "sin": sin.flatten(1, -2), "count": seen.sum(over).flatten()}
 

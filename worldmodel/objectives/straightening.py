@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from worldmodel.latents import Latents
-from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
+from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise
 
 SPEED_EPSILON = 1e-8  # added to squared speeds: what stands still turns by a right angle, without a gradient that explodes
@@ -39,11 +39,11 @@ class Straightening(Objective):
         super().__init__()
         self.config = config
 
-    def sums(self, latents: Latents, center: Tensor) -> Sums:
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Turns, and how many, over all places with three latents in a row."""
-        mask = latents.context_mask
-        seen = (mask[:, :-2] & mask[:, 1:-1] & mask[:, 2:]).to(center.dtype)
-        return {"turn": (turn(precise(latents.context)) * seen).sum(), "count": seen.sum()}
+        context, mask = precise(latents.context), latents.context_mask
+        seen = (mask[:, :-2] & mask[:, 1:-1] & mask[:, 2:]).to(context.dtype)
+        return {"turn": (turn(context) * seen).sum(), "count": seen.sum()}
 
     def value(self, totals: dict[str, Tensor]) -> Terms:
         return {"turn": self.config.weight * totals["turn"] / totals["count"].clamp(min=1)}

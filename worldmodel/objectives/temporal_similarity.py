@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from worldmodel.latents import Latents
-from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
+from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise
 
 
@@ -27,10 +27,10 @@ class TemporalSimilarity(Objective):
         super().__init__()
         self.config = config
 
-    def sums(self, latents: Latents, center: Tensor) -> Sums:
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Squared changes, mean over features, and how many, over all places with two latents in a row."""
         context, mask = precise(latents.context), latents.context_mask
-        seen = (mask[:, :-1] & mask[:, 1:]).to(center.dtype)
+        seen = (mask[:, :-1] & mask[:, 1:]).to(context.dtype)
         change = (context[:, 1:] - context[:, :-1]).square().mean(-1)
         return {"change": (change * seen).sum(), "count": seen.sum()}
 

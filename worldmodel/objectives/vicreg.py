@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from worldmodel.latents import Latents
-from worldmodel.objectives.objective import Objective, ObjectiveBase, Sums, Terms, Update
+from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise
 
 STD_EPSILON = 1e-4  # under the root: keeps the gradient finite where latents have collapsed
@@ -75,10 +75,10 @@ class VICReg(Objective):
         super().__init__()
         self.config = config
 
-    def sums(self, latents: Latents, center: Tensor) -> Sums:
-        """Moments of the latents about `center` [N, D], and the squares of what changes within each clip."""
-        seen = precise(latents.context_mask)[..., None].to(center.dtype)  # [B, T, N, 1]
-        rows = (precise(latents.context) - center) * seen
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
+        """Moments of the latents, and the squares of what changes within each clip."""
+        seen = latents.context_mask[..., None].to(centers.context.dtype)  # [B, T, N, 1]
+        rows = (precise(latents.context) - centers.context) * seen
         sums = {
             "count": seen.sum(dim=(0, 1, 3)),  # [N]
             "sum": rows.sum(dim=(0, 1)),  # [N, D]
