@@ -206,6 +206,23 @@ def test_a_table_of_positions_is_refused_until_it_is_said_to_be_unused(folder: P
     load_original(tmp_path / "a.pt", model, unused=TABLES_UNUSED)
 
 
+class Command:
+    """What runs when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(folder: Path, tmp_path: Path):
+    torch.save({"predictor": {}, "target_encoder": Command(tmp_path / "ran")}, tmp_path / "a.pt")
+    with pytest.raises(PretrainedError, match="holds more than tensors"):
+        load_original(tmp_path / "a.pt", load_huggingface(folder))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_keys_that_do_not_fit_are_named(folder: Path, tmp_path: Path):
     weights = load_file(folder / "model.safetensors")
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())

@@ -11,6 +11,14 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 
+def check_heads(width: int, heads: int, axes: int) -> None:
+    """Raise ValueError unless so many heads share the features evenly, each wide enough for so many rotary axes."""
+    if width % heads:
+        raise ValueError(f"width {width} is not divisible by heads {heads}")
+    if width // heads < 2 * axes:
+        raise ValueError(f"heads of {width // heads} features are too narrow for {axes} rotary axes; {2 * axes} at least")
+
+
 def grid_positions(steps: int, side: int, device: torch.device) -> Tensor:
     """Step, row and column of every token of a clip, time first: [steps * side * side, 3] int64."""
     axes = (torch.arange(count, device=device) for count in (steps, side, side))

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.models.layers import Blocks, init_linear, rotary_angles
+from worldmodel.models.layers import Blocks, check_heads, init_linear, rotary_angles
 from worldmodel.models.video_encoder import NORM_EPS
 
 
@@ -24,10 +24,7 @@ class MaskPredictorConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> MaskPredictorConfig:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
-        if self.width // self.heads < 6:
-            raise ValueError(f"heads of {self.width // self.heads} features are too narrow for 3 rotary axes; 6 at least")
+        check_heads(self.width, self.heads, axes=3)
         return self
 
 

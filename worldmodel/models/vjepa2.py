@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,7 +150,11 @@ def load_original(file: Path, model: MaskedWorldModel, unused: Sequence[str] = (
     as the released models do. `unused`: keys that may be there and are left out, such as TABLES_UNUSED; without a word a table
     of positions is refused, since the weights of V-JEPA 1, whose names are the same, need theirs. Raises PretrainedError.
     """
-    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PretrainedError(f"{file} holds more than tensors, or is no checkpoint of torch: {reason}") from None
     state, loaded = model.state_dict(), dict[str, Tensor]()
     for ours, theirs in _sections(model):
         if theirs not in content:
