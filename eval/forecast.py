@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder for numbers and card")
     parser.add_argument("--split", default="val", help="which films (default val)")
     parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
-    parser.add_argument("--context-s", type=float, help="how much is seen (default: a third of the model's window)")
+    parser.add_argument("--context-s", type=float, help="how much is seen (default: a third of the window, >= 3 steps)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into for the probe (default 5)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
@@ -85,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
     }
     if any(clip.truth is not None for clip in clips):
         places = place_errors(film_cohort(clips, steps, model, args.folds), context, latents, cut, device)
-        found["position_px"] = {name: mean_error(values) for name, values in places.items()}
-        found["position_skill"] = skills(places, (OPEN_LOOP, DIRECT), (COPY, LAST_PLACE, CONSTANT_VELOCITY, MEAN))
+        if np.isfinite(places[WHAT_CAME]).any():
+            found["position_px"] = {name: mean_error(values) for name, values in places.items()}
+            found["position_skill"] = skills(places, (OPEN_LOOP, DIRECT), (COPY, LAST_PLACE, CONSTANT_VELOCITY, MEAN))
+        else:
+            notes.append(f"No position is read: no body is in sight at {SEEN_STEPS} steps of the context and after it.")
     else:
         notes.append("No position is read: the films have no truth.")
     found["notes"] = notes

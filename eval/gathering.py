@@ -10,7 +10,7 @@ import torch
 from data_prep.progress import bar
 from eval.clips import alike, choose, open_lawful, read_clips, shown_frames
 from eval.errors import EvalError
-from eval.readout import Cohort
+from eval.readout import SEEN_STEPS, Cohort
 from eval.recordings import Recording, join, record, record_pixels
 from eval.subject import Subject, untrained
 from eval.truths import read_truth
@@ -85,14 +85,17 @@ def gather(
 
 
 def first_cut(model: WorldModel, context_s: float | None) -> int:
-    """Steps of the shortest context: as asked, else a third of the model's window. Raises EvalError beyond the model."""
+    """Steps of the shortest context: as asked, else a third of the model's window, but enough of them to know a body's way
+    by. Raises EvalError beyond the model."""
     f = model.frames_per_latent
-    frames = model.max_context // 3 if context_s is None else round(context_s * model.fps)
-    if frames > model.max_context or (context_s is not None and frames < f):
+    if context_s is None:
+        return max(1, min(max(model.max_context // 3, SEEN_STEPS * f), model.max_context) // f)
+    frames = round(context_s * model.fps)
+    if frames > model.max_context or frames < f:
         raise EvalError(
             f"--context-s {context_s:g} is {frames} frames at {model.fps:g} fps; the model sees {f} to {model.max_context}"
         )
-    return max(1, frames // f)
+    return frames // f
 
 
 def cuts_from(first: int, steps: int) -> list[int]:

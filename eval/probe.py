@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
     parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
-    parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the model's window)")
+    parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the window, >= 3 steps)")
     parser.add_argument("--attentive", action="store_true", help="attentive probes beside linear ones (physics; some minutes)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 

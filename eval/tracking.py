@@ -9,7 +9,9 @@ is no better than these knows where things hide, not where this one is. And the 
 latents of what came (in which the body is hidden, too), on an untrained network and on raw pixels.
 
 Bodies at rest are found by copying. So they stand apart from those that moved when they were last seen: a choice made
-from the context, not from what came.
+from the context, not from what came. Where a latent is of its own moment alone, a picture in which the body is hidden has
+nothing of it, and a perfect forecast of that latent has nothing either: whether such a model remembers shows in what it
+forecasts for after the reveal (eval.triage).
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ between them it lies; several moments are one long vector, so that each counts b
     predicted           does each of them lie nearer to the outcome that is possible?
     scored              how many of the quadruplet's four pairs surprise gets right
 
-Each is a share of right answers, chance 1/2. A quadruplet fails where not all its pairs are right; the blame is the first
-stage with a wrong answer, else the score's. Only spliced quadruplets of the built-in suite with
-full occlusion can be asked, on split test.
+Each is a share of right answers, chance 1/2; an untrained network, being one fixed map, may remember a property always
+rightly or always wrongly, and is at 1/2 over seeds. A quadruplet fails where not all its pairs are right; the blame is the
+first stage with a wrong answer, else the score's. Only spliced quadruplets of the built-in suite with full occlusion can be
+asked, on split test.
 """
 
 from __future__ import annotations

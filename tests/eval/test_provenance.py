@@ -2,7 +2,7 @@
 
 import subprocess
 
-import eval.provenance as told
+from eval import provenance as told
 
 
 def test_a_caption_names_what_made_it():

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import eval.film_cards
-import eval.viewing
+from eval import film_cards, viewing
 from eval.__main__ import main
 from eval.film_cards import ends, short_names
 from eval.film_list import Unread, find_films
@@ -128,7 +127,7 @@ def test_numbers_of_a_film_hang_together(world, score):
 
 
 def test_of_a_long_film_the_page_shows_what_lies_around_its_peak(world, score, tmp_path, monkeypatch):
-    monkeypatch.setattr(eval.film_cards, "MOST_S", 0.8)
+    monkeypatch.setattr(film_cards, "MOST_S", 0.8)
     _, (row,), _ = score(str(world / "films" / "wide.mp4"), "--html", str(tmp_path / "it.html"))
     shown = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', (tmp_path / "it.html").read_text())[0])
     from_s = min(max(0.0, row["scorers"]["whitened"]["peak_s"] - 0.4), 0.8)
@@ -169,8 +168,8 @@ def test_what_lawful_films_showed_is_kept(world, score, tmp_path, monkeypatch):
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")}
     assert kept
     looked = []
-    watch = eval.viewing.watch
-    monkeypatch.setattr(eval.viewing, "watch", lambda *given: looked.append(len(given[1])) or watch(*given))
+    watch = viewing.watch
+    monkeypatch.setattr(viewing, "watch", lambda *given: looked.append(len(given[1])) or watch(*given))
     assert score(film)[:2] == first[:2]
     assert looked == [1]  # the film, and none of the lawful ones
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")} == kept
@@ -181,7 +180,7 @@ def test_what_lawful_films_showed_is_kept(world, score, tmp_path, monkeypatch):
 def test_an_interrupted_scoring_writes_nothing_and_goes_on(world, score, tmp_path, monkeypatch):
     films = [str(world / f"lawful_{seed:02d}.mp4") for seed in range(12)]  # two pieces of work
     whole = score(*films)
-    watch, looked = eval.viewing.watch, []
+    watch, looked = viewing.watch, []
 
     def until_second(*given):
         if looked:
@@ -189,12 +188,12 @@ def test_an_interrupted_scoring_writes_nothing_and_goes_on(world, score, tmp_pat
         looked.append(given)
         return watch(*given)
 
-    monkeypatch.setattr(eval.viewing, "watch", until_second)
+    monkeypatch.setattr(viewing, "watch", until_second)
     code, rows, said = score(*films)
     assert (code, rows) == (130, None)
     assert "goes on from here" in said
     again = []
-    monkeypatch.setattr(eval.viewing, "watch", lambda *given: again.append(given) or watch(*given))
+    monkeypatch.setattr(viewing, "watch", lambda *given: again.append(given) or watch(*given))
     assert score(*films)[1] == whole[1]
     assert len(again) == 1
     assert not list((tmp_path / "cache" / "worldmodel" / "films").iterdir())

@@ -1,0 +1,28 @@
+"""Where contexts are cut, whatever the model's pace."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from eval.errors import EvalError
+from eval.gathering import first_cut
+
+
+def model(max_context: int, frames_per_latent: int) -> SimpleNamespace:
+    return SimpleNamespace(fps=12.0, max_context=max_context, frames_per_latent=frames_per_latent)
+
+
+@pytest.mark.parametrize(
+    ("max_context", "f", "steps"),
+    [(24, 1, 8), (24, 2, 4), (20, 4, 3), (8, 4, 2)],  # a third; else three, from which a body's way is known; else all
+)
+def test_the_shortest_context_is_a_third_of_the_window_but_long_enough(max_context: int, f: int, steps: int):
+    assert first_cut(model(max_context, f), None) == steps
+
+
+def test_a_context_that_was_asked_for_is_what_is_taken_or_refused():
+    assert first_cut(model(20, 4), 0.34) == 1
+    with pytest.raises(EvalError, match="the model sees 4 to 20"):
+        first_cut(model(20, 4), 2.0)
+    with pytest.raises(EvalError, match=r"0\.1 is 1 frames"):
+        first_cut(model(20, 4), 0.1)
