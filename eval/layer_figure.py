@@ -14,7 +14,7 @@ from eval.gathering import MODEL, PIXELS, UNTRAINED
 from worldmodel.render.curves import bare, under
 from worldmodel.render.ink import BAD, GOOD, INK, MUTED, Rgb, hexadecimal
 
-COLUMNS = 4
+COLUMNS = (5, 4, 3)  # whichever leaves fewest places empty
 FLOOR = -0.5  # R2 below is drawn here
 NETWORKS: Mapping[str, tuple[str, Rgb, str]] = {
     MODEL: ("trained", GOOD, "o"),
@@ -25,17 +25,17 @@ NETWORKS: Mapping[str, tuple[str, Rgb, str]] = {
 def layers_figure(layers: Mapping[str, Any], caption: str) -> Figure:
     """R2 or accuracy by layer with 95 % intervals, the model beside its untrained twin, raw pixels and chance."""
     names, scores = layers["names"], layers["scores"]
-    columns = min(COLUMNS, max(len(scores), 1))
-    rows = max(1, ceil(len(scores) / columns))
+    count = max(1, len(scores))
+    columns = min(count, min(COLUMNS, key=lambda wide: -count % wide))
+    rows = ceil(count / columns)
     figure = Figure(figsize=(2.7 * columns + 0.6, 1.75 * rows + 1.5), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for place, (name, by_layer) in enumerate(scores.items()):
         axes = grid.flat[place]
         draw(axes, names, by_layer)
         axes.set_title(f"{name} ({by_layer[PIXELS][PIXELS]['metric'].replace('R2', 'R²')})", fontsize=9, loc="left")
-        if place + columns >= len(scores):
-            axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor", fontsize=7.5)
-            axes.tick_params(labelbottom=True)
+    for axes in grid[-1]:
+        axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor", fontsize=7.5)
     for axes in grid.flat[len(scores) :]:
         axes.set_visible(False)
     if scores:

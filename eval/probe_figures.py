@@ -50,7 +50,7 @@ def draw(out: Path, found: Mapping[str, Any]) -> None:
     of = f"{data['films']} {data['split']} films" if found["kind"] == "physics" else f"{data['clips']['test']} test clips"
     caption = f"{of} of {data['manifest']}; bars: 95 % over films. {named(found['made'])}"
     if "layers" in found:
-        save_figure(layers_figure(found["layers"], f"{caption} {NARROWED.capitalize()}."), out / "layers.png")
+        save_figure(layers_figure(found["layers"], f"{caption}. {NARROWED.capitalize()}."), out / "layers.png")
     if found["kind"] != "physics":
         return
     save_figure(readings(found, caption), out / "readings.png")

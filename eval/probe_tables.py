@@ -89,7 +89,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         for kind in dict.fromkeys(kind for kinds in found["encoded"].values() for kind in kinds):
             parts += [_encoded(found, kind), *_predicted(found, kind)]
         if found["tracking"]:
-            parts += [_tracking(group, sources) for group, sources in found["tracking"].items()]
+            parts += [_tracking(group, sources) for group, sources in found["tracking"].items() if any(sources.values())]
         if "triage" in found:
             parts.append(_triage(found["triage"]))
         parts.append("Of: " + "; ".join(f"{name}: {it['meaning']}" for name, it in found["properties"].items()) + ".\n")
