@@ -7,6 +7,7 @@ A cell that is finished is not trained again, one that was interrupted goes on, 
 
 from __future__ import annotations
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -22,8 +23,11 @@ from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.launch import with_precision
 from worldmodel.progress import duration
 from worldmodel.recipe import Recipe, changed_fields
+from worldmodel.teacher import resolved
+from worldmodel.train import DEMO
 
-STOP_WITHIN_S = 60.0  # a training that is told to stop writes a checkpoint first
+WARM_UP_SHARE = 0.1  # of a training's updates
+CHECKPOINTS = 2  # of each training on its way: what a kill can cost is half of it
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,46 @@ class Cell:
         return latest(Path(self.recipe.run))
 
 
+def add_arguments(parser: argparse.ArgumentParser, seeds: int, updates: int) -> None:
+    """What every grid is told: recipe and overrides, OUT, and how many and how long its trainings are (the defaults)."""
+    parser.add_argument(
+        "words", nargs="*", metavar="RECIPE.yaml a.b=value", help=f"what is trained (default {DEMO.name}), and changes of it"
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder for runs, numbers, table and figure")
+    parser.add_argument("--seeds", type=int, default=seeds, metavar="N", help=f"trainings of each variant (default {seeds})")
+    parser.add_argument("--updates", type=int, default=updates, metavar="N", help=f"of each training (default {updates})")
+
+
+def recipe_of(args: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The recipe's file, and the overrides that make it as short as asked, the user's own after them. Raises EvalError."""
+    if args.seeds < 1 or args.updates < 2:
+        raise EvalError(f"--seeds {args.seeds} --updates {args.updates}: at least 1 training of at least 2 updates")
+    named = [word for word in args.words if "=" not in word]
+    if len(named) > 1:
+        raise EvalError(f"{' '.join(named)}: one recipe at most; what changes it is written a.b=value")
+    every = -(-args.updates // CHECKPOINTS)
+    short = [
+        f"train.updates={args.updates}",
+        f"optim.warmup_updates={int(WARM_UP_SHARE * args.updates)}",
+        f"health.every={every}",
+        f"checkpoint.every={every}",
+        "checkpoint.keep=1",
+        "decoder.updates=0",
+    ]
+    return Path(named[0]) if named else DEMO, [*short, *(word for word in args.words if "=" in word)]
+
+
 def cells_of(
-    recipe: Path, overrides: Sequence[str], variants: Mapping[str, Sequence[str]], seeds: Sequence[int], out: Path
+    recipe: Path, overrides: Sequence[str], variants: Mapping[str, Sequence[str]], seeds: int, out: Path
 ) -> list[Cell]:
     """Each variant with each seed, all variants of a seed first, so that a grid cut short compares them all.
 
     A variant is overrides of the recipe (`a.b=value`), laid over those of the whole grid. Raises ConfigError for all that is
     wrong with any of them, EvalError where OUT holds a cell that was begun otherwise: before anything is trained.
     """
+    load(Recipe, recipe, overrides)  # what is wrong with all of them is said once
     cells, problems = [], []
-    for seed in seeds:
+    for seed in range(seeds):
         for variant, own in variants.items():
             run = out / "runs" / f"{variant}-seed{seed}"
             try:
@@ -109,7 +143,7 @@ def _check_begun_alike(cell: Cell) -> None:
     if last is None:
         return
     began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
-    changes = changed_fields(began, cell.recipe)
+    changes = changed_fields(began, resolved(cell.recipe, last))
     if began.data.manifests != cell.recipe.data.manifests:
         changes.append(f"data.manifest: {', '.join(began.data.manifests)} -> {', '.join(cell.recipe.data.manifests)}")
     if changes:
@@ -131,7 +165,7 @@ def _train(cell: Cell) -> str:
             code = training.wait()
         except KeyboardInterrupt:
             training.send_signal(signal.SIGTERM)  # after an interrupt of the terminal it has heard already: no harm
-            training.communicate(timeout=STOP_WITHIN_S)
+            training.communicate()  # it writes a checkpoint first
             raise
     if code:
         return last_words or f"it ended with code {code}"
@@ -139,7 +173,7 @@ def _train(cell: Cell) -> str:
         return ""
     last = cell.checkpoint()
     done = last.update if last else 0
-    return f"it was ended after update {done} of {cell.recipe.train.updates}, by a signal or by health.stop_on"
+    return f"it ended after update {done} of {cell.recipe.train.updates}, by a signal or by health.stop_on"
 
 
 @contextmanager
