@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "eval.exports",
     "probe": "eval.probe",
     "forecast": "eval.forecast",
+    "ablate": "eval.ablate",
     "tradeoff": "eval.tradeoff",
     "doctor": "eval.doctor",
 }

@@ -7,7 +7,6 @@ A cell that is finished is not trained again, one that was interrupted goes on, 
 
 from __future__ import annotations
 
-import argparse
 import signal
 import subprocess
 import sys
@@ -24,10 +23,6 @@ from worldmodel.launch import with_precision
 from worldmodel.progress import duration
 from worldmodel.recipe import Recipe, changed_fields
 from worldmodel.teacher import resolved
-from worldmodel.train import DEMO
-
-WARM_UP_SHARE = 0.1  # of a training's updates
-CHECKPOINTS = 2  # of each training on its way: what a kill can cost is half of it
 
 
 @dataclass(frozen=True)
@@ -47,37 +42,8 @@ class Cell:
         return latest(Path(self.recipe.run))
 
 
-def add_arguments(parser: argparse.ArgumentParser, seeds: int, updates: int) -> None:
-    """What every grid is told: recipe and overrides, OUT, and how many and how long its trainings are (the defaults)."""
-    parser.add_argument(
-        "words", nargs="*", metavar="RECIPE.yaml a.b=value", help=f"what is trained (default {DEMO.name}), and changes of it"
-    )
-    parser.add_argument("--out", required=True, type=Path, help="folder for runs, numbers, table and figure")
-    parser.add_argument("--seeds", type=int, default=seeds, metavar="N", help=f"trainings of each variant (default {seeds})")
-    parser.add_argument("--updates", type=int, default=updates, metavar="N", help=f"of each training (default {updates})")
-
-
-def recipe_of(args: argparse.Namespace) -> tuple[Path, list[str]]:
-    """The recipe's file, and the overrides that make it as short as asked, the user's own after them. Raises EvalError."""
-    if args.seeds < 1 or args.updates < 2:
-        raise EvalError(f"--seeds {args.seeds} --updates {args.updates}: at least 1 training of at least 2 updates")
-    named = [word for word in args.words if "=" not in word]
-    if len(named) > 1:
-        raise EvalError(f"{' '.join(named)}: one recipe at most; what changes it is written a.b=value")
-    every = -(-args.updates // CHECKPOINTS)
-    short = [
-        f"train.updates={args.updates}",
-        f"optim.warmup_updates={int(WARM_UP_SHARE * args.updates)}",
-        f"health.every={every}",
-        f"checkpoint.every={every}",
-        "checkpoint.keep=1",
-        "decoder.updates=0",
-    ]
-    return Path(named[0]) if named else DEMO, [*short, *(word for word in args.words if "=" in word)]
-
-
 def cells_of(
-    recipe: Path, overrides: Sequence[str], variants: Mapping[str, Sequence[str]], seeds: int, out: Path
+    recipe: Path, overrides: Sequence[str], variants: Mapping[str, Sequence[str]], seeds: Sequence[int], out: Path
 ) -> list[Cell]:
     """Each variant with each seed, all variants of a seed first, so that a grid cut short compares them all.
 
@@ -86,7 +52,7 @@ def cells_of(
     """
     load(Recipe, recipe, overrides)  # what is wrong with all of them is said once
     cells, problems = [], []
-    for seed in range(seeds):
+    for seed in seeds:
         for variant, own in variants.items():
             run = out / "runs" / f"{variant}-seed{seed}"
             try:
@@ -101,6 +67,12 @@ def cells_of(
     return cells
 
 
+def train(cell: Cell) -> str:
+    """Train one cell unless it is finished; why it failed, empty where it did not."""
+    with _terminating_interrupts():
+        return "" if finished(cell) else _train(cell)
+
+
 def train_all(cells: Sequence[Cell]) -> dict[str, str]:
     """Train what is not finished, one cell after another with all threads; why each cell that failed did, by its name.
 
@@ -109,14 +81,13 @@ def train_all(cells: Sequence[Cell]) -> dict[str, str]:
     waiting = [cell for cell in cells if not finished(cell)]
     failed: dict[str, str] = {}
     began = time.monotonic()
-    with _terminating_interrupts():
-        for place, cell in enumerate(waiting):
-            left = (time.monotonic() - began) / place * (len(waiting) - place) if place else None
-            beside = f", about {duration(left)} left" if left is not None else ""
-            number = len(cells) - len(waiting) + place + 1
-            print(f"--- {cell.name}: cell {number} of {len(cells)}{beside}", flush=True)
-            if why := _train(cell):
-                failed[cell.name] = why
+    for place, cell in enumerate(waiting):
+        left = (time.monotonic() - began) / place * (len(waiting) - place) if place else None
+        beside = f", about {duration(left)} left" if left is not None else ""
+        number = len(cells) - len(waiting) + place + 1
+        print(f"--- {cell.name}: cell {number} of {len(cells)}{beside}", flush=True)
+        if why := train(cell):
+            failed[cell.name] = why
     return failed
 
 

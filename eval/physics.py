@@ -35,7 +35,8 @@ from eval.tables import write_tables
 from eval.task import Task, cache_folder, unread_films
 from eval.traces import Traces, join_traces
 from eval.trials import Film, check_trials, read_trials, write_trials
-from eval.whitening import MOST_FEATURES, Whitening
+from eval.usual import Usual
+from eval.whitening import MOST_FEATURES
 from eval.windows import WindowPlan, default_contexts, frames_of
 from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
@@ -112,16 +113,16 @@ def run(args: argparse.Namespace) -> int:
     ranks.wait_for_everyone()
 
     parts = args.out / "parts"
-    files, fits = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
+    files, usual = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
     trained = subject.model is not None and not args.model.startswith("untrained:")
     for seed in range(args.untrained_seeds if trained else 0):
         files += task.judge_untrained(seed, lawful)
     if args.maps and subject.model is not None:
-        task.draw_maps(args.out / "maps", fits)
+        task.draw_maps(args.out / "maps", usual)
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)
-        write_json(args.out / "protocol.json", protocol(args, task, fits, manifest if fits else None))
+        write_json(args.out / "protocol.json", protocol(args, task, usual, manifest if usual.whitening else None))
         finish(args.out)
         shutil.rmtree(parts)
     ranks.wait_for_everyone()
@@ -188,15 +189,15 @@ def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str
     return manifest, films
 
 
-def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], manifest: str | None) -> dict[str, Any]:
+def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str | None) -> dict[str, Any]:
     """What was done, for the reader and for `score`."""
     model, plan, suite = task.subject.model, task.plan, task.suite
     notes = list(suite.notes)
-    if model is not None and not fits:
+    if model is not None and not usual.whitening:
         notes.append(
             "No whitened surprise: there were no lawful films to learn usual errors from; give some with --lawful MANIFEST."
         )
-    if fits and model is not None and model.latent_shape[1] > MOST_FEATURES:
+    if usual.whitening and model is not None and model.latent_shape[1] > MOST_FEATURES:
         notes.append(f"Whitened along {MOST_FEATURES} random directions of the {model.latent_shape[1]} features.")
     asked: dict[str, Any] = {}
     if model is not None:
@@ -206,6 +207,7 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
         }
         asked["latent"] = list(model.latent_shape)
     single = len(plan.contexts) == 1
+    fit = usual.of("locked" if task.has_locked else "free").get("model")
     return {
         "format": FORMAT,
         "command": "python -m eval " + shlex.join(sys.argv[1:]),
@@ -231,9 +233,8 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
             "scope": task.scope,
         },
         "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
-        "whitening": {"films": fits["model"].films, "manifest": manifest, "shrinkage": fits["model"].shrinkage}
-        if fits
-        else None,
+        "whitening": None if fit is None else {"films": fit.films, "manifest": manifest, "shrinkage": fit.shrinkage},
+        "foretold_without_memory": usual.foretold,
         "untrained_seeds": args.untrained_seeds if model is not None else 0,
         "left_out": unread_films(args.out / "parts"),
         "notes": notes,

@@ -14,14 +14,16 @@ ABLATED = ("shuffled context", "masked context")
 UNTRAINED = "untrained"
 """Baselines in the model's own latents, its ablations, and its architecture as it is born ("untrained 0", ...)."""
 
-WHITENED = ", whitened"
-ORDER = ("whitened", "distance", "diagonal")
+WHITENED, ADJUSTED = ", whitened", ", adjusted"
+MEASURED = ("", WHITENED, ADJUSTED)
+"""How a forecaster's surprise is measured, as its scorer's name ends: raw, whitened, adjusted for what surprises anyway."""
+ORDER = ("whitened", "distance", "adjusted", "diagonal")
 """The model's own scorers, as they are shown; later ones follow by name."""
 
 
 def is_baseline(scorer: str) -> bool:
     """Whether a scorer is one that the model is compared with; every other one is the model's."""
-    bare = scorer.removesuffix(WHITENED)
+    bare = scorer.removesuffix(WHITENED).removesuffix(ADJUSTED)
     return bare in (*BLIND, *LATENT, *PATHS, *ABLATED, UNTRAINED) or re.fullmatch(rf"{UNTRAINED} \d+", bare) is not None
 
 
@@ -40,16 +42,16 @@ def subjects(scorers: Iterable[str], model_spec: str) -> list[str]:
 
 
 def seeds_of(pool: str, there: Iterable[str]) -> list[str]:
-    """Untrained networks that "untrained" or "untrained, whitened" is the mean of, by number."""
-    found = [(match, s) for s in there if (match := re.fullmatch(rf"{UNTRAINED} (\d+)(, whitened)?", s))]
-    whitened = pool.endswith(WHITENED)
-    return [s for _, s in sorted((int(match[1]), s) for match, s in found if bool(match[2]) == whitened)]
+    """Untrained networks that "untrained", "untrained, whitened" or "untrained, adjusted" is the mean of, by number."""
+    measure = pool.removeprefix(UNTRAINED)
+    found = [(match, s) for s in there if (match := re.fullmatch(rf"{UNTRAINED} (\d+){measure}", s))]
+    return [s for _, s in sorted((int(match[1]), s) for match, s in found)]
 
 
 def baselines_of(subject: str, there: Iterable[str]) -> list[str]:
-    """What a subject stands beside: whitened forecasters beside whitened ones, raw beside raw."""
+    """What a subject stands beside: whitened forecasters beside whitened ones, adjusted beside adjusted, raw beside raw."""
     there = list(there)
     names = [UNTRAINED, *LATENT, *ABLATED]
-    if subject.startswith("whitened"):
-        names = [name + WHITENED if name + WHITENED in there else name for name in names]
+    measure = next((m for m in (WHITENED, ADJUSTED) if subject.startswith(m.removeprefix(", "))), "")
+    names = [name + measure if name + measure in there else name for name in names]
     return [name for name in (*names, *PATHS) if name in there and name != subject]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import grid, grid_probes
+from eval.errors import EvalError
 from eval.gathering import PIXELS, UNTRAINED
 from eval.grid import Cell
 from eval.grid_probes import Probes, change_since, mean_over_seeds
@@ -26,6 +27,7 @@ from worldmodel.checkpoint import write_json
 from worldmodel.config import load
 from worldmodel.recipe import Recipe
 from worldmodel.runlog import read_rows
+from worldmodel.train import DEMO
 
 HELP = "train under several strengths of augmentation: what is gained in telling what, and lost in telling where?"
 STRENGTHS, SEEDS, UPDATES = "0,0.25,0.5,1", 2, 400
@@ -33,7 +35,11 @@ ASKED = (WHERE, *WHAT)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    grid.add_arguments(parser, SEEDS, UPDATES)
+    parser.add_argument("recipe", nargs="?", help=f"YAML file of what is trained (default: {DEMO.name})")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="changes of the recipe")
+    parser.add_argument("--out", required=True, type=Path, help="folder for runs, numbers, table and figure")
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"trainings a strength (default {SEEDS})")
+    parser.add_argument("--updates", type=int, default=UPDATES, metavar="N", help=f"of each training (default {UPDATES})")
     grid_probes.add_arguments(parser)
     parser.add_argument("--strengths", default=STRENGTHS, metavar="A,B", help=f"0 none, 1 SimCLR's (default {STRENGTHS})")
     parser.add_argument("--parts", default=",".join(USUAL), metavar="A,B", help=f"what is varied (default {','.join(USUAL)})")
@@ -42,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises EvalError and its like for what cannot be trained or probed, before anything is trained."""
     strengths, parts = strengths_of(args.strengths), parts_of(args.parts)
-    recipe, overrides = grid.recipe_of(args)
+    recipe, overrides = recipe_of(args)
     size_px = load(Recipe, recipe, overrides).window.size_px
     augments = {f"strength{strength:g}": augment_at(strength, parts, size_px) for strength in strengths}
     variants = {name: [f"augment={augment.model_dump_json()}"] for name, augment in augments.items()}
-    cells = grid.cells_of(recipe, overrides, variants, args.seeds, args.out)
+    cells = grid.cells_of(recipe, overrides, variants, range(args.seeds), args.out)
     probes = Probes.of(args, cells[0].recipe, ASKED)
     references = probes.references(cells)
 
@@ -81,6 +87,25 @@ def run(args: argparse.Namespace) -> int:
     print((args.out / "tradeoff.md").read_text(encoding="utf-8"))
     grid.check_none_failed(failed, cells)
     return 0
+
+
+def recipe_of(args: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The recipe's file, and what makes it as short as asked; what the user overrides comes after that. Raises EvalError."""
+    if args.seeds < 1 or args.updates < 2:
+        raise EvalError(f"--seeds {args.seeds} --updates {args.updates}: at least 1 training of at least 2 updates")
+    named, changes = args.recipe or str(DEMO), list(args.overrides)
+    if "=" in named:
+        named, changes = str(DEMO), [named, *changes]
+    half = -(-args.updates // 2)  # what a kill can cost
+    short = [
+        f"train.updates={args.updates}",
+        f"optim.warmup_updates={args.updates // 10}",
+        f"health.every={half}",
+        f"checkpoint.every={half}",
+        "checkpoint.keep=1",
+        "decoder.updates=0",
+    ]
+    return Path(named), [*short, *changes]
 
 
 def health_of(cell: Cell) -> dict[str, Any]:

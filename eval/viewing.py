@@ -98,7 +98,7 @@ class Viewing:
         total: dict[str, ErrorMoments] = {}
         for file in share(what, pieces, lambda i: folder / f"moments_{i:05d}.npz", self._read, work, self.ranks):
             _add(total, load_moments(file))
-        return total.get("model")
+        return total.get("free/model")
 
     def _read(self, piece: Sequence[Stretch]) -> list[Frames | str]:
         return [_frames_of(stretch, self.plan.fps, self.model.size_px) for stretch in piece]
