@@ -28,10 +28,11 @@ def draw(out: Path, found: Mapping[str, Any]) -> None:
 
 
 def plane(found: Mapping[str, Any]) -> Figure:
-    figure = Figure(figsize=(8.6, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     for axes, what in zip(figure.subplots(1, len(WHAT)), WHAT, strict=True):
         _panel(axes, what, found)
-    figure.axes[0].legend(frameon=False, fontsize=8, loc="best")
+    marks = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*marks, frameon=False, fontsize=8, loc="outside upper left", ncols=len(marks[0]))
     under(figure, caption(found))
     return figure
 
@@ -42,7 +43,7 @@ def _panel(axes: Axes, what: str, found: Mapping[str, Any]) -> None:
     axes.plot(*means, color=hexadecimal(IMAGINED), linewidth=0.9, alpha=0.5, zorder=2)
     for place, row in enumerate(rows):
         colour = mixed(PALEST + (1 - PALEST) * place / max(1, len(rows) - 1))
-        _mark(axes, row["scores"], what, colour, "o", "trained, by strength" if place == len(rows) - 1 else "")
+        _mark(axes, row["scores"], what, colour, "o", "trained, with its strength" if place == len(rows) - 1 else "")
         at = (row["scores"][WHERE]["value"], row["scores"][what]["value"])
         axes.annotate(f"{row['strength']:g}", at, (5, 5), textcoords="offset points", fontsize=9, color=hexadecimal(INK))
     for row in found["rows"]:
@@ -63,6 +64,7 @@ def _panel(axes: Axes, what: str, found: Mapping[str, Any]) -> None:
             va="bottom",
             transform=axes.get_yaxis_transform(),
         )
+    axes.locator_params(nbins=6)
     axes.set_xlabel(f"where: {READ_AS[WHERE]}", fontsize=9)
     axes.set_ylabel(f"what: {READ_AS[what]}", fontsize=9)
 

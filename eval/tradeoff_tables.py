@@ -57,7 +57,10 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 def caption(found: Mapping[str, Any]) -> str:
     made = found["made"]
-    return f"{_of(found)}. Small marks: single trainings. {made['command']}; commit {made['commit'] or 'unknown'}"
+    return (
+        f"{_of(found)}. Small marks: single trainings. All read the same films: differences, in tradeoff.md, are surer than "
+        f"these intervals. {made['command']}; commit {made['commit'] or 'unknown'}"
+    )
 
 
 def outcome(found: Mapping[str, Any]) -> str:
@@ -100,7 +103,7 @@ def _of(found: Mapping[str, Any]) -> str:
     data, seeds = found["data"], max(len(row["scores"][WHERE]["seeds"]) for row in found["rows"])
     return (
         f"Strength of {', '.join(found['parts'])} in training: 0 none, 1 SimCLR's; {found['recipe']}, {found['updates']} "
-        f"updates, mean of {seeds} seed{'s' if seeds > 1 else ''}; {data['films']} {data['split']} films of {data['manifest']} "
+        f"updates, mean of {seeds} seed{'s' if seeds > 1 else ''}; {data['films']} {data['split']} films "
         "[95 % intervals over films]"
     )
 
