@@ -44,8 +44,9 @@ def _panel(axes: Axes, what: str, found: Mapping[str, Any]) -> None:
     for place, row in enumerate(rows):
         colour = mixed(PALEST + (1 - PALEST) * place / max(1, len(rows) - 1))
         _mark(axes, row["scores"], what, colour, "o", "trained, with its strength" if place == len(rows) - 1 else "")
-        at = (row["scores"][WHERE]["value"], row["scores"][what]["value"])
-        axes.annotate(f"{row['strength']:g}", at, (5, 5), textcoords="offset points", fontsize=9, color=hexadecimal(INK))
+        above = sorted(means[0]).index(means[0][place]) % 2 == 0  # neighbours' labels keep out of each other's way
+        at, offset = (means[0][place], means[1][place]), (5, 5 if above else -12)
+        axes.annotate(f"{row['strength']:g}", at, offset, textcoords="offset points", fontsize=9, color=hexadecimal(INK))
     for row in found["rows"]:
         if row["name"] in REFERENCES:
             label, ink, marker = REFERENCES[row["name"]]
@@ -72,8 +73,8 @@ def _panel(axes: Axes, what: str, found: Mapping[str, Any]) -> None:
 def _mark(axes: Axes, scores: Mapping[str, Any], what: str, colour: str, marker: str, label: str) -> None:
     """A cross of intervals under a mark, and a small mark for each seed where there are several."""
     x, y = scores[WHERE], scores[what]
-    axes.hlines(y["value"], x["low"], x["high"], color=colour, linewidth=1.2, alpha=0.7)
-    axes.vlines(x["value"], y["low"], y["high"], color=colour, linewidth=1.2, alpha=0.7)
+    axes.hlines(y["value"], x["low"], x["high"], color=colour, linewidth=1, alpha=0.6)
+    axes.vlines(x["value"], y["low"], y["high"], color=colour, linewidth=1, alpha=0.6)
     if len(x["seeds"]) > 1:
         alone = [[it["seeds"][seed]["value"] for seed in x["seeds"]] for it in (x, y)]
         axes.plot(*alone, marker, color=colour, markersize=3, alpha=0.6, linestyle="none")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def caption(found: Mapping[str, Any]) -> str:
 
 
 def outcome(found: Mapping[str, Any]) -> str:
-    """What the strongest augmentation did, against the weakest; sure is what films and every seed agree on."""
+    """What the strongest augmentation did, against the weakest, and whether that is more than luck."""
     trained = trained_rows(found)
     if len(trained) < 2:
         return "Fewer than two strengths could be trained: nothing to compare."
@@ -72,26 +72,34 @@ def outcome(found: Mapping[str, Any]) -> str:
     changes = {prop: most["scores"][prop]["change"] for prop in READ_AS}
     if None in changes.values():
         return f"No seed was trained both at {least['name']} and at {most['name']}: nothing to compare."
-    told = "; ".join(f"{READ_AS[prop]} {_moved(change)}" for prop, change in changes.items())
-    lost, gained = direction(changes[WHERE]) < 0, [prop for prop in WHAT if direction(changes[prop]) > 0]
+    spreads = {prop: spread(trained, prop) for prop in READ_AS}
+    way = {prop: direction(changes[prop], spreads[prop]) for prop in READ_AS}
+    moved = {1: "rose", -1: "fell", 0: "stayed within luck"}
+    told = "; ".join(f"{READ_AS[prop]} {moved[way[prop]]} ({_signed(changes[prop])})" for prop in READ_AS)
+    gained = " and ".join(prop for prop in WHAT if way[prop] > 0)
+    lost = "position is lost" if way[WHERE] < 0 else "no position is lost"
+    shows = f"The trade-off shows, for {gained}" if way[WHERE] < 0 and gained else ""
+    verdict = shows or f"No trade-off shows: {lost}, {gained or 'nothing'} is gained"
     seeds = len(changes[WHERE]["seeds"])
-    if lost and gained:
-        verdict = f"The trade-off shows, for {' and '.join(gained)}"
-    elif lost:
-        verdict = "No trade-off shows: position is lost, and nothing gained for it"
-    elif gained:
-        verdict = f"No trade-off shows: {' and '.join(gained)} gained, and no position lost for it"
-    else:
-        verdict = "No trade-off shows: no position is lost, and nothing gained"
-    luck = "one training each: another seed may differ" if seeds == 1 else f"{seeds} seeds each"
-    return f"From {least['name']} to {most['name']}: {told}. **{verdict}** ({luck}; range tried: {_range(trained)})."
+    luck = (
+        f"{seeds} seeds each, which differ by up to {', '.join(f'{spreads[prop]:.3f}' for prop in READ_AS)} at one strength"
+        if seeds > 1
+        else "one training each: another seed may differ"
+    )
+    return f"From {least['name']} to {most['name']}: {told}. **{verdict}** ({luck}; strengths tried: {_tried(trained)})."
 
 
-def direction(change: Mapping[str, Any]) -> int:
-    """1 up, -1 down, 0 where the interval over films holds 0 or the seeds do not agree."""
-    if change["low"] > 0 and min(change["seeds"].values()) > 0:
-        return 1
-    return -1 if change["high"] < 0 and max(change["seeds"].values()) < 0 else 0
+def direction(change: Mapping[str, Any], spread: float) -> int:
+    """1 up, -1 down; 0 where the interval over films holds 0, or it is no more than seeds differ by at one strength."""
+    if change["low"] <= 0 <= change["high"] or abs(change["value"]) <= spread:
+        return 0
+    return 1 if change["value"] > 0 else -1
+
+
+def spread(trained: Sequence[Row], prop: str) -> float:
+    """The most by which two trainings that differ in their seed alone differ; 0 of one training each."""
+    alone = [[it["value"] for it in row["scores"][prop]["seeds"].values()] for row in trained]
+    return max(max(values) - min(values) for values in alone)
 
 
 def trained_rows(found: Mapping[str, Any]) -> list[Row]:
@@ -110,7 +118,7 @@ def _of(found: Mapping[str, Any]) -> str:
 
 def _cell(score: Row) -> str:
     change = score.get("change")
-    return cell(score) + (f" ({change['value']:+.2f} [{change['low']:+.2f}, {change['high']:+.2f}])" if change else "")
+    return cell(score) + (f" ({_signed(change)})" if change else "")
 
 
 def _health(row: Row) -> tuple[str, str]:
@@ -119,12 +127,11 @@ def _health(row: Row) -> tuple[str, str]:
     return (NONE if rank is None else f"{rank:.1f}", ", ".join(dict.fromkeys(it["verdict"] for it in there)) or NONE)
 
 
-def _moved(change: Row) -> str:
-    way = {1: "rose", -1: "fell", 0: "stayed within luck"}[direction(change)]
-    return f"{way} ({change['value']:+.2f} [{change['low']:+.2f}, {change['high']:+.2f}])"
+def _signed(change: Row) -> str:
+    return f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
 
 
-def _range(trained: list[Row]) -> str:
+def _tried(trained: Sequence[Row]) -> str:
     return ", ".join(f"{row['strength']:g}" for row in trained)
 
 

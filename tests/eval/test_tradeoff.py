@@ -29,33 +29,40 @@ health: {{windows: 2}}
 """
 
 
-def change(value: float, *seeds: float) -> dict:
-    return {"value": value, "low": value - 0.02, "high": value + 0.02, "seeds": dict(enumerate(seeds or (value, value)))}
+def change(value: float) -> dict:
+    return {"value": value, "low": value - 0.02, "high": value + 0.02, "seeds": {"0": value, "1": value}}
 
 
-def found(**changes: dict) -> dict:
-    strongest = {"name": "strength 1", "strength": 1.0, "scores": {name: {"change": it} for name, it in changes.items()}}
-    return {"rows": [{"name": "untrained"}, {"name": "strength 0", "strength": 0.0, "scores": {}}, strongest]}
+def found(spread: float = 0.03, seeds: int = 2, **changes: dict) -> dict:
+    """Of two strengths, whose trainings differ by `spread`."""
+    alone = {"seeds": {str(seed): {"value": 0.5 + spread * seed} for seed in range(seeds)}}
+    changes = {name: {**it, "seeds": dict.fromkeys(alone["seeds"], it["value"])} for name, it in changes.items()}
+    weakest = {"name": "strength 0", "strength": 0.0, "scores": dict.fromkeys(changes, alone)}
+    strongest = {**weakest, "name": "strength 1", "strength": 1.0}
+    strongest["scores"] = {name: {**alone, "change": it} for name, it in changes.items()}
+    return {"rows": [{"name": "untrained"}, weakest, strongest]}
 
 
-def test_a_change_is_sure_where_films_and_every_seed_agree():
-    assert direction(change(0.05)) == 1
-    assert direction(change(-0.05)) == -1
-    assert direction(change(0.01)) == 0  # the interval holds 0
-    assert direction(change(0.05, 0.12, -0.02)) == 0  # one training says otherwise
+def test_a_change_is_no_luck_where_it_is_more_than_films_and_seeds_differ():
+    assert direction(change(0.05), 0.03) == 1
+    assert direction(change(-0.05), 0.03) == -1
+    assert direction(change(0.01), 0.0) == 0  # the interval over films holds 0
+    assert direction(change(0.05), 0.06) == 0  # another seed does as much
 
 
 def test_the_trade_off_shows_only_where_something_is_gained_for_position():
     up, down, flat = change(0.1), change(-0.1), change(0.0)
     assert "**The trade-off shows, for colour**" in outcome(found(position=down, shape=flat, colour=up))
-    assert "position is lost, and nothing gained" in outcome(found(position=down, shape=flat, colour=down))
-    assert "shape gained, and no position lost" in outcome(found(position=flat, shape=up, colour=flat))
-    assert "no position is lost, and nothing gained" in outcome(found(position=up, shape=flat, colour=down))
+    assert "position is lost, nothing is gained" in outcome(found(position=down, shape=flat, colour=down))
+    assert "no position is lost, shape is gained" in outcome(found(position=flat, shape=up, colour=flat))
+    assert "no position is lost, nothing is gained" in outcome(found(position=up, shape=flat, colour=down))
+    assert "no position is lost, nothing is gained" in outcome(found(0.2, position=down, shape=up, colour=up))
 
 
-def test_one_training_each_is_no_proof_and_says_so():
-    once = {name: change(value, value) for name, value in (("position", -0.1), ("shape", 0.1), ("colour", 0.1))}
-    assert "one training each: another seed may differ; range tried: 0, 1" in outcome(found(**once))
+def test_what_luck_there_is_is_said():
+    moved = {"position": change(-0.1), "shape": change(0.1), "colour": change(0.1)}
+    assert "one training each: another seed may differ; strengths tried: 0, 1" in outcome(found(seeds=1, **moved))
+    assert "2 seeds each, which differ by up to 0.030, 0.030, 0.030 at one strength" in outcome(found(**moved))
 
 
 @pytest.fixture(scope="module")
