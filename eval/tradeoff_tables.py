@@ -56,10 +56,10 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def caption(found: Mapping[str, Any]) -> str:
-    made = found["made"]
+    made, single = found["made"], " Small marks: single trainings." if _seeds(found) > 1 else ""
     return (
-        f"{_of(found)}. Small marks: single trainings. All read the same films: differences, in tradeoff.md, are surer than "
-        f"these intervals. {made['command']}; commit {made['commit'] or 'unknown'}"
+        f"{_of(found)}.{single} All read the same films: differences, in tradeoff.md, are surer than these intervals. "
+        f"{made['command']}; commit {made['commit'] or 'unknown'}"
     )
 
 
@@ -108,12 +108,16 @@ def trained_rows(found: Mapping[str, Any]) -> list[Row]:
 
 
 def _of(found: Mapping[str, Any]) -> str:
-    data, seeds = found["data"], max(len(row["scores"][WHERE]["seeds"]) for row in found["rows"])
+    data, seeds = found["data"], _seeds(found)
     return (
         f"Strength of {', '.join(found['parts'])} in training: 0 none, 1 SimCLR's; {found['recipe']}, {found['updates']} "
         f"updates, mean of {seeds} seed{'s' if seeds > 1 else ''}; {data['films']} {data['split']} films "
         "[95 % intervals over films]"
     )
+
+
+def _seeds(found: Mapping[str, Any]) -> int:
+    return max(len(row["scores"][WHERE]["seeds"]) for row in found["rows"])
 
 
 def _cell(score: Row) -> str:
