@@ -17,6 +17,7 @@ COMMANDS = {
     "probe": "eval.probe",
     "forecast": "eval.forecast",
     "ablate": "eval.ablate",
+    "tradeoff": "eval.tradeoff",
     "doctor": "eval.doctor",
 }
 

@@ -22,8 +22,7 @@ from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.launch import with_precision
 from worldmodel.progress import duration
 from worldmodel.recipe import Recipe, changed_fields
-
-STOP_WITHIN_S = 60.0  # a training that is told to stop writes a checkpoint first
+from worldmodel.teacher import resolved
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ def cells_of(
     A variant is overrides of the recipe (`a.b=value`), laid over those of the whole grid. Raises ConfigError for all that is
     wrong with any of them, EvalError where OUT holds a cell that was begun otherwise: before anything is trained.
     """
+    load(Recipe, recipe, overrides)  # what is wrong with all of them is said once
     cells, problems = [], []
     for seed in seeds:
         for variant, own in variants.items():
@@ -67,6 +67,12 @@ def cells_of(
     return cells
 
 
+def train(cell: Cell) -> str:
+    """Train one cell unless it is finished; why it failed, empty where it did not."""
+    with _terminating_interrupts():
+        return "" if finished(cell) else _train(cell)
+
+
 def train_all(cells: Sequence[Cell]) -> dict[str, str]:
     """Train what is not finished, one cell after another with all threads; why each cell that failed did, by its name.
 
@@ -75,21 +81,14 @@ def train_all(cells: Sequence[Cell]) -> dict[str, str]:
     waiting = [cell for cell in cells if not finished(cell)]
     failed: dict[str, str] = {}
     began = time.monotonic()
-    with _terminating_interrupts():
-        for place, cell in enumerate(waiting):
-            left = (time.monotonic() - began) / place * (len(waiting) - place) if place else None
-            beside = f", about {duration(left)} left" if left is not None else ""
-            number = len(cells) - len(waiting) + place + 1
-            print(f"--- {cell.name}: cell {number} of {len(cells)}{beside}", flush=True)
-            if why := _train(cell):
-                failed[cell.name] = why
+    for place, cell in enumerate(waiting):
+        left = (time.monotonic() - began) / place * (len(waiting) - place) if place else None
+        beside = f", about {duration(left)} left" if left is not None else ""
+        number = len(cells) - len(waiting) + place + 1
+        print(f"--- {cell.name}: cell {number} of {len(cells)}{beside}", flush=True)
+        if why := train(cell):
+            failed[cell.name] = why
     return failed
-
-
-def train(cell: Cell) -> str:
-    """Train one cell unless it is finished; why it failed, empty where it did not."""
-    with _terminating_interrupts():
-        return "" if finished(cell) else _train(cell)
 
 
 def finished(cell: Cell) -> bool:
@@ -115,7 +114,7 @@ def _check_begun_alike(cell: Cell) -> None:
     if last is None:
         return
     began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
-    changes = changed_fields(began, cell.recipe)
+    changes = changed_fields(began, resolved(cell.recipe, last))
     if began.data.manifests != cell.recipe.data.manifests:
         changes.append(f"data.manifest: {', '.join(began.data.manifests)} -> {', '.join(cell.recipe.data.manifests)}")
     if changes:
@@ -137,7 +136,7 @@ def _train(cell: Cell) -> str:
             code = training.wait()
         except KeyboardInterrupt:
             training.send_signal(signal.SIGTERM)  # after an interrupt of the terminal it has heard already: no harm
-            training.communicate(timeout=STOP_WITHIN_S)
+            training.communicate()  # it writes a checkpoint first
             raise
     if code:
         return last_words or f"it ended with code {code}"
@@ -145,7 +144,7 @@ def _train(cell: Cell) -> str:
         return ""
     last = cell.checkpoint()
     done = last.update if last else 0
-    return f"it was ended after update {done} of {cell.recipe.train.updates}, by a signal or by health.stop_on"
+    return f"it ended after update {done} of {cell.recipe.train.updates}, by a signal or by health.stop_on"
 
 
 @contextmanager

@@ -16,6 +16,12 @@ from eval.subject import Subject
 
 def provenance(subject: Subject) -> dict[str, Any]:
     """For the head of a JSON file."""
+    model = {"name": subject.name, "spec": subject.spec, "update": subject.update, "hash": subject.hash}
+    return {**circumstances(), "model": model}
+
+
+def circumstances() -> dict[str, Any]:
+    """The same of what is of several models."""
     return {
         "command": "python -m eval " + shlex.join(sys.argv[1:]),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -24,7 +30,6 @@ def provenance(subject: Subject) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in ("worldmodel", "torch", "numpy")},
         },
-        "model": {"name": subject.name, "spec": subject.spec, "update": subject.update, "hash": subject.hash},
     }
 
 

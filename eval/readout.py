@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eval import attentive
 from eval.errors import EvalError
-from eval.measures import Score, balanced_accuracy, r2
+from eval.measures import Score, Statistic, balanced_accuracy, r2, r2_statistic, recall_statistic
 from eval.probes import Fit, Folded, fit_ridge, fit_softmax
 from eval.readings import Property
 from eval.recordings import MOMENTS, Recording
@@ -103,6 +103,10 @@ class Question:
         """Fitted on target latents. Raises EvalError where films are too few."""
         film, step = self.encoded_rows()
         return Folded.fit(self.fit, recording.at(film, step, self.moments), self.targets(film, step), film, self.cohort.folds)
+
+    def statistic(self, truth: Values, reading: Values, scene: Places) -> Statistic:
+        """The value of `score`, to be compared with others of the same rows."""
+        return (recall_statistic if self.prop.classes else r2_statistic)(truth, reading, scene)
 
     def score(self, truth: Values, reading: Values, scene: Places) -> Score:
         if self.prop.classes:
