@@ -28,7 +28,7 @@ from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
 from eval.lawful import lawful_clips
-from eval.report import write_report
+from eval.report import shown_trials, write_report
 from eval.score import score
 from eval.subject import Subject, open_subject
 from eval.tables import write_tables
@@ -89,7 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"also whiten by {', '.join(map(str, FEWER_FILMS))} lawful films, and place by place",
     )
-    parser.add_argument("--maps", action="store_true", help="keep surprise by place, of models with several places")
+    parser.add_argument(
+        "--maps", action="store_true", help="keep surprise by place of every film, not of those alone that the report shows"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier evaluation left in OUT")
 
@@ -116,20 +118,33 @@ def run(args: argparse.Namespace) -> int:
     trained = subject.model is not None and not args.model.startswith("untrained:")
     for seed in range(args.untrained_seeds if trained else 0):
         files += task.judge_untrained(seed, lawful)
-    if args.maps and subject.model is not None:
-        task.draw_maps(args.out / "maps", fits)
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)
         write_json(args.out / "protocol.json", protocol(args, task, fits, manifest if fits else None))
-        finish(args.out)
-        shutil.rmtree(parts)
+        write_scores(args.out)
+        write_json(parts / "shown.json", {"trials": shown_trials(args.out) if task.has_places else []})
     ranks.wait_for_everyone()
+    shown = set(json.loads((parts / "shown.json").read_text(encoding="utf-8"))["trials"])
+    drawn = [trial for trial in suite.trials if args.maps or trial.group_id in shown]
+    if subject.model is not None and drawn:
+        task.draw_maps(args.out / "maps", parts, drawn, fits)
+    if ranks.is_main_process:
+        show(args.out)
+    ranks.wait_for_everyone()
+    if ranks.is_main_process:
+        shutil.rmtree(parts)
     return 0
 
 
 def finish(out: Path) -> None:
     """Numbers, tables and report from what stands in OUT; needs neither the model nor the suite."""
+    write_scores(out)
+    show(out)
+
+
+def write_scores(out: Path) -> None:
+    """OUT/scores.json. Raises EvalError where OUT is no finished evaluation."""
     for name in ("protocol.json", "trials.json", "traces.parquet"):
         if not (out / name).exists():
             raise EvalError(
@@ -138,6 +153,10 @@ def finish(out: Path) -> None:
     trials, traces = read_trials(out / "trials.json"), Traces.open(out / "traces.parquet")
     said = json.loads((out / "protocol.json").read_text(encoding="utf-8"))
     write_json(out / "scores.json", score(trials, traces, said))
+
+
+def show(out: Path) -> None:
+    """Tables, report and headline of what stands in scores.json."""
     write_tables(out)
     page = write_report(out)
     print_headline(out)
@@ -260,12 +279,15 @@ def print_headline(out: Path) -> None:
 
 
 def _claim(out: Path, key: str, fresh: bool) -> None:
-    """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another."""
+    """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another. Maps of an earlier one go:
+    they would lie over the films of this."""
     if fresh and out.exists():
         shutil.rmtree(out / "parts", ignore_errors=True)
     stamp = out / "parts" / "key.json"
     if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8"))["key"] != key:
         raise EvalError(f"{out} holds the beginning of another evaluation; take another --out, or throw it away with --fresh")
+    if not stamp.exists():
+        shutil.rmtree(out / "maps", ignore_errors=True)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     write_json(stamp, {"key": key})
 

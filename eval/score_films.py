@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval.errors import EvalError
+from eval.expectations import decoder_of, expectations, no_decoder
 from eval.film_cards import Scored, ends, short_names, write_page
 from eval.film_list import Named, Unread, find_films
 from eval.film_results import result
@@ -70,12 +72,13 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.out, args.html):
         if path is not None and not path.absolute().parent.is_dir():
             raise EvalError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
-    subject = open_subject(args.model, ranks.device if ranks.num_processes > 1 else torch.device(args.device))
+    device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
+    subject = open_subject(args.model, device)
     if subject.model is None:
         raise EvalError(f"{args.model} makes no forecasts; --model takes a RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
+    decoder = decoder_of(subject, device) if args.html is not None else None
     manifest, lawful = _lawful(args.lawful, subject)
     plan = plan_windows(args, subject.model, lawful)
-    device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
     viewing = Viewing(subject.model, plan, device, ranks)
     films = list(find_films(args.files, args.folder_fps))
     failed = {it.name: it.why for it in films if isinstance(it, Unread)}
@@ -87,6 +90,10 @@ def run(args: argparse.Namespace) -> int:
     scored, unwatched = _score(viewing, reference, named)
     if ranks.is_main_process:
         facts = {"model": {"name": subject.name, "hash": subject.hash}, "lawful": manifest}
+        if args.html is not None and scored:
+            expecting = None if decoder is None else partial(expectations, viewing, decoder)
+            notes = [] if decoder is not None else [no_decoder(subject)]
+            write_page(args.html, subject.name, scored, failed | unwatched, reference.yardstick, expecting, notes)
         _tell(args, scored, failed | unwatched, facts, reference)
     ranks.wait_for_everyone()
     return FAILED if failed or unwatched else 0
@@ -153,11 +160,9 @@ def _tell(
     facts: Mapping[str, Any],
     reference: Reference,
 ) -> None:
-    """JSON, page, ranking, and a line on standard error for what went wrong."""
+    """JSON, ranking, and a line on standard error for what went wrong."""
     rows = [{**row, **facts} for _, _, row in scored] + [{"film": name, "error": why} for name, why in failed.items()]
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    if args.html is not None and scored:
-        write_page(args.html, facts["model"]["name"], scored, failed, reference.yardstick)
     if args.out is None:
         sys.stdout.write(lines)
         sys.stdout.flush()

@@ -28,7 +28,7 @@ def write_report(out: Path) -> Path:
     # the two that stand side by side everywhere; without a model, whatever was judged
     shown = [name for name in FIRST if name in headline] or list(headline)[:1]
     windows = "locked" if any(name in tree.get("locked", {}) for name in shown) else "free"
-    places = math.prod((protocol["model"].get("latent") or [1])[:-1])
+    players = Album(out, protocol, scores, trials).players() if shown else []
     return render(
         out / "report.html",
         "evaluation.html",
@@ -42,8 +42,8 @@ def write_report(out: Path) -> Path:
         flags={trial.property: trial.flag for trial in trials if trial.flag},
         tables=list(tables.property_tables(tree, shown)),
         properties=[_property(scores, windows, shown, name) for name in _properties(tree, windows, shown)],
-        groups=_groups(Album(out, protocol, scores, trials).players() if shown else []),
-        heat_word=_heat_word(out, protocol, places),
+        groups=_groups(players),
+        heat_word=_heat_word(protocol, any(player.has_heat for player in players)),
         diagnostics=tables.diagnostics(scores.get("diagnostics", {})),
         published=tables.crossed(scores.get("published", {})),
         localisation=tables.crossed(scores.get("localisation", {})),
@@ -98,17 +98,21 @@ def _groups(players: Sequence[Player]) -> dict[str, list[Player]]:
     return found
 
 
-def _heat_word(out: Path, protocol: Mapping[str, Any], places: int) -> str:
-    """Why there is no heat map, where there is none."""
-    if protocol["model"].get("latent") is None:
+def _heat_word(protocol: Mapping[str, Any], drawn: bool) -> str:
+    """How to read heat maps, or why there are none."""
+    latent = protocol["model"].get("latent")
+    if drawn:
+        return (
+            "The heat map over a film is the surprise of the curve, place by place, on one scale for the films of a trial; "
+            "its mean over the picture is the curve."
+        )
+    if latent is None:
         return ""
-    if places == 1:
+    if latent[0] == 1:
         return "The model sees a picture as one latent, so there is no map of where it is surprised."
-    if not (out / "maps").is_dir():
-        return "Add --maps to the command to see where in the picture it is surprised."
-    if math.isqrt(places) ** 2 != places:
-        return f"Surprise by place is kept, but {places} places are no square and are not drawn."
-    return ""
+    if math.isqrt(latent[0]) ** 2 != latent[0]:
+        return f"The model’s {latent[0]} places are no square, so that no map of where it is surprised is drawn."
+    return "No maps of where in the picture it is surprised were kept; the same evaluation again keeps them."
 
 
 def _without(left_out: Mapping[str, Sequence[str]], unread: Mapping[str, str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.film_scores import ScorerTrace, by_scorer
+from eval.film_scores import SAME_S, ScorerTrace, by_scorer
 from eval.pairs import compare
-from eval.report.films import film_bytes, page_rate
+from eval.report.films import MOST_BYTES, film_bytes, page_rate
 from eval.report.player import HeatMap, Line, Player, Screen
 from eval.traces import Traces
-from eval.trials import Film, Trial
+from eval.trials import Film, Trial, read_trials
 from worldmodel.video import VideoError
 
 MOST_TRIALS = 30
-MOST_BYTES = 12_000_000  # of films in a page; in base64 a third more
 WINDOWS_WORDS = {"locked": "locked windows", "free": "sliding windows"}
 Values = NDArray[np.float64]
 
@@ -40,8 +40,17 @@ class Album:
         if address is None:
             return []
         surprise = self._of(*address).film_mean()
+        return [self._player(index, words, surprise) for index, words in self._chosen(surprise)]
+
+    def shown(self) -> list[str]:
+        """Names of the trials that `players` shows."""
+        address = self._judged_by()
+        found = [] if address is None else self._chosen(self._of(*address).film_mean())
+        return [self.trials[index].group_id for index, _ in found]
+
+    def _chosen(self, surprise: Values) -> list[tuple[int, str]]:
         margins = {index: margin for index in range(len(self.trials)) if (margin := self._margin(index, surprise)) is not None}
-        return [self._player(index, words, surprise) for index, words in chosen(self.trials, margins)]
+        return chosen(self.trials, margins)
 
     def _judged_by(self) -> tuple[str, str] | None:
         there = [(kind, name) for kind in WINDOWS_WORDS for name in self.scorers if (kind, name) in self.rows]
@@ -78,6 +87,7 @@ class Album:
             frames=max(max(1, round(film.frames / film.fps * page_rate(film))) for film in films),
             screens=[self._screen(film, square) for film in films],
             curves=self._curves([first + place for place in order]),
+            heats=self._heats(films),
             marks=[(frame / fps, words) for frame, words in moments if frame is not None],
             hidden_s=(trial.occlusion[0] / fps, trial.occlusion[1] / fps) if trial.occlusion else None,
             numbers=self._numbers(trial, surprise[first : first + len(films)], margin),
@@ -108,7 +118,7 @@ class Album:
                 self._bytes += len(mp4)
             except (VideoError, OSError):
                 why = "no longer on this disk"
-        return Screen(label, kind, mp4, self._heat(film), Path(film.path).name, why)  # type: ignore[arg-type]
+        return Screen(label, kind, mp4, Path(film.path).name, why)  # type: ignore[arg-type]
 
     def _curves(self, films: Sequence[int]) -> dict[str, list[Line]]:
         found = {}
@@ -121,18 +131,38 @@ class Album:
                         found[f"{scorer}, {words}"] = lines
         return found
 
-    def _heat(self, film: Film) -> HeatMap | None:
-        """The first scorer's surprise by place, mean over windows: free ones where there are some, they judge more moments."""
+    def _heats(self, films: Sequence[Film]) -> dict[str, list[HeatMap | None]]:
+        """Of each curve the surprise that it is the mean of, place by place."""
+        maps = [self._maps(film) for film in films]
+        return {
+            f"{scorer}, {words}": [self._heat(arrays, windows, scorer) for arrays in maps]
+            for windows, words in WINDOWS_WORDS.items()
+            for scorer in self.scorers
+        }
+
+    def _maps(self, film: Film) -> dict[str, NDArray[np.floating]]:
         path = self.out / "maps" / f"{film.film_id}.npz"
         if not path.is_file():
-            return None
-        step_s = self.protocol["model"].get("frames_per_latent", 1) / self.protocol["windows"]["fps"]
+            return {}
         with np.load(path, allow_pickle=False) as file:
-            for windows in ("free", "locked"):
-                for scorer in self.scorers:
-                    if f"{windows}/{scorer}" in file:
-                        return mean_map(file[f"{windows}/{scorer}"], file[f"{windows}/cut_s"], step_s)
-        return None
+            return dict(file)
+
+    def _heat(self, arrays: Mapping[str, NDArray[np.floating]], windows: str, scorer: str) -> HeatMap | None:
+        """Mean over the windows that the curve is the mean of."""
+        if f"{windows}/{scorer}" not in arrays:
+            return None
+        maps, cut_s, context_s = (arrays[f"{windows}/{name}"] for name in (scorer, "cut_s", "context_s"))
+        if windows == "free" and (taken := self.taken.get(scorer)) is not None:
+            same = np.abs(context_s - taken) < SAME_S
+            maps, cut_s = maps[same], cut_s[same]
+        step_s = self.protocol["model"].get("frames_per_latent", 1) / self.protocol["windows"]["fps"]
+        return mean_map(maps, cut_s, step_s)
+
+
+def shown_trials(out: Path) -> list[str]:
+    """Names of the trials whose films the report of an evaluation shows; they follow from its numbers."""
+    protocol, scores = (json.loads((out / name).read_text(encoding="utf-8")) for name in ("protocol.json", "scores.json"))
+    return Album(out, protocol, scores, read_trials(out / "trials.json")).shown()
 
 
 def mean_map(maps: NDArray[np.floating], cut_s: NDArray[np.floating], step_s: float) -> HeatMap:

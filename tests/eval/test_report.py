@@ -184,14 +184,17 @@ def test_a_blind_scorer_has_a_page(copied):
 def test_a_single_latent_a_picture_has_no_map_and_the_page_says_why(copied):
     shutil.rmtree(copied / "maps")
     protocol = json.loads((copied / "protocol.json").read_text())
-    for latent, words in (([1, 32], "one latent"), ([4, 32], "--maps")):
+    for latent, words in (([1, 32], "one latent"), ([6, 32], "6 places are no square"), ([4, 32], "evaluation again keeps them")):
         protocol["model"]["latent"] = latent
         (copied / "protocol.json").write_text(json.dumps(protocol))
         assert words in Page(write_report(copied).read_text()).said()
 
 
 def test_maps_are_drawn_on_one_scale_for_all_films_of_a_trial(page):
-    heats = [film["heat"] for film in page.data[0]["films"]]
+    """Of sliding windows those alone that see as much as the curve's do."""
+    curve = next(it for it in page.data[0]["curves"] if it["name"] == "whitened, sliding windows")
+    heats = curve["heats"]
+    assert curve["peak"] == 1.0
     assert [heat["side"] for heat in heats] == [2] * 4
     assert heats[0]["times"] == pytest.approx([6 / 12, 7 / 12, 8 / 12, 12 / 12, 13 / 12, 14 / 12], abs=1e-4)
     possible, impossible = (np.frombuffer(base64.b64decode(heat["levels"]), np.uint8)[:4].tolist() for heat in heats[:2])
@@ -206,10 +209,28 @@ def test_overlapping_maps_are_averaged_and_unjudged_steps_left_out():
     assert heat.values.tolist() == [[1.0], [4.0]]
 
 
+def test_each_curve_has_its_own_map(page):
+    by_name = {curve["name"]: curve for curve in page.data[0]["curves"]}
+    locked = by_name["whitened, locked windows"]
+    assert locked["peak"] == 5.0
+    assert locked["heats"][0]["times"] == pytest.approx([12 / 12, 13 / 12, 14 / 12, 15 / 12], abs=1e-4)
+    assert by_name["distance, locked windows"]["heats"] == [None] * 4
+    assert "The heat map over a film is the surprise of the curve, place by place" in page.said()
+
+
 def test_where_nothing_is_judged_a_map_is_empty():
     heat = HeatMap([0.0, 1.0], np.array([[np.nan] * 4, [0.0, 1.0, 2.0, 2.0]]))
-    data = Player("it", 10, 2, [Screen("", "film", b"", heat)], {}).data
-    assert list(base64.b64decode(data["films"][0]["heat"]["levels"])) == [0, 0, 0, 0, 1, 128, 255, 255]
+    player = Player("it", 10, 2, [Screen("", "film", b"")], {"distance": [([], [])]}, {"distance": [heat]})
+    levels = player.data["curves"][0]["heats"][0]["levels"]
+    assert list(base64.b64decode(levels)) == [0, 0, 0, 0, 1, 128, 255, 255]
+
+
+def test_a_map_without_a_film_is_not_offered():
+    heat = HeatMap([0.0], np.ones((1, 4)))
+    films = [Screen("", "film", None), Screen("", "film", b""), Screen("", "drawn", b"")]
+    player = Player("it", 10, 2, films, {}, {"distance": [heat, heat]})
+    assert [player.heated(place) for place in range(3)] == [False, True, False]
+    assert player.has_heat
 
 
 @pytest.mark.parametrize(("places", "side"), [(1, 0), (4, 2), (6, 0), (196, 14)])
@@ -291,7 +312,7 @@ def test_figures_share_no_ids_and_are_the_same_each_time():
 
 def card(**changes) -> FilmCard:
     frames = np.zeros((6, 20, 30, 3), np.uint8)
-    maps = np.arange(24, dtype=np.float32).reshape(6, 4)
+    maps = {"distance": np.arange(24, dtype=np.float32).reshape(6, 4)}
     fields = {"title": "<u>a</u>.mp4", "frames": frames, "fps": 6.0, "times_s": [t / 6 for t in range(6)], "maps": maps}
     curves = {"distance": [1.0, 2.0, np.nan, 4.0, 5.0, 6.0]}
     return FilmCard(**{**fields, "curves": curves, "numbers": {"plausibility": "12 % <of> lawful films"}, **changes})
@@ -299,20 +320,16 @@ def card(**changes) -> FilmCard:
 
 def test_single_films_have_a_page_with_curve_map_and_numbers(tmp_path):
     usual = {"distance": [(3.0, "half <u>below</u>")]}
-    films = (card(**it) for it in ({"levels": usual}, {"maps": None, "title": "second"}))  # one at a time
+    films = (card(**it) for it in ({"levels": usual}, {"maps": {}, "title": "second"}))  # one at a time
     path = write_film_page(tmp_path / "films.html", "Surprise", "Two films.", films)
     page = Page(path.read_text(encoding="utf-8"))
     assert "<u>a</u>.mp4 plausibility 12 % <of> lawful films" in page.said()
     first, second = page.data
-    assert first["curves"] == [
-        {
-            "name": "distance",
-            "lines": [[[0.0, 0.16667, 0.33333, 0.5, 0.66667, 0.83333], [1, 2, None, 4, 5, 6]]],
-            "levels": [[3.0, "half <u>below</u>"]],
-        }
-    ]
-    assert first["films"][0]["heat"]["side"] == 2
-    assert second["films"][0]["heat"] is None
+    (curve,) = first["curves"]
+    assert (curve["name"], curve["levels"]) == ("distance", [[3.0, "half <u>below</u>"]])
+    assert curve["lines"] == [[[0.0, 0.16667, 0.33333, 0.5, 0.66667, 0.83333], [1, 2, None, 4, 5, 6]]]
+    assert curve["heats"][0]["side"] == 2
+    assert second["curves"][0]["heats"] == []
     assert base64.b64decode(second["films"][0]["mp4"])[4:8] == b"ftyp"
 
 
@@ -334,7 +351,9 @@ def test_a_film_that_is_gone_keeps_its_curve(tmp_path):
     assert "<u>a</u>.mp4 is no longer on this disk" in page.said()
 
 
-@pytest.mark.parametrize("changes", [{"curves": {"distance": [1.0, 2.0]}}, {"maps": np.zeros((5, 4), np.float32)}])
+@pytest.mark.parametrize(
+    "changes", [{"curves": {"distance": [1.0, 2.0]}}, {"maps": {"distance": np.zeros((5, 4), np.float32)}}]
+)
 def test_values_that_do_not_fit_their_times_are_refused(tmp_path, changes):
     with pytest.raises(ValueError, match="values for 6 times"):
         write_film_page(tmp_path / "films.html", "Surprise", "", [card(**changes)])

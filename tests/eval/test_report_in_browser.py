@@ -240,8 +240,22 @@ def test_the_heat_map_lies_over_the_film_and_can_be_taken_off(first):
     corner = f"[...{FIRST}.films[0].canvas.getContext('2d').getImageData(1, 1, 1, 1).data][3]"
     first.js(f"{FIRST}.seek(13)")
     assert first.js(corner) > 150  # the fourth place is the most surprising
+    assert first.js("document.querySelector('#film-1-1 .heat-scale').textContent") == "05.0"
     first.js(f"{FIRST}.heatOn.click()")
     assert first.js(corner) == 0
+
+
+def test_the_heat_map_is_that_of_the_curve(first):
+    """Locked windows are judged from frame 12 on, sliding ones from frame 6 on; there is no map of the model's own distance."""
+    corner = f"[...{FIRST}.films[0].canvas.getContext('2d').getImageData(0, 0, 1, 1).data][3]"
+    first.js(f"{FIRST}.seek(7)")
+    assert first.js(corner) == 0
+    names = first.js(f"{FIRST}.data.curves.map((curve) => curve.name)")
+    first.choose("#film-1-1 select.curve", names.index("whitened, sliding windows"), "change")
+    assert 0 < first.js(corner) < 50
+    first.choose("#film-1-1 select.curve", names.index("distance, sliding windows"), "change")
+    assert first.js(corner) == 0
+    assert first.js("document.querySelector('#film-1-1 .heat-scale').hidden")
 
 
 def test_another_property_shows_its_trials_and_far_films_are_closed(first):
@@ -280,9 +294,8 @@ def test_single_films_play_too(browser, tmp_path):
     times = [t / 6 for t in range(12)]
     title = "<script>window.pwned=1</script>.mp4"
     usual = {"distance": [(1.0, "half lie below"), (2.5, "95 % lie below")]}
-    card = FilmCard(
-        title, frames, 6.0, times, {"distance": times}, np.ones((12, 4), np.float32), {"plausibility": "12 %"}, usual
-    )
+    maps = {"distance": np.ones((12, 4), np.float32)}
+    card = FilmCard(title, frames, 6.0, times, {"distance": times}, maps, {"plausibility": "12 %"}, usual)
     row = Ranked(1, title, 0.12, 0.5, 1.0, 1.8, 1)
     browser.open(
         write_film_page(tmp_path / "films.html", "Surprise", "", [card], [row], "distance", {title: "<b>truncated</b>"})
