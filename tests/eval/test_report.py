@@ -184,7 +184,11 @@ def test_a_blind_scorer_has_a_page(copied):
 def test_a_single_latent_a_picture_has_no_map_and_the_page_says_why(copied):
     shutil.rmtree(copied / "maps")
     protocol = json.loads((copied / "protocol.json").read_text())
-    for latent, words in (([1, 32], "one latent"), ([6, 32], "6 places are no square"), ([4, 32], "evaluation again keeps them")):
+    for latent, words in (
+        ([1, 32], "one latent"),
+        ([6, 32], "6 places are no square"),
+        ([4, 32], "evaluation again keeps them"),
+    ):
         protocol["model"]["latent"] = latent
         (copied / "protocol.json").write_text(json.dumps(protocol))
         assert words in Page(write_report(copied).read_text()).said()
