@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from eval.report import FilmCard, Ranked, write_film_page, write_report
-from eval.report.films import film_bytes, mp4_bytes
+from eval.report.films import film_bytes, fitted_bytes, mp4_bytes
 from eval.report.player import HeatMap, Player, Screen
 from eval.report.plots import accuracy_curve
 from eval.report.quadruplets import chosen, mean_map
@@ -274,6 +274,21 @@ def test_large_films_are_made_smaller(tmp_path):
     with av.open(tmp_path / "small.mp4") as file:
         assert (file.streams.video[0].height, file.streams.video[0].width) == (256, 384)
         assert sum(1 for _ in file.decode(video=0)) == 2  # 3 frames of 60 a second at 30
+
+
+def test_a_film_too_large_for_its_share_of_a_page_is_made_smaller(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 160, 200, 3), dtype=np.uint8)
+    (tmp_path / "it.mp4").write_bytes(fitted_bytes(noise, 10.0, 60_000))
+    assert len(mp4_bytes(noise, 10.0)) > 60_000
+    assert (tmp_path / "it.mp4").stat().st_size <= 60_000
+    with av.open(tmp_path / "it.mp4") as file:
+        height, width = file.streams.video[0].height, file.streams.video[0].width
+        assert 64 <= height < 160
+        assert width / height == pytest.approx(200 / 160, abs=0.03)
+        assert sum(1 for _ in file.decode(video=0)) == 4
+    (tmp_path / "least.mp4").write_bytes(fitted_bytes(noise, 10.0, 0))
+    with av.open(tmp_path / "least.mp4") as file:
+        assert file.streams.video[0].height == 64
 
 
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "p": 0.0001, "baselines": {}, "blind": {}}
