@@ -28,6 +28,7 @@ from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
 from eval.lawful import lawful_clips
+from eval.provenance import commit
 from eval.report import shown_trials, write_report
 from eval.score import score
 from eval.subject import Subject, open_subject
@@ -229,6 +230,7 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
         "format": FORMAT,
         "command": "python -m eval " + shlex.join(sys.argv[1:]),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("worldmodel", "torch", "numpy", "av")},
