@@ -43,7 +43,8 @@ def write_page(
     failed: Mapping[str, str],
     yardstick: Yardstick,
     expected: Expecting | None,
-    notes: Sequence[str] = (),
+    notes: Sequence[str],
+    made: str,
 ) -> Path:
     """One HTML file: all films ranked, the most plausible first; of very many the two ends can be looked at, with what was
     `expected` of them, where that can be drawn."""
@@ -64,7 +65,7 @@ def write_page(
     cards = (_card(names[place], *scored[place], yardstick, expected) for place in shown)  # one film in memory at a time
     title = f"How surprising {'is 1 film' if len(scored) == 1 else f'are {len(scored)} films'} to {model}?"
     words, each = scorer_words(yardstick.scorers[0]), MOST_BYTES / max(1, len(shown))
-    return write_film_page(path, title, WORDS, cards, rows, words, failed, notes, each)
+    return write_film_page(path, title, WORDS, cards, rows, words, failed, notes, made, each)
 
 
 def ends(count: int, most: int) -> list[int]:

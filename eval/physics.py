@@ -242,7 +242,10 @@ def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], m
             "update": task.subject.update,
             **asked,
         },
-        "suite": {"name": suite.name, "path": str(suite.path), "trials": len(suite.trials), "hash": suite.hash},
+        "suite": {
+            **{"name": suite.name, "path": str(suite.path), "trials": len(suite.trials), "hash": suite.hash},
+            "magnitudes": dict(suite.magnitudes),
+        },
         "windows": {
             "fps": plan.fps,
             "window_s": plan.frames / plan.fps,

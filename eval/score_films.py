@@ -31,6 +31,8 @@ from eval.film_cards import Scored, ends, short_names, write_page
 from eval.film_list import Named, Unread, find_films
 from eval.film_results import result
 from eval.lawful import lawful_clips
+from eval.provenance import named as named_source
+from eval.provenance import provenance
 from eval.reference import Reference, file_name, lawful_reference
 from eval.report.rendering import percent, seconds
 from eval.subject import Subject, open_subject
@@ -93,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
         if args.html is not None and scored:
             expecting = None if decoder is None else partial(expectations, viewing, decoder)
             notes = [] if decoder is not None else [no_decoder(subject)]
-            write_page(args.html, subject.name, scored, failed | unwatched, reference.yardstick, expecting, notes)
+            made = f"{named_source(provenance(subject))}; lawful films of {manifest}"
+            write_page(args.html, subject.name, scored, failed | unwatched, reference.yardstick, expecting, notes, made)
         _tell(args, scored, failed | unwatched, facts, reference)
     ranks.wait_for_everyone()
     return FAILED if failed or unwatched else 0

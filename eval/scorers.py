@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 BLIND = ("pixel copy", "pixel extrapolation", "motion energy")
 """They look at pixels and know nothing."""
@@ -28,6 +29,14 @@ def is_baseline(scorer: str) -> bool:
 def is_ablation(scorer: str) -> bool:
     """Whether it is there to show what whitening does: "diagonal", "whitened, 25 films", "whitened, per place"."""
     return scorer == "diagonal" or scorer.startswith("whitened, ")
+
+
+def whitening_steps(scorers: Collection[str]) -> list[str]:
+    """The model's scorers by how much they whiten: not at all, features apart, by ever more films, by all, place by place."""
+    rank = {"distance": -2.0, "diagonal": -1.0, "whitened": math.inf}
+    found = {name: rank[name] for name in scorers if name in rank}
+    found |= {name: float(match[1]) for name in scorers if (match := re.fullmatch(r"whitened, (\d+) films", name))}
+    return [*sorted(found, key=found.__getitem__), *(name for name in scorers if name == "whitened, per place")]
 
 
 def subjects(scorers: Iterable[str], model_spec: str) -> list[str]:

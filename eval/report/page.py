@@ -36,12 +36,15 @@ def write_report(out: Path) -> Path:
         out=str(out),
         protocol=protocol,
         headline=[_headline(name, headline[name]) for name in shown],
-        ablations=[(name, it) for name, it in headline.items() if name not in shown],
+        whitening=tables.whitening(tree, windows, (protocol.get("whitening") or {}).get("films")),
         shown=shown,
         windows=windows,
         flags={trial.property: trial.flag for trial in trials if trial.flag},
         tables=list(tables.property_tables(tree, shown)),
-        properties=[_property(scores, windows, shown, name) for name in _properties(tree, windows, shown)],
+        properties=[
+            _property(scores, windows, shown, name, protocol["suite"].get("magnitudes"))
+            for name in _properties(tree, windows, shown)
+        ],
         groups=_groups(players),
         heat_word=_heat_word(protocol, any(player.has_heat for player in players)),
         diagnostics=tables.diagnostics(scores.get("diagnostics", {})),
@@ -68,17 +71,20 @@ def _properties(tree: Mapping[str, Any], windows: str, shown: Sequence[str]) -> 
     return [name for name in (tree[windows][shown[0]] if shown and windows in tree else {}) if name != "all"]
 
 
-def _property(scores: Mapping[str, Any], windows: str, shown: Sequence[str], name: str) -> dict[str, Any]:
-    """One property's picture: its scorers, all that stands beside the first, and its curves."""
+def _property(
+    scores: Mapping[str, Any], windows: str, shown: Sequence[str], name: str, magnitudes: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """One property's picture: its scorers, all that stands beside the first, and its curves; none by a magnitude that is no
+    one quantity."""
     tree = scores["tree"]
     found = [(scorer, it) for scorer in shown if (it := tables.main_cell(tree, windows, scorer, name))]
     curves = []
     for key, title, quantity in (
-        ("magnitude", "How large is the change?", "magnitude"),
+        ("magnitude", "How large is the change?", "magnitude" if magnitudes is None else magnitudes.get(name)),
         ("occlusion_s", "How long is it hidden?", "seconds out of sight"),
     ):
         bins = {scorer: it for scorer in shown if (it := scores.get(key, {}).get(scorer, {}).get(name))}
-        if bins:
+        if bins and quantity:
             n = sum(it["n"] for it in next(iter(bins.values())))
             curves.append({"title": title, "n": n, "svg": Markup(accuracy_curve(bins, quantity))})
     return {

@@ -103,7 +103,7 @@ class Album:
             right = sum(float(compare(surprise[pair.possible], surprise[pair.impossible])) for pair in pairs)
             found[f"{kind}, pairs right"] = f"{right:g} of {len(pairs)}"
         if margin is not None:
-            found["margin"] = f"{margin:+.0%} of the mean surprise"
+            found["margin"] = f"{100 * margin:+.2g} % of the mean surprise"
         return found
 
     def _screen(self, film: Film, square: bool) -> Screen:

@@ -62,13 +62,14 @@ def write_film_page(
     scorer: str = "",
     failed: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    made: str = "",
     most_bytes: float = MOST_BYTES,
 ) -> Path:
-    """One HTML file that opens offline: a ranking by `scorer`, films that could not be scored with the reason, and a player
-    a film, whose pictures are made small enough for `most_bytes`. Raises ValueError where curves or maps do not fit their
-    times."""
+    """One HTML file that opens offline: a ranking by `scorer`, films that could not be scored with the reason, a player a
+    film, whose pictures are made small enough for `most_bytes`, and what it was `made` of. Raises ValueError where curves or
+    maps do not fit their times."""
     players = [_player(card, most_bytes) for card in films]
-    content = {"players": players, "ranking": ranking, "scorer": scorer, "failed": failed or {}, "notes": notes}
+    content = {"players": players, "ranking": ranking, "scorer": scorer, "failed": failed or {}, "notes": notes, "made": made}
     return render(path, "film_page.html", title=title, words=words, **content)
 
 

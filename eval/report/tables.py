@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.scorers import WHITENED
+from eval.scorers import WHITENED, whitening_steps
 
 Score = Mapping[str, Any]
 Tree = Mapping[str, Any]
@@ -16,6 +16,7 @@ FREE_BESIDE = ("untrained", "latent copy", "pixel copy", "pixel extrapolation", 
 DIAGNOSTICS = {
     "max": "pairs right, a film by its most surprising window",
     "quadruplet sum": "impossible films together above possible ones",
+    "quadruplet sum of max": "the same, a film by its most surprising window",
     "quadruplet strict": "each impossible film above each possible one",
     "auroc": "single films, ranked",
     "threshold": "single films, by a threshold from others",
@@ -111,6 +112,18 @@ def everything_beside(score: Score) -> list[dict[str, Any]]:
     rows = [{"name": name, "p": None, "seeds": None, **it} for name, it in baselines.items()]
     rows += [{"name": name, "value": value, "p": None, "seeds": None} for name, value in score.get("blind", {}).items()]
     return [row for row in rows if row["value"] is not None]
+
+
+def whitening(tree: Tree, windows: str, films: int | None) -> dict[str, Any]:
+    """What whitening does, by property: columns from no whitening to the most."""
+    steps = whitening_steps(tree.get(windows, {}))
+    names = list(dict.fromkeys(name for step in steps for name in tree[windows][step]))
+    heads = {"distance": "raw", "diagonal": "diagonal", "whitened": f"{films} films", "whitened, per place": "per place"}
+    return {
+        "scorers": steps,
+        "heads": [heads.get(step, step.removeprefix("whitened, ")) for step in steps],
+        "rows": [(name, [main_cell(tree, windows, step, name) for step in steps]) for name in names],
+    }
 
 
 def main_cell(tree: Tree, windows: str, scorer: str, name: str) -> Score | None:

@@ -164,6 +164,32 @@ def test_a_suite_with_secret_labels_has_a_page(copied):
     assert page.data == []
 
 
+def test_what_a_magnitude_is_stands_below_its_curve_and_what_is_no_one_quantity_has_none(copied):
+    protocol = json.loads((copied / "protocol.json").read_text())
+    assert Page(write_report(copied).read_text()).said().count("How large is the change?") == 2
+    protocol["suite"]["magnitudes"] = {"permanence": "jump, in <b>widths</b>"}
+    (copied / "protocol.json").write_text(json.dumps(protocol))
+    said = Page(write_report(copied).read_text()).said()
+    assert said.count("How large is the change?") == 1
+    assert "jump, in <b>widths</b>" in said
+
+
+def test_what_whitening_does_is_told_by_property_from_none_to_the_most(copied):
+    scores = json.loads((copied / "scores.json").read_text())
+    for windows in scores["tree"].values():
+        for films, value in ((100, 0.7), (25, 0.6)):
+            windows[f"whitened, {films} films"] = json.loads(json.dumps(windows["whitened"]))
+            for name in ("all", "permanence"):
+                next(iter(windows[f"whitened, {films} films"][name]["occluded"]["all"]["all"].values()))["value"] = value
+    (copied / "scores.json").write_text(json.dumps(scores))
+    page = Page(write_report(copied).read_text())
+    said = page.said()
+    (details,) = [attrs for tag, attrs in page.tags if tag == "details" and attrs.get("id") == "whitening"]
+    assert "open" in details
+    assert "property raw 25 films 100 films 400 films n mean 94 " in said
+    assert re.search(r"permanence 88 \d+–\d+ 60 \d+–\d+ 70 \d+–\d+ 88 ", said)
+
+
 def test_a_blind_scorer_has_a_page(copied):
     protocol = json.loads((copied / "protocol.json").read_text())
     protocol["model"] = {"name": "pixel copy", "spec": "blind:pixel copy", "hash": "0", "update": None}

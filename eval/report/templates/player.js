@@ -117,7 +117,7 @@ class Player {
     if (this.data.hidden) {
       const [from, to] = this.data.hidden.map((time) => this.x(time));
       drawn("rect", { class: "hidden-time", x: from, y: TOP, width: to - from, height: floor - TOP }, svg);
-      drawn("text", { x: (from + to) / 2, y: TOP + 13, "text-anchor": "middle" }, svg, "out of sight");
+      drawn("text", { x: from + 4, y: TOP + 13 }, svg, "out of sight");
     }
     const across = tickStep(this.duration, Math.max(2, width / 90)), up = tickStep(top, 4);
     for (let value = 0; value <= top; value += up) {
@@ -150,7 +150,9 @@ class Player {
       return { path: drawn("path", { class: `curve-line ${style}`, d: points.join("") }, svg), dot: drawn("circle", { class: "at", r: 4 }, svg), times, values, style };
     });
     this.now = drawn("line", { class: "now", y1: TOP - 4, y2: floor }, svg);
-    this.seen = drawn("line", { class: "seen", y1: floor + 3, y2: floor + 3 }, svg);
+    this.seen = drawn("g", { class: "seen" }, svg);
+    drawn("line", { y1: floor + 3, y2: floor + 3 }, this.seen);
+    drawn("text", { y: floor - 4 }, this.seen, "seen");
     for (const line of this.lines) {
       svg.append(line.dot);
       line.dot.style.fill = getComputedStyle(line.path).stroke;
@@ -181,11 +183,14 @@ class Player {
     for (const { says, output } of this.films) if (says.length) output.textContent = says[this.at(says.map(([from]) => from))]?.[1] ?? "";
     const seen = this.data.seen[this.at(this.data.seen.map(([from]) => from))];
     this.seen?.setAttribute("visibility", seen ? "visible" : "hidden");
-    if (seen && this.seen) ["x1", "x2"].forEach((end, place) => this.seen.setAttribute(end, this.x(Math.max(0, seen[1 + place]))));
+    if (seen && this.seen) {
+      const [bar, word] = this.seen.children, [from, to] = seen.slice(1).map((end) => this.x(Math.max(0, end)));
+      for (const [part, name, x] of [[bar, "x1", from], [bar, "x2", to], [word, "x", from + 4]]) part.setAttribute(name, x);
+    }
     this.lines?.forEach(({ dot, times, values }, index) => {
       const at = this.at(times), value = at < 0 || time > times[times.length - 1] + 1.5 / this.data.fps ? null : values[at];
       dot.setAttribute("visibility", value === null ? "hidden" : "visible");
-      this.films[index].output.textContent = value === null ? "" : value.toPrecision(3);
+      this.films[index].output.textContent = value === null ? "" : value < 0.1 ? value.toFixed(3) : value.toPrecision(3);
       if (value === null) return;
       dot.setAttribute("cx", this.x(times[at]));
       dot.setAttribute("cy", this.y(value));
