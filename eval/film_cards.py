@@ -26,7 +26,7 @@ MOST_S = 20.0  # shown of a film, around its most surprising moment
 MOST_FILMS = 40  # in a page; the table has all
 UNFORECAST = 60  # grey level
 COPYING = "copying the last latent (own distance)"
-USUAL_WORDS = ("half of lawful moments lie below", "95 % of lawful moments lie below")
+USUAL_WORDS = ("half of lawful moments", "95 % of lawful moments")
 WORDS = (
     "Plausibility: the share of lawful films of like length and motion that surprise the model at least as much. "
     "Copy-adjusted: the share of lawful films of like length, whatever their motion, by surprise relative to the error of "
@@ -115,6 +115,7 @@ def _card(
         levels={scorer_words(s): list(zip(yardstick.usual[s], USUAL_WORDS, strict=True)) for s in yardstick.scorers},
         note="; ".join(it["notes"]),
         drawn=drawn,
+        peak_s=it["scorers"][main]["peak_s"] - from_s,
     )
 
 

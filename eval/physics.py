@@ -11,15 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import shlex
 import shutil
 import sys
 from dataclasses import replace
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -28,21 +23,19 @@ from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
 from eval.lawful import lawful_clips
-from eval.provenance import commit
+from eval.protocol import protocol
 from eval.report import shown_trials, write_report
 from eval.score import score
 from eval.subject import Subject, open_subject
 from eval.tables import write_tables
-from eval.task import Task, cache_folder, unread_films
+from eval.task import Task, cache_folder
 from eval.traces import Traces, join_traces
 from eval.trials import Film, check_trials, read_trials, write_trials
-from eval.whitening import MOST_FEATURES, Whitening
 from eval.windows import WindowPlan, default_contexts, frames_of
 from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
-FORMAT = 1
 BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
 FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
@@ -206,62 +199,6 @@ def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str
             frames = min(clip.frames, round(longest_s * clip.fps))
             films.append(Film(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=round(clip.start_s * clip.fps)))
     return manifest, films
-
-
-def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], manifest: str | None) -> dict[str, Any]:
-    """What was done, for the reader and for `score`."""
-    model, plan, suite = task.subject.model, task.plan, task.suite
-    notes = list(suite.notes)
-    if model is not None and not fits:
-        notes.append(
-            "No whitened surprise: there were no lawful films to learn usual errors from; give some with --lawful MANIFEST."
-        )
-    if fits and model is not None and model.latent_shape[1] > MOST_FEATURES:
-        notes.append(f"Whitened along {MOST_FEATURES} random directions of the {model.latent_shape[1]} features.")
-    asked: dict[str, Any] = {}
-    if model is not None:
-        asked = {
-            name: getattr(model, name)
-            for name in ("target_scope", "fps", "size_px", "frames_per_latent", "max_context", "max_steps", "max_span")
-        }
-        asked["latent"] = list(model.latent_shape)
-    single = len(plan.contexts) == 1
-    return {
-        "format": FORMAT,
-        "command": "python -m eval " + shlex.join(sys.argv[1:]),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("worldmodel", "torch", "numpy", "av")},
-        },
-        "model": {
-            "name": task.subject.name,
-            "spec": task.subject.spec,
-            "hash": task.subject.hash,
-            "update": task.subject.update,
-            **asked,
-        },
-        "suite": {
-            **{"name": suite.name, "path": str(suite.path), "trials": len(suite.trials), "hash": suite.hash},
-            "magnitudes": dict(suite.magnitudes),
-        },
-        "windows": {
-            "fps": plan.fps,
-            "window_s": plan.frames / plan.fps,
-            "stride_s": plan.stride / plan.fps,
-            "contexts_s": [context / plan.fps for context in plan.contexts],
-            "horizon_s": plan.horizon * plan.frames_per_latent / plan.fps,
-            "scope": task.scope,
-        },
-        "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
-        "whitening": {"films": fits["model"].films, "manifest": manifest, "shrinkage": fits["model"].shrinkage}
-        if fits
-        else None,
-        "untrained_seeds": args.untrained_seeds if model is not None else 0,
-        "left_out": unread_films(args.out / "parts"),
-        "notes": notes,
-    }
 
 
 def print_headline(out: Path) -> None:

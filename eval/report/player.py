@@ -60,6 +60,7 @@ class Player:
     levels: Mapping[str, Sequence[tuple[float, str]]] = field(default_factory=dict)  # by curve: heights to read it by
     rows: Sequence[str] = ()  # what stands beside the rows of a square of films
     columns: Sequence[str] = ()
+    start_s: float = 0.0  # the moment that is shown first
     seen: Sequence[tuple[float, float, float]] = ()  # from a moment on: seconds [from, to) that what is drawn was forecast by
 
     @property
@@ -77,6 +78,7 @@ class Player:
         return {
             "fps": self.fps,
             "frames": self.frames,
+            "start": round(self.start_s * self.fps),
             "hidden": self.hidden_s,
             "marks": [[_short(time), words] for time, words in self.marks],
             "curves": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.film_scores import SAME_S, ScorerTrace, by_scorer
+from eval.film_scores import ScorerTrace, by_scorer
 from eval.pairs import compare
 from eval.report.films import MOST_BYTES, film_bytes, page_rate
+from eval.report.heat import heat_map, read_maps
 from eval.report.player import HeatMap, Line, Player, Screen
 from eval.traces import Traces
 from eval.trials import Film, Trial, read_trials
@@ -78,6 +80,7 @@ class Album:
         fps = trial.films[0].fps
         moments = [(trial.violation, "the impossible happens"), (trial.reveal, "it can be seen")]
         margin = self._margin(index, surprise)
+        curves = self._curves([first + place for place in order])
         return Player(
             title=f"{trial.property}{f', {trial.visibility}' if trial.visibility else ''}",
             group=trial.property,
@@ -86,7 +89,8 @@ class Album:
             fps=page_rate(films[0]),
             frames=max(max(1, round(film.frames / film.fps * page_rate(film))) for film in films),
             screens=[self._screen(film, square) for film in films],
-            curves=self._curves([first + place for place in order]),
+            curves=curves,
+            start_s=widest_gap([film.label for film in films], next(iter(curves.values()), ())),
             heats=self._heats(films),
             marks=[(frame / fps, words) for frame, words in moments if frame is not None],
             hidden_s=(trial.occlusion[0] / fps, trial.occlusion[1] / fps) if trial.occlusion else None,
@@ -133,48 +137,31 @@ class Album:
 
     def _heats(self, films: Sequence[Film]) -> dict[str, list[HeatMap | None]]:
         """Of each curve the surprise that it is the mean of, place by place."""
-        maps = [self._maps(film) for film in films]
-        return {
-            f"{scorer}, {words}": [self._heat(arrays, windows, scorer) for arrays in maps]
-            for windows, words in WINDOWS_WORDS.items()
-            for scorer in self.scorers
-        }
-
-    def _maps(self, film: Film) -> dict[str, NDArray[np.floating]]:
-        path = self.out / "maps" / f"{film.film_id}.npz"
-        if not path.is_file():
-            return {}
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-
-    def _heat(self, arrays: Mapping[str, NDArray[np.floating]], windows: str, scorer: str) -> HeatMap | None:
-        """Mean over the windows that the curve is the mean of."""
-        if f"{windows}/{scorer}" not in arrays:
-            return None
-        maps, cut_s, context_s = (arrays[f"{windows}/{name}"] for name in (scorer, "cut_s", "context_s"))
-        if windows == "free" and (taken := self.taken.get(scorer)) is not None:
-            same = np.abs(context_s - taken) < SAME_S
-            maps, cut_s = maps[same], cut_s[same]
+        maps = [read_maps(self.out, film.film_id) for film in films]
         step_s = self.protocol["model"].get("frames_per_latent", 1) / self.protocol["windows"]["fps"]
-        return mean_map(maps, cut_s, step_s)
+        found = {}
+        for windows, words in WINDOWS_WORDS.items():
+            for scorer in self.scorers:
+                context_s = self.taken.get(scorer) if windows == "free" else None
+                found[f"{scorer}, {words}"] = [heat_map(arrays, windows, scorer, context_s, step_s) for arrays in maps]
+        return found
+
+
+def widest_gap(labels: Sequence[bool | None], lines: Sequence[Line]) -> float:
+    """The moment at which the most surprising impossible film is farthest above the least surprising possible one; 0 without
+    any."""
+    at: dict[float, dict[bool | None, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for label, (times, values) in zip(labels, lines, strict=False):
+        for time, value in zip(times, values, strict=True):
+            at[float(time)][label].append(float(value))
+    gaps = {time: max(by[False]) - min(by[True]) for time, by in at.items() if by[False] and by[True]}
+    return max(gaps, key=gaps.__getitem__, default=0.0)
 
 
 def shown_trials(out: Path) -> list[str]:
     """Names of the trials whose films the report of an evaluation shows; they follow from its numbers."""
     protocol, scores = (json.loads((out / name).read_text(encoding="utf-8")) for name in ("protocol.json", "scores.json"))
     return Album(out, protocol, scores, read_trials(out / "trials.json")).shown()
-
-
-def mean_map(maps: NDArray[np.floating], cut_s: NDArray[np.floating], step_s: float) -> HeatMap:
-    """Maps of windows [W, S, N] whose first step is at `cut_s` [W] -> one over time: the mean of what is judged then."""
-    windows, steps, places = maps.shape
-    moments = np.round(np.asarray(cut_s, float)[:, None] + np.arange(steps) * step_s, 5).ravel()
-    values = np.asarray(maps, float).reshape(windows * steps, places)
-    judged = np.isfinite(values).all(1)
-    times, place = np.unique(moments[judged], return_inverse=True)
-    total = np.zeros((len(times), places))
-    np.add.at(total, place, values[judged])
-    return HeatMap(times.tolist(), total / np.bincount(place, minlength=len(times))[:, None])
 
 
 def chosen(trials: Sequence[Trial], margins: Mapping[int, float]) -> list[tuple[int, str]]:

@@ -38,6 +38,7 @@ class FilmCard:
     levels: Mapping[str, Sequence[tuple[float, str]]] = field(default_factory=dict)  # by curve: heights to read it by
     note: str = ""
     drawn: Drawn | None = None
+    peak_s: float = 0.0  # where it surprises most, which is shown first
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def _player(card: FilmCard, most_bytes: float) -> Player:
         ],
         curves={name: [(card.times_s, values)] for name, values in card.curves.items()},
         heats={name: [HeatMap(card.times_s, values)] for name, values in card.maps.items()},
+        start_s=card.peak_s,
         seen=() if card.drawn is None else card.drawn.seen,
         numbers=card.numbers,
         levels=card.levels,

@@ -12,9 +12,10 @@ import pytest
 
 from eval.report import FilmCard, Ranked, write_film_page, write_report
 from eval.report.films import film_bytes, fitted_bytes, mp4_bytes
+from eval.report.heat import mean_map
 from eval.report.player import HeatMap, Player, Screen
 from eval.report.plots import accuracy_curve
-from eval.report.quadruplets import chosen, mean_map
+from eval.report.quadruplets import chosen, widest_gap
 from eval.report.rendering import p_value, percent
 from eval.report.tables import verdict
 from eval.trials import Film, Trial
@@ -272,6 +273,13 @@ def test_an_equal_median_and_best_is_shown_once():
     trials = [Trial(f"g{i}", (), (), "shape") for i in range(2)]
     assert chosen(trials, {0: 0.5}) == [(0, "nearest to failing")]
     assert chosen(trials, {0: 0.5, 1: -0.1}) == [(0, "best"), (1, "worst failure")]
+
+
+def test_a_trial_opens_where_its_impossible_films_stand_out_most(page):
+    lines = [([0.0, 0.5, 1.0], values) for values in ([1.0, 1.0, 5.0], [1.0, 4.0, 6.0], [1.0, 2.0, 1.5], [2.0, 3.0, 6.0])]
+    assert widest_gap([True, False, False, True], lines) == 0.5  # 4 above 1; at the end it is 6 above 5
+    assert widest_gap([True, True], lines[:2]) == 0.0
+    assert page.data[0]["start"] >= 15  # impossible films are the more surprising from there on
 
 
 def test_of_very_many_properties_each_keeps_its_median():

@@ -40,7 +40,8 @@ class Player {
     this.videos = this.films.map((film) => film.video).filter(Boolean);
     this.listen();
     this.drawCurves();
-    this.seek(0);
+    this.seek(this.data.start);
+    this.moved = false;
   }
 
   listen() {
@@ -107,7 +108,7 @@ class Player {
     const { lines, levels, heats, peak } = this.curve;
     if (this.heatScale) {
       this.heatScale.hidden = !heats.some(Boolean);
-      this.heatScale.querySelector("output").textContent = peak?.toPrecision(2);
+      this.heatScale.querySelector("output").textContent = Number(peak?.toPrecision(2));
     }
     const svg = drawn("svg", { height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "surprise over time" }, this.plot);
     const heights = [...lines.flatMap(([, values]) => values), ...levels.map(([value]) => value)];
@@ -128,11 +129,7 @@ class Player {
       const time = Number((index * across).toPrecision(3));
       drawn("text", { x: this.x(time), y: HEIGHT - 8, "text-anchor": "middle" }, svg, `${time} s`);
     }
-    levels.forEach(([value, words], index) => {
-      const y = this.y(value), crowded = index > 0 && this.y(levels[index - 1][0]) - y < 13;
-      drawn("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }, svg);
-      if (!crowded) drawn("text", { x: width - RIGHT, y: y - 4, "text-anchor": "end" }, svg, words);
-    });
+    for (const [value] of levels) drawn("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: this.y(value), y2: this.y(value) }, svg);
     this.data.marks.forEach(([time, words], row) => {
       const left = this.x(time) + 6 * words.length + 4 > width;
       drawn("line", { class: "mark", x1: this.x(time), x2: this.x(time), y1: 4 + 14 * row, y2: floor }, svg);
@@ -149,10 +146,16 @@ class Player {
       const style = this.films[index].style;
       return { path: drawn("path", { class: `curve-line ${style}`, d: points.join("") }, svg), dot: drawn("circle", { class: "at", r: 4 }, svg), times, values, style };
     });
+    levels.forEach(([value, words], index) => {  // over the curve, to be read; of two that are crowded the higher one
+      const crowded = index + 1 < levels.length && this.y(value) - this.y(levels[index + 1][0]) < 13;
+      if (!crowded) drawn("text", { x: width - RIGHT, y: this.y(value) - 4, "text-anchor": "end" }, svg, words);
+    });
     this.now = drawn("line", { class: "now", y1: TOP - 4, y2: floor }, svg);
-    this.seen = drawn("g", { class: "seen" }, svg);
-    drawn("line", { y1: floor + 3, y2: floor + 3 }, this.seen);
-    drawn("text", { y: floor - 4 }, this.seen, "seen");
+    if (this.data.seen.length) {
+      this.seen = drawn("g", { class: "seen" }, svg);
+      drawn("line", { y1: floor + 3, y2: floor + 3 }, this.seen);
+      drawn("text", { y: floor - 4 }, this.seen, "seen");
+    }
     for (const line of this.lines) {
       svg.append(line.dot);
       line.dot.style.fill = getComputedStyle(line.path).stroke;
@@ -171,6 +174,7 @@ class Player {
 
   seek(frame) {
     this.frame = Math.min(Math.max(Math.round(frame), 0), this.data.frames - 1);
+    this.moved = true;
     for (const video of this.videos) if (video.readyState > 0) this.place(video);
     this.mark();
   }
@@ -220,7 +224,7 @@ class Player {
     this.playing = true;
     this.button.textContent = "pause";
     this.button.setAttribute("aria-pressed", "true");
-    if (this.frame >= this.data.frames - 1) this.seek(0);
+    if (!this.moved || this.frame >= this.data.frames - 1) this.seek(0);
     this.restart();
     const tick = () => {
       if (!this.playing) return;
