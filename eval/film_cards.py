@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.progress import bar
 from eval.expectations import Expectations
 from eval.film_list import Named
 from eval.film_results import by_scorer, place_course
@@ -62,10 +63,16 @@ def write_page(
         )
         for place, (_, _, it) in enumerate(scored)
     ]
-    cards = (_card(names[place], *scored[place], yardstick, expected) for place in shown)  # one film in memory at a time
     title = f"How surprising {'is 1 film' if len(scored) == 1 else f'are {len(scored)} films'} to {model}?"
     words, each = scorer_words(yardstick.scorers[0]), MOST_BYTES / max(1, len(shown))
-    return write_film_page(path, title, WORDS, cards, rows, words, failed, notes, made, each)
+    with bar("page", len(shown)) as progress:
+
+        def cards() -> Iterator[FilmCard]:  # one film in memory at a time
+            for place in shown:
+                yield _card(names[place], *scored[place], yardstick, expected)
+                progress.step()
+
+        return write_film_page(path, title, WORDS, cards(), rows, words, failed, notes, made, each)
 
 
 def ends(count: int, most: int) -> list[int]:

@@ -3,8 +3,9 @@
     python -m eval physics --model runs/demo --suite builtin:DIR --out OUT
     torchrun --nproc_per_node 8 -m eval physics ...            # ranks share the films; the numbers are the same
 
-OUT gets traces.parquet (surprise over time), scores.json, scores.csv, table.md and report.html, which opens offline. The
-same command again goes on where it stopped; `python -m eval rescore OUT` makes the numbers again without the model.
+OUT gets traces.parquet (surprise over time), scores.json, scores.csv, table.md and report.html, which opens offline, with
+maps of where in the picture the films that it shows surprise. The same command again goes on where it stopped;
+`python -m eval rescore OUT` makes the numbers again without the model.
 """
 
 from __future__ import annotations

@@ -57,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lawful", metavar="MANIFEST", help="lawful films to compare with (default: the run's val split)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON lines (default: standard output)")
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="a page with each film, its curve and heat map; opens offline"
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="a page with each film, its curve, heat map and, of a run that has a decoder, what was expected; opens offline",
     )
     parser.add_argument("--fps", type=float, help="frames a second films are seen at (default: the model's)")
     parser.add_argument("--folder-fps", type=float, default=10.0, metavar="N", help="rate of folders of frames (default 10)")

@@ -107,7 +107,7 @@ class Album:
             right = sum(float(compare(surprise[pair.possible], surprise[pair.impossible])) for pair in pairs)
             found[f"{kind}, pairs right"] = f"{right:g} of {len(pairs)}"
         if margin is not None:
-            found["margin"] = f"{100 * margin:+.2g} % of the mean surprise"
+            found["margin"] = f"{float(f'{100 * margin:.2g}'):+g} % of the mean surprise"
         return found
 
     def _screen(self, film: Film, square: bool) -> Screen:
@@ -148,13 +148,12 @@ class Album:
 
 
 def widest_gap(labels: Sequence[bool | None], lines: Sequence[Line]) -> float:
-    """The moment at which the most surprising impossible film is farthest above the least surprising possible one; 0 without
-    any."""
+    """The moment at which impossible films are farthest above possible ones, on the mean; 0 without any."""
     at: dict[float, dict[bool | None, list[float]]] = defaultdict(lambda: defaultdict(list))
     for label, (times, values) in zip(labels, lines, strict=False):
         for time, value in zip(times, values, strict=True):
             at[float(time)][label].append(float(value))
-    gaps = {time: max(by[False]) - min(by[True]) for time, by in at.items() if by[False] and by[True]}
+    gaps = {time: float(np.mean(by[False]) - np.mean(by[True])) for time, by in at.items() if by[False] and by[True]}
     return max(gaps, key=gaps.__getitem__, default=0.0)
 
 

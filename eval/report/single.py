@@ -101,5 +101,5 @@ def _drawn(drawn: Drawn, fps: float, most_bytes: float) -> list[Screen]:
     """Two films of the decoder: what differs between them is what the model did not foresee."""
     return [
         Screen("expected", "drawn", fitted_bytes(drawn.expected, fps, most_bytes), says=drawn.says),
-        Screen("came, by the same decoder", "drawn", fitted_bytes(drawn.came, fps, most_bytes)),
+        Screen("what came, drawn", "drawn", fitted_bytes(drawn.came, fps, most_bytes)),
     ]

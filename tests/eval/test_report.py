@@ -277,7 +277,7 @@ def test_an_equal_median_and_best_is_shown_once():
 
 def test_a_trial_opens_where_its_impossible_films_stand_out_most(page):
     lines = [([0.0, 0.5, 1.0], values) for values in ([1.0, 1.0, 5.0], [1.0, 4.0, 6.0], [1.0, 2.0, 1.5], [2.0, 3.0, 6.0])]
-    assert widest_gap([True, False, False, True], lines) == 0.5  # 4 above 1; at the end it is 6 above 5
+    assert widest_gap([True, False, False, True], lines) == 0.5  # 3 above 2; the highest of all comes later
     assert widest_gap([True, True], lines[:2]) == 0.0
     assert page.data[0]["start"] >= 15  # impossible films are the more surprising from there on
 
