@@ -15,6 +15,7 @@ from eval.report.player import Player
 from eval.report.plots import accuracy_curve
 from eval.report.quadruplets import Album
 from eval.report.rendering import render
+from eval.scorers import is_ablation
 from eval.trials import Trial, read_trials
 
 FIRST = ("whitened", "distance")
@@ -47,10 +48,10 @@ def write_report(out: Path) -> Path:
         ],
         groups=_groups(players),
         heat_word=_heat_word(protocol, any(player.has_heat for player in players)),
-        diagnostics=tables.diagnostics(scores.get("diagnostics", {})),
-        published=tables.crossed(scores.get("published", {})),
-        localisation=tables.crossed(scores.get("localisation", {})),
-        contexts=tables.crossed(scores.get("contexts", {})),
+        diagnostics=tables.diagnostics({windows: plain(it) for windows, it in scores.get("diagnostics", {}).items()}),
+        published=tables.crossed(plain(scores.get("published", {}))),
+        localisation=tables.crossed(plain(scores.get("localisation", {}))),
+        contexts=tables.crossed(plain(scores.get("contexts", {}))),
         splits={name: list(tables.property_tables(it, shown)) for name, it in scores.get("splits", {}).items()},
         taken=scores.get("context_s", {}),
         best=scores.get("best_on_test", {}),
@@ -59,6 +60,11 @@ def write_report(out: Path) -> Path:
         unread=protocol.get("left_out") or {},
         without=_without(scores.get("left_out", {}), protocol.get("left_out") or {}),
     )
+
+
+def plain(by_scorer: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the ablations of whitening, which have a table of their own."""
+    return {name: it for name, it in by_scorer.items() if not is_ablation(name)}
 
 
 def _headline(name: str, it: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_fewer_than_thirty_groups_give_a_range_and_no_headline(copied):
     scores["headline"]["whitened"] = {"range": [0.61, 1.0], "n": 6, "why": "fewer than 30 groups"}
     (copied / "scores.json").write_text(json.dumps(scores))
     said = Page(write_report(copied).read_text()).said()
-    assert "61–100 % A range and no headline: fewer than 30 groups (n 6)" in said
+    assert "61–100 % A range (the 95 % interval) and no headline: fewer than 30 groups (n 6)" in said
 
 
 def test_remarks_and_films_that_are_left_out_are_told_plainly(copied):
