@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 BLIND = ("pixel copy", "pixel extrapolation", "motion energy")
 """They look at pixels and know nothing."""
@@ -21,15 +22,28 @@ ORDER = ("whitened", "distance", "adjusted", "diagonal")
 """The model's own scorers, as they are shown; later ones follow by name."""
 
 
+def unmeasured(scorer: str) -> str:
+    """Whose surprise it is, however measured: "latent copy, whitened" -> "latent copy"."""
+    return scorer.removesuffix(WHITENED).removesuffix(ADJUSTED)
+
+
 def is_baseline(scorer: str) -> bool:
     """Whether a scorer is one that the model is compared with; every other one is the model's."""
-    bare = scorer.removesuffix(WHITENED).removesuffix(ADJUSTED)
+    bare = unmeasured(scorer)
     return bare in (*BLIND, *LATENT, *PATHS, *ABLATED, UNTRAINED) or re.fullmatch(rf"{UNTRAINED} \d+", bare) is not None
 
 
 def is_ablation(scorer: str) -> bool:
     """Whether it is there to show what whitening does: "diagonal", "whitened, 25 films", "whitened, per place"."""
     return scorer == "diagonal" or scorer.startswith("whitened, ")
+
+
+def whitening_steps(scorers: Collection[str]) -> list[str]:
+    """The model's scorers by how much they whiten: not at all, features apart, by ever more films, by all, place by place."""
+    rank = {"distance": -2.0, "diagonal": -1.0, "whitened": math.inf}
+    found = {name: rank[name] for name in scorers if name in rank}
+    found |= {name: float(match[1]) for name in scorers if (match := re.fullmatch(r"whitened, (\d+) films", name))}
+    return [*sorted(found, key=found.__getitem__), *(name for name in scorers if name == "whitened, per place")]
 
 
 def subjects(scorers: Iterable[str], model_spec: str) -> list[str]:

@@ -88,9 +88,11 @@ class Judge:
                 blocks.append(_block([shots[i].film_id for i in judged], scorer, outlook.window, self.plan, values))
         return blocks
 
-    def maps(self, shots: Sequence[Shot], usual: Usual) -> dict[str, dict[str, NDArray[np.float32]]]:
-        """Surprise by place, by film id: `<windows>/<scorer>` [W, S, N] (NaN: not judged) and `<windows>/cut_s` [W]."""
+    def maps(self, shots: Sequence[Shot], usual: Usual) -> dict[str, dict[str, NDArray]]:
+        """Surprise by place, by film id: `<windows>/<scorer>` [W, S, N] (NaN: not judged), `<windows>/cut_s` and
+        `<windows>/context_s` [W]."""
         found: dict[str, dict[str, list[NDArray]]] = {shot.film_id: defaultdict(list) for shot in shots}
+        fps = self.plan.fps
         own = Usual({name: fit for name, fit in usual.whitening.items() if name.endswith("/model")})
         for outlook in self._look(shots):
             window, missing = outlook.window, self.plan.horizon - outlook.window.steps
@@ -101,9 +103,11 @@ class Judge:
                         found[shot.film_id][f"{window.kind}/{scorer}"].append(places)
             for shot in shots:
                 if window in shot.windows:
-                    found[shot.film_id][f"{window.kind}/cut_s"].append(np.array(window.cut / self.plan.fps))
+                    for name, frames in (("cut_s", window.cut), ("context_s", window.context)):
+                        found[shot.film_id][f"{window.kind}/{name}"].append(np.array(frames / fps))
         return {
-            film: {key: np.stack(rows).astype(np.float32) for key, rows in arrays.items()} for film, arrays in found.items()
+            film: {key: np.stack(rows).astype(np.float32 if rows[0].ndim else np.float64) for key, rows in arrays.items()}
+            for film, arrays in found.items()
         }
 
     def paths(self, shots: Sequence[Shot]) -> list[Block]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -48,9 +49,14 @@ class Task:
     ranks: PartialState
 
     @property
-    def pieces(self) -> list[tuple[Trial, ...]]:
-        trials = self.suite.trials
-        return [trials[first : first + TRIALS_AT_ONCE] for first in range(0, len(trials), TRIALS_AT_ONCE)]
+    def pieces(self) -> list[Sequence[Trial]]:
+        return in_pieces(self.suite.trials)
+
+    @property
+    def has_places(self) -> bool:
+        """Whether surprise can be drawn over a picture: latents of several places that are a square."""
+        places = 1 if self.subject.model is None else self.subject.model.latent_shape[0]
+        return places > 1 and math.isqrt(places) ** 2 == places
 
     @property
     def has_locked(self) -> bool:
@@ -116,12 +122,14 @@ class Task:
 
         return share(what, self.pieces, lambda i: files[i], self._load, work, self.ranks)
 
-    def draw_maps(self, folder: Path, usual: Usual) -> None:
-        """Surprise by place, one npz a film: `<windows>/<scorer>` [W, S, N] and `<windows>/cut_s` [W]; NaN: not judged."""
+    def draw_maps(self, folder: Path, parts: Path, trials: Sequence[Trial], usual: Usual) -> None:
+        """Surprise by place, FOLDER/<film>.npz of each film of these trials, with the arrays of `Judge.maps`."""
         model = self.subject.model
         assert model is not None
         folder.mkdir(exist_ok=True)
         judge = Judge(model, self.plan, self.device, self.scope, MODEL_ALONE)
+        pieces = in_pieces(trials)
+        files = [parts / f"maps_{_digest([trial.group_id for trial in piece])}" for piece in pieces]
 
         def work(reel: Reel, file: Path) -> None:
             for shots in reel.groups:
@@ -129,10 +137,7 @@ class Task:
                     np.savez(folder / f"{film_id}.npz", **arrays)  # type: ignore[arg-type]
             file.touch()
 
-        parts = folder / ".parts"
-        parts.mkdir(exist_ok=True)
-        for file in share("maps", self.pieces, lambda i: parts / f"{i:05d}", self._load, work, self.ranks):
-            file.unlink(missing_ok=True)
+        share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _usual(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
@@ -207,6 +212,10 @@ class Reel:
             write_json(file.with_suffix(".unread.json"), self.unread)
 
 
+def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
+    return [trials[first : first + TRIALS_AT_ONCE] for first in range(0, len(trials), TRIALS_AT_ONCE)]
+
+
 def unread_films(parts: Path) -> dict[str, str]:
     """Films that could not be judged, with the reason."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(parts.glob("*.unread.json"))]
@@ -218,5 +227,5 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
 
 
-def _digest(said: Mapping[str, Any]) -> str:
+def _digest(said: Mapping[str, Any] | Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
