@@ -95,7 +95,7 @@ def cell_of(by_property: Tree, name: str, column: Column) -> Score | None:
 
 
 def beside(score: Score | None, name: str) -> Score | None:
-    """What a baseline or a blind scorer got on the same pairs; a whitened scorer's baselines are whitened too, an adjusted one's adjusted."""
+    """What a baseline or a blind scorer got on the same pairs; those in the model's latents are measured like the model."""
     if score is None:
         return None
     for key, it in score.get("baselines", {}).items():
