@@ -162,14 +162,13 @@ def demo(videos: Path | None, quick: bool) -> None:
         code = run(arguments)
         if code:
             raise StepError(f"{what}: ended with exit code {code}; the lines above say why", code)
-    films = sorted((HERE / "runs" / name / "films").glob("*.mp4"), key=lambda film: film.stat().st_mtime)
+    run_folder = HERE / "runs" / name
+    films = sorted((run_folder / "films").glob("*.mp4"), key=lambda film: film.stat().st_mtime)
+    pages = {"training report": run_folder / "report.html", "physics report": run_folder / "physics" / "report.html"}
+    ends = [("film", str(films[-1]) if films else "none was made")]
+    ends += [(label, str(page)) for label, page in pages.items() if page.exists()]
     print()
-    report = HERE / "runs" / name / "physics" / "report.html"
-    ends = [
-        ("film", str(films[-1]) if films else "none was made"),
-        *([("physics report", str(report))] if report.exists() else []),
-    ]
-    for label, value in [*summary(HERE / "runs" / name), *ends]:
+    for label, value in [*summary(run_folder), *ends]:
         print(f"{label:<18}{value}")
 
 
@@ -191,6 +190,7 @@ def demo_parts(name: str, videos: Path | None, quick: bool) -> list[tuple[str, l
     return [
         *parts,
         ("train", [*LAUNCH, "worldmodel/train.py", recipe, *overrides]),
+        ("did it learn, is it healthy?", ["-m", "eval", "report", run_folder]),
         ("imagine and draw", ["-m", "worldmodel.rollout", run_folder]),
         *([] if videos else physics_parts(run_folder, quick)),
     ]

@@ -18,6 +18,7 @@ COMMANDS = {
     "forecast": "eval.forecast",
     "ablate": "eval.ablate",
     "tradeoff": "eval.tradeoff",
+    "report": "eval.training_report",
     "doctor": "eval.doctor",
 }
 
@@ -25,12 +26,26 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; an error of the user's world is one line and exit code 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: threads that wait shall sleep
-    modules = {name: importlib.import_module(module) for name, module in COMMANDS.items()}
+    arguments = sys.argv[1:] if arguments is None else arguments
+    named = [name for name in arguments[:1] if name in COMMANDS]  # alone loaded: some need no torch and start at once
+    modules = {name: importlib.import_module(COMMANDS[name]) for name in named or COMMANDS}
     parser = argparse.ArgumentParser(prog="python -m eval", description="Measure what a model knows.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in modules.items():
         module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.__doc__))
     args = parser.parse_args(arguments)
+    try:
+        return int(modules[args.command].run(args))
+    except KeyboardInterrupt:
+        print(f"\neval {args.command}: stopped; the same command again goes on from here", file=sys.stderr)
+        return 130
+    except errors_of_the_user() as error:
+        print(f"eval {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def errors_of_the_user() -> tuple[type[Exception], ...]:
+    """What is told in one line. Asked for only once something was raised: the rooms these live in load torch."""
     from eval.errors import EvalError
     from eval.trials import TrialError
     from worldmodel.checkpoint import CheckpointError
@@ -39,14 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from worldmodel.models.layouts import PretrainedError
     from worldmodel.video import VideoError
 
-    try:
-        return int(modules[args.command].run(args))
-    except (EvalError, TrialError, CheckpointError, PretrainedError, ConfigError, ManifestError, VideoError, OSError) as error:
-        print(f"eval {args.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\neval {args.command}: stopped; the same command again goes on from here", file=sys.stderr)
-        return 130
+    return EvalError, TrialError, CheckpointError, PretrainedError, ConfigError, ManifestError, VideoError, OSError
 
 
 if __name__ == "__main__":

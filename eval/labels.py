@@ -6,19 +6,21 @@ attentive one looks at all of them. Beside the model: its architecture untrained
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data_prep.progress import bar
-from eval.attentive import AttentivePool, MeanPool, sweep
+from eval.attentive import AttentivePool, Head, MeanPool, sweep
 from eval.clips import alike, choose, frames_in, read_clips
 from eval.errors import EvalError
 from eval.gathering import FILMS_AT_ONCE, MODEL, PIXELS
+from eval.layers import show, told
 from eval.measures import accuracy
 from eval.readout import as_json
 from eval.recordings import record, record_pixels
@@ -28,7 +30,7 @@ from worldmodel.models.world_model import WorldModel
 SPLITS = ("train", "val", "test")
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 STILLS = 4  # pictures of a clip that raw pixels are looked at of: 144 places each make many tokens
-HEADS = {"linear": MeanPool, "attentive": AttentivePool}
+HEADS: dict[str, Head] = {"linear": MeanPool, "attentive": AttentivePool}
 
 
 @dataclass(frozen=True)
@@ -70,51 +72,80 @@ def open_labelled(path: str, model: WorldModel, limit: int | None) -> Labelled:
     return Labelled(clips, steps, classes)
 
 
-def classify(nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device) -> dict[str, Any]:
-    """{"classes": by probe and source: accuracy on test, the rate chosen and val losses by rate}."""
+def classify(
+    nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device, by_layer: bool = False
+) -> dict[str, Any]:
+    """{"classes": by probe and source: accuracy on test, the rate chosen and val losses by rate}; and, by layer, "layers"."""
     model = nets[MODEL]
     data = open_labelled(path, model, limit)
-    label, latents = data.label, watch(nets, data, device)
-    chosen = {split: data.of(split) for split in SPLITS}
-    frequent = np.bincount(label[chosen["train"]]).argmax()
-    chance = float((label[chosen["test"]] == frequent).mean())
-    found: dict[str, Any] = {}
-    for kind, head in HEADS.items():
-        for source, features in latents.items():
-            probe = sweep(
-                head, features, label, np.arange(len(data.classes)), chosen["train"], chosen["val"], device, rates=RATES
-            )
-            test = np.flatnonzero(chosen["test"])
-            score = accuracy(label[test], probe(features[test]), test, chance)
-            tried = {f"{rate:g}": loss if np.isfinite(loss) else None for rate, loss in probe.losses.items()}
-            found.setdefault(kind, {})[source] = as_json(score) | {"rate": probe.rate, "val_loss": tried}
-    return {
+    latents = watch(nets, data, device)
+    found: dict[str, Any] = {
         "kind": "labels",
         "data": {
             "manifest": path,
-            "clips": {split: int(rows.sum()) for split, rows in chosen.items()},
+            "clips": {split: int(data.of(split).sum()) for split in SPLITS},
             "classes": data.classes,
             "window_s": data.steps * model.frames_per_latent / model.fps,
         },
-        "classes": found,
+        "classes": {
+            kind: {source: judged(head, features, data, device) for source, features in latents.items()}
+            for kind, head in HEADS.items()
+        },
         "notes": [],
     }
+    if by_layer:
+        layers = watch_layers(nets, data, device)
+        scores = {
+            layer: {name: judged(MeanPool, features, data, device) for name, features in by_net.items()}
+            for layer, by_net in layers.items()
+        }
+        scores[PIXELS] = {PIXELS: found["classes"]["linear"][PIXELS]}
+        found["layers"] = told({"label": scores}, list(scores), found["notes"])
+    return found
+
+
+def judged(head: Head, features: NDArray[np.float32], data: Labelled, device: torch.device) -> dict[str, Any]:
+    """Accuracy on test of a head trained on train, at the learning rate that did best on val."""
+    train, val, test = (data.of(split) for split in SPLITS)
+    label, asked = data.label, np.flatnonzero(test)
+    chance = float((label[test] == np.bincount(label[train]).argmax()).mean())
+    probe = sweep(head, features, label, np.arange(len(data.classes)), train, val, device, rates=RATES)
+    score = accuracy(label[asked], probe(features[asked]), asked, chance)
+    tried = {f"{rate:g}": loss if np.isfinite(loss) else None for rate, loss in probe.losses.items()}
+    return as_json(score) | {"rate": probe.rate, "val_loss": tried}
 
 
 def watch(nets: Mapping[str, WorldModel], data: Labelled, device: torch.device) -> dict[str, NDArray[np.float32]]:
     """Target latents [F, S, N, D] of one window of each clip, from its middle, by network, and raw pixels."""
     model = nets[MODEL]
-    f = model.frames_per_latent
-    count = data.steps * f
     stills = np.unique(np.linspace(0, data.steps - 1, STILLS).round().astype(int))
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*nets, PIXELS)}
-    with bar("clips", len(data.clips)) as progress:
+    for frames in windows_of("clips", data, model, device):
+        for name, net in nets.items():
+            parts[name].append(record(net, frames, {}).target)
+        parts[PIXELS].append(record_pixels(frames, model.frames_per_latent, []).target[:, stills])
+    return {name: np.concatenate(some) for name, some in parts.items()}
+
+
+@torch.no_grad()
+def watch_layers(
+    nets: Mapping[str, WorldModel], data: Labelled, device: torch.device
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """The same by layer, then network."""
+    parts: dict[str, dict[str, list[NDArray[np.float32]]]] = {}
+    for frames in windows_of("layers", data, nets[MODEL], device):
+        for name, net in nets.items():
+            for layer, latents in show(net, frames).items():
+                parts.setdefault(layer, {}).setdefault(name, []).append(latents)
+    return {layer: {name: np.concatenate(some) for name, some in by_net.items()} for layer, by_net in parts.items()}
+
+
+def windows_of(what: str, data: Labelled, model: WorldModel, device: torch.device) -> Iterator[Tensor]:
+    """The middle of each clip, some at a time: uint8 [B, T, H, W, 3]."""
+    count = data.steps * model.frames_per_latent
+    with bar(what, len(data.clips)) as progress:
         for first in range(0, len(data.clips), FILMS_AT_ONCE):
             some = data.clips[first : first + FILMS_AT_ONCE]
             begin = [(frames_in(clip, model.fps) - count) // 2 for clip in some]
-            frames = torch.from_numpy(read_clips(some, model.fps, model.size_px, count, begin)).to(device)
-            for name, net in nets.items():
-                parts[name].append(record(net, frames, {}).target)
-            parts[PIXELS].append(record_pixels(frames, f, []).target[:, stills])
+            yield torch.from_numpy(read_clips(some, model.fps, model.size_px, count, begin)).to(device)
             progress.step(len(some))
-    return {name: np.concatenate(some) for name, some in parts.items()}

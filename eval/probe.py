@@ -3,9 +3,10 @@
     python -m eval probe --model RUN --data films/mini/lawful.parquet --out OUT      # properties of bodies, and tracking
     python -m eval probe ... --physics EVALUATION      # and why quadruplets of `eval physics` fail: encoded, predicted, scored?
     python -m eval probe --model RUN --data CLIPS.parquet --labels --out OUT         # classes of labelled clips
+    python -m eval probe ... --layers                  # and of each layer of the model: what is encoded where?
 
 Films are divided into folds, and each is read by a probe that was fitted on the other folds. OUT gets probe.json,
-probe.csv, probe.md and figures. Layer by layer is not offered: models give their target latents alone.
+probe.csv, probe.md and figures.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from eval.errors import EvalError
 from eval.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
 from eval.labels import classify
+from eval.layers import check_layered, layers_of_physics
 from eval.probe_figures import draw
 from eval.probe_tables import write_tables
 from eval.provenance import provenance
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
     parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the window, >= 3 steps)")
     parser.add_argument("--attentive", action="store_true", help="attentive probes beside linear ones (physics; some minutes)")
+    parser.add_argument("--layers", action="store_true", help="linear probes of every layer too: what is encoded where?")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -57,9 +60,11 @@ def run(args: argparse.Namespace) -> int:
     device = torch.device(args.device)
     subject = open_subject(args.model, device)
     nets = networks(subject, device)
+    if args.layers:
+        check_layered(nets, args.model)
     made = {"made": provenance(subject), "target_scope": nets[MODEL].target_scope}
     if args.labels:
-        found = made | classify(nets, args.data, args.films, device)
+        found = made | classify(nets, args.data, args.films, device, args.layers)
     else:
         found = made | probe_physics(args, nets, device)
         if args.physics:
@@ -114,6 +119,8 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
     if not found["encoded"]:
         raise EvalError(f"{args.data}: nothing can be probed in its {args.split} films; {' '.join(found['notes'])}")
     found["tracking"] = _track(films, nets, recordings, device, found["notes"])
+    if args.layers:
+        found["layers"] = layers_of_physics(nets, films, recordings[PIXELS], device, found["notes"])
     return found
 
 

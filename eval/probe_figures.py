@@ -9,6 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eval.layer_figure import layers_figure
+from eval.layers import NARROWED
 from eval.provenance import named
 from eval.readout import CONSTANT_VELOCITY
 from eval.tracking import COPY, FORECAST, GROUPS, OCCLUDER, OTHERS
@@ -43,11 +45,14 @@ FLOOR = -0.5  # R2 below is drawn here
 
 
 def draw(out: Path, found: Mapping[str, Any]) -> None:
-    """OUT/readings.png, and OUT/tracking.png where something went out of sight."""
+    """OUT/readings.png, OUT/tracking.png where something went out of sight, OUT/layers.png where layers were asked."""
+    data = found["data"]
+    of = f"{data['films']} {data['split']} films" if found["kind"] == "physics" else f"{data['clips']['test']} test clips"
+    caption = f"{of} of {data['manifest']}; bars: 95 % over films. {named(found['made'])}"
+    if "layers" in found:
+        save_figure(layers_figure(found["layers"], f"{caption} {NARROWED.capitalize()}."), out / "layers.png")
     if found["kind"] != "physics":
         return
-    of = f"{found['data']['films']} {found['data']['split']} films of {found['data']['manifest']}"
-    caption = f"{of}; bars: 95 % over films. {named(found['made'])}"
     save_figure(readings(found, caption), out / "readings.png")
     if found["tracking"]:
         save_figure(tracking(found["tracking"], found["data"]["direct_up_to_s"], caption), out / "tracking.png")

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from eval.gathering import MODEL
+from eval.gathering import MODEL, PIXELS
 from eval.inquiry import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED
+from eval.layers import NARROWED
 from eval.provenance import named
 from eval.readout import CONSTANT_VELOCITY
 from eval.tables import table
 from eval.triage import BLAME, SCORED
 
 Score = Mapping[str, Any]
-ADDRESS = ("part", "of", "probe", "source", "how", "time_s")
+ADDRESS = ("part", "of", "probe", "source", "how", "time_s", "layer")
 NUMBERS = ("metric", "value", "low", "high", "n", "rows", "chance", "error", "error_low", "error_high", "unit")
 NONE = "–"
 EVERY_S = 0.25  # between columns of a table over time
@@ -54,7 +55,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 for source, hows in sources.items():
                     for how, score in hows.items():
                         address = ("predicted", name, kind, source, how, time)
-                        yield {**dict(zip(ADDRESS, address, strict=True)), **score}
+                        yield {**dict(zip(ADDRESS, address, strict=False)), **score}
     for group, sources in (found.get("tracking") or {}).items():
         for source, curve in sources.items():
             for time, score in curve.items():
@@ -74,6 +75,10 @@ def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for kind, sources in found.get("classes", {}).items():
         for source, score in sources.items():
             yield {"part": "classes", "of": "label", "probe": kind, "source": source, **score}
+    for name, by_layer in found.get("layers", {}).get("scores", {}).items():
+        for layer, by_net in by_layer.items():
+            for net, score in by_net.items():
+                yield {"part": "layers", "of": name, "probe": "linear", "source": net, "layer": layer, **score}
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -88,6 +93,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         if "triage" in found:
             parts.append(_triage(found["triage"]))
         parts.append("Of: " + "; ".join(f"{name}: {it['meaning']}" for name, it in found["properties"].items()) + ".\n")
+    if "layers" in found:
+        parts += _layers(found["layers"])
     return "\n".join([*parts, *(f"- {note}" for note in found["notes"])]) + "\n"
 
 
@@ -173,6 +180,22 @@ def _triage(found: Mapping[str, Any]) -> str:
     )
     told = table(title, ["property", "n", *own, "failed", *BLAME], lines)
     return told + "\n" + table("The same stages of what knows nothing", ["property", "n", *others], beside)
+
+
+def _layers(layers: Mapping[str, Any]) -> Iterator[str]:
+    """A table a network: quantity x layer, raw pixels beside."""
+    networks = dict.fromkeys(net for it in layers["scores"].values() for by_net in it.values() for net in by_net)
+    for net in networks:
+        if net == PIXELS:
+            continue
+        lines = []
+        for name, it in layers["scores"].items():
+            first = it[PIXELS][PIXELS]
+            some = [it[layer].get(net) for layer in layers["names"]]
+            lines.append([name, first["metric"], str(first["n"]), f"{first['chance']:.2f}", *map(cell, [*some, first])])
+        of = "the model" if net == MODEL else f"the {net} network"
+        title = f"**Encoded where?** Linear probes of the layers of {of}; {NARROWED}"
+        yield table(title, ["quantity", "metric", "n", "chance", *layers["names"], "raw pixels"], lines)
 
 
 def _classes(found: Mapping[str, Any]) -> str:

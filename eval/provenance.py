@@ -9,9 +9,10 @@ import sys
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eval.subject import Subject
+if TYPE_CHECKING:  # what is made without a model is made without torch
+    from eval.subject import Subject
 
 
 def provenance(subject: Subject) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from worldmodel.data.loader import BadClip
 from worldmodel.diagnostics import Health, HealthConfig, diagnose, measure
 from worldmodel.progress import Progress, duration
 from worldmodel.recipe import Recipe, TrainConfig
-from worldmodel.runlog import RunLog, append_row, read_rows, truncate_after
+from worldmodel.rows import append_row, read_rows, truncate_after
+from worldmodel.runlog import RunLog
 
 RECIPE = Recipe(train=TrainConfig(updates=1000))
 

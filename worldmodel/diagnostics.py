@@ -119,6 +119,7 @@ class Health:
             "verdict": self.verdict,
             "advice": self.advice,
             "effective_rank": signs.effective_rank,
+            "directions": signs.directions,
             "effective_rank_pooled": signs.effective_rank_pooled,
             "position_share": signs.position_share,
             "std_min": signs.std_min,

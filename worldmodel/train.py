@@ -32,6 +32,7 @@ from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out,
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
+from worldmodel.machine import machine
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
@@ -321,6 +322,7 @@ def keep(
             "seconds": log.seconds,
             "skill": skill,
             "windows": windows.sizes,
+            "machine": machine(accelerator.device, accelerator.num_processes),
             "recipe": recipe.model_dump(mode="json"),
             "random": "none kept: every draw is a function of the recipe's seed and the update",
         }

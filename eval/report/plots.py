@@ -13,12 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from worldmodel.render.ink import FAINT, IMAGINED, INK, MUTED, Rgb, hexadecimal
+from worldmodel.render.ink import BAD, COPY, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal
 
 DISTANCE: Rgb = (170, 68, 153)
 OTHER: Rgb = (120, 120, 0)
 # what is drawn in these is shown in the page's own, light or dark
-COLOURS = {INK: "--ink", MUTED: "--quiet", FAINT: "--line", IMAGINED: "--first", DISTANCE: "--second", OTHER: "--third"}
+COLOURS = {
+    **{INK: "--ink", MUTED: "--quiet", FAINT: "--line", IMAGINED: "--first", DISTANCE: "--second", OTHER: "--third"},
+    **{GOOD: "--good", BAD: "--bad", COPY: "--fair"},
+}
 ORDER = ((IMAGINED, "o"), (DISTANCE, "s"), (OTHER, "D"))
 WIDTH_IN, HEIGHT_IN = 2.7, 1.7
 

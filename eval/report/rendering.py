@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from worldmodel.render.ink import atomically
 
@@ -22,7 +22,9 @@ def render(path: Path, template: str, **content: Any) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, p_value=p_value, seconds=seconds, interval=interval, scorer=scorer_words)
+    environment.filters.update(
+        percent=percent, p_value=p_value, seconds=seconds, interval=interval, scorer=scorer_words, code=code
+    )
     style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("report.css", "player.js"))
     text = environment.get_template(template).render(style=style, script=script, **content)
     atomically(path, lambda file: file.write(text.encode()))
@@ -64,3 +66,9 @@ def scorer_words(name: str) -> str:
         "adjusted": "adjusted surprise",
         "diagonal": "each feature by its own variance",
     }.get(name, name)
+
+
+def code(text: str) -> Markup:
+    """What stands between backticks as <code>, the rest escaped."""
+    parts = str(text).split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(it) if place % 2 else escape(it) for place, it in enumerate(parts))

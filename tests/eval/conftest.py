@@ -66,6 +66,49 @@ def masked_model() -> MaskedWorldModel:
     return model
 
 
+VERDICTS = ("warming_up", "healthy", "dimensional_collapse", "dimensional_collapse", "healthy", "healthy")
+SKILLS = (-0.5, 0.2, 0.3, 0.3, 0.5, 0.4)
+
+
+def write_run(folder: Path, *, verdicts=VERDICTS, skills=SKILLS, updates: int = 600, planned: int = 600, wait: float = 0.02):
+    """What training leaves: a row of metrics every 10 updates, 1 s each; a look every 100 that takes 5 s more, in the row
+    after it; the best checkpoint at the look with the highest skill."""
+    folder.mkdir(parents=True)
+    looks, lines, seconds = {100 * (place + 1): it for place, it in enumerate(zip(verdicts, skills, strict=True))}, [], 0.0
+    for update in range(10, updates + 1, 10):
+        seconds += 10 + 5 * (update - 10 in looks)
+        row = {
+            "update": update,
+            "samples": 8 * update,
+            "seconds": seconds,
+            "loss": 50 / update,
+            "loss/forecast/direct": 30 / update,
+        }
+        row |= {"loss/forecast/imagined": 0.0, "loss/spread/std": 20 / update, "lr": 1e-3, "grad_norm": 2.0, "ids_hash": "00"}
+        lines.append({**row, "clips_per_s": 8.0, "wait_share": wait})
+    health = []
+    for update, (verdict, skill) in looks.items():
+        signs = {"effective_rank": 7.0, "directions": 8, "effective_rank_pooled": 6.0, "position_share": 0.3}
+        signs |= {"std_min": 0.5, "std_mean": 1.0, "cov_offdiag": 0.01, "skill": skill}
+        ahead = {f"{name}/{h}": skill for name in ("skill", "skill_copy", "skill_mean") for h in ("0.25", "0.5", "1")}
+        health.append({"update": update, "verdict": verdict, "advice": "as was seen", **signs, **ahead})
+    for name, rows in (("metrics", lines), ("health", health)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    best = max(looks, key=lambda update: looks[update][1], default=None)
+    if best is not None:
+        (folder / "best.json").write_text(json.dumps({"checkpoint": f"{best:08d}", "skill": looks[best][1]}))
+    recipe = (
+        f"train: {{updates: {planned}, precision: fp32}}\nhealth: {{every: 100}}\ndata: {{workers: 2, manifest: '{HOSTILE}'}}\n"
+    )
+    (folder / "recipe.yaml").write_text(recipe + "objectives: {spread: {kind: vicreg}}\noptim: {clip_norm: 1.0}\n")
+    return folder
+
+
+@pytest.fixture
+def make_run():
+    return write_run
+
+
 @pytest.fixture(scope="session")
 def evaluation(tmp_path_factory) -> Path:
     """32 test quadruplets of two properties, one with a hostile name, and 8 on val; scores.json as eval.score makes it.

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 
 from data_prep.__main__ import main as data_prep
 from eval.__main__ import main
+from eval.errors import EvalError
+from eval.layers import check_layered, coarse
 from worldmodel.manifest import Clip, Manifest, write_manifest
 from worldmodel.video import probe
 
@@ -209,3 +212,54 @@ def test_films_without_truth_have_a_card_without_position(films: Path, labelled,
     assert "position_px" not in found
     assert "No position is read: the films have no truth." in found["notes"]
     assert found["data"]["films"] == len(Manifest.open(tmp_path / "clips.parquet").rows("val"))
+
+
+@pytest.fixture(scope="module")
+def layered(films: Path, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("layered")
+    assert run("probe", films, out, "--split", "train", "--folds", "3", "--horizons", "0.5", "--layers") == 0
+    return out
+
+
+def test_layers_stand_beside_pixels_with_interval_and_chance(layered: Path):
+    found = json.loads((layered / "probe.json").read_text())["layers"]
+    assert found["names"] == ["patches", "block 1", "output", "predictor block 1"]
+    position = found["scores"]["position"]
+    assert set(position) == {*found["names"], "pixels"}
+    scores = [score for by_layer in found["scores"].values() for nets in by_layer.values() for score in nets.values()]
+    assert all({"value", "low", "high", "n", "rows", "chance"} <= score.keys() for score in scores)
+    assert all(score["rows"] <= 4 * score["n"] for score in scores)
+    assert position["patches"]["model"]["low"] > 0  # patches are pixels, linearly: a body's place can be read
+    with (layered / "probe.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "layers"]
+    (row,) = [it for it in rows if (it["of"], it["layer"]) == ("position", "output")]
+    assert float(row["value"]) == position["output"]["model"]["value"]
+    assert "Encoded where?" in (layered / "probe.md").read_text()
+    assert imread(layered / "layers.png").ndim == 3
+
+
+def test_layers_of_labelled_clips(films: Path, labelled, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("eval.attentive.UPDATES", 40)
+    shallow = films / "shallow.yaml"
+    shallow.write_text(RECIPE.replace("depth: 1, heads: 2, latent", "depth: 0, heads: 2, latent"))
+    command = ["probe", "--model", f"untrained:{shallow}", "--data", labelled(), "--out", str(tmp_path / "out")]
+    assert main([*command, "--labels", "--layers"]) == 0
+    found = json.loads((tmp_path / "out" / "probe.json").read_text())
+    assert found["layers"]["names"] == ["patches", "output", "predictor block 1"]
+    assert found["layers"]["scores"]["label"]["patches"]["model"]["value"] == 1.0  # brightness: any layer has it
+    assert any("this encoder has no blocks" in note for note in found["notes"])
+    assert imread(tmp_path / "out" / "layers.png").ndim == 3
+
+
+def test_a_model_that_shows_no_layers_is_told_so():
+    with pytest.raises(EvalError, match="--layers: hf:there does not show what its layers hold"):
+        check_layered({"model": object()}, "hf:there")  # type: ignore[dict-item]
+
+
+def test_wide_layers_are_narrowed_and_their_place_kept():
+    picture = torch.zeros(1, 1, 16, 16, 3)
+    picture[0, 0, 2, 5] = 4.0
+    seen = coarse(picture.flatten(2, 3))
+    assert seen.shape == (1, 1, 64, 3)
+    assert seen[0, 0, 8 + 2].tolist() == [1.0] * 3  # row 1, column 2, a quarter of it
+    assert coarse(picture[:, :, :3].flatten(2, 3)).shape == (1, 1, 48, 3)  # no square: as it is

@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 from eval.report import Drawn, FilmCard, Ranked, write_film_page, write_report
+from eval.report.training import write_training_report
+from eval.runs import open_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -351,3 +353,23 @@ def test_single_films_play_too(browser, tmp_path):
     assert browser.js("document.querySelector('.ranking a').textContent") == title
     browser.js("document.querySelector('.ranking a').click()")
     assert browser.js("location.hash") == "#film-1"
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_a_training_report_opens_offline_and_fits_the_screen(browser, make_run, tmp_path, width):
+    run = make_run(tmp_path / "run")
+    browser.open(write_training_report(open_run(run), run / "report.html"), width=width)
+    assert browser.complaints() == []
+    assert [url for url in browser.requests() if not url.startswith("data:")] == [(run / "report.html").as_uri()]
+    assert browser.js("document.documentElement.scrollWidth") <= width
+    assert browser.js("[...document.querySelectorAll('.glance .answer')].map((it) => it.textContent)")[0] == "Yes"
+    # verdicts stand where their updates do
+    band = browser.js(
+        "(() => { const whole = document.querySelector('.band').getBoundingClientRect();"
+        " return [...document.querySelectorAll('.band')[0].children].map((it) => it.getBoundingClientRect())"
+        " .map((it) => [(it.left - whole.left) / whole.width, it.width / whole.width]) })()"
+    )
+    assert np.array(band) == pytest.approx(np.array([[0, 1], [1, 1], [2, 2], [4, 2]]) / 6, abs=0.01)
+    drawn = browser.js("[...document.querySelectorAll('.plots svg')].map((it) => it.getBoundingClientRect().width)")
+    assert len(drawn) > 10
+    assert min(drawn) > 300

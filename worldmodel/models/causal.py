@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.latents import Extent, Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
+from worldmodel.models.layers import outputs_of
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget, follow, frozen_encoder, slow_copy
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
@@ -102,7 +104,7 @@ def _misfits(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
 
 
 class CausalWorldModel(nn.Module):
-    """Implements WorldModel and FrameWise of worldmodel.models.world_model."""
+    """Implements WorldModel, FrameWise and Layered of worldmodel.models.world_model."""
 
     target_scope: Literal["past", "window"] = "past"
     max_span: int | None = None
@@ -169,6 +171,21 @@ class CausalWorldModel(nn.Module):
     @torch.no_grad()
     def forecast_all(self, frames: Tensor) -> Tensor:
         return self.predictor(self._latent(self.encoder, frames))
+
+    @torch.no_grad()
+    def layers(self, frames: Tensor) -> dict[str, Tensor]:
+        """The predictor's too: its token at a step has seen that step and those before."""
+        encoder, batch = self.teacher or self.encoder, frames.shape[0]
+        within = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
+        with outputs_of(within) as seen:
+            output = self._latent(encoder, frames)
+        with outputs_of({f"predictor block {i}": block for i, block in enumerate(self.predictor.blocks.layers, 1)}) as ahead:
+            self.predictor(output if self.teacher is None else self._latent(self.encoder, frames))
+        return {
+            **{name: rearrange(tokens, "(b t) n d -> b t n d", b=batch) for name, tokens in seen.items()},
+            "output": output,
+            **{name: rearrange(tokens, "b (t n) d -> b t n d", t=output.shape[1]) for name, tokens in ahead.items()},
+        }
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
         return latent_distance(forecast, target, self.config.distance)

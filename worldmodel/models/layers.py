@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -136,6 +137,17 @@ class Blocks(nn.Module):
             else:
                 x = layer(x, angles, mask, segments)
         return x
+
+
+@contextmanager
+def outputs_of(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """What each of these modules gave out at its last call in this context, in the order of those calls."""
+    found: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hook = module.register_forward_hook(lambda _module, _given, out, name=name: found.update({name: out}))
+            hooks.callback(hook.remove)
+        yield found
 
 
 def init_linear(module: nn.Module) -> None:

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.latents import Extent, Latents
-from worldmodel.models.layers import grid_positions
+from worldmodel.models.layers import grid_positions, outputs_of
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
 from worldmodel.models.masks import MaskConfig, View, draw_views
 from worldmodel.models.targets import EmaTarget, SharedTarget, follow, slow_copy
@@ -90,7 +90,7 @@ class MaskedConfig(Config):
 
 
 class MaskedWorldModel(nn.Module):
-    """Implements WorldModel of worldmodel.models.world_model.
+    """Implements WorldModel and Layered of worldmodel.models.world_model.
 
     A forecast is what the predictor says of tokens after a context that was encoded alone. Targets of a teacher have seen
     the window they were encoded in, the future included ("window"); targets that are pixels have not ("past").
@@ -166,6 +166,16 @@ class MaskedWorldModel(nn.Module):
         if self.of_pixels:
             return imagined_pixels(self, context, steps, self.config.encoder.patch_px)
         return self._imagine_latents(context, steps)
+
+    @torch.no_grad()
+    def layers(self, frames: Tensor) -> dict[str, Tensor]:
+        """Of a window that is seen whole, or of its beginning. Where targets are pixels, "output" is the encoder's."""
+        check_size(self, frames)
+        encoder, steps = self.teacher or self.encoder, frames.shape[1] // self.frames_per_latent
+        within = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
+        with outputs_of(within) as seen:
+            output = encoder(frames) if self.of_pixels else self._targets(frames).flatten(1, 2)
+        return {name: rearrange(tokens, "b (t n) d -> b t n d", t=steps) for name, tokens in {**seen, "output": output}.items()}
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
         return latent_distance(forecast, target, self.config.distance)

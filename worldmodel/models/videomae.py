@@ -10,6 +10,7 @@ import torch
 from einops import rearrange
 from torch import Generator, Tensor, nn
 
+from worldmodel.models.layers import outputs_of
 from worldmodel.models.layouts import PretrainedError
 from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
 from worldmodel.models.world_model import check_context, check_forecast, check_size, latent_distance
@@ -19,7 +20,7 @@ FPS = 7.5  # they were trained on every fourth frame of films of about 30 a seco
 
 
 class VideoMAE(nn.Module):
-    """Implements WorldModel. A latent is a tubelet's pixels, each colour less its mean and over its standard deviation.
+    """Implements WorldModel and Layered. A latent is a tubelet's pixels, each colour less its mean, over its deviation.
 
     A forecast is what the decoder fills in where all of the future is masked: only the context is given to the network, which
     sees as many frames at once as it was trained on.
@@ -67,12 +68,9 @@ class VideoMAE(nn.Module):
     def forecast(self, context: Tensor, steps: int) -> Tensor:
         check_forecast(self, context.shape[1], steps)
         check_size(self, context)
-        batch, shown = context.shape[:2]
+        padded, masked = self._padded(context)
         places = self.latent_shape[0]
-        blank = context.new_zeros(batch, self.frames - shown, *context.shape[2:])
-        masked = torch.arange(self.frames // self.frames_per_latent * places, device=context.device)
-        masked = (masked >= shown // self.frames_per_latent * places).expand(batch, -1)
-        filled = self.net(torch.cat((context, blank), dim=1), bool_masked_pos=masked).logits
+        filled = self.net(padded, bool_masked_pos=masked).logits
         return rearrange(filled[:, : steps * places], "b (t n) d -> b t n d", n=places)
 
     @torch.no_grad()
@@ -81,8 +79,31 @@ class VideoMAE(nn.Module):
         check_context(self, context.shape[1])
         return imagined_pixels(self, context, steps, self.net.config.patch_size)
 
+    @torch.no_grad()
+    def layers(self, frames: Tensor) -> dict[str, Tensor]:
+        """Of its encoder, which no target comes from; "patches" have their positions added. Frames that a window lacks are
+        masked."""
+        check_size(self, frames)
+        padded, masked = self._padded(frames)
+        net = self.net.videomae
+        within = {"patches": net.embeddings, **{f"block {i}": block for i, block in enumerate(net.encoder.layer, 1)}}
+        with outputs_of(within) as seen:
+            output = net(padded, bool_masked_pos=masked).last_hidden_state
+        places = self.latent_shape[0]
+        return {
+            name: rearrange(tokens, "b (t n) d -> b t n d", n=places) for name, tokens in {**seen, "output": output}.items()
+        }
+
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
         return latent_distance(forecast, target, "l2")
+
+    def _padded(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """As many frames as the network takes, blank after those given, and which tokens are masked: all after them."""
+        batch, shown = frames.shape[:2]
+        blank = frames.new_zeros(batch, self.frames - shown, *frames.shape[2:])
+        number = torch.arange(self.frames // self.frames_per_latent * self.latent_shape[0], device=frames.device)
+        masked = number >= shown // self.frames_per_latent * self.latent_shape[0]
+        return torch.cat((frames, blank), dim=1), masked.expand(batch, -1)
 
 
 def load_videomae(folder: Path) -> VideoMAE:

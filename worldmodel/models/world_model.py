@@ -74,6 +74,19 @@ class FrameWise(Protocol):
         """
 
 
+@runtime_checkable
+class Layered(Protocol):
+    """A world model that shows what its layers hold, so that one can ask what is encoded where."""
+
+    def layers(self, frames: Tensor) -> dict[str, Tensor]:
+        """A window [B, T, 3, H, W] -> by name, in the order they are passed: [B, T/f, N', D'], without gradient.
+
+        Of the encoder that targets come from: "patches" before the first block, "block 1" and so on after each, "output";
+        then, where each of its tokens belongs to a moment, of the predictor: "predictor block 1" and so on, which for
+        step t has seen steps 0..t. Places N', row by row, and features D' are each layer's own.
+        """
+
+
 def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     """Mean over features, in at least float32: [..., D], [..., D] -> [...]."""
     precise = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
