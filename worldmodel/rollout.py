@@ -143,7 +143,7 @@ def card_of(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
     seen = rollout.context_frames // f
     films = {"what came": rollout.frames}
     if rollout.drawn is not None:
-        films["imagined, as the decoder draws it"] = rollout.drawn
+        films["imagined (decoder)"] = rollout.drawn
     if rollout.closest is not None:
         films["nearest training frame"] = rollout.closest
     if rollout.target.shape[1] == 1:
@@ -152,7 +152,7 @@ def card_of(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
         films["latents of what came"] = pca_frames(rollout.target, fit_pca(rollout.target)).repeat(f, axis=0)
         films["latents imagined"] = shown["latents"]
     films["error by place" if rollout.target.shape[1] > 1 else "error"] = shown["error"]
-    films |= {f"another continuation, {i}": film for i, film in enumerate(rollout.others, 1)}
+    films |= {f"continuation {i + 1}, with drawn errors": film for i, film in enumerate(rollout.others, 1)}
 
     def over_time(steps: np.ndarray) -> list[float]:
         return np.where(np.arange(len(steps)) < seen, np.nan, steps).repeat(f).tolist()
@@ -170,7 +170,7 @@ def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
     names = {kind: f"{rollout.name}.{kind}" for kind in ("mp4", "gif", "png")}
     write_video(folder / names["mp4"], film, fps)
     write_video(folder / names["gif"], film, fps)
-    rows = {label: shown[label] for label in ("what came", "imagined", "error") if label in shown}
+    rows = {label: film for label, film in shown.items() if label != "latents"}
     save_png(strip(rows, rollout.times_s.tolist(), rollout.context_frames), folder / names["png"])
     return names
 
@@ -289,15 +289,16 @@ def write_films(args: argparse.Namespace) -> None:
     held, train, residuals = None, None, None
     if has_films:
         held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
-        train = training_frames(model, recipe, device)
         clips = clips or [(f"held_out_{i}", film.numpy()) for i, film in enumerate(held.frames[: args.count])]
+    contexts = [context_of(model, args.context_s, len(frames)) for _, frames in clips]  # says at once what cannot be
+    if held is not None:
+        train = training_frames(model, recipe, device)
         if args.samples > 1 and isinstance(model, FrameWise):
             residuals = step_errors(model, held.frames, device)
 
     source = f"{run_of(checkpoint)}{f', commit {made}' if (made := commit()) else ''}"
     cards = []
-    for name, frames in clips:
-        context = context_of(model, args.context_s, len(frames))
+    for (name, frames), context in zip(clips, contexts, strict=True):
         rollout = roll_out(model, decoder, frames, context, name, device, train, args.samples, residuals)
         print(out / write_rollout(rollout, out, model.fps)["mp4"])
         about = f"{context / model.fps:.2g} s seen, {(len(frames) - context) / model.fps:.2g} s imagined; {source}"

@@ -54,9 +54,10 @@ def write_gallery(
 
 def _card(card: GalleryCard) -> dict[str, Any]:
     count = len(next(iter(card.panels.values())))
-    for label, values in (*card.panels.items(), *card.curves.items()):
-        if len(values) != count:
-            raise ValueError(f"{card.title}: {label} has {len(values)} values for {count} frames")
+    lengths = {label: len(film) for label, film in card.panels.items()}
+    for label, length in (lengths | {label: len(values) for label, values in card.curves.items()}).items():
+        if length != count:
+            raise ValueError(f"{card.title}: {label} has {length} values for {count} frames")
     film = base64.b64encode(_mp4(tiled(list(card.panels.values())), card.fps)).decode()
     return {"card": card, "frames": count, "film": film, "columns": min(COLUMNS, len(card.panels)), "plot": _plot(card, count)}
 
