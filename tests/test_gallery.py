@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from worldmodel.render import GalleryCard, write_gallery
+from worldmodel.rollout import Rollout, card_of
 
 NAME = '<script>window.pwned=1</script>"&.mp4'
 FPS, FRAMES, CONTEXT = 12.0, 24, 8
@@ -50,6 +51,23 @@ def test_a_panel_of_another_length_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="panel 1 has 23 values for 24 frames"):
         write_gallery(tmp_path / "gallery.html", "", "", "", [wrong], [])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("places", [1, 4])
+def test_a_rollout_of_one_place_or_many_with_or_without_a_decoder(tmp_path: Path, places: int):
+    """Two frames a latent, two steps seen of four: nothing is judged before."""
+    chance = np.random.default_rng(0)
+    film = chance.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    target, imagined = chance.normal(size=(2, 4, places, 6))
+    error = np.array([[0.0], [0.0], [1.0], [3.0]]).repeat(places, axis=1)
+    rollout = Rollout("a", film, 4, np.arange(8) / FPS, target, imagined, error, None, (), film, np.array([9.0, 9, 2, 5]))
+    made = card_of(rollout, FPS, "demo")
+    assert [len(panel) for panel in made.panels.values()] == [8] * len(made.panels)
+    assert ("latents of what came" in made.panels) == (places > 1)
+    assert "imagined (decoder)" not in made.panels
+    nan = [float("nan")] * 4
+    np.testing.assert_equal(list(made.curves.values()), [[*nan, 1, 1, 3, 3], [*nan, 2, 2, 5, 5]])
+    assert write_gallery(tmp_path / "gallery.html", "", "", "", [made], []).exists()
 
 
 @pytest.mark.skipif(in_browser.CHROMIUM is None, reason="no Chromium on this machine: `apt-get install chromium` brings it")

@@ -25,15 +25,17 @@ class TrainingFrames:
     latents: Tensor  # [M, N, D]
     frames: np.ndarray  # uint8 [M, f, S, S, 3]
     windows: int
+    of: int  # windows of the training split
 
 
 def training_frames(model: WorldModel, recipe: Recipe, device: torch.device) -> TrainingFrames:
     """Of the first training windows in the run's order. Raises ManifestError and DataError where they are not here."""
     data = recipe.data.model_copy(update={"workers": 0})  # so few that starting workers would take longer
-    films = held_out(open_windows(data, recipe.window, recipe.seed, crops=False)[0], WINDOWS).frames
+    windows = open_windows(data, recipe.window, recipe.seed, crops=False)[0]
+    films = held_out(windows, min(WINDOWS, len(windows))).frames
     latents = rearrange(encoded(model, films, device), "b t n d -> (b t) n d")
     frames = rearrange(films.numpy(), "b (t f) h w c -> (b t) f h w c", f=model.frames_per_latent)
-    return TrainingFrames(latents, frames, len(films))
+    return TrainingFrames(latents, frames, len(films), len(windows))
 
 
 def nearest(latents: Tensor, bank: Tensor, distance: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:

@@ -327,7 +327,7 @@ def gallery_notes(
     else:
         notes.append(
             f"Nearest training frame: by the model's own distance between latents, among {len(train.latents)} latent steps of "
-            f"{train.windows} training windows, not all of them."
+            f"{train.windows} of {train.of} training windows."
         )
     if samples > 1 and decoder is not None and residuals is not None:
         notes.append(

@@ -34,7 +34,7 @@ def test_films_strip_and_curve_are_made_and_the_decoder_is_trained_when_missing(
     assert {"imagined (decoder)", "nearest training frame", "continuation 2"} == {
         words for words in ("imagined (decoder)", "nearest training frame", "continuation 2", "No decoder") if words in page
     }
-    assert "24 training windows" in page
+    assert "among 288 latent steps of 24 of 24 training windows" in page
     assert "training one on the frozen latents" in done.stdout
     info = probe(run / "films" / "held_out_0.mp4")
     assert info.frames == 12
