@@ -28,8 +28,8 @@ from eval.ablation import agreement, read_cell, summary
 from eval.ablation_tables import write_all
 from eval.errors import EvalError
 from eval.grid import Cell, cells_of, check_none_failed, train
-from eval.provenance import commit
 from worldmodel.checkpoint import write_json
+from worldmodel.commit import commit
 from worldmodel.config import Config, load
 from worldmodel.progress import duration
 

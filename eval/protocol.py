@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
-from eval.provenance import commit
 from eval.task import Task, unread_films
 from eval.usual import Usual
 from eval.whitening import MOST_FEATURES
+from worldmodel.commit import commit
 
 FORMAT = 1
 
