@@ -304,6 +304,9 @@ def write_films(args: argparse.Namespace) -> None:
         about = f"{context / model.fps:.2g} s seen, {(len(frames) - context) / model.fps:.2g} s imagined; {source}"
         cards.append(card_of(rollout, model.fps, about))
     notes = gallery_notes(decoder, train, args.samples, residuals)
+    for note in notes:
+        if note.startswith("No "):
+            print(note)
     title = f"What {checkpoint.folder.parent.parent.name} imagines"
     print(write_gallery(out / "gallery.html", title, error_name(model), source, cards, notes))
     if held is None:
@@ -335,7 +338,12 @@ def gallery_notes(
             f"covariance of {len(residuals)} errors it made one step ahead on held-out windows, and fed back."
         )
     elif samples > 1:
-        reason = "no decoder to draw them" if decoder is None else "this family, or no held-out films, gives no errors to draw"
+        if decoder is None:
+            reason = "there is no decoder to draw them"
+        elif train is None:
+            reason = "there are no held-out films here to take the model's errors from"
+        else:
+            reason = "latents of this family depend on the whole window and cannot be fed back with an error"
         notes.append(f"No other continuations: {reason}.")
     return notes
 
