@@ -123,7 +123,10 @@ def left_out_error(left: Values, shrink: Values, y: Values, inside: Values, scen
     residual = by_scene(y - left @ (shrink[:, None] * inside))
     mine, there = by_scene(left), by_scene(np.ones(rows))
     hat = np.matmul(mine * shrink, mine.transpose(0, 2, 1)) + there[:, :, None] * there[:, None, :] / rows
-    return float(np.square(np.linalg.solve(np.eye(hat.shape[1]) - hat, residual)).sum() / rows)
+    try:
+        return float(np.square(np.linalg.solve(np.eye(hat.shape[1]) - hat, residual)).sum() / rows)
+    except np.linalg.LinAlgError:  # some readings hang on their own scene alone: without it there would be none
+        return np.inf
 
 
 def _places(scene: Scenes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

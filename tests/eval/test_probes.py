@@ -127,3 +127,10 @@ def test_too_few_films_are_said():
     x = np.zeros((9, 2))
     with pytest.raises(EvalError, match="9 films have it, too few for 5 folds"):
         Folded.fit(fit_ridge, x, x, np.arange(9), 5)
+
+
+def test_a_penalty_so_weak_that_a_scene_decides_its_own_reading_is_not_chosen():
+    """Two scenes of one row each, fitted exactly by mean and slope: leave one out, and there is no slope."""
+    left, y = np.array([[1.0], [-1.0]]) / np.sqrt(2), np.array([[1.0], [-1.0]])
+    assert left_out_error(left, np.ones(1), y, left.T @ y, np.array([0, 1])) == np.inf
+    assert left_out_error(left, np.full(1, 0.5), y, left.T @ y, np.array([0, 1])) < np.inf
