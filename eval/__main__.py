@@ -16,6 +16,8 @@ COMMANDS = {
     "export": "eval.exports",
     "probe": "eval.probe",
     "forecast": "eval.forecast",
+    "ablate": "eval.ablate",
+    "tradeoff": "eval.tradeoff",
     "report": "eval.training_report",
     "doctor": "eval.doctor",
 }

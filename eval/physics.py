@@ -3,23 +3,19 @@
     python -m eval physics --model runs/demo --suite builtin:DIR --out OUT
     torchrun --nproc_per_node 8 -m eval physics ...            # ranks share the films; the numbers are the same
 
-OUT gets traces.parquet (surprise over time), scores.json, scores.csv, table.md and report.html, which opens offline. The
-same command again goes on where it stopped; `python -m eval rescore OUT` makes the numbers again without the model.
+OUT gets traces.parquet (surprise over time), scores.json, scores.csv, table.md and report.html, which opens offline, with
+maps of where in the picture the films that it shows surprise. The same command again goes on where it stopped;
+`python -m eval rescore OUT` makes the numbers again without the model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import shlex
 import shutil
 import sys
 from dataclasses import replace
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -28,20 +24,19 @@ from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
 from eval.lawful import lawful_clips
-from eval.report import write_report
+from eval.protocol import protocol
+from eval.report import shown_trials, write_report
 from eval.score import score
 from eval.subject import Subject, open_subject
 from eval.tables import write_tables
-from eval.task import Task, cache_folder, unread_films
+from eval.task import Task, cache_folder
 from eval.traces import Traces, join_traces
 from eval.trials import Film, check_trials, read_trials, write_trials
-from eval.whitening import MOST_FEATURES, Whitening
 from eval.windows import WindowPlan, default_contexts, frames_of
 from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
-FORMAT = 1
 BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
 FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
@@ -89,7 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"also whiten by {', '.join(map(str, FEWER_FILMS))} lawful films, and place by place",
     )
-    parser.add_argument("--maps", action="store_true", help="keep surprise by place, of models with several places")
+    parser.add_argument(
+        "--maps", action="store_true", help="keep surprise by place of every film, not of those alone that the report shows"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier evaluation left in OUT")
 
@@ -112,24 +109,37 @@ def run(args: argparse.Namespace) -> int:
     ranks.wait_for_everyone()
 
     parts = args.out / "parts"
-    files, fits = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
+    files, usual = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
     trained = subject.model is not None and not args.model.startswith("untrained:")
     for seed in range(args.untrained_seeds if trained else 0):
         files += task.judge_untrained(seed, lawful)
-    if args.maps and subject.model is not None:
-        task.draw_maps(args.out / "maps", fits)
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)
-        write_json(args.out / "protocol.json", protocol(args, task, fits, manifest if fits else None))
-        finish(args.out)
-        shutil.rmtree(parts)
+        write_json(args.out / "protocol.json", protocol(args, task, usual, manifest if usual.whitening else None))
+        write_scores(args.out)
+        write_json(parts / "shown.json", {"trials": shown_trials(args.out) if task.has_places else []})
     ranks.wait_for_everyone()
+    shown = set(json.loads((parts / "shown.json").read_text(encoding="utf-8"))["trials"])
+    drawn = [trial for trial in suite.trials if args.maps or trial.group_id in shown]
+    if subject.model is not None and drawn:
+        task.draw_maps(args.out / "maps", parts, drawn, usual)
+    if ranks.is_main_process:
+        show(args.out)
+    ranks.wait_for_everyone()
+    if ranks.is_main_process:
+        shutil.rmtree(parts)
     return 0
 
 
 def finish(out: Path) -> None:
     """Numbers, tables and report from what stands in OUT; needs neither the model nor the suite."""
+    write_scores(out)
+    show(out)
+
+
+def write_scores(out: Path) -> None:
+    """OUT/scores.json. Raises EvalError where OUT is no finished evaluation."""
     for name in ("protocol.json", "trials.json", "traces.parquet"):
         if not (out / name).exists():
             raise EvalError(
@@ -138,6 +148,10 @@ def finish(out: Path) -> None:
     trials, traces = read_trials(out / "trials.json"), Traces.open(out / "traces.parquet")
     said = json.loads((out / "protocol.json").read_text(encoding="utf-8"))
     write_json(out / "scores.json", score(trials, traces, said))
+
+
+def show(out: Path) -> None:
+    """Tables, report and headline of what stands in scores.json."""
     write_tables(out)
     page = write_report(out)
     print_headline(out)
@@ -188,58 +202,6 @@ def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str
     return manifest, films
 
 
-def protocol(args: argparse.Namespace, task: Task, fits: dict[str, Whitening], manifest: str | None) -> dict[str, Any]:
-    """What was done, for the reader and for `score`."""
-    model, plan, suite = task.subject.model, task.plan, task.suite
-    notes = list(suite.notes)
-    if model is not None and not fits:
-        notes.append(
-            "No whitened surprise: there were no lawful films to learn usual errors from; give some with --lawful MANIFEST."
-        )
-    if fits and model is not None and model.latent_shape[1] > MOST_FEATURES:
-        notes.append(f"Whitened along {MOST_FEATURES} random directions of the {model.latent_shape[1]} features.")
-    asked: dict[str, Any] = {}
-    if model is not None:
-        asked = {
-            name: getattr(model, name)
-            for name in ("target_scope", "fps", "size_px", "frames_per_latent", "max_context", "max_steps", "max_span")
-        }
-        asked["latent"] = list(model.latent_shape)
-    single = len(plan.contexts) == 1
-    return {
-        "format": FORMAT,
-        "command": "python -m eval " + shlex.join(sys.argv[1:]),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("worldmodel", "torch", "numpy", "av")},
-        },
-        "model": {
-            "name": task.subject.name,
-            "spec": task.subject.spec,
-            "hash": task.subject.hash,
-            "update": task.subject.update,
-            **asked,
-        },
-        "suite": {"name": suite.name, "path": str(suite.path), "trials": len(suite.trials), "hash": suite.hash},
-        "windows": {
-            "fps": plan.fps,
-            "window_s": plan.frames / plan.fps,
-            "stride_s": plan.stride / plan.fps,
-            "contexts_s": [context / plan.fps for context in plan.contexts],
-            "horizon_s": plan.horizon * plan.frames_per_latent / plan.fps,
-            "scope": task.scope,
-        },
-        "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
-        "whitening": {"films": fits["model"].films, "manifest": manifest, "shrinkage": fits["model"].shrinkage}
-        if fits
-        else None,
-        "untrained_seeds": args.untrained_seeds if model is not None else 0,
-        "left_out": unread_films(args.out / "parts"),
-        "notes": notes,
-    }
-
-
 def print_headline(out: Path) -> None:
     """The number that counts, by scorer, and what stands beside it."""
     scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
@@ -260,12 +222,15 @@ def print_headline(out: Path) -> None:
 
 
 def _claim(out: Path, key: str, fresh: bool) -> None:
-    """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another."""
+    """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another. Maps of an earlier one go:
+    they would lie over the films of this."""
     if fresh and out.exists():
         shutil.rmtree(out / "parts", ignore_errors=True)
     stamp = out / "parts" / "key.json"
     if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8"))["key"] != key:
         raise EvalError(f"{out} holds the beginning of another evaluation; take another --out, or throw it away with --fresh")
+    if not stamp.exists():
+        shutil.rmtree(out / "maps", ignore_errors=True)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     write_json(stamp, {"key": key})
 

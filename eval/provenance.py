@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 import shlex
-import subprocess
 import sys
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from worldmodel.commit import commit
 
 if TYPE_CHECKING:  # what is made without a model is made without torch
     from eval.subject import Subject
@@ -17,6 +17,12 @@ if TYPE_CHECKING:  # what is made without a model is made without torch
 
 def provenance(subject: Subject) -> dict[str, Any]:
     """For the head of a JSON file."""
+    model = {"name": subject.name, "spec": subject.spec, "update": subject.update, "hash": subject.hash}
+    return {**circumstances(), "model": model}
+
+
+def circumstances() -> dict[str, Any]:
+    """The same of what is of several models."""
     return {
         "command": "python -m eval " + shlex.join(sys.argv[1:]),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -25,7 +31,6 @@ def provenance(subject: Subject) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in ("worldmodel", "torch", "numpy")},
         },
-        "model": {"name": subject.name, "spec": subject.spec, "update": subject.update, "hash": subject.hash},
     }
 
 
@@ -35,20 +40,3 @@ def named(source: dict[str, Any]) -> str:
     update = [] if model["update"] is None else [f"update {model['update']}"]
     made = [] if source["commit"] is None else [f"commit {source['commit']}"]
     return ", ".join([model["name"], *update, f"weights {model['hash'][:8]}", *made])
-
-
-def commit() -> str | None:
-    """Of this code, short, with a + where files differ from it; None for an installed copy."""
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
-        return None
-    try:
-        head = _git(here, "rev-parse", "--short", "HEAD")
-        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eval import attentive
 from eval.errors import EvalError
-from eval.measures import Score, balanced_accuracy, r2
+from eval.measures import Score, Statistic, balanced_accuracy, r2, r2_statistic, recall_statistic
 from eval.probes import Fit, Folded, fit_ridge, fit_softmax
 from eval.readings import Property
 from eval.recordings import MOMENTS, Recording
@@ -104,6 +104,10 @@ class Question:
         film, step = self.encoded_rows()
         return Folded.fit(self.fit, recording.at(film, step, self.moments), self.targets(film, step), film, self.cohort.folds)
 
+    def statistic(self, truth: Values, reading: Values, scene: Places) -> Statistic:
+        """The value of `score`, to be compared with others of the same rows."""
+        return (recall_statistic if self.prop.classes else r2_statistic)(truth, reading, scene)
+
     def score(self, truth: Values, reading: Values, scene: Places) -> Score:
         if self.prop.classes:
             return balanced_accuracy(truth, reading, scene)
@@ -144,7 +148,11 @@ def predicted(
     Sources: what came (the probe's own limit at these moments), the forecast, the context's last latents again, the same of
     each other recording, and, of what moves, constant velocity from the truth up to the context's end.
     """
-    rows = question.rows_ahead(cuts, horizon)
+    rows = [  # where context and forecast share a window, some contexts are shorter than what the probe reads
+        (cut, films)
+        for cut, films in question.rows_ahead(cuts, horizon)
+        if all(recording.seen[cut].shape[1] >= question.moments for recording in recordings.values())
+    ]
     film = np.concatenate([np.zeros(0, np.int64), *(films for _, films in rows)])
     step = np.concatenate([np.zeros(0, np.int64), *(np.full(len(films), cut - 1 + horizon) for cut, films in rows)])
     if len(np.unique(film)) < 2 * question.cohort.folds:

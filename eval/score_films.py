@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval.errors import EvalError
+from eval.expectations import decoder_of, expectations, no_decoder
 from eval.film_cards import Scored, ends, short_names, write_page
 from eval.film_list import Named, Unread, find_films
 from eval.film_results import result
 from eval.lawful import lawful_clips
+from eval.provenance import named as named_source
+from eval.provenance import provenance
 from eval.reference import Reference, file_name, lawful_reference
 from eval.report.rendering import percent, seconds
 from eval.subject import Subject, open_subject
@@ -53,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lawful", metavar="MANIFEST", help="lawful films to compare with (default: the run's val split)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON lines (default: standard output)")
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="a page with each film, its curve and heat map; opens offline"
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="a page with each film, its curve, heat map and, of a run that has a decoder, what was expected; opens offline",
     )
     parser.add_argument("--fps", type=float, help="frames a second films are seen at (default: the model's)")
     parser.add_argument("--folder-fps", type=float, default=10.0, metavar="N", help="rate of folders of frames (default 10)")
@@ -70,12 +77,13 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.out, args.html):
         if path is not None and not path.absolute().parent.is_dir():
             raise EvalError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
-    subject = open_subject(args.model, ranks.device if ranks.num_processes > 1 else torch.device(args.device))
+    device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
+    subject = open_subject(args.model, device)
     if subject.model is None:
         raise EvalError(f"{args.model} makes no forecasts; --model takes a RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
+    decoder = decoder_of(subject, device) if args.html is not None else None
     manifest, lawful = _lawful(args.lawful, subject)
     plan = plan_windows(args, subject.model, lawful)
-    device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
     viewing = Viewing(subject.model, plan, device, ranks)
     films = list(find_films(args.files, args.folder_fps))
     failed = {it.name: it.why for it in films if isinstance(it, Unread)}
@@ -87,6 +95,11 @@ def run(args: argparse.Namespace) -> int:
     scored, unwatched = _score(viewing, reference, named)
     if ranks.is_main_process:
         facts = {"model": {"name": subject.name, "hash": subject.hash}, "lawful": manifest}
+        if args.html is not None and scored:
+            expecting = None if decoder is None else partial(expectations, viewing, decoder)
+            notes = [] if decoder is not None else [no_decoder(subject)]
+            made = f"{named_source(provenance(subject))}; lawful films of {manifest}"
+            write_page(args.html, subject.name, scored, failed | unwatched, reference.yardstick, expecting, notes, made)
         _tell(args, scored, failed | unwatched, facts, reference)
     ranks.wait_for_everyone()
     return FAILED if failed or unwatched else 0
@@ -153,11 +166,9 @@ def _tell(
     facts: Mapping[str, Any],
     reference: Reference,
 ) -> None:
-    """JSON, page, ranking, and a line on standard error for what went wrong."""
+    """JSON, ranking, and a line on standard error for what went wrong."""
     rows = [{**row, **facts} for _, _, row in scored] + [{"film": name, "error": why} for name, why in failed.items()]
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    if args.html is not None and scored:
-        write_page(args.html, facts["model"]["name"], scored, failed, reference.yardstick)
     if args.out is None:
         sys.stdout.write(lines)
         sys.stdout.flush()

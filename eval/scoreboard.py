@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eval.film_scores import ScorerTrace, by_scorer
 from eval.pairs import compare
-from eval.scorers import UNTRAINED, WHITENED, seeds_of
+from eval.scorers import MEASURED, UNTRAINED, seeds_of
 from eval.traces import Traces
 from eval.trials import Trial
 
@@ -46,7 +46,7 @@ class Scoreboard:
         self.given_s: float | None = protocol["chosen"]["context_s"]
         self.first_s: float = min(protocol["windows"]["contexts_s"], default=0.0)
         there = dict.fromkeys(scorer for _, scorer in self.rows)
-        self.seeds = {pool: seeds for pool in (UNTRAINED, UNTRAINED + WHITENED) if (seeds := seeds_of(pool, there))}
+        self.seeds = {pool: seeds for pool in (UNTRAINED + measure for measure in MEASURED) if (seeds := seeds_of(pool, there))}
         self._scores: dict[tuple[str, str, str, float | None], Values] = {}
         self._contexts: dict[tuple[str, str], float | None] = {}
         self._strata: dict[Cell, list[Places]] = {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 BLIND = ("pixel copy", "pixel extrapolation", "motion energy")
 """They look at pixels and know nothing."""
@@ -14,20 +15,35 @@ ABLATED = ("shuffled context", "masked context")
 UNTRAINED = "untrained"
 """Baselines in the model's own latents, its ablations, and its architecture as it is born ("untrained 0", ...)."""
 
-WHITENED = ", whitened"
-ORDER = ("whitened", "distance", "diagonal")
+WHITENED, ADJUSTED = ", whitened", ", adjusted"
+MEASURED = ("", WHITENED, ADJUSTED)
+"""How a forecaster's surprise is measured, as its scorer's name ends: raw, whitened, adjusted for what surprises anyway."""
+ORDER = ("whitened", "distance", "adjusted", "diagonal")
 """The model's own scorers, as they are shown; later ones follow by name."""
+
+
+def unmeasured(scorer: str) -> str:
+    """Whose surprise it is, however measured: "latent copy, whitened" -> "latent copy"."""
+    return scorer.removesuffix(WHITENED).removesuffix(ADJUSTED)
 
 
 def is_baseline(scorer: str) -> bool:
     """Whether a scorer is one that the model is compared with; every other one is the model's."""
-    bare = scorer.removesuffix(WHITENED)
+    bare = unmeasured(scorer)
     return bare in (*BLIND, *LATENT, *PATHS, *ABLATED, UNTRAINED) or re.fullmatch(rf"{UNTRAINED} \d+", bare) is not None
 
 
 def is_ablation(scorer: str) -> bool:
     """Whether it is there to show what whitening does: "diagonal", "whitened, 25 films", "whitened, per place"."""
     return scorer == "diagonal" or scorer.startswith("whitened, ")
+
+
+def whitening_steps(scorers: Collection[str]) -> list[str]:
+    """The model's scorers by how much they whiten: not at all, features apart, by ever more films, by all, place by place."""
+    rank = {"distance": -2.0, "diagonal": -1.0, "whitened": math.inf}
+    found = {name: rank[name] for name in scorers if name in rank}
+    found |= {name: float(match[1]) for name in scorers if (match := re.fullmatch(r"whitened, (\d+) films", name))}
+    return [*sorted(found, key=found.__getitem__), *(name for name in scorers if name == "whitened, per place")]
 
 
 def subjects(scorers: Iterable[str], model_spec: str) -> list[str]:
@@ -40,16 +56,16 @@ def subjects(scorers: Iterable[str], model_spec: str) -> list[str]:
 
 
 def seeds_of(pool: str, there: Iterable[str]) -> list[str]:
-    """Untrained networks that "untrained" or "untrained, whitened" is the mean of, by number."""
-    found = [(match, s) for s in there if (match := re.fullmatch(rf"{UNTRAINED} (\d+)(, whitened)?", s))]
-    whitened = pool.endswith(WHITENED)
-    return [s for _, s in sorted((int(match[1]), s) for match, s in found if bool(match[2]) == whitened)]
+    """Untrained networks that "untrained", "untrained, whitened" or "untrained, adjusted" is the mean of, by number."""
+    measure = pool.removeprefix(UNTRAINED)
+    found = [(match, s) for s in there if (match := re.fullmatch(rf"{UNTRAINED} (\d+){measure}", s))]
+    return [s for _, s in sorted((int(match[1]), s) for match, s in found)]
 
 
 def baselines_of(subject: str, there: Iterable[str]) -> list[str]:
-    """What a subject stands beside: whitened forecasters beside whitened ones, raw beside raw."""
+    """What a subject stands beside: whitened forecasters beside whitened ones, adjusted beside adjusted, raw beside raw."""
     there = list(there)
     names = [UNTRAINED, *LATENT, *ABLATED]
-    if subject.startswith("whitened"):
-        names = [name + WHITENED if name + WHITENED in there else name for name in names]
+    measure = next((m for m in (WHITENED, ADJUSTED) if subject.startswith(m.removeprefix(", "))), "")
+    names = [name + measure if name + measure in there else name for name in names]
     return [name for name in (*names, *PATHS) if name in there and name != subject]

@@ -12,7 +12,7 @@ from torch import nn
 
 from eval.scorers import BLIND
 from eval.trials import TrialError
-from worldmodel.checkpoint import find_checkpoint, load_model
+from worldmodel.checkpoint import Checkpoint, find_checkpoint, load_model
 from worldmodel.config import load
 from worldmodel.models import build_model
 from worldmodel.models.hub import load_pretrained
@@ -29,6 +29,7 @@ class Subject:
     model: WorldModel | None
     recipe: Recipe | None  # of our own models: says what they were trained on
     update: int | None = None
+    checkpoint: Checkpoint | None = None  # of a run
 
     @property
     def hash(self) -> str:
@@ -62,7 +63,7 @@ def open_subject(spec: str, device: torch.device) -> Subject:
         raise TrialError(f"{spec}: no such run folder; --model takes RUN, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME")
     checkpoint = find_checkpoint(Path(spec))
     model, recipe = load_model(checkpoint.folder, device)
-    return Subject(spec, checkpoint.folder.parent.parent.name, model, recipe, checkpoint.update)
+    return Subject(spec, checkpoint.folder.parent.parent.name, model, recipe, checkpoint.update, checkpoint)
 
 
 def untrained(like: WorldModel, seed: int, device: torch.device) -> WorldModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,13 +14,15 @@ from torch import Tensor
 from eval.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
 from eval.forecasting import EVERYWHERE, Asked, Outlook, Scope, outlooks
 from eval.traces import Block
-from eval.whitening import MOST_NUMBERS, ErrorMoments, Whitening
+from eval.usual import Line, Usual
+from eval.whitening import MOST_NUMBERS, ErrorMoments
 from eval.windows import Window, WindowPlan
 from worldmodel.models.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
-WHITENED = "whitened"
-PER_PLACE = "model, per place"
+WHITENED, ADJUSTED = "whitened", "adjusted"
+NO_MEMORY = "masked context"  # in locked windows the end of the context is one picture for all films of a quadruplet
+PER_PLACE = "per place"
 
 
 @dataclass(frozen=True)
@@ -44,38 +46,54 @@ class Judge:
     per_place: bool = False  # for the ablation: usual errors of the model at each place apart, too
 
     def moments(self, shots: Sequence[Shot]) -> dict[str, ErrorMoments]:
-        """Errors of each forecaster on lawful films of equal length, cut alike."""
+        """Errors on lawful films of equal length, cut alike, by "<kind of window>/<forecaster>": contexts of free windows may
+        be too short to know a thing's way by, and what is usual there is not so in locked ones."""
         errors: dict[str, list[Tensor]] = defaultdict(list)
         for outlook in self._look(shots):
             for name, forecast in outlook.forecasts.items():
-                errors[name].append(forecast - outlook.target)
+                errors[f"{outlook.window.kind}/{name}"].append(forecast - outlook.target)
         found = {}
         for name, windows in errors.items():
             places, dim = windows[0].shape[2:]
             found[name] = ErrorMoments.empty(self.plan.horizon, 1, dim)
             found[name].add(windows)
-            if self.per_place and name == "model" and 1 < places <= MOST_NUMBERS // found[name].gram.size:
-                found[PER_PLACE] = ErrorMoments.empty(self.plan.horizon, places, dim)
-                found[PER_PLACE].add(windows)
+            if self.per_place and name.endswith("/model") and 1 < places <= MOST_NUMBERS // found[name].gram.size:
+                apart = f"{name}, {PER_PLACE}"
+                found[apart] = ErrorMoments.empty(self.plan.horizon, places, dim)
+                found[apart].add(windows)
         return found
 
-    def traces(self, shots: Sequence[Shot], whitening: Mapping[str, Whitening]) -> list[Block]:
-        """Of films of equal length: by the model's own distance, and whitened where a fit is given.
+    def line(self, shots: Sequence[Shot], usual: Usual) -> Line:
+        """Whitened surprise of lawful films, with memory against without, a point a window; see `usual`."""
+        fits, found = usual.of("locked"), Line()
+        for outlook in self._look(shots):
+            if NO_MEMORY in outlook.forecasts and outlook.window.kind == "locked":
+                with_memory, without = (
+                    fits[name].surprise(outlook.forecasts[name] - outlook.target).mean((1, 2)).double().cpu().numpy()
+                    for name in ("model", NO_MEMORY)
+                )
+                found += Line.through(without, with_memory)
+        return found
 
-        `whitening` by forecaster; "model, n films" and "model, per place" are other fits, for the ablation.
+    def traces(self, shots: Sequence[Shot], usual: Usual) -> list[Block]:
+        """Of films of equal length: by the model's own distance; whitened and adjusted where it is known what is usual.
+
+        In `usual.whitening`, "model, n films" and "model, per place" are other fits, for the ablation.
         """
         blocks = []
         for outlook in self._look(shots):
             judged = [index for index, shot in enumerate(shots) if outlook.window in shot.windows]
-            for scorer, surprise in self._scores(outlook, whitening):
+            for scorer, surprise in self._scores(outlook, usual):
                 values = surprise[judged].mean(-1).double().cpu().numpy()
                 blocks.append(_block([shots[i].film_id for i in judged], scorer, outlook.window, self.plan, values))
         return blocks
 
-    def maps(self, shots: Sequence[Shot], whitening: Mapping[str, Whitening]) -> dict[str, dict[str, NDArray[np.float32]]]:
-        """Surprise by place, by film id: `<windows>/<scorer>` [W, S, N] (NaN: not judged) and `<windows>/cut_s` [W]."""
+    def maps(self, shots: Sequence[Shot], usual: Usual) -> dict[str, dict[str, NDArray]]:
+        """Surprise by place, by film id: `<windows>/<scorer>` [W, S, N] (NaN: not judged), `<windows>/cut_s` and
+        `<windows>/context_s` [W]."""
         found: dict[str, dict[str, list[NDArray]]] = {shot.film_id: defaultdict(list) for shot in shots}
-        own = {name: fit for name, fit in whitening.items() if name == "model"}
+        fps = self.plan.fps
+        own = Usual({name: fit for name, fit in usual.whitening.items() if name.endswith("/model")})
         for outlook in self._look(shots):
             window, missing = outlook.window, self.plan.horizon - outlook.window.steps
             for scorer, surprise in self._scores(outlook, own):
@@ -85,9 +103,11 @@ class Judge:
                         found[shot.film_id][f"{window.kind}/{scorer}"].append(places)
             for shot in shots:
                 if window in shot.windows:
-                    found[shot.film_id][f"{window.kind}/cut_s"].append(np.array(window.cut / self.plan.fps))
+                    for name, frames in (("cut_s", window.cut), ("context_s", window.context)):
+                        found[shot.film_id][f"{window.kind}/{name}"].append(np.array(frames / fps))
         return {
-            film: {key: np.stack(rows).astype(np.float32) for key, rows in arrays.items()} for film, arrays in found.items()
+            film: {key: np.stack(rows).astype(np.float32 if rows[0].ndim else np.float64) for key, rows in arrays.items()}
+            for film, arrays in found.items()
         }
 
     def paths(self, shots: Sequence[Shot]) -> list[Block]:
@@ -102,12 +122,18 @@ class Judge:
         ids = [shot.film_id for shot in shots]
         return [Block(ids, name, "free", 0.0, 0.0, times, np.stack([path[name] for path in found])) for name in found[0]]
 
-    def _scores(self, outlook: Outlook, whitening: Mapping[str, Whitening]) -> Iterable[tuple[str, Tensor]]:
+    def _scores(self, outlook: Outlook, usual: Usual) -> Iterable[tuple[str, Tensor]]:
+        whitening, foretold = usual.of(outlook.window.kind), None
+        if NO_MEMORY in outlook.forecasts and NO_MEMORY in whitening and usual.foretold is not None:
+            foretold = usual.foretold * whitening[NO_MEMORY].surprise(outlook.forecasts[NO_MEMORY] - outlook.target)
         for name, forecast in outlook.forecasts.items():
             yield scorer_name(name, ""), self.model.distance(forecast, outlook.target)
             if name in whitening:
                 error = forecast - outlook.target
-                yield scorer_name(name, WHITENED), whitening[name].surprise(error)
+                surprise = whitening[name].surprise(error)
+                yield scorer_name(name, WHITENED), surprise
+                if foretold is not None:
+                    yield scorer_name(name, ADJUSTED), surprise - foretold
                 if name == "model":
                     yield "diagonal", whitening[name].surprise_by_feature(error)
         error = outlook.forecasts["model"] - outlook.target

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.scorers import is_ablation, is_baseline
+from eval.scorers import is_ablation, is_baseline, whitening_steps
 
 ADDRESS = ("windows", "scorer", "property", "visibility", "level", "copy_class", "pairs")
 NUMBERS = ("value", "low", "high", "wilson_low", "wilson_high", "n", "chance", "p", "p_holm")
 CLEAR_P = 0.01
+BARE_STEPS = 3  # of whitening that every evaluation has: none, each feature apart, all
 Score = Mapping[str, Any]
 
 
@@ -60,6 +61,10 @@ def markdown(scores: Mapping[str, Any]) -> str:
         cells = {name: {prop: main_cell(it) for prop, it in by_scorer[name].items()} for name in mine}
         if any(cells.values()):
             parts += [_side_by_side(windows, cells), *(_with_baselines(windows, name, it) for name, it in cells.items() if it)]
+        steps = whitening_steps(by_scorer)
+        if len(steps) > BARE_STEPS:
+            whitened = {name: {prop: main_cell(it) for prop, it in by_scorer[name].items()} for name in steps}
+            parts.append(_side_by_side(f"What whitening does, {windows}", whitened))
     return "\n".join([*parts, *_remarks(scores)])
 
 
@@ -77,7 +82,7 @@ def _side_by_side(windows: str, cells: Mapping[str, Mapping[str, tuple[str, Scor
         here = [it.get(name) for it in cells.values()]
         n = max(cell[1]["n"] for cell in here if cell)
         rows.append([name, str(n), *("–" if cell is None else with_interval(cell[1]) for cell in here)])
-    title = f"**{windows.capitalize()} windows**, pairs: {kind}; percent [95 % interval], chance 50; n trials"
+    title = f"**{windows[0].upper()}{windows[1:]} windows**, pairs: {kind}; percent [95 % interval], chance 50; n trials"
     return table(title, ["property", "n", *cells], rows)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,13 @@ import torch
 from accelerate import PartialState
 
 from eval.benchmarks import Suite
-from eval.forecasting import EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, Scope
+from eval.forecasting import EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
 from eval.subject import Subject, untrained
 from eval.surprise import Judge, Shot, blind_traces
 from eval.traces import Block, write_traces
 from eval.trials import Film, Trial, read_film
-from eval.whitening import ErrorMoments, Whitening, load_moments, save_moments
+from eval.usual import Line, Usual, fit_all, load_lines, save_line
+from eval.whitening import ErrorMoments, load_moments, save_moments
 from eval.windows import Window, WindowPlan
 from eval.workload import share
 from worldmodel.checkpoint import write_json
@@ -30,6 +33,7 @@ from worldmodel.video import VideoError
 
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25
+FOR_THE_LINE = 100  # lawful films are enough for one number
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,14 @@ class Task:
     ranks: PartialState
 
     @property
-    def pieces(self) -> list[tuple[Trial, ...]]:
-        trials = self.suite.trials
-        return [trials[first : first + TRIALS_AT_ONCE] for first in range(0, len(trials), TRIALS_AT_ONCE)]
+    def pieces(self) -> list[Sequence[Trial]]:
+        return in_pieces(self.suite.trials)
+
+    @property
+    def has_places(self) -> bool:
+        """Whether surprise can be drawn over a picture: latents of several places that are a square."""
+        places = 1 if self.subject.model is None else self.subject.model.latent_shape[0]
+        return places > 1 and math.isqrt(places) ** 2 == places
 
     @property
     def has_locked(self) -> bool:
@@ -69,10 +78,8 @@ class Task:
         }
 
     # --- judging -----------------------------------------------------------------------------------------------------
-    def judge(
-        self, parts: Path, lawful: Sequence[Film], ablation: Sequence[int] = ()
-    ) -> tuple[list[Path], dict[str, Whitening]]:
-        """Traces of the subject in PARTS, a file a piece, and what its errors are whitened by, by forecaster.
+    def judge(self, parts: Path, lawful: Sequence[Film], ablation: Sequence[int] = ()) -> tuple[list[Path], Usual]:
+        """Traces of the subject in PARTS, a file a piece, and what is usual for it on lawful films.
 
         `ablation`: the model's errors are whitened by so many films too, and place by place.
         """
@@ -80,21 +87,21 @@ class Task:
         model = self.subject.model
         if model is None:
             files = share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, self._score_blind, self.ranks)
-            return files, {}
+            return files, Usual()
         judge = Judge(
             model, self.plan, self.device, self.scope, WHERE_LOCKED if self.has_locked else EVERYWHERE, bool(ablation)
         )
         everywhere = replace(judge, asked=EVERYWHERE)  # so that each forecaster has errors at every horizon
-        fits = self._fit("lawful films", everywhere, parts, lawful, ablation)
+        usual = self._usual("lawful films", everywhere, parts, lawful, ablation)
 
         def work(reel: Reel, file: Path) -> None:
             reel.note_unread(file)
             blocks: list[Block] = []
             for shots in reel.groups:
-                blocks += [*judge.traces(shots, fits), *blind_traces(shots, self.plan), *judge.paths(shots)]
+                blocks += [*judge.traces(shots, usual), *blind_traces(shots, self.plan), *judge.paths(shots)]
             write_traces(file, blocks)
 
-        return share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, work, self.ranks), fits
+        return share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, work, self.ranks), usual
 
     def judge_untrained(self, seed: int, lawful: Sequence[Film]) -> list[Path]:
         """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
@@ -102,43 +109,41 @@ class Task:
         assert like is not None
         folder = cache_folder() / "untrained" / _digest({**like.architecture, **self._conditions(lawful)}) / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
-        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, MODEL_ALONE)
+        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, WITH_AND_WITHOUT_MEMORY)
         what = f"untrained network {seed}"
         files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
-        fits = {} if all(file.exists() for file in files) else self._fit(f"{what}, lawful films", judge, folder, lawful, ())
-        names = {"distance": f"untrained {seed}", "whitened": f"untrained {seed}, whitened"}
+        made = all(file.exists() for file in files)
+        usual = Usual() if made else self._usual(f"{what}, lawful films", judge, folder, lawful, ())
+        names = {"distance": f"untrained {seed}", **{it: f"untrained {seed}, {it}" for it in ("whitened", "adjusted")}}
 
         def work(reel: Reel, file: Path) -> None:
-            blocks = [block for shots in reel.groups for block in judge.traces(shots, fits) if block.scorer in names]
+            blocks = [block for shots in reel.groups for block in judge.traces(shots, usual) if block.scorer in names]
             write_traces(file, [Block(**{**vars(block), "scorer": names[block.scorer]}) for block in blocks])
 
         return share(what, self.pieces, lambda i: files[i], self._load, work, self.ranks)
 
-    def draw_maps(self, folder: Path, fits: Mapping[str, Whitening]) -> None:
-        """Surprise by place, one npz a film: `<windows>/<scorer>` [W, S, N] and `<windows>/cut_s` [W]; NaN: not judged."""
+    def draw_maps(self, folder: Path, parts: Path, trials: Sequence[Trial], usual: Usual) -> None:
+        """Surprise by place, FOLDER/<film>.npz of each film of these trials, with the arrays of `Judge.maps`."""
         model = self.subject.model
         assert model is not None
         folder.mkdir(exist_ok=True)
         judge = Judge(model, self.plan, self.device, self.scope, MODEL_ALONE)
+        pieces = in_pieces(trials)
+        files = [parts / f"maps_{_digest([trial.group_id for trial in piece])}" for piece in pieces]
 
         def work(reel: Reel, file: Path) -> None:
             for shots in reel.groups:
-                for film_id, arrays in judge.maps(shots, fits).items():
+                for film_id, arrays in judge.maps(shots, usual).items():
                     np.savez(folder / f"{film_id}.npz", **arrays)  # type: ignore[arg-type]
             file.touch()
 
-        parts = folder / ".parts"
-        parts.mkdir(exist_ok=True)
-        for file in share("maps", self.pieces, lambda i: parts / f"{i:05d}", self._load, work, self.ranks):
-            file.unlink(missing_ok=True)
+        share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
 
     # --- inside ------------------------------------------------------------------------------------------------------
-    def _fit(
-        self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]
-    ) -> dict[str, Whitening]:
+    def _usual(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
         """Films in order, so that the first n of them are the same on any number of ranks."""
         if len(lawful) < 2:
-            return {}
+            return Usual()
         chunks = [tuple(lawful[first : first + LAWFUL_AT_ONCE]) for first in range(0, len(lawful), LAWFUL_AT_ONCE)]
 
         def load(films: Sequence[Film]) -> Reel:
@@ -153,13 +158,24 @@ class Task:
 
         files = share(what, chunks, lambda i: parts / f"lawful_{i:05d}.npz", load, work, self.ranks)
         total: dict[str, ErrorMoments] = {}
-        fits: dict[str, Whitening] = {}
+        fewer: dict[str, ErrorMoments] = {}
         for file in files:
             for name, moments in load_moments(file).items():
                 total.setdefault(name, moments.like()).merge(moments)
-            if (films := total["model"].films if total else 0) in ablation:
-                fits[f"model, {films} films"] = Whitening.fit(total["model"])
-        return fits | {name: Whitening.fit(moments) for name, moments in total.items()}
+            for kind in ("locked", "free"):
+                if (own := total.get(f"{kind}/model")) is not None and own.films in ablation:
+                    fewer[f"{kind}/model, {own.films} films"] = deepcopy(own)
+        usual = Usual(fit_all(total | fewer))
+        if not self.has_locked:
+            return usual
+
+        def line(reel: Reel, file: Path) -> None:
+            save_line(file, sum((together.line(shots, usual) for shots in reel.groups), Line()))
+
+        together = replace(judge, asked=WITH_AND_WITHOUT_MEMORY)
+        some = chunks[: -(-FOR_THE_LINE // LAWFUL_AT_ONCE)]
+        lines = share(f"{what}, once more", some, lambda i: parts / f"line_{i:05d}.json", load, line, self.ranks)
+        return replace(usual, foretold=load_lines(lines).slope)
 
     def _load(self, trials: Sequence[Trial]) -> Reel:
         return self._shoot([(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films])
@@ -196,6 +212,10 @@ class Reel:
             write_json(file.with_suffix(".unread.json"), self.unread)
 
 
+def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
+    return [trials[first : first + TRIALS_AT_ONCE] for first in range(0, len(trials), TRIALS_AT_ONCE)]
+
+
 def unread_films(parts: Path) -> dict[str, str]:
     """Films that could not be judged, with the reason."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(parts.glob("*.unread.json"))]
@@ -207,5 +227,5 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
 
 
-def _digest(said: Mapping[str, Any]) -> str:
+def _digest(said: Mapping[str, Any] | Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

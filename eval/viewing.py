@@ -98,10 +98,10 @@ class Viewing:
         total: dict[str, ErrorMoments] = {}
         for file in share(what, pieces, lambda i: folder / f"moments_{i:05d}.npz", self._read, work, self.ranks):
             _add(total, load_moments(file))
-        return total.get("model")
+        return total.get("free/model")
 
     def _read(self, piece: Sequence[Stretch]) -> list[Frames | str]:
-        return [_frames_of(stretch, self.plan.fps, self.model.size_px) for stretch in piece]
+        return [read_stretch(stretch, self.plan.fps, self.model.size_px) for stretch in piece]
 
     def _whole(self, clip: Clip, parts: Sequence[Watched | str]) -> Watched | str:
         if not parts:
@@ -117,7 +117,7 @@ def frames_at(clip: Clip, fps: float) -> int:
     return int((clip.frames - 1) / clip.fps * fps + 1e-6) + 1
 
 
-def _frames_of(stretch: Stretch, fps: float, size_px: int) -> Frames | str:
+def read_stretch(stretch: Stretch, fps: float, size_px: int) -> Frames | str:
     """uint8 [T, size_px, size_px, 3], squeezed into the square, or why there is none."""
     clip = stretch.clip
     times = [clip.start_s + (stretch.first + index) / fps for index in range(stretch.frames)]

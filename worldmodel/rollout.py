@@ -2,7 +2,8 @@
 
 The model sees the beginning of a clip and imagines the rest, its predictions fed back. Beside one another: what came, what was
 imagined (drawn by the run's decoder), the latents, and how wrong each moment is. RUN/films/ gets an MP4, a GIF and a PNG strip
-of every clip, and a curve of the error against the horizon with its baselines.
+of every clip, a curve of the error against the horizon with its baselines, and gallery.html, all of it on one page to play:
+with the nearest training frame of every moment, and other continuations where `--samples` asks for them.
 """
 
 from __future__ import annotations
@@ -22,15 +23,19 @@ import torch
 import torch.nn.functional as F
 
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_json
+from worldmodel.commit import commit
 from worldmodel.config import ConfigError
+from worldmodel.continuations import continuation, step_errors
 from worldmodel.data.loader import Batch, DataError, held_out, open_windows
 from worldmodel.fit_decoder import fit_decoder, load_decoder
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
 from worldmodel.models.decoder import Decoder
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.world_model import FrameWise, WorldModel
+from worldmodel.nearest import TrainingFrames, nearest, training_frames
 from worldmodel.recipe import Recipe
 from worldmodel.render import (
+    GalleryCard,
     error_map,
     error_reach,
     fit_pca,
@@ -40,6 +45,7 @@ from worldmodel.render import (
     save_png,
     side_by_side,
     strip,
+    write_gallery,
 )
 from worldmodel.video import VideoError, probe, read_frames, write_video
 from worldmodel.window import WindowConfig
@@ -62,24 +68,63 @@ class Rollout:
     target: np.ndarray  # [T/f, N, D] latents of what came
     imagined: np.ndarray  # [T/f, N, D] of the context, then of what was imagined
     error: np.ndarray  # [T/f, N] the model's distance between the two; 0 within the context
-    drawn: np.ndarray  # uint8 [T, s, s, 3] `imagined` as the decoder draws it
+    drawn: np.ndarray | None  # uint8 [T, s, s, 3] `imagined` as the decoder draws it; None without one
+    others: tuple[np.ndarray, ...] = ()  # as `drawn`: what else may come, with an error of the model's own at each step
+    closest: np.ndarray | None = None  # uint8 [T, S, S, 3] the training frame nearest to each step of `imagined`
+    closest_error: np.ndarray | None = None  # [T/f] how far it is, the mean over places
 
 
 @torch.no_grad()
-def roll_out(model: WorldModel, decoder: Decoder, frames: np.ndarray, context_frames: int, name: str) -> Rollout:
-    """Imagine all that follows the first `context_frames` of uint8 [T, S, S, 3]."""
-    device = next(decoder.parameters()).device
+def roll_out(
+    model: WorldModel,
+    decoder: Decoder | None,
+    frames: np.ndarray,
+    context_frames: int,
+    name: str,
+    device: torch.device,
+    train: TrainingFrames | None = None,
+    samples: int = 1,
+    residuals: torch.Tensor | None = None,
+) -> Rollout:
+    """Imagine all that follows the first `context_frames` of uint8 [T, S, S, 3].
+
+    The first of `samples` continuations is the model's own, the others have errors drawn from `residuals`.
+    """
     f = model.frames_per_latent
     pixels = model.normalise(torch.from_numpy(frames)[None].to(device))
     target = model.encode(pixels)
-    seen = context_frames // f
-    future = model.imagine(pixels[:, :context_frames], target.shape[1] - seen)
-    imagined = torch.cat((target[:, :seen], future), dim=1)
+    seen, context = context_frames // f, pixels[:, :context_frames]
+    steps = target.shape[1] - seen
+    imagined = torch.cat((target[:, :seen], model.imagine(context, steps)), dim=1)
     error = model.distance(imagined, target)
-    drawn = decoder(imagined)[0].mul(255).round().byte().permute(0, 2, 3, 1)
-    times_s = np.arange(len(frames)) / model.fps
+    others = []
+    if decoder is not None and residuals is not None:
+        for seed in range(1, samples):
+            future = continuation(model, context, steps, residuals, torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
+            others.append(draw(decoder, torch.cat((target[:, :seen], future), dim=1)))
+    closest, closest_error = None, None
+    if train is not None:
+        which, far = nearest(imagined[0].cpu().float(), train.latents.float(), model.distance)
+        closest, closest_error = train.frames[which.numpy()].reshape(-1, *frames.shape[1:]), far.numpy()
     target_, imagined_, error_ = (x[0].float().cpu().numpy() for x in (target, imagined, error))
-    return Rollout(name, frames, context_frames, times_s, target_, imagined_, error_, drawn.cpu().numpy())
+    return Rollout(
+        name,
+        frames,
+        context_frames,
+        np.arange(len(frames)) / model.fps,
+        target_,
+        imagined_,
+        error_,
+        None if decoder is None else draw(decoder, imagined),
+        tuple(others),
+        closest,
+        closest_error,
+    )
+
+
+def draw(decoder: Decoder, latents: torch.Tensor) -> np.ndarray:
+    """[1, T/f, N, D] -> uint8 [T, s, s, 3]."""
+    return decoder(latents)[0].mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def panels(rollout: Rollout) -> dict[str, np.ndarray]:
@@ -88,12 +133,34 @@ def panels(rollout: Rollout) -> dict[str, np.ndarray]:
     latents = pca_frames(rollout.imagined, fit_pca(rollout.target), truth=rollout.target)
     seen = rollout.context_frames // f
     errors = error_map(rollout.error, rollout.frames[::f], error_reach(rollout.error[seen:]))
-    return {
-        "what came": rollout.frames,
-        "imagined": rollout.drawn,
-        "latents": latents.repeat(f, axis=0),
-        "error": errors.repeat(f, axis=0),
-    }
+    drawn = {} if rollout.drawn is None else {"imagined": rollout.drawn}
+    return {"what came": rollout.frames, **drawn, "latents": latents.repeat(f, axis=0), "error": errors.repeat(f, axis=0)}
+
+
+def card_of(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
+    """One rollout as the gallery shows it."""
+    f, shown = len(rollout.frames) // len(rollout.target), panels(rollout)
+    seen = rollout.context_frames // f
+    films = {"what came": rollout.frames}
+    if rollout.drawn is not None:
+        films["imagined (decoder)"] = rollout.drawn
+    if rollout.closest is not None:
+        films["nearest training frame"] = rollout.closest
+    if rollout.target.shape[1] == 1:
+        films["latents: imagined blue, what came grey"] = shown["latents"]
+    else:
+        films["latents of what came"] = pca_frames(rollout.target, fit_pca(rollout.target)).repeat(f, axis=0)
+        films["latents imagined"] = shown["latents"]
+    films["error by place" if rollout.target.shape[1] > 1 else "error"] = shown["error"]
+    films |= {f"continuation {i + 1}, with drawn errors": film for i, film in enumerate(rollout.others, 1)}
+
+    def over_time(steps: np.ndarray) -> list[float]:
+        return np.where(np.arange(len(steps)) < seen, np.nan, steps).repeat(f).tolist()
+
+    curves = {"from imagined to what came (surprise)": over_time(rollout.error.mean(axis=1))}
+    if rollout.closest_error is not None:
+        curves["from imagined to the nearest training frame"] = over_time(rollout.closest_error)
+    return GalleryCard(rollout.name, caption, fps, rollout.context_frames, films, curves)
 
 
 def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
@@ -103,7 +170,7 @@ def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
     names = {kind: f"{rollout.name}.{kind}" for kind in ("mp4", "gif", "png")}
     write_video(folder / names["mp4"], film, fps)
     write_video(folder / names["gif"], film, fps)
-    rows = {label: shown[label] for label in ("what came", "imagined", "error")}
+    rows = {label: film for label, film in shown.items() if label != "latents"}
     save_png(strip(rows, rollout.times_s.tolist(), rollout.context_frames), folder / names["png"])
     return names
 
@@ -167,10 +234,12 @@ def context_of(model: WorldModel, context_s: float | None, frames: int) -> int:
     return context
 
 
-def decoder_of(checkpoint: Checkpoint, model: WorldModel, recipe: Recipe, device: torch.device) -> Decoder:
-    """The checkpoint's decoder; trained now where it has none."""
+def decoder_of(
+    checkpoint: Checkpoint, model: WorldModel, recipe: Recipe, device: torch.device, can_train: bool
+) -> Decoder | None:
+    """The checkpoint's decoder; trained now where it has none and may be, else None."""
     decoder = load_decoder(checkpoint, model, recipe, device)
-    if decoder is None:
+    if decoder is None and can_train:
         print("this checkpoint has no decoder yet; training one on the frozen latents")
         decoder = fit_decoder(checkpoint.folder, device, updates=recipe.decoder.updates or 600)
     return decoder
@@ -192,6 +261,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--start-s", type=float, default=0.0, help="where in the clip to begin")
     parser.add_argument("--seconds", type=float, default=20.0, help="how much of the clip, at most (default 20)")
     parser.add_argument("--context-s", type=float, help="how much of it is seen (default: a third of the model's window)")
+    parser.add_argument(
+        "--samples", type=int, choices=range(1, 9), default=1, metavar="N", help="continuations a clip in the gallery, to 8"
+    )
+    parser.add_argument("--no-decoder", action="store_true", help="train no decoder where the checkpoint has none")
     parser.add_argument("--out", type=Path, help="folder (default: RUN/films)")
     parser.add_argument("--device", choices=devices(), default=devices()[0], help="default: %(default)s")
     args = parser.parse_args(argv)
@@ -208,25 +281,79 @@ def write_films(args: argparse.Namespace) -> None:
     device = torch.device(args.device)
     checkpoint = find_checkpoint(args.run)
     model, recipe = load_model(checkpoint.folder, device)
-    decoder = decoder_of(checkpoint, model, recipe, device)
+    has_films = not args.clip or all(Path(path).exists() for path in recipe.data.manifests)  # without a clip they must be
+    decoder = decoder_of(checkpoint, model, recipe, device, can_train=has_films and not args.no_decoder)
     out = args.out or checkpoint.folder.parent.parent / "films"
     out.mkdir(parents=True, exist_ok=True)
+    clips = [(Path(path).stem, clip_frames(path, model, recipe.window, args.start_s, args.seconds)) for path in args.clip]
+    held, train, residuals = None, None, None
+    if has_films:
+        held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
+        clips = clips or [(f"held_out_{i}", film.numpy()) for i, film in enumerate(held.frames[: args.count])]
+    contexts = [context_of(model, args.context_s, len(frames)) for _, frames in clips]  # says at once what cannot be
+    if held is not None:
+        train = training_frames(model, recipe, device)
+        if args.samples > 1 and isinstance(model, FrameWise):
+            residuals = step_errors(model, held.frames, device)
 
-    def show(name: str, frames: np.ndarray) -> None:
-        rollout = roll_out(model, decoder, frames, context_of(model, args.context_s, len(frames)), name)
+    source = f"{run_of(checkpoint)}{f', commit {made}' if (made := commit()) else ''}"
+    cards = []
+    for (name, frames), context in zip(clips, contexts, strict=True):
+        rollout = roll_out(model, decoder, frames, context, name, device, train, args.samples, residuals)
         print(out / write_rollout(rollout, out, model.fps)["mp4"])
-
-    for path in args.clip:
-        show(Path(path).stem, clip_frames(path, model, recipe.window, args.start_s, args.seconds))
-    if args.clip and not all(Path(path).exists() for path in recipe.data.manifests):
+        about = f"{context / model.fps:.2g} s seen, {(len(frames) - context) / model.fps:.2g} s imagined; {source}"
+        cards.append(card_of(rollout, model.fps, about))
+    notes = gallery_notes(decoder, train, args.samples, residuals)
+    for note in notes:
+        if note.startswith("No "):
+            print(note)
+    title = f"What {checkpoint.folder.parent.parent.name} imagines"
+    print(write_gallery(out / "gallery.html", title, error_name(model), source, cards, notes))
+    if held is None:
         print("no curve of errors: the manifest of the run's held-out films is not here")
         return
-    held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
-    for i, film in enumerate([] if args.clip else held.frames[: args.count]):
-        show(f"held_out_{i}", film.numpy())
     context = context_of(model, args.context_s, held.frames.shape[1])
     write_curve(error_curves(model, held, context, device), model, context, len(held.frames), checkpoint, out)
     print(out / "horizon.png")
+
+
+def gallery_notes(
+    decoder: Decoder | None, train: TrainingFrames | None, samples: int, residuals: torch.Tensor | None
+) -> list[str]:
+    """How to read the page, and what is not on it and why; a line each."""
+    notes = ["Latents: three principal components of what came, the same axes for every moment and for what was imagined."]
+    if decoder is None:
+        stand_in = "" if train is None else "; the nearest training frame stands in for the picture"
+        notes.append(f"No decoder: what was imagined cannot be drawn{stand_in}.")
+    if train is None:
+        notes.append("No nearest training frame: the manifest of the run's films is not here.")
+    else:
+        notes.append(
+            f"Nearest training frame: by the model's own distance between latents, among {len(train.latents)} latent steps of "
+            f"{train.windows} of {train.of} training windows."
+        )
+    if samples > 1 and decoder is not None and residuals is not None:
+        notes.append(
+            "Other continuations: this model has no randomness of its own. At each step an error is drawn, normal with the "
+            f"covariance of {len(residuals)} errors it made one step ahead on held-out windows, and fed back."
+        )
+    elif samples > 1:
+        if decoder is None:
+            reason = "there is no decoder to draw them"
+        elif train is None:
+            reason = "there are no held-out films here to take the model's errors from"
+        else:
+            reason = "latents of this family depend on the whole window and cannot be fed back with an error"
+        notes.append(f"No other continuations: {reason}.")
+    return notes
+
+
+def run_of(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.folder.parent.parent.name}, update {checkpoint.update}"
+
+
+def error_name(model: TrainedModel) -> str:
+    return {"l2": "squared", "l1": "absolute", "smooth_l1": "smooth L1"}[model.config.distance] + " latent error"
 
 
 def write_curve(
@@ -235,10 +362,8 @@ def write_curve(
     """horizon.png and the numbers behind it, horizon.json."""
     step_s = model.frames_per_latent / model.fps
     horizons_s = [step_s * (k + 1) for k in range(len(curves["copy"]))]
-    run = checkpoint.folder.parent.parent.name
-    caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {run}, update {checkpoint.update}"
-    quantity = {"l2": "squared", "l1": "absolute", "smooth_l1": "smooth L1"}[model.config.distance] + " latent error"
-    save_figure(horizon_curve(horizons_s, curves, quantity=quantity, caption=caption), out / "horizon.png")
+    caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {run_of(checkpoint)}"
+    save_figure(horizon_curve(horizons_s, curves, quantity=error_name(model), caption=caption), out / "horizon.png")
     finite = {name: [None if np.isnan(v) else v for v in values] for name, values in curves.items()}
     write_json(
         out / "horizon.json", {"horizons_s": horizons_s, "error": finite, "windows": windows, "context_s": context / model.fps}

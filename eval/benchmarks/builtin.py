@@ -19,6 +19,16 @@ SOURCE = "`python -m data_prep synthesize DIR --suite mini`"
 PAIRS = tuple(Pair("same context", *places) for places in SAME_CONTEXT) + tuple(
     Pair("same outcome", *places) for places in SAME_OUTCOME
 )
+MAGNITUDES = {
+    "continuity": "jump, in widths",
+    "colour": "change of hue, of a circle of 1",
+    "size": "ratio of widths",
+    "solidity": "height of the wall, in widths",
+    "gravity": "slope, degrees",
+    "support": "gap or pillar, in widths",
+    "collision": "speed of the blow, of 2 m/s",
+}
+"""Of the others it is no one quantity: some templates of inertia bend the way by degrees, others change the speed."""
 COLUMNS = [
     *("quad_id", "clip_id", "context_id", "outcome_id", "possible", "property", "visibility", "spliced", "level", "copy_class"),
     *("magnitude", "split", "fps", "splice", "occlusion_start", "occlusion_stop", "violation", "reveal"),
@@ -62,7 +72,7 @@ def open_folder(folder: Path) -> Suite:
     refuse(folder, problems, SOURCE)
     lawful = folder / "lawful.parquet"
     trials = tuple(_trial(name, films, clips) for name, films in quads.items())
-    return Suite("builtin", folder, trials, SOURCE, lawful=str(lawful) if lawful.exists() else None)
+    return Suite("builtin", folder, trials, SOURCE, lawful=str(lawful) if lawful.exists() else None, magnitudes=MAGNITUDES)
 
 
 def _wrong(name: str, films: dict[tuple[str, str], dict[str, Any]], clips: dict[str, Clip]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class Suite:
     lawful: str | None = None  # a manifest of films in which nothing impossible happens
     protocol: Published | None = None
     notes: tuple[str, ...] = ()  # known defects, and what is secret
+    magnitudes: Mapping[str, str] = field(default_factory=dict)  # by property: what a trial's magnitude is, with its unit
     counts: tuple[Count, ...] = ()  # of the published benchmark; a part of it can be evaluated, but says so
 
     @cached_property

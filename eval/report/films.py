@@ -6,13 +6,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from av import VideoFrame
 from numpy.typing import NDArray
 
 from eval.trials import Film
 from worldmodel.video import probe, read_frames, write_video
+from worldmodel.video.resize import Film as ResizedFilm
+from worldmodel.video.resize import Size
 
 MOST_PX = 256  # of the shorter side
+LEAST_PX = 64  # of it, where a film is made smaller to fit a page
 MOST_FPS = 30.0
+MOST_BYTES = 12_000_000  # of films in a page; in base64 a third more
 
 
 def mp4_bytes(frames: NDArray[np.uint8], fps: float) -> bytes:
@@ -21,6 +26,24 @@ def mp4_bytes(frames: NDArray[np.uint8], fps: float) -> bytes:
         path = Path(folder) / "film.mp4"
         write_video(path, frames, fps)
         return path.read_bytes()
+
+
+def fitted_bytes(frames: NDArray[np.uint8], fps: float, most_bytes: float) -> bytes:
+    """The same, made smaller until it fits; but never below LEAST_PX."""
+    found = mp4_bytes(frames, fps)
+    side = min(frames.shape[1:3])
+    while len(found) > most_bytes and side > LEAST_PX:
+        side = max(LEAST_PX, side * 3 // 4)
+        found = mp4_bytes(resized(frames, side), fps)
+    return found
+
+
+def resized(frames: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """uint8 [T, H, W, 3] -> [T, h, w, 3], as films are when they are read at a size."""
+    film = ResizedFilm(len(frames), size)
+    for place, frame in enumerate(frames):
+        film.put([place], VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"), 0)
+    return film.frames
 
 
 def page_rate(film: Film) -> float:

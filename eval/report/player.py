@@ -33,22 +33,24 @@ class Screen:
     """One film of a player."""
 
     label: str
-    kind: Literal["possible", "impossible", "film"]
+    kind: Literal["possible", "impossible", "film", "drawn"]  # drawn by a decoder: it has no curve
     mp4: bytes | None  # None where the file is gone
-    heat: HeatMap | None = None
     name: str = ""  # of the file
     why_missing: str = ""
+    says: Sequence[tuple[float, str]] = ()  # from a moment in seconds on: what stands below it
 
 
 @dataclass(frozen=True)
 class Player:
-    """Films of equal rate that are played in step. `curves`: by name, a line for each film."""
+    """Films of equal rate that are played in step, those that are drawn last. `curves`: by name, a line for each film that is
+    not; `heats`: by curve, a map for each."""
 
     title: str
     fps: float
     frames: int
     screens: Sequence[Screen]
     curves: Mapping[str, Sequence[Line]]
+    heats: Mapping[str, Sequence[HeatMap | None]] = field(default_factory=dict)
     marks: Sequence[tuple[float, str]] = ()  # moments in seconds, and what happens then
     hidden_s: tuple[float, float] | None = None  # while things are out of sight
     group: str = ""  # players of one group are shown together
@@ -58,21 +60,25 @@ class Player:
     levels: Mapping[str, Sequence[tuple[float, str]]] = field(default_factory=dict)  # by curve: heights to read it by
     rows: Sequence[str] = ()  # what stands beside the rows of a square of films
     columns: Sequence[str] = ()
+    start_s: float = 0.0  # the moment that is shown first
+    seen: Sequence[tuple[float, float, float]] = ()  # from a moment on: seconds [from, to) that what is drawn was forecast by
 
     @property
     def has_heat(self) -> bool:
-        return any(screen.heat is not None and screen.heat.side and screen.mp4 for screen in self.screens)
+        return any(map(self.heated, range(len(self.screens))))
+
+    def heated(self, place: int) -> bool:
+        """Whether a film is there, and a map to lie over it."""
+        maps = [heats[place] for heats in self.heats.values() if place < len(heats)]
+        return self.screens[place].mp4 is not None and any(heat is not None and heat.side for heat in maps)
 
     @property
     def data(self) -> dict[str, Any]:
         """As JSON for the page."""
-        heats = [screen.heat for screen in self.screens if screen.heat is not None and screen.heat.side]
-        # one scale for all films, so that they compare; the brightest half percent may saturate
-        seen = np.concatenate([np.zeros(0), *[heat.values[np.isfinite(heat.values)] for heat in heats]])
-        peak = float(np.quantile(seen, 0.995)) if len(seen) else 0.0
         return {
             "fps": self.fps,
             "frames": self.frames,
+            "start": round(self.start_s * self.fps),
             "hidden": self.hidden_s,
             "marks": [[_short(time), words] for time, words in self.marks],
             "curves": [
@@ -80,18 +86,28 @@ class Player:
                     "name": name,
                     "lines": [[_shorts(times), _shorts(values)] for times, values in lines],
                     "levels": [[_short(value), words] for value, words in self.levels.get(name, ())],
+                    **_heats(self.heats.get(name, ())),
                 }
                 for name, lines in self.curves.items()
             ],
+            "seen": [_shorts(moment) for moment in self.seen],
             "films": [
                 {
                     "kind": screen.kind,
                     "mp4": None if screen.mp4 is None else base64.b64encode(screen.mp4).decode("ascii"),
-                    "heat": None if screen.heat is None or not screen.heat.side else _heat(screen.heat, peak),
+                    "says": [[_short(time), words] for time, words in screen.says],
                 }
                 for screen in self.screens
             ],
         }
+
+
+def _heats(heats: Sequence[HeatMap | None]) -> dict[str, Any]:
+    """One scale for all films, so that they compare; the brightest half percent may saturate."""
+    drawn = [heat if heat is not None and heat.side else None for heat in heats]
+    seen = np.concatenate([np.zeros(0), *[heat.values[np.isfinite(heat.values)] for heat in drawn if heat]])
+    peak = float(np.quantile(seen, 0.995)) if len(seen) else 0.0
+    return {"peak": _short(peak), "heats": [heat and _heat(heat, peak) for heat in drawn]}
 
 
 def _heat(heat: HeatMap, peak: float) -> dict[str, Any]:

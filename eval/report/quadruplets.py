@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,14 @@ from numpy.typing import NDArray
 
 from eval.film_scores import ScorerTrace, by_scorer
 from eval.pairs import compare
-from eval.report.films import film_bytes, page_rate
+from eval.report.films import MOST_BYTES, film_bytes, page_rate
+from eval.report.heat import heat_map, read_maps
 from eval.report.player import HeatMap, Line, Player, Screen
 from eval.traces import Traces
-from eval.trials import Film, Trial
+from eval.trials import Film, Trial, read_trials
 from worldmodel.video import VideoError
 
 MOST_TRIALS = 30
-MOST_BYTES = 12_000_000  # of films in a page; in base64 a third more
 WINDOWS_WORDS = {"locked": "locked windows", "free": "sliding windows"}
 Values = NDArray[np.float64]
 
@@ -40,8 +42,17 @@ class Album:
         if address is None:
             return []
         surprise = self._of(*address).film_mean()
+        return [self._player(index, words, surprise) for index, words in self._chosen(surprise)]
+
+    def shown(self) -> list[str]:
+        """Names of the trials that `players` shows."""
+        address = self._judged_by()
+        found = [] if address is None else self._chosen(self._of(*address).film_mean())
+        return [self.trials[index].group_id for index, _ in found]
+
+    def _chosen(self, surprise: Values) -> list[tuple[int, str]]:
         margins = {index: margin for index in range(len(self.trials)) if (margin := self._margin(index, surprise)) is not None}
-        return [self._player(index, words, surprise) for index, words in chosen(self.trials, margins)]
+        return chosen(self.trials, margins)
 
     def _judged_by(self) -> tuple[str, str] | None:
         there = [(kind, name) for kind in WINDOWS_WORDS for name in self.scorers if (kind, name) in self.rows]
@@ -69,6 +80,7 @@ class Album:
         fps = trial.films[0].fps
         moments = [(trial.violation, "the impossible happens"), (trial.reveal, "it can be seen")]
         margin = self._margin(index, surprise)
+        curves = self._curves([first + place for place in order])
         return Player(
             title=f"{trial.property}{f', {trial.visibility}' if trial.visibility else ''}",
             group=trial.property,
@@ -77,7 +89,9 @@ class Album:
             fps=page_rate(films[0]),
             frames=max(max(1, round(film.frames / film.fps * page_rate(film))) for film in films),
             screens=[self._screen(film, square) for film in films],
-            curves=self._curves([first + place for place in order]),
+            curves=curves,
+            start_s=widest_gap([film.label for film in films], next(iter(curves.values()), ())),
+            heats=self._heats(films),
             marks=[(frame / fps, words) for frame, words in moments if frame is not None],
             hidden_s=(trial.occlusion[0] / fps, trial.occlusion[1] / fps) if trial.occlusion else None,
             numbers=self._numbers(trial, surprise[first : first + len(films)], margin),
@@ -93,7 +107,7 @@ class Album:
             right = sum(float(compare(surprise[pair.possible], surprise[pair.impossible])) for pair in pairs)
             found[f"{kind}, pairs right"] = f"{right:g} of {len(pairs)}"
         if margin is not None:
-            found["margin"] = f"{margin:+.0%} of the mean surprise"
+            found["margin"] = f"{float(f'{100 * margin:.2g}'):+g} % of the mean surprise"
         return found
 
     def _screen(self, film: Film, square: bool) -> Screen:
@@ -108,7 +122,7 @@ class Album:
                 self._bytes += len(mp4)
             except (VideoError, OSError):
                 why = "no longer on this disk"
-        return Screen(label, kind, mp4, self._heat(film), Path(film.path).name, why)  # type: ignore[arg-type]
+        return Screen(label, kind, mp4, Path(film.path).name, why)  # type: ignore[arg-type]
 
     def _curves(self, films: Sequence[int]) -> dict[str, list[Line]]:
         found = {}
@@ -121,30 +135,32 @@ class Album:
                         found[f"{scorer}, {words}"] = lines
         return found
 
-    def _heat(self, film: Film) -> HeatMap | None:
-        """The first scorer's surprise by place, mean over windows: free ones where there are some, they judge more moments."""
-        path = self.out / "maps" / f"{film.film_id}.npz"
-        if not path.is_file():
-            return None
+    def _heats(self, films: Sequence[Film]) -> dict[str, list[HeatMap | None]]:
+        """Of each curve the surprise that it is the mean of, place by place."""
+        maps = [read_maps(self.out, film.film_id) for film in films]
         step_s = self.protocol["model"].get("frames_per_latent", 1) / self.protocol["windows"]["fps"]
-        with np.load(path, allow_pickle=False) as file:
-            for windows in ("free", "locked"):
-                for scorer in self.scorers:
-                    if f"{windows}/{scorer}" in file:
-                        return mean_map(file[f"{windows}/{scorer}"], file[f"{windows}/cut_s"], step_s)
-        return None
+        found = {}
+        for windows, words in WINDOWS_WORDS.items():
+            for scorer in self.scorers:
+                context_s = self.taken.get(scorer) if windows == "free" else None
+                found[f"{scorer}, {words}"] = [heat_map(arrays, windows, scorer, context_s, step_s) for arrays in maps]
+        return found
 
 
-def mean_map(maps: NDArray[np.floating], cut_s: NDArray[np.floating], step_s: float) -> HeatMap:
-    """Maps of windows [W, S, N] whose first step is at `cut_s` [W] -> one over time: the mean of what is judged then."""
-    windows, steps, places = maps.shape
-    moments = np.round(np.asarray(cut_s, float)[:, None] + np.arange(steps) * step_s, 5).ravel()
-    values = np.asarray(maps, float).reshape(windows * steps, places)
-    judged = np.isfinite(values).all(1)
-    times, place = np.unique(moments[judged], return_inverse=True)
-    total = np.zeros((len(times), places))
-    np.add.at(total, place, values[judged])
-    return HeatMap(times.tolist(), total / np.bincount(place, minlength=len(times))[:, None])
+def widest_gap(labels: Sequence[bool | None], lines: Sequence[Line]) -> float:
+    """The moment at which impossible films are farthest above possible ones, on the mean; 0 without any."""
+    at: dict[float, dict[bool | None, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for label, (times, values) in zip(labels, lines, strict=False):
+        for time, value in zip(times, values, strict=True):
+            at[float(time)][label].append(float(value))
+    gaps = {time: float(np.mean(by[False]) - np.mean(by[True])) for time, by in at.items() if by[False] and by[True]}
+    return max(gaps, key=gaps.__getitem__, default=0.0)
+
+
+def shown_trials(out: Path) -> list[str]:
+    """Names of the trials whose films the report of an evaluation shows; they follow from its numbers."""
+    protocol, scores = (json.loads((out / name).read_text(encoding="utf-8")) for name in ("protocol.json", "scores.json"))
+    return Album(out, protocol, scores, read_trials(out / "trials.json")).shown()
 
 
 def chosen(trials: Sequence[Trial], margins: Mapping[int, float]) -> list[tuple[int, str]]:

@@ -63,6 +63,7 @@ def scorer_words(name: str) -> str:
     return {
         "whitened": "whitened surprise",
         "distance": "the model’s own distance",
+        "adjusted": "adjusted surprise",
         "diagonal": "each feature by its own variance",
     }.get(name, name)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.scorers import WHITENED
+from eval.scorers import unmeasured, whitening_steps
 
 Score = Mapping[str, Any]
 Tree = Mapping[str, Any]
@@ -16,6 +16,7 @@ FREE_BESIDE = ("untrained", "latent copy", "pixel copy", "pixel extrapolation", 
 DIAGNOSTICS = {
     "max": "pairs right, a film by its most surprising window",
     "quadruplet sum": "impossible films together above possible ones",
+    "quadruplet sum of max": "the same, a film by its most surprising window",
     "quadruplet strict": "each impossible film above each possible one",
     "auroc": "single films, ranked",
     "threshold": "single films, by a threshold from others",
@@ -94,23 +95,34 @@ def cell_of(by_property: Tree, name: str, column: Column) -> Score | None:
 
 
 def beside(score: Score | None, name: str) -> Score | None:
-    """What a baseline or a blind scorer got on the same pairs; a whitened scorer's baselines are whitened too."""
+    """What a baseline or a blind scorer got on the same pairs; those in the model's latents are measured like the model."""
     if score is None:
         return None
-    baselines = score.get("baselines", {})
-    for key in (name + WHITENED, name):
-        if key in baselines and baselines[key].get("value") is not None:
-            return dict(baselines[key])
+    for key, it in score.get("baselines", {}).items():
+        if unmeasured(key) == name and it.get("value") is not None:
+            return dict(it)
     value = score.get("blind", {}).get(name)
     return None if value is None else {"value": value}
 
 
 def everything_beside(score: Score) -> list[dict[str, Any]]:
     """Baselines, then blind scorers, each {"name", "value", "p", "seeds"}. Those of a whitened scorer are whitened too."""
-    baselines = {name.removesuffix(WHITENED): it for name, it in score.get("baselines", {}).items()}
+    baselines = {unmeasured(name): it for name, it in score.get("baselines", {}).items()}
     rows = [{"name": name, "p": None, "seeds": None, **it} for name, it in baselines.items()]
     rows += [{"name": name, "value": value, "p": None, "seeds": None} for name, value in score.get("blind", {}).items()]
     return [row for row in rows if row["value"] is not None]
+
+
+def whitening(tree: Tree, windows: str, films: int | None) -> dict[str, Any]:
+    """What whitening does, by property: columns from no whitening to the most."""
+    steps = whitening_steps(tree.get(windows, {}))
+    names = list(dict.fromkeys(name for step in steps for name in tree[windows][step]))
+    heads = {"distance": "raw", "diagonal": "diagonal", "whitened": f"{films} films", "whitened, per place": "per place"}
+    return {
+        "scorers": steps,
+        "heads": [heads.get(step, step.removeprefix("whitened, ")) for step in steps],
+        "rows": [(name, [main_cell(tree, windows, step, name) for step in steps]) for name in names],
+    }
 
 
 def main_cell(tree: Tree, windows: str, scorer: str, name: str) -> Score | None:

@@ -11,11 +11,11 @@ from typing import Any
 from markupsafe import Markup
 
 from eval.findings import findings
-from eval.provenance import commit
 from eval.report import training_plots as plots
 from eval.report.rendering import render
 from eval.runs import Row, Run
 from eval.verdicts import VERDICTS, meaning_of, spoken
+from worldmodel.commit import commit
 from worldmodel.progress import duration
 from worldmodel.render.curves import STYLES
 from worldmodel.render.ink import COPY, MUTED, hexadecimal

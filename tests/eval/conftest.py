@@ -133,16 +133,27 @@ def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
     write_traces(out / "traces.parquet", [block for trial in trials for film in trial.films for block in _blocks(trial, film)])
     (out / "maps").mkdir()
     for film in trials[8].films:
-        values = np.full((2, 3, 4), 0.1 if film.label else 0.4, np.float32)
-        values[:, :, 3] = 1.0
-        np.savez(
-            out / "maps" / f"{film.film_id}.npz", **{"free/whitened": values, "free/cut_s": np.array([0.5, 1.0], np.float32)}
-        )
+        np.savez(out / "maps" / f"{film.film_id}.npz", **_maps(film))
     protocol = json.loads((Path(__file__).parent / "protocol.json").read_text(encoding="utf-8"))
     (out / "protocol.json").write_text(json.dumps(protocol), encoding="utf-8")
     scores = score(read_trials(out / "trials.json"), Traces.open(out / "traces.parquet"), protocol)
     (out / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
     return out
+
+
+def _maps(film: Film) -> dict[str, np.ndarray]:
+    """Surprise of 2 x 2 places, of which the last stands out: in locked windows of one step, in sliding ones of three. Half of
+    the sliding windows see twice as much as is taken, and are of no account."""
+    locked, free = np.full((4, 1, 4), 2.0), np.full((4, 3, 4), 0.1 if film.label else 0.4)
+    locked[..., 3], free[..., 3], free[2:] = 5.0, 1.0, 99.0
+    return {
+        "locked/whitened": locked,
+        "locked/cut_s": np.arange(12, 16) / FPS,
+        "locked/context_s": np.full(4, 12 / FPS),
+        "free/whitened": free,
+        "free/cut_s": np.array([0.5, 1.0, 0.5, 1.0]),
+        "free/context_s": np.array([4, 4, 8, 8]) / FPS,
+    }
 
 
 def moving_square(context: str, outcome: str) -> np.ndarray:

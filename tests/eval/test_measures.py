@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eval.intervals import bootstrap_of_sums
-from eval.measures import accuracy, balanced_accuracy, r2
+from eval.measures import accuracy, balanced_accuracy, difference, mean, r2, r2_statistic, recall_statistic
 
 
 def test_r2_and_error_by_hand():
@@ -62,3 +62,24 @@ def test_bootstrap_of_sums_is_the_bootstrap_of_a_mean():
     drawn = values[np.random.default_rng(3).integers(0, 50, (20000, 50))].mean(1)
     assert value == pytest.approx(values.mean())
     assert (low, high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), abs=0.01)
+
+
+def test_a_difference_of_readings_of_the_same_films_is_surer_than_either():
+    """Two readers that err on the same films, one of them a little more: what both owe to the films cancels."""
+    rng = np.random.default_rng(4)
+    truth, scene = rng.normal(size=(60, 1)), np.arange(60)
+    hard = rng.normal(size=(60, 1))
+    better, worse = (r2_statistic(truth, truth + share * hard, scene) for share in (0.6, 0.7))
+    value, low, high = difference(worse, better).interval()
+    assert value == pytest.approx(worse.interval()[0] - better.interval()[0])
+    assert high < 0
+    assert better.interval()[2] - better.interval()[1] > 2 * (high - low)
+    assert difference(better, better).interval() == (0, 0, 0)
+
+
+def test_a_mean_of_numbers_by_hand():
+    truth, scene = np.array([0, 0, 1, 1]), np.arange(4)
+    half = recall_statistic(truth, np.array([0, 1, 1, 0]), scene)
+    whole = recall_statistic(truth, truth, scene)
+    assert mean([half, whole]).interval()[0] == pytest.approx(0.75)
+    assert mean([half]).interval() == half.interval()

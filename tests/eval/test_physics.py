@@ -1,22 +1,28 @@
 """The command, whole, on a nano suite: what it leaves, that it goes on, and that ranks change nothing."""
 
+import base64
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from data_prep.__main__ import main as data_prep
+from eval.report import shown_trials
+from eval.trials import read_trials
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
 window: {frames: 24, fps: 12, size_px: 64}
 model:
   kind: causal
-  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16}
+  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, places_per_side: 2}
   predictor: {width: 24, depth: 1, heads: 2, horizons: 8}
   rollout_steps: 0
 """
@@ -28,6 +34,7 @@ def suite(tmp_path_factory) -> Path:
     options = ["--suite", "nano", "--properties", "permanence,colour", "--workers", "1"]
     assert data_prep(["synthesize", str(folder), *options]) == 0
     (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "one_place.yaml").write_text(RECIPE.replace("places_per_side: 2", "places_per_side: 1"))
     return folder
 
 
@@ -35,6 +42,12 @@ def physics(suite: Path, out: Path, *options: str, launch: tuple[str, ...] = (sy
     command = [*launch, "-m", "eval", "physics", "--suite", f"builtin:{suite}", "--out", str(out), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(suite / "cache")}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def curves(out: Path) -> list[dict]:
+    """What stands below the films of a report, and over them."""
+    players = re.findall(r'<script type="application/json">(.*?)</script>', (out / "report.html").read_text())
+    return [curve for text in players for curve in json.loads(text)["curves"]]
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +73,53 @@ def test_it_leaves_traces_numbers_and_a_page(done: Path):
 
 
 def test_numbers_can_be_made_again_without_the_model(done: Path):
-    before = (done / "scores.json").read_text()
+    before, shown = (done / "scores.json").read_text(), curves(done)
     (done / "scores.json").unlink()
     result = subprocess.run([sys.executable, "-m", "eval", "rescore", str(done)], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (done / "scores.json").read_text() == before
+    assert curves(done) == shown  # the same trials, under the same maps
+
+
+def test_films_that_are_shown_have_heat_maps_and_no_others(done: Path):
+    shown = {
+        film.film_id
+        for trial in read_trials(done / "trials.json")
+        if trial.group_id in shown_trials(done)
+        for film in trial.films
+    }
+    assert 0 < len(shown) < 32
+    assert {path.stem for path in (done / "maps").iterdir()} == shown
+    assert not (done / "parts").exists()
+
+
+def test_a_curve_is_the_mean_over_places_of_its_heat_map(done: Path):
+    found = curves(done)
+    assert {curve["name"] for curve in found} == {
+        f"{scorer}, {windows} windows" for scorer in ("whitened", "distance") for windows in ("locked", "sliding")
+    }
+    for curve in found:
+        for (times, values), heat in zip(curve["lines"], curve["heats"], strict=True):
+            levels = np.frombuffer(base64.b64decode(heat["levels"]), np.uint8).reshape(len(times), heat["side"] ** 2)
+            assert heat["times"] == pytest.approx(times, abs=1e-4)
+            tame = (levels < 255).all(1)  # the brightest may saturate
+            assert tame.any()
+            mean = (levels[tame].mean(1) - 1) / 254 * curve["peak"]
+            assert mean == pytest.approx(np.array(values)[tame], abs=curve["peak"] / 254)
+
+
+def test_one_place_has_no_heat_map(suite: Path, tmp_path: Path):
+    result = physics(suite, tmp_path, "--model", f"untrained:{suite / 'one_place.yaml'}")
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "maps").exists()
+    assert "no map of where it is surprised" in (tmp_path / "report.html").read_text()
+
+
+def test_maps_of_an_earlier_evaluation_do_not_lie_over_the_films_of_another(suite: Path, done: Path, tmp_path: Path):
+    shutil.copytree(done, tmp_path / "out")
+    result = physics(suite, tmp_path / "out", "--model", "blind:pixel copy")
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "out" / "maps").exists()
 
 
 def test_two_ranks_and_an_interrupted_run_give_the_same_traces(suite: Path, done: Path, tmp_path: Path):
@@ -73,6 +128,7 @@ def test_two_ranks_and_an_interrupted_run_give_the_same_traces(suite: Path, done
     result = physics(suite, tmp_path / "two", *options, launch=torchrun)
     assert result.returncode == 0, result.stderr
     assert pq.read_table(tmp_path / "two" / "traces.parquet").equals(pq.read_table(done / "traces.parquet"))
+    assert curves(tmp_path / "two") == curves(done)
 
 
 @pytest.mark.slow

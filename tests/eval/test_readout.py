@@ -81,6 +81,17 @@ def test_a_body_that_was_not_seen_for_long_is_not_asked_about(cohort, make_truth
     assert [1 in films for _, films in asked.rows_ahead(CUTS, 2)] == [True, True]
 
 
+def test_contexts_shorter_than_what_a_probe_reads_are_not_asked(cohort):
+    """As where a model's window is shared by context and forecast: the more is forecast, the less was seen."""
+    asked, whole = question(cohort, "velocity"), recording(cohort)
+    seen = {cut: latents[:, -2:] if cut == 6 else latents for cut, latents in whole.seen.items()}
+    sources = {"model": Recording(whole.target, seen, whole.ahead)}
+    probes = encoded(asked, sources)[1]
+    found = predicted(asked, sources, probes, CUTS, 2, fitted=False)
+    assert found["model: copy"]["read"].rows == FILMS  # of one of the two cuts
+    assert predicted(asked, sources, probes, [6], 2, fitted=False) == {}
+
+
 def test_horizons_beyond_a_film_are_not_asked(cohort):
     assert [cut for cut, _ in question(cohort).rows_ahead(CUTS, 7)] == [4]  # after 6 steps of 12, 6 are left
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from eval.report import FilmCard, Ranked, write_film_page, write_report
-from eval.report.films import film_bytes, mp4_bytes
+from eval.report.films import film_bytes, fitted_bytes, mp4_bytes
+from eval.report.heat import mean_map
 from eval.report.player import HeatMap, Player, Screen
 from eval.report.plots import accuracy_curve
-from eval.report.quadruplets import chosen, mean_map
+from eval.report.quadruplets import chosen, widest_gap
 from eval.report.rendering import p_value, percent
 from eval.report.tables import verdict
 from eval.trials import Film, Trial
@@ -130,7 +131,7 @@ def test_fewer_than_thirty_groups_give_a_range_and_no_headline(copied):
     scores["headline"]["whitened"] = {"range": [0.61, 1.0], "n": 6, "why": "fewer than 30 groups"}
     (copied / "scores.json").write_text(json.dumps(scores))
     said = Page(write_report(copied).read_text()).said()
-    assert "61–100 % A range and no headline: fewer than 30 groups (n 6)" in said
+    assert "61–100 % A range (the 95 % interval) and no headline: fewer than 30 groups (n 6)" in said
 
 
 def test_remarks_and_films_that_are_left_out_are_told_plainly(copied):
@@ -164,6 +165,32 @@ def test_a_suite_with_secret_labels_has_a_page(copied):
     assert page.data == []
 
 
+def test_what_a_magnitude_is_stands_below_its_curve_and_what_is_no_one_quantity_has_none(copied):
+    protocol = json.loads((copied / "protocol.json").read_text())
+    assert Page(write_report(copied).read_text()).said().count("How large is the change?") == 2
+    protocol["suite"]["magnitudes"] = {"permanence": "jump, in <b>widths</b>"}
+    (copied / "protocol.json").write_text(json.dumps(protocol))
+    said = Page(write_report(copied).read_text()).said()
+    assert said.count("How large is the change?") == 1
+    assert "jump, in <b>widths</b>" in said
+
+
+def test_what_whitening_does_is_told_by_property_from_none_to_the_most(copied):
+    scores = json.loads((copied / "scores.json").read_text())
+    for windows in scores["tree"].values():
+        for films, value in ((100, 0.7), (25, 0.6)):
+            windows[f"whitened, {films} films"] = json.loads(json.dumps(windows["whitened"]))
+            for name in ("all", "permanence"):
+                next(iter(windows[f"whitened, {films} films"][name]["occluded"]["all"]["all"].values()))["value"] = value
+    (copied / "scores.json").write_text(json.dumps(scores))
+    page = Page(write_report(copied).read_text())
+    said = page.said()
+    (details,) = [attrs for tag, attrs in page.tags if tag == "details" and attrs.get("id") == "whitening"]
+    assert "open" in details
+    assert "property raw 25 films 100 films 400 films n mean 94 " in said
+    assert re.search(r"permanence 88 \d+–\d+ 60 \d+–\d+ 70 \d+–\d+ 88 ", said)
+
+
 def test_a_blind_scorer_has_a_page(copied):
     protocol = json.loads((copied / "protocol.json").read_text())
     protocol["model"] = {"name": "pixel copy", "spec": "blind:pixel copy", "hash": "0", "update": None}
@@ -184,14 +211,21 @@ def test_a_blind_scorer_has_a_page(copied):
 def test_a_single_latent_a_picture_has_no_map_and_the_page_says_why(copied):
     shutil.rmtree(copied / "maps")
     protocol = json.loads((copied / "protocol.json").read_text())
-    for latent, words in (([1, 32], "one latent"), ([4, 32], "--maps")):
+    for latent, words in (
+        ([1, 32], "one latent"),
+        ([6, 32], "6 places are no square"),
+        ([4, 32], "evaluation again keeps them"),
+    ):
         protocol["model"]["latent"] = latent
         (copied / "protocol.json").write_text(json.dumps(protocol))
         assert words in Page(write_report(copied).read_text()).said()
 
 
 def test_maps_are_drawn_on_one_scale_for_all_films_of_a_trial(page):
-    heats = [film["heat"] for film in page.data[0]["films"]]
+    """Of sliding windows those alone that see as much as the curve's do."""
+    curve = next(it for it in page.data[0]["curves"] if it["name"] == "whitened, sliding windows")
+    heats = curve["heats"]
+    assert curve["peak"] == 1.0
     assert [heat["side"] for heat in heats] == [2] * 4
     assert heats[0]["times"] == pytest.approx([6 / 12, 7 / 12, 8 / 12, 12 / 12, 13 / 12, 14 / 12], abs=1e-4)
     possible, impossible = (np.frombuffer(base64.b64decode(heat["levels"]), np.uint8)[:4].tolist() for heat in heats[:2])
@@ -206,10 +240,28 @@ def test_overlapping_maps_are_averaged_and_unjudged_steps_left_out():
     assert heat.values.tolist() == [[1.0], [4.0]]
 
 
+def test_each_curve_has_its_own_map(page):
+    by_name = {curve["name"]: curve for curve in page.data[0]["curves"]}
+    locked = by_name["whitened, locked windows"]
+    assert locked["peak"] == 5.0
+    assert locked["heats"][0]["times"] == pytest.approx([12 / 12, 13 / 12, 14 / 12, 15 / 12], abs=1e-4)
+    assert by_name["distance, locked windows"]["heats"] == [None] * 4
+    assert "The heat map over a film is the surprise of the curve, place by place" in page.said()
+
+
 def test_where_nothing_is_judged_a_map_is_empty():
     heat = HeatMap([0.0, 1.0], np.array([[np.nan] * 4, [0.0, 1.0, 2.0, 2.0]]))
-    data = Player("it", 10, 2, [Screen("", "film", b"", heat)], {}).data
-    assert list(base64.b64decode(data["films"][0]["heat"]["levels"])) == [0, 0, 0, 0, 1, 128, 255, 255]
+    player = Player("it", 10, 2, [Screen("", "film", b"")], {"distance": [([], [])]}, {"distance": [heat]})
+    levels = player.data["curves"][0]["heats"][0]["levels"]
+    assert list(base64.b64decode(levels)) == [0, 0, 0, 0, 1, 128, 255, 255]
+
+
+def test_a_map_without_a_film_is_not_offered():
+    heat = HeatMap([0.0], np.ones((1, 4)))
+    films = [Screen("", "film", None), Screen("", "film", b""), Screen("", "drawn", b"")]
+    player = Player("it", 10, 2, films, {}, {"distance": [heat, heat]})
+    assert [player.heated(place) for place in range(3)] == [False, True, False]
+    assert player.has_heat
 
 
 @pytest.mark.parametrize(("places", "side"), [(1, 0), (4, 2), (6, 0), (196, 14)])
@@ -221,6 +273,13 @@ def test_an_equal_median_and_best_is_shown_once():
     trials = [Trial(f"g{i}", (), (), "shape") for i in range(2)]
     assert chosen(trials, {0: 0.5}) == [(0, "nearest to failing")]
     assert chosen(trials, {0: 0.5, 1: -0.1}) == [(0, "best"), (1, "worst failure")]
+
+
+def test_a_trial_opens_where_its_impossible_films_stand_out_most(page):
+    lines = [([0.0, 0.5, 1.0], values) for values in ([1.0, 1.0, 5.0], [1.0, 4.0, 6.0], [1.0, 2.0, 1.5], [2.0, 3.0, 6.0])]
+    assert widest_gap([True, False, False, True], lines) == 0.5  # 3 above 2; the highest of all comes later
+    assert widest_gap([True, True], lines[:2]) == 0.0
+    assert page.data[0]["start"] >= 15  # impossible films are the more surprising from there on
 
 
 def test_of_very_many_properties_each_keeps_its_median():
@@ -249,6 +308,21 @@ def test_large_films_are_made_smaller(tmp_path):
     with av.open(tmp_path / "small.mp4") as file:
         assert (file.streams.video[0].height, file.streams.video[0].width) == (256, 384)
         assert sum(1 for _ in file.decode(video=0)) == 2  # 3 frames of 60 a second at 30
+
+
+def test_a_film_too_large_for_its_share_of_a_page_is_made_smaller(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 160, 200, 3), dtype=np.uint8)
+    (tmp_path / "it.mp4").write_bytes(fitted_bytes(noise, 10.0, 60_000))
+    assert len(mp4_bytes(noise, 10.0)) > 60_000
+    assert (tmp_path / "it.mp4").stat().st_size <= 60_000
+    with av.open(tmp_path / "it.mp4") as file:
+        height, width = file.streams.video[0].height, file.streams.video[0].width
+        assert 64 <= height < 160
+        assert width / height == pytest.approx(200 / 160, abs=0.03)
+        assert sum(1 for _ in file.decode(video=0)) == 4
+    (tmp_path / "least.mp4").write_bytes(fitted_bytes(noise, 10.0, 0))
+    with av.open(tmp_path / "least.mp4") as file:
+        assert file.streams.video[0].height == 64
 
 
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "p": 0.0001, "baselines": {}, "blind": {}}
@@ -291,7 +365,7 @@ def test_figures_share_no_ids_and_are_the_same_each_time():
 
 def card(**changes) -> FilmCard:
     frames = np.zeros((6, 20, 30, 3), np.uint8)
-    maps = np.arange(24, dtype=np.float32).reshape(6, 4)
+    maps = {"distance": np.arange(24, dtype=np.float32).reshape(6, 4)}
     fields = {"title": "<u>a</u>.mp4", "frames": frames, "fps": 6.0, "times_s": [t / 6 for t in range(6)], "maps": maps}
     curves = {"distance": [1.0, 2.0, np.nan, 4.0, 5.0, 6.0]}
     return FilmCard(**{**fields, "curves": curves, "numbers": {"plausibility": "12 % <of> lawful films"}, **changes})
@@ -299,20 +373,16 @@ def card(**changes) -> FilmCard:
 
 def test_single_films_have_a_page_with_curve_map_and_numbers(tmp_path):
     usual = {"distance": [(3.0, "half <u>below</u>")]}
-    films = (card(**it) for it in ({"levels": usual}, {"maps": None, "title": "second"}))  # one at a time
+    films = (card(**it) for it in ({"levels": usual}, {"maps": {}, "title": "second"}))  # one at a time
     path = write_film_page(tmp_path / "films.html", "Surprise", "Two films.", films)
     page = Page(path.read_text(encoding="utf-8"))
     assert "<u>a</u>.mp4 plausibility 12 % <of> lawful films" in page.said()
     first, second = page.data
-    assert first["curves"] == [
-        {
-            "name": "distance",
-            "lines": [[[0.0, 0.16667, 0.33333, 0.5, 0.66667, 0.83333], [1, 2, None, 4, 5, 6]]],
-            "levels": [[3.0, "half <u>below</u>"]],
-        }
-    ]
-    assert first["films"][0]["heat"]["side"] == 2
-    assert second["films"][0]["heat"] is None
+    (curve,) = first["curves"]
+    assert (curve["name"], curve["levels"]) == ("distance", [[3.0, "half <u>below</u>"]])
+    assert curve["lines"] == [[[0.0, 0.16667, 0.33333, 0.5, 0.66667, 0.83333], [1, 2, None, 4, 5, 6]]]
+    assert curve["heats"][0]["side"] == 2
+    assert second["curves"][0]["heats"] == []
     assert base64.b64decode(second["films"][0]["mp4"])[4:8] == b"ftyp"
 
 
@@ -334,7 +404,9 @@ def test_a_film_that_is_gone_keeps_its_curve(tmp_path):
     assert "<u>a</u>.mp4 is no longer on this disk" in page.said()
 
 
-@pytest.mark.parametrize("changes", [{"curves": {"distance": [1.0, 2.0]}}, {"maps": np.zeros((5, 4), np.float32)}])
+@pytest.mark.parametrize(
+    "changes", [{"curves": {"distance": [1.0, 2.0]}}, {"maps": {"distance": np.zeros((5, 4), np.float32)}}]
+)
 def test_values_that_do_not_fit_their_times_are_refused(tmp_path, changes):
     with pytest.raises(ValueError, match="values for 6 times"):
         write_film_page(tmp_path / "films.html", "Surprise", "", [card(**changes)])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.report import FilmCard, Ranked, write_film_page, write_report
+from eval.report import Drawn, FilmCard, Ranked, write_film_page, write_report
 from eval.report.training import write_training_report
 from eval.runs import open_run
 
@@ -242,8 +242,22 @@ def test_the_heat_map_lies_over_the_film_and_can_be_taken_off(first):
     corner = f"[...{FIRST}.films[0].canvas.getContext('2d').getImageData(1, 1, 1, 1).data][3]"
     first.js(f"{FIRST}.seek(13)")
     assert first.js(corner) > 150  # the fourth place is the most surprising
+    assert first.js("document.querySelector('#film-1-1 .heat-scale').textContent") == "05"
     first.js(f"{FIRST}.heatOn.click()")
     assert first.js(corner) == 0
+
+
+def test_the_heat_map_is_that_of_the_curve(first):
+    """Locked windows are judged from frame 12 on, sliding ones from frame 6 on; there is no map of the model's own distance."""
+    corner = f"[...{FIRST}.films[0].canvas.getContext('2d').getImageData(0, 0, 1, 1).data][3]"
+    first.js(f"{FIRST}.seek(7)")
+    assert first.js(corner) == 0
+    names = first.js(f"{FIRST}.data.curves.map((curve) => curve.name)")
+    first.choose("#film-1-1 select.curve", names.index("whitened, sliding windows"), "change")
+    assert 0 < first.js(corner) < 50
+    first.choose("#film-1-1 select.curve", names.index("distance, sliding windows"), "change")
+    assert first.js(corner) == 0
+    assert first.js("document.querySelector('#film-1-1 .heat-scale').hidden")
 
 
 def test_another_property_shows_its_trials_and_far_films_are_closed(first):
@@ -277,14 +291,47 @@ def test_the_page_fits_the_screen_and_can_be_seen(browser, report, tmp_path, wid
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
 
 
+def test_what_was_expected_plays_in_step_and_says_from_what(browser, tmp_path):
+    """Forecast from the first two frames until frame 6, from frames 4 and 5 after that; the film opens at its peak."""
+    film = np.zeros((12, 20, 30, 3), np.uint8)
+    film[6:], times = 250, [t / 6 for t in range(12)]
+    drawn = Drawn(
+        film[::-1], film, [(1 / 6, 0.0, 2 / 6), (1.0, 4 / 6, 1.0)], [(1 / 6, "0.10 s <b>ahead</b>"), (1.0, "0.20 s ahead")]
+    )
+    card = FilmCard("it", film, 6.0, times, {"distance": times}, {}, {}, drawn=drawn, peak_s=1.5)
+    browser.open(write_film_page(tmp_path / "films.html", "Surprise", "", [card], notes=["No <i>more</i>."]))
+    player = "players.get(document.querySelector('#film-1'))"
+    browser.until(f"{player}.opened && {player}.videos.every((video) => video.readyState >= 2 && !video.seeking)")
+    assert browser.js(f"{player}.frame") == 9
+    words = "document.querySelector('figure[data-film=\"1\"] output').textContent"
+    bar = f"['x1', 'x2'].map((end) => Number({player}.seen.firstChild.getAttribute(end)))"
+    grey = f"""[...{player}.videos].map((video) => {{
+      const pen = document.createElement('canvas').getContext('2d');
+      pen.drawImage(video, 0, 0);
+      return pen.getImageData(15, 10, 1, 1).data[0] > 125;
+    }})"""
+    assert browser.js(words) == "0.20 s ahead"
+    assert browser.js(bar) == pytest.approx(browser.js(f"[{player}.x(4 / 6), {player}.x(1)]"), abs=0.01)
+    assert browser.js(grey) == [True, False, True]  # the film, what was expected, what came
+    browser.js(f"{player}.seek(2)")
+    browser.until(f"{player}.videos.every((video) => !video.seeking)")
+    assert browser.js(words) == "0.10 s <b>ahead</b>"
+    assert browser.js(bar) == pytest.approx(browser.js(f"[{player}.x(0), {player}.x(2 / 6)]"), abs=0.01)
+    assert browser.js(grey) == [False, True, False]
+    browser.js(f"{player}.seek(0)")
+    assert browser.js(words) == ""
+    assert browser.js(f"{player}.seen.getAttribute('visibility')") == "hidden"
+    assert "No <i>more</i>." in browser.js("document.body.innerText")
+    assert browser.complaints() == []
+
+
 def test_single_films_play_too(browser, tmp_path):
     frames = np.zeros((12, 20, 30, 3), np.uint8)
     times = [t / 6 for t in range(12)]
     title = "<script>window.pwned=1</script>.mp4"
     usual = {"distance": [(1.0, "half lie below"), (2.5, "95 % lie below")]}
-    card = FilmCard(
-        title, frames, 6.0, times, {"distance": times}, np.ones((12, 4), np.float32), {"plausibility": "12 %"}, usual
-    )
+    maps = {"distance": np.ones((12, 4), np.float32)}
+    card = FilmCard(title, frames, 6.0, times, {"distance": times}, maps, {"plausibility": "12 %"}, usual)
     row = Ranked(1, title, 0.12, 0.5, 1.0, 1.8, 1)
     browser.open(
         write_film_page(tmp_path / "films.html", "Surprise", "", [card], [row], "distance", {title: "<b>truncated</b>"})

@@ -19,7 +19,7 @@ from eval.film_scores import by_scorer
 from eval.pairs import FILMS, SAME_CONTEXT, SAME_OUTCOME, all_right
 from eval.psychometric import bin_means
 from eval.score import score
-from eval.scorers import baselines_of, is_baseline, seeds_of, subjects
+from eval.scorers import baselines_of, is_baseline, seeds_of, subjects, whitening_steps
 from eval.traces import Block, Traces, write_traces
 from eval.trials import Film, Pair, Trial
 
@@ -223,6 +223,20 @@ def test_names():
     pool = ["untrained", "untrained, whitened", "latent copy", "step"]
     assert baselines_of("whitened", pool) == ["untrained, whitened", "latent copy", "step"]
     assert baselines_of("distance", pool) == ["untrained", "latent copy", "step"]
+
+
+def test_whitening_goes_from_none_to_the_most():
+    there = [
+        "whitened",
+        "whitened, per place",
+        "whitened, 100 films",
+        "distance",
+        "whitened, 25 films",
+        "diagonal",
+        "latent copy",
+    ]
+    films = ["whitened, 25 films", "whitened, 100 films"]
+    assert whitening_steps(there) == ["distance", "diagonal", *films, "whitened", "whitened, per place"]
 
 
 def test_untrained_networks_are_one_baseline_with_their_range(tmp_path):

@@ -1,27 +1,36 @@
 """The command on films of many kinds: what it says, what it keeps, and what it says of films that it cannot score."""
 
+import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from eval import film_cards, viewing
 from eval.__main__ import main
 from eval.film_cards import ends, short_names
 from eval.film_list import Unread, find_films
+from worldmodel.checkpoint import add_file, open_checkpoint, save_checkpoint
+from worldmodel.config import load
+from worldmodel.fit_decoder import new_decoder
 from worldmodel.manifest import Clip, write_manifest
-from worldmodel.video import write_video
+from worldmodel.models import build_model
+from worldmodel.recipe import Recipe
+from worldmodel.video import read_frames, write_video
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
 window: {frames: 12, fps: 12, size_px: 16}
 data: {manifest: nowhere.parquet}
+decoder: {net: {size_px: 16, width: 4}}
 model:
   kind: causal
   encoder: {patch_px: 8, width: 16, depth: 1, heads: 2, latent_dim: 4, head_width: 16, places_per_side: 2}
@@ -67,6 +76,22 @@ def world(tmp_path_factory) -> Path:
     for t, picture in enumerate(square(1.0, 9, seed=2)):
         Image.fromarray(picture).save(films / "frames" / f"{t}.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def run_with_decoder(world) -> Path:
+    """A run that was saved as it was born, and a decoder as well."""
+    recipe = load(Recipe, world / "recipe.yaml")
+    torch.manual_seed(0)
+    model = build_model(recipe.model, recipe.window)
+    state = {"update": 1, "samples": 0, "recipe": recipe.model_dump(mode="json")}
+    folder = save_checkpoint(world / "run", {"model": model.state_dict()}, state)
+    add_file(open_checkpoint(folder), "decoder", new_decoder(model, recipe).state_dict())
+    return world / "run"
+
+
+def players(page: Path) -> list[dict]:
+    return [json.loads(it) for it in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())]
 
 
 @pytest.fixture
@@ -129,16 +154,57 @@ def test_numbers_of_a_film_hang_together(world, score):
 def test_of_a_long_film_the_page_shows_what_lies_around_its_peak(world, score, tmp_path, monkeypatch):
     monkeypatch.setattr(film_cards, "MOST_S", 0.8)
     _, (row,), _ = score(str(world / "films" / "wide.mp4"), "--html", str(tmp_path / "it.html"))
-    shown = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', (tmp_path / "it.html").read_text())[0])
+    (shown,) = players(tmp_path / "it.html")
     from_s = min(max(0.0, row["scorers"]["whitened"]["peak_s"] - 0.4), 0.8)
     assert (shown["frames"], shown["fps"]) == (20, 25)
     times, values = shown["curves"][0]["lines"][0]
     seen = {round(time - from_s, 3): value for time, value in zip(row["times_s"], row["over_time"]["whitened"], strict=True)}
     assert values == pytest.approx([seen[round(time, 3)] for time in times], rel=1e-3)
     assert len(times) in (9, 10)  # 0.8 s at 12 a second
-    assert shown["films"][0]["heat"]["side"] == 2
+    assert [heat["side"] for curve in shown["curves"] for heat in curve["heats"]] == [2, 2]  # none of copying
     half, most = (value for value, _ in shown["curves"][0]["levels"])
     assert 0 < half < most
+
+
+def test_beside_a_film_stands_what_was_expected_of_it(world, score, tmp_path, run_with_decoder):
+    page = tmp_path / "it.html"
+    code, (row,), _ = score(str(world / "films" / "wide.mp4"), "--html", str(page), model=str(run_with_decoder))
+    assert code == 0
+    (shown,) = players(page)
+    assert [film["kind"] for film in shown["films"]] == ["film", "drawn", "drawn"]
+    sizes = []
+    for film in shown["films"]:
+        (tmp_path / "film.mp4").write_bytes(base64.b64decode(film["mp4"]))
+        frames = read_frames(tmp_path / "film.mp4", indices=range(shown["frames"]))
+        sizes.append(frames.shape[1:3])
+        start = frames[0, 2:-2, 2:-2]
+        assert (np.ptp(start) < 8) == (film["kind"] == "drawn")  # nothing is forecast of the beginning
+    assert sizes == [(20, 36), (16, 30), (16, 30)]  # of 16 px, as wide as the film: 29, made even
+    moments, starts, stops = np.array(shown["seen"]).T
+    assert moments.tolist() == pytest.approx(row["times_s"], abs=1e-4)  # each moment that is judged
+    assert (starts < stops).all()
+    assert (stops <= moments + 1e-4).all()
+    says = shown["films"][1]["says"]
+    assert says[0] == [moments[0], f"{moments[0] - stops[0] + 1 / 12:.2f} s ahead"]
+    assert "drawn by the decoder" in page.read_text()
+
+
+def test_without_a_decoder_a_line_says_so_and_the_rest_is_the_same(world, score, tmp_path, run_with_decoder):
+    bare = tmp_path / "bare"
+    shutil.copytree(run_with_decoder, bare)
+    (checkpoint,) = (bare / "checkpoints").iterdir()
+    state = json.loads((checkpoint / "state.json").read_text())
+    del state["sha256"]["decoder.safetensors"]
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    found = {}
+    for name, model in (("with", run_with_decoder), ("without", bare)):
+        found[name] = score(str(world / "films" / "wide.mp4"), "--html", str(tmp_path / f"{name}.html"), model=str(model))[1]
+    assert found["with"][0]["over_time"] == found["without"][0]["over_time"]
+    drawn, plain = (players(tmp_path / f"{name}.html")[0] for name in ("with", "without"))
+    assert plain["curves"] == drawn["curves"]
+    assert [film["kind"] for film in plain["films"]] == ["film"]
+    said = (tmp_path / "without.html").read_text()
+    assert f"it has no decoder to draw it; `python -m worldmodel.rollout {bare}` trains one" in said
 
 
 def test_a_name_that_cannot_be_written_down_is_refused():

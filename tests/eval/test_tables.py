@@ -55,6 +55,14 @@ def test_properties_by_scorers_with_intervals():
     assert lines[3] == "| shape | 40 | 80.0 [70.0, 90.0] | – |"
 
 
+def test_an_ablation_of_whitening_has_a_table_from_none_to_the_most():
+    assert "What whitening does" not in markdown(SCORES)  # what every evaluation has is no ablation
+    locked = SCORES["tree"]["locked"] | {f"whitened, {films} films": tree_of({"all": number(0.7)}) for films in (100, 25)}
+    lines = lines_of(markdown({**SCORES, "tree": {"locked": locked}}), "**What whitening does, locked windows**")
+    assert lines[0] == "| property | n | distance | diagonal | whitened, 25 films | whitened, 100 films | whitened |"
+    assert lines[2].startswith("| all | 40 | 62.5 [52.5, 72.5] | 70.0 [60.0, 80.0] | 70.0")
+
+
 def test_each_scorer_beside_what_knows_nothing():
     lines = lines_of(markdown(SCORES), "**whitened, locked windows**")
     assert lines[0] == "| property | n | whitened | p (Holm) | untrained | latent copy | pixel copy |"

@@ -23,12 +23,22 @@ def run(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Pa
 
 
 def test_films_strip_and_curve_are_made_and_the_decoder_is_trained_when_missing(run: Path):
-    done = rollout(run, "--count", 1)
+    without = rollout(run, "--count", 1, "--no-decoder", "--out", run.parent / "without")
+    assert without.returncode == 0, without.stderr
+    page = (run.parent / "without" / "gallery.html").read_text()
+    assert "No decoder: what was imagined cannot be drawn; the nearest training frame stands in" in page
+    assert "imagined (decoder)" not in page
+    done = rollout(run, "--count", 1, "--samples", 2)
     assert done.returncode == 0, done.stderr
+    page = (run / "films" / "gallery.html").read_text()
+    assert {"imagined (decoder)", "nearest training frame", "continuation 2"} == {
+        words for words in ("imagined (decoder)", "nearest training frame", "continuation 2", "No decoder") if words in page
+    }
+    assert "among 288 latent steps of 24 of 24 training windows" in page
     assert "training one on the frozen latents" in done.stdout
     info = probe(run / "films" / "held_out_0.mp4")
     assert info.frames == 12
-    assert {path.suffix for path in (run / "films").iterdir()} == {".mp4", ".gif", ".png", ".json"}
+    assert {path.suffix for path in (run / "films").iterdir()} == {".mp4", ".gif", ".png", ".json", ".html"}
     again = rollout(run, "--count", 1)
     assert "training one" not in again.stdout  # it was kept
 

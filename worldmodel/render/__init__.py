@@ -2,10 +2,12 @@
 
 from worldmodel.render.curves import horizon_curve, training_curves
 from worldmodel.render.films import side_by_side, strip
+from worldmodel.render.gallery import GalleryCard, write_gallery
 from worldmodel.render.ink import save_figure, save_png
 from worldmodel.render.latents import PcaBasis, error_map, error_reach, fit_pca, pca_frames
 
 __all__ = [
+    "GalleryCard",
     "PcaBasis",
     "error_map",
     "error_reach",
@@ -17,4 +19,5 @@ __all__ = [
     "side_by_side",
     "strip",
     "training_curves",
+    "write_gallery",
 ]

@@ -26,20 +26,22 @@ class Player {
     this.frame = 0;
     this.playing = false;
     const find = (selector) => root.querySelector(selector);
-    [this.plot, this.cursor, this.clock, this.button, this.speed, this.which, this.heatOn] =
-      [".plot", ".cursor", ".clock", ".play", ".speed", "select.curve", ".heat-on"].map(find);
+    [this.plot, this.cursor, this.clock, this.button, this.speed, this.which, this.heatOn, this.heatScale] =
+      [".plot", ".cursor", ".clock", ".play", ".speed", "select.curve", ".heat-on", ".heat-scale"].map(find);
+    for (const curve of this.data.curves) curve.heats = curve.heats.map((heat) => heat && { ...heat, levels: bytes(heat.levels) });
     const seen = {};
     this.films = [...root.querySelectorAll("figure[data-film]")].map((figure, index) => {
-      const { kind, mp4, heat } = this.data.films[index];
+      const { kind, mp4, says } = this.data.films[index];
       seen[kind] = (seen[kind] ?? -1) + 1;
       const style = kind === "film" ? "style-film" : `style-${kind}-${seen[kind] % 2}`;
-      figure.querySelector(".sample line").setAttribute("class", style);
-      return { figure, style, mp4, heat: heat && { ...heat, levels: bytes(heat.levels) }, video: figure.querySelector("video"), canvas: figure.querySelector("canvas"), output: figure.querySelector("output") };
+      figure.querySelector(".sample line")?.setAttribute("class", style);
+      return { figure, style, mp4, says, video: figure.querySelector("video"), canvas: figure.querySelector("canvas"), output: figure.querySelector("output") };
     });
     this.videos = this.films.map((film) => film.video).filter(Boolean);
     this.listen();
     this.drawCurves();
-    this.seek(0);
+    this.seek(this.data.start);
+    this.moved = false;
   }
 
   listen() {
@@ -96,12 +98,18 @@ class Player {
 
   x(time) { return LEFT + time / this.duration * (this.width - LEFT - RIGHT); }
 
+  get curve() { return this.data.curves[this.which?.value ?? 0] ?? { lines: [], levels: [], heats: [] }; }
+
   drawCurves() {
     const width = this.plot.clientWidth;
     if (!width) return;
     this.width = width;
     this.plot.replaceChildren();
-    const { lines = [], levels = [] } = this.data.curves[this.which?.value ?? 0] ?? {};
+    const { lines, levels, heats, peak } = this.curve;
+    if (this.heatScale) {
+      this.heatScale.hidden = !heats.some(Boolean);
+      this.heatScale.querySelector("output").textContent = Number(peak?.toPrecision(2));
+    }
     const svg = drawn("svg", { height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "surprise over time" }, this.plot);
     const heights = [...lines.flatMap(([, values]) => values), ...levels.map(([value]) => value)];
     const top = heights.reduce((most, value) => Math.max(most, value ?? 0), 1e-9) * 1.05;
@@ -110,7 +118,7 @@ class Player {
     if (this.data.hidden) {
       const [from, to] = this.data.hidden.map((time) => this.x(time));
       drawn("rect", { class: "hidden-time", x: from, y: TOP, width: to - from, height: floor - TOP }, svg);
-      drawn("text", { x: (from + to) / 2, y: floor - 6, "text-anchor": "middle" }, svg, "out of sight");
+      drawn("text", { x: from + 4, y: TOP + 13 }, svg, "out of sight");
     }
     const across = tickStep(this.duration, Math.max(2, width / 90)), up = tickStep(top, 4);
     for (let value = 0; value <= top; value += up) {
@@ -121,11 +129,7 @@ class Player {
       const time = Number((index * across).toPrecision(3));
       drawn("text", { x: this.x(time), y: HEIGHT - 8, "text-anchor": "middle" }, svg, `${time} s`);
     }
-    levels.forEach(([value, words], index) => {
-      const y = this.y(value), crowded = index > 0 && this.y(levels[index - 1][0]) - y < 13;
-      drawn("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }, svg);
-      if (!crowded) drawn("text", { x: width - RIGHT, y: y - 4, "text-anchor": "end" }, svg, words);
-    });
+    for (const [value] of levels) drawn("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: this.y(value), y2: this.y(value) }, svg);
     this.data.marks.forEach(([time, words], row) => {
       const left = this.x(time) + 6 * words.length + 4 > width;
       drawn("line", { class: "mark", x1: this.x(time), x2: this.x(time), y1: 4 + 14 * row, y2: floor }, svg);
@@ -142,7 +146,16 @@ class Player {
       const style = this.films[index].style;
       return { path: drawn("path", { class: `curve-line ${style}`, d: points.join("") }, svg), dot: drawn("circle", { class: "at", r: 4 }, svg), times, values, style };
     });
+    levels.forEach(([value, words], index) => {  // over the curve, to be read; of two that are crowded the higher one
+      const crowded = index + 1 < levels.length && this.y(value) - this.y(levels[index + 1][0]) < 13;
+      if (!crowded) drawn("text", { x: width - RIGHT, y: this.y(value) - 4, "text-anchor": "end" }, svg, words);
+    });
     this.now = drawn("line", { class: "now", y1: TOP - 4, y2: floor }, svg);
+    if (this.data.seen.length) {
+      this.seen = drawn("g", { class: "seen" }, svg);
+      drawn("line", { y1: floor + 3, y2: floor + 3 }, this.seen);
+      drawn("text", { y: floor - 4 }, this.seen, "seen");
+    }
     for (const line of this.lines) {
       svg.append(line.dot);
       line.dot.style.fill = getComputedStyle(line.path).stroke;
@@ -151,6 +164,7 @@ class Player {
   }
 
   emphasise(chosen) {
+    if (chosen >= this.lines?.length) return;
     this.lines?.forEach(({ path, dot }, index) => { for (const part of [path, dot]) part.classList.toggle("dimmed", chosen !== null && index !== chosen); });
   }
 
@@ -160,6 +174,7 @@ class Player {
 
   seek(frame) {
     this.frame = Math.min(Math.max(Math.round(frame), 0), this.data.frames - 1);
+    this.moved = true;
     for (const video of this.videos) if (video.readyState > 0) this.place(video);
     this.mark();
   }
@@ -169,22 +184,31 @@ class Player {
     this.cursor.value = this.frame;
     this.clock.textContent = `${time.toFixed(2)} s, frame ${this.frame}`;
     if (this.now) for (const end of ["x1", "x2"]) this.now.setAttribute(end, this.x(time));
+    for (const { says, output } of this.films) if (says.length) output.textContent = says[this.at(says.map(([from]) => from))]?.[1] ?? "";
+    const seen = this.data.seen[this.at(this.data.seen.map(([from]) => from))];
+    this.seen?.setAttribute("visibility", seen ? "visible" : "hidden");
+    if (seen && this.seen) {
+      const [bar, word] = this.seen.children, [from, to] = seen.slice(1).map((end) => this.x(Math.max(0, end)));
+      for (const [part, name, x] of [[bar, "x1", from], [bar, "x2", to], [word, "x", from + 4]]) part.setAttribute(name, x);
+    }
     this.lines?.forEach(({ dot, times, values }, index) => {
-      const at = latest(times, time + 0.5 / this.data.fps), value = at < 0 || time > times[times.length - 1] + 1.5 / this.data.fps ? null : values[at];
+      const at = this.at(times), value = at < 0 || time > times[times.length - 1] + 1.5 / this.data.fps ? null : values[at];
       dot.setAttribute("visibility", value === null ? "hidden" : "visible");
-      this.films[index].output.textContent = value === null ? "" : value.toPrecision(3);
+      this.films[index].output.textContent = value === null ? "" : value < 0.1 ? value.toFixed(3) : value.toPrecision(3);
       if (value === null) return;
       dot.setAttribute("cx", this.x(times[at]));
       dot.setAttribute("cy", this.y(value));
     });
-    for (const { canvas, heat } of this.films) if (canvas && heat) this.paint(canvas, heat, time);
+    this.films.forEach(({ canvas }, index) => { if (canvas) this.paint(canvas, this.curve.heats[index]); });
   }
 
-  paint(canvas, heat, time) {
-    const { side, times, levels } = heat, at = latest(times, time + 0.5 / this.data.fps);
+  at(times) { return latest(times, (this.frame + 0.5) / this.data.fps); }  // the place of the present moment
+
+  paint(canvas, heat) {
+    const { side = 1, times = [], levels = [] } = heat ?? {}, at = this.at(times);
     if (canvas.width !== side) canvas.width = canvas.height = side;
     const pen = canvas.getContext("2d"), image = pen.createImageData(side, side);
-    if (at >= 0 && this.heatOn?.checked) {
+    if (at >= 0 && this.heatOn.checked) {
       for (let place = 0; place < side * side; place++) {
         const share = Math.max(0, levels[at * side * side + place] - 1) / 254;
         image.data.set([255, 220 - 150 * share, 60 * (1 - share), 190 * share], 4 * place);
@@ -200,7 +224,7 @@ class Player {
     this.playing = true;
     this.button.textContent = "pause";
     this.button.setAttribute("aria-pressed", "true");
-    if (this.frame >= this.data.frames - 1) this.seek(0);
+    if (!this.moved || this.frame >= this.data.frames - 1) this.seek(0);
     this.restart();
     const tick = () => {
       if (!this.playing) return;

@@ -1,0 +1,107 @@
+"""The gallery of rollouts: one page that needs nothing else, says what it is given, and plays."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worldmodel.render import GalleryCard, write_gallery
+from worldmodel.rollout import Rollout, card_of
+
+NAME = '<script>window.pwned=1</script>"&.mp4'
+FPS, FRAMES, CONTEXT = 12.0, 24, 8
+
+# the one browser of these tests: test files are no package, so it is loaded by its path
+_spec = importlib.util.spec_from_file_location("in_browser", Path(__file__).parent / "eval" / "test_report_in_browser.py")
+assert _spec is not None
+assert _spec.loader is not None
+in_browser = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(in_browser)
+
+
+def card(panels: int = 6) -> GalleryCard:
+    """The last panel is a bar whose right edge is at pixel 2 t in frame t; the others are black."""
+    films = {f"panel {i}": np.zeros((FRAMES, 64, 64, 3), np.uint8) for i in range(panels)}
+    for t, frame in enumerate(films[f"panel {panels - 1}"]):
+        frame[:, : 2 * t] = 255
+    curve = [float("nan")] * CONTEXT + [float(t) for t in range(FRAMES - CONTEXT)]
+    return GalleryCard(NAME, "demo, update 7", FPS, CONTEXT, films, {"to what came": curve, NAME: curve[::-1]})
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gallery") / "gallery.html"
+    return write_gallery(path, NAME, "squared latent error", "demo", [card(), card()], ["<b>a note</b>"])
+
+
+def test_names_are_escaped_and_nothing_is_fetched(page: Path):
+    text = page.read_text()
+    assert "<script>window" not in text
+    assert "<b>a note" not in text
+    assert text.count("&lt;script&gt;window.pwned=1&lt;/script&gt;") >= 4
+    assert {link[:5] for link in re.findall(r'(?:src|href)="([^"]*)"', text)} == {"data:"}
+    assert not re.search(r"https?://", text)
+
+
+def test_a_panel_of_another_length_is_refused(tmp_path: Path):
+    wrong = card()
+    wrong.panels["panel 1"] = wrong.panels["panel 0"][:-1]  # type: ignore[index]
+    with pytest.raises(ValueError, match="panel 1 has 23 values for 24 frames"):
+        write_gallery(tmp_path / "gallery.html", "", "", "", [wrong], [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("places", [1, 4])
+def test_a_rollout_of_one_place_or_many_with_or_without_a_decoder(tmp_path: Path, places: int):
+    """Two frames a latent, two steps seen of four: nothing is judged before."""
+    chance = np.random.default_rng(0)
+    film = chance.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    target, imagined = chance.normal(size=(2, 4, places, 6))
+    error = np.array([[0.0], [0.0], [1.0], [3.0]]).repeat(places, axis=1)
+    rollout = Rollout("a", film, 4, np.arange(8) / FPS, target, imagined, error, None, (), film, np.array([9.0, 9, 2, 5]))
+    made = card_of(rollout, FPS, "demo")
+    assert [len(panel) for panel in made.panels.values()] == [8] * len(made.panels)
+    assert ("latents of what came" in made.panels) == (places > 1)
+    assert "imagined (decoder)" not in made.panels
+    nan = [float("nan")] * 4
+    np.testing.assert_equal(list(made.curves.values()), [[*nan, 1, 1, 3, 3], [*nan, 2, 2, 5, 5]])
+    assert write_gallery(tmp_path / "gallery.html", "", "", "", [made], []).exists()
+
+
+@pytest.mark.skipif(in_browser.CHROMIUM is None, reason="no Chromium on this machine: `apt-get install chromium` brings it")
+def test_it_plays_the_cursor_follows_and_the_frame_in_sight_is_the_clocks(page: Path, tmp_path: Path):
+    browser = in_browser.Browser(tmp_path)
+    try:
+        browser.open(page)
+        browser.until("players[0].video.readyState >= 2 && !players[0].video.seeking")
+        start = browser.js("[players[0].frame, Number(players[0].now.getAttribute('x1'))]")
+        assert start[0] == CONTEXT
+        browser.js("document.querySelector('.play').click()")
+        browser.until("players[0].frame >= 12")
+        browser.until("players[0].frame < 6")  # it begins again
+        browser.js("document.querySelector('.play').click()")
+        assert browser.js("players[0].video.paused && !players[0].playing")
+        assert browser.js("Number(players[0].now.getAttribute('x1'))") < start[1]
+
+        browser.choose("#rollout-1 .scrub", 17, "input")
+        browser.until("!players[0].video.seeking")
+        browser.js("players[0].draw()")
+        edge = browser.js(
+            "[...players[0].pens[5].getImageData(0, 128, 256, 1).data].filter((v, i) => i % 4 === 1 && v > 128).length"
+        )
+        assert edge == pytest.approx(2 * 17 * 4, abs=4)  # 64 px are drawn as 256
+        assert browser.js("document.querySelector('.clock').textContent") == f"{17 / FPS:.2f} s, imagined"
+        assert browser.js("[...document.querySelectorAll('#rollout-1 .value')].map((it) => it.textContent)") == ["9", "–"]
+
+        box = browser.js(
+            "(({ left, top, width, height }) => [left, top, width, height])(players[0].plot.getBoundingClientRect())"
+        )
+        browser.mouse("mousePressed", box[0] + (52 + 3.5 / FRAMES * (720 - 52 - 12)) / 720 * box[2], box[1] + box[3] / 2)
+        assert browser.js("players[0].frame") == 3
+        assert browser.js("window.pwned === undefined")
+        assert [url for url in browser.requests() if not url.startswith("data:")] == [page.as_uri()]
+        assert browser.complaints() == []
+    finally:
+        browser.close()
