@@ -42,6 +42,7 @@ EVERYWHERE: Asked = {"locked": FORECASTERS, "free": FORECASTERS}
 WHERE_LOCKED: Asked = {"locked": FORECASTERS, "free": ("model", *COPIES)}
 """A model whose context is tampered with costs twice as much as the model: it is asked where the headline is."""
 MODEL_ALONE: Asked = {"locked": ("model",), "free": ("model",)}
+BOTH_EVERYWHERE: Asked = dict.fromkeys(("locked", "free"), ("model", "masked context"))
 WITH_AND_WITHOUT_MEMORY: Asked = {"locked": ("model", "masked context"), "free": ("model",)}
 
 

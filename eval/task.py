@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 
 from eval.benchmarks import Suite
-from eval.forecasting import EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
+from eval.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
 from eval.subject import Subject, untrained
 from eval.surprise import Judge, Shot, blind_traces
 from eval.traces import Block, write_traces
@@ -113,7 +113,8 @@ class Task:
         what = f"untrained network {seed}"
         files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
         made = all(file.exists() for file in files)
-        usual = Usual() if made else self._usual(f"{what}, lawful films", judge, folder, lawful, ())
+        everywhere = replace(judge, asked=BOTH_EVERYWHERE)  # so that both have errors at every horizon
+        usual = Usual() if made else self._usual(f"{what}, lawful films", everywhere, folder, lawful, ())
         names = {"distance": f"untrained {seed}", **{it: f"untrained {seed}, {it}" for it in ("whitened", "adjusted")}}
 
         def work(reel: Reel, file: Path) -> None:

@@ -8,7 +8,9 @@ from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.models import build_model
 from worldmodel.recipe import Recipe, changed_fields
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted(
+    set((Path(__file__).parent.parent / "configs").glob("*.yaml")) - {Path(__file__).parent.parent / "configs/ablation.yaml"}
+)  # no recipe: of several
 
 
 FORECAST = {"kind": "forecast"}

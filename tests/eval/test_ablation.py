@@ -74,7 +74,7 @@ ABLATION = """
 recipe: {folder}/recipe.yaml
 seeds: [0]
 horizons_s: [0.5]
-folds: 4
+folds: 2
 suite: {{films: {folder}/films}}
 ways:
   none: ["objectives={{forecast: {{kind: forecast}}}}"]
