@@ -81,10 +81,8 @@ def run(args: argparse.Namespace) -> int:
     began, failed = time.monotonic(), {}
     for number, cell in enumerate(cells, 1):
         print(f"\n[{number} of {len(cells)}] {cell.name}", flush=True)
-        if why := train(cell):
-            failed[cell.name] = why
-            continue
-        evaluate(config, cell, args.device)
+        if why := train(cell) or evaluate(config, cell, args.device):
+            failed[cell.name] = why  # the others still run
         conclude(config, cells, args.out)
         spent_s = time.monotonic() - began
         print(f"{duration(spent_s)}, about {duration(spent_s / number * (len(cells) - number))} left", flush=True)
@@ -104,9 +102,9 @@ def make_films(suite: SuiteConfig) -> None:
         raise EvalError(f"`python -m data_prep {' '.join(suite.make)}` failed; see its message above")
 
 
-def evaluate(config: AblationConfig, cell: Cell, device: str) -> None:
+def evaluate(config: AblationConfig, cell: Cell, device: str) -> str:
     """The three evaluations of the last checkpoint (equal updates, whatever the doctor thinks of them); those that stand
-    are kept. Their words go to evaluation.log."""
+    are kept. Their words go to evaluation.log. Why one failed, empty where none did."""
     last = cell.checkpoint()
     assert last is not None
     folder = Path(cell.recipe.run)
@@ -122,7 +120,11 @@ def evaluate(config: AblationConfig, cell: Cell, device: str) -> None:
         out = folder / command
         if not (out / made).exists():
             with said_to(folder / "evaluation.log"):
-                call(command, [*model, *asked[command], "--out", str(out)])
+                try:
+                    call(command, [*model, *asked[command], "--out", str(out)])
+                except EvalError as error:
+                    return f"eval {command}: {error}"
+    return ""
 
 
 def call(command: str, arguments: list[str]) -> None:
@@ -152,6 +154,8 @@ def conclude(config: AblationConfig, cells: Sequence[Cell], out: Path) -> None:
         folder = Path(cell.recipe.run)
         if all((folder / command / made).exists() for command, made in MADE.items()):
             rows.append({"way": cell.variant, "seed": cell.seed, **read_cell(folder, config.horizons_s)})
+    if not rows:
+        return
     found = {
         "command": "python -m eval " + shlex.join(sys.argv[1:]),
         "commit": commit(),

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from worldmodel.rows import read_rows
+
 Score = dict[str, Any]
 Row = dict[str, Any]  # of one cell: way, seed, doctor, scores
 WORST_OF = ("copy", "mean")  # what a latent skill is against: the better of the two
@@ -123,9 +125,7 @@ def _nearest(by_time: Mapping[str, Any], horizon_s: float) -> str:
 
 
 def _last_row(path: Path, having: str = "update") -> dict[str, Any]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    last: dict[str, Any] = [row for row in rows if having in row][-1]
-    return last
+    return [row for row in read_rows(path) if having in row][-1]
 
 
 def _mean(values: Any) -> float | None:

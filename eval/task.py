@@ -33,6 +33,7 @@ from worldmodel.video import VideoError
 
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25
+TRACES = 2  # raise it where the same model would leave other traces: what was kept or begun before is then not used
 FOR_THE_LINE = 100  # lawful films are enough for one number
 
 
@@ -69,6 +70,7 @@ class Task:
 
     def _conditions(self, lawful: Sequence[Film]) -> dict[str, Any]:
         return {
+            "traces": TRACES,
             "plan": asdict(self.plan),
             "scope": self.scope,
             "size_px": self.size_px,

@@ -5,23 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worldmodel.render.ink import atomically
+from worldmodel.render.pages import templates
 
 HERE = Path(__file__).parent / "templates"
 
 
 def render(path: Path, template: str, **content: Any) -> Path:
     """Fill `template` and save it at `path`, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("eval.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("eval.report")
     environment.filters.update(
         percent=percent, p_value=p_value, seconds=seconds, interval=interval, scorer=scorer_words, code=code
     )

@@ -9,8 +9,11 @@ from matplotlib.image import imread
 
 from data_prep.__main__ import main as data_prep
 from eval.__main__ import main
+from eval.ablate import DEFAULT, AblationConfig
 from eval.ablation import agreement, latent_skill, over_seeds, summary
 from eval.ablation_tables import verdicts
+from eval.grid import cells_of
+from worldmodel.config import load
 
 
 def number(value: float, low: float | None = None, high: float | None = None, n: int = 10) -> dict:
@@ -92,6 +95,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(RECIPE.format(films=films))
     (folder / "ablation.yaml").write_text(ABLATION.format(folder=folder))
     return folder
+
+
+def test_the_shipped_ablation_can_run(tmp_path: Path):
+    config = load(AblationConfig, DEFAULT)
+    cells = cells_of(DEFAULT.parent.parent / config.recipe, config.overrides, config.ways, config.seeds, tmp_path)
+    assert len(cells) == 18
+    kept = {cell.variant: cell.recipe.against_collapse() for cell in cells}
+    assert [way for way, against in kept.items() if not against] == ["none"]
+    assert len({cell.recipe.train.updates for cell in cells}) == 1
 
 
 def test_a_way_that_cannot_run_is_said_before_any_work(folder: Path, tmp_path: Path, capsys):

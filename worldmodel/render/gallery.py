@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.ticker import MaxNLocator
 
 from worldmodel.render.ink import FAINT, atomically, fitted
+from worldmodel.render.pages import templates
 from worldmodel.video import write_video
 
 PANEL_PX = 256
@@ -39,15 +39,8 @@ def write_gallery(
     path: Path, title: str, quantity: str, caption: str, cards: Sequence[GalleryCard], notes: Sequence[str]
 ) -> Path:
     """One HTML file, whole or not there. `quantity` is what the curves show. Raises ValueError where lengths do not fit."""
-    environment = Environment(
-        loader=PackageLoader("worldmodel.render"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     content = {"title": title, "quantity": quantity, "caption": caption, "notes": notes, "cards": [_card(c) for c in cards]}
-    text = environment.get_template("gallery.html").render(content)
+    text = templates("worldmodel.render").get_template("gallery.html").render(content)
     atomically(path, lambda file: file.write(text.encode()))
     return path
 
