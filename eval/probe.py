@@ -36,6 +36,7 @@ from worldmodel.checkpoint import write_json
 from worldmodel.models.world_model import WorldModel
 
 HELP = "what can be read off the latents, and off the forecasts?"
+TRACKING = "tracking"
 HORIZONS_S = "0.25,0.5,1"
 
 
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
     parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the window, >= 3 steps)")
     parser.add_argument("--attentive", action="store_true", help="attentive probes beside linear ones (physics; some minutes)")
+    parser.add_argument("--only", metavar="A,B", help=f"physics: of {', '.join((*PROPERTIES, TRACKING))} (default: all)")
     parser.add_argument("--layers", action="store_true", help="linear probes of every layer too: what is encoded where?")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
@@ -79,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], device: torch.device) -> dict[str, Any]:
     """Encoded, predicted, tracking, and what they are of."""
+    only = _only(args.only)
     model = nets[MODEL]
     first = first_cut(model, args.context_s)
     films = open_films(args.data, args.split, args.films, model, first + 1, args.folds)
@@ -102,6 +105,7 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
         "properties": {
             it.name: {"meaning": it.meaning, "unit": it.unit, "classes": list(it.classes), "moments": it.moments}
             for it in PROPERTIES.values()
+            if it.name in only
         },
         "encoded": {},
         "predicted": {},
@@ -110,7 +114,7 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
     latents = {name: it for name, it in recordings.items() if name != PIXELS}  # pixels are read by ridge alone
     asked: dict[Kind, Mapping[str, Recording]] = {"linear": recordings, **({"attentive": latents} if args.attentive else {})}
     for kind, sources in asked.items():
-        for prop in PROPERTIES.values():
+        for prop in (it for it in PROPERTIES.values() if it.name in only):
             question = Question.of(films.cohort, prop, kind, device)
             try:
                 _ask(question, kind, sources, cuts, horizons, found)
@@ -118,7 +122,7 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
                 found["notes"].append(f"{prop.name}, {kind} probe: left out, {error}.")
     if not found["encoded"]:
         raise EvalError(f"{args.data}: nothing can be probed in its {args.split} films; {' '.join(found['notes'])}")
-    found["tracking"] = _track(films, nets, recordings, device, found["notes"])
+    found["tracking"] = _track(films, nets, recordings, device, found["notes"]) if TRACKING in only else None
     if args.layers:
         found["layers"] = layers_of_physics(nets, films, recordings[PIXELS], device, found["notes"])
     return found
@@ -158,6 +162,17 @@ def _track(
     if tracked is None:
         notes.append("tracking: left out, no body goes out of sight in these films.")
     return tracked
+
+
+def _only(text: str | None) -> list[str]:
+    """What is asked for, all without a word. Raises EvalError for what is none of it, or tracking alone."""
+    known = [*PROPERTIES, TRACKING]
+    only = text.split(",") if text else known
+    if unknown := [name for name in only if name not in known]:
+        raise EvalError(f"--only {text}: {', '.join(unknown)} is none of {', '.join(known)}")
+    if only == [TRACKING]:
+        raise EvalError(f"--only {TRACKING}: name a property beside it, such as position,{TRACKING}")
+    return only
 
 
 def _within(text: str, step_s: float, most: int) -> str:

@@ -48,6 +48,16 @@ def probed(films: Path, tmp_path_factory) -> Path:
     return out
 
 
+def test_only_what_is_asked_for_is_probed(films: Path, tmp_path: Path, capsys):
+    ask = ["--split", "train", "--folds", "3", "--horizons", "0.25", "--only"]
+    assert run("probe", films, tmp_path, *ask, "position") == 0
+    found = json.loads((tmp_path / "probe.json").read_text())
+    assert list(found["encoded"]) == list(found["properties"]) == ["position"]
+    assert found["tracking"] is None
+    assert run("probe", films, tmp_path, *ask, "posture") == 2
+    assert "--only posture: posture is none of position, velocity" in capsys.readouterr().err
+
+
 def test_every_number_has_n_an_interval_and_what_guessing_gets(probed: Path):
     found = json.loads((probed / "probe.json").read_text())
     scores = [score for kinds in found["encoded"].values() for sources in kinds.values() for score in sources.values()]
