@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(modules[args.command].run(args))
     except KeyboardInterrupt:
-        print(f"\neval {args.command}: stopped; the same command again goes on from here", file=sys.stderr)
+        resumes = getattr(modules[args.command], "RESUMES", False)
+        print(f"\neval {args.command}: stopped{'; the same command again goes on from here' * resumes}", file=sys.stderr)
         return 130
     except errors_of_the_user() as error:
         print(f"eval {args.command}: {error}", file=sys.stderr)

@@ -34,6 +34,7 @@ from worldmodel.config import Config, load
 from worldmodel.progress import duration
 
 HELP = "train and evaluate ways against collapse side by side"
+RESUMES = True
 MADE = {"physics": "scores.json", "probe": "probe.json", "forecast": "forecast.json"}  # what each evaluation leaves
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "ablation.yaml"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from eval.attentive import AttentivePool, Head, MeanPool, sweep
 from eval.clips import alike, choose, frames_in, read_clips
 from eval.errors import EvalError
 from eval.gathering import FILMS_AT_ONCE, MODEL, PIXELS
+from eval.kept import Kept
 from eval.layers import show, told
 from eval.measures import accuracy
 from eval.readout import as_json
@@ -73,7 +75,7 @@ def open_labelled(path: str, model: WorldModel, limit: int | None) -> Labelled:
 
 
 def classify(
-    nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device, by_layer: bool = False
+    nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device, by_layer: bool, kept: Kept
 ) -> dict[str, Any]:
     """{"classes": by probe and source: accuracy on test, the rate chosen and val losses by rate}; and, by layer, "layers"."""
     model = nets[MODEL]
@@ -88,7 +90,10 @@ def classify(
             "window_s": data.steps * model.frames_per_latent / model.fps,
         },
         "classes": {
-            kind: {source: judged(head, features, data, device) for source, features in latents.items()}
+            kind: {
+                source: kept.get(f"{kind}, {source}", partial(judged, head, features, data, device))
+                for source, features in latents.items()
+            }
             for kind, head in HEADS.items()
         },
         "notes": [],
@@ -96,11 +101,14 @@ def classify(
     if by_layer:
         layers = watch_layers(nets, data, device)
         scores = {
-            layer: {name: judged(MeanPool, features, data, device) for name, features in by_net.items()}
+            layer: {
+                name: kept.get(f"{layer}, {name}", partial(judged, MeanPool, features, data, device))
+                for name, features in by_net.items()
+            }
             for layer, by_net in layers.items()
         }
         scores[PIXELS] = {PIXELS: found["classes"]["linear"][PIXELS]}
-        found["layers"] = told({"label": scores}, list(scores), found["notes"])
+        found["layers"], found["notes"] = told({"label": scores}, list(scores))
     return found
 
 

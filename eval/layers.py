@@ -81,12 +81,13 @@ def gather_layers(nets: Mapping[str, WorldModel], films: Films, device: torch.de
 
 
 def layers_of_physics(
-    nets: Mapping[str, WorldModel], films: Films, pixels: Recording, device: torch.device, notes: list[str]
-) -> dict[str, Any]:
-    """{"names": layers in order, "scores": by property, layer and network; raw pixels are a layer of their own}."""
+    nets: Mapping[str, WorldModel], films: Films, pixels: Recording, device: torch.device
+) -> tuple[dict[str, Any], list[str]]:
+    """{"names": layers in order, "scores": by property, layer and network; raw pixels are a layer of their own}, and notes."""
     recordings = {**gather_layers(nets, films, device), PIXELS: {PIXELS: pixels}}
     questions = [sparse(Question.of(films.cohort, prop, "linear", device)) for prop in PROPERTIES.values()]
     scores: dict[str, Any] = {}
+    notes: list[str] = []
     with bar("probes of layers", len(questions) * len(recordings)) as progress:
         for question in questions:
             name = question.prop.name
@@ -99,15 +100,16 @@ def layers_of_physics(
                 scores.pop(name, None)
                 notes.append(f"{name}, by layer: left out, {error}.")
                 progress.step(len(recordings))
-    return told(scores, list(recordings), notes)
+    layers, more = told(scores, list(recordings))
+    return layers, notes + more
 
 
-def told(scores: Mapping[str, Any], layers: list[str], notes: list[str]) -> dict[str, Any]:
+def told(scores: Mapping[str, Any], layers: list[str]) -> tuple[dict[str, Any], list[str]]:
     """For probe.json, and a line where there is little to see."""
     names = [layer for layer in layers if layer != PIXELS]
-    if not any(name.startswith("block ") for name in names):
-        notes.append("By layer: this encoder has no blocks; its layers are the embedding of patches and the output.")
-    return {"names": names, "scores": scores}
+    bare = not any(name.startswith("block ") for name in names)
+    notes = ["By layer: this encoder has no blocks; its layers are the embedding of patches and the output."] if bare else []
+    return {"names": names, "scores": scores}, notes
 
 
 def sparse(question: Question) -> Question:

@@ -37,6 +37,7 @@ from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
+RESUMES = True
 BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
 FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 

@@ -6,26 +6,30 @@
     python -m eval probe ... --layers                  # and of each layer of the model: what is encoded where?
 
 Films are divided into folds, and each is read by a probe that was fitted on the other folds. OUT gets probe.json,
-probe.csv, probe.md and figures.
+probe.csv, probe.md and figures. The same command again goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from data_prep.progress import bar
 from eval.errors import EvalError
 from eval.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
+from eval.kept import Kept
 from eval.labels import classify
 from eval.layers import check_layered, layers_of_physics
 from eval.probe_figures import draw
 from eval.probe_tables import write_tables
 from eval.provenance import provenance
-from eval.readings import PROPERTIES, Property
+from eval.readings import PROPERTIES
 from eval.readout import Kind, Question, as_json, encoded, predicted
 from eval.recordings import Recording
 from eval.subject import open_subject
@@ -33,9 +37,11 @@ from eval.tracking import track
 from eval.triage import triage
 from eval.windows import widest
 from worldmodel.checkpoint import write_json
+from worldmodel.commit import commit
 from worldmodel.models.world_model import WorldModel
 
 HELP = "what can be read off the latents, and off the forecasts?"
+RESUMES = True
 TRACKING = "tracking"
 HORIZONS_S = "0.25,0.5,1"
 
@@ -65,21 +71,26 @@ def run(args: argparse.Namespace) -> int:
     if args.layers:
         check_layered(nets, args.model)
     made = {"made": provenance(subject), "target_scope": nets[MODEL].target_scope}
+    manifest = Path(args.data)
+    on = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
+    kept = Kept.of(args.out, {**vars(args), "weights": subject.hash, "films on": on, "commit": commit()})
     if args.labels:
-        found = made | classify(nets, args.data, args.films, device, args.layers)
+        found = made | classify(nets, args.data, args.films, device, args.layers, kept)
     else:
-        found = made | probe_physics(args, nets, device)
+        found = made | probe_physics(args, nets, device, kept)
         if args.physics:
-            found["triage"] = triage(args.physics, subject, nets, args.data, args.split, args.films, device)
+            asked = (args.physics, subject, nets, args.data, args.split, args.films, device)
+            found["triage"] = kept.get("triage", lambda: triage(*asked))
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(args.out / "probe.json", found)
     write_tables(args.out, found)
     draw(args.out, found)
+    kept.forget()
     print((args.out / "probe.md").read_text(encoding="utf-8"))
     return 0
 
 
-def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], device: torch.device) -> dict[str, Any]:
+def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], device: torch.device, kept: Kept) -> dict[str, Any]:
     """Encoded, predicted, tracking, and what they are of."""
     only = _only(args.only)
     model = nets[MODEL]
@@ -113,18 +124,26 @@ def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], devi
     }
     latents = {name: it for name, it in recordings.items() if name != PIXELS}  # pixels are read by ridge alone
     asked: dict[Kind, Mapping[str, Recording]] = {"linear": recordings, **({"attentive": latents} if args.attentive else {})}
-    for kind, sources in asked.items():
-        for prop in (it for it in PROPERTIES.values() if it.name in only):
-            question = Question.of(films.cohort, prop, kind, device)
-            try:
-                _ask(question, kind, sources, cuts, horizons, found)
-            except EvalError as error:
-                found["notes"].append(f"{prop.name}, {kind} probe: left out, {error}.")
+    properties = [it for it in PROPERTIES.values() if it.name in only]
+    with bar("probes", len(asked) * len(properties)) as progress:
+        for kind, sources in asked.items():
+            for prop in properties:
+                question = Question.of(films.cohort, prop, kind, device)
+                told = kept.get(f"{prop.name}, {kind}", partial(_ask, question, kind, sources, cuts, horizons))
+                for part in ("encoded", "predicted"):
+                    if told[part]:
+                        found[part].setdefault(prop.name, {})[kind] = told[part]
+                found["notes"] += told["notes"]
+                progress.step()
     if not found["encoded"]:
         raise EvalError(f"{args.data}: nothing can be probed in its {args.split} films; {' '.join(found['notes'])}")
-    found["tracking"] = _track(films, nets, recordings, device, found["notes"]) if TRACKING in only else None
+    found["tracking"] = None
+    if TRACKING in only:
+        found["tracking"], notes = kept.get(TRACKING, lambda: _track(films, nets, recordings, device))
+        found["notes"] += notes
     if args.layers:
-        found["layers"] = layers_of_physics(nets, films, recordings[PIXELS], device, found["notes"])
+        found["layers"], notes = kept.get("layers", lambda: layers_of_physics(nets, films, recordings[PIXELS], device))
+        found["notes"] += notes
     return found
 
 
@@ -134,34 +153,37 @@ def _ask(
     recordings: Mapping[str, Recording],
     cuts: list[int],
     horizons: Mapping[str, int],
-    found: dict[str, Any],
-) -> None:
+) -> dict[str, Any]:
+    """{"encoded": by source, "predicted": by time and source, "notes": what could not be asked}."""
     name = question.prop.name
-    scores, probes = encoded(question, recordings)
-    found["encoded"].setdefault(name, {})[kind] = {source: as_json(score) for source, score in scores.items()}
-    for time, horizon in horizons.items():
-        ahead = predicted(question, recordings, probes, cuts, horizon, fitted=kind == "linear")
-        if not ahead:
-            found["notes"].append(f"{name}: too few films have it {time} s after a context.")
-        else:
-            told = {source: {how: as_json(score) for how, score in each.items()} for source, each in ahead.items()}
-            found["predicted"].setdefault(name, {}).setdefault(kind, {})[time] = told
+    found: dict[str, Any] = {"encoded": {}, "predicted": {}, "notes": []}
+    try:
+        scores, probes = encoded(question, recordings)
+        found["encoded"] = {source: as_json(score) for source, score in scores.items()}
+        for time, horizon in horizons.items():
+            ahead = predicted(question, recordings, probes, cuts, horizon, fitted=kind == "linear")
+            if not ahead:
+                found["notes"].append(f"{name}: too few films have it {time} s after a context.")
+            else:
+                found["predicted"][time] = {
+                    source: {how: as_json(score) for how, score in each.items()} for source, each in ahead.items()
+                }
+    except EvalError as error:
+        found["notes"].append(f"{name}, {kind} probe: left out, {error}.")
+    return found
 
 
 def _track(
-    films: Films, nets: Mapping[str, WorldModel], recordings: Mapping[str, Recording], device: torch.device, notes: list[str]
-) -> dict[str, Any] | None:
-    position: Property = PROPERTIES["position"]
-    question = Question.of(films.cohort, position, "linear", device)
+    films: Films, nets: Mapping[str, WorldModel], recordings: Mapping[str, Recording], device: torch.device
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """And why there is nothing to tell, where that is so."""
+    question = Question.of(films.cohort, PROPERTIES["position"], "linear", device)
     try:
         probes = {name: question.probe(recording) for name, recording in recordings.items()}
     except EvalError as error:
-        notes.append(f"tracking: left out, {error}.")
-        return None
+        return None, [f"tracking: left out, {error}."]
     tracked = track(films, nets, probes, device)
-    if tracked is None:
-        notes.append("tracking: left out, no body goes out of sight in these films.")
-    return tracked
+    return tracked, [] if tracked is not None else ["tracking: left out, no body goes out of sight in these films."]
 
 
 def _only(text: str | None) -> list[str]:

@@ -46,6 +46,7 @@ from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.video.write import beside
 
 HELP = "surprise of any film, over time and in the picture, and its plausibility among lawful films"
+RESUMES = True
 MOST_ROWS = 30  # of the ranking on the terminal: both ends
 NAME = 30  # letters of a film's name there, from its end
 FAILED = 2

@@ -33,7 +33,7 @@ from worldmodel.video import VideoError
 
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25
-TRACES = 2  # raise it where the same model would leave other traces: what was kept or begun before is then not used
+TRACES = 3  # raise it where the same model would leave other traces: what was kept or begun before is then not used
 FOR_THE_LINE = 100  # lawful films are enough for one number
 
 
@@ -216,7 +216,9 @@ class Reel:
 
 
 def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
-    return [trials[first : first + TRIALS_AT_ONCE] for first in range(0, len(trials), TRIALS_AT_ONCE)]
+    """Trials that are locked at the same frames together: a window is forecast for all films of its piece."""
+    alike = sorted(trials, key=lambda trial: trial.locked or (0, 0))
+    return [alike[first : first + TRIALS_AT_ONCE] for first in range(0, len(alike), TRIALS_AT_ONCE)]
 
 
 def unread_films(parts: Path) -> dict[str, str]:

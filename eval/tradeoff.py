@@ -30,6 +30,7 @@ from worldmodel.runlog import read_rows
 from worldmodel.train import DEMO
 
 HELP = "train under several strengths of augmentation: what is gained in telling what, and lost in telling where?"
+RESUMES = True
 STRENGTHS, SEEDS, UPDATES = "0,0.25,0.5,1", 2, 400
 ASKED = (WHERE, *WHAT)
 

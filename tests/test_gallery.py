@@ -1,24 +1,17 @@
 """The gallery of rollouts: one page that needs nothing else, says what it is given, and plays."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from headless import Browser, needs_chromium
 
 from worldmodel.render import GalleryCard, write_gallery
-from worldmodel.rollout import Rollout, card_of
+from worldmodel.render.rollouts import Rollout, card_of
 
 NAME = '<script>window.pwned=1</script>"&.mp4'
 FPS, FRAMES, CONTEXT = 12.0, 24, 8
-
-# the one browser of these tests: test files are no package, so it is loaded by its path
-_spec = importlib.util.spec_from_file_location("in_browser", Path(__file__).parent / "eval" / "test_report_in_browser.py")
-assert _spec is not None
-assert _spec.loader is not None
-in_browser = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(in_browser)
 
 
 def card(panels: int = 6) -> GalleryCard:
@@ -70,9 +63,9 @@ def test_a_rollout_of_one_place_or_many_with_or_without_a_decoder(tmp_path: Path
     assert write_gallery(tmp_path / "gallery.html", "", "", "", [made], []).exists()
 
 
-@pytest.mark.skipif(in_browser.CHROMIUM is None, reason="no Chromium on this machine: `apt-get install chromium` brings it")
+@needs_chromium
 def test_it_plays_the_cursor_follows_and_the_frame_in_sight_is_the_clocks(page: Path, tmp_path: Path):
-    browser = in_browser.Browser(tmp_path)
+    browser = Browser(tmp_path)
     try:
         browser.open(page)
         browser.until("players[0].video.readyState >= 2 && !players[0].video.seeking")

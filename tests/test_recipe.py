@@ -96,7 +96,10 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         (masked("info_nce", model=PAST), "has one that can be predicted"),
         (masked("straightening", model=PAST, window={"frames": 6, "size_px": 64}), "takes 3 latent steps; 2 are seen"),
         (masked(model=PAST, window={"frames": 4, "size_px": 64}), "1 latent step is seen"),
-        (masked(model={"target": {"kind": "frozen", "run": "x"}}), "frozen"),
+        (
+            masked(model={"target": {"kind": "frozen", "run": "x", "encoder": {"width": 48}}}),
+            "model.encoder.width 96 is not that of the frozen teacher, 48",
+        ),
         ({"model": {"encoder": {}}}, "model.kind is missing; expected causal or masked"),
         ({"model": {"kind": "masked"}, "window": {"frames": 2}}, "not at least twice model.encoder.frames_per_latent 2"),
         ({"model": {"kind": "masked", "masks": [{"blocks": 1, "area": 0.9}]}}, "cover all 4 x 4 places"),

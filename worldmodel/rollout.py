@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -20,34 +19,23 @@ if __name__ == "__main__":
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_json
 from worldmodel.commit import commit
 from worldmodel.config import ConfigError
-from worldmodel.continuations import continuation, step_errors
-from worldmodel.data.loader import Batch, DataError, held_out, open_windows
+from worldmodel.continuations import step_errors
+from worldmodel.data.loader import DataError, held_out, open_windows
 from worldmodel.fit_decoder import fit_decoder, load_decoder
+from worldmodel.imagining import error_curves, roll_out
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
 from worldmodel.models.decoder import Decoder
 from worldmodel.models.world_model import FrameWise, WorldModel
-from worldmodel.nearest import TrainingFrames, nearest, training_frames
+from worldmodel.nearest import TrainingFrames, training_frames
 from worldmodel.recipe import Recipe
-from worldmodel.render import (
-    GalleryCard,
-    error_map,
-    error_reach,
-    fit_pca,
-    horizon_curve,
-    pca_frames,
-    save_figure,
-    save_png,
-    side_by_side,
-    strip,
-    write_gallery,
-)
-from worldmodel.video import VideoError, probe, read_frames, write_video
+from worldmodel.render import horizon_curve, save_figure, write_gallery
+from worldmodel.render.rollouts import card_of, write_rollout
+from worldmodel.video import VideoError, probe, read_frames
 from worldmodel.window import WindowConfig
 
 _CURVE_WINDOWS = 64  # held-out windows behind the curve of errors
@@ -55,153 +43,6 @@ _CURVE_WINDOWS = 64  # held-out windows behind the curve of errors
 
 class RolloutError(ValueError):
     """A rollout that cannot be made; says what was asked and what is possible."""
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One clip, seen and imagined. T frames of which the first C are context; f frames a latent."""
-
-    name: str
-    frames: np.ndarray  # uint8 [T, S, S, 3] what came
-    context_frames: int
-    times_s: np.ndarray  # [T]
-    target: np.ndarray  # [T/f, N, D] latents of what came
-    imagined: np.ndarray  # [T/f, N, D] of the context, then of what was imagined
-    error: np.ndarray  # [T/f, N] the model's distance between the two; 0 within the context
-    drawn: np.ndarray | None  # uint8 [T, s, s, 3] `imagined` as the decoder draws it; None without one
-    others: tuple[np.ndarray, ...] = ()  # as `drawn`: what else may come, with an error of the model's own at each step
-    closest: np.ndarray | None = None  # uint8 [T, S, S, 3] the training frame nearest to each step of `imagined`
-    closest_error: np.ndarray | None = None  # [T/f] how far it is, the mean over places
-
-
-@torch.no_grad()
-def roll_out(
-    model: WorldModel,
-    decoder: Decoder | None,
-    frames: np.ndarray,
-    context_frames: int,
-    name: str,
-    device: torch.device,
-    train: TrainingFrames | None = None,
-    samples: int = 1,
-    residuals: torch.Tensor | None = None,
-) -> Rollout:
-    """Imagine all that follows the first `context_frames` of uint8 [T, S, S, 3].
-
-    The first of `samples` continuations is the model's own, the others have errors drawn from `residuals`.
-    """
-    f = model.frames_per_latent
-    pixels = model.normalise(torch.from_numpy(frames)[None].to(device))
-    target = model.encode(pixels)
-    seen, context = context_frames // f, pixels[:, :context_frames]
-    steps = target.shape[1] - seen
-    imagined = torch.cat((target[:, :seen], model.imagine(context, steps)), dim=1)
-    error = model.distance(imagined, target)
-    others = []
-    if decoder is not None and residuals is not None:
-        for seed in range(1, samples):
-            future = continuation(model, context, steps, residuals, torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
-            others.append(draw(decoder, torch.cat((target[:, :seen], future), dim=1)))
-    closest, closest_error = None, None
-    if train is not None:
-        which, far = nearest(imagined[0].cpu().float(), train.latents.float(), model.distance)
-        closest, closest_error = train.frames[which.numpy()].reshape(-1, *frames.shape[1:]), far.numpy()
-    target_, imagined_, error_ = (x[0].float().cpu().numpy() for x in (target, imagined, error))
-    return Rollout(
-        name,
-        frames,
-        context_frames,
-        np.arange(len(frames)) / model.fps,
-        target_,
-        imagined_,
-        error_,
-        None if decoder is None else draw(decoder, imagined),
-        tuple(others),
-        closest,
-        closest_error,
-    )
-
-
-def draw(decoder: Decoder, latents: torch.Tensor) -> np.ndarray:
-    """[1, T/f, N, D] -> uint8 [T, s, s, 3]."""
-    return decoder(latents)[0].mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def panels(rollout: Rollout) -> dict[str, np.ndarray]:
-    """What is shown side by side; each a film of T frames."""
-    f = len(rollout.frames) // len(rollout.target)
-    latents = pca_frames(rollout.imagined, fit_pca(rollout.target), truth=rollout.target)
-    seen = rollout.context_frames // f
-    errors = error_map(rollout.error, rollout.frames[::f], error_reach(rollout.error[seen:]))
-    drawn = {} if rollout.drawn is None else {"imagined": rollout.drawn}
-    return {"what came": rollout.frames, **drawn, "latents": latents.repeat(f, axis=0), "error": errors.repeat(f, axis=0)}
-
-
-def card_of(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
-    """One rollout as the gallery shows it."""
-    f, shown = len(rollout.frames) // len(rollout.target), panels(rollout)
-    seen = rollout.context_frames // f
-    films = {"what came": rollout.frames}
-    if rollout.drawn is not None:
-        films["imagined (decoder)"] = rollout.drawn
-    if rollout.closest is not None:
-        films["nearest training frame"] = rollout.closest
-    if rollout.target.shape[1] == 1:
-        films["latents: imagined blue, what came grey"] = shown["latents"]
-    else:
-        films["latents of what came"] = pca_frames(rollout.target, fit_pca(rollout.target)).repeat(f, axis=0)
-        films["latents imagined"] = shown["latents"]
-    films["error by place" if rollout.target.shape[1] > 1 else "error"] = shown["error"]
-    films |= {f"continuation {i + 1}, with drawn errors": film for i, film in enumerate(rollout.others, 1)}
-
-    def over_time(steps: np.ndarray) -> list[float]:
-        return np.where(np.arange(len(steps)) < seen, np.nan, steps).repeat(f).tolist()
-
-    curves = {"from imagined to what came (surprise)": over_time(rollout.error.mean(axis=1))}
-    if rollout.closest_error is not None:
-        curves["from imagined to the nearest training frame"] = over_time(rollout.closest_error)
-    return GalleryCard(rollout.name, caption, fps, rollout.context_frames, films, curves)
-
-
-def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
-    """MP4, GIF and PNG strip of one clip; their names by kind."""
-    shown = panels(rollout)
-    film = side_by_side(shown, rollout.times_s.tolist(), rollout.context_frames)
-    names = {kind: f"{rollout.name}.{kind}" for kind in ("mp4", "gif", "png")}
-    write_video(folder / names["mp4"], film, fps)
-    write_video(folder / names["gif"], film, fps)
-    rows = {label: film for label, film in shown.items() if label != "latents"}
-    save_png(strip(rows, rollout.times_s.tolist(), rollout.context_frames), folder / names["png"])
-    return names
-
-
-@torch.no_grad()
-def error_curves(model: WorldModel, held: Batch, context_frames: int, device: torch.device) -> dict[str, list[float]]:
-    """Mean error at each latent step after the context, of the model and its baselines, over held-out windows.
-
-    imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach; copy: the last latent seen;
-    mean: the best constant per place, in hindsight.
-    """
-    f = model.frames_per_latent
-    seen = context_frames // f
-    parts: dict[str, list[torch.Tensor]] = {name: [] for name in ("imagined", "direct", "copy")}
-    targets = []
-    for frames in held.frames.split(16):
-        pixels = model.normalise(frames.to(device))
-        target = model.encode(pixels)
-        context, ahead = pixels[:, :context_frames], target[:, seen:]
-        steps = ahead.shape[1]
-        direct = model.forecast(context, min(steps, model.max_steps))
-        direct = F.pad(direct, (0, 0, 0, 0, 0, steps - direct.shape[1]), value=float("nan"))
-        parts["imagined"].append(model.distance(model.imagine(context, steps), ahead))
-        parts["direct"].append(model.distance(direct, ahead))
-        last = model.encode(context)[:, -1:]  # of the context alone: within the window it may have seen what came
-        parts["copy"].append(model.distance(last.expand_as(ahead), ahead))
-        targets.append(ahead)
-    ahead = torch.cat(targets)
-    errors = {name: torch.cat(values) for name, values in parts.items()}
-    errors["mean"] = model.distance(ahead.mean(dim=0, keepdim=True).mean(dim=1, keepdim=True).expand_as(ahead), ahead)
-    return {name: error.cpu().double().mean(dim=(0, 2)).tolist() for name, error in errors.items()}
 
 
 # --- which clips -----------------------------------------------------------------------------------------------------

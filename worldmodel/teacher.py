@@ -8,7 +8,8 @@ from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, 
 from worldmodel.config import ConfigError, parse
 from worldmodel.models import TrainedModel
 from worldmodel.models.causal import CausalConfig
-from worldmodel.models.targets import FrozenTarget, SharedTarget
+from worldmodel.models.masked import MaskedConfig
+from worldmodel.models.targets import EmaTarget, FrozenTarget
 from worldmodel.recipe import Recipe
 from worldmodel.window import WindowConfig
 
@@ -16,17 +17,22 @@ from worldmodel.window import WindowConfig
 def resolved(recipe: Recipe, last: Checkpoint | None) -> Recipe:
     """The recipe with `model.target.encoder` filled in where its targets are frozen: from the teacher's run, or, where this
     run goes on, from its own last checkpoint. Raises ConfigError, one line, where that run is not there or does not fit."""
-    ours = recipe.model
-    if not (isinstance(ours, CausalConfig) and isinstance(target := ours.target, FrozenTarget)):
+    ours, target = recipe.model, recipe.model.target
+    if not isinstance(target, FrozenTarget):
         return recipe
     before = None if last is None else parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json").model.target
     if isinstance(before, FrozenTarget) and before.run == target.run:
         encoder = before.encoder
     else:
         theirs, window = _model_of(_open(target.run))
+        if theirs.kind != ours.kind:
+            raise ConfigError(
+                [f"model.target.run {target.run} is a {theirs.kind} model; the teacher of a {ours.kind} one is of its kind"]
+            )
+        how = [name for name in ("normalise_latents", "tiled_rotary") if hasattr(ours, name)]
         for name, there, here in (
             ("window.size_px", window.size_px, recipe.window.size_px),
-            ("model.normalise_latents", theirs.normalise_latents, ours.normalise_latents),
+            *((f"model.{name}", getattr(theirs, name), getattr(ours, name)) for name in how),
         ):
             if there != here:
                 raise ConfigError([f"{name} is {here}, that of model.target.run {target.run} is {there}; make them equal"])
@@ -44,7 +50,7 @@ def fill(model: TrainedModel, recipe: Recipe) -> None:
         return
     checkpoint = _open(target.run)
     tensors = checkpoint.tensors("ema")  # where that run's own targets came from a teacher, that teacher
-    if isinstance(_model_of(checkpoint)[0].target, SharedTarget):
+    if not isinstance(_model_of(checkpoint)[0].target, EmaTarget | FrozenTarget):
         weights = checkpoint.tensors("model")
         tensors = {key.removeprefix("encoder."): value for key, value in weights.items() if key.startswith("encoder.")}
     load_into(model.teacher, tensors, checkpoint.folder)
@@ -57,12 +63,8 @@ def _open(run: str) -> Checkpoint:
         raise ConfigError([f"model.target.run: {error}; a frozen teacher is a run that was trained before"]) from None
 
 
-def _model_of(checkpoint: Checkpoint) -> tuple[CausalConfig, WindowConfig]:
+def _model_of(checkpoint: Checkpoint) -> tuple[CausalConfig | MaskedConfig, WindowConfig]:
     recipe = parse(Recipe, checkpoint.state["recipe"], where=f"{checkpoint.folder}/state.json")
-    if not isinstance(recipe.model, CausalConfig):
-        raise ConfigError(
-            [f"model.target.run: {checkpoint.folder} is a {recipe.model.kind} model; a teacher is one of kind causal"]
-        )
     return recipe.model, recipe.window
 
 

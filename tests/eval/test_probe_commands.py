@@ -1,5 +1,6 @@
 """`eval probe` and `eval forecast`, whole, on few films: what they leave, and what they refuse in a line."""
 
+import argparse
 import csv
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from matplotlib.image import imread
 
 from data_prep.__main__ import main as data_prep
+from eval import probe as probing
 from eval.__main__ import main
 from eval.errors import EvalError
 from eval.layers import check_layered, coarse
@@ -41,11 +43,40 @@ def run(command: str, films: Path, out: Path, *options: str, data: str = "lawful
     return main([command, *model, "--data", str(films / data), "--out", str(out), *options])
 
 
+def arguments(films: Path, out: Path, *options: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    probing.add_arguments(parser)
+    data = str(films / "lawful/train.parquet")
+    return parser.parse_args(["--model", f"untrained:{films / 'recipe.yaml'}", "--data", data, "--out", str(out), *options])
+
+
 @pytest.fixture(scope="module")
 def probed(films: Path, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("probed")
     assert run("probe", films, out, "--split", "train", "--folds", "3", "--horizons", "0.25,0.5") == 0
     return out
+
+
+def test_what_was_stopped_goes_on_and_says_the_same(films: Path, tmp_path: Path, monkeypatch):
+    ask = ("--split", "train", "--folds", "3", "--horizons", "0.25", "--only", "position,size,colour")
+    assert run("probe", films, tmp_path / "whole", *ask) == 0
+    asked, real = [], probing.encoded
+
+    def stops(question, recordings):
+        asked.append(question.prop.name)
+        if asked.count("size") == 1 and asked[-1] == "size":
+            raise KeyboardInterrupt
+        return real(question, recordings)
+
+    monkeypatch.setattr(probing, "encoded", stops)
+    with pytest.raises(KeyboardInterrupt):
+        probing.run(arguments(films, tmp_path / "stopped", *ask))
+    assert not (tmp_path / "stopped" / "probe.json").exists()
+    probing.run(arguments(films, tmp_path / "stopped", *ask))
+    assert asked == ["position", "size", "size", "colour"]
+    whole, stopped = (json.loads((tmp_path / name / "probe.json").read_text()) for name in ("whole", "stopped"))
+    assert stopped | {"made": None} == whole | {"made": None}
+    assert not (tmp_path / "stopped" / "parts").exists()
 
 
 def test_only_what_is_asked_for_is_probed(films: Path, tmp_path: Path, capsys):

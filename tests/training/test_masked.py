@@ -1,8 +1,17 @@
 """The masked family trains by the same loop, on one process or several, and is drawn by the same rollout."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
+
+from worldmodel import teacher as teachers
+from worldmodel.checkpoint import load_model
+from worldmodel.config import ConfigError, parse
+from worldmodel.recipe import Recipe
 
 MODEL = (
     "model={kind: masked, encoder: {patch_px: 8, frames_per_latent: 2, width: 24, depth: 1, heads: 2}, "
@@ -51,3 +60,39 @@ def test_pixels_as_targets_need_no_pressure_against_collapse(trainer, read_rows,
     losses = [row["loss"] for row in read_rows(tmp_path / "run")]
     assert sum(losses[-5:]) < 0.97 * sum(losses[:5])
     assert not list((tmp_path / "run").glob("checkpoints/*/ema.safetensors"))
+
+
+def test_a_student_of_a_frozen_autoencoder_needs_its_run_no_more(trainer, tmp_path: Path):
+    """SALT (Li et al. 2025): a teacher that fills in pixels, then a student that predicts its latents and nothing else."""
+    short = (MODEL, "train.updates=3", "health.every=3", "checkpoint.every=3")
+    first, run = tmp_path / "first", tmp_path / "student"
+    pixels = ("model.target={kind: pixels}", "model.distance=l2", "objectives={forecast: {kind: forecast}}")
+    assert trainer(first, *short, *pixels).returncode == 0
+    student = (*short, L1.replace(", spread: {kind: vicreg}", ""), f"model.target={{kind: frozen, run: {first}}}")
+    done = trainer(run, *student, "model.encoder.depth=2")  # of another depth, but as wide
+    assert done.returncode == 0, done.stderr
+    assert "against collapse: targets of a teacher (frozen)" in done.stdout
+
+    theirs = load_file(first / "checkpoints" / "00000003" / "model.safetensors")
+    shutil.rmtree(first)
+    model, _ = load_model(run)
+    kept = model.teacher.state_dict()
+    assert len(kept) > 8
+    assert all(torch.equal(kept[name], theirs[f"encoder.{name}"]) for name in kept)
+    assert (model.teacher.config.depth, model.encoder.config.depth) == (1, 2)
+    frames = torch.randn(2, 4, 3, 32, 32)
+    assert not torch.equal(model.encode(frames)[:, :1], model.forecast(frames[:, :2], 1))
+    assert model.imagine(frames[:, :2], 3).shape == (2, 3, 16, 24)
+
+
+def test_a_teacher_of_the_other_family_is_refused(trainer, tmp_path: Path):
+    assert trainer(tmp_path / "causal", "train.updates=3", "health.every=3", "checkpoint.every=3").returncode == 0
+    said = json.loads((tmp_path / "causal" / "checkpoints" / "00000003" / "state.json").read_text())["recipe"]
+    said["model"] = {
+        "kind": "masked",
+        "encoder": {"patch_px": 8},
+        "target": {"kind": "frozen", "run": str(tmp_path / "causal")},
+    }
+    said["objectives"] = {"forecast": {"kind": "forecast", "distance": "l1"}}
+    with pytest.raises(ConfigError, match="is a causal model; the teacher of a masked one is of its kind"):
+        teachers.resolved(parse(Recipe, said, "x.yaml"), None)

@@ -16,7 +16,7 @@ from worldmodel.latents import Extent, Latents
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.layers import outputs_of
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
-from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget, follow, frozen_encoder, slow_copy
+from worldmodel.models.targets import EmaTarget, FrozenFrames, SharedTarget, follow, teacher_of
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
 from worldmodel.pixels import standardise, to_float
 from worldmodel.window import WindowConfig
@@ -28,7 +28,7 @@ class CausalConfig(Config):
     kind: Literal["causal"] = "causal"
     encoder: EncoderConfig = EncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
-    target: Annotated[SharedTarget | EmaTarget | FrozenTarget, Field(discriminator="kind")] = SharedTarget()
+    target: Annotated[SharedTarget | EmaTarget | FrozenFrames, Field(discriminator="kind")] = SharedTarget()
     normalise_latents: bool = False  # LayerNorm without weights on every latent; with it, scale cannot collapse
     distance: DistanceKind = "l2"  # the model's own measure of surprise
     rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
@@ -76,8 +76,8 @@ class CausalConfig(Config):
         token = self.predictor.token_side
         if side % token:
             problems.append(f"model.predictor.token_side {token} does not divide model.encoder.places_per_side {side}")
-        if isinstance(self.target, FrozenTarget) and self.target.encoder is not None:
-            problems += _misfits(self.target.encoder, self.encoder)
+        if isinstance(self.target, FrozenFrames):
+            problems += self.target.misfits(self.encoder, ("latent_dim", "places_per_side", "frames_per_latent"))
         head = self.predictor.width // self.predictor.heads
         axes = 1 if side == token else 3
         if head % 2 or head < 2 * axes:
@@ -92,15 +92,6 @@ class CausalConfig(Config):
         if self.rollout_steps > self.predictor.horizons:
             raise ValueError(f"rollout_steps {self.rollout_steps} is more than predictor.horizons {self.predictor.horizons}")
         return self
-
-
-def _misfits(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
-    """Where latents of a frozen teacher could not be what this encoder's latents are compared with."""
-    return [
-        f"model.encoder.{name} {ours} is not that of the frozen teacher, {theirs} (model.target.encoder); make them equal"
-        for name in ("latent_dim", "places_per_side", "frames_per_latent")
-        if (theirs := getattr(teacher, name)) != (ours := getattr(student, name))
-    ]
 
 
 class CausalWorldModel(nn.Module):
@@ -122,10 +113,7 @@ class CausalWorldModel(nn.Module):
         side = config.encoder.places_per_side
         self.encoder = FrameEncoder(config.encoder, window.size_px, config.checkpoint_activations)
         self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.checkpoint_activations)
-        if isinstance(config.target, FrozenTarget):
-            self.teacher: FrameEncoder | None = frozen_encoder(config.target, window.size_px)
-        else:
-            self.teacher = slow_copy(self.encoder, config.target)
+        self.teacher = teacher_of(self.encoder, config.target, lambda theirs: FrameEncoder(theirs, window.size_px))
 
     @property
     def latent_shape(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from worldmodel.latents import Extent, Latents
 from worldmodel.models.layers import grid_positions, outputs_of
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
 from worldmodel.models.masks import MaskConfig, View, draw_views
-from worldmodel.models.targets import EmaTarget, SharedTarget, follow, slow_copy
+from worldmodel.models.targets import EmaTarget, FrozenTubelets, SharedTarget, follow, teacher_of
 from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, take
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, check_size, latent_distance
@@ -45,7 +45,7 @@ class MaskedConfig(Config):
     predictor: MaskPredictorConfig = MaskPredictorConfig()
     # a view each, as published: many small blocks, and few large ones
     masks: tuple[MaskConfig, ...] = Field((MaskConfig(blocks=8, area=0.15), MaskConfig(blocks=2, area=0.7)), min_length=1)
-    target: Annotated[EmaTarget | SharedTarget | PixelTarget, Field(discriminator="kind")] = EmaTarget()
+    target: Annotated[EmaTarget | SharedTarget | FrozenTubelets | PixelTarget, Field(discriminator="kind")] = EmaTarget()
     distance: DistanceKind = "l1"  # the model's own measure of surprise
     tiled_rotary: bool = False  # rotary frequencies laid out as in the released V-JEPA 2 weights; see layers.rotary_angles
     checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
@@ -81,6 +81,8 @@ class MaskedConfig(Config):
             )
         if window.size_px % patch:
             problems.append(f"window.size_px {window.size_px} is not divisible by model.encoder.patch_px {patch}")
+        if isinstance(self.target, FrozenTubelets):  # of equal width: what is imagined is taken for the encoder's own latents
+            problems += self.target.misfits(self.encoder, ("width", "patch_px", "frames_per_latent"))
         if (tokens := self.predictor.mask_tokens) is not None and tokens < len(self.masks):
             problems.append(f"model.predictor.mask_tokens {tokens} is less than the {len(self.masks)} masks")
         for number, mask in enumerate(self.masks):
@@ -116,7 +118,7 @@ class MaskedWorldModel(nn.Module):
         self.predictor = MaskPredictor(
             config.predictor, config.encoder.width, self.latent_shape[1], mask_tokens, tiled, checkpointing
         )
-        self.teacher = slow_copy(self.encoder, config.target)
+        self.teacher = teacher_of(self.encoder, config.target, lambda theirs: VideoEncoder(theirs, tiled))
 
     @property
     def latent_shape(self) -> tuple[int, int]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from worldmodel.config import Config
-from worldmodel.models.encoder import EncoderConfig, FrameEncoder
+from worldmodel.models.encoder import EncoderConfig
+from worldmodel.models.video_encoder import VideoEncoderConfig
 
 Encoder = TypeVar("Encoder", bound=nn.Module)
 
@@ -43,24 +45,46 @@ class FrozenTarget(Config):
     """Targets come from the encoder of a finished run, which nothing moves any more (Li et al. 2025, SALT, stage 2)."""
 
     kind: Literal["frozen"] = "frozen"
-    run: str  # run folder or checkpoint; of its models the one that its own targets came from
-    encoder: EncoderConfig | None = None  # that run's; filled in when training starts, so that `run` is not needed later
+    run: str  # run folder or checkpoint, of the same family; of its encoders the one that its own targets came from
+    encoder: Config | None = None  # that run's; filled in when training starts, so that `run` is not needed later
 
     @property
     def against_collapse(self) -> str | None:
         return "targets of a teacher (frozen)"
 
+    def misfits(self, student: Config, alike: Sequence[str]) -> list[str]:
+        """Where latents of the teacher could not be what this encoder's latents are compared with; one line each."""
+        if self.encoder is None:
+            return []
+        return [
+            f"model.encoder.{name} {ours} is not that of the frozen teacher, {theirs} (model.target.encoder); make them equal"
+            for name in alike
+            if (theirs := getattr(self.encoder, name)) != (ours := getattr(student, name))
+        ]
 
-def slow_copy(encoder: Encoder, target: Config) -> Encoder | None:
-    """The teacher that an EmaTarget asks for, equal to the encoder at birth; None for any other."""
-    return copy.deepcopy(encoder).requires_grad_(False) if isinstance(target, EmaTarget) else None
+
+class FrozenFrames(FrozenTarget):
+    """A frozen teacher that looks at frames (kind causal)."""
+
+    encoder: EncoderConfig | None = None
 
 
-def frozen_encoder(target: FrozenTarget, size_px: int) -> FrameEncoder:
-    """The teacher that a FrozenTarget asks for, its weights still to be filled in."""
+class FrozenTubelets(FrozenTarget):
+    """A frozen teacher that looks at a whole clip (kind masked)."""
+
+    encoder: VideoEncoderConfig | None = None
+
+
+def teacher_of(encoder: Encoder, target: Config, fresh: Callable[[Any], Encoder]) -> Encoder | None:
+    """The encoder that targets come from where it is not the one that is trained: a slow copy, equal at birth, or
+    `fresh(target.encoder)`, a frozen one whose weights are still to be filled in."""
+    if isinstance(target, EmaTarget):
+        return copy.deepcopy(encoder).requires_grad_(False)
+    if not isinstance(target, FrozenTarget):
+        return None
     if target.encoder is None:
         raise ValueError("model.target.encoder is not known; worldmodel.teacher.resolved fills it in from model.target.run")
-    return FrameEncoder(target.encoder, size_px).requires_grad_(False)
+    return fresh(target.encoder).requires_grad_(False)
 
 
 @torch.no_grad()
