@@ -24,10 +24,10 @@ from pathlib import Path
 import torch
 from pydantic import Field, NonNegativeInt, field_validator
 
-from eval.ablation import agreement, read_cell, summary
-from eval.ablation_tables import write_all
 from eval.errors import EvalError
-from eval.grid import Cell, cells_of, check_none_failed, train
+from eval.grids.ablation import agreement, read_cell, summary
+from eval.grids.ablation_tables import write_all
+from eval.grids.grid import Cell, cells_of, check_none_failed, train
 from worldmodel.checkpoint import write_json
 from worldmodel.commit import commit
 from worldmodel.config import Config, load

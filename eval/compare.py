@@ -19,10 +19,10 @@ from rich.table import Table
 
 from eval.errors import EvalError
 from eval.intervals import bootstrap_mean, holm, sign_flip_p
-from eval.scoreboard import Cell, Scoreboard, Values, in_strata
 from eval.scorers import is_ablation, subjects
-from eval.tables import p_text, with_interval
-from eval.traces import Traces
+from eval.scores.scoreboard import Cell, Scoreboard, Values, in_strata
+from eval.scores.tables import p_text, with_interval
+from eval.surprise.traces import Traces
 from eval.trials import Trial, read_trials
 
 HELP = "evaluations side by side, with paired tests"

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from eval.benchmarks.intphys import JOIN, TASK
 from eval.compare import Evaluation, check_windows, open_evaluation
-from eval.diagnostics import best_threshold
 from eval.errors import EvalError
+from eval.scores.diagnostics import best_threshold
 from worldmodel.video.write import beside
 
 HELP = "answers for benchmarks whose labels are secret: IntPhys test, IntPhys 2 HeldOut"

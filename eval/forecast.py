@@ -22,16 +22,16 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.progress import bar
-from eval.clips import alike, choose, open_lawful, read_clips
 from eval.errors import EvalError
-from eval.forecast_card import card
-from eval.forecast_tables import write_tables
-from eval.gathering import FILMS_AT_ONCE, MODEL, Films, film_cohort, first_cut, networks
+from eval.probes.clips import alike, choose, open_lawful, read_clips
+from eval.probes.forecast_card import card
+from eval.probes.forecast_tables import write_tables
+from eval.probes.gathering import FILMS_AT_ONCE, MODEL, Films, film_cohort, first_cut, networks
+from eval.probes.readings import PROPERTIES
+from eval.probes.readout import CONSTANT_VELOCITY, SEEN_STEPS, Question, extrapolate, last_place
+from eval.probes.recordings import Recording, numpy
+from eval.probes.skill import mean_error, others_mean, skills
 from eval.provenance import named, provenance
-from eval.readings import PROPERTIES
-from eval.readout import CONSTANT_VELOCITY, SEEN_STEPS, Question, extrapolate, last_place
-from eval.recordings import Recording, numpy
-from eval.skill import mean_error, others_mean, skills
 from eval.subject import open_subject
 from worldmodel.checkpoint import write_json
 from worldmodel.manifest import Clip

@@ -23,16 +23,16 @@ from rich.console import Console
 from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
-from eval.lawful import lawful_clips
-from eval.protocol import protocol
 from eval.report import shown_trials, write_report
-from eval.score import score
+from eval.scores.score import score
+from eval.scores.tables import write_tables
 from eval.subject import Subject, open_subject
-from eval.tables import write_tables
-from eval.task import Task, cache_folder
-from eval.traces import Traces, join_traces
+from eval.surprise.lawful import lawful_clips
+from eval.surprise.protocol import protocol
+from eval.surprise.task import Task, cache_folder
+from eval.surprise.traces import Traces, join_traces
+from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, read_trials, write_trials
-from eval.windows import WindowPlan, default_contexts, frames_of
 from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
 

@@ -22,20 +22,20 @@ import torch
 
 from data_prep.progress import bar
 from eval.errors import EvalError
-from eval.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
 from eval.kept import Kept
-from eval.labels import classify
-from eval.layers import check_layered, layers_of_physics
-from eval.probe_figures import draw
-from eval.probe_tables import write_tables
+from eval.probes.figures import draw
+from eval.probes.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
+from eval.probes.labels import classify
+from eval.probes.layers import check_layered, layers_of_physics
+from eval.probes.readings import PROPERTIES
+from eval.probes.readout import Kind, Question, as_json, encoded, predicted
+from eval.probes.recordings import Recording
+from eval.probes.tables import write_tables
+from eval.probes.tracking import track
+from eval.probes.triage import triage
 from eval.provenance import provenance
-from eval.readings import PROPERTIES
-from eval.readout import Kind, Question, as_json, encoded, predicted
-from eval.recordings import Recording
 from eval.subject import open_subject
-from eval.tracking import track
-from eval.triage import triage
-from eval.windows import widest
+from eval.surprise.windows import widest
 from worldmodel.checkpoint import write_json
 from worldmodel.commit import commit
 from worldmodel.models.world_model import WorldModel

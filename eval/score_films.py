@@ -26,20 +26,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval.errors import EvalError
-from eval.expectations import decoder_of, expectations, no_decoder
-from eval.film_cards import Scored, ends, short_names, write_page
-from eval.film_list import Named, Unread, find_films
-from eval.film_results import result
-from eval.lawful import lawful_clips
+from eval.plausibility.cards import Scored, ends, short_names, write_page
+from eval.plausibility.expectations import decoder_of, expectations, no_decoder
+from eval.plausibility.film_list import Named, Unread, find_films
+from eval.plausibility.reference import Reference, file_name, lawful_reference
+from eval.plausibility.results import result
+from eval.plausibility.viewing import Viewing, frames_at
+from eval.plausibility.watching import usual_plan
 from eval.provenance import named as named_source
 from eval.provenance import provenance
-from eval.reference import Reference, file_name, lawful_reference
 from eval.report.rendering import percent, seconds
 from eval.subject import Subject, open_subject
-from eval.task import cache_folder
-from eval.viewing import Viewing, frames_at
-from eval.watching import usual_plan
-from eval.windows import WindowPlan, frames_of
+from eval.surprise.lawful import lawful_clips
+from eval.surprise.task import cache_folder
+from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames

@@ -3,7 +3,7 @@
     python -m eval tradeoff --data films/mini/lawful.parquet --out OUT              # the demo's recipe, trained shortly
     python -m eval tradeoff configs/mine.yaml a.b=value --data ... --parts crop     # another recipe; crops alone
 
-Trains the recipe under several strengths of augmentation (eval/strengths.py says what they are), every seed in a run folder of
+Trains the recipe under several strengths of augmentation (see eval/grids/strengths.py), every seed in a run folder of
 its own below OUT; then reads position, shape and hue off the latents of films that are not augmented, by linear probes.
 OUT gets tradeoff.json, tradeoff.csv, tradeoff.md and tradeoff.png. The same command again goes on where it was interrupted.
 """
@@ -14,15 +14,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from eval import grid, grid_probes
 from eval.errors import EvalError
-from eval.gathering import PIXELS, UNTRAINED
-from eval.grid import Cell
-from eval.grid_probes import Probes, change_since, mean_over_seeds
+from eval.grids import grid, grid_probes
+from eval.grids.grid import Cell
+from eval.grids.grid_probes import Probes, change_since, mean_over_seeds
+from eval.grids.strengths import USUAL, augment_at, parts_of, strengths_of
+from eval.grids.tradeoff_figure import draw
+from eval.grids.tradeoff_tables import WHAT, WHERE, write_tables
+from eval.probes.gathering import PIXELS, UNTRAINED
 from eval.provenance import circumstances
-from eval.strengths import USUAL, augment_at, parts_of, strengths_of
-from eval.tradeoff_figure import draw
-from eval.tradeoff_tables import WHAT, WHERE, write_tables
 from worldmodel.checkpoint import write_json
 from worldmodel.config import load
 from worldmodel.recipe import Recipe

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eval.findings import findings
+from eval.report.findings import findings
+from eval.report.runs import open_run
 from eval.report.training import write_training_report
-from eval.runs import open_run
 
 HELP = "the training report of a run: did it learn, is it healthy, what set its pace?"
 

@@ -138,6 +138,6 @@ def test_the_loop_defines_no_class():
 def test_imports_within_functions_are_seen(tmp_path):
     file = tmp_path / "room.py"
     file.write_text(
-        "def f():\n    if True:\n        from eval.score import a\n        import torch.nn as nn\nfrom . import x\n"
+        "def f():\n    if True:\n        from eval.scores.score import a\n        import torch.nn as nn\nfrom . import x\n"
     )
-    assert set(imports_of(file)) == {"eval.score.a", "torch.nn", ".x"}
+    assert set(imports_of(file)) == {"eval.scores.score.a", "torch.nn", ".x"}

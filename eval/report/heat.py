@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.film_scores import SAME_S
 from eval.report.player import HeatMap
+from eval.scores.film_scores import SAME_S
 
 Maps = Mapping[str, NDArray[np.floating]]  # as `Judge.maps` has them
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.film_scores import ScorerTrace, by_scorer
 from eval.pairs import compare
 from eval.report.films import MOST_BYTES, film_bytes, page_rate
 from eval.report.heat import heat_map, read_maps
 from eval.report.player import HeatMap, Line, Player, Screen
-from eval.traces import Traces
+from eval.scores.film_scores import ScorerTrace, by_scorer
+from eval.surprise.traces import Traces
 from eval.trials import Film, Trial, read_trials
 from worldmodel.video import VideoError
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from eval.findings import findings
 from eval.report import training_plots as plots
+from eval.report.findings import findings
 from eval.report.rendering import render
-from eval.runs import Row, Run
-from eval.verdicts import VERDICTS, meaning_of, spoken
+from eval.report.runs import Row, Run
+from eval.report.verdicts import VERDICTS, meaning_of, spoken
 from worldmodel.commit import commit
 from worldmodel.progress import duration
 from worldmodel.render.curves import STYLES

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from eval.report.plots import svg
-from eval.runs import Row, Run
-from eval.verdicts import meaning_of
+from eval.report.runs import Row, Run
+from eval.report.verdicts import meaning_of
 from worldmodel.render.curves import STYLES, series, smoothed
 from worldmodel.render.ink import BAD, COPY, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from eval.benchmarks.builtin import PAIRS
-from eval.score import score
-from eval.traces import Block, Traces, write_traces
+from eval.probes.truths import FilmTruth
+from eval.scores.score import score
+from eval.surprise.traces import Block, Traces, write_traces
 from eval.trials import Film, Trial, read_trials, write_trials
-from eval.truths import FilmTruth
 from worldmodel.models import build_model
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
@@ -111,7 +111,7 @@ def make_run():
 
 @pytest.fixture(scope="session")
 def evaluation(tmp_path_factory) -> Path:
-    """32 test quadruplets of two properties, one with a hostile name, and 8 on val; scores.json as eval.score makes it.
+    """32 test quadruplets of two properties, one with a hostile name, and 8 on val; scores.json as eval.scores.score makes it.
 
     Whitened surprise finds the impossible film in every quadruplet but numbers 0 and 1 of permanence, by a margin that grows
     with the number; the best of permanence, number 15, has lost its films.

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from eval.attentive import AttentivePool, MeanPool, fit_classes, fit_numbers, sweep
-from eval.measures import r2
+from eval.probes.attentive import AttentivePool, MeanPool, fit_classes, fit_numbers, sweep
+from eval.probes.measures import r2
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def _few_updates(monkeypatch):
-    monkeypatch.setattr("eval.attentive.UPDATES", 100)
+    monkeypatch.setattr("eval.probes.attentive.UPDATES", 100)
 
 
 def flagged(rows: int, seed: int = 0):
@@ -26,7 +26,7 @@ def flagged(rows: int, seed: int = 0):
 
 
 def test_attention_finds_a_thing_wherever_it_is_and_the_mean_does_not(monkeypatch):
-    monkeypatch.setattr("eval.attentive.UPDATES", 250)
+    monkeypatch.setattr("eval.probes.attentive.UPDATES", 250)
     tokens, number, scene = flagged(1200)
     fitted = scene < 1000
     fit = (tokens, number, None, fitted, ~fitted, CPU)

@@ -14,7 +14,7 @@ import pytest
 from eval.compare import add_arguments, open_evaluation, run
 from eval.errors import EvalError
 from eval.pairs import FILMS, SAME_CONTEXT, SAME_OUTCOME
-from eval.traces import Block, write_traces
+from eval.surprise.traces import Block, write_traces
 from eval.trials import Film, Pair, Trial, write_trials
 
 PAIRS = tuple(Pair("same context", *p) for p in SAME_CONTEXT) + tuple(Pair("same outcome", *p) for p in SAME_OUTCOME)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from einops import rearrange
 
-from eval.expectations import Expectations, expectations, middle_views
-from eval.viewing import Viewing
-from eval.watching import usual_plan
-from eval.windows import Window, WindowPlan
+from eval.plausibility.expectations import Expectations, expectations, middle_views
+from eval.plausibility.viewing import Viewing
+from eval.plausibility.watching import usual_plan
+from eval.surprise.windows import Window, WindowPlan
 from eval.workload import start_ranks
 from worldmodel.manifest import Clip
 from worldmodel.models import build_model

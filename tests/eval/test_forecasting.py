@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from eval.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.forecasting import EVERYWHERE, FORECASTERS, outlooks
-from eval.whitening import ErrorMoments, Whitening, load_moments, save_moments
-from eval.windows import Window, WindowPlan, frames_of
+from eval.surprise.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
+from eval.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks
+from eval.surprise.whitening import ErrorMoments, Whitening, load_moments, save_moments
+from eval.surprise.windows import Window, WindowPlan, frames_of
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from eval.errors import EvalError
-from eval.gathering import first_cut
+from eval.probes.gathering import first_cut
 
 
 def model(max_context: int, frames_per_latent: int) -> SimpleNamespace:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from eval import grid
 from eval.errors import EvalError
-from eval.grid import Cell, cells_of, check_none_failed, train_all
+from eval.grids import grid
+from eval.grids.grid import Cell, cells_of, check_none_failed, train_all
 from worldmodel.checkpoint import save_checkpoint
 from worldmodel.config import ConfigError
 

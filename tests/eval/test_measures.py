@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eval.intervals import bootstrap_of_sums
-from eval.measures import accuracy, balanced_accuracy, difference, mean, r2, r2_statistic, recall_statistic
+from eval.probes.measures import accuracy, balanced_accuracy, difference, mean, r2, r2_statistic, recall_statistic
 
 
 def test_r2_and_error_by_hand():

@@ -14,7 +14,7 @@ from data_prep.__main__ import main as data_prep
 from eval import probe as probing
 from eval.__main__ import main
 from eval.errors import EvalError
-from eval.layers import check_layered, coarse
+from eval.probes.layers import check_layered, coarse
 from worldmodel.manifest import Clip, Manifest, write_manifest
 from worldmodel.video import probe
 
@@ -196,7 +196,7 @@ def labelled(make_video, tmp_path: Path):
 
 
 def test_classes_of_labelled_clips(films: Path, labelled, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("eval.attentive.UPDATES", 40)
+    monkeypatch.setattr("eval.probes.attentive.UPDATES", 40)
     assert run("probe", films, tmp_path / "out", "--labels", data=labelled()) == 0
     found = json.loads((tmp_path / "out" / "probe.json").read_text())
     for kind in ("linear", "attentive"):
@@ -280,7 +280,7 @@ def test_layers_stand_beside_pixels_with_interval_and_chance(layered: Path):
 
 
 def test_layers_of_labelled_clips(films: Path, labelled, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("eval.attentive.UPDATES", 40)
+    monkeypatch.setattr("eval.probes.attentive.UPDATES", 40)
     shallow = films / "shallow.yaml"
     shallow.write_text(RECIPE.replace("depth: 1, heads: 2, latent", "depth: 0, heads: 2, latent"))
     command = ["probe", "--model", f"untrained:{shallow}", "--data", labelled(), "--out", str(tmp_path / "out")]

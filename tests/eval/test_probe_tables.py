@@ -1,6 +1,6 @@
 """Numbers for people: intervals always, units where there are any, a dash for what is not there."""
 
-from eval.probe_tables import cell
+from eval.probes.tables import cell
 
 
 def test_cells():

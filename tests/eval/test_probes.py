@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eval.errors import EvalError
-from eval.measures import r2
-from eval.probes import PENALTIES, Folded, Standard, fit_ridge, fit_softmax, left_out_error, principal_rows, scene_folds
+from eval.probes.linear import PENALTIES, Folded, Standard, fit_ridge, fit_softmax, left_out_error, principal_rows, scene_folds
+from eval.probes.measures import r2
 
 
 def films(rng: np.random.Generator, scenes: int = 40, each: int = 6, features: int = 12):

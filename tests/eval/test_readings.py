@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eval.errors import EvalError
-from eval.readings import PROPERTIES
-from eval.truths import read_truth
+from eval.probes.readings import PROPERTIES
+from eval.probes.truths import read_truth
 from worldmodel.manifest import Clip
 
 

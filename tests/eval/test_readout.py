@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from eval.readings import PROPERTIES
-from eval.readout import CONSTANT_VELOCITY, Cohort, Question, encoded, extrapolate, last_place, predicted
-from eval.recordings import Recording
+from eval.probes.readings import PROPERTIES
+from eval.probes.readout import CONSTANT_VELOCITY, Cohort, Question, encoded, extrapolate, last_place, predicted
+from eval.probes.recordings import Recording
 
 CPU = torch.device("cpu")
 FILMS, STEPS, CUTS = 24, 12, [4, 6]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.recordings import join, record, record_pixels
+from eval.probes.recordings import join, record, record_pixels
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig

@@ -10,8 +10,8 @@ from headless import Browser, needs_chromium
 from PIL import Image
 
 from eval.report import Drawn, FilmCard, Ranked, write_film_page, write_report
+from eval.report.runs import open_run
 from eval.report.training import write_training_report
-from eval.runs import open_run
 
 pytestmark = needs_chromium
 

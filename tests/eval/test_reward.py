@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from eval.errors import EvalError
+from eval.plausibility.watching import mean_surprise, time_course, usual_plan, watch
 from eval.reward import as_seen, surprise_of
-from eval.watching import mean_surprise, time_course, usual_plan, watch
-from eval.whitening import ErrorMoments, Whitening
+from eval.surprise.whitening import ErrorMoments, Whitening
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig

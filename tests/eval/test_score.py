@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.diagnostics import auroc, best_threshold, levels, threshold_accuracy
-from eval.film_scores import by_scorer
 from eval.pairs import FILMS, SAME_CONTEXT, SAME_OUTCOME, all_right
-from eval.psychometric import bin_means
-from eval.score import score
 from eval.scorers import baselines_of, is_baseline, seeds_of, subjects, whitening_steps
-from eval.traces import Block, Traces, write_traces
+from eval.scores.diagnostics import auroc, best_threshold, levels, threshold_accuracy
+from eval.scores.film_scores import by_scorer
+from eval.scores.psychometric import bin_means
+from eval.scores.score import score
+from eval.surprise.traces import Block, Traces, write_traces
 from eval.trials import Film, Pair, Trial
 
 PAIRS = tuple(Pair("same context", *p) for p in SAME_CONTEXT) + tuple(Pair("same outcome", *p) for p in SAME_OUTCOME)
@@ -450,7 +450,7 @@ def test_a_sum_of_maxima_favours_the_impossible_and_a_mean_does_not(tmp_path):
 
 
 def test_scores_need_no_torch():
-    code = "import sys; import eval.score, eval.tables, eval.compare; sys.exit('torch' in sys.modules)"
+    code = "import sys; import eval.scores.score, eval.scores.tables, eval.compare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from eval import film_cards, viewing
 from eval.__main__ import main
-from eval.film_cards import ends, short_names
-from eval.film_list import Unread, find_films
+from eval.plausibility import cards as film_cards
+from eval.plausibility import viewing
+from eval.plausibility.cards import ends, short_names
+from eval.plausibility.film_list import Unread, find_films
 from worldmodel.checkpoint import add_file, open_checkpoint, save_checkpoint
 from worldmodel.config import load
 from worldmodel.fit_decoder import new_decoder

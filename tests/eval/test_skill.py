@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval.skill import mean_error, others_mean, skill
+from eval.probes.skill import mean_error, others_mean, skill
 
 
 def test_skill_by_hand():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eval.errors import EvalError
-from eval.strengths import USUAL, augment_at, parts_of, strengths_of
+from eval.grids.strengths import USUAL, augment_at, parts_of, strengths_of
 from worldmodel.data.augment import DRAWS, augment
 from worldmodel.pixels import to_float
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
-from eval.tables import csv_rows, markdown, write_tables
+from eval.scores.tables import csv_rows, markdown, write_tables
 
 
 def number(value: float, **more) -> dict:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from eval import tracking
-from eval.gathering import MODEL, PIXELS, Films
-from eval.probes import Folded
-from eval.readout import CONSTANT_VELOCITY, Cohort
-from eval.recordings import Recording
-from eval.tracking import COPY, OCCLUDER, OTHERS, passages, track
+from eval.probes import tracking
+from eval.probes.gathering import MODEL, PIXELS, Films
+from eval.probes.linear import Folded
+from eval.probes.readout import CONSTANT_VELOCITY, Cohort
+from eval.probes.recordings import Recording
+from eval.probes.tracking import COPY, OCCLUDER, OTHERS, passages, track
 from worldmodel.manifest import Clip
 
 STEPS, HIDDEN = 12, slice(5, 9)

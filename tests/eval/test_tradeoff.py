@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from data_prep.__main__ import main as data_prep
 from eval.__main__ import main
-from eval.tradeoff_tables import direction, outcome
+from eval.grids.tradeoff_tables import direction, outcome
 
 RECIPE = """
 data: {{manifest: {films}/train.parquet, batch_size: 4, workers: 0}}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from eval.__main__ import main
-from eval.findings import findings
+from eval.report.findings import findings
+from eval.report.runs import Span, open_run
 from eval.report.training_plots import MOST_POINTS, short, thinned
-from eval.runs import Span, open_run
-from eval.verdicts import VERDICTS
+from eval.report.verdicts import VERDICTS
 from worldmodel.diagnostics import Verdict
 
 HOSTILE = "<script>window.pwned=1</script>"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from eval.errors import EvalError
-from eval.inquiry import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED, encoded, predicted, step_of
-from eval.object_maps import contrast, object_map, side
-from eval.probes import LinearProbe, Standard
-from eval.recordings import Recording
-from eval.triage import BLAME, SCORED, blame, table
+from eval.probes.inquiry import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED, encoded, predicted, step_of
+from eval.probes.linear import LinearProbe, Standard
+from eval.probes.object_maps import contrast, object_map, side
+from eval.probes.recordings import Recording
+from eval.probes.triage import BLAME, SCORED, blame, table
 from eval.trials import Film, Trial
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from eval.forecasting import WITH_AND_WITHOUT_MEMORY
 from eval.pairs import pair_scores
-from eval.surprise import Judge, Shot
-from eval.usual import Line, Usual, fit_all, load_lines, save_line
-from eval.whitening import ErrorMoments
-from eval.windows import Window, WindowPlan
+from eval.surprise.forecasting import WITH_AND_WITHOUT_MEMORY
+from eval.surprise.judge import Judge, Shot
+from eval.surprise.usual import Line, Usual, fit_all, load_lines, save_line
+from eval.surprise.whitening import ErrorMoments
+from eval.surprise.windows import Window, WindowPlan
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig

@@ -5,8 +5,17 @@ import pytest
 import torch
 
 from eval.errors import EvalError
-from eval.watching import copy_share, joined, load_watched, mean_surprise, save_watched, time_course, usual_plan, watch
-from eval.windows import WindowPlan
+from eval.plausibility.watching import (
+    copy_share,
+    joined,
+    load_watched,
+    mean_surprise,
+    save_watched,
+    time_course,
+    usual_plan,
+    watch,
+)
+from eval.surprise.windows import WindowPlan
 
 PLAN = WindowPlan(fps=10, frames=6, stride=2, contexts=(2, 4), horizon=3, frames_per_latent=1, max_context=6)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from eval.watching import Watched
-from eval.whitening import ErrorMoments, Whitening
-from eval.windows import WindowPlan
-from eval.yardstick import LawfulFilm, Yardstick
+from eval.plausibility.watching import Watched
+from eval.plausibility.yardstick import LawfulFilm, Yardstick
+from eval.surprise.whitening import ErrorMoments, Whitening
+from eval.surprise.windows import WindowPlan
 
 PLAN = WindowPlan(fps=10, frames=4, stride=2, contexts=(2,), horizon=2, frames_per_latent=1, max_context=4)
 

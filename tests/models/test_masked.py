@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from eval.forecasting import EVERYWHERE, FORECASTERS, outlooks
-from eval.windows import Window
+from eval.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks
+from eval.surprise.windows import Window
 from worldmodel.checkup import forecasts_within
 from worldmodel.data.augment import AugmentConfig
 from worldmodel.data.loader import Batch

@@ -1,0 +1,1 @@
+"""Many small trainings from one recipe, side by side."""

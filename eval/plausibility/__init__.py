@@ -1,0 +1,1 @@
+"""Films that nobody paired: watched, compared with lawful ones, shown."""

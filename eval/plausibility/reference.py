@@ -1,0 +1,99 @@
+"""Lawful films as a model sees them, kept for the next films that are scored by it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from eval.plausibility.viewing import Viewing
+from eval.plausibility.watching import Measure, Watched
+from eval.plausibility.yardstick import DISTANCE, FOLDS, WHITENED, LawfulFilm, Yardstick
+from eval.surprise.whitening import Whitening
+from worldmodel.manifest import Clip
+from worldmodel.video.source import shown_name
+
+FORMAT = 1
+STRETCHES = 400  # of lawful films together, so that a few long ones give as many as many short ones
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a film is compared with, and by which measures."""
+
+    yardstick: Yardstick
+    measures: dict[str, Measure]  # of a film that is compared: "distance", and "whitened <fold>" as each fold is
+    key: str  # of everything that determines it
+    why_raw: str  # why nothing is whitened, where nothing is
+    unread: dict[str, str]  # lawful films that could not be watched, with the reason
+
+
+def lawful_reference(viewing: Viewing, weights: str, clips: Sequence[Clip], cache: Path) -> Reference:
+    """Lawful clips, watched now or when this model (by the hash of its weights) was asked before.
+
+    Files are split into two folds in turn; each fold's errors are whitened by the other's.
+    """
+    key = _key(viewing, weights, clips)
+    folder = cache / "lawful" / key
+    names = list(dict.fromkeys(file_name(clip) for clip in clips))
+    folds = [[clip for clip in clips if names.index(file_name(clip)) % FOLDS == fold] for fold in range(FOLDS)]
+    most = max(1, STRETCHES // max(1, len(clips)))
+    fits, why_raw = _fits(viewing, folds, folder, most)
+    films, unread = [], {}
+    for fold, mine in enumerate(folds):
+        measures = {DISTANCE: viewing.model.distance, **({WHITENED: whitened(fits[fold])} if fits else {})}
+        what = f"lawful films, half {fold + 1} of {FOLDS}"
+        for clip, watched in zip(mine, viewing.watch(what, mine, measures, folder / f"fold_{fold}", most=most), strict=True):
+            if isinstance(watched, Watched):
+                films.append(LawfulFilm(file_name(clip), fold, watched))
+            else:
+                unread[file_name(clip)] = watched
+    return Reference(
+        Yardstick(films, viewing.plan),
+        {DISTANCE: viewing.model.distance, **{f"{WHITENED} {fold}": whitened(fit) for fold, fit in enumerate(fits)}},
+        key,
+        why_raw,
+        unread,
+    )
+
+
+def file_name(clip: Clip) -> str:
+    return shown_name(clip.path, clip.member)
+
+
+def whitened(fit: Whitening) -> Measure:
+    return lambda forecast, target: fit.surprise(forecast - target)
+
+
+def _fits(viewing: Viewing, folds: Sequence[Sequence[Clip]], folder: Path, most: int) -> tuple[list[Whitening], str]:
+    """What each fold is whitened by: the errors on all others. None, with the reason, where films are too few."""
+    fits = []
+    for fold in range(FOLDS):
+        others = [clip for other, clips in enumerate(folds) if other != fold for clip in clips]
+        moments = viewing.moments(f"their errors, half {FOLDS - fold} of {FOLDS}", others, folder / f"others_{fold}", most)
+        if moments is None:
+            return [], "no lawful film of one half can be watched"
+        try:
+            fits.append(Whitening.fit(moments))
+        except ValueError as error:
+            return [], f"{error}; half of them are kept apart to compare with"
+    return fits, ""
+
+
+def _key(viewing: Viewing, weights: str, clips: Sequence[Clip]) -> str:
+    """Of everything that determines what is kept: 16 hex digits. Clips count by their content, wherever they lie; those
+    that are not there are tried again once they are."""
+    said = {
+        "format": FORMAT,
+        "weights": weights,
+        "plan": asdict(viewing.plan),
+        "clips": [[clip.clip_id, clip.start_s, clip.frames, clip.fps, os.path.exists(clip.path)] for clip in clips],
+        "most": STRETCHES,
+        "torch": torch.__version__,
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""How surprised is a model? Windows, forecasts, distances and what is usual, to a table of traces."""

@@ -1,0 +1,236 @@
+"""One evaluation: films in pieces, each judged by one rank and left as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from eval.benchmarks import Suite
+from eval.subject import Subject, untrained
+from eval.surprise.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
+from eval.surprise.judge import Judge, Shot, blind_traces
+from eval.surprise.traces import Block, write_traces
+from eval.surprise.usual import Line, Usual, fit_all, load_lines, save_line
+from eval.surprise.whitening import ErrorMoments, load_moments, save_moments
+from eval.surprise.windows import Window, WindowPlan
+from eval.trials import Film, Trial, read_film
+from eval.workload import share
+from worldmodel.checkpoint import write_json
+from worldmodel.video import VideoError
+
+TRIALS_AT_ONCE = 8
+LAWFUL_AT_ONCE = 25
+TRACES = 3  # raise it where the same model would leave other traces: what was kept or begun before is then not used
+FOR_THE_LINE = 100  # lawful films are enough for one number
+
+
+@dataclass(frozen=True)
+class Task:
+    """Who is judged on what, and how films are cut."""
+
+    subject: Subject
+    suite: Suite
+    plan: WindowPlan
+    scope: Scope
+    size_px: int
+    device: torch.device
+    ranks: PartialState
+
+    @property
+    def pieces(self) -> list[Sequence[Trial]]:
+        return in_pieces(self.suite.trials)
+
+    @property
+    def has_places(self) -> bool:
+        """Whether surprise can be drawn over a picture: latents of several places that are a square."""
+        places = 1 if self.subject.model is None else self.subject.model.latent_shape[0]
+        return places > 1 and math.isqrt(places) ** 2 == places
+
+    @property
+    def has_locked(self) -> bool:
+        return any(trial.locked for trial in self.suite.trials)
+
+    def key(self, lawful: Sequence[Film]) -> str:
+        """Of everything that determines the traces: 16 hex digits."""
+        said = {"subject": self.subject.hash, "spec": self.subject.spec, **self._conditions(lawful)}
+        return _digest(said)
+
+    def _conditions(self, lawful: Sequence[Film]) -> dict[str, Any]:
+        return {
+            "traces": TRACES,
+            "plan": asdict(self.plan),
+            "scope": self.scope,
+            "size_px": self.size_px,
+            "suite": [asdict(trial) for trial in self.suite.trials],
+            "lawful": [asdict(film) for film in lawful],
+            "torch": torch.__version__,
+        }
+
+    # --- judging -----------------------------------------------------------------------------------------------------
+    def judge(self, parts: Path, lawful: Sequence[Film], ablation: Sequence[int] = ()) -> tuple[list[Path], Usual]:
+        """Traces of the subject in PARTS, a file a piece, and what is usual for it on lawful films.
+
+        `ablation`: the model's errors are whitened by so many films too, and place by place.
+        """
+        parts.mkdir(parents=True, exist_ok=True)
+        model = self.subject.model
+        if model is None:
+            files = share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, self._score_blind, self.ranks)
+            return files, Usual()
+        judge = Judge(
+            model, self.plan, self.device, self.scope, WHERE_LOCKED if self.has_locked else EVERYWHERE, bool(ablation)
+        )
+        everywhere = replace(judge, asked=EVERYWHERE)  # so that each forecaster has errors at every horizon
+        usual = self._usual("lawful films", everywhere, parts, lawful, ablation)
+
+        def work(reel: Reel, file: Path) -> None:
+            reel.note_unread(file)
+            blocks: list[Block] = []
+            for shots in reel.groups:
+                blocks += [*judge.traces(shots, usual), *blind_traces(shots, self.plan), *judge.paths(shots)]
+            write_traces(file, blocks)
+
+        return share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, work, self.ranks), usual
+
+    def judge_untrained(self, seed: int, lawful: Sequence[Film]) -> list[Path]:
+        """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
+        like = self.subject.model
+        assert like is not None
+        folder = cache_folder() / "untrained" / _digest({**like.architecture, **self._conditions(lawful)}) / str(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, WITH_AND_WITHOUT_MEMORY)
+        what = f"untrained network {seed}"
+        files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
+        made = all(file.exists() for file in files)
+        everywhere = replace(judge, asked=BOTH_EVERYWHERE)  # so that both have errors at every horizon
+        usual = Usual() if made else self._usual(f"{what}, lawful films", everywhere, folder, lawful, ())
+        names = {"distance": f"untrained {seed}", **{it: f"untrained {seed}, {it}" for it in ("whitened", "adjusted")}}
+
+        def work(reel: Reel, file: Path) -> None:
+            blocks = [block for shots in reel.groups for block in judge.traces(shots, usual) if block.scorer in names]
+            write_traces(file, [Block(**{**vars(block), "scorer": names[block.scorer]}) for block in blocks])
+
+        return share(what, self.pieces, lambda i: files[i], self._load, work, self.ranks)
+
+    def draw_maps(self, folder: Path, parts: Path, trials: Sequence[Trial], usual: Usual) -> None:
+        """Surprise by place, FOLDER/<film>.npz of each film of these trials, with the arrays of `Judge.maps`."""
+        model = self.subject.model
+        assert model is not None
+        folder.mkdir(exist_ok=True)
+        judge = Judge(model, self.plan, self.device, self.scope, MODEL_ALONE)
+        pieces = in_pieces(trials)
+        files = [parts / f"maps_{_digest([trial.group_id for trial in piece])}" for piece in pieces]
+
+        def work(reel: Reel, file: Path) -> None:
+            for shots in reel.groups:
+                for film_id, arrays in judge.maps(shots, usual).items():
+                    np.savez(folder / f"{film_id}.npz", **arrays)  # type: ignore[arg-type]
+            file.touch()
+
+        share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+    def _usual(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
+        """Films in order, so that the first n of them are the same on any number of ranks."""
+        if len(lawful) < 2:
+            return Usual()
+        chunks = [tuple(lawful[first : first + LAWFUL_AT_ONCE]) for first in range(0, len(lawful), LAWFUL_AT_ONCE)]
+
+        def load(films: Sequence[Film]) -> Reel:
+            return self._shoot([(film, self.plan.of_lawful) for film in films])
+
+        def work(reel: Reel, file: Path) -> None:
+            found: dict[str, ErrorMoments] = {}
+            for shots in reel.groups:
+                for name, moments in judge.moments(shots).items():
+                    found.setdefault(name, moments.like()).merge(moments)
+            save_moments(file, found)
+
+        files = share(what, chunks, lambda i: parts / f"lawful_{i:05d}.npz", load, work, self.ranks)
+        total: dict[str, ErrorMoments] = {}
+        fewer: dict[str, ErrorMoments] = {}
+        for file in files:
+            for name, moments in load_moments(file).items():
+                total.setdefault(name, moments.like()).merge(moments)
+            for kind in ("locked", "free"):
+                if (own := total.get(f"{kind}/model")) is not None and own.films in ablation:
+                    fewer[f"{kind}/model, {own.films} films"] = deepcopy(own)
+        usual = Usual(fit_all(total | fewer))
+        if not self.has_locked:
+            return usual
+
+        def line(reel: Reel, file: Path) -> None:
+            save_line(file, sum((together.line(shots, usual) for shots in reel.groups), Line()))
+
+        together = replace(judge, asked=WITH_AND_WITHOUT_MEMORY)
+        some = chunks[: -(-FOR_THE_LINE // LAWFUL_AT_ONCE)]
+        lines = share(f"{what}, once more", some, lambda i: parts / f"line_{i:05d}.json", load, line, self.ranks)
+        return replace(usual, foretold=load_lines(lines).slope)
+
+    def _load(self, trials: Sequence[Trial]) -> Reel:
+        return self._shoot([(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films])
+
+    def _shoot(self, films: Sequence[tuple[Film, Callable[[int], list[Window]]]]) -> Reel:
+        by_length: dict[int, list[Shot]] = defaultdict(list)
+        unread = {}
+        for film, windows_of in films:
+            try:
+                frames = read_film(film, self.plan.fps, self.size_px)
+            except (VideoError, OSError) as error:
+                unread[film.film_id] = str(error)
+                continue
+            if windows := windows_of(len(frames)):
+                by_length[len(frames)].append(Shot(film.film_id, frames, windows))
+            else:
+                unread[film.film_id] = f"{len(frames)} frames at {self.plan.fps:g} fps are too few for any window"
+        return Reel(list(by_length.values()), unread)
+
+    def _score_blind(self, reel: Reel, file: Path) -> None:
+        reel.note_unread(file)
+        write_traces(file, [block for shots in reel.groups for block in blind_traces(shots, self.plan)])
+
+
+@dataclass(frozen=True)
+class Reel:
+    """Films of one piece of work: grouped by length, and those that could not be read, with the reason."""
+
+    groups: list[list[Shot]]
+    unread: dict[str, str]
+
+    def note_unread(self, file: Path) -> None:
+        if self.unread:
+            write_json(file.with_suffix(".unread.json"), self.unread)
+
+
+def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
+    """Trials that are locked at the same frames together: a window is forecast for all films of its piece."""
+    alike = sorted(trials, key=lambda trial: trial.locked or (0, 0))
+    return [alike[first : first + TRIALS_AT_ONCE] for first in range(0, len(alike), TRIALS_AT_ONCE)]
+
+
+def unread_films(parts: Path) -> dict[str, str]:
+    """Films that could not be judged, with the reason."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(parts.glob("*.unread.json"))]
+    return {film: reason for some in found for film, reason in some.items()}
+
+
+def cache_folder() -> Path:
+    """Where what other evaluations can use again is kept: $XDG_CACHE_HOME/worldmodel, else ~/.cache/worldmodel."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
+
+
+def _digest(said: Mapping[str, Any] | Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
