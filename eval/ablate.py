@@ -114,7 +114,7 @@ def evaluate(config: AblationConfig, cell: Cell, device: str) -> str:
     horizons = ",".join(f"{horizon:g}" for horizon in config.horizons_s)
     asked = {
         "physics": ["--suite", f"builtin:{films}", "--untrained-seeds", "1"],
-        "probe": [*lawful, "--horizons", horizons, "--only", "position"],  # 11 s; all of them over 8 min on a collapsed model
+        "probe": [*lawful, "--horizons", horizons, "--only", "position"],  # seconds; all of them take minutes
         "forecast": lawful,
     }
     for command, made in MADE.items():

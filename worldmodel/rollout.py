@@ -137,7 +137,7 @@ def write_films(args: argparse.Namespace) -> None:
         if args.samples > 1 and isinstance(model, FrameWise):
             residuals = step_errors(model, held.frames, device)
 
-    source = f"{run_of(checkpoint)}{f', commit {made}' if (made := commit()) else ''}"
+    source = source_of(checkpoint)
     cards = []
     for (name, frames), context in zip(clips, contexts, strict=True):
         rollout = roll_out(model, decoder, frames, context, name, device, train, args.samples, residuals)
@@ -154,7 +154,7 @@ def write_films(args: argparse.Namespace) -> None:
         print("no curve of errors: the manifest of the run's held-out films is not here")
         return
     context = context_of(model, args.context_s, held.frames.shape[1])
-    write_curve(error_curves(model, held, context, device), model, context, len(held.frames), checkpoint, out)
+    write_curve(error_curves(model, held, context, device), model, context, len(held.frames), source, out)
     print(out / "horizon.png")
 
 
@@ -189,8 +189,10 @@ def gallery_notes(
     return notes
 
 
-def run_of(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.folder.parent.parent.name}, update {checkpoint.update}"
+def source_of(checkpoint: Checkpoint) -> str:
+    """For captions: run, update and commit."""
+    made = commit()
+    return f"{checkpoint.folder.parent.parent.name}, update {checkpoint.update}{f', commit {made}' if made else ''}"
 
 
 def error_name(model: TrainedModel) -> str:
@@ -198,12 +200,12 @@ def error_name(model: TrainedModel) -> str:
 
 
 def write_curve(
-    curves: dict[str, list[float]], model: TrainedModel, context: int, windows: int, checkpoint: Checkpoint, out: Path
+    curves: dict[str, list[float]], model: TrainedModel, context: int, windows: int, source: str, out: Path
 ) -> None:
     """horizon.png and the numbers behind it, horizon.json."""
     step_s = model.frames_per_latent / model.fps
     horizons_s = [step_s * (k + 1) for k in range(len(curves["copy"]))]
-    caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {run_of(checkpoint)}"
+    caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {source}"
     save_figure(horizon_curve(horizons_s, curves, quantity=error_name(model), caption=caption), out / "horizon.png")
     finite = {name: [None if np.isnan(v) else v for v in values] for name, values in curves.items()}
     write_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from worldmodel.rows import read_rows
 Score = dict[str, Any]
 Row = dict[str, Any]  # of one cell: way, seed, doctor, scores
 WORST_OF = ("copy", "mean")  # what a latent skill is against: the better of the two
+SCORERS = ("distance", "whitened", "adjusted")
 OUTCOMES = ("position", "position ahead", "physics, whitened")  # what a model is for; the doctor sees none of them
 
 
@@ -40,7 +42,7 @@ def read_cell(folder: Path, horizons_s: Sequence[float]) -> Row:
         scores[f"latent skill @{horizon:g}"] = latent_skill(forecast, horizon)
         there = ahead.get(_nearest(ahead, horizon), {})
         scores[f"position ahead @{horizon:g}"] = there.get("model: forecast", {}).get("read")
-    for scorer, it in physics["headline"].items():
+    for scorer, it in ((name, physics["headline"][name]) for name in SCORERS if name in physics["headline"]):
         scores[f"physics, {scorer}"] = it if it.get("value") is not None else None
     return {"doctor": doctor, "scores": scores, "untrained": _untrained(position, physics)}
 
@@ -96,6 +98,12 @@ def agreement(rows: Sequence[Row]) -> dict[str, dict[str, Score | None]]:
         metric: {outcome: _rank_correlation([(of(row), _outcome(row, outcome)) for row in rows]) for outcome in OUTCOMES}
         for metric, of in metrics.items()
     }
+
+
+def verdicts(said: Sequence[str]) -> str:
+    """`["healthy", "healthy"]` -> "healthy"; where seeds differ each with its count."""
+    counts = Counter(said)
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eval.grids.ablation import verdicts
 from worldmodel.render.curves import VERDICT_COLOURS, bare, under
 from worldmodel.render.ink import BAD, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal
 
@@ -30,7 +31,7 @@ def figure(found: Mapping[str, Any]) -> Figure:
     _scores(position, found, ways, marks)
     position.set_xlabel("position, linear probe (R²)", fontsize=8)
     scorers = [name for name in names if name.startswith("physics, ")]
-    colours = {"physics, whitened": INK, "physics, distance": BAD}
+    colours = {"physics, distance": BAD, "physics, whitened": INK, "physics, adjusted": IMAGINED}
     shown = [(name, name.removeprefix("physics, "), colours[name], 1.0) for name in scorers if name in colours]
     _scores(physics, found, ways, shown, scale=100, floor=0)
     physics.axvline(50, color=hexadecimal(MUTED), linewidth=0.8)
@@ -59,7 +60,7 @@ def _ranks(axes: Axes, found: Mapping[str, Any], ways: Sequence[str]) -> None:
         axes.plot(rank, place, "o", color=VERDICT_COLOURS.get(verdict, hexadecimal(BAD)), markersize=5)
         if row["seed"] == max(it["seed"] for it in found["cells"] if it["way"] == way):
             axes.annotate(
-                verdict.replace("_", " "),
+                verdicts(found["ways"][way]["verdicts"]).replace("_", " "),
                 (0, place),
                 (2, -9),
                 textcoords="offset points",

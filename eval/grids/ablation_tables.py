@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval.grids.ablation import OUTCOMES
+from eval.grids.ablation import OUTCOMES, verdicts
 from eval.grids.ablation_figure import figure
 from eval.scores.tables import table
 from worldmodel.render import save_figure
@@ -52,7 +51,7 @@ def _ways(found: Mapping[str, Any]) -> str:
     rows.append(["untrained", "", "", *(_score(name, beside.get(name)) for name in names)])
     seeds = max(len(it["seeds"]) for it in ways.values())
     title = (
-        f"Means of {seeds} seeds [lowest to highest end of the seeds' 95 % intervals, over films]. *latent skill*: of direct "
+        f"Means over seeds ({seeds}) [lowest to highest end of the seeds' 95 % intervals, over films]. *latent skill*: of direct "
         "forecasts against the better of copy and mean; *position*: R2 of a linear probe, of latents and *ahead* of forecasts; "
         "*@*: seconds ahead; *physics*: percent of pairs right in locked windows, chance 50"
     )
@@ -65,12 +64,6 @@ def _agreement(found: Mapping[str, Mapping[str, Score | None]]) -> str:
         for metric, by_outcome in found.items()
     ]
     return table("What foretells what: rank correlation over all cells", ["in training", *OUTCOMES], rows)
-
-
-def verdicts(said: Sequence[str]) -> str:
-    """`["healthy", "healthy"]` -> "healthy"; where seeds differ each with its count."""
-    counts = Counter(said)
-    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def _score(name: str, it: Score | None) -> str:

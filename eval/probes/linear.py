@@ -167,19 +167,26 @@ def fit_softmax(features: Values, labels: Values, scene: Scenes) -> SoftmaxProbe
 
 
 def _softmax_path(x: Values, label: NDArray, weight: Values, classes: int, penalties: Values) -> list[Values]:
-    """Weights and offsets [P + 1, classes] at each penalty, from the strongest on."""
+    """Weights and offsets [P + 1, classes] at each penalty, from the strongest on.
+
+    Columns of x are nearly orthogonal, and differ in size by orders of magnitude. So weights are sought in units of what the
+    curvature of each is about, 1/4 of the column's mean square (of a class that is as likely as not) and the penalty.
+    """
     weight, shape = weight / weight.sum(), (x.shape[1] + 1, classes)
+    curvature = np.append(weight @ np.square(x), 1.0) / 4
     found = [np.zeros(shape)]
 
-    def loss(vector: Values, penalty: float) -> tuple[float, Values]:
-        w = vector.reshape(shape)
+    def loss(vector: Values, penalty: float, unit: Values) -> tuple[float, Values]:
+        w = vector.reshape(shape) * unit
         value, gradient = _cross_entropy(w, x, label, weight)
         gradient[:-1] += penalty * w[:-1]
-        return value + penalty / 2 * float(np.square(w[:-1]).sum()), gradient.ravel()
+        return value + penalty / 2 * float(np.square(w[:-1]).sum()), (gradient * unit).ravel()
 
     for penalty in penalties.tolist():
-        done = minimize(loss, found[-1].ravel(), (penalty,), "L-BFGS-B", jac=True, options={"maxiter": 60, "ftol": 1e-6})
-        found.append(done.x.reshape(shape))
+        unit = 1 / np.sqrt(curvature + np.append(np.full(len(curvature) - 1, penalty), 0.0))[:, None]
+        start, options = (found[-1] / unit).ravel(), {"maxiter": 60, "ftol": 1e-6}
+        done = minimize(loss, start, (penalty, unit), "L-BFGS-B", jac=True, options=options)
+        found.append(done.x.reshape(shape) * unit)
     return found[1:]
 
 

@@ -10,8 +10,7 @@ from matplotlib.image import imread
 from data_prep.__main__ import main as data_prep
 from eval.__main__ import main
 from eval.ablate import DEFAULT, AblationConfig
-from eval.grids.ablation import agreement, latent_skill, over_seeds, summary
-from eval.grids.ablation_tables import verdicts
+from eval.grids.ablation import agreement, latent_skill, over_seeds, summary, verdicts
 from eval.grids.grid import cells_of
 from worldmodel.config import load
 
