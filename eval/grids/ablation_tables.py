@@ -51,9 +51,9 @@ def _ways(found: Mapping[str, Any]) -> str:
     rows.append(["untrained", "", "", *(_score(name, beside.get(name)) for name in names)])
     seeds = max(len(it["seeds"]) for it in ways.values())
     title = (
-        f"Means over seeds ({seeds}) [lowest to highest end of the seeds' 95 % intervals, over films]. *latent skill*: of direct "
-        "forecasts against the better of copy and mean; *position*: R2 of a linear probe, of latents and *ahead* of forecasts; "
-        "*@*: seconds ahead; *physics*: percent of pairs right in locked windows, chance 50"
+        f"Means over seeds ({seeds}) [lowest to highest end of the seeds' 95 % intervals, over films]. *latent skill*: of "
+        "direct forecasts against the better of copy and mean; *position*: R2 of a linear probe, of latents and *ahead* of "
+        "forecasts; *@*: seconds ahead; *physics*: percent of pairs right in locked windows, chance 50"
     )
     return table(title, ["way", "verdict", "rank", *names], rows)
 
