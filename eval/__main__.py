@@ -53,9 +53,10 @@ def errors_of_the_user() -> tuple[type[Exception], ...]:
     from worldmodel.config import ConfigError
     from worldmodel.manifest import ManifestError
     from worldmodel.models.layouts import PretrainedError
+    from worldmodel.models.world_model import ReachError
     from worldmodel.video import VideoError
 
-    return EvalError, TrialError, CheckpointError, PretrainedError, ConfigError, ManifestError, VideoError, OSError
+    return EvalError, TrialError, CheckpointError, PretrainedError, ReachError, ConfigError, ManifestError, VideoError, OSError
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ class Kept:
 
     @classmethod
     def of(cls, out: Path, asked: Mapping[str, Any]) -> Kept:
-        """In OUT/parts/<digest of all that answers depend on>: asked otherwise, nothing of it is used."""
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        return cls(out / "parts" / digest)
+        """In OUT/answers/<digest of all that they depend on, this code too>: asked otherwise, nothing of it is used."""
+        said = json.dumps({**asked, "code": code_digest()}, sort_keys=True, default=str)
+        return cls(out / "answers" / hashlib.sha256(said.encode()).hexdigest()[:16])
 
     def get(self, name: str, answer: Callable[[], Answer]) -> Answer:
         """The answer that was kept, else `answer()`, which is kept. It must come back from JSON as it went."""
@@ -43,3 +43,20 @@ class Kept:
         """Once all is answered and written; what was asked otherwise goes with it."""
         if self.folder.parent.exists():
             shutil.rmtree(self.folder.parent)
+
+
+def code_digest() -> str:
+    """Of the source files that answers are made by."""
+    digest = hashlib.sha256()
+    for package in ("eval", "worldmodel", "data_prep"):
+        for file in sorted((Path(__file__).resolve().parents[1] / package).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def content_digest(*files: Path) -> str:
+    """Of files that answers depend on; one that is not there counts as empty."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
+    return digest.hexdigest()

@@ -12,7 +12,6 @@ probe.csv, probe.md and figures. The same command again goes on where it stopped
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 
 from data_prep.progress import bar
 from eval.errors import EvalError
-from eval.kept import Kept
+from eval.kept import Kept, content_digest
 from eval.probes.figures import draw
 from eval.probes.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
 from eval.probes.labels import classify
@@ -37,11 +36,11 @@ from eval.provenance import provenance
 from eval.subject import open_subject
 from eval.surprise.windows import widest
 from worldmodel.checkpoint import write_json
-from worldmodel.commit import commit
 from worldmodel.models.world_model import WorldModel
 
 HELP = "what can be read off the latents, and off the forecasts?"
 RESUMES = True
+TEACHERS = "What is encoded is read off the frozen teacher's latents, which forecasts are compared with, not off the student's."
 TRACKING = "tracking"
 HORIZONS_S = "0.25,0.5,1"
 
@@ -71,9 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.layers:
         check_layered(nets, args.model)
     made = {"made": provenance(subject), "target_scope": nets[MODEL].target_scope}
-    manifest = Path(args.data)
-    on = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
-    kept = Kept.of(args.out, {**vars(args), "weights": subject.hash, "films on": on, "commit": commit()})
+    kept = Kept.of(args.out, {**vars(args), "weights": subject.hash, **on_what(args, nets[MODEL])})
     if args.labels:
         found = made | classify(nets, args.data, args.films, device, args.layers, kept)
     else:
@@ -81,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         if args.physics:
             asked = (args.physics, subject, nets, args.data, args.split, args.films, device)
             found["triage"] = kept.get("triage", lambda: triage(*asked))
+    if has_frozen_teacher(nets[MODEL]):
+        found["notes"].append(TEACHERS)
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(args.out / "probe.json", found)
     write_tables(args.out, found)
@@ -88,6 +87,17 @@ def run(args: argparse.Namespace) -> int:
     kept.forget()
     print((args.out / "probe.md").read_text(encoding="utf-8"))
     return 0
+
+
+def has_frozen_teacher(model: WorldModel) -> bool:
+    said = model.architecture.get("model")
+    return isinstance(said, Mapping) and said.get("target", {}).get("kind") == "frozen"
+
+
+def on_what(args: argparse.Namespace, model: WorldModel) -> dict[str, Any]:
+    """What answers depend on beside the arguments and weights."""
+    evaluation = [] if args.physics is None else [args.physics / name for name in ("protocol.json", "scores.json")]
+    return {"architecture": model.architecture, "films": content_digest(Path(args.data)), "of": content_digest(*evaluation)}
 
 
 def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], device: torch.device, kept: Kept) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from worldmodel.imagining import error_curves, roll_out
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
 from worldmodel.models.decoder import Decoder
-from worldmodel.models.world_model import FrameWise, WorldModel
+from worldmodel.models.world_model import FrameWise, ReachError, WorldModel
 from worldmodel.nearest import TrainingFrames, training_frames
 from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         write_films(args)
-    except (RolloutError, CheckpointError, ConfigError, ManifestError, DataError, VideoError, OSError) as error:
+    except (RolloutError, ReachError, CheckpointError, ConfigError, ManifestError, DataError, VideoError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     return 0

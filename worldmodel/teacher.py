@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_into
-from worldmodel.config import ConfigError, parse
+from worldmodel.config import Config, ConfigError, parse
 from worldmodel.models import TrainedModel
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.masked import MaskedConfig
@@ -18,10 +18,17 @@ def resolved(recipe: Recipe, last: Checkpoint | None) -> Recipe:
     """The recipe with `model.target.encoder` filled in where its targets are frozen: from the teacher's run, or, where this
     run goes on, from its own last checkpoint. Raises ConfigError, one line, where that run is not there or does not fit."""
     ours, target = recipe.model, recipe.model.target
+    before = None if last is None else parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json").model.target
+    if before is not None and _teacher(before) != _teacher(target):
+        raise ConfigError(
+            [
+                f"model.target: this run's teacher is {_teacher(before)}; the recipe asks for one {_teacher(target)}: "
+                "begin another run"
+            ]
+        )
     if not isinstance(target, FrozenTarget):
         return recipe
-    before = None if last is None else parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json").model.target
-    if isinstance(before, FrozenTarget) and before.run == target.run:
+    if isinstance(before, FrozenTarget):
         encoder = before.encoder
     else:
         theirs, window = _model_of(_open(target.run))
@@ -54,6 +61,11 @@ def fill(model: TrainedModel, recipe: Recipe) -> None:
         weights = checkpoint.tensors("model")
         tensors = {key.removeprefix("encoder."): value for key, value in weights.items() if key.startswith("encoder.")}
     load_into(model.teacher, tensors, checkpoint.folder)
+
+
+def _teacher(target: Config) -> str:
+    """In words; a run that goes on has the weights of its own."""
+    return f"frozen, of {target.run}" if isinstance(target, FrozenTarget) else "not frozen"
 
 
 def _open(run: str) -> Checkpoint:

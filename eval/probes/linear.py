@@ -6,8 +6,9 @@ the regularisation is chosen, and `Folded` reads each scene by a probe that was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -142,8 +143,8 @@ def _places(scene: Scenes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def fit_softmax(features: Values, labels: Values, scene: Scenes) -> SoftmaxProbe:
     """Softmax regression on classes [R], every class weighing the same however frequent it is.
 
-    It looks at the leading principal directions of the standardised features. The penalty is the one with the smallest
-    weighted cross-entropy on training scenes left out, a third at a time.
+    It looks at the leading principal directions of the standardised features. The penalty is the weakest before the weighted
+    cross-entropy on training scenes left out, a third at a time, rises.
     """
     x = flat(features)
     standard = Standard.of(x)
@@ -155,26 +156,29 @@ def fit_softmax(features: Values, labels: Values, scene: Scenes) -> SoftmaxProbe
     classes, label = np.unique(labels.astype(np.int64), return_inverse=True)
     weight = 1 / np.bincount(label)[label] / len(classes)
     fold = scene_folds(np.unique(scene, return_inverse=True)[1], SOFTMAX_FOLDS)
-    errors = np.zeros(len(SOFTMAX_PENALTIES))
-    for held in range(SOFTMAX_FOLDS):
-        fitted, judged = fold != held, fold == held
-        path = _softmax_path(scores[fitted], label[fitted], weight[fitted], len(classes), SOFTMAX_PENALTIES)
-        errors += [_cross_entropy(w, scores[judged], label[judged], weight[judged])[0] for w in path]
+    judged = [fold == held for held in range(SOFTMAX_FOLDS)]
+    paths = [_softmax_path(scores[~rows], label[~rows], weight[~rows], len(classes)) for rows in judged]
+    errors: list[float] = []
+    for fits in zip(*paths, strict=True):  # weaker and weaker, as long as that helps: weak ones are the slowest to fit
+        left_out = zip(fits, judged, strict=True)
+        errors.append(sum(_cross_entropy(w, scores[rows], label[rows], weight[rows])[0] for w, rows in left_out))
+        if len(errors) > 1 and errors[-1] > errors[-2]:
+            break
     best = int(np.argmin(errors))
-    w = _softmax_path(scores, label, weight, len(classes), SOFTMAX_PENALTIES[: best + 1])[-1]
+    w = next(islice(_softmax_path(scores, label, weight, len(classes)), best, None))
     directions = x.T @ (left[:, leading] / size)
     return SoftmaxProbe(LinearProbe(standard, directions @ w[:-1], w[-1], float(SOFTMAX_PENALTIES[best])), classes)
 
 
-def _softmax_path(x: Values, label: NDArray, weight: Values, classes: int, penalties: Values) -> list[Values]:
-    """Weights and offsets [P + 1, classes] at each penalty, from the strongest on.
+def _softmax_path(x: Values, label: NDArray, weight: Values, classes: int) -> Iterator[Values]:
+    """Weights and offsets [P + 1, classes] at each of SOFTMAX_PENALTIES, from the strongest on.
 
     Columns of x are nearly orthogonal, and differ in size by orders of magnitude. So weights are sought in units of what the
-    curvature of each is about, 1/4 of the column's mean square (of a class that is as likely as not) and the penalty.
+    curvature of each is about: 1/4 of the column's mean square (of a class that is as likely as not), and the penalty.
     """
     weight, shape = weight / weight.sum(), (x.shape[1] + 1, classes)
     curvature = np.append(weight @ np.square(x), 1.0) / 4
-    found = [np.zeros(shape)]
+    w = np.zeros(shape)
 
     def loss(vector: Values, penalty: float, unit: Values) -> tuple[float, Values]:
         w = vector.reshape(shape) * unit
@@ -182,12 +186,12 @@ def _softmax_path(x: Values, label: NDArray, weight: Values, classes: int, penal
         gradient[:-1] += penalty * w[:-1]
         return value + penalty / 2 * float(np.square(w[:-1]).sum()), (gradient * unit).ravel()
 
-    for penalty in penalties.tolist():
+    for penalty in SOFTMAX_PENALTIES.tolist():
         unit = 1 / np.sqrt(curvature + np.append(np.full(len(curvature) - 1, penalty), 0.0))[:, None]
-        start, options = (found[-1] / unit).ravel(), {"maxiter": 60, "ftol": 1e-6}
+        start, options = (w / unit).ravel(), {"maxiter": 60, "ftol": 1e-6}
         done = minimize(loss, start, (penalty, unit), "L-BFGS-B", jac=True, options=options)
-        found.append(done.x.reshape(shape) * unit)
-    return found[1:]
+        w = done.x.reshape(shape) * unit
+        yield w
 
 
 def _cross_entropy(w: Values, x: Values, label: NDArray, weight: Values) -> tuple[float, Values]:

@@ -76,7 +76,7 @@ def test_what_was_stopped_goes_on_and_says_the_same(films: Path, tmp_path: Path,
     assert asked == ["position", "size", "size", "colour"]
     whole, stopped = (json.loads((tmp_path / name / "probe.json").read_text()) for name in ("whole", "stopped"))
     assert stopped | {"made": None} == whole | {"made": None}
-    assert not (tmp_path / "stopped" / "parts").exists()
+    assert not (tmp_path / "stopped" / "answers").exists()
 
 
 def test_only_what_is_asked_for_is_probed(films: Path, tmp_path: Path, capsys):

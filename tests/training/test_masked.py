@@ -11,6 +11,10 @@ from safetensors.torch import load_file
 from worldmodel import teacher as teachers
 from worldmodel.checkpoint import load_model
 from worldmodel.config import ConfigError, parse
+from worldmodel.models.layouts import PretrainedError
+from worldmodel.models.masked import MaskedWorldModel
+from worldmodel.models.vjepa2 import save_huggingface
+from worldmodel.models.world_model import ReachError
 from worldmodel.recipe import Recipe
 
 MODEL = (
@@ -18,6 +22,7 @@ MODEL = (
     "predictor: {width: 24, depth: 1, heads: 2}, "
     "masks: [{blocks: 2, area: 0.3}, {blocks: 0, seen_share: [0.3, 0.7]}], target: {kind: ema, momentum: 0.9}}"
 )
+CHANGED = ("--allow-changed-recipe",)
 L1 = "objectives={forecast: {kind: forecast, distance: l1}, spread: {kind: vicreg}}"
 
 
@@ -82,7 +87,16 @@ def test_a_student_of_a_frozen_autoencoder_needs_its_run_no_more(trainer, tmp_pa
     assert (model.teacher.config.depth, model.encoder.config.depth) == (1, 2)
     frames = torch.randn(2, 4, 3, 32, 32)
     assert not torch.equal(model.encode(frames)[:, :1], model.forecast(frames[:, :2], 1))
-    assert model.imagine(frames[:, :2], 3).shape == (2, 3, 16, 24)
+    assert torch.equal(model.imagine(frames[:, :2], 3), model.forecast(frames[:, :2], 3))  # latents that it cannot feed back
+    with pytest.raises(ReachError, match="this model's window has 12; show it less, or ask for less"):
+        model.imagine(torch.randn(1, 10, 3, 32, 32), 2)
+    tiled = MaskedWorldModel(model.config.model_copy(update={"tiled_rotary": True}), model.window)
+    with pytest.raises(PretrainedError, match="are two encoders"):
+        save_huggingface(tiled, tmp_path / "hf")
+
+    done = trainer(run, *short, L1.replace(", spread: {kind: vicreg}", ""), "model.encoder.depth=2", flags=CHANGED)
+    assert done.returncode != 0
+    assert f"this run's teacher is frozen, of {first}; the recipe asks for" in done.stderr
 
 
 def test_a_teacher_of_the_other_family_is_refused(trainer, tmp_path: Path):

@@ -81,7 +81,7 @@ class MaskedConfig(Config):
             )
         if window.size_px % patch:
             problems.append(f"window.size_px {window.size_px} is not divisible by model.encoder.patch_px {patch}")
-        if isinstance(self.target, FrozenTubelets):  # of equal width: what is imagined is taken for the encoder's own latents
+        if isinstance(self.target, FrozenTubelets):
             problems += self.target.misfits(self.encoder, ("width", "patch_px", "frames_per_latent"))
         if (tokens := self.predictor.mask_tokens) is not None and tokens < len(self.masks):
             problems.append(f"model.predictor.mask_tokens {tokens} is less than the {len(self.masks)} masks")
@@ -161,12 +161,15 @@ class MaskedWorldModel(nn.Module):
         """One step at a time, the context sliding; `generator` is not used, this family is deterministic.
 
         Predicted latents are taken for latents of visible tokens, given the mean and spread that the context's have (they were
-        layer-normalised). Predicted pixels are painted and seen.
+        layer-normalised). Predicted pixels are painted and seen. Latents of a frozen teacher are none that this encoder gives:
+        with one, all is forecast at once; ReachError where that ends beyond the window.
         """
         check_context(self, context.shape[1])
         check_size(self, context)
         if self.of_pixels:
             return imagined_pixels(self, context, steps, self.config.encoder.patch_px)
+        if isinstance(self.config.target, FrozenTubelets):
+            return self.forecast(context, steps)
         return self._imagine_latents(context, steps)
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from torch import Tensor
 from worldmodel.models.layouts import Part, PretrainedError, to_ours, to_theirs
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
-from worldmodel.models.targets import EmaTarget, SharedTarget
+from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget
 from worldmodel.models.video_encoder import NORM_EPS, VideoEncoderConfig
 from worldmodel.window import WindowConfig
 
@@ -69,6 +69,7 @@ def save_huggingface(model: MaskedWorldModel, folder: Path) -> None:
     """A folder that `transformers` opens as VJEPA2Model. A model with a teacher gives that as the encoder, as released."""
     if not model.config.tiled_rotary or model.of_pixels:
         raise PretrainedError("VJEPA2Model lays rotary frequencies out tiled and predicts latents; this model does not")
+    _refuse_frozen(model)
     weights = model.state_dict()
     weights |= {
         name.replace("teacher.", "encoder.", 1): value for name, value in weights.items() if name.startswith("teacher.")
@@ -167,12 +168,19 @@ def load_original(file: Path, model: MaskedWorldModel, unused: Sequence[str] = (
 
 def save_original(model: MaskedWorldModel, file: Path) -> None:
     """A checkpoint that the original code reads."""
+    _refuse_frozen(model)
     state = model.state_dict()
     content = {
         theirs: {f"module.backbone.{k}": v for k, v in to_theirs(_original(ours, model.config), state).items()}
         for ours, theirs in _sections(model)
     }
     torch.save(content, file)
+
+
+def _refuse_frozen(model: MaskedWorldModel) -> None:
+    """Raise PretrainedError for a student of a frozen teacher: both layouts hold one encoder and its own slow copy."""
+    if isinstance(model.config.target, FrozenTarget):
+        raise PretrainedError("a student and the frozen teacher of another run are two encoders; this layout has room for one")
 
 
 def _sections(model: MaskedWorldModel) -> list[tuple[str, str]]:

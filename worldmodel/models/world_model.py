@@ -110,14 +110,18 @@ def direct_steps(model: WorldModel, context: int) -> int:
     return min(model.max_steps, (model.max_span - context) // model.frames_per_latent)
 
 
+class ReachError(ValueError):
+    """A context that a model cannot take, or a forecast further than it reaches; says what was asked and what is possible."""
+
+
 def check_context(model: WorldModel, frames: int) -> None:
-    """Raise ValueError unless a context of so many frames is one the model can take."""
+    """Raise ReachError unless a context of so many frames is one the model can take."""
     if frames == 0 or frames % model.frames_per_latent:
-        raise ValueError(
+        raise ReachError(
             f"a context of {frames} frames is not a positive multiple of {model.frames_per_latent} (frames a latent)"
         )
     if frames > model.max_context:
-        raise ValueError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
+        raise ReachError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
 
 
 def check_size(model: WorldModel, frames: Tensor) -> None:
@@ -130,14 +134,12 @@ def check_size(model: WorldModel, frames: Tensor) -> None:
 
 
 def check_forecast(model: WorldModel, frames: int, steps: int) -> None:
-    """Raise ValueError unless `forecast` takes a context of so many frames and reaches so many latent steps after it."""
+    """Raise ReachError unless `forecast` takes a context of so many frames and reaches so many latent steps after it."""
     check_context(model, frames)
     if not 0 < steps <= model.max_steps:
-        raise ValueError(
-            f"asked to forecast {steps} steps; this model forecasts 1 to {model.max_steps} directly (imagine has no limit)"
-        )
+        raise ReachError(f"asked to forecast {steps} steps; this model forecasts 1 to {model.max_steps} directly")
     if model.max_span is not None and (both := frames + steps * model.frames_per_latent) > model.max_span:
-        raise ValueError(
+        raise ReachError(
             f"a context of {frames} frames and {steps} steps after it fill {both} frames, this model's window has "
             f"{model.max_span}; show it less, or ask for less"
         )
