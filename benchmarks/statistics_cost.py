@@ -2,7 +2,7 @@
 
     python benchmarks/statistics_cost.py [--clips 32] [--steps 24] [--places 1] [--features 64] [--horizons 12]
 
-Two processes on this machine, over gloo on the loopback device, share random latents in the shape of `configs/demo.yaml`.
+Two processes on this machine, over gloo on the loopback device, share random latents, one vector a frame.
 Times are of statistics, value and gradient, without the model: CPU time of a rank, which other load on the machine hardly
 changes, and what the clock shows, waiting included; the least of several. Bytes are what a rank sends an update: counted
 (2 (R-1)/R of the sums by a ring, (R-1) shares of the rows) and, on Linux, read off the device with all headers and whatever
