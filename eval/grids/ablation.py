@@ -92,7 +92,8 @@ def agreement(rows: Sequence[Row]) -> dict[str, dict[str, Score | None]]:
         "effective rank": lambda row: row["doctor"]["effective_rank"],
         "smallest standard deviation": lambda row: row["doctor"]["std_min"],
         "doctor's skill": lambda row: row["doctor"]["skill"],
-        "verdict healthy": lambda row: float(row["doctor"]["verdict"] == "healthy"),
+        "doctor's skill, among healthy runs": lambda row: row["doctor"]["skill"] if _healthy(row) else None,
+        "verdict healthy": lambda row: float(_healthy(row)),
     }
     return {
         metric: {outcome: _rank_correlation([(of(row), _outcome(row, outcome)) for row in rows]) for outcome in OUTCOMES}
@@ -107,6 +108,10 @@ def verdicts(said: Sequence[str]) -> str:
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
+def _healthy(row: Row) -> bool:
+    return bool(row["doctor"]["verdict"] == "healthy")
+
+
 def _outcome(row: Row, name: str) -> float | None:
     """A score's value; of one with horizons, that of the middle one."""
     ahead = [it for key, it in row["scores"].items() if key.startswith(f"{name} @")]
