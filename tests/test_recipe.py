@@ -91,6 +91,10 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
             {"model": {"kind": "causal", "target": {"kind": "frozen", "run": "x", "encoder": {"latent_dim": 8}}}},
             "model.encoder.latent_dim 32 is not that of the frozen teacher, 8",
         ),
+        (
+            {"model": {"kind": "causal", "target": {"kind": "frozen", "run": "x"}, "rollout_steps": 0}},
+            "before they can be fed back; give it 1 or more",
+        ),
         (masked("forecast", distance="l1", horizon_weights=[1, 2]), "forecasts of this model have no horizons"),
         (masked("barlow", model={"target": {"kind": "shared"}}), "barlow does not see how much latents vary"),
         (masked("info_nce", model=PAST), "has one that can be predicted"),

@@ -78,6 +78,11 @@ class CausalConfig(Config):
             problems.append(f"model.predictor.token_side {token} does not divide model.encoder.places_per_side {side}")
         if isinstance(self.target, FrozenFrames):
             problems += self.target.misfits(self.encoder, ("latent_dim", "places_per_side", "frames_per_latent"))
+            if not self.rollout_steps:
+                problems.append(
+                    "model.rollout_steps 0: latents of a frozen teacher are not the encoder's own, so the predictor must be "
+                    "trained on its own predictions before they can be fed back; give it 1 or more"
+                )
         head = self.predictor.width // self.predictor.heads
         axes = 1 if side == token else 3
         if head % 2 or head < 2 * axes:
