@@ -5,44 +5,59 @@ As in the evaluation of V-JEPA (Bardes et al. 2024, section 4), at a width that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import einsum, rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eval.probes.linear import Probe, Scenes, Standard, Values
 
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-3, 3e-3, 1e-2)
 UPDATES = 300
+LOOK_EVERY = 50  # updates: what few films teach by heart is left behind
 BATCH_ROWS = 256
 WIDTH, HEADS = 64, 4
 WEIGHT_DECAY = 0.01
-HELD_OUT = 5  # one scene in so many chooses the learning rate
+HELD_OUT = 5  # one scene in so many chooses the learning rate and how long
 READ_ROWS = 4096  # at once
 
 
 class AttentivePool(nn.Module):
-    """One learned query attends to all tokens: [R, L, D] -> [R, outputs]. Tokens know their place by a learned code."""
+    """One learned query attends to all tokens: [R, L, D] -> [R, outputs]. Tokens know their place by a learned code.
+
+    Only one query asks, so what it looks for is carried back to the features, and what it finds forward from their
+    weighted sum: the same numbers as with a key and a value for each token, which are never formed.
+    """
 
     def __init__(self, tokens: int, features: int, outputs: int) -> None:
         super().__init__()
         self.embed = nn.Linear(features, WIDTH)
-        self.code = nn.Parameter(0.02 * torch.randn(tokens, WIDTH))
+        self.code = nn.Parameter(torch.randn(tokens, WIDTH))  # as large as what it is added to
         self.query = nn.Parameter(torch.randn(WIDTH) / WIDTH**0.5)
-        self.keys = nn.Linear(WIDTH, 2 * WIDTH)
+        self.keys = nn.Linear(WIDTH, WIDTH, bias=False)  # a bias would be the same for all tokens
+        self.values = nn.Linear(WIDTH, WIDTH)
         self.mlp = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
         self.head = nn.Linear(WIDTH, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        keys, values = rearrange(self.keys(self.embed(tokens) + self.code), "r l (two h w) -> two r h l w", two=2, h=HEADS)
-        query = rearrange(self.query, "(h w) -> h 1 w", h=HEADS).expand(len(tokens), -1, -1, -1)
-        found = rearrange(F.scaled_dot_product_attention(query, keys, values), "r h 1 w -> r (h w)")
+        found = self.attend(tokens)
         return self.head(found + self.mlp(found))
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """[R, L, D] -> [R, WIDTH]"""
+        code = self.code + self.embed.bias
+        asked = einsum(self.query.view(HEADS, -1), self.keys.weight.view(HEADS, -1, WIDTH), "h w, h w m -> h m")
+        logits = tokens @ (asked @ self.embed.weight).T + code @ asked.T  # [R, L, h]
+        share = (logits * (WIDTH // HEADS) ** -0.5).softmax(1)
+        seen = einsum(share, tokens, "r l h, r l d -> r h d") @ self.embed.weight.T + einsum(share, code, "r l h, l m -> r h m")
+        found = einsum(seen, self.values.weight.view(HEADS, -1, WIDTH), "r h m, h w m -> r h w")
+        return rearrange(found, "r h w -> r (h w)") + self.values.bias
 
 
 class MeanPool(nn.Module):
@@ -68,7 +83,8 @@ class TrainedProbe:
     scale: Standard | None  # of numbers
     classes: NDArray[np.int64] | None
     rate: float  # chosen
-    losses: dict[float, float]  # on held-out scenes, by learning rate
+    updates: int  # chosen
+    losses: dict[float, float]  # the smallest on held-out scenes, by learning rate
 
     @torch.no_grad()
     def __call__(self, features: Values) -> Values:
@@ -85,7 +101,7 @@ class TrainedProbe:
 
 
 def fit_numbers(features: Values, targets: Values, scene: Scenes, device: torch.device) -> Probe:
-    """Of latents [R, M, N, D] (or [R, L, D]) and numbers [R, C]; the learning rate is chosen on a fifth of the scenes."""
+    """Of latents [R, M, N, D] (or [R, L, D]) and numbers [R, C]; a fifth of the scenes chooses rate and length."""
     held = np.unique(scene, return_inverse=True)[1] % HELD_OUT == 0
     return sweep(AttentivePool, features, targets, None, ~held, held, device)
 
@@ -109,7 +125,8 @@ def sweep(
     class_weights: Values | None = None,
     rates: Sequence[float] = RATES,
 ) -> TrainedProbe:
-    """Train a head on the rows `fitted` at each learning rate; the one with the smallest loss on `choosing` is kept.
+    """Train a head on the rows `fitted` at each learning rate; of all it was on the way, the one with the smallest loss on
+    the rows `choosing` is kept.
 
     `targets`: numbers [R, C], or with `classes` the place in them of each row [R].
     """
@@ -127,29 +144,42 @@ def sweep(
     train_rows = torch.as_tensor(np.flatnonzero(fitted), device=device)
     judge_rows = torch.as_tensor(np.flatnonzero(choosing), device=device)
     outputs = len(classes) if classes is not None else targets.shape[1]
-    trained: dict[float, nn.Module] = {}
+
+    @torch.no_grad()
+    def judged(net: nn.Module) -> float:
+        return float(loss(torch.cat([net(tokens[part]) for part in judge_rows.split(READ_ROWS)]), judge_rows))
+
+    best: tuple[float, float, int, nn.Module] | None = None
     losses = {}
     for rate in rates:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             net = head(tokens.shape[1], tokens.shape[2], outputs).to(device)
-            _train(net, tokens, train_rows, loss, rate)
-        with torch.no_grad():
-            losses[rate] = float(loss(torch.cat([net(tokens[part]) for part in judge_rows.split(READ_ROWS)]), judge_rows))
-        trained[rate] = net
-    best = min(losses, key=lambda rate: losses[rate] if np.isfinite(losses[rate]) else np.inf)
-    return TrainedProbe(trained[best].eval(), standard, scale, classes, best, losses)
+            losses[rate] = np.inf
+            for updates in _train(net, tokens, train_rows, loss, rate):
+                said = judged(net)
+                said = said if np.isfinite(said) else np.inf
+                losses[rate] = min(losses[rate], said)
+                if best is None or said < best[0]:
+                    best = said, rate, updates, deepcopy(net)
+    assert best is not None
+    return TrainedProbe(best[3].eval(), standard, scale, classes, best[1], best[2], losses)
 
 
-def _train(net: nn.Module, tokens: Tensor, rows: Tensor, loss: Callable[[Tensor, Tensor], Tensor], rate: float) -> None:
+def _train(
+    net: nn.Module, tokens: Tensor, rows: Tensor, loss: Callable[[Tensor, Tensor], Tensor], rate: float
+) -> Iterator[int]:
+    """Trains in place; says how many updates were made each time that it is worth looking."""
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, UPDATES)
-    for _ in range(UPDATES):
+    for update in range(1, UPDATES + 1):
         batch = rows[torch.randint(len(rows), (min(BATCH_ROWS, len(rows)),)).to(rows.device)]
         optimizer.zero_grad()
         loss(net(tokens[batch]), batch).backward()
         optimizer.step()
         schedule.step()
+        if update % LOOK_EVERY == 0 or update == UPDATES:
+            yield update
 
 
 def _tokens(features: Values, standard: Standard, device: torch.device) -> Tensor:

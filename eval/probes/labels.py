@@ -1,4 +1,4 @@
-"""Classes of labelled clips: linear and attentive probes, the learning rate chosen on val and reported on test.
+"""Classes of labelled clips: linear and attentive probes, learning rate and length chosen on val, reported on test.
 
 One window of each clip, from its middle. The linear probe is softmax regression on the mean over places and moments; the
 attentive one looks at all of them. Beside the model: its architecture untrained, and raw pixels.
@@ -77,7 +77,7 @@ def open_labelled(path: str, model: WorldModel, limit: int | None) -> Labelled:
 def classify(
     nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device, by_layer: bool, kept: Kept
 ) -> dict[str, Any]:
-    """{"classes": by probe and source: accuracy on test, the rate chosen and val losses by rate}; and, by layer, "layers"."""
+    """{"classes": by probe and source: accuracy on test, rate and updates chosen, val losses by rate}; and, by layer, "layers"."""
     model = nets[MODEL]
     data = open_labelled(path, model, limit)
     latents = watch(nets, data, device)
@@ -113,14 +113,14 @@ def classify(
 
 
 def judged(head: Head, features: NDArray[np.float32], data: Labelled, device: torch.device) -> dict[str, Any]:
-    """Accuracy on test of a head trained on train, at the learning rate that did best on val."""
+    """Accuracy on test of a head trained on train, at the learning rate and for as long as did best on val."""
     train, val, test = (data.of(split) for split in SPLITS)
     label, asked = data.label, np.flatnonzero(test)
     chance = float((label[test] == np.bincount(label[train]).argmax()).mean())
     probe = sweep(head, features, label, np.arange(len(data.classes)), train, val, device, rates=RATES)
     score = accuracy(label[asked], probe(features[asked]), asked, chance)
     tried = {f"{rate:g}": loss if np.isfinite(loss) else None for rate, loss in probe.losses.items()}
-    return as_json(score) | {"rate": probe.rate, "val_loss": tried}
+    return as_json(score) | {"rate": probe.rate, "updates": probe.updates, "val_loss": tried}
 
 
 def watch(nets: Mapping[str, WorldModel], data: Labelled, device: torch.device) -> dict[str, NDArray[np.float32]]:

@@ -209,5 +209,5 @@ def _classes(found: Mapping[str, Any]) -> str:
         ]
         for kind, scores in found["classes"].items()
     ]
-    title = "**Classes** accuracy on test, the learning rate chosen on val; chance: the most frequent train class"
+    title = "**Classes** accuracy on test, learning rate and length chosen on val; chance: the most frequent train class"
     return table(title, ["probe", "n", "chance", *sources], lines)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 
-from eval.probes.attentive import AttentivePool, MeanPool, fit_classes, fit_numbers, sweep
+from eval.probes.attentive import HEADS, AttentivePool, MeanPool, fit_classes, fit_numbers, sweep
 from eval.probes.measures import r2
 
 CPU = torch.device("cpu")
@@ -35,6 +37,28 @@ def test_attention_finds_a_thing_wherever_it_is_and_the_mean_does_not(monkeypatc
     assert r2(number[1000:], reads[MeanPool], scene[1000:]).value < 0.3
 
 
+def test_one_query_needs_no_key_and_no_value_of_each_token():
+    """The pool against attention written out: a key and a value a token, scaled dot products, softmax."""
+    torch.manual_seed(0)
+    pool, tokens = AttentivePool(9, 5, 1), torch.randn(3, 9, 5)
+    embedded = pool.embed(tokens) + pool.code
+    keys, values = (rearrange(each(embedded), "r l (h w) -> r h l w", h=HEADS) for each in (pool.keys, pool.values))
+    query = rearrange(pool.query, "(h w) -> h 1 w", h=HEADS).expand(3, -1, -1, -1)
+    written_out = rearrange(F.scaled_dot_product_attention(query, keys, values), "r h 1 w -> r (h w)")
+    torch.testing.assert_close(pool.attend(tokens), written_out, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_learnt_by_heart_is_left_behind(monkeypatch):
+    """Noise cannot be known: held-out scenes stop at the first look, though the training rows can be learnt by heart."""
+    monkeypatch.setattr("eval.probes.attentive.LOOK_EVERY", 10)
+    rng = np.random.default_rng(0)
+    tokens, noise = rng.normal(size=(120, 9, 4)).astype(np.float32), rng.normal(size=(120, 1))
+    fitted = np.arange(120) < 60
+    probe = sweep(AttentivePool, tokens, noise, None, fitted, ~fitted, CPU, rates=(1e-2,))
+    assert probe.updates <= 20
+    assert r2(noise[:60], probe(tokens[:60]), np.arange(60)).value < 0.5
+
+
 def test_the_rate_with_the_smallest_loss_on_the_choosing_rows_is_kept():
     tokens, number, scene = flagged(300)
     fitted = scene < 200
@@ -42,8 +66,9 @@ def test_the_rate_with_the_smallest_loss_on_the_choosing_rows_is_kept():
     assert probe.rate == min(probe.losses, key=probe.losses.get) == 1e-2
 
 
-def test_rows_that_choose_train_nothing():
-    """Change what the choosing rows say: the trained head stays the same, to the bit."""
+def test_rows_that_choose_train_nothing(monkeypatch):
+    """Change what the choosing rows say: a head that is looked at once stays the same, to the bit."""
+    monkeypatch.setattr("eval.probes.attentive.LOOK_EVERY", 100)
     tokens, number, scene = flagged(300)
     fitted = scene < 200
     other = number.copy()
