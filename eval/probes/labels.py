@@ -77,7 +77,7 @@ def open_labelled(path: str, model: WorldModel, limit: int | None) -> Labelled:
 def classify(
     nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device, by_layer: bool, kept: Kept
 ) -> dict[str, Any]:
-    """{"classes": by probe and source: accuracy on test, rate and updates chosen, val losses by rate}; and, by layer, "layers"."""
+    """{"classes": by probe and source: accuracy on test, what was chosen, val losses}; and, by layer, "layers"."""
     model = nets[MODEL]
     data = open_labelled(path, model, limit)
     latents = watch(nets, data, device)

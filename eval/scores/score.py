@@ -2,8 +2,8 @@
 
 A film's number is the mean over windows of the mean over steps of its surprise. A pair is right when its impossible film is
 the more surprising one; a tie is one half. Pairs of one trial are not independent, so trials are what is counted, drawn
-and flipped. The headline is taken in locked windows: their contexts end in full occlusion, so that whatever copies what it
-saw last is at one half exactly.
+and flipped; untrained networks are a sample, too, and drawn as well. The headline is taken in locked windows: their contexts
+end in full occlusion, so that whatever copies what it saw last is at one half exactly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.intervals import bootstrap_mean, holm, sign_flip_p, wilson
+from eval.intervals import bootstrap_crossed, bootstrap_mean, holm, sign_flip_p, wilson
 from eval.scorers import BLIND, baselines_of, is_ablation, subjects
 from eval.scores.diagnostics import diagnostics, published
 from eval.scores.localisation import localisation
@@ -70,12 +70,15 @@ def measure(
     strata = in_strata(mine, wanted)
     if not strata or (cell.copy_class == BALANCED and len(strata) < len(wanted)):
         return None
-    value, low, high = bootstrap_mean(strata)
+    pool = board.seeds_there(windows, scorer)
+    value, low, high = bootstrap_crossed(board.by_network(windows, scorer, kind, wanted)) if pool else bootstrap_mean(strata)
     n = sum(len(values) for values in strata)
     found: Score = {"value": value, "low": low, "high": high, "n": n, "chance": CHANCE, "p": None}
-    if len(strata) == 1 and np.isin(strata[0], (0.0, 1.0)).all():
+    if pool:
+        found["networks"] = len(pool)
+    elif len(strata) == 1 and np.isin(strata[0], (0.0, 1.0)).all():
         found["wilson_low"], found["wilson_high"] = wilson(int(strata[0].sum()), n)
-    if tests:
+    if tests and not pool:  # signs of trials cannot be flipped one by one where the same few networks judge them all
         found["p"] = sign_flip_p([values - CHANCE for values in strata])
     there = board.scorers(windows) if beside else []
     blind = {name: in_strata(board.scores(windows, name, kind), wanted) for name in BLIND if name in there and name != scorer}

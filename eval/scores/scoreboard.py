@@ -118,6 +118,14 @@ class Scoreboard:
         """Trial scores at the context length that the scorer is judged by."""
         return self.trial_scores(windows, scorer, kind, self.context(windows, scorer))
 
+    def by_network(self, windows: str, pool: str, kind: str, strata: Sequence[Places]) -> list[Values]:
+        """[networks, trials] of each stratum, of the trials that all networks of a pool judged; empty strata left out."""
+        context = self.context(windows, pool)
+        scores = np.stack([self.trial_scores(windows, seed, kind, context) for seed in self.seeds_there(windows, pool)])
+        found = (scores[:, places] for places in strata)
+        kept = (values[:, np.isfinite(values).all(0)] for values in found)
+        return [values for values in kept if values.size]
+
     # --- context length ----------------------------------------------------------------------------------------------
     def context(self, windows: str, scorer: str) -> float | None:
         """Of free windows: as given, else the best on split val, the shortest of equals; without val the shortest of the

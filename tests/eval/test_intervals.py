@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.intervals import EXACT_UP_TO, FLIPS, bootstrap_mean, holm, sign_flip_p, wilson
+from eval.intervals import EXACT_UP_TO, FLIPS, bootstrap_crossed, bootstrap_mean, holm, sign_flip_p, wilson
 
 
 def test_all_right_is_sure():
@@ -43,6 +43,34 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         _, low, high = bootstrap_mean([(rng.random(100) < 0.8).astype(float)])
         held += low <= 0.8 <= high
     assert 180 <= held <= 199  # 95 % of 200, give or take
+
+
+def test_networks_are_drawn_as_well_as_groups():
+    """Two networks, each of which is right or wrong as a rule: the mean is one half, and all one knows is 0 to 1."""
+    one_way = np.stack([np.ones(100), np.zeros(100)])
+    assert bootstrap_mean([one_way.mean(0)]) == (0.5, 0.5, 0.5)
+    assert bootstrap_crossed([one_way]) == pytest.approx((0.5, 0, 1))
+    assert bootstrap_crossed([one_way, one_way[::-1]]) == pytest.approx(
+        (0.5, 0.5, 0.5)
+    )  # drawn for both
+
+
+def test_networks_that_agree_leave_the_interval_of_the_groups():
+    groups = np.repeat([0.0, 1.0], 50)
+    crossed = bootstrap_crossed([np.stack([groups] * 3)])
+    assert crossed == pytest.approx(bootstrap_mean([groups]), abs=0.011)
+
+
+def test_intervals_over_networks_hold_one_half_where_networks_are_biased_by_luck():
+    """Each of ten networks leans its own way on all groups alike: intervals of groups alone miss far too often."""
+    rng = np.random.default_rng(4)
+    held = {"groups": 0, "crossed": 0}
+    for _ in range(100):
+        lean = 0.5 + 0.1 * rng.standard_normal((10, 1))
+        right = (rng.random((10, 100)) < lean).astype(float)
+        for name, (_, low, high) in {"groups": bootstrap_mean([right.mean(0)]), "crossed": bootstrap_crossed([right])}.items():
+            held[name] += low <= 0.5 <= high
+    assert held["groups"] < 70 < 88 <= held["crossed"]
 
 
 def test_wilson_by_hand():

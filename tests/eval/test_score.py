@@ -254,7 +254,9 @@ def test_untrained_networks_are_one_baseline_with_their_range(tmp_path):
     assert baseline["seeds"] == [0.0, 1.0]
     assert baseline["p"] == 2 / 16  # the model is better by 2/3 in each of four groups
     assert set(scores["tree"]["locked"]) == {"distance", "untrained", "untrained, whitened"}
-    assert cell(scores, "locked", "untrained")["value"] == pytest.approx(1 / 3)
+    alone = cell(scores, "locked", "untrained")
+    assert alone["value"] == pytest.approx(1 / 3)
+    assert (alone["low"], alone["high"], alone["networks"], alone["p"]) == (0.0, 1.0, 3, None)  # three may all be like one
 
 
 def test_who_saw_free_windows_only_is_absent_from_locked_ones(tmp_path):
