@@ -2,22 +2,29 @@
 
 A forecast sees the context's frames and nothing else. A target is encoded once for all context lengths of a window. Where
 latents depend on their own frames alone (`FrameWise`), all windows of a film share them, and all contexts that begin at
-one frame are forecast in one pass.
+one frame are forecast in one pass. Films that are spliced of the same frames share what these say, too: a quadruplet is two
+beginnings and two ends, of which each film shows one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.surprise.windows import Kind, Window
 from worldmodel.models.world_model import FrameWise, WorldModel
 
+Same = NDArray[np.int64]
+"""Numbers of frames or latents [B, T]: those with equal numbers are equal."""
 Scope = Literal["window", "suffix"]
 """What a target has seen, in models that look at a window as a whole: all of it, or what comes after the context alone."""
 
@@ -46,6 +53,13 @@ BOTH_EVERYWHERE: Asked = dict.fromkeys(("locked", "free"), ("model", "masked con
 WITH_AND_WITHOUT_MEMORY: Asked = {"locked": ("model", "masked context"), "free": ("model",)}
 
 
+def same_frames(films: Sequence[NDArray[np.uint8]]) -> Same:
+    """Of films of equal length [T, H, W, 3], by what their frames show."""
+    numbers: dict[bytes, int] = {}
+    shown = [[blake2b(frame.tobytes(), digest_size=16).digest() for frame in film] for film in films]
+    return np.array([[numbers.setdefault(digest, len(numbers)) for digest in film] for film in shown])
+
+
 @torch.no_grad()
 def outlooks(
     model: WorldModel,
@@ -53,32 +67,66 @@ def outlooks(
     windows: Sequence[Window],
     asked: Asked = MODEL_ALONE,
     scope: Scope = "window",
+    same: Same | None = None,
 ) -> Iterator[Outlook]:
-    """Each window of films uint8 [B, T, H, W, 3]; a window that several kinds share is asked for once."""
-    pixels = model.normalise(frames)
+    """Each window of films uint8 [B, T, H, W, 3]; a window that several kinds share is asked for once.
+
+    `same`: which frames are known to be equal (default: none).
+    """
+    if same is None:
+        same = np.arange(frames.shape[0] * frames.shape[1]).reshape(frames.shape[:2])
     if isinstance(model, FrameWise):
-        yield from _shared(model, pixels, windows, asked)
+        yield from _shared(model, frames, windows, asked, same)
     else:
-        yield from _apart(model, pixels, windows, asked, scope)
+        yield from _apart(model, model.normalise(frames), windows, asked, scope, same)
 
 
-def _shared(model: WorldModel, pixels: Tensor, windows: Sequence[Window], asked: Asked) -> Iterator[Outlook]:
+@torch.no_grad()
+def observe(model: WorldModel, frames: Tensor, same: Same, phase: int = 0) -> tuple[Tensor, Tensor, Same]:
+    """`observe` of a FrameWise model, from frame `phase` on as far as frames fill latents; and which latents are equal."""
+    assert isinstance(model, FrameWise)
+    f = model.frames_per_latent
+    steps = (frames.shape[1] - phase) // f
+    films = frames[:, phase : phase + steps * f]
+    first, which = _different(same[:, phase : phase + steps * f].reshape(-1, f))
+    if len(first) == len(which):
+        return *model.observe(model.normalise(films)), which.reshape(-1, steps)
+    tubelets = films.unflatten(1, (steps, f)).flatten(0, 1)[first]
+    context, target = (each[which, 0].unflatten(0, (-1, steps)) for each in model.observe(model.normalise(tubelets)))
+    return context, target, which.reshape(-1, steps)
+
+
+def _different(same: Same) -> tuple[Same, Same]:
+    """[B, L] -> rows that differ from one another, and for each row [B] which of these it equals."""
+    _, first, which = np.unique(same, axis=0, return_index=True, return_inverse=True)
+    return first, which.reshape(-1)
+
+
+def _once(same: Same, ask: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+    """ask(given) [B, ...], of which rows that are equal (see `same` [B, L]) are asked once."""
+    first, which = _different(same)
+    return ask(given) if len(first) == len(which) else ask(given[first])[which]
+
+
+def _shared(model: WorldModel, frames: Tensor, windows: Sequence[Window], asked: Asked, same: Same) -> Iterator[Outlook]:
     assert isinstance(model, FrameWise)
     f = model.frames_per_latent
     by_phase: dict[int, dict[int, list[Window]]] = defaultdict(lambda: defaultdict(list))
     for window in windows:
         by_phase[window.start % f][window.start].append(window)
     for phase, by_start in by_phase.items():
-        whole = (pixels.shape[1] - phase) // f * f
-        context, target = model.observe(pixels[:, phase : phase + whole])
+        context, target, which = observe(model, frames, same, phase)
         for start, group in by_start.items():
             first = (start - phase) // f
             steps = max(window.steps for window in group)
             made: dict[tuple[str, int], Tensor] = {}  # by forecaster and latent steps seen
             for name in FORECASTERS:
                 if seen := sorted({window.context // f for window in group if name in asked[window.kind]}):
-                    latents = context[:, first : first + seen[-1]]
-                    made |= {(name, count): each for count, each in _made(name, model, latents, seen, steps)}
+                    there = slice(first, first + seen[-1])
+                    made |= {
+                        (name, count): each
+                        for count, each in _made(name, model, context[:, there], which[:, there], seen, steps)
+                    }
             for window in group:
                 count = window.context // f
                 cut = first + count
@@ -87,41 +135,51 @@ def _shared(model: WorldModel, pixels: Tensor, windows: Sequence[Window], asked:
                 yield Outlook(window, forecasts, target[:, cut : cut + window.steps])
 
 
-def _made(name: str, model: FrameWise, latents: Tensor, seen: Sequence[int], steps: int) -> Iterator[tuple[int, Tensor]]:
+def _made(
+    name: str, model: FrameWise, latents: Tensor, same: Same, seen: Sequence[int], steps: int
+) -> Iterator[tuple[int, Tensor]]:
     """What a forecaster that asks the model says after each number of steps seen: [B, T, N, D] -> [B, steps, N, D] each."""
     if name == "model":
-        yield from zip(seen, model.forecast_after(latents, seen, steps).unbind(1), strict=True)
+        yield from zip(seen, _once(same, partial(model.forecast_after, seen=seen, steps=steps), latents).unbind(1), strict=True)
     elif name == "shuffled context":
         for count in seen:
-            yield count, model.forecast_after(latents[:, _order(count)], [count], steps)[:, 0]
+            shuffled = latents[:, _order(count)]
+            yield count, _once(same[:, :count], partial(model.forecast_after, seen=[count], steps=steps), shuffled)[:, 0]
     elif name == "masked context":
-        lasts = latents[:, [count - 1 for count in seen]]
-        alone = model.forecast_after(lasts.flatten(0, 1)[:, None], [1], steps)
-        yield from zip(seen, alone.view(*lasts.shape[:2], *alone.shape[2:]).unbind(1), strict=True)
+        ends = [count - 1 for count in seen]
+        lasts = latents[:, ends].flatten(0, 1)[:, None]
+        alone = _once(same[:, ends].reshape(-1, 1), partial(model.forecast_after, seen=[1], steps=steps), lasts)
+        yield from zip(seen, alone.unflatten(0, (-1, len(seen)))[:, :, 0].unbind(1), strict=True)
 
 
-def _apart(model: WorldModel, pixels: Tensor, windows: Sequence[Window], asked: Asked, scope: Scope) -> Iterator[Outlook]:
+def _apart(
+    model: WorldModel, pixels: Tensor, windows: Sequence[Window], asked: Asked, scope: Scope, same: Same
+) -> Iterator[Outlook]:
     f, whole = model.frames_per_latent, {}
+
+    def encode(start: int, stop: int) -> Tensor:
+        return _once(same[:, start:stop], model.encode, pixels[:, start:stop])
+
     for window in windows:
         forecasters = asked[window.kind]
         stop = window.cut + window.steps * f
         if scope == "suffix":
-            target = model.encode(pixels[:, window.cut : stop])
+            target = encode(window.cut, stop)
         else:  # windows that begin and end alike share a target, whatever of them is seen
             if (window.start, stop) not in whole:
-                whole = {(window.start, stop): model.encode(pixels[:, window.start : stop])}
+                whole = {(window.start, stop): encode(window.start, stop)}
             target = whole[window.start, stop][:, window.context // f :]
-        context = pixels[:, window.start : window.cut]
-        forecasts = {}
+        context, alike = pixels[:, window.start : window.cut], same[:, window.start : window.cut]
+        forecast, forecasts = partial(model.forecast, steps=window.steps), {}
         if "model" in forecasters:
-            forecasts["model"] = model.forecast(context, window.steps)
+            forecasts["model"] = _once(alike, forecast, context)
         if "shuffled context" in forecasters:
             order = [f * step + frame for step in _order(window.context // f) for frame in range(f)]
-            forecasts["shuffled context"] = model.forecast(context[:, order], window.steps)
+            forecasts["shuffled context"] = _once(alike, forecast, context[:, order])
         if "masked context" in forecasters:
-            forecasts["masked context"] = model.forecast(context[:, -f:], window.steps)
+            forecasts["masked context"] = _once(alike[:, -f:], forecast, context[:, -f:])
         if set(COPIES) & set(forecasters):  # from the context encoded alone: a copy must not know the future either
-            forecasts |= _continued(model.encode(context)[:, -2:], window.steps, forecasters)
+            forecasts |= _continued(encode(window.start, window.cut)[:, -2:], window.steps, forecasters)
         yield Outlook(window, forecasts, target)
 
 

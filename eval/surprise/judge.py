@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.surprise.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.surprise.forecasting import EVERYWHERE, Asked, Outlook, Scope, outlooks
+from eval.surprise.forecasting import EVERYWHERE, Asked, Outlook, Scope, observe, outlooks, same_frames
 from eval.surprise.traces import Block
 from eval.surprise.usual import Line, Usual
 from eval.surprise.whitening import MOST_NUMBERS, ErrorMoments
 from eval.surprise.windows import Window, WindowPlan
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.world_model import FrameWise, WorldModel
 
 Frames = NDArray[np.uint8]
 WHITENED, ADJUSTED = "whitened", "adjusted"
@@ -116,9 +116,13 @@ class Judge:
         whole = len(shots[0].frames) // f * f
         if whole // f < 3:
             return []
-        latents = self.model.encode(self._pixels(shots, slice(0, whole))).flatten(2).double().cpu().numpy()
+        frames = self._uint8(shots)[:, :whole]
+        if isinstance(self.model, FrameWise):
+            latents = observe(self.model, frames, _same(shots))[1]
+        else:
+            latents = self.model.encode(self.model.normalise(frames))
         times = np.arange(2, whole // f) * f / fps
-        found = [trajectory(path) for path in latents]
+        found = [trajectory(path) for path in latents.flatten(2).double().cpu().numpy()]
         ids = [shot.film_id for shot in shots]
         return [Block(ids, name, "free", 0.0, 0.0, times, np.stack([path[name] for path in found])) for name in found[0]]
 
@@ -143,14 +147,10 @@ class Judge:
 
     def _look(self, shots: Sequence[Shot]) -> Iterable[Outlook]:
         windows = sorted({window for shot in shots for window in shot.windows}, key=_address)
-        pixels = self._uint8(shots)
-        return outlooks(self.model, pixels, windows, self.asked, self.scope)
+        return outlooks(self.model, self._uint8(shots), windows, self.asked, self.scope, _same(shots))
 
     def _uint8(self, shots: Sequence[Shot]) -> Tensor:
         return torch.from_numpy(np.stack([shot.frames for shot in shots])).to(self.device)
-
-    def _pixels(self, shots: Sequence[Shot], frames: slice) -> Tensor:
-        return self.model.normalise(self._uint8(shots)[:, frames])
 
 
 def blind_traces(shots: Sequence[Shot], plan: WindowPlan) -> list[Block]:
@@ -179,6 +179,10 @@ def scorer_name(forecaster: str, measure: str) -> str:
     if forecaster == "model":
         return measure or "distance"
     return f"{forecaster}, {measure}" if measure else forecaster
+
+
+def _same(shots: Sequence[Shot]) -> NDArray[np.int64]:
+    return same_frames([shot.frames for shot in shots])
 
 
 def _block(films: list[str], scorer: str, window: Window, plan: WindowPlan, values: NDArray[np.float64]) -> Block:

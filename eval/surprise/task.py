@@ -33,7 +33,7 @@ from worldmodel.video import VideoError
 
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25
-TRACES = 3  # raise it where the same model would leave other traces: what was kept or begun before is then not used
+TRACES = 4  # raise it where the same model would leave other traces: what was kept or begun before is then not used
 FOR_THE_LINE = 100  # lawful films are enough for one number
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eval.surprise.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks
+from eval.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks, same_frames
 from eval.surprise.whitening import ErrorMoments, Whitening, load_moments, save_moments
 from eval.surprise.windows import Window, WindowPlan, frames_of
 from worldmodel.models import build_model
@@ -65,6 +65,41 @@ def test_sharing_latents_changes_no_number(f: int, side: int):
         torch.testing.assert_close(one.target, apart[window].target, rtol=1e-5, atol=1e-5)
         for name in FORECASTERS:
             torch.testing.assert_close(one.forecasts[name], apart[window].forecasts[name], rtol=1e-5, atol=1e-5)
+
+
+def quadruplet(cut: int = 6) -> torch.Tensor:
+    """Two beginnings and two ends of one picture each in between: (a, u), (b, v), (a, v), (b, u)."""
+    a, b = films(2)
+    b[cut - 1] = a[cut - 1]  # hidden: a frame that both beginnings end with
+    return torch.stack([torch.cat((one[:cut], other[cut:])) for one, other in ((a, a), (b, b), (a, b), (b, a))])
+
+
+@pytest.mark.parametrize("family", ["frame_wise", "apart", "whole_window"])
+def test_what_spliced_films_share_is_asked_once_and_says_the_same(family: str):
+    model = WholeWindow() if family == "whole_window" else world_model(2, 2)
+    frames = quadruplet()
+    same = same_frames(list(frames.numpy()))
+    assert len(np.unique(same)) == 2 * 14 - 1
+    windows = [*(PUBLISHED.free(14) if family == "whole_window" else WindowPlan(12, 10, 1, (2, 4), 4, 2, 12).free(14))]
+    windows.append(Window("locked", 0, 6, 2))
+    asked = Apart(model) if family == "apart" else model
+    knowing, each = (list(outlooks(asked, frames, windows, EVERYWHERE, same=it)) for it in (same, None))
+    for one, other in zip(knowing, each, strict=True):
+        assert one.window == other.window
+        torch.testing.assert_close(one.target, other.target, rtol=1e-5, atol=1e-5)
+        for name in FORECASTERS:
+            torch.testing.assert_close(one.forecasts[name], other.forecasts[name], rtol=1e-5, atol=1e-5)
+            if one.window.kind == "locked":  # one context, two films: equal to the last bit
+                assert torch.equal(one.forecasts[name][0], one.forecasts[name][2])
+
+
+def test_a_quadruplet_costs_two_films():
+    model, frames = world_model(), quadruplet()
+    encoded, forecast = Counted(model.encoder), Counted(model.predictor.blocks)
+    same = same_frames(list(frames.numpy()))
+    list(outlooks(model, frames, [Window("locked", 0, 6, 4)], {"locked": ("model", "masked context"), "free": ()}, same=same))
+    assert (encoded.calls, encoded.frames) == (1, 2 * 14 - 1)
+    assert (forecast.calls, forecast.frames) == (2, 2 * 6 + 1)  # two contexts of six; one last picture
 
 
 def test_no_forecast_changes_when_the_future_does():

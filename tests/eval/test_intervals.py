@@ -50,9 +50,7 @@ def test_networks_are_drawn_as_well_as_groups():
     one_way = np.stack([np.ones(100), np.zeros(100)])
     assert bootstrap_mean([one_way.mean(0)]) == (0.5, 0.5, 0.5)
     assert bootstrap_crossed([one_way]) == pytest.approx((0.5, 0, 1))
-    assert bootstrap_crossed([one_way, one_way[::-1]]) == pytest.approx(
-        (0.5, 0.5, 0.5)
-    )  # drawn for both
+    assert bootstrap_crossed([one_way, one_way[::-1]]) == pytest.approx((0.5, 0.5, 0.5))  # drawn for both
 
 
 def test_networks_that_agree_leave_the_interval_of_the_groups():
