@@ -25,6 +25,7 @@ ENCODED: Mapping[str, Mark] = {
     "untrained": ("untrained network's", MUTED, "s"),
     "pixels": ("raw pixels", BAD, "^"),
 }
+ATTENTIVE: Mark = ("the same, attentive probe", GOOD, "D")
 PREDICTED: Mapping[tuple[str, str], Mark] = {
     ("model: forecast", "read"): ("forecast, read", IMAGINED, "o"),
     ("model: forecast", "fitted"): ("forecast, fitted", IMAGINED, "D"),
@@ -45,13 +46,15 @@ FLOOR = -0.5  # R2 below is drawn here
 
 
 def draw(out: Path, found: Mapping[str, Any]) -> None:
-    """OUT/readings.png, OUT/tracking.png where something went out of sight, OUT/layers.png where layers were asked."""
+    """OUT/readings.png, OUT/tracking.png where something went out of sight, or of labelled clips OUT/classes.png;
+    OUT/layers.png where layers were asked."""
     data = found["data"]
     of = f"{data['films']} {data['split']} films" if found["kind"] == "physics" else f"{data['clips']['test']} test clips"
     caption = f"{of} of {data['manifest']}; bars: 95 % over films. {named(found['made'])}"
     if "layers" in found:
         save_figure(layers_figure(found["layers"], f"{caption}. {NARROWED.capitalize()}."), out / "layers.png")
     if found["kind"] != "physics":
+        save_figure(classes(found, caption), out / "classes.png")
         return
     save_figure(readings(found, caption), out / "readings.png")
     if found["tracking"]:
@@ -65,7 +68,10 @@ def readings(found: Mapping[str, Any], caption: str) -> Figure:
     names = list(found["encoded"])
     figure = Figure(figsize=(8.6, 0.46 * len(names) + 1.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _rows(left, names, {mark: [found["encoded"][n]["linear"].get(s) for n in names] for s, mark in ENCODED.items()})
+    encoded = {mark: [found["encoded"][n]["linear"].get(s) for n in names] for s, mark in ENCODED.items()}
+    if any("attentive" in found["encoded"][n] for n in names):
+        encoded[ATTENTIVE] = [found["encoded"][n].get("attentive", {}).get("model") for n in names]
+    _rows(left, names, encoded)
     left.set_title("encoded: at the moment itself", fontsize=9, loc="left")
     if middle is not None:
         there = {n: found["predicted"].get(n, {}).get("linear", {}).get(middle, {}) for n in names}
@@ -82,7 +88,23 @@ def readings(found: Mapping[str, Any], caption: str) -> Figure:
     return figure
 
 
-def _rows(axes: Axes, names: Sequence[str], scores: Mapping[Mark, Sequence[Mapping[str, Any] | None]]) -> None:
+def classes(found: Mapping[str, Any], caption: str) -> Figure:
+    """Accuracy on test clips, a row a probe."""
+    names = list(found["classes"])
+    figure = Figure(figsize=(5.4, 0.46 * len(names) + 2.2), layout="constrained")
+    axes = figure.subplots()
+    _rows(axes, names, {mark: [found["classes"][n].get(s) for n in names] for s, mark in ENCODED.items()}, -0.32)
+    axes.axvline(found["classes"][names[0]]["model"]["chance"], color=hexadecimal(MUTED), linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.set_title(f"{len(found['data']['classes'])} classes", fontsize=9, loc="left")
+    axes.set_xlabel("accuracy (dashes: the most frequent train class)", fontsize=9)
+    axes.set_xlim(0, 1.02)
+    under(figure, caption)
+    return figure
+
+
+def _rows(
+    axes: Axes, names: Sequence[str], scores: Mapping[Mark, Sequence[Mapping[str, Any] | None]], legend_at: float = -0.11
+) -> None:
     for place, ((label, colour, marker), some) in enumerate(scores.items()):
         offset = 0.13 * (place - (len(scores) - 1) / 2)
         there = [(row + offset, it) for row, it in enumerate(some) if it is not None and it["value"] is not None]
@@ -97,7 +119,7 @@ def _rows(axes: Axes, names: Sequence[str], scores: Mapping[Mark, Sequence[Mappi
     axes.axvline(0, color=hexadecimal(MUTED), linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=2)
+    axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, legend_at), ncols=2)
 
 
 def tracking(found: Mapping[str, Any], reach_s: float, caption: str) -> Figure:

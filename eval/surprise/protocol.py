@@ -54,7 +54,7 @@ def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str |
             **asked,
         },
         "suite": {
-            **{"name": suite.name, "path": str(suite.path), "trials": len(suite.trials), "hash": suite.hash},
+            **{"name": suite.name, "path": str(suite.path.resolve()), "trials": len(suite.trials), "hash": suite.hash},
             "magnitudes": dict(suite.magnitudes),
         },
         "windows": {

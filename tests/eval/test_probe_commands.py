@@ -289,7 +289,7 @@ def test_layers_of_labelled_clips(films: Path, labelled, tmp_path: Path, monkeyp
     assert found["layers"]["names"] == ["patches", "output", "predictor block 1"]
     assert found["layers"]["scores"]["label"]["patches"]["model"]["value"] == 1.0  # brightness: any layer has it
     assert any("this encoder has no blocks" in note for note in found["notes"])
-    assert imread(tmp_path / "out" / "layers.png").ndim == 3
+    assert imread(tmp_path / "out" / "layers.png").ndim == imread(tmp_path / "out" / "classes.png").ndim == 3
 
 
 def test_a_model_that_shows_no_layers_is_told_so():
