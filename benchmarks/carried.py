@@ -36,10 +36,10 @@ def sums(model: WorldModel, trial: Trial) -> tuple[float, float, float] | None:
     """(d^2, e.d, mean r^2) of a trial; None where no context of the model's ends within full occlusion."""
     assert trial.locked is not None
     films = np.stack([read_film(film, model.fps, model.size_px) for film in trial.films[:2]])
-    window = widest(model).ending_at(trial.locked[1] - 1, films.shape[1])
-    if window is None or window.cut < trial.locked[0]:
+    windows = widest(model).locked(trial.locked, trial.films[0].fps, films.shape[1])
+    if not windows:
         return None
-    (outlook,) = outlooks(model, torch.from_numpy(films), [window])
+    (outlook,) = outlooks(model, torch.from_numpy(films), windows[-1:])
     forecast, target = (it.double().flatten(1) for it in (outlook.forecasts["model"], outlook.target))
     d, e, r = target[0] - target[1], forecast[0] - forecast[1], forecast - target
     return float(d @ d), float(e @ d), float(r.square().sum() / 2)

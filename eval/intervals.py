@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
 RESAMPLES = 2000
 FLIPS = 9999
@@ -38,21 +39,26 @@ def bootstrap_crossed(strata: Sequence[Values]) -> tuple[float, float, float]:
     """(mean, low, high) as `bootstrap_mean`, where several networks judged the groups: each stratum is [networks, groups].
 
     Networks are drawn, the same for all strata, and groups within their stratum (the pigeonhole bootstrap, Owen 2007): what
-    all groups share by the luck of one network does not count as knowledge of many. Wider than the truth rather than narrower.
+    all groups share by the luck of one network does not count as knowledge of many. Drawn from few networks none lies
+    outside of those seen, so the interval is at least as wide as Student's over networks; of one it is over groups alone.
     """
     networks = len(strata[0])
-    weights = _shares(np.random.default_rng((SEED, 0)), networks)
+    weights = _shares(0, networks)
     drawn = np.zeros(RESAMPLES)
     for index, values in enumerate(strata, start=1):
-        groups = _shares(np.random.default_rng((SEED, index)), values.shape[1])
+        groups = _shares(index, values.shape[1])
         drawn += np.einsum("rn,rn->r", weights, np.einsum("rg,ng->rn", groups, values, optimize=True))
     low, high = np.quantile(drawn / len(strata), (0.025, 0.975))
-    return float(np.mean([values.mean() for values in strata])), float(low), float(high)
+    by_network = np.mean([values.mean(1) for values in strata], axis=0)
+    mean = by_network.mean()
+    half = student.ppf(0.975, networks - 1) * by_network.std(ddof=1) / networks**0.5 if networks > 1 else 0.0
+    return float(mean), float(min(low, mean - half)), float(max(high, mean + half))
 
 
-def _shares(dice: np.random.Generator, count: int) -> Values:
+@lru_cache(maxsize=64)
+def _shares(index: int, count: int) -> Values:
     """[RESAMPLES, count]: how often each was drawn, as shares."""
-    return dice.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
+    return np.random.default_rng((SEED, index)).multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
 
 
 def bootstrap_of_sums(

@@ -25,7 +25,7 @@ ENCODED: Mapping[str, Mark] = {
     "untrained": ("untrained network's", MUTED, "s"),
     "pixels": ("raw pixels", BAD, "^"),
 }
-ATTENTIVE: Mark = ("the same, attentive probe", GOOD, "D")
+ATTENTIVE: Mark = ("latents of what came, attentive probe", GOOD, "D")
 PREDICTED: Mapping[tuple[str, str], Mark] = {
     ("model: forecast", "read"): ("forecast, read", IMAGINED, "o"),
     ("model: forecast", "fitted"): ("forecast, fitted", IMAGINED, "D"),

@@ -65,7 +65,8 @@ def score(trials: Sequence[Trial], traces: Traces, protocol: Mapping[str, Any]) 
 def measure(
     board: Scoreboard, windows: str, scorer: str, kind: str, cell: Cell, tests: bool = True, beside: bool = True
 ) -> Score | None:
-    """One number with all that must stand beside it; None where no trial of the cell has one."""
+    """One number with all that must stand beside it; None where no trial of the cell has one. Tests against untrained
+    networks are against those that were asked: their interval says how far others may be."""
     wanted, mine = board.strata(cell), board.scores(windows, scorer, kind)
     strata = in_strata(mine, wanted)
     if not strata or (cell.copy_class == BALANCED and len(strata) < len(wanted)):
@@ -73,7 +74,7 @@ def measure(
     pool = board.seeds_there(windows, scorer)
     value, low, high = bootstrap_crossed(board.by_network(windows, scorer, kind, wanted)) if pool else bootstrap_mean(strata)
     n = sum(len(values) for values in strata)
-    found: Score = {"value": value, "low": low, "high": high, "n": n, "chance": CHANCE, "p": None}
+    found: Score = {"value": value, "low": max(low, 0.0), "high": min(high, 1.0), "n": n, "chance": CHANCE, "p": None}
     if pool:
         found["networks"] = len(pool)
     elif len(strata) == 1 and np.isin(strata[0], (0.0, 1.0)).all():

@@ -53,11 +53,15 @@ BOTH_EVERYWHERE: Asked = dict.fromkeys(("locked", "free"), ("model", "masked con
 WITH_AND_WITHOUT_MEMORY: Asked = {"locked": ("model", "masked context"), "free": ("model",)}
 
 
-def same_frames(films: Sequence[NDArray[np.uint8]]) -> Same:
-    """Of films of equal length [T, H, W, 3], by what their frames show."""
+def digests(film: NDArray[np.uint8]) -> list[bytes]:
+    """Of what each frame of a film [T, H, W, 3] shows."""
+    return [blake2b(frame.tobytes(), digest_size=16).digest() for frame in film]
+
+
+def same_frames(films: Sequence[Sequence[bytes]]) -> Same:
+    """Of films of equal length, by the digests of their frames."""
     numbers: dict[bytes, int] = {}
-    shown = [[blake2b(frame.tobytes(), digest_size=16).digest() for frame in film] for film in films]
-    return np.array([[numbers.setdefault(digest, len(numbers)) for digest in film] for film in shown])
+    return np.array([[numbers.setdefault(digest, len(numbers)) for digest in film] for film in films])
 
 
 @torch.no_grad()
@@ -81,19 +85,10 @@ def outlooks(
         yield from _apart(model, model.normalise(frames), windows, asked, scope, same)
 
 
-@torch.no_grad()
-def observe(model: WorldModel, frames: Tensor, same: Same, phase: int = 0) -> tuple[Tensor, Tensor, Same]:
-    """`observe` of a FrameWise model, from frame `phase` on as far as frames fill latents; and which latents are equal."""
-    assert isinstance(model, FrameWise)
-    f = model.frames_per_latent
-    steps = (frames.shape[1] - phase) // f
-    films = frames[:, phase : phase + steps * f]
-    first, which = _different(same[:, phase : phase + steps * f].reshape(-1, f))
-    if len(first) == len(which):
-        return *model.observe(model.normalise(films)), which.reshape(-1, steps)
-    tubelets = films.unflatten(1, (steps, f)).flatten(0, 1)[first]
-    context, target = (each[which, 0].unflatten(0, (-1, steps)) for each in model.observe(model.normalise(tubelets)))
-    return context, target, which.reshape(-1, steps)
+def different_tubelets(frames: Tensor, same: Same, f: int) -> tuple[Tensor, Same]:
+    """Films [B, S*f, H, W, 3] -> tubelets of f frames that differ [U, f, H, W, 3], and which stands where [B, S]."""
+    first, which = _different(same.reshape(-1, f))
+    return frames.unflatten(1, (-1, f)).flatten(0, 1)[first], which.reshape(len(frames), -1)
 
 
 def _different(same: Same) -> tuple[Same, Same]:
@@ -115,24 +110,23 @@ def _shared(model: WorldModel, frames: Tensor, windows: Sequence[Window], asked:
     for window in windows:
         by_phase[window.start % f][window.start].append(window)
     for phase, by_start in by_phase.items():
-        context, target, which = observe(model, frames, same, phase)
+        whole = (frames.shape[1] - phase) // f * f
+        tubelets, which = different_tubelets(frames[:, phase : phase + whole], same[:, phase : phase + whole], f)
+        context, target = (latents[:, 0] for latents in model.observe(model.normalise(tubelets)))
         for start, group in by_start.items():
             first = (start - phase) // f
             steps = max(window.steps for window in group)
             made: dict[tuple[str, int], Tensor] = {}  # by forecaster and latent steps seen
             for name in FORECASTERS:
                 if seen := sorted({window.context // f for window in group if name in asked[window.kind]}):
-                    there = slice(first, first + seen[-1])
-                    made |= {
-                        (name, count): each
-                        for count, each in _made(name, model, context[:, there], which[:, there], seen, steps)
-                    }
+                    there = which[:, first : first + seen[-1]]
+                    made |= {(name, count): each for count, each in _made(name, model, context[there], there, seen, steps)}
             for window in group:
                 count = window.context // f
                 cut = first + count
                 forecasts = {name: made[name, count][:, : window.steps] for name in asked[window.kind] if (name, count) in made}
-                forecasts |= _continued(target[:, max(first, cut - 2) : cut], window.steps, asked[window.kind])
-                yield Outlook(window, forecasts, target[:, cut : cut + window.steps])
+                forecasts |= _continued(target[which[:, max(first, cut - 2) : cut]], window.steps, asked[window.kind])
+                yield Outlook(window, forecasts, target[which[:, cut : cut + window.steps]])
 
 
 def _made(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.surprise.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.surprise.forecasting import EVERYWHERE, Asked, Outlook, Scope, observe, outlooks, same_frames
+from eval.surprise.forecasting import (
+    EVERYWHERE,
+    Asked,
+    Outlook,
+    Same,
+    Scope,
+    different_tubelets,
+    digests,
+    outlooks,
+    same_frames,
+)
 from eval.surprise.traces import Block
 from eval.surprise.usual import Line, Usual
 from eval.surprise.whitening import MOST_NUMBERS, ErrorMoments
@@ -32,6 +43,10 @@ class Shot:
     film_id: str
     frames: Frames
     windows: Sequence[Window]
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        return digests(self.frames)
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,8 @@ class Judge:
             return []
         frames = self._uint8(shots)[:, :whole]
         if isinstance(self.model, FrameWise):
-            latents = observe(self.model, frames, _same(shots))[1]
+            tubelets, which = different_tubelets(frames, _same(shots)[:, :whole], f)
+            latents = self.model.encode(self.model.normalise(tubelets))[which, 0]
         else:
             latents = self.model.encode(self.model.normalise(frames))
         times = np.arange(2, whole // f) * f / fps
@@ -181,8 +197,8 @@ def scorer_name(forecaster: str, measure: str) -> str:
     return f"{forecaster}, {measure}" if measure else forecaster
 
 
-def _same(shots: Sequence[Shot]) -> NDArray[np.int64]:
-    return same_frames([shot.frames for shot in shots])
+def _same(shots: Sequence[Shot]) -> Same:
+    return same_frames([shot.digests for shot in shots])
 
 
 def _block(films: list[str], scorer: str, window: Window, plan: WindowPlan, values: NDArray[np.float64]) -> Block:

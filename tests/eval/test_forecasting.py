@@ -5,19 +5,21 @@ import pytest
 import torch
 
 from eval.surprise.blind import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks, same_frames
+from eval.surprise.forecasting import EVERYWHERE, FORECASTERS, digests, outlooks, same_frames
 from eval.surprise.whitening import ErrorMoments, Whitening, load_moments, save_moments
 from eval.surprise.windows import Window, WindowPlan, frames_of
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig
 from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.targets import EmaTarget, SharedTarget
 from worldmodel.window import WindowConfig
 
 
-def world_model(f: int = 1, side: int = 1):
+def world_model(f: int = 1, side: int = 1, target: EmaTarget | None = None):
     torch.manual_seed(0)
     config = CausalConfig(
+        target=target or SharedTarget(),
         encoder=EncoderConfig(
             patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, places_per_side=side, frames_per_latent=f
         ),
@@ -26,6 +28,8 @@ def world_model(f: int = 1, side: int = 1):
     )
     model = build_model(config, WindowConfig(frames=12, fps=12, size_px=16))
     torch.nn.init.normal_(model.predictor.head[-1].weight, std=0.3)
+    if target is not None:
+        torch.nn.init.normal_(model.teacher.patch.weight, std=0.3)
     return model.eval()
 
 
@@ -74,16 +78,18 @@ def quadruplet(cut: int = 6) -> torch.Tensor:
     return torch.stack([torch.cat((one[:cut], other[cut:])) for one, other in ((a, a), (b, b), (a, b), (b, a))])
 
 
-@pytest.mark.parametrize("family", ["frame_wise", "apart", "whole_window"])
-def test_what_spliced_films_share_is_asked_once_and_says_the_same(family: str):
-    model = WholeWindow() if family == "whole_window" else world_model(2, 2)
+@pytest.mark.parametrize("scope", ["window", "suffix"])
+@pytest.mark.parametrize("family", ["frame_wise", "teacher", "apart", "whole_window"])
+def test_what_spliced_films_share_is_asked_once_and_says_the_same(family: str, scope):
+    """A teacher: what is forecast from and what is forecast are different latents."""
+    model = WholeWindow() if family == "whole_window" else world_model(2, 2, EmaTarget() if family == "teacher" else None)
     frames = quadruplet()
-    same = same_frames(list(frames.numpy()))
+    same = same_frames([digests(film) for film in frames.numpy()])
     assert len(np.unique(same)) == 2 * 14 - 1
     windows = [*(PUBLISHED.free(14) if family == "whole_window" else WindowPlan(12, 10, 1, (2, 4), 4, 2, 12).free(14))]
     windows.append(Window("locked", 0, 6, 2))
     asked = Apart(model) if family == "apart" else model
-    knowing, each = (list(outlooks(asked, frames, windows, EVERYWHERE, same=it)) for it in (same, None))
+    knowing, each = (list(outlooks(asked, frames, windows, EVERYWHERE, scope, it)) for it in (same, None))
     for one, other in zip(knowing, each, strict=True):
         assert one.window == other.window
         torch.testing.assert_close(one.target, other.target, rtol=1e-5, atol=1e-5)
@@ -96,7 +102,7 @@ def test_what_spliced_films_share_is_asked_once_and_says_the_same(family: str):
 def test_a_quadruplet_costs_two_films():
     model, frames = world_model(), quadruplet()
     encoded, forecast = Counted(model.encoder), Counted(model.predictor.blocks)
-    same = same_frames(list(frames.numpy()))
+    same = same_frames([digests(film) for film in frames.numpy()])
     list(outlooks(model, frames, [Window("locked", 0, 6, 4)], {"locked": ("model", "masked context"), "free": ()}, same=same))
     assert (encoded.calls, encoded.frames) == (1, 2 * 14 - 1)
     assert (forecast.calls, forecast.frames) == (2, 2 * 6 + 1)  # two contexts of six; one last picture
