@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, to_jsonable_python
 
+from worldmodel.config_comments import comments_of
 from worldmodel.config_problems import Node, locate, nearest, problems_of, shown
 from worldmodel.config_yaml import read_yaml, write_yaml
 
@@ -32,9 +33,19 @@ class Config(BaseModel):
     A union is chosen by a field `kind: Literal["name"] = "name"` and declared with `Field(discriminator="kind")`.
     A check across fields is a `model_validator(mode="after")` that raises ValueError; several problems are several
     lines of its text. (Not mode "before": after it pydantic forgets that it read JSON, where a list is a tuple.)
+    A comment behind a field, or right above it, is its description in `schema` and in config_explained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> dict[str, Any]:
+        found = handler(core_schema)
+        fields = handler.resolve_ref_schema(found).get("properties", {})
+        for name, comment in comments_of(cls).items():  # read when asked for: importing stays fast
+            if name in fields:
+                fields[name].setdefault("description", comment)
+        return found
 
 
 class ConfigError(ValueError):
@@ -55,7 +66,7 @@ def load(cls: type[T], path: Path | str, overrides: Sequence[str] = ()) -> T:
     the YAML leaves out changes that node's default and keeps the rest of it. Each line of the ConfigError names the
     file or, where the file alone has no such problem, the command line.
     """
-    written = _read(Path(path))
+    written = read(Path(path))
     data = _plain(written, str(path))
     refused = [problem for text in overrides for problem in _override(cls, data, text)]
     config, problems = _validate(cls, data)
@@ -72,6 +83,22 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     if config is None:
         raise ConfigError([f"{where}: {problem}" for problem in problems])
     return config
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """What stands in one YAML file, held to no class yet."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        beside = [str(other) for other in sorted(path.parent.glob("*.y*ml"))]
+        raise ConfigError([f"{path}: no such file{nearest(str(path), beside)}"]) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    try:
+        data = read_yaml(content)
+    except ValueError as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    return _mapping(_plain(data, str(path)), str(path))
 
 
 def dump(config: Config) -> str:
@@ -96,7 +123,7 @@ def save(config: Config, path: Path | str) -> None:
 
 
 def schema(cls: type[Config]) -> dict[str, Any]:
-    """JSON schema, with which an editor completes and checks the YAML."""
+    """JSON schema, with which an editor completes, checks and explains the YAML."""
     return cls.model_json_schema()
 
 
@@ -174,21 +201,6 @@ def _default(node: Node, name: str) -> Any:
     if field is None or field.is_required():
         return {}
     return to_jsonable_python(field.get_default(call_default_factory=True))
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        beside = [str(other) for other in sorted(path.parent.glob("*.y*ml"))]
-        raise ConfigError([f"{path}: no such file{nearest(str(path), beside)}"]) from None
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    try:
-        data = read_yaml(content)
-    except ValueError as error:
-        raise ConfigError([f"{path}: {error}"]) from None
-    return _mapping(_plain(data, str(path)), str(path))
 
 
 def _mapping(data: Any, where: str) -> Mapping[str, Any]:
