@@ -1,9 +1,13 @@
 """What a run will do is said before it begins; layers that would make it inexact are refused."""
 
+from pathlib import Path
+
 import pytest
 from torch import nn
 
 from worldmodel.config import ConfigError
+from worldmodel.data.loader import DataConfig, Windows
+from worldmodel.manifest import Clip, write_manifest
 from worldmodel.plan import check_layers, described
 from worldmodel.recipe import Recipe
 from worldmodel.train import build_learner
@@ -52,7 +56,7 @@ def test_whoever_gives_up_exact_accumulation_may_drop_out():
 
 
 class SomeWindows:
-    too_short = 0
+    too_short, sources = 0, ()
 
     def __len__(self) -> int:
         return 100
@@ -77,3 +81,30 @@ def test_the_start_counts_the_tokens_of_a_window_of_any_family():
 def test_the_start_says_what_is_lost_with_exact_accumulation():
     assert "exact_accumulation" not in said(train={"micro_batches": 4})
     assert "statistics are those of 16 windows, not of 64" in said(train={"micro_batches": 4, "exact_accumulation": False})
+
+
+def clips(split: str, *sizes_px: tuple[int, int]) -> list[Clip]:
+    """Of two seconds each."""
+    return [
+        Clip(str(i), f"{i}.mp4", None, 0.0, 2.0, 12.0, 24, width, height, 0, "h264", split, None, None, "test", str(i))
+        for i, (width, height) in enumerate(sizes_px)
+    ]
+
+
+def test_the_start_counts_training_clips_that_are_smaller_than_the_model_sees(tmp_path: Path):
+    """By their short side; one that is just as large is not enlarged, and held-out ones are not spoken of."""
+    films = {"a": [(64, 64), (320, 63), (62, 100)], "b": [(640, 480), (10, 10)]}
+    for name, sizes_px in films.items():
+        rows = [*clips("train", *sizes_px), *clips("val", (8, 8))]
+        write_manifest(tmp_path / f"{name}.parquet", rows, command="test", config={})
+    data = DataConfig(manifest=tuple(str(tmp_path / f"{name}.parquet") for name in films))
+
+    def start(size_px: int) -> str:
+        recipe = Recipe.model_validate(
+            {"window": {"size_px": size_px}, "model": {"kind": "causal", "encoder": {"patch_px": 8}}}
+        )
+        windows = Windows(data, recipe.window, "train", 0, size_px)
+        return described(recipe, windows, 10, build_learner(recipe), ranks=1, device="cpu")
+
+    assert "3 of 5 clips are smaller than these 64 px" in start(64)
+    assert "enlarged" not in start(8)

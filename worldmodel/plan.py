@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from worldmodel.config import ConfigError
 from worldmodel.data.loader import Windows
 from worldmodel.learner import Learner, inexact_layers
@@ -57,15 +59,30 @@ def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, r
     cut = ""
     if micros > 1 and not recipe.train.exact_accumulation:
         cut = f"\n          train.exact_accumulation is off: statistics are those of {batch // micros} windows, not of {batch}"
+    short = _short_sides_px(train)
+    small = int((short < window.size_px).sum())
+    said = (
+        f"{small:,} of {len(short):,} clips are smaller than these {window.size_px} px: they are enlarged, and gain no detail"
+    )
+    enlarged = f"\n          {said}" if small else ""
     skipped = f" ({train.too_short} clips too short for one are left out)" if train.too_short else ""
     return "\n".join(
         (
             f"run       {recipe.run} on {device}, {recipe.train.precision}",
             f"data      {len(train):,} training windows{skipped}, {held_out} held-out",
-            f"          a window is {window.frames} frames at {sampled}, {window.size_px} px",
+            f"          a window is {window.frames} frames at {sampled}, {window.size_px} px{enlarged}",
             f"model     {sizes}; a latent step is {places} place(s) x {features} features",
             f"losses    {aims}; against collapse: {kept}",
             f"training  {updates:,} updates, {recipe.optim.warmup_updates} of them warm-up; {alone}",
             f"          {samples:,} samples = {samples / len(train):.1f} epochs, {samples * tokens:,} tokens{cut}",
         )
     )
+
+
+def _short_sides_px(train: Windows) -> np.ndarray:
+    """Of every clip of the split, as its manifest says: two columns of numbers, however many clips."""
+    sides = [
+        np.minimum(source.manifest.column("width"), source.manifest.column("height"))[source.manifest.rows(source.split)]
+        for source in train.sources
+    ]
+    return np.concatenate([np.zeros(0, np.int64), *sides])
