@@ -4,14 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from worldmodel.config import ConfigError, load, parse, save
+from worldmodel.config import ConfigError, load, parse, save, schema
 from worldmodel.models import build_model
-from worldmodel.recipe import Recipe, changed_fields
+from worldmodel.recipe import DEMO, Recipe, changed_fields, main, read_recipe
 
-CONFIGS = sorted(
-    set((Path(__file__).parent.parent / "configs").glob("*.yaml")) - {Path(__file__).parent.parent / "configs/ablation.yaml"}
-)  # no recipe: of several
-
+ABLATION = DEMO.parent / "ablation.yaml"  # no recipe: of several
+CONFIGS = sorted(set(DEMO.parent.glob("*.yaml")) - {ABLATION})
 
 FORECAST = {"kind": "forecast"}
 TINY = {"kind": "causal", "predictor": {"horizons": 1}, "rollout_steps": 0}
@@ -175,3 +173,65 @@ def test_presets_have_the_size_their_name_says(name: str, millions: float):
     recipe = load(Recipe, next(path for path in CONFIGS if path.stem == name))
     count = sum(p.numel() for p in build_model(recipe.model, recipe.window).parameters()) / 1e6
     assert count == pytest.approx(millions, rel=0.15)
+
+
+def test_what_show_prints_is_the_recipe_and_explains_it(capsys: pytest.CaptureFixture, tmp_path: Path):
+    assert main(["show", str(DEMO), "seed=3"]) == 0
+    (tmp_path / "shown.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert load(Recipe, tmp_path / "shown.yaml") == load(Recipe, DEMO, ["seed=3"])
+    lines = (tmp_path / "shown.yaml").read_text(encoding="utf-8").splitlines()
+    (above,) = [lines[i - 1] for i, line in enumerate(lines) if line.startswith("  min_skill:")]
+    assert above.startswith("  # Mean skill over horizons that counts as more than none")
+    assert "    std_weight: 25.0  # pushes each feature's standard deviation up to `margin` (eq. 1)" in lines
+
+
+def test_show_takes_the_demo_where_no_file_is_named_as_training_does(capsys: pytest.CaptureFixture):
+    assert main(["show", "train.updates=300", "seed=3"]) == 0
+    said = capsys.readouterr()
+    assert "\n  updates: 300  # steps of the optimizer" in said.out
+    assert "\nseed: 3  #" in said.out
+    assert f"no recipe given: this is {DEMO}" in said.err
+
+
+def test_every_field_says_what_it_means():
+    """Parts are explained by their class, and what `kind` chooses by the class that it chooses."""
+    found = schema(Recipe)
+    classes = {"Recipe": found, **found["$defs"]}
+    silent = [
+        f"{name}.{field}"
+        for name, class_ in classes.items()
+        for field, told in class_.get("properties", {}).items()
+        if not (told.get("description") or "$ref" in told or "const" in told or "discriminator" in told)
+    ]
+    assert silent == []
+    assert [name for name, class_ in classes.items() if not class_.get("description")] == []
+
+
+def test_a_file_of_several_recipes_says_which_command_it_is_for():
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(ABLATION, ["train.updates=300"])
+    assert len(caught.value.problems) == 1
+    assert "`python -m eval ablate`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("updats", "train.updates"),  # not data, which is a field of the root
+        ("batch_sise", "data.batch_size"),
+        ("trian", "train"),
+        ("window_", "window"),  # not health.windows
+        ("lr", "optim.lr"),
+    ],
+)
+def test_a_name_misspelt_or_misplaced_at_the_root_is_found_at_any_depth(written: str, meant: str):
+    with pytest.raises(ConfigError, match=rf"{written} is not a field of Recipe; did you mean {meant}\?$"):
+        parse(Recipe, {written: 3}, "x")
+
+
+def test_help_shows_both_commands(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert "python -m worldmodel.recipe show [FILE] [a.b=value ...]     the complete recipe" in said
+    assert "python -m worldmodel.recipe schema " in said

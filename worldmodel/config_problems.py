@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+_VERY_NEAR = 0.75  # likeness of names, 1 = equal: "updats" and "updates" are .92, "std_weight" and "weights" .71
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
@@ -110,11 +111,19 @@ def _unknown(trail: Sequence[Node]) -> str:
     fields = list(owner.model.model_fields) if owner.model else []
     title = owner.value.get("kind", owner.model.__name__ if owner.model else owner.dotted)
     name = str(node.path[-1])
-    suggestion = nearest(name, fields) or "; its fields are " + ", ".join(fields)
-    if len(node.path) == 1:  # perhaps a field from further down, written at the root
-        deeper = [path for path in _field_paths(trail[0].hint) if path.rpartition(".")[2] == name]
-        suggestion = f"; did you mean {deeper[0]}?" if deeper else suggestion
+    suggestion = _nearest_at_any_depth(name, trail[0].hint) if len(node.path) == 1 else ""
+    suggestion = suggestion or nearest(name, fields) or "; its fields are " + ", ".join(fields)
     return f"{node.dotted} is not a field of {title}{suggestion}"
+
+
+def _nearest_at_any_depth(name: str, hint: Any) -> str:
+    """For what is written at the root: perhaps it is a field from further down. There are many of them, so that only one very
+    much like it is named, by its path; of several alike the first that is least deep."""
+    paths: dict[str, str] = {}
+    for path in sorted(_field_paths(hint), key=lambda path: path.count(".")):
+        paths.setdefault(path.rpartition(".")[2], path)
+    close = difflib.get_close_matches(name, paths, n=1, cutoff=_VERY_NEAR)
+    return f"; did you mean {paths[close[0]]}?" if close else ""
 
 
 def _advice(node: Node) -> str:

@@ -1,7 +1,9 @@
 """Recipe: everything that determines a run, and the checks that span two of its parts.
 
-python -m worldmodel.recipe schema           a JSON schema for editors
-python -m worldmodel.recipe show FILE [a.b=value ...]    the complete recipe that would run
+    python -m worldmodel.recipe show [FILE] [a.b=value ...]     the complete recipe that would run, every field explained
+    python -m worldmodel.recipe schema                          a JSON schema: editors complete, check and explain by it
+
+Without a FILE it is the demo's recipe, as in training. What `show` prints is a recipe itself.
 """
 
 from __future__ import annotations
@@ -9,12 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from worldmodel.checkup import CheckupConfig
-from worldmodel.config import Config, ConfigError, dump, load, schema
+from worldmodel.config import Config, ConfigError, load, read, schema
+from worldmodel.config_explained import explained
 from worldmodel.data.augment import AugmentConfig
 from worldmodel.data.loader import DataConfig
 from worldmodel.models import ModelConfig
@@ -27,22 +32,26 @@ from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.optim import OptimConfig
 from worldmodel.window import WindowConfig
 
+DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
+
 
 class TrainConfig(Config):
     """The loop."""
 
-    updates: PositiveInt = 2000
+    updates: PositiveInt = 2000  # steps of the optimizer, each on data.batch_size windows
     micro_batches: PositiveInt = 1  # an update's batch is cut into so many; the loss stays that of the whole batch
     # False: statistics of each micro-batch alone, over all ranks: saves a forward pass each, changes every loss but forecasts'
     exact_accumulation: bool = True
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor computes in it, else fp32
     compile: bool = False  # torch.compile of encoder and predictor
     parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
-    log_every: PositiveInt = 10  # updates
+    log_every: PositiveInt = 10  # updates from one row of metrics.jsonl to the next
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()  # beside metrics.jsonl, which is always written
 
 
 class CheckpointConfig(Config):
+    """When the state of a run is saved, and how much of it is kept."""
+
     every: PositiveInt = 500  # updates; a multiple of health.every, so that the best is known
     keep: PositiveInt = 2  # the last ones; the best is kept beside them
 
@@ -51,23 +60,25 @@ class DecoderRun(Config):
     """The small decoder that draws latents, trained at the end on the frozen model."""
 
     net: DecoderConfig = DecoderConfig()
-    updates: NonNegativeInt = 600  # 0 = none; a rollout then trains one when asked for
+    updates: NonNegativeInt = 600  # of its own training; 0 = none: a rollout then trains one when asked for
     windows: PositiveInt = 192  # of the training split, decoded once and kept in memory
-    batch_size: PositiveInt = 64  # latent steps
-    lr: float = Field(3e-3, gt=0)
+    batch_size: PositiveInt = 64  # latent steps an update
+    lr: float = Field(3e-3, gt=0)  # of its AdamW at the start; falls linearly to 0
 
 
 class Recipe(Config):
     """One run. `python -m worldmodel.recipe show FILE` prints it with every default written out."""
 
     run: str = "runs/demo"  # folder of the run; starting again in it resumes
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = 0  # of fresh weights, of the order of windows and of all else that is drawn
     processes: PositiveInt | None = None  # another number of processes stops the run; null = any
     init_from: str | None = None  # run or checkpoint whose weights a new run starts from
     window: WindowConfig = WindowConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
-    model: ModelConfig = CausalConfig()
+    model: ModelConfig = CausalConfig()  # kind: causal (a latent sees its own frames) or masked (tokens see the whole clip)
+    # By name, the terms of the loss: a forecast, and what you add to it. kind: vicreg, sigreg, visreg, barlow and info_nce keep
+    # latents apart; straightening and temporal_similarity make their paths smooth.
     objectives: dict[str, ObjectiveConfig] = Field({"forecast": ForecastConfig(), "spread": VICRegConfig()}, min_length=1)
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
@@ -144,6 +155,23 @@ class Recipe(Config):
         ]
 
 
+def file_and_overrides(first: Path | str | None, overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """A command line's positional arguments: the file may be left out, and its place then holds the first override."""
+    if first is None or "=" not in str(first):
+        return None if first is None else Path(first), list(overrides)
+    return None, [str(first), *overrides]
+
+
+def read_recipe(file: Path | None, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file, None being the demo's, with overrides. Raises ConfigError."""
+    path = file or DEMO
+    if read(path).keys() >= {"recipe", "ways"}:
+        raise ConfigError(
+            [f"{path}: this is a file of `python -m eval ablate`, which trains the recipe that it names in many ways"]
+        )
+    return load(Recipe, path, overrides)
+
+
 def changed_fields(old: Recipe, new: Recipe) -> list[str]:
     """Dotted paths and values of what differs, leaving out what cannot change the result (folders, workers, logging)."""
     free = {
@@ -174,18 +202,21 @@ def _flat(node: object, path: str = "") -> dict[str, object]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m worldmodel.recipe", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("schema", "show"))
-    parser.add_argument("recipe", nargs="?", help="YAML file (for show)")
-    parser.add_argument("overrides", nargs="*", metavar="a.b=value")
+    parser = argparse.ArgumentParser(
+        prog="python -m worldmodel.recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("show", "schema"))
+    parser.add_argument("recipe", nargs="?", metavar="FILE", help=f"YAML file (default: {DEMO.name})")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="fields to change, in order")
     args = parser.parse_args(argv)
     if args.what == "schema":
         print(json.dumps(schema(Recipe), indent=2))
         return 0
-    if args.recipe is None:
-        parser.error("show needs a recipe")
+    file, overrides = file_and_overrides(args.recipe, args.overrides)
+    if file is None:
+        print(f"no recipe given: this is {DEMO}", file=sys.stderr)
     try:
-        print(dump(load(Recipe, args.recipe, args.overrides)), end="")
+        print(explained(read_recipe(file, overrides)), end="")
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

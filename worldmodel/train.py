@@ -27,7 +27,7 @@ from accelerate.utils import gather_object
 from worldmodel import checkpoint as checkpoints
 from worldmodel import teacher
 from worldmodel.checkup import examine
-from worldmodel.config import ConfigError, load, parse, save
+from worldmodel.config import ConfigError, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal, with_precision
@@ -39,10 +39,8 @@ from worldmodel.objectives import build_objective
 from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
-from worldmodel.recipe import Recipe, changed_fields
+from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
 from worldmodel.runlog import RunLog
-
-DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,12 +51,11 @@ def main(argv: list[str] | None = None) -> int:
         "--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began"
     )
     args = parser.parse_intermixed_args(argv)
-    if args.recipe is not None and "=" in str(args.recipe):
-        args.recipe, args.overrides = None, [str(args.recipe), *args.overrides]
+    file, overrides = file_and_overrides(args.recipe, args.overrides)
     try:
-        recipe = with_precision(load(Recipe, args.recipe or DEMO, args.overrides))
+        recipe = with_precision(read_recipe(file, overrides))
         accelerator = start_accelerator(recipe)
-        if args.recipe is None:
+        if file is None:
             accelerator.print(f"no recipe given: running {DEMO}")
         finished = train(recipe, accelerator, args.allow_changed_recipe)
         if torch.distributed.is_initialized():
