@@ -49,7 +49,7 @@ class SuiteConfig(Config):
 class AblationConfig(Config):
     """What is compared, and on what."""
 
-    recipe: str
+    recipe: str  # YAML file of what is trained
     overrides: tuple[str, ...] = ()  # of the recipe, in all cells
     seeds: tuple[NonNegativeInt, ...] = Field((0, 1, 2), min_length=1)
     horizons_s: tuple[float, ...] = Field((0.33, 0.67, 1.0), min_length=1)  # of forecasts, seconds after the context

@@ -20,7 +20,7 @@ _CHUNK = 16  # windows at once: what fits wherever training fits
 class CheckupConfig(HealthConfig):
     """How often, on how much, and what ends the run; the doctor's own thresholds are diagnostics.HealthConfig."""
 
-    every: PositiveInt = 250  # updates
+    every: PositiveInt = 250  # updates from one look to the next
     windows: PositiveInt = 128  # held out, fixed; decoded once and kept in memory
     stop_on: tuple[Verdict, ...] = ()  # verdicts that end the run, its state saved
 

@@ -17,15 +17,15 @@ class OptimConfig(Config):
     """AdamW (Loshchilov & Hutter 2019), or Muon (Jordan 2024) for hidden matrices and AdamW for the rest; a linear warm-up and
     one of three ways down."""
 
-    kind: Literal["adamw", "muon"] = "adamw"
-    lr: PositiveFloat = 1e-3
+    kind: Literal["adamw", "muon"] = "adamw"  # muon takes hidden matrices, adamw the rest
+    lr: PositiveFloat = 1e-3  # of AdamW, after the warm-up
     muon_lr: PositiveFloat = 0.02  # of hidden matrices under muon: their updates are orthogonal, so its scale is another
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_updates: NonNegativeInt = 100
-    final_share: float = Field(0.05, ge=0, le=1)  # of `lr`, reached at the last update (not by "constant")
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # how the rate falls after the warm-up
+    warmup_updates: NonNegativeInt = 100  # in which the rate rises linearly
+    final_share: float = Field(0.05, ge=0, le=1)  # of the full rate, reached at the last update (not by "constant")
     weight_decay: NonNegativeFloat = 0.02  # of matrices; never of biases, norms, positions
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    beta1: float = Field(0.9, ge=0, lt=1)  # AdamW's, for the running mean of gradients
+    beta2: float = Field(0.999, ge=0, lt=1)  # AdamW's, for that of their squares
     clip_norm: PositiveFloat | None = 1.0  # largest norm of the whole gradient; null = not clipped
 
 

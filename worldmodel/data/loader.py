@@ -42,7 +42,7 @@ class DataConfig(Config):
     prefetch: PositiveInt = 4  # micro-batches each of them keeps ready
     worker_timeout_s: NonNegativeFloat = 300.0  # a micro-batch that takes longer ends the run; 0 = wait for ever
     max_bad_share: float = Field(0.1, ge=0, le=1)  # of samples that could not be read, above which the run stops
-    backend: Literal["pyav", "decord"] = "pyav"
+    backend: Literal["pyav", "decord"] = "pyav"  # what decodes; decord is not there on macOS and ARM
 
     @property
     def manifests(self) -> tuple[str, ...]:

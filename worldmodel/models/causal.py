@@ -28,9 +28,10 @@ class CausalConfig(Config):
     kind: Literal["causal"] = "causal"
     encoder: EncoderConfig = EncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
+    # what forecasts are compared with; kind: shared, ema or frozen
     target: Annotated[SharedTarget | EmaTarget | FrozenFrames, Field(discriminator="kind")] = SharedTarget()
     normalise_latents: bool = False  # LayerNorm without weights on every latent; with it, scale cannot collapse
-    distance: DistanceKind = "l2"  # the model's own measure of surprise
+    distance: DistanceKind = "l2"  # of forecast and target, the model's own measure of surprise: l2 squared, l1 absolute
     rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
     rollout_context: PositiveInt = 4  # latent steps seen at least before such a rollout begins
     checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time

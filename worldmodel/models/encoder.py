@@ -14,16 +14,16 @@ from worldmodel.models.layers import Blocks, init_linear
 class EncoderConfig(Config):
     """A small vision transformer that looks at one frame (or tubelet of frames) at a time (Dosovitskiy et al. 2021)."""
 
-    patch_px: PositiveInt = 16
+    patch_px: PositiveInt = 16  # side of the square patches a frame is cut into
     frames_per_latent: PositiveInt = 1  # frames in a tubelet: 1 = every frame has its own latent
-    width: PositiveInt = 64
-    depth: NonNegativeInt = 1  # 0 = patches never look at one another
-    heads: PositiveInt = 4
-    mlp_ratio: float = Field(4.0, gt=0)
+    width: PositiveInt = 64  # features of a patch inside the transformer
+    depth: NonNegativeInt = 1  # blocks; 0 = patches never look at one another
+    heads: PositiveInt = 4  # of attention, which share `width`
+    mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
     places_per_side: PositiveInt = 1  # N = its square: 1 = one vector a frame, size/patch = one a patch
-    latent_dim: PositiveInt = 32
+    latent_dim: PositiveInt = 32  # D: features of the latent of a place
     linear_dim: NonNegativeInt = 0  # of latent_dim, read from a place's pixels by a linear map alone
-    head_width: PositiveInt = 256
+    head_width: PositiveInt = 256  # hidden layer of the MLP from a place's patches to its latent
 
     @model_validator(mode="after")
     def _check(self) -> EncoderConfig:

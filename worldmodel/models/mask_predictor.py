@@ -16,10 +16,10 @@ from worldmodel.models.video_encoder import NORM_EPS
 class MaskPredictorConfig(Config):
     """A narrow transformer over what is visible and a mask token at each place that is wanted (V-JEPA, section 3.1)."""
 
-    width: PositiveInt = 64
-    depth: PositiveInt = 2
-    heads: PositiveInt = 4
-    mlp_ratio: float = Field(4.0, gt=0)
+    width: PositiveInt = 64  # features of a token inside the transformer
+    depth: PositiveInt = 2  # blocks
+    heads: PositiveInt = 4  # of attention, which share `width`
+    mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
     mask_tokens: PositiveInt | None = None  # learnt ones, one a view; null = as many as there are masks
 
     @model_validator(mode="after")

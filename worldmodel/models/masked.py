@@ -45,8 +45,9 @@ class MaskedConfig(Config):
     predictor: MaskPredictorConfig = MaskPredictorConfig()
     # a view each, as published: many small blocks, and few large ones
     masks: tuple[MaskConfig, ...] = Field((MaskConfig(blocks=8, area=0.15), MaskConfig(blocks=2, area=0.7)), min_length=1)
+    # what forecasts are compared with; kind: ema, shared, frozen or pixels
     target: Annotated[EmaTarget | SharedTarget | FrozenTubelets | PixelTarget, Field(discriminator="kind")] = EmaTarget()
-    distance: DistanceKind = "l1"  # the model's own measure of surprise
+    distance: DistanceKind = "l1"  # of forecast and target, the model's own measure of surprise: l2 squared, l1 absolute
     tiled_rotary: bool = False  # rotary frequencies laid out as in the released V-JEPA 2 weights; see layers.rotary_angles
     checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
 

@@ -16,10 +16,10 @@ from worldmodel.models.layers import Blocks, block_causal_mask, grid_positions, 
 class PredictorConfig(Config):
     """A block-causal space-time transformer with rotary positions."""
 
-    width: PositiveInt = 128
-    depth: PositiveInt = 3
-    heads: PositiveInt = 4
-    mlp_ratio: float = Field(4.0, gt=0)
+    width: PositiveInt = 128  # features of a token inside the transformer
+    depth: PositiveInt = 3  # blocks
+    heads: PositiveInt = 4  # of attention, which share `width`
+    mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
     horizons: PositiveInt = 10  # K: latent steps ahead that are forecast directly, 1..K
     token_side: PositiveInt = 1  # so many by so many neighbouring places share a token: fine latents, few tokens
 

@@ -18,12 +18,12 @@ NORM_EPS = 1e-6
 class VideoEncoderConfig(Config):
     """Every token looks at every other one, in space and time; positions are rotary."""
 
-    patch_px: PositiveInt = 16
-    frames_per_latent: PositiveInt = 2  # of a tubelet
-    width: PositiveInt = 96  # also the number of features of a latent
-    depth: PositiveInt = 4
-    heads: PositiveInt = 4
-    mlp_ratio: float = Field(4.0, gt=0)
+    patch_px: PositiveInt = 16  # side of the square a tubelet covers
+    frames_per_latent: PositiveInt = 2  # frames in a tubelet, which is one token
+    width: PositiveInt = 96  # features of a token, and of a latent
+    depth: PositiveInt = 4  # blocks
+    heads: PositiveInt = 4  # of attention, which share `width`
+    mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
 
     @model_validator(mode="after")
     def _check(self) -> VideoEncoderConfig:

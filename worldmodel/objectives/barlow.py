@@ -26,7 +26,7 @@ class BarlowTwinsConfig(ObjectiveBase):
     """
 
     kind: Literal["barlow"] = "barlow"
-    weight: float = Field(2.0, gt=0)
+    weight: float = Field(2.0, gt=0)  # of this objective in the loss
     redundancy_weight: NonNegativeFloat = 40.0  # of correlations of different features, within `weight`
 
     @property

@@ -20,8 +20,8 @@ class ForecastConfig(ObjectiveBase):
     """
 
     kind: Literal["forecast"] = "forecast"
-    distance: DistanceKind = "l2"
-    weight: float = Field(1.0, gt=0)
+    distance: DistanceKind = "l2"  # of forecast and target, as model.distance
+    weight: float = Field(1.0, gt=0)  # of this objective in the loss
     horizon_weights: tuple[NonNegativeFloat, ...] | None = None  # one per horizon 1..K; null = every row counts the same
     imagined_weight: NonNegativeFloat = 1.0  # of forecasts made by feeding predictions back
 

@@ -23,8 +23,8 @@ class InfoNCEConfig(ObjectiveBase):
     """
 
     kind: Literal["info_nce"] = "info_nce"
-    weight: float = Field(1.0, gt=0)
-    temperature: float = Field(0.1, gt=0)
+    weight: float = Field(1.0, gt=0)  # of this objective in the loss
+    temperature: float = Field(0.1, gt=0)  # similarities are divided by it: the lower, the more the nearest candidates count
     other_clips: bool = True  # negatives: targets of other clips at the same moment of the window
     other_times: bool = True  # negatives: targets of the same clip at other moments; without them, what never moves suffices
 

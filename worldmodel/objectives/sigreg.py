@@ -29,8 +29,8 @@ class SIGRegConfig(ObjectiveBase):
     """
 
     kind: Literal["sigreg"] = "sigreg"
-    weight: float = Field(30.0, gt=0)  # LeVJEPA's, for video
-    directions: PositiveInt = 256  # drawn anew every update
+    weight: float = Field(30.0, gt=0)  # of this objective in the loss; the default is LeVJEPA's, for video
+    directions: PositiveInt = 256  # random ones that latents are projected on, drawn anew every update
     moments_apart: bool = False  # also each moment of the window by itself, its samples the clips alone, as LeWM does
 
     @property

@@ -18,7 +18,7 @@ class StraighteningConfig(ObjectiveBase):
     """1 - cos of the angle between successive changes of a latent: their curvature. Says nothing against collapse."""
 
     kind: Literal["straightening"] = "straightening"
-    weight: float = Field(0.1, gt=0)
+    weight: float = Field(0.1, gt=0)  # of this objective in the loss
 
     def check(self, update: Update) -> list[str]:
         if update.steps < 3:

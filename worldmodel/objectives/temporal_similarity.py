@@ -16,7 +16,7 @@ class TemporalSimilarityConfig(ObjectiveBase):
     """Mean squared change of a feature in one latent step. By itself it asks for collapse."""
 
     kind: Literal["temporal_similarity"] = "temporal_similarity"
-    weight: float = Field(1.0, gt=0)  # published beside an error of weight 1: PLDM 0.1 to 0.74, EB-JEPA 12
+    weight: float = Field(1.0, gt=0)  # in the loss; published beside an error of weight 1: PLDM 0.1 to 0.74, EB-JEPA 12
 
     def check(self, update: Update) -> list[str]:
         return [] if update.steps > 1 else [" compares successive moments, but 1 latent step is seen"]

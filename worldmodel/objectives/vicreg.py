@@ -28,7 +28,7 @@ class VICRegConfig(ObjectiveBase):
     # Asks the standard deviation of what changes within a clip (the temporal term of PLDM, Sobal et al. 2025; pooled over
     # clips, where PLDM takes each by itself: a film in which nothing moves owes nothing as long as others move enough).
     clip_std_weight: NonNegativeFloat = 0.0
-    margin: float = Field(1.0, gt=0)
+    margin: float = Field(1.0, gt=0)  # standard deviation that is enough
 
     @property
     def keeps_apart(self) -> bool:

@@ -26,10 +26,10 @@ class VISRegConfig(ObjectiveBase):
     """
 
     kind: Literal["visreg"] = "visreg"
-    scale_weight: NonNegativeFloat = 9.0
-    shape_weight: NonNegativeFloat = 9.0
-    center_weight: NonNegativeFloat = 9.0
-    directions: PositiveInt = 256  # drawn anew every update
+    scale_weight: NonNegativeFloat = 9.0  # pushes each feature's standard deviation to 1
+    shape_weight: NonNegativeFloat = 9.0  # pushes latents to a normal distribution, whatever their scale
+    center_weight: NonNegativeFloat = 9.0  # pushes the mean of each place to 0
+    directions: PositiveInt = 256  # random ones that shape is measured along, drawn anew every update
 
     @property
     def keeps_apart(self) -> bool:
