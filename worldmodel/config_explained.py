@@ -20,9 +20,8 @@ def explained(config: Config) -> str:
     for key, value, summary, comment in _entries(yaml.compose(text, Loader=yaml.SafeLoader), config):
         start = text.rfind("\n", 0, key.start_mark.index) + 1
         end = text.index("\n", start)
-        whole = (
-            value.start_mark.line > key.end_mark.line or value.end_mark.line == key.end_mark.line
-        )  # else it would cut the value
+        line = key.end_mark.line
+        whole = value.start_mark.line > line or value.end_mark.line == line  # else the comment would stand within the value
         fits = whole and end - start + len(f"  # {comment}") <= _WIDTH
         indent = key.start_mark.column
         if text[start : start + indent].strip() == "-":
