@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from pydantic import Field, NonNegativeInt, field_validator
 
 from eval.errors import EvalError
@@ -31,6 +30,7 @@ from eval.grids.grid import Cell, cells_of, check_none_failed, train
 from worldmodel.checkpoint import write_json
 from worldmodel.commit import commit
 from worldmodel.config import Config, load
+from worldmodel.devices import add_device
 from worldmodel.progress import duration
 
 HELP = "train and evaluate ways against collapse side by side"
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, help=f"YAML file (default: {DEFAULT.name})")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     parser.add_argument("--out", required=True, type=Path, help="folder for runs, numbers and figure")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

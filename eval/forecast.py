@@ -34,6 +34,7 @@ from eval.probes.skill import mean_error, others_mean, skills
 from eval.provenance import named, provenance
 from eval.subject import open_subject
 from worldmodel.checkpoint import write_json
+from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, direct_steps, window_frames
 from worldmodel.render import save_figure
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
     parser.add_argument("--context-s", type=float, help="how much is seen (default: a third of the window, >= 3 steps)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into for the probe (default 5)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

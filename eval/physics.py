@@ -35,6 +35,7 @@ from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, read_trials, write_trials
 from eval.workload import start_ranks
 from worldmodel.checkpoint import write_json
+from worldmodel.devices import add_device
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
 RESUMES = True
@@ -88,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maps", action="store_true", help="keep surprise by place of every film, not of those alone that the report shows"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier evaluation left in OUT")
 
 

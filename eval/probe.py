@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from data_prep.progress import bar
-from eval.errors import EvalError
 from eval.compare import FILES as EVALUATION_FILES
+from eval.errors import EvalError
 from eval.kept import Kept, content_digest
 from eval.probes.figures import draw
 from eval.probes.gathering import MODEL, PIXELS, Films, cuts_from, first_cut, gather, horizons_of, networks, open_films
@@ -37,6 +37,7 @@ from eval.provenance import provenance
 from eval.subject import open_subject
 from eval.surprise.windows import widest
 from worldmodel.checkpoint import write_json
+from worldmodel.devices import add_device
 from worldmodel.models.world_model import WorldModel
 
 HELP = "what can be read off the latents, and off the forecasts?"
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attentive", action="store_true", help="attentive probes beside linear ones (physics; some minutes)")
     parser.add_argument("--only", metavar="A,B", help=f"physics: of {', '.join((*PROPERTIES, TRACKING))} (default: all)")
     parser.add_argument("--layers", action="store_true", help="linear probes of every layer too: what is encoded where?")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

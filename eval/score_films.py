@@ -41,6 +41,7 @@ from eval.surprise.lawful import lawful_clips
 from eval.surprise.task import cache_folder
 from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
+from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.video.write import beside
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", metavar="N|Xs", help="from one window to the next (default 2 frames)")
     parser.add_argument("--contexts", metavar="A,B", help="how much of a window is seen; the mean over all is taken")
     parser.add_argument("--horizon", metavar="N|Xs", help="how far forecasts are judged (default: as far as they reach)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

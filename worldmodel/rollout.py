@@ -25,6 +25,7 @@ from worldmodel.commit import commit
 from worldmodel.config import ConfigError
 from worldmodel.continuations import step_errors
 from worldmodel.data.loader import DataError, held_out, open_windows
+from worldmodel.devices import add_device
 from worldmodel.fit_decoder import fit_decoder, load_decoder
 from worldmodel.imagining import error_curves, roll_out
 from worldmodel.manifest import ManifestError
@@ -86,12 +87,6 @@ def decoder_of(
     return decoder
 
 
-def devices() -> list[str]:
-    """What this machine has, the best first."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return [name for name, is_there in there.items() if is_there]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m worldmodel.rollout", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="run folder (its best checkpoint) or a checkpoint folder")
@@ -107,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--no-decoder", action="store_true", help="train no decoder where the checkpoint has none")
     parser.add_argument("--out", type=Path, help="folder (default: RUN/films)")
-    parser.add_argument("--device", choices=devices(), default=devices()[0], help="default: %(default)s")
+    add_device(parser)
     args = parser.parse_args(argv)
     try:
         write_films(args)

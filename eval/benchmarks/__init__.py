@@ -1,6 +1,6 @@
 """Benchmarks, by the layout they come in.
 
-A new one: a file here with `open_folder(path, **options) -> Suite` and SOURCE, where its data come from; and its line in SUITES.
+A new one: a file here with `open_folder(path, **options) -> Suite` and SOURCE, where its data come from; its line in SUITES.
 """
 
 from __future__ import annotations
