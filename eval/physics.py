@@ -21,9 +21,11 @@ import torch
 from rich.console import Console
 
 from data_prep.__main__ import main as data_prep
+from eval.arguments import at_least, rate
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
 from eval.report import shown_trials, write_report
+from eval.scorers import BLIND
 from eval.scores.score import score
 from eval.scores.tables import write_tables
 from eval.subject import Subject, open_subject
@@ -45,7 +47,10 @@ FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME"
+        "--model",
+        required=True,
+        metavar="SPEC",
+        help=f"RUN folder, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME, which knows nothing ({', '.join(BLIND)})",
     )
     parser.add_argument(
         "--suite",
@@ -59,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MANIFEST",
         help="lawful films to learn usual errors from (default: the suite's own, else the run's val split)",
     )
-    parser.add_argument("--fps", type=float, help="frames a second (default: the suite's published rate, else the model's)")
+    parser.add_argument("--fps", type=rate, help="frames a second (default: the suite's published rate, else the model's)")
     parser.add_argument("--window", metavar="N|Xs", help="a free window in frames (16) or seconds (1.3s)")
     parser.add_argument("--stride", metavar="N|Xs", help="from one free window to the next (default 2 frames)")
     parser.add_argument(
@@ -76,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--untrained-seeds",
-        type=int,
+        type=at_least(0),
         default=10,
         metavar="N",
         help="networks of the same architecture that never trained (default 10; kept for the next evaluation)",

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eval.arguments import rate
 from eval.errors import EvalError
 from eval.plausibility.cards import Scored, ends, short_names, write_page
 from eval.plausibility.expectations import decoder_of, expectations, no_decoder
@@ -64,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a page with each film, its curve, heat map and, of a run that has a decoder, what was expected; opens offline",
     )
-    parser.add_argument("--fps", type=float, help="frames a second films are seen at (default: the model's)")
-    parser.add_argument("--folder-fps", type=float, default=10.0, metavar="N", help="rate of folders of frames (default 10)")
+    parser.add_argument("--fps", type=rate, help="frames a second films are seen at (default: the model's)")
+    parser.add_argument("--folder-fps", type=rate, default=10.0, metavar="N", help="rate of folders of frames (default 10)")
     parser.add_argument("--window", metavar="N|Xs", help="length of a sliding window (default: the most the model sees)")
     parser.add_argument("--stride", metavar="N|Xs", help="from one window to the next (default 2 frames)")
     parser.add_argument("--contexts", metavar="A,B", help="how much of a window is seen; the mean over all is taken")

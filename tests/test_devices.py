@@ -16,11 +16,9 @@ ON_A_DEVICE = ("physics", "score", "probe", "forecast", "ablate", "tradeoff")
 def test_a_device_that_is_not_here_is_one_line(command, device, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    run, words = (roll_out, ["x"]) if command == "rollout" else (evaluate, [command, "x", *NEEDED])
     with pytest.raises(SystemExit) as caught:
-        if command == "rollout":
-            roll_out(["x", "--device", device])
-        else:
-            evaluate([command, "x", *NEEDED, "--device", device])
+        run([*words, "--device", device])
     assert caught.value.code == 2
     *_, said = capsys.readouterr().err.splitlines()
     assert f"argument --device: invalid choice: '{device}' (choose from" in said

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from eval.arguments import at_least
 from eval.errors import EvalError
 from eval.grids.grid import Cell
 from eval.probes.gathering import MODEL, PIXELS, UNTRAINED, Films, first_cut, gather, open_films
@@ -43,7 +44,7 @@ BySeed = Mapping[int, Readings]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="MANIFEST", help="lawful films with their truth, to be probed")
     parser.add_argument("--split", default="val", help="which of them (default val)")
-    parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
+    parser.add_argument("--films", type=at_least(1), metavar="N", help="at most so many, drawn at random (default: all)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
     add_device(parser, "what probing computes on")
 
