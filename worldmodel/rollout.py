@@ -88,7 +88,9 @@ def decoder_of(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m worldmodel.rollout", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m worldmodel.rollout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="run folder (its best checkpoint) or a checkpoint folder")
     parser.add_argument("--clip", nargs="+", default=[], metavar="FILE", help="films to imagine on (default: held-out ones)")
     parser.add_argument(

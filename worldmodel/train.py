@@ -46,7 +46,9 @@ DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="worldmodel/train.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="worldmodel/train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", nargs="?", type=Path, help=f"YAML file (default: {DEMO.name})")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     parser.add_argument(
