@@ -49,7 +49,7 @@ class SuiteConfig(Config):
 class AblationConfig(Config):
     """What is compared, and on what."""
 
-    recipe: str
+    recipe: str  # beside this file, in the folder above it, or in the working directory
     overrides: tuple[str, ...] = ()  # of the recipe, in all cells
     seeds: tuple[NonNegativeInt, ...] = Field((0, 1, 2), min_length=1)
     horizons_s: tuple[float, ...] = Field((0.33, 0.67, 1.0), min_length=1)  # of forecasts, seconds after the context
@@ -76,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
     """Raises ConfigError for an ablation or a recipe that cannot run, before any work; EvalError where a cell failed."""
     if args.config is not None and "=" in str(args.config):
         args.config, args.overrides = None, [str(args.config), *args.overrides]
-    config = load(AblationConfig, args.config or DEFAULT, args.overrides)
-    cells = cells_of(Path(config.recipe), config.overrides, config.ways, config.seeds, args.out)
+    file = args.config or DEFAULT
+    config = load(AblationConfig, file, args.overrides)
+    cells = cells_of(recipe_of(file, config.recipe), config.overrides, config.ways, config.seeds, args.out)
     make_films(config.suite)
     began, failed = time.monotonic(), {}
     for number, cell in enumerate(cells, 1):
@@ -91,6 +92,17 @@ def run(args: argparse.Namespace) -> int:
         print("\n" + said.read_text(encoding="utf-8"))
     check_none_failed(failed, cells)
     return 0
+
+
+def recipe_of(file: Path, name: str) -> Path:
+    """The recipe that a file names, wherever one stands. Raises EvalError where it is in none of the places."""
+    folder = file.absolute().parent
+    places = (folder, folder.parent, Path.cwd())
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    looked = ", ".join(map(str, dict.fromkeys(places)))
+    raise EvalError(f"{file}: its recipe {name} is in none of {looked}; name it relative to one of them")
 
 
 def make_films(suite: SuiteConfig) -> None:
