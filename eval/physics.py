@@ -21,7 +21,6 @@ import torch
 from rich.console import Console
 
 from data_prep.__main__ import main as data_prep
-from eval.arguments import at_least, rate
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
 from eval.report import shown_trials, write_report
@@ -36,6 +35,7 @@ from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, read_trials, write_trials
 from eval.workload import start_ranks
+from worldmodel.arguments import count, rate
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
 
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--untrained-seeds",
-        type=at_least(0),
+        type=count(0),
         default=10,
         metavar="N",
         help="networks of the same architecture that never trained (default 10; kept for the next evaluation)",

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 
 from data_prep.progress import bar
-from eval.arguments import at_least
 from eval.compare import FILES as EVALUATION_FILES
 from eval.errors import EvalError
 from eval.kept import Kept, content_digest
@@ -37,6 +36,7 @@ from eval.probes.triage import open_quadruplets, triage
 from eval.provenance import provenance
 from eval.subject import open_subject
 from eval.surprise.windows import widest
+from worldmodel.arguments import count
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
 from worldmodel.models.world_model import WorldModel
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", action="store_true", help="probe the manifest's labels instead of physics")
     parser.add_argument("--physics", type=Path, metavar="EVALUATION", help="also say why its quadruplets fail")
     parser.add_argument("--split", default="val", help="physics: which films (default val)")
-    parser.add_argument("--films", type=at_least(1), metavar="N", help="at most so many, drawn at random (default: all)")
+    parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
     parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
     parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the window, >= 3 steps)")

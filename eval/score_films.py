@@ -25,7 +25,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.arguments import rate
 from eval.errors import EvalError
 from eval.plausibility.cards import Scored, ends, short_names, write_page
 from eval.plausibility.expectations import decoder_of, expectations, no_decoder
@@ -42,6 +41,7 @@ from eval.surprise.lawful import lawful_clips
 from eval.surprise.task import cache_folder
 from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
+from worldmodel.arguments import rate
 from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames

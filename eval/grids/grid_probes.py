@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from eval.arguments import at_least
 from eval.errors import EvalError
 from eval.grids.grid import Cell
 from eval.probes.gathering import MODEL, PIXELS, UNTRAINED, Films, first_cut, gather, open_films
@@ -22,6 +21,7 @@ from eval.probes.readings import PROPERTIES
 from eval.probes.readout import Question, as_json
 from eval.probes.recordings import Recording
 from eval.subject import untrained
+from worldmodel.arguments import count
 from worldmodel.checkpoint import CheckpointError, load_model
 from worldmodel.devices import add_device
 from worldmodel.models import build_model
@@ -44,7 +44,7 @@ BySeed = Mapping[int, Readings]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="MANIFEST", help="lawful films with their truth, to be probed")
     parser.add_argument("--split", default="val", help="which of them (default val)")
-    parser.add_argument("--films", type=at_least(1), metavar="N", help="at most so many, drawn at random (default: all)")
+    parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
     add_device(parser, "what probing computes on")
 

@@ -18,16 +18,16 @@ def rate(text: str) -> float:
     return value
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A count of that or more."""
+def count(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """A whole number of that range, both ends included."""
 
-    def count(text: str) -> int:
+    def whole(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {least} or more")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text}: expected {least} {'or more' if most == math.inf else f'to {most}'}")
         return value
 
-    return count
+    return whole
