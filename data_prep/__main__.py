@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make data sets for training.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
-        module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.__doc__))
+        as_written = argparse.RawDescriptionHelpFormatter  # the lines of docstrings
+        said = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
+        module.add_arguments(said)
     args = parser.parse_args(arguments)
     try:
         return COMMANDS[args.command].run(args)

@@ -55,7 +55,8 @@ def _clips(args: argparse.Namespace) -> None:
     ids = manifest.column("clip_id")
     chosen = np.flatnonzero(ids == args.clip) if args.clip else np.arange(min(args.rows, len(manifest)))
     if not len(chosen):
-        raise PrepError(f"{args.table}: no clip {args.clip}" if args.clip else f"{args.table}: no clips in it")
+        some = f"no clip {args.clip}; its clip_ids are {', '.join(ids[:3])}, ..." if len(ids) else "no clips in it"
+        raise PrepError(f"{args.table}: {some}")
     rows = []
     for number in chosen:
         clip = manifest.clip(int(number))

@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises PrepError for arguments that make no sense, and where a film cannot be made."""
     productions = _productions(args)
+    if args.out.exists() and not args.out.is_dir():
+        raise PrepError(f"{args.out} is a file; OUT must be a folder")
     command = f"python -m data_prep synthesize {shlex.quote(args.out.name)} " + _said(args)
     single_threaded()
     for production in productions:

@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval", description="Measure what a model knows.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in modules.items():
-        module.add_arguments(commands.add_parser(name, help=module.HELP, description=module.__doc__))
+        as_written = argparse.RawDescriptionHelpFormatter  # the lines of docstrings
+        said = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
+        module.add_arguments(said)
     args = parser.parse_args(arguments)
     try:
         return int(modules[args.command].run(args))

@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from pydantic import Field, NonNegativeInt, field_validator
 
 from eval.errors import EvalError
@@ -31,7 +30,9 @@ from eval.grids.grid import Cell, cells_of, check_none_failed, train
 from worldmodel.checkpoint import write_json
 from worldmodel.commit import commit
 from worldmodel.config import Config, load
+from worldmodel.devices import add_device
 from worldmodel.progress import duration
+from worldmodel.recipe import file_and_overrides
 
 HELP = "train and evaluate ways against collapse side by side"
 RESUMES = True
@@ -49,7 +50,7 @@ class SuiteConfig(Config):
 class AblationConfig(Config):
     """What is compared, and on what."""
 
-    recipe: str  # YAML file of what is trained
+    recipe: str  # YAML file of what is trained: beside this one, in the folder above it, or in the working directory
     overrides: tuple[str, ...] = ()  # of the recipe, in all cells
     seeds: tuple[NonNegativeInt, ...] = Field((0, 1, 2), min_length=1)
     horizons_s: tuple[float, ...] = Field((0.33, 0.67, 1.0), min_length=1)  # of forecasts, seconds after the context
@@ -69,15 +70,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, help=f"YAML file (default: {DEFAULT.name})")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     parser.add_argument("--out", required=True, type=Path, help="folder for runs, numbers and figure")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigError for an ablation or a recipe that cannot run, before any work; EvalError where a cell failed."""
-    if args.config is not None and "=" in str(args.config):
-        args.config, args.overrides = None, [str(args.config), *args.overrides]
-    config = load(AblationConfig, args.config or DEFAULT, args.overrides)
-    cells = cells_of(Path(config.recipe), config.overrides, config.ways, config.seeds, args.out)
+    named, overrides = file_and_overrides(args.config, args.overrides)
+    file = named or DEFAULT
+    config = load(AblationConfig, file, overrides)
+    cells = cells_of(recipe_of(file, config.recipe), config.overrides, config.ways, config.seeds, args.out)
     make_films(config.suite)
     began, failed = time.monotonic(), {}
     for number, cell in enumerate(cells, 1):
@@ -91,6 +92,17 @@ def run(args: argparse.Namespace) -> int:
         print("\n" + said.read_text(encoding="utf-8"))
     check_none_failed(failed, cells)
     return 0
+
+
+def recipe_of(file: Path, name: str) -> Path:
+    """The recipe that a file names, wherever one stands. Raises EvalError where it is in none of the places."""
+    folder = file.absolute().parent
+    places = (folder, folder.parent, Path.cwd())
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    looked = ", ".join(map(str, dict.fromkeys(places)))
+    raise EvalError(f"{file}: its recipe {name} is in none of {looked}; name it relative to one of them")
 
 
 def make_films(suite: SuiteConfig) -> None:

@@ -26,6 +26,7 @@ from eval.surprise.traces import Traces
 from eval.trials import Trial, read_trials
 
 HELP = "evaluations side by side, with paired tests"
+FILES = ("protocol.json", "trials.json", "traces.parquet")  # what numbers of an evaluation are made of
 SAME_WINDOWS = {
     "fps": ("--fps", "frames a second"),
     "window_s": ("--window", "the length of free windows, s"),
@@ -78,7 +79,7 @@ class Evaluation:
 
 def open_evaluation(out: Path) -> Evaluation:
     """Raises EvalError where a file is missing."""
-    for name in ("protocol.json", "trials.json", "traces.parquet"):
+    for name in FILES:
         if not (out / name).exists():
             raise EvalError(
                 f"{out} has no {name}: it is no finished evaluation; `python -m eval physics ... --out {out}` makes one"

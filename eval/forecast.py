@@ -33,7 +33,9 @@ from eval.probes.recordings import Recording, numpy
 from eval.probes.skill import mean_error, others_mean, skills
 from eval.provenance import named, provenance
 from eval.subject import open_subject
+from worldmodel.arguments import count
 from worldmodel.checkpoint import write_json
+from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, direct_steps, window_frames
 from worldmodel.render import save_figure
@@ -50,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="MANIFEST", help="films; with their truth, if position is to be read")
     parser.add_argument("--out", required=True, type=Path, help="folder for numbers and card")
     parser.add_argument("--split", default="val", help="which films (default val)")
-    parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
+    parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
     parser.add_argument("--context-s", type=float, help="how much is seen (default: a third of the window, >= 3 steps)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into for the probe (default 5)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,11 +25,6 @@ def pair_scores(surprise: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]
 def quadruplet_scores(surprise: NDArray[np.float64]) -> NDArray[np.float64]:
     """Surprise [Q, 4] -> the mean over a quadruplet's four pairs [Q]; chance is 1/2."""
     return np.concatenate(list(pair_scores(surprise).values()), axis=1).mean(1)
-
-
-def score_films(score: Mapping[tuple[str, str], float]) -> NDArray[np.float64]:
-    """One quadruplet's surprises by (context, outcome) -> [4]."""
-    return np.array([score[film] for film in FILMS])
 
 
 def compare(possible: NDArray[np.float64], impossible: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
 from eval.errors import EvalError
 from eval.report import shown_trials, write_report
+from eval.scorers import BLIND
 from eval.scores.score import score
 from eval.scores.tables import write_tables
 from eval.subject import Subject, open_subject
@@ -34,7 +35,9 @@ from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, read_trials, write_trials
 from eval.workload import start_ranks
+from worldmodel.arguments import count, rate
 from worldmodel.checkpoint import write_json
+from worldmodel.devices import add_device
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
 RESUMES = True
@@ -44,7 +47,10 @@ FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME"
+        "--model",
+        required=True,
+        metavar="SPEC",
+        help=f"RUN folder, hf:FOLDER, untrained:RECIPE.yaml or blind:NAME, which knows nothing ({', '.join(BLIND)})",
     )
     parser.add_argument(
         "--suite",
@@ -58,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MANIFEST",
         help="lawful films to learn usual errors from (default: the suite's own, else the run's val split)",
     )
-    parser.add_argument("--fps", type=float, help="frames a second (default: the suite's published rate, else the model's)")
+    parser.add_argument("--fps", type=rate, help="frames a second (default: the suite's published rate, else the model's)")
     parser.add_argument("--window", metavar="N|Xs", help="a free window in frames (16) or seconds (1.3s)")
     parser.add_argument("--stride", metavar="N|Xs", help="from one free window to the next (default 2 frames)")
     parser.add_argument(
@@ -75,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--untrained-seeds",
-        type=int,
+        type=count(0),
         default=10,
         metavar="N",
         help="networks of the same architecture that never trained (default 10; kept for the next evaluation)",
@@ -88,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maps", action="store_true", help="keep surprise by place of every film, not of those alone that the report shows"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier evaluation left in OUT")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from data_prep.progress import bar
+from eval.compare import FILES as EVALUATION_FILES
 from eval.errors import EvalError
 from eval.kept import Kept, content_digest
 from eval.probes.figures import draw
@@ -31,11 +32,13 @@ from eval.probes.readout import Kind, Question, as_json, encoded, predicted
 from eval.probes.recordings import Recording
 from eval.probes.tables import write_tables
 from eval.probes.tracking import track
-from eval.probes.triage import triage
+from eval.probes.triage import open_quadruplets, triage
 from eval.provenance import provenance
 from eval.subject import open_subject
 from eval.surprise.windows import widest
+from worldmodel.arguments import count
 from worldmodel.checkpoint import write_json
+from worldmodel.devices import add_device
 from worldmodel.models.world_model import WorldModel
 
 HELP = "what can be read off the latents, and off the forecasts?"
@@ -52,14 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", action="store_true", help="probe the manifest's labels instead of physics")
     parser.add_argument("--physics", type=Path, metavar="EVALUATION", help="also say why its quadruplets fail")
     parser.add_argument("--split", default="val", help="physics: which films (default val)")
-    parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
+    parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
     parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
     parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the window, >= 3 steps)")
     parser.add_argument("--attentive", action="store_true", help="attentive probes beside linear ones (physics; some minutes)")
     parser.add_argument("--only", metavar="A,B", help=f"physics: of {', '.join((*PROPERTIES, TRACKING))} (default: all)")
     parser.add_argument("--layers", action="store_true", help="linear probes of every layer too: what is encoded where?")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,15 +72,17 @@ def run(args: argparse.Namespace) -> int:
     nets = networks(subject, device)
     if args.layers:
         check_layered(nets, args.model)
+    quadruplets = None if args.physics is None else open_quadruplets(args.physics, subject, nets[MODEL])
     made = {"made": provenance(subject), "target_scope": nets[MODEL].target_scope}
-    kept = Kept.of(args.out, {**vars(args), "weights": subject.hash, **on_what(args, nets[MODEL])})
+    kept = Kept.of(args.out, {**on_what(args, nets[MODEL]), "weights": subject.hash})
     if args.labels:
         found = made | classify(nets, args.data, args.films, device, args.layers, kept)
     else:
         found = made | probe_physics(args, nets, device, kept)
-        if args.physics:
-            asked = (args.physics, subject, nets, args.data, args.split, args.films, device)
-            found["triage"] = kept.get("triage", lambda: triage(*asked))
+        if quadruplets is not None:
+            asked = (quadruplets, nets, args.data, args.split, args.films, device)
+            of = content_digest(*(args.physics / name for name in EVALUATION_FILES))  # of no other answer
+            found["triage"] = kept.get(f"triage {of[:16]}", lambda: triage(*asked)) | {"of": str(args.physics)}
     if has_frozen_teacher(nets[MODEL]):
         found["notes"].append(TEACHERS)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -95,9 +100,9 @@ def has_frozen_teacher(model: WorldModel) -> bool:
 
 
 def on_what(args: argparse.Namespace, model: WorldModel) -> dict[str, Any]:
-    """What answers depend on beside the arguments and weights."""
-    evaluation = [] if args.physics is None else [args.physics / name for name in ("protocol.json", "scores.json")]
-    return {"architecture": model.architecture, "films": content_digest(Path(args.data)), "of": content_digest(*evaluation)}
+    """What answers depend on beside the weights. Not on `--physics`: the name of the one answer that does says so."""
+    options = {name: value for name, value in vars(args).items() if name != "physics"}
+    return {**options, "architecture": model.architecture, "films": content_digest(Path(args.data))}
 
 
 def probe_physics(args: argparse.Namespace, nets: Mapping[str, WorldModel], device: torch.device, kept: Kept) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from eval.surprise.lawful import lawful_clips
 from eval.surprise.task import cache_folder
 from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
+from worldmodel.arguments import rate
+from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.video.write import beside
@@ -63,13 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a page with each film, its curve, heat map and, of a run that has a decoder, what was expected; opens offline",
     )
-    parser.add_argument("--fps", type=float, help="frames a second films are seen at (default: the model's)")
-    parser.add_argument("--folder-fps", type=float, default=10.0, metavar="N", help="rate of folders of frames (default 10)")
+    parser.add_argument("--fps", type=rate, help="frames a second films are seen at (default: the model's)")
+    parser.add_argument("--folder-fps", type=rate, default=10.0, metavar="N", help="rate of folders of frames (default 10)")
     parser.add_argument("--window", metavar="N|Xs", help="length of a sliding window (default: the most the model sees)")
     parser.add_argument("--stride", metavar="N|Xs", help="from one window to the next (default 2 frames)")
     parser.add_argument("--contexts", metavar="A,B", help="how much of a window is seen; the mean over all is taken")
     parser.add_argument("--horizon", metavar="N|Xs", help="how far forecasts are judged (default: as far as they reach)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

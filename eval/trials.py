@@ -75,11 +75,6 @@ def read_film(film: Film, fps: float, size_px: int) -> NDArray[np.uint8]:
     return read_frames(film.path, times_s=times, size=(size_px, size_px), folder_fps=film.fps)
 
 
-def at_rate(frame: int, fps: float, rate: float) -> int:
-    """A count of frames of a film at its own `fps` as a count of frames at `rate`, rounded up: nothing earlier."""
-    return int(np.ceil(frame * rate / fps - 1e-6))
-
-
 def write_trials(path: Path, trials: Iterable[Trial]) -> None:
     """As JSON, so that scores can be made again without the suite."""
     beside = path.with_name(f".{path.name}.part")

@@ -68,7 +68,7 @@ def test_nothing_on_disk_is_a_pickle(saved):
     assert {p.suffix for p in run.rglob("*") if p.is_file()} == {".safetensors", ".json"}
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing file", "no state", "half a state", "flipped bit"])
+@pytest.mark.parametrize("damage", ["truncated", "missing file", "no state", "half a state", "no digests", "flipped bit"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_last_whole_one(saved, damage: str):
     run = saved[0]
     last = run / "checkpoints" / "00000002"
@@ -80,6 +80,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_last_whole_one(saved, damag
         (last / "state.json").unlink()
     elif damage == "half a state":
         (last / "state.json").write_text((last / "state.json").read_text()[:50])
+    elif damage == "no digests":
+        (last / "state.json").write_text((last / "state.json").read_text().replace("sha256", "sums"))
     else:
         content = bytearray((last / "model.safetensors").read_bytes())
         content[-1] ^= 1
@@ -169,4 +171,10 @@ def test_weights_that_do_not_fit_are_named(saved):
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="neither a run folder nor a checkpoint"):
+        checkpoints.load_model(tmp_path)
+
+
+def test_of_a_run_that_has_only_begun_it_is_told_when_it_has_one(tmp_path: Path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match=r"no whole checkpoint yet; the first is written at update checkpoint\.every"):
         checkpoints.load_model(tmp_path)

@@ -84,6 +84,9 @@ def test_what_is_no_manifest_is_refused_in_words(tmp_path):
     pq.write_table(pa.table({"path": ["a.mp4"]}), tmp_path / "m.parquet")
     with pytest.raises(ManifestError, match="not a manifest: it has no column clip_id"):
         Manifest.open(tmp_path / "m.parquet")
+    pq.write_table(pa.table({"quad_id": ["q"], "clip_id": ["c"]}), tmp_path / "quads.parquet")
+    with pytest.raises(ManifestError, match=r"their films are in suite.parquet beside it, lawful ones in lawful.parquet"):
+        Manifest.open(tmp_path / "quads.parquet")
 
 
 def test_clip_ids_follow_content_and_range_alone():

@@ -180,6 +180,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
         raise CheckpointError(f"{folder} has format {found}, this version reads {FORMAT}")
+    if not isinstance(state.get("sha256"), dict):
+        raise CheckpointError(f"{folder}/state.json has no digests (sha256) to check its files against")
     for name, digest in state["sha256"].items():
         file = folder / Path(name).name
         if not file.is_file() or _sha256(file) != digest:
@@ -201,7 +203,9 @@ def find_checkpoint(path: Path) -> Checkpoint:
             print(f"{error}; taking the last whole checkpoint instead of the best", file=sys.stderr)
     found = latest(path)
     if found is None:
-        raise CheckpointError(f"{path}/checkpoints holds no whole checkpoint yet")
+        raise CheckpointError(
+            f"{path}/checkpoints holds no whole checkpoint yet; the first is written at update checkpoint.every"
+        )
     return found
 
 

@@ -158,7 +158,9 @@ class Manifest:
             raise ManifestError(f"{path}: not a Parquet file ({error}); make it again with data_prep") from None
         missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
         if missing:
-            raise ManifestError(f"{path}: not a manifest: it has no column {', '.join(missing)}")
+            quads = "; it lists quadruplets, their films are in suite.parquet beside it, lawful ones in lawful.parquet"
+            beside = quads if "quad_id" in file.schema_arrow.names else ""
+            raise ManifestError(f"{path}: not a manifest: it has no column {', '.join(missing)}{beside}")
         manifest = cls(absolute, file)
         if manifest.metadata.get("format", FORMAT_VERSION) > FORMAT_VERSION:
             raise ManifestError(f"{path}: made by a newer version of this project (its metadata: {manifest.metadata})")

@@ -20,11 +20,13 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
+from worldmodel.arguments import count
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_json
 from worldmodel.commit import commit
 from worldmodel.config import ConfigError
 from worldmodel.continuations import step_errors
 from worldmodel.data.loader import DataError, held_out, open_windows
+from worldmodel.devices import add_device
 from worldmodel.fit_decoder import fit_decoder, load_decoder
 from worldmodel.imagining import error_curves, roll_out
 from worldmodel.manifest import ManifestError
@@ -86,28 +88,20 @@ def decoder_of(
     return decoder
 
 
-def devices() -> list[str]:
-    """What this machine has, the best first."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return [name for name, is_there in there.items() if is_there]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m worldmodel.rollout", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m worldmodel.rollout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="run folder (its best checkpoint) or a checkpoint folder")
     parser.add_argument("--clip", nargs="+", default=[], metavar="FILE", help="films to imagine on (default: held-out ones)")
-    parser.add_argument(
-        "--count", type=int, choices=range(1, _CURVE_WINDOWS + 1), default=3, metavar="N", help="held-out windows"
-    )
+    parser.add_argument("--count", type=count(1, _CURVE_WINDOWS), default=3, metavar="N", help="held-out windows")
     parser.add_argument("--start-s", type=float, default=0.0, help="where in the clip to begin")
     parser.add_argument("--seconds", type=float, default=20.0, help="how much of the clip, at most (default 20)")
     parser.add_argument("--context-s", type=float, help="how much of it is seen (default: a third of the model's window)")
-    parser.add_argument(
-        "--samples", type=int, choices=range(1, 9), default=1, metavar="N", help="continuations a clip in the gallery, to 8"
-    )
+    parser.add_argument("--samples", type=count(1, 8), default=1, metavar="N", help="continuations a clip in the gallery, to 8")
     parser.add_argument("--no-decoder", action="store_true", help="train no decoder where the checkpoint has none")
     parser.add_argument("--out", type=Path, help="folder (default: RUN/films)")
-    parser.add_argument("--device", choices=devices(), default=devices()[0], help="default: %(default)s")
+    add_device(parser)
     args = parser.parse_args(argv)
     try:
         write_films(args)

@@ -44,7 +44,9 @@ from worldmodel.runlog import RunLog
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="worldmodel/train.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="worldmodel/train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", nargs="?", type=Path, help=f"YAML file (default: {DEMO.name})")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     parser.add_argument(

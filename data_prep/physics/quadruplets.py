@@ -118,7 +118,7 @@ def _film(property_: Property, template: Template, pair: Pair, film: Format, lev
             raise Invalid(f"copying is {measured}, not {template.copy_class}")
         splice, occlusion, violation, reveal = frame, (start, stop), frame, stop
     else:
-        frame = _parting(track_a, track_b, a, b) if pair.cut_s is None else round(pair.cut_s * film.fps)
+        frame = _parting(track_a, track_b, a) if pair.cut_s is None else round(pair.cut_s * film.fps)
         if not 3 <= frame <= film.frames - 3:
             raise Invalid("the two part too near an end of the film")
         impossible = (
@@ -205,7 +205,7 @@ def _play(stage: Scene, actors: Scene, track: Track, film: Format, start: int) -
     return shoot(scene, film, track.reordered(scene), start=start)
 
 
-def _parting(track_a: Track, track_b: Track, a: Scene, b: Scene) -> int:
+def _parting(track_a: Track, track_b: Track, a: Scene) -> int:
     """The first frame at which something free that is in both scenes is elsewhere in one than in the other."""
     for name in (thing.name for thing in a.things if thing.motion == "free"):
         if name in track_b.names:

@@ -1,26 +1,27 @@
 """Benchmarks, by the layout they come in.
 
-A new one: a file here with `open_folder(path, **options) -> Suite`, and its line in SUITES.
+A new one: a file here with `open_folder(path, **options) -> Suite` and SOURCE, where its data come from; its line in SUITES.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import parse_qsl
 
 from eval.benchmarks import builtin, grasp, inflevel, intphys, intphys2
+from eval.benchmarks.layout import come_from
 from eval.benchmarks.suite import Count, Published, Suite
 from eval.trials import TrialError
 
-SUITES: dict[str, Callable[..., Suite]] = {
-    "builtin": builtin.open_folder,
-    "intphys": intphys.open_folder,
-    "intphys2": intphys2.open_folder,
-    "grasp": grasp.open_folder,
-    "inflevel": inflevel.open_folder,
+SUITES: dict[str, ModuleType] = {
+    "builtin": builtin,
+    "intphys": intphys,
+    "intphys2": intphys2,
+    "grasp": grasp,
+    "inflevel": inflevel,
 }
 
 
@@ -35,14 +36,15 @@ def open_suite(spec: str) -> Suite:
             + ", ".join(f"{name}:DIR" for name in SUITES)
         )
     if not Path(folder).is_dir():
-        raise TrialError(f"{folder}: no such folder (from {spec!r})")
+        raise TrialError(f"{folder}: no such folder (from {spec!r}){come_from(SUITES[kind].SOURCE)}")
     options = dict(parse_qsl(query, keep_blank_values=True))
-    known = list(inspect.signature(SUITES[kind]).parameters)[1:]
+    known = list(inspect.signature(SUITES[kind].open_folder).parameters)[1:]
     if unknown := [name for name in options if name not in known]:
         raise TrialError(f"{spec!r}: {', '.join(unknown)} is no option of {kind}; it has {', '.join(known) or 'none'}")
     if empty := [name for name, value in options.items() if not value]:
         raise TrialError(f"{spec!r}: {empty[0]} has no value; write ?{empty[0]}=VALUE")
-    return SUITES[kind](Path(folder), **options)
+    suite: Suite = SUITES[kind].open_folder(Path(folder), **options)
+    return suite
 
 
 __all__ = ["SUITES", "Count", "Published", "Suite", "open_suite"]

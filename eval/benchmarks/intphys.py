@@ -68,7 +68,7 @@ class Scene:
 
 def open_folder(folder: Path, part: str = "") -> Suite:
     """`part`: dev (default where it is there) or test. Raises TrialError where films, frames or labels are missing."""
-    root, part = choose_part(folder, part, ("dev", "test"), list(BLOCKS))
+    root, part = choose_part(folder, part, ("dev", "test"), list(BLOCKS), SOURCE)
     problems: list[str] = []
     scenes = _scenes(root, folder, part, problems)
     csv = (

@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 def open_folder(folder: Path, part: str = "") -> Suite:
     """`part`: Main (default), HeldOut or Debug. Raises TrialError where rows, labels or films are missing."""
-    root, part = choose_part(folder, part, PARTS, ["Videos"])
+    root, part = choose_part(folder, part, PARTS, ["Videos"], SOURCE)
     trials = _held_out(folder, root) if part == "HeldOut" else _labelled(folder, root, part)
     found = len(trials) if part == "HeldOut" else sum(len(trial.pairs) for trial in trials)
     counts = (Count(f"{PUBLISHED[part].what} of {part}", found, PUBLISHED[part].expected),)

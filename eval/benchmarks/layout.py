@@ -22,7 +22,12 @@ def refuse(where: Path, problems: Sequence[str], source: str) -> None:
     if problems:
         lines = "".join(f"\n  {problem}" for problem in first_of(problems))
         count = "1 thing is not as it should be" if len(problems) == 1 else f"{len(problems)} things are not as they should be"
-        raise TrialError(f"{where}: {count}{lines}\nThe data come from {source}")
+        raise TrialError(f"{where}: {count}{lines}{come_from(source)}")
+
+
+def come_from(source: str) -> str:
+    """The last line of an error about data that are not there, or not whole."""
+    return f"\nThe data come from {source}"
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -63,7 +68,7 @@ def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[
     return rows
 
 
-def choose_part(folder: Path, part: str, parts: Sequence[str], begins: Sequence[str]) -> tuple[Path, str]:
+def choose_part(folder: Path, part: str, parts: Sequence[str], begins: Sequence[str], source: str) -> tuple[Path, str]:
     """(folder of a part of a benchmark, its name): DIR/PART, or DIR itself where it holds one of `begins`.
 
     Without a wish the first of `parts` that is there. Raises TrialError.
@@ -76,7 +81,9 @@ def choose_part(folder: Path, part: str, parts: Sequence[str], begins: Sequence[
     if any((folder / name).is_dir() for name in begins):
         return folder, part or (folder.name if folder.name in parts else parts[0])
     wanted = part or " nor ".join(parts)
-    raise TrialError(f"{folder} has neither {wanted}, nor is it such a folder itself, with {', '.join(begins)} in it")
+    raise TrialError(
+        f"{folder} has neither {wanted}, nor is it such a folder itself, with {', '.join(begins)} in it{come_from(source)}"
+    )
 
 
 def subfolder(folder: Path, name: str, begins: Sequence[str]) -> Path:

@@ -21,7 +21,9 @@ from eval.probes.readings import PROPERTIES
 from eval.probes.readout import Question, as_json
 from eval.probes.recordings import Recording
 from eval.subject import untrained
+from worldmodel.arguments import count
 from worldmodel.checkpoint import CheckpointError, load_model
+from worldmodel.devices import add_device
 from worldmodel.models import build_model
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
@@ -42,9 +44,9 @@ BySeed = Mapping[int, Readings]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="MANIFEST", help="lawful films with their truth, to be probed")
     parser.add_argument("--split", default="val", help="which of them (default val)")
-    parser.add_argument("--films", type=int, metavar="N", help="at most so many of them, drawn at random (default: all)")
+    parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="for probing")
+    add_device(parser, "what probing computes on")
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def result(named: Named, watched: Watched, standing: Standing, yardstick: Yardst
         "times_s": [_short(time / plan.fps) for time in times],
         "over_time": {name: [_short(value) for value in course] for name, course in courses.items()},
         "where": where(watched, main, plan),
-        "notes": notes(named, watched, standing, yardstick, is_lawful),
+        "notes": notes(named, standing, yardstick, is_lawful),
     }
 
 
@@ -95,7 +95,7 @@ def where(watched: Watched, scorer: str, plan: WindowPlan) -> dict[str, Any] | N
     }
 
 
-def notes(named: Named, watched: Watched, standing: Standing, yardstick: Yardstick, is_lawful: bool) -> list[str]:
+def notes(named: Named, standing: Standing, yardstick: Yardstick, is_lawful: bool) -> list[str]:
     """What a reader must know to believe the numbers, in plain words."""
     plan, clip = yardstick.plan, named.clip
     found = []

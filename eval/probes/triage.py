@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,31 +47,39 @@ SCORED = "scored"
 BLAME = ("contexts not encoded", "outcomes not encoded", "not remembered", "not predicted", "predicted, not scored")
 
 
-def triage(
-    out: Path,
-    subject: Subject,
-    nets: Mapping[str, WorldModel],
-    data: str,
-    split: str,
-    limit: int | None,
-    device: torch.device,
-) -> dict[str, Any]:
-    """All numbers; see `table`. Raises EvalError for an evaluation of another model or another suite."""
+@dataclass(frozen=True)
+class Quadruplets:
+    """Those of an evaluation that can be asked about, and the films of its suite by id."""
+
+    evaluation: Evaluation
+    places: Sequence[int]  # in its trials
+    clips: Mapping[str, Clip]
+
+
+def open_quadruplets(out: Path, subject: Subject, model: WorldModel) -> Quadruplets:
+    """Raises EvalError where OUT is no finished evaluation, or one of another model, suite or frame rate."""
     evaluation = open_evaluation(out)
     if evaluation.protocol["model"]["hash"] != subject.hash:
         theirs = evaluation.protocol["model"]["spec"]
         raise EvalError(f"{out} is of other weights ({theirs}) than --model {subject.spec}; evaluate this model first")
-    model = nets[MODEL]
     if abs(evaluation.protocol["windows"]["fps"] - model.fps) > 1e-6:
         raise EvalError(f"{out} looked at films at another rate than the model's {model.fps:g} fps; evaluate without --fps")
     clips = _suite_clips(evaluation)
-    asked = [
+    places = [
         index
         for index, trial in enumerate(evaluation.trials)
         if trial.spliced and trial.locked is not None and trial.split == "test" and trial.reveal is not None
     ]
-    if not asked:
+    if not places:
         raise EvalError(f"{out} has no spliced test quadruplet with full occlusion to ask about")
+    return Quadruplets(evaluation, places, clips)
+
+
+def triage(
+    quadruplets: Quadruplets, nets: Mapping[str, WorldModel], data: str, split: str, limit: int | None, device: torch.device
+) -> dict[str, Any]:
+    """All numbers; see `table`."""
+    evaluation, asked = quadruplets.evaluation, quadruplets.places
     scorer = evaluation.scorers[0]
     scored = evaluation.board.scores("locked", scorer, "both")
     probes = fit_maps(nets, data, split, limit, device)
@@ -78,10 +87,10 @@ def triage(
     with bar("quadruplets", len(asked)) as progress:
         for first in range(0, len(asked), FILMS_AT_ONCE // 2):
             some = [evaluation.trials[index] for index in asked[first : first + FILMS_AT_ONCE // 2]]
-            for trial, answer in zip(some, ask(some, clips, nets, probes, device), strict=True):
+            for trial, answer in zip(some, ask(some, quadruplets.clips, nets, probes, device), strict=True):
                 answers[trial.group_id] = answer
             progress.step(len(some))
-    return table([evaluation.trials[index] for index in asked], scored[asked], answers) | {"scorer": scorer, "of": str(out)}
+    return table([evaluation.trials[index] for index in asked], scored[asked], answers) | {"scorer": scorer}
 
 
 def _suite_clips(evaluation: Evaluation) -> dict[str, Clip]:

@@ -59,7 +59,7 @@ def test_a_stride_takes_every_nth_frame_of_the_file(tmp_path: Path):
 
 
 def test_a_split_that_is_empty_is_refused_with_what_there_is(tmp_path: Path):
-    with pytest.raises(ManifestError, match=r"no clip has split 'val'; it has 1 train"):
+    with pytest.raises(ManifestError, match=r"no clip has split 'val'; it has 1 train. Training needs train and val: make"):
         WindowSource(manifest_of(tmp_path, TEN_SECONDS), "val", WindowConfig())
 
 

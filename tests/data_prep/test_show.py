@@ -8,6 +8,7 @@ from PIL import Image
 
 from data_prep.__main__ import main
 from data_prep.physics.sheets import LINE_PX, MARGIN_PX, Row, sheet
+from worldmodel.manifest import Manifest
 
 
 def test_a_sheet_shows_every_second_frame_enlarged_and_marks_the_impossible():
@@ -37,3 +38,6 @@ def test_films_of_the_world_are_drawn(tmp_path, capsys):
     capsys.readouterr()
     assert main(["show", str(films / "quads.parquet"), "--quad", "nothing", "--out", "x.png"]) == 1
     assert "no quadruplet nothing" in capsys.readouterr().err
+    assert main(["show", str(films / "train.parquet"), "--clip", "zzz", "--out", "x.png"]) == 1
+    some = ", ".join(Manifest.open(films / "train.parquet").column("clip_id"))
+    assert f"no clip zzz; its clip_ids are {some}, ..." in capsys.readouterr().err

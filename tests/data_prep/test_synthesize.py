@@ -112,6 +112,8 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert make(tmp_path / "file" / "films") == 1
     assert capsys.readouterr().err.count("\n") == 1
+    assert make(tmp_path / "file") == 1
+    assert capsys.readouterr().err == f"data_prep synthesize: {tmp_path / 'file'} is a file; OUT must be a folder\n"
 
 
 def test_another_configuration_in_the_same_folder_is_refused(whole, capsys):

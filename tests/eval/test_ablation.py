@@ -9,7 +9,8 @@ from matplotlib.image import imread
 
 from data_prep.__main__ import main as data_prep
 from eval.__main__ import main
-from eval.ablate import DEFAULT, AblationConfig
+from eval.ablate import DEFAULT, AblationConfig, recipe_of
+from eval.errors import EvalError
 from eval.grids.ablation import agreement, latent_skill, over_seeds, summary, verdicts
 from eval.grids.grid import cells_of
 from worldmodel.config import load
@@ -96,13 +97,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_shipped_ablation_can_run(tmp_path: Path):
+def test_the_shipped_ablation_can_run_from_any_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = load(AblationConfig, DEFAULT)
-    cells = cells_of(DEFAULT.parent.parent / config.recipe, config.overrides, config.ways, config.seeds, tmp_path)
+    cells = cells_of(recipe_of(DEFAULT, config.recipe), config.overrides, config.ways, config.seeds, tmp_path)
     assert len(cells) == 18
     kept = {cell.variant: cell.recipe.against_collapse() for cell in cells}
     assert [way for way, against in kept.items() if not against] == ["none"]
     assert len({cell.recipe.train.updates for cell in cells}) == 1
+
+
+def test_a_recipe_is_looked_for_beside_the_file_then_above_it_then_here(tmp_path: Path, monkeypatch):
+    file, here = tmp_path / "above" / "beside" / "ablation.yaml", tmp_path / "here"
+    here.mkdir()
+    file.parent.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(EvalError) as caught:
+        recipe_of(file, "demo.yaml")
+    for folder in (here, file.parent.parent, file.parent):
+        assert f"{folder}" in str(caught.value)
+        (folder / "demo.yaml").touch()
+        assert recipe_of(file, "demo.yaml") == folder / "demo.yaml"
 
 
 def test_a_way_that_cannot_run_is_said_before_any_work(folder: Path, tmp_path: Path, capsys):

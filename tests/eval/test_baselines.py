@@ -16,7 +16,7 @@ from eval.baselines import (
     prefix_only,
     suffix_only,
 )
-from eval.pairs import pair_scores, quadruplet_scores, score_films
+from eval.pairs import pair_scores, quadruplet_scores
 
 
 def film(*values: int) -> np.ndarray:
@@ -52,7 +52,6 @@ def test_pairs_by_hand():
     assert scores["same context"].tolist() == [[1.0, 0.5]]  # 3 > 1; 2 = 2
     assert scores["same outcome"].tolist() == [[1.0, 1.0]]  # (b,u) 2 > (a,u) 1; (a,v) 3 > (b,v) 2
     assert quadruplet_scores(surprise).tolist() == [0.875]
-    assert score_films({("a", "u"): 1, ("b", "v"): 2, ("a", "v"): 3, ("b", "u"): 4}).tolist() == [1, 2, 3, 4]
 
 
 def test_identical_films_score_chance():

@@ -79,6 +79,29 @@ def test_what_was_stopped_goes_on_and_says_the_same(films: Path, tmp_path: Path,
     assert not (tmp_path / "stopped" / "answers").exists()
 
 
+def test_an_evaluation_that_is_none_is_refused_before_anything_is_encoded(films: Path, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.delattr(probing, "gather")
+    assert run("probe", films, tmp_path, "--split", "train", "--physics", str(tmp_path / "gone")) == 2
+    assert "gone has no protocol.json: it is no finished evaluation" in lines(capsys)[0]
+
+
+def test_another_evaluation_asks_nothing_anew_but_why_its_quadruplets_fail(films: Path, tmp_path: Path, monkeypatch):
+    asked: list[str] = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "protocol.json").write_text(name)
+    real = probing.encoded
+    monkeypatch.setattr(probing, "encoded", lambda question, _: [asked.append(question.prop.name), real(question, _)][1])
+    monkeypatch.setattr(probing, "open_quadruplets", lambda out, *_: out.name)
+    monkeypatch.setattr(probing, "triage", lambda quadruplets, *_: [asked.append(quadruplets), {}][1])
+    monkeypatch.setattr(probing, "write_json", lambda *_: pytest.fail("stopped"))  # answers stay
+    ask = ("--split", "train", "--folds", "3", "--horizons", "0.25", "--only", "position", "--physics")
+    for name in ("one", "one", "other"):
+        with pytest.raises(pytest.fail.Exception):
+            probing.run(arguments(films, tmp_path / "out", *ask, str(tmp_path / name)))
+    assert asked == ["position", "one", "other"]
+
+
 def test_only_what_is_asked_for_is_probed(films: Path, tmp_path: Path, capsys):
     ask = ["--split", "train", "--folds", "3", "--horizons", "0.25", "--only"]
     assert run("probe", films, tmp_path, *ask, "position") == 0

@@ -1,5 +1,8 @@
 """Object maps by hand, which side a reading lies on, and who is to blame."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,7 @@ from eval.probes.inquiry import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED, encod
 from eval.probes.linear import LinearProbe, Standard
 from eval.probes.object_maps import contrast, object_map, side
 from eval.probes.recordings import Recording
-from eval.probes.triage import BLAME, SCORED, blame, table
+from eval.probes.triage import BLAME, SCORED, blame, open_quadruplets, table
 from eval.trials import Film, Trial
 
 
@@ -124,3 +127,19 @@ def test_the_table_counts_failures_by_property():
     assert found["shape"]["stages"][f"{OUTCOMES}, model"]["value"] == 0.75
     assert found["shape"]["blame"] == {**dict.fromkeys(BLAME, 0), BLAME[1]: 1}
     assert (found["all"]["failed"], found["all"]["blame"][BLAME[2]]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("hash_", "fps", "suite", "said"),
+    [
+        ("b", 12.0, "builtin", r"is of other weights \(runs/b\) than --model runs/a; evaluate this model first"),
+        ("a", 15.0, "builtin", "at another rate than the model's 12 fps; evaluate without --fps"),
+        ("a", 12.0, "grasp", "is of grasp: only films of the built-in suite have a truth"),
+    ],
+)
+def test_an_evaluation_of_something_else_is_refused(hash_, fps, suite, said, monkeypatch):
+    protocol = {"model": {"hash": hash_, "spec": f"runs/{hash_}"}, "windows": {"fps": fps}, "suite": {"name": suite}}
+    evaluation = SimpleNamespace(protocol=protocol, out="OUT")
+    monkeypatch.setattr("eval.probes.triage.open_evaluation", lambda _: evaluation)
+    with pytest.raises(EvalError, match=said):
+        open_quadruplets(Path("OUT"), SimpleNamespace(hash="a", spec="runs/a"), SimpleNamespace(fps=12.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.trials import Film, Pair, Trial, TrialError, at_rate, check_trials, read_film, read_trials, write_trials
+from eval.trials import Film, Pair, Trial, TrialError, check_trials, read_film, read_trials, write_trials
 from worldmodel.video import write_video
 
 
@@ -66,14 +66,6 @@ def test_the_first_problem_is_told_and_the_others_counted():
     wrong = [trial(name, (True, True)) for name in "abc"]
     with pytest.raises(TrialError, match=r"^a: .*\(and 2 more like it\)$"):
         check_trials(wrong)
-
-
-@pytest.mark.parametrize(
-    ("frame", "fps", "rate", "found"), [(7, 15.0, 7.5, 4), (8, 15.0, 7.5, 4), (10, 12.0, 12.0, 10), (1, 30.0, 6.0, 1)]
-)
-def test_a_count_of_frames_at_another_rate_is_nothing_earlier(frame, fps, rate, found):
-    assert at_rate(frame, fps, rate) == found
-    assert found / rate >= frame / fps - 1e-9
 
 
 def greys_of(frames: np.ndarray) -> list[int]:

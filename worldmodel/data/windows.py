@@ -36,7 +36,10 @@ class WindowSource:
             )
         rows = manifest.rows(split)
         if not len(rows):
-            raise ManifestError(f"{manifest.path}: no clip has split {split!r}; {_splits(manifest)}")
+            raise ManifestError(
+                f"{manifest.path}: no clip has split {split!r}; {_splits(manifest)}. Training needs train and val: make it "
+                "again with another `--val` of `python -m data_prep index`, or name another one in data.manifest"
+            )
         fps = manifest.column("fps")[rows].astype(np.float64)
         step_s = np.full(len(rows), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
         start = manifest.column("start_s")[rows].astype(np.float64)

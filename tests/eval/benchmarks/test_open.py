@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.benchmarks import open_suite
+from eval.benchmarks import SUITES, open_suite
 from eval.benchmarks.layout import SHOWN, file_named, inside, read_rows, refuse
 from eval.benchmarks.lengths import lengths, mp4_length
 from eval.trials import TrialError
@@ -34,9 +34,13 @@ def test_an_unknown_option_is_refused(tmp_path):
         open_suite(f"grasp:{tmp_path}?part=test")
 
 
-def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(TrialError, match="no such folder"):
-        open_suite(f"grasp:{tmp_path / 'gone'}")
+@pytest.mark.parametrize("kind", SUITES)
+def test_of_a_folder_that_is_empty_or_not_there_it_is_told_where_the_data_come_from(tmp_path, kind):
+    with pytest.raises(TrialError, match="no such folder") as gone:
+        open_suite(f"{kind}:{tmp_path / 'gone'}")
+    with pytest.raises(TrialError) as empty:
+        open_suite(f"{kind}:{tmp_path}")
+    assert all(SUITES[kind].SOURCE in str(error.value) for error in (gone, empty))
 
 
 @pytest.mark.parametrize("name", ["../x.mp4", "a/../../x.mp4", "/etc/passwd", "a\\..\\..\\x.mp4", "", "x\0.mp4"])
