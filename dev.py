@@ -30,6 +30,7 @@ if sys.version_info < (3, 10):  # noqa: UP036 - `python3` may be any; the gramma
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+ASKED = ("probe", "forecast")  # commands of eval that a demo's model is asked by next
 STAMP = VENV / "installed.json"  # written last, so an install that was cut short is done again
 TORCH = "2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -170,6 +171,15 @@ def demo(videos: Path | None, quick: bool) -> None:
     print()
     for label, value in [*summary(run_folder), *ends]:
         print(f"{label:<18}{value}")
+    print("\nand then")
+    for command in next_commands(f"runs/{name}", physics=not videos and not quick):
+        print(f"    {Path(PYTHON).relative_to(HERE)} {command}")
+
+
+def next_commands(run_folder: str, physics: bool) -> list[str]:
+    """What one may ask of the model that the demo made: in words for .venv's python."""
+    ask = [f"-m eval {name} --model {run_folder} --data films/mini/lawful.parquet --out {run_folder}/{name}" for name in ASKED]
+    return [*(ask if physics else []), f"-m worldmodel.rollout {run_folder} --samples 4"]
 
 
 def demo_parts(name: str, videos: Path | None, quick: bool) -> list[tuple[str, list[str]]]:

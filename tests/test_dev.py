@@ -1,6 +1,8 @@
 """Claims about dev.py's decisions; what it installs is seen by running it."""
 
+import argparse
 import ast
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -179,6 +181,19 @@ def test_the_table_takes_the_last_whole_row_and_the_worse_of_two_baselines(dev, 
         ("updates", "30"),
         ("clips per second", "50"),
     ]
+
+
+@pytest.mark.parametrize("physics", [True, False])
+def test_the_commands_named_at_the_end_are_commands(dev, physics):
+    """Each as its own module reads it: a flag that is renamed there must be renamed here."""
+    for command in dev.next_commands("runs/demo", physics):
+        _, module, *arguments = command.split()
+        if module == "eval":
+            parser = argparse.ArgumentParser()
+            importlib.import_module(f"eval.{arguments[0]}").add_arguments(parser)
+            parser.parse_args(arguments[1:])
+        else:
+            assert (module, arguments) == ("worldmodel.rollout", ["runs/demo", "--samples", "4"])
 
 
 def test_a_run_that_wrote_nothing_has_an_empty_table(dev, tmp_path):

@@ -84,7 +84,7 @@ class Judge:
         for outlook in self._look(shots):
             if NO_MEMORY in outlook.forecasts and outlook.window.kind == "locked":
                 with_memory, without = (
-                    fits[name].surprise(outlook.forecasts[name] - outlook.target).mean((1, 2)).double().cpu().numpy()
+                    fits[name].surprise(outlook.forecasts[name] - outlook.target).mean((1, 2)).cpu().double().numpy()
                     for name in ("model", NO_MEMORY)
                 )
                 found += Line.through(without, with_memory)
@@ -99,7 +99,7 @@ class Judge:
         for outlook in self._look(shots):
             judged = [index for index, shot in enumerate(shots) if outlook.window in shot.windows]
             for scorer, surprise in self._scores(outlook, usual):
-                values = surprise[judged].mean(-1).double().cpu().numpy()
+                values = surprise[judged].mean(-1).cpu().double().numpy()
                 blocks.append(_block([shots[i].film_id for i in judged], scorer, outlook.window, self.plan, values))
         return blocks
 
@@ -138,7 +138,7 @@ class Judge:
         else:
             latents = self.model.encode(self.model.normalise(frames))
         times = np.arange(2, whole // f) * f / fps
-        found = [trajectory(path) for path in latents.flatten(2).double().cpu().numpy()]
+        found = [trajectory(path) for path in latents.flatten(2).cpu().double().numpy()]
         ids = [shot.film_id for shot in shots]
         return [Block(ids, name, "free", 0.0, 0.0, times, np.stack([path[name] for path in found])) for name in found[0]]
 

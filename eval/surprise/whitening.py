@@ -60,7 +60,7 @@ class ErrorMoments:
         for first in range(0, films, at_once):
             gram = np.zeros((min(at_once, films - first), *self.gram.shape))
             for error in windows:
-                exact = narrowed(error[first : first + at_once]).double().cpu()
+                exact = narrowed(error[first : first + at_once]).cpu().double()
                 if self.total.shape[1] < exact.shape[2]:  # shared: added up over places before D x D numbers are kept for each
                     exact = rearrange(exact, "b s n d -> b s 1 n d")
                 else:
