@@ -20,7 +20,7 @@ IN_SIGHT = 0.5  # share of what is in the picture of a body that must show
 
 @dataclass(frozen=True)
 class FilmTruth:
-    """T frames of the file, O objects; the arrays are those of the npz (see "Physics films" in the README)."""
+    """T frames of the file, O objects; the arrays are those of the npz (see docs/physics_world.md)."""
 
     fps: float
     width: int  # of the picture, px
