@@ -15,7 +15,7 @@ FREE_BESIDE = ("untrained", "latent copy", "pixel copy", "pixel extrapolation", 
 
 DIAGNOSTICS = {
     "max": "pairs right, a film by its most surprising window",
-    "quadruplet sum": "impossible films together above possible ones",
+    "quadruplet sum": "impossible films together above possible ones: what an outcome surprises by itself cancels",
     "quadruplet sum of max": "the same, a film by its most surprising window",
     "quadruplet strict": "each impossible film above each possible one",
     "auroc": "single films, ranked",

@@ -78,7 +78,11 @@ def _diagnose(board: Scoreboard, windows: str, scorer: str) -> dict[str, Any]:
     note("max", by_max[np.isfinite(by_max)])
     quadruplets, films, impossible, trial = _labelled(board, places, mean)
     possible_of, impossible_of = quadruplets[:, :2], quadruplets[:, 2:]
-    note("quadruplet sum", compare(mean[possible_of].sum(1), mean[impossible_of].sum(1)))
+    sums = compare(mean[possible_of].sum(1), mean[impossible_of].sum(1))
+    note("quadruplet sum", sums)
+    of = board.fields["property"][np.searchsorted(board.first_film, quadruplets[:, 0], side="right") - 1]
+    for name in board.properties:
+        note(f"quadruplet sum, {name}", sums[of == name])
     note("quadruplet sum of max", compare(most[possible_of].sum(1), most[impossible_of].sum(1)))
     note("quadruplet strict", all_right(mean[possible_of], mean[impossible_of]), STRICT_CHANCE)
     if impossible.any() and not impossible.all():

@@ -432,6 +432,16 @@ def test_who_sees_only_the_outcome_is_at_one_half_exactly(tmp_path):
     assert scores["diagnostics"]["locked"]["distance"]["quadruplet strict"]["value"] == 0.0
 
 
+def test_a_weak_memory_shows_in_the_sum_by_property_and_not_in_the_pairs(tmp_path):
+    """What comes out surprises by 10 or 0 whatever went in, the impossible by 1 more: of each two pairs one is right."""
+    trials = [quadruplet(f"{name}{i}", name) for name in ("shape", "colour") for i in range(4)]
+    known = {"shape": [10, 0, 1, 11], "colour": [10, 0, 0, 10]}  # (a, u), (b, v), (a, v), (b, u)
+    scores = score(trials, one_number(tmp_path, trials, {"distance": lambda t: known[t.property]}), PROTOCOL)
+    sums = {what: it["value"] for what, it in scores["diagnostics"]["locked"]["distance"].items() if "sum" in what}
+    assert (sums["quadruplet sum, shape"], sums["quadruplet sum, colour"], sums["quadruplet sum"]) == (1.0, 0.5, 0.75)
+    assert cell(scores, "locked", "distance", "shape", "same context")["value"] == 0.5
+
+
 def test_a_sum_of_maxima_favours_the_impossible_and_a_mean_does_not(tmp_path):
     """The known failure. A possible film's halves go together (slow, slow; fast, fast), an impossible one's are mixed, so
     that the two impossible films have a fast half each: the sum of their maxima is higher, though nobody knows anything."""
