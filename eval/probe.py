@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
     parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
     parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the window, >= 3 steps)")
-    parser.add_argument("--attentive", action="store_true", help="attentive probes beside linear ones (physics; a minute or two each)")
+    parser.add_argument("--attentive", action="store_true", help="attentive probes, too (physics; a minute or two each)")
     parser.add_argument("--only", metavar="A,B", help=f"physics: of {', '.join((*PROPERTIES, TRACKING))} (default: all)")
     parser.add_argument("--layers", action="store_true", help="linear probes of every layer too: what is encoded where?")
     add_device(parser)
