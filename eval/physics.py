@@ -22,6 +22,7 @@ from rich.console import Console
 
 from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
+from eval.compare import FILES
 from eval.errors import EvalError
 from eval.report import shown_trials, write_report
 from eval.scorers import BLIND
@@ -147,7 +148,7 @@ def finish(out: Path) -> None:
 
 def write_scores(out: Path) -> None:
     """OUT/scores.json. Raises EvalError where OUT is no finished evaluation."""
-    for name in ("protocol.json", "trials.json", "traces.parquet"):
+    for name in FILES:
         if not (out / name).exists():
             raise EvalError(
                 f"{out} has no {name}: it is no finished evaluation; `python -m eval physics ... --out {out}` makes one"

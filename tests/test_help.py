@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-import data_prep.__main__
-import eval.__main__
 import worldmodel.rollout
 import worldmodel.train
+from data_prep import __main__ as preparing
+from eval import __main__ as measuring
 
 WAYS = [
-    *((eval.__main__.main, [name, "--help"], importlib.import_module(path)) for name, path in eval.__main__.COMMANDS.items()),
-    *((data_prep.__main__.main, [name, "--help"], module) for name, module in data_prep.__main__.COMMANDS.items()),
+    *((measuring.main, [name, "--help"], importlib.import_module(path)) for name, path in measuring.COMMANDS.items()),
+    *((preparing.main, [name, "--help"], module) for name, module in preparing.COMMANDS.items()),
     *((module.main, ["--help"], module) for module in (worldmodel.train, worldmodel.rollout)),
 ]
 
