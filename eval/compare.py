@@ -49,15 +49,15 @@ def run(args: argparse.Namespace) -> int:
     evaluations = [open_evaluation(out) for out in args.outs]
     check_comparable(evaluations)
     found = compare(evaluations)
+    if args.out:  # before anything is printed: whoever reads the table through a pipe may leave early
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "compare.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        (args.out / "compare.md").write_text(markdown(found), encoding="utf-8")
     console = Console()
     for comparison in found["comparisons"]:
         console.print(_rich_table(comparison, found["names"]))
     for note in found["notes"]:
         console.print(note, highlight=False, markup=False)
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "compare.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-        (args.out / "compare.md").write_text(markdown(found), encoding="utf-8")
     return 0
 
 
