@@ -31,6 +31,7 @@ from eval.scores.tables import write_tables
 from eval.subject import Subject, open_subject
 from eval.surprise.lawful import lawful_clips
 from eval.surprise.protocol import protocol
+from eval.surprise.reach import calibration
 from eval.surprise.task import Task, cache_folder
 from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
@@ -110,10 +111,13 @@ def run(args: argparse.Namespace) -> int:
     check_trials(suite.trials)
     plan = plan_windows(args, subject, suite)
     size_px = subject.model.size_px if subject.model is not None else BLIND_PX
-    task = Task(subject, suite, plan, args.scope, size_px, device, ranks)
-    manifest, lawful = lawful_films(args.lawful, suite, subject)
+    manifest, possible = lawful_films(args.lawful, suite, subject)
+    fit = calibration(plan, possible, manifest, args.horizon)
+    task, lawful = Task(subject, suite, fit.plan, args.scope, size_px, device, ranks), fit.films
     if ranks.is_main_process:
         _claim(args.out, task.key(lawful), args.fresh)
+        for note in fit.notes:
+            print(f"eval physics: {note}", file=sys.stderr)
     ranks.wait_for_everyone()
 
     parts = args.out / "parts"
@@ -124,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)
-        write_json(args.out / "protocol.json", protocol(args, task, usual, manifest if usual.whitening else None))
+        write_json(args.out / "protocol.json", protocol(args, task, usual, manifest if usual.whitening else None, fit.notes))
         write_scores(args.out)
         write_json(parts / "shown.json", {"trials": shown_trials(args.out) if task.has_places else []})
     ranks.wait_for_everyone()
@@ -205,7 +209,7 @@ def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str
     films = []
     for clip in clips:
         if clip.member is None:
-            frames = min(clip.frames, round(longest_s * clip.fps))
+            frames = min(clip.frames, max(1, round(longest_s * clip.fps)))
             films.append(Film(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=round(clip.start_s * clip.fps)))
     return manifest, films
 

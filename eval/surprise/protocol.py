@@ -6,10 +6,12 @@ import argparse
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
+from eval.surprise.reach import NOT_WHITENED
 from eval.surprise.task import Task, unread_films
 from eval.surprise.usual import Usual
 from eval.surprise.whitening import MOST_FEATURES
@@ -18,13 +20,15 @@ from worldmodel.commit import commit
 FORMAT = 1
 
 
-def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str | None) -> dict[str, Any]:
+def protocol(
+    args: argparse.Namespace, task: Task, usual: Usual, manifest: str | None, notes_on_calibration: Sequence[str] = ()
+) -> dict[str, Any]:
     """What was done, for the reader and for `score`."""
     model, plan, suite = task.subject.model, task.plan, task.suite
-    notes = list(suite.notes)
-    if model is not None and not usual.whitening:
+    notes = [*suite.notes, *notes_on_calibration, *usual.notes]
+    if model is not None and not usual.whitening and not any(note.startswith(NOT_WHITENED) for note in notes):
         notes.append(
-            "No whitened surprise: there were no lawful films to learn usual errors from; give some with --lawful MANIFEST."
+            f"{NOT_WHITENED}: at least two possible videos are needed to calibrate it; give some with --lawful MANIFEST."
         )
     if usual.whitening and model is not None and model.latent_shape[1] > MOST_FEATURES:
         notes.append(f"Whitened along {MOST_FEATURES} random directions of the {model.latent_shape[1]} features.")
