@@ -35,7 +35,7 @@ from eval.surprise.reach import calibration
 from eval.surprise.task import Task, cache_folder
 from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
-from eval.trials import Film, check_trials, read_trials, write_trials
+from eval.trials import Film, check_trials, frames_shown, read_trials, write_trials
 from eval.workload import start_ranks
 from worldmodel.arguments import count, rate
 from worldmodel.checkpoint import write_json
@@ -194,6 +194,12 @@ def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> Wi
         problems.append(f"--horizon {farthest} latent steps is beyond the {reach} this model forecasts directly")
     if problems:
         raise EvalError("; ".join(problems))
+    shown = [frames_shown(film, fps) for trial in suite.trials for film in trial.films]
+    if shown and not plan.of_lawful(max(shown)):
+        raise EvalError(
+            f"the longest video of {suite.name}:{suite.path} has {max(shown)} frames at {fps:g} frames/s, and a window needs "
+            f"{min(contexts) + f}: {min(contexts)} to see and {f} to forecast; give a shorter --contexts or a higher --fps"
+        )
     if args.horizon:
         return plan
     steps = [window.steps for window in plan.of_lawful(int(longest + 1e-6))]  # as far as the longest film lets any window reach

@@ -160,7 +160,9 @@ def test_a_possible_video_that_cannot_be_read_is_told(evaluate, possible, tmp_pa
     (tmp_path / "possible" / "1.mp4").write_bytes(b"no video")
     code, _, protocol = evaluate(manifest)
     assert (code, protocol["whitening"]["films"]) == (0, 2)
-    assert any(note.startswith("1 of 3 possible videos were left out of the calibration, such as") for note in protocol["notes"])
+    assert any(
+        note.startswith("1 of 3 possible videos were left out of the calibration, such as") for note in protocol["notes"]
+    )
 
 
 def test_where_the_long_videos_cannot_be_read_a_shorter_horizon_is_asked_for(evaluate, possible, tmp_path):
@@ -172,6 +174,14 @@ def test_where_the_long_videos_cannot_be_read_a_shorter_horizon_is_asked_for(eva
     assert "2 of 4 possible videos were left out" in said
     assert "which reach 4 of 6 latent steps" in said
     assert evaluate(manifest, "--horizon", "8", "--fresh")[0] == 0
+
+
+def test_a_suite_of_videos_too_short_for_a_window_is_refused_in_one_line(evaluate, possible, grasp):
+    for path in grasp.glob("*/*.mp4"):
+        write_video(path, noise(3, 0), 5.0)
+    code, said, protocol = evaluate(possible([LONG] * 2))
+    assert (code, protocol) == (2, None)
+    assert "has 3 frames at 5 frames/s, and a window needs 4: 2 to see and 2 to forecast" in said
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS)
