@@ -63,9 +63,8 @@ def idle_threads(environment: Mapping[str, str]) -> int | None:
     return max(1, cores // int(environment.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def stop_on_signal() -> list[int]:
-    """A list that SIGTERM or SIGINT adds to; a second SIGINT interrupts at once."""
-    seen: list[int] = []
+def stop_on_signal(seen: list[int]) -> None:
+    """SIGTERM and SIGINT are added to the list; a second SIGINT interrupts at once."""
 
     def remember(number: int, _frame: object) -> None:
         seen.append(number)
@@ -73,7 +72,6 @@ def stop_on_signal() -> list[int]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, remember)
-    return seen
 
 
 def signalled(stop: list[int], accelerator: Accelerator) -> bool:
