@@ -32,6 +32,7 @@ class Record:
     height: int = 0
     rotation: int = 0
     codec: str = ""
+    timing: str = "packets"
     content_hash: str = ""
 
 

@@ -142,5 +142,6 @@ def _copied(clip: Clip, path: str, info: VideoInfo, digest: str) -> Clip:
         height=info.height,
         rotation=0,
         codec=info.codec,
+        timing=info.timing,
         content_hash=digest,
     )
