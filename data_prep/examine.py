@@ -12,6 +12,7 @@ from data_prep.sources.item import Item
 from worldmodel.video import VideoError, probe
 from worldmodel.video.frame_folder import frame_names
 from worldmodel.video.source import open_bytes
+from worldmodel.video.timing import Timing
 
 MIB = 1 << 20
 
@@ -32,7 +33,7 @@ class Record:
     height: int = 0
     rotation: int = 0
     codec: str = ""
-    timing: str = "packets"
+    timing: Timing = "packets"
     content_hash: str = ""
 
 

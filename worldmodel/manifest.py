@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from worldmodel.video.timing import Timing
+
 FORMAT_VERSION = 1
 ADDED_LATER = {"timing"}  # columns that manifests of earlier versions do not have; read as null
 ROWS_PER_GROUP = 1024  # a clip is found by reading one group, so groups are small
@@ -52,7 +54,7 @@ class Clip:
     truth: str | None  # path of an npz
     source: str  # which data set it came from
     content_hash: str
-    timing: str | None = None  # packets | order | frames: how frames are found (video/timing.py); null = not examined yet
+    timing: Timing | None = None  # packets | order | frames: how frames are found (video/timing.py); null = not examined yet
 
 
 SCHEMA = pa.schema(

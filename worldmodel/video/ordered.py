@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,7 +46,7 @@ def decode_all(video: Video, strict: bool) -> Decoded:
     return Decoded(np.asarray(ticks, np.int64), end_tick, in_order)
 
 
-def frames_from_start(video: Video, ticks: Sequence[int] | None = None) -> Iterator[Shown]:
+def frames_from_start(video: Video, ticks: np.ndarray | None = None) -> Iterator[Shown]:
     """All frames that the decoder returns. `ticks`: the times of the frames in the order shown, where they are known."""
     return _spread_damage(_timed(video, ticks), video)
 
@@ -55,7 +55,7 @@ def damaged_frame(video: Video, number: int) -> VideoError:
     return video.error("corrupt", f"frame {number} is damaged, or predicted from a damaged one")
 
 
-def _timed(video: Video, ticks: Sequence[int] | None) -> Iterator[Shown]:
+def _timed(video: Video, ticks: np.ndarray | None) -> Iterator[Shown]:
     clock = _FrameClock(video)
     for number, frame in enumerate(video.container.decode(video.stream)):
         tick, timed = clock.tick(frame)

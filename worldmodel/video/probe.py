@@ -1,4 +1,4 @@
-"""probe: what a video is. All packets are read, but only a few frames are decoded; all where packets do not tell their times."""
+"""probe: what a video is. All packets are read and a few frames decoded; all of them where packets do not tell their times."""
 
 from __future__ import annotations
 

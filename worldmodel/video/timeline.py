@@ -15,6 +15,7 @@ from worldmodel.video.errors import VideoError
 
 CLOCK_MAY_JUMP = 0x200  # FFmpeg's AVFMT_TS_DISCONT, set for MPEG-TS, MPEG-PS and Ogg
 LONGEST_GAP_S = 10.0  # in those containers a longer gap is a jump of the clock, as for the ffmpeg command line tool
+JITTER_S = 0.1  # decoding times may go back by as much and no jump is seen
 NO_TIME = -(2**63)  # of a packet, in Timeline.stored
 HINT = "if a manifest says more, run `python -m data_prep index` again"
 
@@ -32,6 +33,10 @@ class Timeline:
     reordered: bool  # a packet is shown before one that stands before it
     seekable: bool  # every packet has a presentation time, and these are the ticks: the clock never jumps
 
+    def span_s(self, ticks_per_s: float) -> tuple[float, float]:
+        """When the first frame is shown and when the last one ends, in seconds on the file's clock."""
+        return float(self.ticks[0] / ticks_per_s), float(self.end_tick / ticks_per_s)
+
 
 class _Clock:
     """Decoding times of packets -> a clock that never goes back.
@@ -42,6 +47,7 @@ class _Clock:
     def __init__(self, video: Video) -> None:
         self._may_jump = bool(video.container.format.flags & CLOCK_MAY_JUMP)
         self._longest_gap = LONGEST_GAP_S * video.ticks_per_s
+        self._jitter = JITTER_S * video.ticks_per_s
         self._frame_ticks = round(video.frame_ticks)
         self._last: int | None = None
         self._next = 0
@@ -60,6 +66,7 @@ class _Clock:
                 self.jumps += 1
                 tick = self._next
         if tick is not None:
+            tick = tick if self._last is None else max(tick, self._last)
             self._last, self._next = tick, tick + (packet.duration or self._frame_ticks)
         if packet.pts is not None:
             self.latest = max(self.latest, packet.pts + self.offset)
@@ -67,7 +74,8 @@ class _Clock:
 
     def _is_jump(self, last: int, tick: int) -> bool:
         """Back, or far ahead. Where a frame that was decoded before belongs after the gap, the gap is one in the video."""
-        return tick < last or (self._may_jump and tick - self._next > self._longest_gap and self.latest < tick)
+        back = tick < last - self._jitter
+        return back or (self._may_jump and tick - self._next > self._longest_gap and self.latest < tick)
 
 
 def scan(video: Video, until: int | None = None) -> Timeline:
@@ -143,7 +151,7 @@ def _filled(ticks: list[int | None], frame_ticks: int) -> np.ndarray:
 
 
 def _delayed(ticks: np.ndarray, video: Video) -> np.ndarray:
-    """Decoding times -> presentation times, int64 [F]: a codec that reorders by d frames shows frame k when it decodes k + d."""
+    """Decoding times -> presentation times, int64 [F]. A codec that reorders by d frames shows frame k at the time of k + d."""
     delay = video.stream.codec_context.reorder_depth if video.may_reorder else 0
     if not 0 < delay < len(ticks) - 1:
         return ticks

@@ -71,7 +71,7 @@ def examine(path: Path | str, member: str | None = None, thorough: bool = False)
         raise video.error("zero frames", "it has a video stream, but no frame in it")
     reason = _suspicion(path, member, timeline)
     if not reason and not thorough:
-        return Examined("packets", timeline, len(timeline.ticks), timeline.ticks[0] / rate, timeline.end_tick / rate, "")
+        return Examined("packets", timeline, len(timeline.ticks), *timeline.span_s(rate), reason="")
     with open_video(path, member) as video:
         decoded = decode_all(video, strict=thorough)
         timing = _classify(video, timeline, decoded)
@@ -79,9 +79,10 @@ def examine(path: Path | str, member: str | None = None, thorough: bool = False)
         with open_video(path, member) as video:
             timing = "order" if _suspicion_after_seeks(video, timeline) else timing
     if timing == "frames":
-        return Examined(timing, timeline, len(decoded.ticks), decoded.ticks[0] / rate, decoded.end_tick / rate, reason)
+        start_s, stop_s = float(decoded.ticks[0] / rate), float(decoded.end_tick / rate)
+        return Examined(timing, timeline, len(decoded.ticks), start_s, stop_s, reason)
     said = "" if timing == "packets" else reason or "decoded frames are not shown at the times of their packets"
-    return Examined(timing, timeline, len(timeline.ticks), timeline.ticks[0] / rate, timeline.end_tick / rate, said)
+    return Examined(timing, timeline, len(timeline.ticks), *timeline.span_s(rate), reason=said)
 
 
 def _classify(video: Video, timeline: Timeline, decoded: Decoded) -> Timing:
