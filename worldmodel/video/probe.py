@@ -8,7 +8,8 @@ from pathlib import Path
 
 from worldmodel.video import frame_folder
 from worldmodel.video.container import open_video, turn_deg
-from worldmodel.video.source import open_bytes
+from worldmodel.video.errors import VideoError
+from worldmodel.video.source import open_bytes, shown_name
 from worldmodel.video.structure import is_cut_off
 from worldmodel.video.timeline import Timeline
 from worldmodel.video.timing import Timing, examine
@@ -36,9 +37,16 @@ def probe(path: Path | str, member: str | None = None, thorough: bool = False, f
     """
     if member is None and os.path.isdir(path):
         return _probe_folder(Path(path), thorough, folder_fps)
+    with open_bytes(path, member) as file:
+        cut_off = is_cut_off(file)
+    if cut_off:
+        raise VideoError(
+            shown_name(path, member), "truncated", "the file ends before the part of it that holds the frames does"
+        )
     codec, width, height, turn, stated_fps = _look(path, member)
     examined = examine(path, member, thorough)
-    _check_whole(path, member, examined.timeline)
+    if cut_off is None:  # a header may also count frames that are left out, or that an edit list hides: structure goes first
+        _check_promises(path, member, examined.timeline)
     duration_s = examined.stop_s - examined.start_s
     agrees = abs(stated_fps * duration_s - examined.frames) < 0.5
     fps = stated_fps if agrees else examined.frames / duration_s
@@ -49,6 +57,8 @@ def _look(path: Path | str, member: str | None) -> tuple[str, int, int, int, flo
     """(codec, width, height, rotation, stated frames a second or 0) by the first frame, which is decoded."""
     with open_video(path, member) as video:
         frame = next(video.container.decode(video.stream), None)
+        if frame is None and video.stream.frames:
+            raise video.error("truncated", f"its header promises {video.stream.frames} frames, none is there")
         if frame is None:
             raise video.error("zero frames", "it has a video stream, but no frame in it")
         turn = turn_deg(frame)
@@ -56,17 +66,10 @@ def _look(path: Path | str, member: str | None) -> tuple[str, int, int, int, flo
         return video.codec, width, height, turn, float(video.stream.average_rate or 0)
 
 
-def _check_whole(path: Path | str, member: str | None, timeline: Timeline) -> None:
-    """Raises VideoError for a file that ends too early: by its structure where that tells, else by what its header promises."""
-    with open_bytes(path, member) as file:
-        cut_off = is_cut_off(file)
+def _check_promises(path: Path | str, member: str | None, timeline: Timeline) -> None:
+    """Raises VideoError for a file that ends before its header says it does, where its structure does not tell that."""
     with open_video(path, member) as video:
         stated = video.stream.frames
-        if cut_off or timeline.cut_off:
-            promised = f"its header promises {stated or 'more'} frames, {timeline.packets} are there"
-            raise video.error("truncated", f"the file ends before its last part does; {promised}")
-        if cut_off is not None:
-            return  # a header may also count frames that are left out, or that an edit list hides
         found_s = (timeline.end_tick - timeline.ticks[0]) / video.ticks_per_s
         until_s = timeline.end_tick / video.ticks_per_s  # some containers count their duration from 0, not from the first frame
         alone = len(video.container.streams) == 1  # sound may last longer than the pictures

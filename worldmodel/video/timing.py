@@ -69,6 +69,8 @@ def examine(path: Path | str, member: str | None = None, thorough: bool = False)
         rate = video.ticks_per_s
     if not len(timeline.ticks):
         raise video.error("zero frames", "it has a video stream, but no frame in it")
+    if timeline.cut_off:
+        raise video.error("truncated", "the file ends in the middle of a frame")
     reason = _suspicion(path, member, timeline)
     if not reason and not thorough:
         return Examined("packets", timeline, len(timeline.ticks), *timeline.span_s(rate), reason="")
