@@ -39,31 +39,49 @@ def probe(path: Path | str, member: str | None = None, thorough: bool = False, f
         return _probe_folder(Path(path), thorough, folder_fps)
     with open_bytes(path, member) as file:
         cut_off = is_cut_off(file)
-    if cut_off:
-        raise VideoError(
-            shown_name(path, member), "truncated", "the file ends before the part of it that holds the frames does"
-        )
-    codec, width, height, turn, stated_fps = _look(path, member)
-    examined = examine(path, member, thorough)
+    try:
+        stated = _look(path, member)
+        examined = examine(path, member, thorough)
+    except VideoError as error:
+        raise _truncated(path, member, error.detail) if cut_off else error from None
+    if cut_off and not 0 < stated.frames <= examined.timeline.packets:  # else only an index behind the frames is missing
+        raise _truncated(path, member, f"{examined.timeline.packets} frames are there, of {stated.frames or 'more'}")
     if cut_off is None:  # a header may also count frames that are left out, or that an edit list hides: structure goes first
         _check_promises(path, member, examined.timeline)
     duration_s = examined.stop_s - examined.start_s
-    agrees = abs(stated_fps * duration_s - examined.frames) < 0.5
-    fps = stated_fps if agrees else examined.frames / duration_s
-    return VideoInfo(duration_s, fps, examined.frames, width, height, turn, codec, examined.start_s, examined.timing)
+    agrees = abs(stated.fps * duration_s - examined.frames) < 0.5
+    fps = stated.fps if agrees else examined.frames / duration_s
+    facts = (stated.width, stated.height, stated.rotation, stated.codec)
+    return VideoInfo(duration_s, fps, examined.frames, *facts, examined.start_s, examined.timing)
 
 
-def _look(path: Path | str, member: str | None) -> tuple[str, int, int, int, float]:
-    """(codec, width, height, rotation, stated frames a second or 0) by the first frame, which is decoded."""
+@dataclass(frozen=True)
+class _Stated:
+    """What the header and the first frame say."""
+
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    fps: float  # 0: nothing
+    frames: int  # 0: nothing
+
+
+def _look(path: Path | str, member: str | None) -> _Stated:
     with open_video(path, member) as video:
+        stated = video.stream.frames
         frame = next(video.container.decode(video.stream), None)
-        if frame is None and video.stream.frames:
-            raise video.error("truncated", f"its header promises {video.stream.frames} frames, none is there")
+        if frame is None and stated:
+            raise video.error("truncated", f"its header promises {stated} frames, none is there")
         if frame is None:
             raise video.error("zero frames", "it has a video stream, but no frame in it")
         turn = turn_deg(frame)
         width, height = (frame.height, frame.width) if turn % 180 == 90 else (frame.width, frame.height)
-        return video.codec, width, height, turn, float(video.stream.average_rate or 0)
+        return _Stated(video.codec, width, height, turn, float(video.stream.average_rate or 0), stated)
+
+
+def _truncated(path: Path | str, member: str | None, detail: str) -> VideoError:
+    return VideoError(shown_name(path, member), "truncated", f"the file is shorter than its structure says ({detail})")
 
 
 def _check_promises(path: Path | str, member: str | None, timeline: Timeline) -> None:
