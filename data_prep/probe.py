@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from worldmodel.video import VideoError, VideoInfo, probe
+from worldmodel.video.frame_folder import frames_of
 
 COLUMNS = ("size px", "fps", "frames", "seconds", "codec", "rotation")
 HELP = "show what videos are, in a table"
@@ -22,14 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    table, problems = Table(Column("file", overflow="fold"), *COLUMNS), []
+    table, problems, notes = Table(Column("file", overflow="fold"), *COLUMNS), [], []
     for file in args.files:
         try:
             table.add_row(escape(str(file)), *_cells(probe(file, thorough=args.thorough)))
+            if file.is_dir() and (left_out := frames_of(file).left_out):
+                notes.append(f"{file}: {left_out}")
         except VideoError as error:
             problems.append(error)
             table.add_row(escape(str(file)), escape(error.reason), style="red")
     Console().print(table)
+    for note in notes:
+        print(note)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

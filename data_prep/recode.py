@@ -1,4 +1,4 @@
-"""One video -> one small copy that decodes fast: short GOPs, no B frames, no loop filter, rotation applied."""
+"""One video -> one small copy that decodes fast: short GOPs, no B frames, no loop filter, as shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 
-from worldmodel.video.container import Video, open_video, turn_deg
+from worldmodel.video import orientation
+from worldmodel.video.container import Video, open_video
 from worldmodel.video.frame_folder import frame_names, open_frame
 from worldmodel.video.resize import Drawer, target_size
 from worldmodel.video.write import beside
@@ -72,14 +73,12 @@ def _file_frames(video: Video, recipe: Recipe) -> Timed:
     for frame in video.container.decode(video.stream):
         if frame.is_corrupt:
             raise video.error("corrupt", f"the frame at tick {frame.pts} is damaged")
-        turn = turn_deg(frame)
-        if drawer is None:
-            height, width = (frame.width, frame.height) if turn % 180 == 90 else (frame.height, frame.width)
-            drawer = Drawer(_copy_size(height, width, recipe.short_side_px))
+        how = orientation.of(frame, video.stream)
+        drawer = drawer or Drawer(_copy_size(*how.shown_size(frame.height, frame.width), recipe.short_side_px))
         tick = frame.pts if frame.pts is not None else last + round(video.frame_ticks)
         first = tick if first is None else first
         if tick > last or last < 0:  # a clock that stands still shows nothing new
-            yield (tick - first) / video.ticks_per_s, drawer.draw(frame, turn)
+            yield (tick - first) / video.ticks_per_s, drawer.draw(frame, how)
         last = tick
 
 
@@ -88,7 +87,7 @@ def _folder_frames(folder: Path, fps: float, recipe: Recipe) -> Timed:
     for place, name in enumerate(frame_names(folder)):
         image = open_frame(folder / name)
         drawer = drawer or Drawer(_copy_size(image.shape[0], image.shape[1], recipe.short_side_px))
-        yield place / fps, drawer.draw(VideoFrame.from_ndarray(image, format="rgb24"), turn_deg=0)
+        yield place / fps, drawer.draw(VideoFrame.from_ndarray(image, format="rgb24"))
 
 
 def _copy_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:

@@ -42,7 +42,7 @@ def resized(frames: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """uint8 [T, H, W, 3] -> [T, h, w, 3], as films are when they are read at a size."""
     film = ResizedFilm(len(frames), size)
     for place, frame in enumerate(frames):
-        film.put([place], VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"), 0)
+        film.put([place], VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
     return film.frames
 
 

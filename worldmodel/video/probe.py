@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldmodel.video import frame_folder
-from worldmodel.video.container import Video, open_video, turn_deg
+from worldmodel.video import frame_folder, orientation
+from worldmodel.video.container import Video, open_video
 from worldmodel.video.source import locate
 from worldmodel.video.timeline import Timeline, Untimed, scan
 
@@ -16,7 +16,11 @@ COUNT_UP_TO_BYTES = 64 << 20  # beyond, the count that the container states is b
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is. Width and height in px as shown, after rotation by `rotation` degrees clockwise."""
+    """What a video is. Width and height in px as shown: mirrored and turned as the file says, with square pixels.
+
+    `rotation` is the turn from stored to shown in degrees clockwise. Of a video that is also mirrored it is the turn that
+    follows the mirroring from left to right; that it is mirrored is not told here.
+    """
 
     duration_s: float  # from the first frame's appearance to the last one's end
     fps: float  # average
@@ -65,9 +69,9 @@ def _look(path: Path | str, member: str | None) -> tuple[str, int, int, int]:
         frame = next(video.container.decode(video.stream), None)
         if frame is None:
             raise video.error("zero frames", "it has a video stream, but no frame in it")
-        turn = turn_deg(frame)
-        width, height = (frame.height, frame.width) if turn % 180 == 90 else (frame.width, frame.height)
-        return video.codec, width, height, turn
+        how = orientation.of(frame, video.stream)
+        height, width = how.shown_size(frame.height, frame.width)
+        return video.codec, width, height, how.turn_deg
 
 
 def _by_packets(path: Path | str, member: str | None) -> _Extent:
@@ -114,7 +118,6 @@ def _check_whole(video: Video, timeline: Timeline) -> None:
 
 def _probe_folder(folder: Path, thorough: bool, fps: float) -> VideoInfo:
     names = frame_folder.frame_names(folder)
-    for name in names if thorough else names[:1]:
-        height, width = frame_folder.open_frame(folder / name).shape[:2]
+    height, width = [frame_folder.open_frame(folder / name).shape for name in (names if thorough else names[:1])][0][:2]
     codec = Path(names[0]).suffix.lower().lstrip(".").replace("jpeg", "jpg")
     return VideoInfo(len(names) / fps, fps, len(names), width, height, 0, codec, 0.0)

@@ -14,7 +14,8 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from worldmodel.video.container import Video, open_video, turn_deg
+from worldmodel.video import orientation
+from worldmodel.video.container import Video, open_video
 from worldmodel.video.resize import Film, Size
 from worldmodel.video.timeline import PACKETS_ARE_NOT_FRAMES, Untimed, check_end, check_numbers, scan, ticks_of_times
 
@@ -91,7 +92,7 @@ def _read_run(video: Video, run: list[int], slots: Slots, film: Film) -> None:
     for tick, place in zip(run, chosen, strict=True):
         wanted.setdefault(int(shown[place]), []).extend(slots[tick])
     for tick, frame in _decode(video, packets, set(wanted)):
-        film.put(wanted.pop(tick), frame, turn_deg(frame))
+        film.put(wanted.pop(tick), frame, orientation.of(frame, video.stream))
     if wanted:
         raise Untimed  # hidden or damaged frames, or keyframes that one cannot start from
 
@@ -218,4 +219,4 @@ def _frames_from_start(video: Video) -> Iterator[tuple[VideoFrame, int, int]]:
 def _draw(video: Video, film: Film, slots: list[int], frame: VideoFrame) -> None:
     if frame.is_corrupt:
         raise video.error("corrupt", f"the frame at tick {frame.pts} is damaged")
-    film.put(slots, frame, turn_deg(frame))
+    film.put(slots, frame, orientation.of(frame, video.stream))
