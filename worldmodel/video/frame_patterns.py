@@ -15,10 +15,13 @@ from dataclasses import dataclass
 NUMBER = re.compile(r"\A\d+\.\d+\Z|\d{9,}\.\d+|(?<!\d)\d\d[-:.]\d\d[-:.]\d\d(?!\d)|\d+")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # Words in the names of pictures that stand beside frames and are not what a camera saw.
-BESIDE_FRAMES = set(
-    "alpha annotation annotations cover depth disp disparity edge edges flow gt heatmap instance instances label labels mask "
-    "masks matte normal normals poster preview seg segm segmentation semantic thumb thumbnail thumbnails thumbs trimap".split()
-)
+# fmt: off
+BESIDE_FRAMES = {
+    "alpha", "annotation", "annotations", "cover", "depth", "disp", "disparity", "edge", "edges", "flow", "gt",
+    "heatmap", "instance", "instances", "label", "labels", "mask", "masks", "matte", "normal", "normals", "poster",
+    "preview", "seg", "segm", "segmentation", "semantic", "thumb", "thumbnail", "thumbnails", "thumbs", "trimap",
+}
+# fmt: on
 EQUALLY_LIKELY = 0.9  # a pattern with so many of the largest one's pictures may be the video as well
 MOST_NAMED = 3  # patterns that a message names
 

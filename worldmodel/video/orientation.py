@@ -6,6 +6,7 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -64,7 +65,7 @@ def usable_aspect(stated: Fraction | None) -> Fraction:
 
 def _of_matrix(frame: VideoFrame) -> tuple[int, bool]:
     """(degrees clockwise to the nearest 90, mirrored) of the frame's display matrix; (0, False) where it has none."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 0, False
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))  # a point (x, y) is shown at (a x + c y, b x + d y)

@@ -118,6 +118,8 @@ def _check_whole(video: Video, timeline: Timeline) -> None:
 
 def _probe_folder(folder: Path, thorough: bool, fps: float) -> VideoInfo:
     names = frame_folder.frame_names(folder)
-    height, width = [frame_folder.open_frame(folder / name).shape for name in (names if thorough else names[:1])][0][:2]
+    height, width = frame_folder.open_frame(folder / names[0]).shape[:2]
+    for name in names[1:] if thorough else ():
+        frame_folder.open_frame(folder / name)
     codec = Path(names[0]).suffix.lower().lstrip(".").replace("jpeg", "jpg")
     return VideoInfo(len(names) / fps, fps, len(names), width, height, 0, codec, 0.0)

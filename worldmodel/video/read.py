@@ -26,7 +26,9 @@ def read_frames(
     backend: Backend = "pyav",
     folder_fps: float = 10.0,
 ) -> np.ndarray:
-    """Frames as shown (mirrored, turned and with square pixels, as the file says), uint8 [T, H, W, 3], in the order asked for; any order, repeats allowed.
+    """Frames as shown, uint8 [T, H, W, 3], in the order asked for; any order, repeats allowed.
+
+    As shown: mirrored and turned as the file says, and stretched in width where its pixels are not square.
 
     Exactly one of
       times_s: seconds since the first frame; the frame shown at that time is the last one presented by then (half a

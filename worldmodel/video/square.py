@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -10,11 +11,10 @@ import numpy as np
 
 from worldmodel.video.read import Backend, read_frames
 
-Square = Literal["crop", "squeeze"]  # cut the centre out, or squeeze the whole picture
-SQUARES: tuple[Square, ...] = ("squeeze", "crop")
-SAID: dict[Square, str] = {
-    "crop": "The model sees the central square of each frame; what lies beside it is cut away.",
-    "squeeze": "The model sees the whole of each frame, squeezed into a square.",
+Square = Literal["squeeze", "crop"]  # the whole picture, squeezed; or the square in its centre
+SEEN: dict[Square, str] = {
+    "squeeze": "the whole of each frame, squeezed into a square",
+    "crop": "the central square of each frame; what lies beside it is cut away",
 }
 Frames = TypeVar("Frames", bound=Any)  # an array or a tensor
 
@@ -41,6 +41,12 @@ def read_square(
         path, times_s=times_s, indices=indices, size=size, member=member, backend=backend, folder_fps=folder_fps
     )
     return np.ascontiguousarray(cut_square(frames, at))
+
+
+def add_square(parser: argparse.ArgumentParser) -> None:
+    """--square, which is "squeeze" unless it is given: an impossible event near the border must not be cut away."""
+    said = f"what the model sees: {'; or '.join(f'{how}, {words}' for how, words in SEEN.items())} (default squeeze)"
+    parser.add_argument("--square", choices=tuple(SEEN), default="squeeze", help=said)
 
 
 def cut_square(frames: Frames, at: float | None = None) -> Frames:
