@@ -120,9 +120,20 @@ def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> 
         lines.append(", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test")) + ", by content")
         if settings["val"] and not splits["val"]:
             lines.append("no file fell into val; a larger --val helps")
+    lines += _left_out(journal)
     if unusable:
         lines.append(f"{unusable} rejected: {told}; see {listing}")
     return "\n".join(lines)
+
+
+def _left_out(journal: Journal) -> list[str]:
+    """A line on folders that hold other pictures than their frames, if there are any."""
+    folders = [(record.path, record.left_out) for record in journal.records() if record.left_out]
+    if not folders:
+        return []
+    path, what = folders[0]
+    more = f", and in {len(folders) - 1} more folders" if len(folders) > 1 else ""
+    return [f"{path}: {what}{more} (`python -m data_prep probe FOLDER` names them)"]
 
 
 def _write_rejected(journal: Journal, listing: Path, count: int) -> None:

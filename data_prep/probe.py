@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from worldmodel.video import VideoError, VideoInfo, probe
+from worldmodel.video.frame_folder import frames_of
 
 COLUMNS = ("size px", "fps", "frames", "seconds", "codec", "rotation")
 READ_FROM_START = (
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
             table.add_row(escape(str(file)), *_cells(info))
             if info.timing != "packets":
                 notes.append(f"{file}: {READ_FROM_START}")
+            if file.is_dir() and (left_out := frames_of(file).left_out):
+                notes.append(f"{file}: {left_out}")
         except VideoError as error:
             problems.append(error)
             table.add_row(escape(str(file)), escape(error.reason), style="red")

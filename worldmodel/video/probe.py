@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldmodel.video import frame_folder
-from worldmodel.video.container import open_video, turn_deg
+from worldmodel.video import frame_folder, orientation
+from worldmodel.video.container import open_video
 from worldmodel.video.errors import VideoError
 from worldmodel.video.source import open_bytes, shown_name
 from worldmodel.video.structure import is_cut_off
@@ -17,7 +17,11 @@ from worldmodel.video.timing import Timing, examine
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is. Width and height in px as shown, after rotation by `rotation` degrees clockwise."""
+    """What a video is. Width and height in px as shown: mirrored and turned as the file says, with square pixels.
+
+    `rotation` is the turn from stored to shown in degrees clockwise. Of a video that is also mirrored it is the turn that
+    follows the mirroring from left to right; that it is mirrored is not told here.
+    """
 
     duration_s: float  # from the first frame's appearance to the last one's end
     fps: float  # average
@@ -75,9 +79,9 @@ def _look(path: Path | str, member: str | None) -> _Stated:
             raise video.error("truncated", f"its header promises {stated} frames, none is there")
         if frame is None:
             raise video.error("zero frames", "it has a video stream, but no frame in it")
-        turn = turn_deg(frame)
-        width, height = (frame.height, frame.width) if turn % 180 == 90 else (frame.width, frame.height)
-        return _Stated(video.codec, width, height, turn, float(video.stream.average_rate or 0), stated)
+        how = orientation.of(frame, video.stream)
+        height, width = how.shown_size(frame.height, frame.width)
+        return _Stated(video.codec, width, height, how.turn_deg, float(video.stream.average_rate or 0), stated)
 
 
 def _truncated(path: Path | str, member: str | None, detail: str) -> VideoError:
@@ -102,7 +106,8 @@ def _check_promises(path: Path | str, member: str | None, timeline: Timeline) ->
 
 def _probe_folder(folder: Path, thorough: bool, fps: float) -> VideoInfo:
     names = frame_folder.frame_names(folder)
-    for name in names if thorough else names[:1]:
-        height, width = frame_folder.open_frame(folder / name).shape[:2]
+    height, width = frame_folder.open_frame(folder / names[0]).shape[:2]
+    for name in names[1:] if thorough else ():
+        frame_folder.open_frame(folder / name)
     codec = Path(names[0]).suffix.lower().lstrip(".").replace("jpeg", "jpg")
     return VideoInfo(len(names) / fps, fps, len(names), width, height, 0, codec, 0.0)
