@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 
 from worldmodel.video.container import Video, open_video, turn_deg
+from worldmodel.video.errors import output_errors
 from worldmodel.video.frame_folder import frame_names, open_frame
 from worldmodel.video.resize import Drawer, target_size
-from worldmodel.video.write import beside
+from worldmodel.video.write import beside, mux, open_output
 
 # tune fastdecode: no CABAC, no loop filter, no weighted prediction
 X264 = {"preset": "fast", "crf": "18", "tune": "fastdecode", "bf": "0", "refs": "1"}
@@ -37,9 +37,10 @@ def recode(path: str, member: str | None, target: Path, recipe: Recipe, folder_f
     """Write the copy; it appears whole or not at all. Frames keep their times, counted from the first frame.
 
     Where the source has more than `max_fps`, the copy has the frames that it shows at 0, 1/max_fps, 2/max_fps, ... s.
-    Raises VideoError for a source that cannot be read to its end.
+    Raises VideoError for a source that cannot be read to its end, OutputError for a copy that cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     if member is None and Path(path).is_dir():
         _write(target, _folder_frames(Path(path), folder_fps, recipe), folder_fps, recipe)
         return
@@ -50,11 +51,11 @@ def recode(path: str, member: str | None, target: Path, recipe: Recipe, folder_f
 def _write(target: Path, frames: Timed, fps: float, recipe: Recipe) -> None:
     if recipe.max_fps is not None and fps > recipe.max_fps:
         frames, fps = _thinned(frames, fps, recipe.max_fps), recipe.max_fps
-    with beside(target) as part, av.open(part, "w", format="mp4", options={"movflags": "faststart"}) as out:
-        _encode(out, frames, fps, recipe.gop)
+    with beside(target) as part, open_output(part, format="mp4", options={"movflags": "faststart"}) as out:
+        _encode(out, target, frames, fps, recipe.gop)
 
 
-def _encode(out: OutputContainer, frames: Timed, fps: float, gop: int) -> None:
+def _encode(out: OutputContainer, target: Path, frames: Timed, fps: float, gop: int) -> None:
     stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=X264)
     stream.pix_fmt, clock = "yuv420p", Fraction(1, CLOCK_HZ)
     stream.codec_context.time_base, stream.codec_context.gop_size, stream.codec_context.thread_count = clock, gop, 1
@@ -63,8 +64,8 @@ def _encode(out: OutputContainer, frames: Timed, fps: float, gop: int) -> None:
             stream.height, stream.width = image.shape[:2]
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base, frame.duration = round(time_s * CLOCK_HZ), clock, round(CLOCK_HZ / fps)
-        out.mux(stream.encode(frame))
-    out.mux(stream.encode(None))
+        mux(out, stream.encode(frame), target)
+    mux(out, stream.encode(None), target)
 
 
 def _file_frames(video: Video, recipe: Recipe) -> Timed:
