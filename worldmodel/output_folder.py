@@ -9,9 +9,19 @@ from worldmodel.video.errors import output_errors
 from worldmodel.video.write import beside
 
 MARK = ".worldmodel.json"
-NOTES = {MARK, "transcode.json", ".making", "recipe.yaml", "protocol.json", "gallery.html"}
-"""A folder that this project filled has at least one file of these names; `made_by` reads it."""
 TRANSCODE_KEYS = {"short_side_px", "max_fps", "gop"}
+WRITTEN_BY = {  # files and folders that together tell which command filled a folder
+    "data_prep synthesize": (".making",),
+    "worldmodel/train.py": ("recipe.yaml", "checkpoints"),
+    "worldmodel.rollout": ("gallery.html", "horizon.json"),
+    "eval physics": ("protocol.json", "traces.parquet"),
+    "eval probe": ("probe.json", "probe.md"),
+    "eval forecast": ("forecast.json", "forecast.md"),
+    "eval tradeoff": ("tradeoff.json", "tradeoff.md"),
+    "eval ablate": ("ablation.json", "ablation.md"),
+}
+NOTES = {MARK, "transcode.json", *(names[0] for names in WRITTEN_BY.values())}
+"""A folder that this project filled holds at least one of these names; `made_by` looks closer."""
 
 
 def mark_output(folder: Path, command: str) -> None:
@@ -27,7 +37,9 @@ def mark_output(folder: Path, command: str) -> None:
 
 
 def write_mark(folder: Path, command: str) -> None:
-    """Mark a folder, whatever it holds. Raises OutputError."""
+    """Mark a folder, whatever it holds. A mark that is there stays. Raises OutputError."""
+    if (folder / MARK).is_file():
+        return
     with beside(folder / MARK) as part:
         part.write_text(json.dumps({"made_by": command}) + "\n", encoding="utf-8")
 
@@ -35,21 +47,16 @@ def write_mark(folder: Path, command: str) -> None:
 def made_by(folder: Path | str) -> str | None:
     """The command that filled a folder, or None for a folder that this project did not fill.
 
-    Known by its mark; folders without one, which earlier versions left, by the files that each command writes.
+    Known by its mark, or else by the files that each command writes.
     """
     folder = Path(folder)
     if (folder / MARK).is_file():
         return _object(folder / MARK).get("made_by") or "this project"
     if _object(folder / "transcode.json").keys() >= TRANSCODE_KEYS:
         return "data_prep transcode"
-    if (folder / ".making").is_dir():
-        return "data_prep synthesize"
-    if (folder / "recipe.yaml").is_file() and (folder / "checkpoints").is_dir():
-        return "worldmodel/train.py"
-    if (folder / "protocol.json").is_file() and (folder / "traces.parquet").is_file():
-        return "eval physics"
-    if (folder / "gallery.html").is_file() and (folder / "horizon.json").is_file():
-        return "worldmodel.rollout"
+    for command, names in WRITTEN_BY.items():
+        if all((folder / name).exists() for name in names):
+            return command
     return None
 
 

@@ -35,10 +35,9 @@ def find(root: Path, survey: Survey) -> Iterator[Item]:
     """Items below `root`, sorted folder by folder; what is not an item is counted in the survey.
 
     Links are followed, but every file and folder is visited once, under the first of its names. Folders that this project
-    filled are left out, unless `root` itself is one.
+    filled are left out, but not `root` itself.
     """
-    walk = _Walk(survey, leave_out=survey.leave_out_made and made_by(root) is None)
-    return walk.below(str(root))
+    return _Walk(survey).below(str(root))
 
 
 @dataclass
@@ -46,7 +45,6 @@ class _Walk:
     """A walk through folders. It ends whatever links there are."""
 
     survey: Survey
-    leave_out: bool  # folders that this project filled
     seen: Seen = field(default_factory=Seen)  # device and inode of files and folders
 
     def below(self, root: str) -> Iterator[Item]:
@@ -63,7 +61,8 @@ class _Walk:
             except OSError as error:
                 yield Item(folder, problem="unreadable folder", detail=str(error))
                 continue
-            if self.leave_out and listing.has_note and (command := made_by(folder)) is not None:
+            command = made_by(folder) if listing.has_note and folder != root and self.survey.leave_out_made else None
+            if command is not None:
                 if count := _count_videos(folder):
                     self.survey.made[folder] = command, count
                 continue
