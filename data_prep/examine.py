@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from data_prep.content_hash import content_hash
 from data_prep.sources.item import Item
 from worldmodel.video import VideoError, probe
+from worldmodel.video.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Record:
     height: int = 0
     rotation: int = 0
     codec: str = ""
+    timing: Timing = "packets"
     content_hash: str = ""
 
 

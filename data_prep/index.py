@@ -181,4 +181,5 @@ def _clips(journal: Journal, name: str, few: bool, settings: dict[str, Any]) -> 
                 truth=None,
                 source=name,
                 content_hash=record.content_hash,
+                timing=record.timing,
             )

@@ -102,7 +102,7 @@ def _sheet_of(
 
 def _frames(clip: Clip) -> np.ndarray:
     times = clip.start_s + (np.arange(min(clip.frames, MOST_FRAMES)) + 0.5) / clip.fps
-    return read_frames(clip.path, times_s=times, member=clip.member)
+    return read_frames(clip.path, times_s=times, member=clip.member, timing=clip.timing)
 
 
 def _save(picture: Image.Image, path: Path) -> None:

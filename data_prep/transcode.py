@@ -205,5 +205,6 @@ def _copied(clip: Clip, copy: Copy) -> Clip:
         height=info.height,
         rotation=0,
         codec=info.codec,
+        timing=info.timing,
         content_hash=copy.content_hash,
     )

@@ -22,9 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from worldmodel.video.timing import Timing
 from worldmodel.video.write import beside
 
 FORMAT_VERSION = 1
+ADDED_LATER = {"timing"}  # columns that manifests of earlier versions do not have; read as null
 ROWS_PER_GROUP = 1024  # a clip is found by reading one group, so groups are small
 SPLITS = ("train", "val", "test", "ood")
 
@@ -53,6 +55,7 @@ class Clip:
     truth: str | None  # path of an npz
     source: str  # which data set it came from
     content_hash: str
+    timing: Timing | None = None  # packets | order | frames: how frames are found (video/timing.py); null = not examined yet
 
 
 SCHEMA = pa.schema(
@@ -73,6 +76,7 @@ SCHEMA = pa.schema(
         pa.field("truth", pa.string()),
         pa.field("source", pa.string(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("timing", pa.string()),
     ]
 )
 
@@ -139,6 +143,7 @@ class Manifest:
         self._folder = path.parent
         counts = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._columns = [name for name in SCHEMA.names if name in file.schema_arrow.names]
         self._group, self._table = -1, SCHEMA.empty_table()
 
     @classmethod
@@ -151,7 +156,7 @@ class Manifest:
             file = pq.ParquetFile(absolute, memory_map=True)
         except (pa.ArrowInvalid, OSError) as error:
             raise ManifestError(f"{path}: not a Parquet file ({error}); make it again with data_prep") from None
-        missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+        missing = [name for name in SCHEMA.names if name not in {*file.schema_arrow.names, *ADDED_LATER}]
         if missing:
             quads = "; it lists quadruplets, their films are in suite.parquet beside it, lawful ones in lawful.parquet"
             beside = quads if "quad_id" in file.schema_arrow.names else ""
@@ -178,7 +183,7 @@ class Manifest:
             raise IndexError(f"{self.path}: row {row} of {len(self)}")
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if group != self._group:
-            self._table = self._file.read_row_group(group, columns=SCHEMA.names, use_threads=False)
+            self._table = self._file.read_row_group(group, columns=self._columns, use_threads=False)
             self._group = group
         values = self._table.slice(row - int(self._starts[group]), 1).to_pylist()[0]
         values["path"] = self.absolute(values["path"])
@@ -189,10 +194,14 @@ class Manifest:
         """One column, all rows: numbers as they are, strings as an object array (with None for null)."""
         if name not in SCHEMA.names:
             raise ManifestError(f"{self.path}: no column {name!r}; there are {', '.join(SCHEMA.names)}")
+        if name not in self._columns:
+            return np.full(len(self), None, object)
         return self._file.read(columns=[name], use_threads=False)[name].to_numpy()
 
     def strings(self, name: str, rows: np.ndarray) -> pa.Array:
         """A text column at the given rows, as an Arrow array: no Python object a row, so a million cost 100 MB."""
+        if name in ADDED_LATER and name not in self._columns:
+            return pa.nulls(len(rows), pa.string())
         return self._file.read(columns=[name], use_threads=False)[name].take(rows).combine_chunks()
 
     def absolute(self, path: str) -> str:

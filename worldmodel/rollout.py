@@ -60,7 +60,7 @@ def clip_frames(path: str, model: WorldModel, window: WindowConfig, start_s: flo
             f"{path}: {max(0.0, left_s):.2f} s are left from {start_s:g} s on; that is less than two latent steps"
         )
     times = start_s + np.arange(count) / fps
-    frames = read_frames(path, times_s=times, size=model.size_px)
+    frames = read_frames(path, times_s=times, size=model.size_px, timing=info.timing)
     top, left = (frames.shape[1] - model.size_px) // 2, (frames.shape[2] - model.size_px) // 2
     return np.ascontiguousarray(frames[:, top : top + model.size_px, left : left + model.size_px])
 

@@ -107,4 +107,5 @@ def _write(take: Take, folder: Path, name: str, film: Format, split: str, label:
         truth=str(truth.relative_to(folder)),
         source=SOURCE,
         content_hash=digest,
+        timing="packets",
     )

@@ -65,7 +65,7 @@ def alike(clips: Sequence[Clip], model: WorldModel, least_steps: int, windows: i
 def read_clip(clip: Clip, fps: float, size_px: int, count: int, first: int = 0) -> NDArray[np.uint8]:
     """`count` frames at `fps` from the `first` on, the centre square: uint8 [count, size_px, size_px, 3]. Raises VideoError."""
     times = clip.start_s + (first + np.arange(count)) / fps
-    frames = read_frames(clip.path, times_s=times, size=size_px, member=clip.member, folder_fps=clip.fps)
+    frames = read_frames(clip.path, times_s=times, size=size_px, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
     top, left = (frames.shape[1] - size_px) // 2, (frames.shape[2] - size_px) // 2
     return np.ascontiguousarray(frames[:, top : top + size_px, left : left + size_px])
 

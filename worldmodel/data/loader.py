@@ -116,6 +116,7 @@ class WindowReader(Dataset):
                     member=window.member,
                     backend=sample.backend,
                     folder_fps=window.file_fps,
+                    timing=window.timing,
                 )
             except VideoError as error:
                 bad.append(BadClip(window.path, str(error)))

@@ -19,7 +19,8 @@ from worldmodel.video.container import Video, open_video
 from worldmodel.video.errors import VideoError
 from worldmodel.video.resize import Film, Size
 from worldmodel.video.source import open_bytes, shown_name
-from worldmodel.video.timeline import Timeline, Untimed, check_end, check_numbers, scan, ticks_of_times
+from worldmodel.video.timeline import Timeline, check_end, check_numbers, scan, ticks_of_times
+from worldmodel.video.timing import Timing, timing_of
 
 
 def read(
@@ -28,16 +29,16 @@ def read(
     times_s: Sequence[float] | None,
     indices: Sequence[int] | None,
     size: Size,
+    timing: Timing | None = None,
 ) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] at the times, or else with the numbers, given. Raises VideoError."""
     name, decord = shown_name(path, member), _decord(shown_name(path, member))
     with open_video(path, member) as video:
         if video.container.format.name == "mpegts":
             raise _refusal(name, "decord returns wrong frames from MPEG-TS")
-        try:
-            timeline = scan(video)
-        except Untimed:
-            raise _refusal(name, "its packets carry no times") from None
+        if (timing or timing_of(path, member)) != "packets":
+            raise _refusal(name, "its packets do not tell when its frames are shown")
+        timeline = scan(video)
         places = _places(video, timeline, times_s, indices)
     film = Film(len(places), size)
     slots = {place: [slot for slot, other in enumerate(places) if other == place] for place in sorted(set(places))}
@@ -58,7 +59,8 @@ def _places(video: Video, timeline: Timeline, times_s: Sequence[float] | None, i
     if times_s is None:
         check_numbers(video.name, indices or (), len(timeline.ticks))
         return list(indices or ())
-    wanted, start, rate = ticks_of_times(video, times_s), video.start_tick, video.ticks_per_s
+    start, rate = video.start_tick, video.ticks_per_s
+    wanted = ticks_of_times(video, times_s, start)
     check_end(video.name, (max(wanted) - start) / rate, (timeline.end_tick - start) / rate)
     return np.maximum(np.searchsorted(timeline.ticks, wanted, side="right") - 1, 0).tolist()
 
