@@ -19,8 +19,8 @@ from av.video.frame import VideoFrame
 
 from worldmodel.video.errors import WRITE_ONLY, OutputError, output_errors
 
-LOSSY = {"crf": "18", "preset": "medium"}
-LOSSLESS = {"qp": "0", "preset": "veryfast", "tune": "fastdecode"}
+LOSSY: dict[str, object] = {"crf": "18", "preset": "medium"}
+LOSSLESS: dict[str, object] = {"qp": "0", "preset": "veryfast", "tune": "fastdecode"}
 
 
 def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: bool = False) -> None:
