@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
 
 from data_prep.content_hash import content_hash
 from data_prep.sources.item import Item
 from worldmodel.video import VideoError, probe
+from worldmodel.video.frame_folder import frames_of
 from worldmodel.video.timing import Timing
 
 
@@ -30,6 +32,7 @@ class Record:
     codec: str = ""
     timing: Timing = "packets"
     content_hash: str = ""
+    left_out: str = ""  # pictures of a folder that are no frames of the video
 
 
 def rejected(item: Item, reason: str, detail: str | None) -> Record:
@@ -43,6 +46,7 @@ def examine(item: Item, min_seconds: float, thorough: bool) -> Record:
     try:
         info = probe(item.path, item.member, thorough=thorough)
         digest = content_hash(item.path, item.member)
+        left_out = frames_of(item.path).left_out if item.member is None and os.path.isdir(item.path) else ""
     except VideoError as error:
         return rejected(item, error.reason, error.detail)
     except OSError as error:
@@ -54,4 +58,4 @@ def examine(item: Item, min_seconds: float, thorough: bool) -> Record:
         return rejected(item, "too short", detail)
     facts = dataclasses.asdict(info)
     del facts["start_s"]  # frames are read relative to it
-    return Record(item.path, item.member, item.label, content_hash=digest, **facts)
+    return Record(item.path, item.member, item.label, content_hash=digest, left_out=left_out, **facts)

@@ -134,6 +134,7 @@ def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> 
         lines.append(
             f"{duplicates} {'files have' if duplicates > 1 else 'file has'} the same content as another, and its split"
         )
+    lines += _left_out(journal)
     if unusable:
         lines.append(f"{unusable} rejected: {told}; see {listing}")
     return lines
@@ -146,6 +147,16 @@ def _usable(journal: Journal) -> Iterator[Record]:
 def _number(record: Record) -> int:
     """64 bits of the content hash: a million of them are 8 MB."""
     return int(record.content_hash[:16], 16)
+
+
+def _left_out(journal: Journal) -> list[str]:
+    """A line on folders that hold other pictures than their frames, if there are any."""
+    folders = [(record.path, record.left_out) for record in journal.records() if record.left_out]
+    if not folders:
+        return []
+    path, what = folders[0]
+    more = f", and in {len(folders) - 1} more folders" if len(folders) > 1 else ""
+    return [f"{path}: {what}{more} (`python -m data_prep probe FOLDER` names them)"]
 
 
 def _write_rejected(journal: Journal, listing: Path, count: int) -> None:

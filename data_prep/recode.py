@@ -1,4 +1,4 @@
-"""One video -> one small copy that decodes fast: short GOPs, no B frames, no loop filter, rotation applied."""
+"""One video -> one small copy that decodes fast: short GOPs, no B frames, no loop filter, as shown."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from worldmodel.video import VideoError, probe
-from worldmodel.video.container import Video, open_video, turn_deg
+from worldmodel.video import VideoError, orientation, probe
+from worldmodel.video.container import Video, open_video
 from worldmodel.video.errors import output_errors
 from worldmodel.video.frame_folder import frame_names, open_frame
 from worldmodel.video.ordered import damaged_frame, frames_from_start
@@ -108,16 +108,15 @@ def _file_frames(video: Video, examined: Examined, recipe: Recipe) -> Iterator[T
             raise damaged_frame(video, count - 1)
         if examined.timing == "packets" and not shown.timed:
             raise video.error("unreliable times", f"frame {count - 1} is not shown at the time of its packet")
-        turn = turn_deg(shown.frame)
+        how = orientation.of(shown.frame, video.stream)
         if drawer is None:
             first = shown.tick
-            height, width = shown.frame.height, shown.frame.width
-            height, width = (width, height) if turn % 180 == 90 else (height, width)
-            drawer = Drawer(_copy_size(height, width, recipe.short_side_px))
+            size = how.shown_size(shown.frame.height, shown.frame.width)
+            drawer = Drawer(_copy_size(*size, recipe.short_side_px))
         start_s, stop_s = (shown.tick - first) / video.ticks_per_s, (shown.end_tick - first) / video.ticks_per_s
         if waiting is not None:
             yield replace(waiting, stop_s=start_s)
-        waiting = Timed(start_s, stop_s, drawer.draw(shown.frame, turn))
+        waiting = Timed(start_s, stop_s, drawer.draw(shown.frame, how))
     if waiting is not None:
         yield waiting
     if count != examined.frames:
@@ -129,8 +128,7 @@ def _folder_frames(folder: Path, fps: float, recipe: Recipe) -> Iterator[Timed]:
     for place, name in enumerate(frame_names(folder)):
         image = open_frame(folder / name)
         drawer = drawer or Drawer(_copy_size(image.shape[0], image.shape[1], recipe.short_side_px))
-        frame = VideoFrame.from_ndarray(image, format="rgb24")
-        yield Timed(place / fps, (place + 1) / fps, drawer.draw(frame, turn_deg=0))
+        yield Timed(place / fps, (place + 1) / fps, drawer.draw(VideoFrame.from_ndarray(image, format="rgb24")))
 
 
 def _copy_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:

@@ -119,6 +119,12 @@ def check_windows(first: Evaluation, other: Evaluation) -> None:
                 f"{words}: {_said(a)} in {first.out}, {_said(b)} in {other.out}; their surprises are not of the same "
                 f"thing. Evaluate again with the same {option} for both (in seconds, such as 0.5s)"
             )
+    a, b = (it.protocol.get("square", "squeeze") for it in (first, other))
+    if a != b:
+        raise EvalError(
+            f"frames were made square in two ways: {a} in {first.out}, {b} in {other.out}; the models did not see the same. "
+            "Evaluate again with the same --square for both"
+        )
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -39,6 +39,7 @@ from eval.workload import start_ranks
 from worldmodel.arguments import count, rate
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
+from worldmodel.video.square import add_square
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
 RESUMES = True
@@ -95,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maps", action="store_true", help="keep surprise by place of every film, not of those alone that the report shows"
     )
+    add_square(parser)
     add_device(parser)
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier evaluation left in OUT")
 
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     check_trials(suite.trials)
     plan = plan_windows(args, subject, suite)
     size_px = subject.model.size_px if subject.model is not None else BLIND_PX
-    task = Task(subject, suite, plan, args.scope, size_px, device, ranks)
+    task = Task(subject, suite, plan, args.scope, size_px, device, ranks, args.square)
     manifest, lawful = lawful_films(args.lawful, suite, subject)
     if ranks.is_main_process:
         _claim(args.out, task.key(lawful), args.fresh)

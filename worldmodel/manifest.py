@@ -46,9 +46,9 @@ class Clip:
     stop_s: float
     fps: float  # average
     frames: int  # in this range
-    width: int  # px, as shown, after rotation
+    width: int  # px, as shown: turned, and with square pixels
     height: int
-    rotation: int  # degrees clockwise from stored to shown
+    rotation: int  # degrees clockwise from stored to shown (after mirroring left to right, where the file asks for that)
     codec: str
     split: str  # train | val | test | ood
     label: str | None

@@ -38,7 +38,8 @@ from worldmodel.output_folder import mark_output
 from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
 from worldmodel.render.rollouts import card_of, write_rollout
-from worldmodel.video import VideoError, probe, read_frames
+from worldmodel.video import VideoError, probe
+from worldmodel.video.square import read_square
 from worldmodel.window import WindowConfig
 
 _CURVE_WINDOWS = 64  # held-out windows behind the curve of errors
@@ -60,9 +61,7 @@ def clip_frames(path: str, model: WorldModel, window: WindowConfig, start_s: flo
             f"{path}: {max(0.0, left_s):.2f} s are left from {start_s:g} s on; that is less than two latent steps"
         )
     times = start_s + np.arange(count) / fps
-    frames = read_frames(path, times_s=times, size=model.size_px, timing=info.timing)
-    top, left = (frames.shape[1] - model.size_px) // 2, (frames.shape[2] - model.size_px) // 2
-    return np.ascontiguousarray(frames[:, top : top + model.size_px, left : left + model.size_px])
+    return read_square(path, model.size_px, "crop", times_s=times, timing=info.timing)
 
 
 def context_of(model: WorldModel, context_s: float | None, frames: int) -> int:

@@ -65,6 +65,7 @@ def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str |
             "horizon_s": plan.horizon * plan.frames_per_latent / plan.fps,
             "scope": task.scope,
         },
+        "square": task.square,
         "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
         "whitening": None if fit is None else {"films": fit.films, "manifest": manifest, "shrinkage": fit.shrinkage},
         "foretold_without_memory": usual.foretold,

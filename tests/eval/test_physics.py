@@ -62,6 +62,7 @@ def test_it_leaves_traces_numbers_and_a_page(done: Path):
     assert {"traces.parquet", "trials.json", "protocol.json", "scores.json", "scores.csv", "table.md", "report.html"} <= {
         path.name for path in done.iterdir()
     }
+    assert json.loads((done / "protocol.json").read_text())["square"] == "squeeze"
     scores = json.loads((done / "scores.json").read_text())
     assert scores["headline"]["whitened"]["why"] == "fewer than 30 groups"
     for scorer in ("whitened", "distance"):

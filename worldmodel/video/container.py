@@ -13,7 +13,6 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.stream import Disposition
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from worldmodel.video.errors import VideoError
@@ -165,8 +164,3 @@ def _best_stream(name: str, container: InputContainer, path: Path | str, member:
         raise VideoError(name, "unreadable codec", "this build of FFmpeg has no decoder for its video stream")
     stream.codec_context.thread_count = 1
     return stream
-
-
-def turn_deg(frame: VideoFrame) -> int:
-    """Degrees clockwise by which the stored frame is turned to be shown: 0, 90, 180 or 270."""
-    return round(-frame.rotation / 90) * 90 % 360

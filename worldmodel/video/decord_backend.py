@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
+from worldmodel.video import orientation
 from worldmodel.video.container import Video, open_video
 from worldmodel.video.errors import VideoError
+from worldmodel.video.orientation import Orientation
 from worldmodel.video.resize import Film, Size
 from worldmodel.video.source import open_bytes, shown_name
 from worldmodel.video.timeline import Timeline, check_end, check_numbers, scan, ticks_of_times
@@ -40,6 +42,7 @@ def read(
             raise _refusal(name, "its packets do not tell when its frames are shown")
         timeline = scan(video)
         places = _places(video, timeline, times_s, indices)
+    how = _orientation(path, member)
     film = Film(len(places), size)
     slots = {place: [slot for slot, other in enumerate(places) if other == place] for place in sorted(set(places))}
     try:
@@ -48,10 +51,22 @@ def read(
             raise _refusal(name, f"decord counts {len(reader)} frames, the file shows {len(timeline.ticks)}")
         seeks_land = np.array_equal(reader.get_key_indices(), _shown_places(timeline))
         for place, image in _images(reader, list(slots), seeks_land):
-            film.put(slots[place], VideoFrame.from_numpy_buffer(image), turn_deg=0)  # decord has turned it
+            film.put(slots[place], VideoFrame.from_numpy_buffer(image), how)
     except (decord.DECORDError, RuntimeError, StopIteration) as error:
         raise _refusal(name, f"decord gave up, as on AV1 and on rotated videos ({_first_line(error)})") from None
     return film.frames
+
+
+def _orientation(path: Path | str, member: str | None) -> Orientation:
+    """How to show what decord returns: it has turned frames, and not stretched them. Raises VideoError for mirrored ones."""
+    with open_video(path, member) as video:
+        frame = next(video.container.decode(video.stream), None)
+        if frame is None:
+            raise video.error("zero frames", "it has a video stream, but no frame in it")
+        how = orientation.of(frame, video.stream)
+        if how.mirrored:
+            raise _refusal(video.name, "decord does not mirror a video that is to be shown mirrored")
+        return Orientation(pixel_aspect=how.shown_pixel_aspect)
 
 
 def _places(video: Video, timeline: Timeline, times_s: Sequence[float] | None, indices: Sequence[int] | None) -> list[int]:

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldmodel.video import frame_folder
-from worldmodel.video.container import open_video, turn_deg
+from worldmodel.video import frame_folder, orientation
+from worldmodel.video.container import open_video
 from worldmodel.video.errors import VideoError
 from worldmodel.video.source import open_bytes, shown_name
 from worldmodel.video.structure import is_cut_off
@@ -17,7 +17,11 @@ from worldmodel.video.timing import Timing, examine
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is. Width and height in px as shown, after rotation by `rotation` degrees clockwise."""
+    """What a video is. Width and height in px as shown: mirrored and turned as the file says, with square pixels.
+
+    `rotation` is the turn from stored to shown in degrees clockwise. Of a video that is also mirrored it is the turn that
+    follows the mirroring from left to right; that it is mirrored is not told here.
+    """
 
     duration_s: float  # from the first frame's appearance to the last one's end
     fps: float  # average
@@ -39,31 +43,49 @@ def probe(path: Path | str, member: str | None = None, thorough: bool = False, f
         return _probe_folder(Path(path), thorough, folder_fps)
     with open_bytes(path, member) as file:
         cut_off = is_cut_off(file)
-    if cut_off:
-        raise VideoError(
-            shown_name(path, member), "truncated", "the file ends before the part of it that holds the frames does"
-        )
-    codec, width, height, turn, stated_fps = _look(path, member)
-    examined = examine(path, member, thorough)
+    try:
+        stated = _look(path, member)
+        examined = examine(path, member, thorough)
+    except VideoError as error:
+        raise _truncated(path, member, error.detail) if cut_off else error from None
+    if cut_off and not 0 < stated.frames <= examined.timeline.packets:  # else only an index behind the frames is missing
+        raise _truncated(path, member, f"{examined.timeline.packets} frames are there, of {stated.frames or 'more'}")
     if cut_off is None:  # a header may also count frames that are left out, or that an edit list hides: structure goes first
         _check_promises(path, member, examined.timeline)
     duration_s = examined.stop_s - examined.start_s
-    agrees = abs(stated_fps * duration_s - examined.frames) < 0.5
-    fps = stated_fps if agrees else examined.frames / duration_s
-    return VideoInfo(duration_s, fps, examined.frames, width, height, turn, codec, examined.start_s, examined.timing)
+    agrees = abs(stated.fps * duration_s - examined.frames) < 0.5
+    fps = stated.fps if agrees else examined.frames / duration_s
+    facts = (stated.width, stated.height, stated.rotation, stated.codec)
+    return VideoInfo(duration_s, fps, examined.frames, *facts, examined.start_s, examined.timing)
 
 
-def _look(path: Path | str, member: str | None) -> tuple[str, int, int, int, float]:
-    """(codec, width, height, rotation, stated frames a second or 0) by the first frame, which is decoded."""
+@dataclass(frozen=True)
+class _Stated:
+    """What the header and the first frame say."""
+
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    fps: float  # 0: nothing
+    frames: int  # 0: nothing
+
+
+def _look(path: Path | str, member: str | None) -> _Stated:
     with open_video(path, member) as video:
+        stated = video.stream.frames
         frame = next(video.container.decode(video.stream), None)
-        if frame is None and video.stream.frames:
-            raise video.error("truncated", f"its header promises {video.stream.frames} frames, none is there")
+        if frame is None and stated:
+            raise video.error("truncated", f"its header promises {stated} frames, none is there")
         if frame is None:
             raise video.error("zero frames", "it has a video stream, but no frame in it")
-        turn = turn_deg(frame)
-        width, height = (frame.height, frame.width) if turn % 180 == 90 else (frame.width, frame.height)
-        return video.codec, width, height, turn, float(video.stream.average_rate or 0)
+        how = orientation.of(frame, video.stream)
+        height, width = how.shown_size(frame.height, frame.width)
+        return _Stated(video.codec, width, height, how.turn_deg, float(video.stream.average_rate or 0), stated)
+
+
+def _truncated(path: Path | str, member: str | None, detail: str) -> VideoError:
+    return VideoError(shown_name(path, member), "truncated", f"the file is shorter than its structure says ({detail})")
 
 
 def _check_promises(path: Path | str, member: str | None, timeline: Timeline) -> None:
@@ -84,7 +106,8 @@ def _check_promises(path: Path | str, member: str | None, timeline: Timeline) ->
 
 def _probe_folder(folder: Path, thorough: bool, fps: float) -> VideoInfo:
     names = frame_folder.frame_names(folder)
-    for name in names if thorough else names[:1]:
-        height, width = frame_folder.open_frame(folder / name).shape[:2]
+    height, width = frame_folder.open_frame(folder / names[0]).shape[:2]
+    for name in names[1:] if thorough else ():
+        frame_folder.open_frame(folder / name)
     codec = Path(names[0]).suffix.lower().lstrip(".").replace("jpeg", "jpg")
     return VideoInfo(len(names) / fps, fps, len(names), width, height, 0, codec, 0.0)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.video.container import Video, open_video, turn_deg
+from worldmodel.video import orientation
+from worldmodel.video.container import Video, open_video
 from worldmodel.video.ordered import Shown, damaged_frame, frames_from_start
 from worldmodel.video.resize import Film, Size
 from worldmodel.video.seeking import CannotSeek, read_by_seeking
@@ -127,4 +128,4 @@ def _slots(keys: Sequence[int]) -> dict[int, list[int]]:
 def _draw(video: Video, film: Film, slots: list[int], shown: Shown, number: int) -> None:
     if shown.damaged:
         raise damaged_frame(video, number)
-    film.put(slots, shown.frame, turn_deg(shown.frame))
+    film.put(slots, shown.frame, orientation.of(shown.frame, video.stream))

@@ -28,13 +28,15 @@ def read_frames(
     folder_fps: float = 10.0,
     timing: Timing | None = None,
 ) -> np.ndarray:
-    """Frames as shown (rotation applied), uint8 [T, H, W, 3], in the order asked for; any order, repeats allowed.
+    """Frames as shown, uint8 [T, H, W, 3], in the order asked for; any order, repeats allowed.
+
+    As shown: mirrored and turned as the file says, and stretched in width where its pixels are not square.
 
     Exactly one of
       times_s: seconds since the first frame; the frame shown at that time is the last one presented by then (half a
         tick of the file's clock granted, but no more than a tenth of a frame): right at variable frame rates, too;
       indices: frame numbers in the order shown. Costs a scan of the packets before them; times do not.
-    size: None (as stored), an int (short side in px, aspect kept), or (height, width).
+    size: None (as shown), an int (short side in px, aspect kept), or (height, width).
     member: name of the video within the tar `path`. folder_fps: the rate of a folder of frames, which has none.
     timing: what `probe` (or the manifest) says of the file; None = examined at the first call of the process for this file.
     Raises VideoError, in particular for times and numbers past the end, and ValueError for a call that makes no sense.

@@ -9,7 +9,8 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from worldmodel.video.container import Video, turn_deg
+from worldmodel.video import orientation
+from worldmodel.video.container import Video
 from worldmodel.video.resize import Film
 from worldmodel.video.timeline import check_end, check_numbers, scan, ticks_of_times
 
@@ -69,7 +70,7 @@ def _read_run(video: Video, run: list[int], slots: Slots, film: Film) -> None:
     for tick, place in zip(run, chosen, strict=True):
         wanted.setdefault(int(shown[place]), []).extend(slots[tick])
     for tick, frame in _decode(video, packets, set(wanted)):
-        film.put(wanted.pop(tick), frame, turn_deg(frame))
+        film.put(wanted.pop(tick), frame, orientation.of(frame, video.stream))
     if wanted:
         raise CannotSeek  # damaged frames, or keyframes that a decoder cannot start from
 
