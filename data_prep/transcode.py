@@ -98,7 +98,8 @@ def _claim(out: Path, recipe: Recipe) -> None:
         except ValueError:
             raise PrepError(f"{note}: not a note of `data_prep transcode`; choose another --out") from None
         if not isinstance(there, dict) or "version" not in there:
-            raise PrepError(f"{out} holds copies that an earlier version of this project made; choose another --out")
+            old = f"{out} holds copies that an earlier version of this project made, and some may be wrong"
+            raise PrepError(f"{old}; choose another --out, or delete the folder and make them again")
         if there != wanted:
             raise PrepError(f"{out} holds copies made with {there}, asked for are {wanted}; choose another --out")
     advice = "choose another --out"
