@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from data_prep.content_hash import content_hash
 from data_prep.sources.item import Item
 from worldmodel.video import VideoError, probe
-from worldmodel.video.frame_folder import frame_names, frames_of
-from worldmodel.video.source import open_bytes
+from worldmodel.video.frame_folder import frames_of
 from worldmodel.video.timing import Timing
-
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,30 +51,11 @@ def examine(item: Item, min_seconds: float, thorough: bool) -> Record:
         return rejected(item, error.reason, error.detail)
     except OSError as error:
         return rejected(item, "unreadable file", str(error))
+    if not 0 < info.duration_s < math.inf:
+        return rejected(item, "no times", f"its {info.frames} frames last {info.duration_s:g} s together")
     if info.frames < 2 or info.duration_s < min_seconds:
         detail = f"{info.frames} frames, {info.duration_s:.2f} s; wanted 2 frames and {min_seconds:g} s at least"
         return rejected(item, "too short", detail)
     facts = dataclasses.asdict(info)
     del facts["start_s"]  # frames are read relative to it
     return Record(item.path, item.member, item.label, content_hash=digest, left_out=left_out, **facts)
-
-
-def content_hash(path: str, member: str | None) -> str:
-    """sha256 of the size and the first and last MiB; of a folder of frames, of all sizes and its first and last frame.
-
-    Hashing everything would read terabytes.
-    """
-    if member is None and os.path.isdir(path):
-        names = frame_names(path)
-        sizes = [os.path.getsize(Path(path) / name) for name in names]
-        digest = hashlib.sha256(repr(sizes).encode())
-        for name in (names[0], names[-1]):
-            digest.update((Path(path) / name).read_bytes())
-        return digest.hexdigest()
-    with open_bytes(path, member) as file:
-        size = file.seek(0, os.SEEK_END)
-        digest = hashlib.sha256(str(size).encode())
-        for start in (0, max(0, size - MIB)):
-            file.seek(start)
-            digest.update(file.read(MIB) or b"")
-    return digest.hexdigest()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
@@ -15,11 +14,12 @@ from av.video.frame import VideoFrame
 
 from worldmodel.video import VideoError, orientation, probe
 from worldmodel.video.container import Video, open_video
+from worldmodel.video.errors import output_errors
 from worldmodel.video.frame_folder import frame_names, open_frame
 from worldmodel.video.ordered import damaged_frame, frames_from_start
 from worldmodel.video.resize import Drawer, target_size
 from worldmodel.video.timing import Examined, examine
-from worldmodel.video.write import beside
+from worldmodel.video.write import beside, mux, open_output
 
 # tune fastdecode: no CABAC, no loop filter, no weighted prediction
 X264 = {"preset": "fast", "crf": "18", "tune": "fastdecode", "bf": "0", "refs": "1"}
@@ -48,9 +48,11 @@ def recode(path: str, member: str | None, target: Path, recipe: Recipe, folder_f
     """Write the copy; it appears whole or not at all. Frames keep their times, counted from the first frame.
 
     The copy has every frame of the source; where the source has more than `max_fps`, those that it shows at 0, 1/max_fps,
-    2/max_fps, ... s. Raises VideoError for a source that cannot be read to its end, or whose frames are not all found again.
+    2/max_fps, ... s. Raises VideoError for a source that cannot be read to its end, or whose frames are not all found again;
+    OutputError for a copy that cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     if member is None and Path(path).is_dir():
         _write(path, target, _folder_frames(Path(path), folder_fps, recipe), folder_fps, recipe)
         return
@@ -64,14 +66,14 @@ def _write(name: str, target: Path, frames: Iterator[Timed], fps: float, recipe:
     if recipe.max_fps is not None and fps > recipe.max_fps:
         frames, fps = _thinned(frames, recipe.max_fps), recipe.max_fps
     with beside(target) as part:
-        with av.open(part, "w", format="mp4", options={"movflags": "faststart"}) as out:
-            written = _encode(out, frames, fps, recipe.gop)
+        with open_output(part, format="mp4", options={"movflags": "faststart"}) as out:
+            written = _encode(out, target, frames, fps, recipe.gop)
         copied = probe(part).frames
         if copied != written:
             raise VideoError(name, "frames lost", f"{written} frames were written to its copy, which shows {copied}")
 
 
-def _encode(out: OutputContainer, frames: Iterator[Timed], fps: float, gop: int) -> int:
+def _encode(out: OutputContainer, target: Path, frames: Iterator[Timed], fps: float, gop: int) -> int:
     """The number of frames written. Every frame is shown for as long as in the source, the last one too."""
     stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=X264)
     stream.pix_fmt, clock = "yuv420p", Fraction(1, CLOCK_HZ)
@@ -84,16 +86,17 @@ def _encode(out: OutputContainer, frames: Iterator[Timed], fps: float, gop: int)
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(timed.image), format="rgb24")
         frame.pts, frame.time_base = round(timed.start_s * CLOCK_HZ), clock
         lengths[frame.pts] = max(1, round(timed.stop_s * CLOCK_HZ) - frame.pts)
-        _mux(out, stream.encode(frame), lengths)
-    _mux(out, stream.encode(None), lengths)
+        mux(out, _lasting(stream.encode(frame), lengths), target)
+    mux(out, _lasting(stream.encode(None), lengths), target)
     return count
 
 
-def _mux(out: OutputContainer, packets: list[Packet], lengths: dict[int, int]) -> None:
+def _lasting(packets: list[Packet], lengths: dict[int, int]) -> list[Packet]:
+    """The packets, each with the length of its frame."""
     for packet in packets:
         assert packet.pts is not None
         packet.duration = lengths.pop(packet.pts)
-        out.mux(packet)
+    return packets
 
 
 def _file_frames(video: Video, examined: Examined, recipe: Recipe) -> Iterator[Timed]:

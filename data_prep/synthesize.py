@@ -18,6 +18,7 @@ from data_prep.physics.production import Production, Shard, claim, single_thread
 from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES
 
 HELP = "make films of the built-in physics world"
+RESUMES = True
 PX = (32, 512)
 FRAMES = (16, 480)
 FPS = (4.0, 60.0)

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worldmodel.video.timing import Timing
+from worldmodel.video.write import beside
 
 FORMAT_VERSION = 1
 ADDED_LATER = {"timing"}  # columns that manifests of earlier versions do not have; read as null
@@ -89,25 +90,18 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     """Stream clips into a Parquet file, row group by row group; returns their number. Whole or not at all.
 
     Paths below the manifest's folder are stored relative to it, so that the folder can be moved.
-    Raises ManifestError for a clip that breaks the contract, OSError when the file cannot be written.
+    Raises ManifestError for a clip that breaks the contract, OutputError when the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
     schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
     folder, rows, written = path.parent.resolve(), iter(clips), 0
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
-                stored = [_stored(clip, folder) for clip in group]
-                columns = {name: [getattr(clip, name) for clip in stored] for name in schema.names}
-                writer.write_table(pa.Table.from_pydict(columns, schema=schema))
-                written += len(group)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with beside(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
+            stored = [_stored(clip, folder) for clip in group]
+            columns = {name: [getattr(clip, name) for clip in stored] for name in schema.names}
+            writer.write_table(pa.Table.from_pydict(columns, schema=schema))
+            written += len(group)
     return written
 
 

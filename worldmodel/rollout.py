@@ -34,6 +34,7 @@ from worldmodel.models import TrainedModel
 from worldmodel.models.decoder import Decoder
 from worldmodel.models.world_model import FrameWise, ReachError, WorldModel
 from worldmodel.nearest import TrainingFrames, training_frames
+from worldmodel.output_folder import mark_output
 from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
 from worldmodel.render.rollouts import card_of, write_rollout
@@ -118,7 +119,7 @@ def write_films(args: argparse.Namespace) -> None:
     has_films = not args.clip or all(Path(path).exists() for path in recipe.data.manifests)  # without a clip they must be
     decoder = decoder_of(checkpoint, model, recipe, device, can_train=has_films and not args.no_decoder)
     out = args.out or checkpoint.folder.parent.parent / "films"
-    out.mkdir(parents=True, exist_ok=True)
+    mark_output(out, "python -m worldmodel.rollout")
     clips = [(Path(path).stem, clip_frames(path, model, recipe.window, args.start_s, args.seconds)) for path in args.clip]
     held, train, residuals = None, None, None
     if has_films:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from worldmodel.video.errors import VideoError
 
+MAX_HEADER_BYTES = 1 << 20  # of a tar: a longer name is damage, and reading it could fill the memory
+
 
 def shown_name(path: Path | str, member: str | None) -> str:
     """How a message names a video: `clip.mp4`, or `shard.tar::clip.mp4`."""
@@ -92,12 +94,30 @@ def modified(path: Path | str, member: str | None) -> tuple[int, int]:
 
 
 def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
-    """(name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory."""
-    with tarfile.open(path, "r:") as tar:
-        while (info := tar.next()) is not None:
-            if info.isreg() and not info.issparse():
-                yield info.name, info.offset_data, info.size
-            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
+    """(name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory.
+
+    Raises OSError or tarfile.TarError for a damaged tar.
+    """
+    with _Headers(path) as headers:
+        try:
+            with tarfile.open(fileobj=headers, mode="r:") as tar:
+                while (info := tar.next()) is not None:
+                    if info.size < 0:
+                        raise tarfile.ReadError(f"the size of its member {info.name!r} is negative")
+                    if info.isreg() and not info.issparse():
+                        yield info.name, info.offset_data, info.size
+                    tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
+        except (ValueError, OverflowError) as error:
+            raise tarfile.ReadError(f"a header cannot be understood ({error})") from None
+
+
+class _Headers(io.FileIO):
+    """A tar of which headers are read. A header that claims to be longer than any is an error, not an allocation."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header says that it is {size} bytes long")
+        return super().read(size)
 
 
 @lru_cache(maxsize=8)
