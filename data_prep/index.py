@@ -18,7 +18,9 @@ from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from data_prep.sources import SOURCES
 from data_prep.splits import FEW_FILES, by_content, in_time, whole
+from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, stored_path, write_manifest
+from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.video.source import shown_name
 from worldmodel.video.write import beside
 
@@ -47,8 +49,12 @@ def run(args: argparse.Namespace) -> int:
     total = sum(1 for _ in SOURCES[source](root))
     if not total:
         raise PrepError(f"{args.root}: no videos in it or below it ({_what_is_there(root)})")
+    with hold_file(out, ANOTHER_OUT):
+        return _index(args, root, out, source, total)
+
+
+def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: int) -> int:
     settings = {"root": str(root), "source": source, "min_seconds": args.min_seconds, "thorough": args.thorough}
-    out.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(_beside(out, ".part.jsonl"), settings, SOURCES[source](root))
     try:
         _examine_all(journal, total, args)
