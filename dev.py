@@ -193,7 +193,7 @@ def demo_name(videos: Path | None, quick: bool) -> str:
         name = "demo"
     else:
         digits = hashlib.sha256(os.path.normcase(videos.resolve()).encode(errors="surrogateescape")).hexdigest()[:6]
-        name = f"{re.sub(r'\W+', '_', videos.name) or 'videos'}_{digits}"
+        name = "_".join([re.sub(r"\W+", "_", videos.name) or "videos", digits])
     return name + ("_quick" if quick else "")
 
 
