@@ -203,15 +203,19 @@ def run_of(name: str, manifest: Path) -> str:
     if not digest:
         raise StepError(f"{manifest} cannot be read; delete {manifest.parent.parent} and start the demo again")
     number, run_name = 1, name
-    while (states := sorted((HERE / "runs" / run_name / "checkpoints").glob("[0-9]*/state.json"))) and (
-        json.loads(states[-1].read_text(encoding="utf-8")).get("data") != [digest]
-    ):
+    while model_of_others(HERE / "runs" / run_name, digest):
         number += 1
+        before, run_name = run_name, f"{name}_{number}"
         print(
-            f"\nruns/{run_name} holds a model of other videos: they were changed since. A new one goes to runs/{name}_{number}"
+            f"\nruns/{before} holds a model of other videos: they were changed since. A new one is trained in runs/{run_name}"
         )
-        run_name = f"{name}_{number}"
     return run_name
+
+
+def model_of_others(run_folder: Path, digest: str) -> bool:
+    """Whether a run's last checkpoint was trained on other data than those of this digest."""
+    states = sorted((run_folder / "checkpoints").glob("[0-9]*/state.json"))
+    return bool(states) and json.loads(states[-1].read_text(encoding="utf-8")).get("data") != [digest]
 
 
 def next_commands(run_folder: str, physics: bool) -> list[str]:
