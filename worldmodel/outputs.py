@@ -33,9 +33,9 @@ def output_folder(folder: Path, names: Iterable[str], instead: str = ANOTHER_OUT
 
 
 @contextlib.contextmanager
-def output_file(path: Path, instead: str = ANOTHER_OUT) -> Iterator[None]:
-    """Write one file, which its writer replaces as a whole. Raises OutputError for a file that no command made."""
-    with writing(path.absolute().parent, [path.name], instead):
+def output_file(path: Path, instead: str = ANOTHER_OUT, ours: bool = False) -> Iterator[None]:
+    """Write one file, which its writer replaces as a whole; see `writing`."""
+    with writing(path.absolute().parent, [path.name], instead, ours):
         yield
 
 
@@ -56,6 +56,7 @@ def writing(
             f"{folder / foreign[0]}{more} would be overwritten, but was not made by this command, or was changed since. "
             f"Move it away, or {instead}"
         )
+    folder.mkdir(parents=True, exist_ok=True)
     for name in wanted:
         append_row(folder / RECORD, {"file": name, "sha256": _BEGUN})
     try:

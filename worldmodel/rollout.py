@@ -122,7 +122,8 @@ def write_films(args: argparse.Namespace) -> None:
     checkpoint = find_checkpoint(args.run)
     out = args.out or checkpoint.folder.parent.parent / "films"
     names = list(rollout_names(args.clip).values()) or [f"held_out_{i}" for i in range(args.count)]
-    with output_folder(out, [*(f"{name}.{kind}" for name in names for kind in KINDS), *PAGE]):
+    ours = args.out is None and "data" not in checkpoint.state  # a run of an earlier version, which kept no record of them
+    with output_folder(out, [*(f"{name}.{kind}" for name in names for kind in KINDS), *PAGE], ours=ours):
         write_into(out, checkpoint, args)
 
 
