@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import EvalError
-from worldmodel.outputs import RECORD, output_folder
+from worldmodel.outputs import output_folder
 
 
 @contextlib.contextmanager
 def result_folder(out: Path, names: Sequence[str], known_by: str) -> Iterator[None]:
     """Lock OUT and write these files and folders into it.
 
-    known_by: the JSON file in OUT that says how it was made. By it a folder of an earlier version, which kept no record of
-    its files, is known to be the command's own.
+    known_by: the JSON file in OUT that says how it was made. By it the files of an earlier version, which kept no record, are
+    known to be the command's own.
     Raises FolderLockError where another process writes there, OutputError where a file is not the command's own.
     """
     said = read_json(out / known_by)
-    known = not (out / RECORD).exists() and said is not None and bool({"made", "command"} & said.keys())
-    with output_folder(out, names, ours=known):
+    known = said is not None and bool({"made", "command"} & said.keys())
+    with output_folder(out, names, adopt=known):
         yield
 
 

@@ -30,8 +30,7 @@ def run(args: argparse.Namespace) -> int:
     for finding in findings(found):
         print(f"{finding.question:<21}{finding.answer:<23}{finding.words}")
     page = args.out or args.run / "report.html"
-    # what a run of an earlier version has in its own folder was not put on record
-    ours = args.out is None and bool(found.state) and "data" not in found.state
-    with output_file(page, "give another --out", ours):
+    earlier = args.out is None and bool(found.state) and "data" not in found.state  # of a version that kept no record
+    with output_file(page, adopt=earlier):
         print(write_training_report(found, page))
     return 0

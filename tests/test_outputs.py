@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worldmodel.outputs import RECORD, OutputError, output_file, output_folder
+from worldmodel.outputs import RECORD, OutputError, output_file, output_folder, writing
 
 
 def write(folder: Path, text: str, *names: str) -> None:
@@ -75,11 +75,29 @@ def test_a_folder_of_the_user_is_not_taken_for_one_of_the_command(tmp_path: Path
             (tmp_path / "maps").mkdir(exist_ok=True)
 
 
-def test_a_folder_known_to_be_the_commands_needs_no_record(tmp_path: Path):
+def test_files_of_an_earlier_version_are_adopted_once_and_then_guarded_like_others(tmp_path: Path):
     (tmp_path / "scores.json").write_text("by an earlier version")
-    with output_folder(tmp_path, ["scores.json"], ours=True):
+    with output_folder(tmp_path, ["scores.json"], adopt=True):
         (tmp_path / "scores.json").write_text("2")
     write(tmp_path, "3", "scores.json")
+    (tmp_path / "scores.json").write_text("3, and a remark of mine")
+    with pytest.raises(OutputError), output_folder(tmp_path, ["scores.json"], adopt=True):
+        pass
+
+
+def test_a_name_that_was_reserved_and_not_used_is_the_users_to_take(tmp_path: Path):
+    with output_folder(tmp_path, ["a.json", "maps"]):
+        (tmp_path / "a.json").write_text("1")
+    (tmp_path / "maps").mkdir()
+    with pytest.raises(OutputError, match="maps"), output_folder(tmp_path, ["a.json", "maps"], adopt=True):
+        pass
+
+
+def test_a_folder_that_is_the_commands_own_is_written_whatever_is_on_record(tmp_path: Path):
+    write(tmp_path, "1", "recipe.yaml")
+    (tmp_path / "recipe.yaml").write_text("changed by hand to go on otherwise")
+    with writing(tmp_path, ["recipe.yaml"], ours=True):
+        (tmp_path / "recipe.yaml").write_text("2")
 
 
 def test_one_file_is_replaced_only_by_the_command_that_made_it(tmp_path: Path):

@@ -26,31 +26,37 @@ class OutputError(ValueError):
 
 
 @contextlib.contextmanager
-def output_folder(folder: Path, names: Iterable[str], instead: str = ANOTHER_OUT, ours: bool = False) -> Iterator[FolderLock]:
+def output_folder(folder: Path, names: Iterable[str], instead: str = ANOTHER_OUT, adopt: bool = False) -> Iterator[FolderLock]:
     """Lock a folder and write these files and folders into it; see `hold_folder` and `writing`."""
-    with hold_folder(folder, instead) as lock, writing(folder, names, instead, ours, lock):
+    with hold_folder(folder, instead) as lock, writing(folder, names, instead, adopt=adopt, lock=lock):
         yield lock
 
 
 @contextlib.contextmanager
-def output_file(path: Path, instead: str = ANOTHER_OUT, ours: bool = False) -> Iterator[None]:
+def output_file(path: Path, instead: str = ANOTHER_OUT, adopt: bool = False) -> Iterator[None]:
     """Write one file, which its writer replaces as a whole; see `writing`."""
-    with writing(path.absolute().parent, [path.name], instead, ours):
+    with writing(path.absolute().parent, [path.name], instead, adopt=adopt):
         yield
 
 
 @contextlib.contextmanager
 def writing(
-    folder: Path, names: Iterable[str], instead: str = ANOTHER_OUT, ours: bool = False, lock: FolderLock | None = None
+    folder: Path,
+    names: Iterable[str],
+    instead: str = ANOTHER_OUT,
+    *,
+    ours: bool = False,
+    adopt: bool = False,
+    lock: FolderLock | None = None,
 ) -> Iterator[None]:
     """Write these files (or folders) of a folder inside this context.
 
-    ours: the folder is known to be the command's own, though nothing may be on record (it was made by an earlier version).
-    lock: of the folder; once it is lost, nothing more is written there.
+    ours: the folder is the command's own, whatever is on record. adopt: files that are not on record are the command's own,
+    since an earlier version made them. lock: of the folder; once it is lost, nothing more is written there.
     Raises OutputError, before anything is written, where one of them exists and is not on record as it is now.
     """
     wanted = tuple(dict.fromkeys(names))
-    if not ours and (foreign := [name for name in wanted if not _may_replace(folder, name)]):
+    if not ours and (foreign := [name for name in wanted if not _may_replace(folder, name, adopt)]):
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise OutputError(
             f"{folder / foreign[0]}{more} would be overwritten, but was not made by this command, or was changed since. "
@@ -75,17 +81,19 @@ def _note(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         if (folder / name).is_file():
             append_row(folder / RECORD, {"file": name, "sha256": _digest(folder / name)})
+        elif not os.path.lexists(folder / name):
+            append_row(folder / RECORD, {"file": name, "sha256": None})  # what may stand there later is somebody else's
     if not any(os.path.lexists(folder / row["file"]) for row in read_rows(folder / RECORD)):
         (folder / RECORD).unlink()
 
 
-def _may_replace(folder: Path, name: str) -> bool:
+def _may_replace(folder: Path, name: str, adopt: bool) -> bool:
     path = folder / name
     if not os.path.lexists(path):
         return True
     noted = [row["sha256"] for row in read_rows(folder / RECORD) if row["file"] == name]
-    if not noted or path.is_dir():
-        return bool(noted)
+    if not noted or noted[-1] is None:
+        return adopt and not noted
     return noted[-1] == _BEGUN or (path.is_file() and noted[-1] == _digest(path))
 
 

@@ -122,8 +122,8 @@ def write_films(args: argparse.Namespace) -> None:
     checkpoint = find_checkpoint(args.run)
     out = args.out or checkpoint.folder.parent.parent / "films"
     names = list(rollout_names(args.clip).values()) or [f"held_out_{i}" for i in range(args.count)]
-    ours = args.out is None and "data" not in checkpoint.state  # a run of an earlier version, which kept no record of them
-    with output_folder(out, [*(f"{name}.{kind}" for name in names for kind in KINDS), *PAGE], ours=ours):
+    earlier = args.out is None and "data" not in checkpoint.state  # a run of a version that kept no record of its files
+    with output_folder(out, [*(f"{name}.{kind}" for name in names for kind in KINDS), *PAGE], adopt=earlier):
         write_into(out, checkpoint, args)
 
 

@@ -100,11 +100,11 @@ def differences(said: Mapping[str, Any], task: Task, lawful: Sequence[Film]) -> 
         found.append(f"the model ({said['model']['name']}, weights {said['model']['hash'][:8]}, now {task.subject.hash[:8]})")
     if said["suite"]["hash"] != task.suite.hash:
         found.append(f"the suite ({said['suite']['name']} in {said['suite']['path']})")
-    found += [
-        f"windows ({key}: {said['windows'].get(key)}, now {value})"
-        for key, value in windows_of(task).items()
-        if said["windows"].get(key) != value
-    ]
+    if found:
+        return found  # windows follow the model and the suite
+    for key, value in windows_of(task).items():
+        if (there := said["windows"].get(key)) != value:
+            found.append(f"windows ({key} {there}, now {value})")
     if said.get("lawful", now := lawful_hash(lawful)) != now:
         found.append("lawful films")
     return found
