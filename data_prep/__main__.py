@@ -9,6 +9,7 @@ from types import ModuleType
 
 from data_prep import index, probe, show, synthesize, transcode
 from data_prep.errors import PrepError
+from worldmodel.folder_lock import FolderLockError
 from worldmodel.manifest import ManifestError
 from worldmodel.video import VideoError
 from worldmodel.video.errors import OutputError
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         return COMMANDS[args.command].run(args)
-    except (PrepError, ManifestError, VideoError) as error:
+    except (PrepError, ManifestError, VideoError, FolderLockError) as error:
         print(f"data_prep {args.command}: {error}", file=sys.stderr)
         return 1
     except OutputError as error:

@@ -22,7 +22,9 @@ from data_prep.progress import bar
 from data_prep.rejected import listing_of, row
 from data_prep.sources import SOURCES, Survey
 from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
+from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
+from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.video.errors import output_errors
 from worldmodel.video.write import beside
 
@@ -54,10 +56,15 @@ def run(args: argparse.Namespace) -> int:
     total = sum(1 for _ in SOURCES[source](root, survey))
     if not total:
         raise PrepError(f"{args.root}: no videos in it or below it; {'; '.join(survey.lines(root)) or 'it is empty'}")
-    settings = {"root": str(root), "source": source, "min_seconds": args.min_seconds, "thorough": args.thorough}
-    settings["content_hash"] = METHOD
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+    with hold_file(out, ANOTHER_OUT):
+        return _index(args, root, out, source, total, survey)
+
+
+def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: int, survey: Survey) -> int:
+    settings = {"root": str(root), "source": source, "min_seconds": args.min_seconds, "thorough": args.thorough}
+    settings["content_hash"] = METHOD
     journal = Journal(_journal_of(out), settings, SOURCES[source](root, Survey()))
     try:
         _examine_all(journal, total, args)

@@ -23,7 +23,9 @@ from data_prep.pool import Failed, run_each
 from data_prep.progress import Bar, bar
 from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
+from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
+from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.video import VideoError, VideoInfo, probe
 from worldmodel.video.errors import OutputError
 from worldmodel.video.write import beside
@@ -70,6 +72,11 @@ def run(args: argparse.Namespace) -> int:
     if args.short_side_px < 2 or args.gop < 1 or args.workers < 1 or (args.fps is not None and args.fps <= 0):
         raise PrepError("--short-side-px from 2, --gop and --workers from 1, --fps above 0, please")
     manifest, out = Manifest.open(args.manifest), Path(os.path.abspath(args.out))
+    with hold_folder(out, ANOTHER_OUT):
+        return _transcode(args, manifest, out)
+
+
+def _transcode(args: argparse.Namespace, manifest: Manifest, out: Path) -> int:
     recipe = Recipe(short_side_px=args.short_side_px, max_fps=args.fps, gop=args.gop)
     target = out / "manifest.parquet"
     if target.exists() and target.samefile(manifest.path):

@@ -9,6 +9,7 @@ its own, on standard output or in --out; a ranking is printed. What the model ma
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
@@ -43,8 +45,10 @@ from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
 from worldmodel.arguments import rate
 from worldmodel.devices import add_device
+from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames
+from worldmodel.outputs import output_file
 from worldmodel.video.square import SEEN, add_square
 from worldmodel.video.write import beside
 
@@ -79,9 +83,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """2 where a film could not be scored, after all others were. Raises EvalError and its like where none can be."""
     ranks = start_ranks()
-    for path in (args.out, args.html):
-        if path is not None and not path.absolute().parent.is_dir():
+    files = [path for path in (args.out, args.html) if path is not None]
+    for path in files:
+        if not path.absolute().parent.is_dir():
             raise EvalError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+    with contextlib.ExitStack() as held:
+        on_main_process(ranks, lambda: [held.enter_context(output_file(path, "give another name")) for path in files])
+        return _run(args, ranks)
+
+
+def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
     subject = open_subject(args.model, device)
     if subject.model is None:

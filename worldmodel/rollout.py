@@ -28,6 +28,7 @@ from worldmodel.continuations import step_errors
 from worldmodel.data.loader import DataError, held_out, open_windows
 from worldmodel.devices import add_device
 from worldmodel.fit_decoder import fit_decoder, load_decoder
+from worldmodel.folder_lock import FolderLockError
 from worldmodel.imagining import error_curves, roll_out
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
@@ -35,13 +36,15 @@ from worldmodel.models.decoder import Decoder
 from worldmodel.models.world_model import FrameWise, ReachError, WorldModel
 from worldmodel.nearest import TrainingFrames, training_frames
 from worldmodel.output_folder import mark_output
+from worldmodel.outputs import ForeignFileError, output_folder
 from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
-from worldmodel.render.rollouts import card_of, write_rollout
+from worldmodel.render.rollouts import KINDS, card_of, rollout_names, write_rollout
 from worldmodel.video import VideoError, probe
 from worldmodel.video.square import read_square
 from worldmodel.window import WindowConfig
 
+PAGE = ("gallery.html", "horizon.png", "horizon.json")
 _CURVE_WINDOWS = 64  # held-out windows behind the curve of errors
 
 
@@ -108,19 +111,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RolloutError, ReachError, CheckpointError, ConfigError, ManifestError, DataError, VideoError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except (FolderLockError, ForeignFileError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
 def write_films(args: argparse.Namespace) -> None:
     """All that one call makes; prints the paths."""
-    device = torch.device(args.device)
     checkpoint = find_checkpoint(args.run)
+    out = args.out or checkpoint.folder.parent.parent / "films"
+    names = list(rollout_names(args.clip).values()) or [f"held_out_{i}" for i in range(args.count)]
+    earlier = args.out is None and "data" not in checkpoint.state  # a run of a version that kept no record of its files
+    mark_output(out, "python -m worldmodel.rollout")
+    with output_folder(out, [*(f"{name}.{kind}" for name in names for kind in KINDS), *PAGE], adopt=earlier):
+        write_into(out, checkpoint, args)
+
+
+def write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> None:
+    """All that one call makes, into a folder that is ours."""
+    device = torch.device(args.device)
     model, recipe = load_model(checkpoint.folder, device)
     has_films = not args.clip or all(Path(path).exists() for path in recipe.data.manifests)  # without a clip they must be
     decoder = decoder_of(checkpoint, model, recipe, device, can_train=has_films and not args.no_decoder)
-    out = args.out or checkpoint.folder.parent.parent / "films"
-    mark_output(out, "python -m worldmodel.rollout")
-    clips = [(Path(path).stem, clip_frames(path, model, recipe.window, args.start_s, args.seconds)) for path in args.clip]
+    clips = [
+        (name, clip_frames(path, model, recipe.window, args.start_s, args.seconds))
+        for path, name in rollout_names(args.clip).items()
+    ]
     held, train, residuals = None, None, None
     if has_films:
         held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
