@@ -51,7 +51,10 @@ def fit_decoder(run: Path, device: torch.device, updates: int | None = None, say
         if (update + 1) % max(1, count // 5) == 0:
             say(f"decoder   {update + 1}/{count} updates, loss {loss.item():.4f}")
     say(f"decoder   mean error of a colour on held-out windows {colour_error(decoder, model, held, device):.3f} (0 to 1)")
-    add_file(checkpoint, "decoder", decoder.state_dict())
+    if checkpoint.folder.is_dir():
+        add_file(checkpoint, "decoder", decoder.state_dict())
+    else:
+        say(f"decoder   not stored: {checkpoint.folder} was removed meanwhile by the training that goes on")
     return decoder.eval()
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
+before_exit: list[Callable[[], None]] = []  # what `exit_at_once` does first, such as releasing locks
 _early: list[Callable[[int, object], None]] = []  # our handler, in a process that installed it
 
 
@@ -25,6 +26,8 @@ def exit_at_once(program: str) -> None:
     def end(_number: int, _frame: object) -> None:
         if os.environ.get("RANK", "0") == "0":
             os.write(2, f"\n{program}: stopped before its work began\n".encode())
+        for call in before_exit:
+            call()
         os._exit(INTERRUPTED)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -31,6 +31,7 @@ from eval.trials import Film, Trial, read_film
 from eval.workload import share
 from worldmodel.checkpoint import write_json
 from worldmodel.video import VideoError
+from worldmodel.video.square import Square
 
 LEFT_OUT = ".left_out.json"
 TRIALS_AT_ONCE = 8
@@ -50,6 +51,7 @@ class Task:
     size_px: int
     device: torch.device
     ranks: PartialState
+    square: Square = "squeeze"  # how frames are made square
 
     @property
     def pieces(self) -> list[Sequence[Trial]]:
@@ -76,6 +78,7 @@ class Task:
             "plan": asdict(self.plan),
             "scope": self.scope,
             "size_px": self.size_px,
+            "square": self.square,
             "suite": [asdict(trial) for trial in self.suite.trials],
             "lawful": [asdict(film) for film in lawful],
             "torch": torch.__version__,
@@ -200,7 +203,7 @@ class Task:
         unread = {}
         for film, windows_of in films:
             try:
-                frames = read_film(film, self.plan.fps, self.size_px)
+                frames = read_film(film, self.plan.fps, self.size_px, self.square)
             except (VideoError, OSError) as error:
                 unread[film.film_id] = str(error)
                 continue
