@@ -323,7 +323,6 @@ def test_lawful_films_that_are_gone_are_left_out_with_a_word(world, score):
         ((), {"lawful": ""}, "no lawful films to compare with: nowhere.parquet is not here; give some with --lawful"),
         ((), {"lawful": "gone/away.parquet"}, "no such manifest"),
         (("--contexts", "20"), {}, "a context of 20 frames is longer than the 12 the model can see"),
-        (("--window", "half"), {}, "neither a number of frames"),
         (("--html", "no/such/folder/page.html"), {}, "cannot be written: there is no folder"),
     ],
 )
