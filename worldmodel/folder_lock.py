@@ -27,6 +27,8 @@ from pathlib import Path
 
 import psutil
 
+from worldmodel.video.errors import output_errors
+
 HEARTBEAT_S = 15.0  # from one refresh of the mtime to the next
 STALE_S = 180.0  # without a refresh, after which a lock of another machine is taken over
 ATTEMPTS = 100  # to create or take over a lock while others create and release theirs
@@ -203,13 +205,14 @@ def _take_over(path: Path, stale: Owner, owner: Owner) -> bool:
 
 
 def _create(path: Path, owner: Owner) -> bool:
-    """Write a lock; False where there is one already. Raises OSError where it cannot be written, and leaves none then."""
+    """Write a lock; False where there is one already. Raises OutputError where it cannot be written, and leaves none then."""
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        with output_errors(path):
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with output_errors(path), open(handle, "w", encoding="utf-8") as file:
             json.dump(asdict(owner), file)
             file.write("\n")
     except BaseException:
