@@ -74,6 +74,8 @@ SCHEMA = pa.schema(
     ]
 )
 
+DIGESTED = ("clip_id", "content_hash", "start_s", "stop_s", "fps", "frames", "split")  # columns, for Manifest.digest
+
 
 def clip_id(content_hash: str, start_s: float, stop_s: float) -> str:
     """The same stretch of the same content has the same name wherever it lies: 16 hex digits."""
@@ -199,6 +201,27 @@ class Manifest:
     def strings(self, name: str, rows: np.ndarray) -> pa.Array:
         """A text column at the given rows, as an Arrow array: no Python object a row, so a million cost 100 MB."""
         return self._file.read(columns=[name], use_threads=False)[name].take(rows).combine_chunks()
+
+    def digest(self) -> str:
+        """SHA-256 of what determines the samples: which stretches of which contents, at which rates, in which split and order.
+
+        Paths and the layout of the Parquet file do not count: an equal manifest that was moved or written again has the same.
+        """
+        sums = {name: (hashlib.sha256(), hashlib.sha256()) for name in DIGESTED}  # lengths of texts, then values
+        for batch in self._file.iter_batches(batch_size=1 << 16, columns=list(DIGESTED), use_threads=False):
+            for name, (lengths, values) in sums.items():
+                column = batch.column(name)
+                if SCHEMA.field(name).type == pa.string():
+                    texts = pc.fill_null(column.cast(pa.string()), "")
+                    lengths.update(pc.binary_length(texts).to_numpy(zero_copy_only=False).astype("<i4").tobytes())
+                    values.update("".join(texts.to_pylist()).encode())
+                else:
+                    values.update(column.to_numpy(zero_copy_only=False).astype("<f8").tobytes())
+        whole = hashlib.sha256(" ".join(DIGESTED).encode())
+        for parts in sums.values():
+            for part in parts:
+                whole.update(part.digest())
+        return whole.hexdigest()
 
     def absolute(self, path: str) -> str:
         """A stored path, relative to the manifest's folder or absolute already -> absolute."""

@@ -30,6 +30,7 @@ from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
+from worldmodel.held_out import save_held_out
 from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
 from worldmodel.machine import machine
@@ -40,6 +41,7 @@ from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
+from worldmodel.run_data import RUN_FOLDER, require_data, settled
 from worldmodel.runlog import RunLog
 
 
@@ -79,13 +81,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
-    make_films(recipe, accelerator)
-    windows, held_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
-    check_plan(recipe, windows, accelerator.num_processes)
-    if recipe.init_from:
-        checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
+    recipe = settled(recipe, last)
+    make_films(recipe, accelerator)
+    require_data(recipe, last)
+    windows, held_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
+    check_plan(recipe, windows, accelerator.num_processes)
+    if recipe.init_from and last is None:
+        checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     recipe = teacher.resolved(recipe, last)
     if last is not None:
         check_same_recipe(recipe, last, windows, allow_changed)
@@ -106,6 +110,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
     start = restore_or_begin(recipe, learner, optimizers, last, accelerator)
     if accelerator.is_main_process:
         save(recipe, run / "recipe.yaml")
+        save_held_out(run, held.frames)
 
     stop = stop_on_signal()
     log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process)
@@ -120,7 +125,7 @@ def finish(recipe: Recipe, finished: bool, device: torch.device) -> None:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)  # all is saved
     run = Path(recipe.run)
     if finished and recipe.decoder.updates and not checkpoints.find_checkpoint(run).has("decoder"):
-        fit_decoder(run, device)
+        fit_decoder(run, device, data=settled(recipe, checkpoints.latest(run)).data)
     print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
 
 
@@ -219,9 +224,14 @@ def build_learner(recipe: Recipe) -> Learner:
 
 
 def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Where the recipe says how its films are made and they are missing, the main process makes them."""
+    """Where the recipe says how its videos are made and they are missing, the main process makes them.
+
+    Not where the command would write to other folders than the manifest's, as it does from another working directory.
+    """
     missing = [path for path in recipe.data.manifests if not Path(path).exists()]
-    if recipe.data.make and missing and accelerator.is_main_process:
+    places = {Path(os.path.abspath(argument)) for argument in recipe.data.make or ()}
+    makes_them = any(places & {Path(path), *Path(path).parents} for path in missing)
+    if recipe.data.make and makes_them and accelerator.is_main_process:
         words = " ".join(("python -m data_prep", *recipe.data.make))
         print(f"{missing[0]} is missing; making it: {words}", flush=True)
         if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
@@ -321,8 +331,10 @@ def keep(
             "seconds": log.seconds,
             "skill": skill,
             "windows": windows.sizes,
+            "data": windows.digests,
             "machine": machine(accelerator.device, accelerator.num_processes),
             "recipe": recipe.model_dump(mode="json"),
+            RUN_FOLDER: os.path.abspath(run),
             "random": "none kept: every draw is a function of the recipe's seed and the update",
         }
         folder = checkpoints.save_checkpoint(run, tensors, state)

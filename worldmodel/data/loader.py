@@ -151,6 +151,7 @@ class Windows:
         self.sources = [WindowSource(manifest, split, window) for manifest in manifests]
         weights = config.weights if split == "train" else None
         self.order = Order(self.sizes, weights, seed)
+        self.digests = [manifest.digest() for manifest in manifests] if split == "train" else []  # of the data's content
 
     def __len__(self) -> int:
         return sum(self.sizes)
