@@ -195,13 +195,13 @@ def gallery_notes(
         notes.append(f"No decoder: what was imagined cannot be drawn{stand_in}.")
     if train is None:
         notes.append(f"No nearest training frame: {missing}. Where the run's data lies elsewhere, name its manifest by --data.")
-    if stored:
-        notes.append(f"The held-out windows are the {stored} that the run folder keeps, since the run's data is not here.")
     else:
         notes.append(
             f"Nearest training frame: by the model's own distance between latents, among {len(train.latents)} latent steps of "
             f"{train.windows} of {train.of} training windows."
         )
+    if stored:
+        notes.append(f"The held-out windows are the {stored} that the run folder keeps, since the run's data is not here.")
     if samples > 1 and decoder is not None and residuals is not None:
         notes.append(
             "Other continuations: this model has no randomness of its own. At each step an error is drawn, normal with the "

@@ -9,7 +9,7 @@ S: with one each, where seldom anything happens everything would be a surprise (
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -123,6 +123,20 @@ class Whitening:
             as_tensor(np.sqrt(variance)).float(),
             float(share.mean()),
         )
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Its plain numbers; with `arrays` all that `of_arrays` needs."""
+        return {"films": self.films, "shrinkage": self.shrinkage}
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        return {name: getattr(self, name).numpy() for name in ("mean", "whiten", "scale")}
+
+    @classmethod
+    def of_arrays(cls, numbers: Mapping[str, float], arrays: Mapping[str, NDArray[np.float32]]) -> Whitening:
+        tensors = {name: torch.from_numpy(arrays[name]) for name in ("mean", "whiten", "scale")}
+        return cls(films=int(numbers["films"]), shrinkage=float(numbers["shrinkage"]), **tensors)
 
     def surprise(self, error: Tensor) -> Tensor:
         """[B, steps, N, D] -> [B, steps, N]."""
