@@ -42,13 +42,8 @@ def choose_reference(given: str | None, subject: Subject, plan_of: PlanOf, devic
         viewing = Viewing(model, plan_of(clips), device, ranks)
         reference = lawful_reference(viewing, subject.hash, clips, cache_folder())
         if reference.yardstick.films:
-            if (
-                folder is not None
-                and ranks.is_main_process
-                and not store_reference(folder, reference, subject, clips, manifest)
-            ):
-                some = f"{len(reference.unread)} lawful films cannot be read" if reference.unread else "it cannot be written to"
-                print(f"eval score: the reference distribution is not stored in {folder}: {some}", file=sys.stderr)
+            if folder is not None and ranks.is_main_process:
+                store_reference(folder, reference, subject, clips, manifest)
             return Choice(reference, viewing, manifest)
         name, reason = next(iter(reference.unread.items()))
         why = f"none of the {len(clips)} lawful films of {manifest} can be watched: {name}: {reason}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval import run_reference
 from eval.plausibility.reference import FORMAT, Reference
-from eval.plausibility.watching import arrays_of, watched_of
+from eval.plausibility.watching import Watched, arrays_of, watched_of
 from eval.plausibility.yardstick import LawfulFilm, Yardstick
 from eval.subject import Subject
 from eval.surprise.whitening import Whitening
@@ -68,7 +68,8 @@ def _of_weights(folder: Path, weights: str) -> Iterator[tuple[run_reference.Stor
 def _reference(stored: run_reference.Stored, plan: WindowPlan, model: WorldModel) -> Reference:
     about = stored.about
     watched = watched_of({name: array for name, array in stored.arrays.items() if not name.startswith("fit/")})
-    films = [LawfulFilm(name, fold, it) for (name, fold), it in zip(about["films"], watched, strict=True)]
+    named = zip(about["films"], watched, strict=True)
+    films = [LawfulFilm(name, fold, it) for (name, fold), it in named if isinstance(it, Watched)]
     fits = [Whitening.of_arrays(numbers, _below(stored.arrays, f"fit/{index}/")) for index, numbers in enumerate(about["fits"])]
     return Reference(Yardstick(films, plan), model.distance, fits, about["key"], about["why_raw"], {})
 
