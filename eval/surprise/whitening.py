@@ -131,12 +131,14 @@ class Whitening:
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        return {name: getattr(self, name).numpy() for name in ("mean", "whiten", "scale")}
+        """W transposed, as it lies in memory: a product of another layout differs in the last bits."""
+        found = {"mean": self.mean, "whiten_transposed": self.whiten.mT, "scale": self.scale}
+        return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
 
     @classmethod
     def of_arrays(cls, numbers: Mapping[str, float], arrays: Mapping[str, NDArray[np.float32]]) -> Whitening:
-        tensors = {name: torch.from_numpy(arrays[name]) for name in ("mean", "whiten", "scale")}
-        return cls(films=int(numbers["films"]), shrinkage=float(numbers["shrinkage"]), **tensors)
+        mean, transposed, scale = (torch.from_numpy(arrays[name]) for name in ("mean", "whiten_transposed", "scale"))
+        return cls(int(numbers["films"]), mean, transposed.mT, scale, float(numbers["shrinkage"]))
 
     def surprise(self, error: Tensor) -> Tensor:
         """[B, steps, N, D] -> [B, steps, N]."""
