@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+
+from worldmodel import interrupts
+
+if __name__ == "__main__":
+    interrupts.exit_at_once("data_prep")
+    # the ray caster needs no OpenGL, and the process that MuJoCo starts to look for it answers Ctrl-C with a traceback
+    os.environ.setdefault("MUJOCO_GL", "disable")
 
 from data_prep import index, probe, show, synthesize, transcode
 from data_prep.errors import PrepError
@@ -32,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
         module.add_arguments(said)
     args = parser.parse_args(arguments)
+    interrupts.raise_from_now_on()
     try:
         return COMMANDS[args.command].run(args)
     except (PrepError, ManifestError, VideoError, FolderLockError) as error:
@@ -45,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\ndata_prep {args.command}: stopped; the same command again goes on from here", file=sys.stderr)
-        return 130
+        return interrupts.stopped(f"data_prep {args.command}", "the same command again goes on from here")
 
 
 if __name__ == "__main__":

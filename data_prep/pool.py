@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
+from worldmodel import interrupts
 from worldmodel.video.errors import OutputError
 
 Task = TypeVar("Task")
@@ -96,7 +97,8 @@ class _Worker(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")  # a fork would carry locks of FFmpeg and Arrow over
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
-        self._process.start()
+        with interrupts.held():
+            self._process.start()
         theirs.close()
         self.busy = False
 
@@ -138,12 +140,12 @@ class _Worker(Generic[Task, Result]):
 
 def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     """The life of a worker: until the parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, _leave)
+    interrupts.leave_to_parent(signal.SIGINT)
     while True:
         try:
             task = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         try:
             result = work(task)

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from worldmodel import interrupts
+
 COMMANDS = {
     "physics": "eval.physics",
     "rescore": "eval.rescore",
@@ -36,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
         module.add_arguments(said)
     args = parser.parse_args(arguments)
+    interrupts.raise_from_now_on()
     try:
         return int(modules[args.command].run(args))
     except KeyboardInterrupt:
         resumes = getattr(modules[args.command], "RESUMES", False)
-        print(f"\neval {args.command}: stopped{'; the same command again goes on from here' * resumes}", file=sys.stderr)
-        return 130
+        return interrupts.stopped(f"eval {args.command}", "the same command again goes on from here" * resumes)
     except errors_of_the_user() as error:
         print(f"eval {args.command}: {error}", file=sys.stderr)
         return 2
@@ -65,4 +67,6 @@ def errors_of_the_user() -> tuple[type[Exception], ...]:
 
 
 if __name__ == "__main__":
+    interrupts.exit_at_once("eval")
+    os.environ.setdefault("MUJOCO_GL", "disable")  # data_prep/__main__.py says why
     sys.exit(main())

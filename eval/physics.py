@@ -15,7 +15,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,11 +34,12 @@ from eval.scores.tables import write_tables
 from eval.subject import Subject, open_subject
 from eval.surprise.lawful import lawful_clips, run_data
 from eval.surprise.protocol import differences, protocol
+from eval.surprise.reach import Calibration, calibration
 from eval.surprise.stored_calibration import CalibrationFolder
 from eval.surprise.task import Task, cache_folder
 from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
-from eval.trials import Film, check_trials, read_trials, write_trials
+from eval.trials import Film, check_trials, frames_shown, read_trials, write_trials
 from eval.workload import start_ranks
 from worldmodel.arguments import count, rate
 from worldmodel.checkpoint import write_json
@@ -119,19 +120,23 @@ def run(args: argparse.Namespace) -> int:
     check_trials(suite.trials)
     plan = plan_windows(args, subject, suite)
     size_px = subject.model.size_px if subject.model is not None else BLIND_PX
-    manifest, lawful, calibrations = lawful_films(args.lawful, suite, subject)
-    task = Task(subject, suite, plan, args.scope, size_px, device, ranks, args.square, calibrations)
+    manifest, possible, calibrations = lawful_films(args.lawful, suite, subject)
+    fit = calibration(plan, possible, manifest, args.horizon)
+    task = Task(subject, suite, fit.plan, args.scope, size_px, device, ranks, args.square, calibrations)
     if calibrations is not None and calibrations.instead and ranks.is_main_process:
         missing = "; ".join(run_data(subject).missing) or f"the videos of {manifest} are missing"
         print(f"eval physics: {missing}; a calibration stored in {calibrations.folder} is used if it fits", file=sys.stderr)
     with contextlib.ExitStack() as held:
-        on_main_process(ranks, lambda: held.enter_context(claimed(args.out, task, lawful, args.fresh)))
-        return evaluate(args, task, manifest, lawful)
+        on_main_process(ranks, lambda: held.enter_context(claimed(args.out, task, fit.films, args.fresh)))
+        if ranks.is_main_process:
+            for note in fit.notes:
+                print(f"eval physics: {note}", file=sys.stderr)
+        return evaluate(args, task, manifest, fit)
 
 
-def evaluate(args: argparse.Namespace, task: Task, manifest: str | None, lawful: list[Film]) -> int:
+def evaluate(args: argparse.Namespace, task: Task, manifest: str | None, fit: Calibration) -> int:
     """Judge, score and report into OUT, which is ours."""
-    subject, suite, ranks = task.subject, task.suite, task.ranks
+    subject, suite, ranks, lawful = task.subject, task.suite, task.ranks, fit.films
     parts = args.out / "parts"
     files, usual = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
     trained = subject.model is not None and not args.model.startswith("untrained:")
@@ -140,7 +145,7 @@ def evaluate(args: argparse.Namespace, task: Task, manifest: str | None, lawful:
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)
-        said = protocol(args, task, usual, manifest if usual.whitening else None, lawful)
+        said = protocol(args, task, usual, manifest if usual.whitening else None, fit)
         write_json(args.out / "protocol.json", said)
         write_scores(args.out)
         write_json(parts / "shown.json", {"trials": shown_trials(args.out) if task.has_places else []})
@@ -203,6 +208,12 @@ def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> Wi
         problems.append(f"--horizon {farthest} latent steps is beyond the {reach} this model forecasts directly")
     if problems:
         raise EvalError("; ".join(problems))
+    shown = [frames_shown(film, fps) for trial in suite.trials for film in trial.films]
+    if shown and not plan.of_lawful(max(shown)):
+        raise EvalError(
+            f"the longest video of {suite.name}:{suite.path} has {max(shown)} frames at {fps:g} frames/s, and a window needs "
+            f"{min(contexts) + f}: {min(contexts)} to see and {f} to forecast; give a shorter --contexts or a higher --fps"
+        )
     if args.horizon:
         return plan
     steps = [window.steps for window in plan.of_lawful(int(longest + 1e-6))]  # as far as the longest film lets any window reach
@@ -222,7 +233,7 @@ def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str
     films = []
     for clip in clips:
         if clip.member is None:
-            frames = min(clip.frames, round(longest_s * clip.fps))
+            frames = min(clip.frames, max(1, round(longest_s * clip.fps)))
             films.append(Film(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=round(clip.start_s * clip.fps)))
     return manifest, films, calibrations
 
@@ -247,14 +258,14 @@ def print_headline(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def claimed(out: Path, task: Task, lawful: list[Film], fresh: bool) -> Iterator[None]:
+def claimed(out: Path, task: Task, lawful: Sequence[Film], fresh: bool) -> Iterator[None]:
     """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another, finished or not."""
     with result_folder(out, WRITTEN, "protocol.json"):
         _claim(out, task, lawful, fresh)
         yield
 
 
-def _claim(out: Path, task: Task, lawful: list[Film], fresh: bool) -> None:
+def _claim(out: Path, task: Task, lawful: Sequence[Film], fresh: bool) -> None:
     """Maps of an earlier evaluation go: they would lie over the films of this."""
     key = task.key(lawful)
     if fresh and out.exists():

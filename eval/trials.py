@@ -68,10 +68,14 @@ class Trial:
     flag: str = ""  # a known defect of this property in this benchmark
 
 
+def frames_shown(film: Film, fps: float) -> int:
+    """Frames of a film at another rate: as many as begin before its last frame does."""
+    return int((film.frames - 1) / film.fps * fps + 1e-6) + 1
+
+
 def read_film(film: Film, fps: float, size_px: int, square: Square = "squeeze") -> NDArray[np.uint8]:
     """The film at `fps` frames a second, made square as `square` says: uint8 [T, size_px, size_px, 3]. Raises VideoError."""
-    count = int((film.frames - 1) / film.fps * fps + 1e-6) + 1  # as many as begin before its last frame does
-    times = [film.start_frame / film.fps + index / fps for index in range(count)]
+    times = [film.start_frame / film.fps + index / fps for index in range(frames_shown(film, fps))]
     return read_square(film.path, size_px, square, times_s=times, folder_fps=film.fps)
 
 

@@ -1,8 +1,15 @@
-"""Small videos for the tests, made with PyAV; frames carry their number in black and white, so that they can be told."""
+"""Isolation of every test from the machine it runs on, and small videos made with PyAV.
+
+The frames of these videos carry their number in black and white, so that a test can tell which frame it was given.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +18,53 @@ import av
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 BITS = 8
+HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")  # the last three are Windows'
+XDG = ("CACHE", "CONFIG", "DATA", "STATE")
+# Caches of other packages. They are slow to fill and no test depends on what they hold, so one session shares them.
+SHARED_CACHES = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+
+
+def _isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Enter an empty working directory, and give this process and its children a home, caches and temporary files there."""
+    work, home, temporary = (folder / name for name in ("work", "home", "tmp"))
+    for new in (work, home, temporary):
+        new.mkdir(parents=True)
+    for name in HOMES:
+        patch.setenv(name, str(home))
+    for name in XDG:
+        patch.setenv(f"XDG_{name}_HOME", str(home / f".{name.lower()}"))
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        patch.setenv(name, str(temporary))
+    patch.setattr(tempfile, "tempdir", str(temporary))
+    patch.chdir(work)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Isolate the fixtures that outlive one test, and return the folder in which each test gets one of its own."""
+    tmp_path_factory.getbasetemp()  # pytest chooses its own folder before TMPDIR changes
+    # not below pytest's folder: a Unix socket's path has at most 104 characters on macOS
+    folder = Path(tempfile.mkdtemp(prefix="wm")).resolve()
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, name in SHARED_CACHES.items():
+            patch.setenv(variable, str(folder / name))
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # children find the packages from any directory
+        _isolate(patch, folder / "s")
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def isolated(isolated_session: Path) -> Iterator[None]:
+    """Isolate one test: what another test, the user or the demo left behind cannot change its result."""
+    with pytest.MonkeyPatch.context() as patch:
+        _isolate(patch, isolated_session / str(next(_numbers)))
+        yield
 
 
 def _numbered(count: int, height: int = 48, width: int = 64, first: int = 0) -> np.ndarray:

@@ -106,7 +106,7 @@ def test_rooms_free_of_torch_reach_it_through_no_other_room():
 def test_importing_rooms_free_of_torch_leaves_it_out():
     free = [name for name in MODULES if name == "worldmodel" or below(name, FREE_OF_TORCH)]
     code = f"import importlib, sys\nfor name in {free}: importlib.import_module(name)\nassert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import psutil
 
+from worldmodel import interrupts
 from worldmodel.video.errors import output_errors
 
 HEARTBEAT_S = 15.0  # from one refresh of the mtime to the next
@@ -149,11 +150,17 @@ def release_on_signals() -> None:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
+    if _release_all not in interrupts.before_exit:
+        interrupts.before_exit.append(_release_all)
+
+
+def _release_all() -> None:
+    for lock in _HELD:
+        lock.release()
 
 
 def _end(number: int, _frame: object) -> None:
-    for lock in _HELD:
-        lock.release()
+    _release_all()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 

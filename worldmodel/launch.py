@@ -84,9 +84,8 @@ def on_main_process(processes: Accelerator | PartialState, work: Callable[[], Re
     return result
 
 
-def stop_on_signal() -> list[int]:
-    """A list that SIGTERM or SIGINT adds to; a second SIGINT interrupts at once."""
-    seen: list[int] = []
+def stop_on_signal(seen: list[int]) -> None:
+    """SIGTERM and SIGINT are added to the list; a second SIGINT interrupts at once."""
 
     def remember(number: int, _frame: object) -> None:
         seen.append(number)
@@ -94,7 +93,6 @@ def stop_on_signal() -> list[int]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, remember)
-    return seen
 
 
 def signalled(stop: list[int], accelerator: Accelerator) -> bool:

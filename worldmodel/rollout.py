@@ -14,7 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from worldmodel import interrupts
+
 if __name__ == "__main__":
+    interrupts.exit_at_once("rollout")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads OpenMP; see train.py
 
 import numpy as np
@@ -124,8 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder (default: RUN/films)")
     add_device(parser)
     args = parser.parse_args(argv)
+    interrupts.raise_from_now_on()
     try:
         write_films(args)
+    except KeyboardInterrupt:
+        return interrupts.stopped("rollout", "the same command begins again")
     except (RolloutError, ReachError, CheckpointError, ConfigError, ManifestError, DataError, VideoError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2

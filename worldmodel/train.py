@@ -16,7 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from worldmodel import interrupts
+
 if __name__ == "__main__":
+    interrupts.exit_at_once("train")  # until the loop there is nothing to save
     # Before torch loads OpenMP: threads that wait shall sleep. Spinning, they keep the cores from the workers that decode;
     # on two busy cores an update of the demo took 4.6 s with spinning threads, 0.4 s with sleeping ones.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -67,15 +70,16 @@ def main(argv: list[str] | None = None) -> int:
         accelerator = start_accelerator(recipe)
         if file is None:
             accelerator.print(f"no recipe given: running {DEMO}")
+        stop: list[int] = []  # signals that ask for a checkpoint and an end
         with run_folder(recipe, accelerator) as lock:
-            finished = train(recipe, accelerator, args.allow_changed_recipe, lock)
+            finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock)
             if torch.distributed.is_initialized():
                 accelerator.wait_for_everyone()
                 torch.distributed.destroy_process_group()
             if lock is not None:
                 finish(recipe, finished, accelerator.device, lock)
     except KeyboardInterrupt:
-        return 130
+        return interrupts.stopped("train", "the same command goes on from the last checkpoint")
     except (ConfigError, ManifestError, DataError, NotFiniteError, OSError) as error:
         return report(error)
     except (checkpoints.CheckpointError, FolderLockError, ForeignFileError) as error:
@@ -85,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         if trouble is None:
             raise
         return report(trouble)
-    return 0
+    return interrupts.INTERRUPTED if signal.SIGINT in stop else 0
 
 
 @contextlib.contextmanager
@@ -103,7 +107,9 @@ def run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[FolderLock 
         yield on_main_process(accelerator, lock)
 
 
-def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False, lock: FolderLock | None = None) -> bool:
+def train(
+    recipe: Recipe, accelerator: Accelerator, stop: list[int], allow_changed: bool = False, lock: FolderLock | None = None
+) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
@@ -137,7 +143,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False,
         save(recipe, run / "recipe.yaml")
         save_held_out(run, held.frames)
 
-    stop = stop_on_signal()
+    stop_on_signal(stop)
     log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock)
     with log:
         log.bad_clips(held.bad)

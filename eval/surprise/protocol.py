@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
+from eval.surprise.reach import NOT_WHITENED, Calibration
 from eval.surprise.task import Task, unread_films
 from eval.surprise.usual import Usual
 from eval.surprise.whitening import MOST_FEATURES
@@ -22,15 +23,13 @@ from worldmodel.commit import commit
 FORMAT = 1
 
 
-def protocol(
-    args: argparse.Namespace, task: Task, usual: Usual, manifest: str | None, lawful: Sequence[Film]
-) -> dict[str, Any]:
+def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str | None, fit: Calibration) -> dict[str, Any]:
     """What was done, for the reader and for `score`."""
     model, plan, suite = task.subject.model, task.plan, task.suite
-    notes = list(suite.notes)
-    if model is not None and not usual.whitening:
+    notes = [*suite.notes, *fit.notes, *usual.notes]
+    if model is not None and not usual.whitening and not any(note.startswith(NOT_WHITENED) for note in notes):
         notes.append(
-            "No whitened surprise: there were no lawful films to learn usual errors from; give some with --lawful MANIFEST."
+            f"{NOT_WHITENED}: at least two possible videos are needed to calibrate it; give some with --lawful MANIFEST."
         )
     if usual.whitening and model is not None and model.latent_shape[1] > MOST_FEATURES:
         notes.append(f"Whitened along {MOST_FEATURES} random directions of the {model.latent_shape[1]} features.")
@@ -42,7 +41,7 @@ def protocol(
         }
         asked["latent"] = list(model.latent_shape)
     single = len(plan.contexts) == 1
-    fit = usual.of("locked" if task.has_locked else "free").get("model")
+    whitening = usual.of("locked" if task.has_locked else "free").get("model")
     return {
         "format": FORMAT,
         "command": "python -m eval " + shlex.join(sys.argv[1:]),
@@ -65,9 +64,11 @@ def protocol(
         },
         "windows": windows_of(task),
         "square": task.square,
-        "lawful": lawful_hash(lawful),
+        "lawful": lawful_hash(fit.films),
         "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
-        "whitening": None if fit is None else {"films": fit.films, "manifest": manifest, "shrinkage": fit.shrinkage},
+        "whitening": None
+        if whitening is None
+        else {"films": whitening.films, "manifest": manifest, "shrinkage": whitening.shrinkage},
         "foretold_without_memory": usual.foretold,
         "untrained_seeds": args.untrained_seeds if model is not None else 0,
         "left_out": unread_films(args.out / "parts"),

@@ -19,6 +19,7 @@ import torch
 from accelerate import PartialState
 
 from eval.benchmarks import Suite
+from eval.errors import EvalError
 from eval.subject import Subject, untrained, weights_hash
 from eval.surprise.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
 from eval.surprise.judge import Judge, Shot, blind_traces
@@ -33,6 +34,7 @@ from worldmodel.checkpoint import write_json
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
+LEFT_OUT = ".left_out.json"
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25
 TRACES = 4  # raise it where the same model would leave other traces: what was kept or begun before is then not used
@@ -152,7 +154,7 @@ class Task:
     # --- inside ------------------------------------------------------------------------------------------------------
     def _usual(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
         """The calibration of a judge on possible videos; that of a run's own val split is stored in its folder, from where it
-        is taken where those videos are missing."""
+        is taken where those videos are missing. Raises EvalError where those that can be read are too short for the horizon."""
         if len(lawful) < 2:
             return Usual()
         if self._only_stored:
@@ -196,9 +198,11 @@ class Task:
             for shots in reel.groups:
                 for name, moments in judge.moments(shots).items():
                     found.setdefault(name, moments.like()).merge(moments)
+            write_json(file.with_suffix(LEFT_OUT), reel.unread)
             save_moments(file, found)
 
         files = share(what, chunks, lambda i: parts / f"lawful_{i:05d}.npz", load, work, self.ranks)
+        notes = left_out_note([file.with_suffix(LEFT_OUT) for file in files], len(lawful))
         total: dict[str, ErrorMoments] = {}
         fewer: dict[str, ErrorMoments] = {}
         for file in files:
@@ -207,7 +211,14 @@ class Task:
             for kind in ("locked", "free"):
                 if (own := total.get(f"{kind}/model")) is not None and own.films in ablation:
                     fewer[f"{kind}/model, {own.films} films"] = deepcopy(own)
-        usual = Usual(fit_all(total | fewer))
+        if all(moments.films < 2 for moments in total.values()):
+            return Usual(notes=notes)
+        try:
+            usual = Usual(fit_all(total | fewer), notes=notes)
+        except ValueError as error:
+            raise EvalError(
+                f"{' '.join(notes)} {error}; give others with --lawful MANIFEST, or a shorter --horizon and --fresh".strip()
+            ) from None
         if not self.has_locked:
             return usual
 
@@ -264,6 +275,18 @@ def unread_films(parts: Path) -> dict[str, str]:
     """Films that could not be judged, with the reason."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(parts.glob("*.unread.json"))]
     return {film: reason for some in found for film, reason in some.items()}
+
+
+def left_out_note(files: Sequence[Path], count: int) -> tuple[str, ...]:
+    """A sentence on the possible videos that could not be used, of so many; none where all could."""
+    left_out: dict[str, str] = {}
+    for file in files:
+        if file.exists():  # an untrained network's folder may be older than this file
+            left_out |= json.loads(file.read_text(encoding="utf-8"))
+    if not left_out:
+        return ()
+    name, reason = next(iter(left_out.items()))
+    return (f"{len(left_out)} of {count} possible videos were left out of the calibration, such as {name}: {reason}.",)
 
 
 def cache_folder() -> Path:

@@ -25,10 +25,14 @@ Values = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Usual:
-    """`whitening` by "<kind of window>/<forecaster>"; `foretold` is the slope, None where it is not known."""
+    """`whitening` by "<kind of window>/<forecaster>"; `foretold` is the slope, None where it is not known.
+
+    `notes` tell the reader which possible videos could not be used.
+    """
 
     whitening: Mapping[str, Whitening] = field(default_factory=dict)
     foretold: float | None = None
+    notes: tuple[str, ...] = ()
 
     def of(self, kind: str) -> dict[str, Whitening]:
         """What whitens errors in windows of a kind, by forecaster."""
@@ -37,14 +41,25 @@ class Usual:
 
 
 def fit_all(moments: Mapping[str, ErrorMoments]) -> dict[str, Whitening]:
-    """By the same names. A kind of window whose errors do not reach every horizon takes those of all kinds together."""
+    """Fits by the same names. A kind of window whose errors do not reach every horizon takes those of all kinds together.
+
+    A fit to fewer films ("model, 25 films") is left out where these do not reach every horizon. Raises ValueError where the
+    errors of a forecaster do not.
+    """
     pooled: dict[str, ErrorMoments] = {}
+    films: dict[str, int] = {}
     for name, it in moments.items():
-        pooled.setdefault(name.partition("/")[2], it.like()).merge(it)
-    return {
-        name: Whitening.fit(it if it.films > 1 and it.count.all() else pooled[name.partition("/")[2]])
-        for name, it in moments.items()
-    }
+        forecaster = name.partition("/")[2]
+        pooled.setdefault(forecaster, it.like()).merge(it)
+        films[forecaster] = max(films.get(forecaster, 0), it.films)  # all kinds of window are cut from the same films
+    found = {}
+    for name, it in moments.items():
+        forecaster = name.partition("/")[2]
+        together = pooled[forecaster]
+        enough = it if it.can_be_fitted or films[forecaster] < 2 else together
+        if enough.can_be_fitted or ", " not in forecaster:
+            found[name] = Whitening.fit(enough)
+    return found
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ class ErrorMoments:
             self.film_squares += (gram**2).sum(0)
         self.films += films
 
+    @property
+    def can_be_fitted(self) -> bool:
+        """Whether there are two films, and errors at every horizon."""
+        return self.films > 1 and bool(self.count.all())
+
     def like(self) -> ErrorMoments:
         """Empty, of the same shape."""
         return ErrorMoments(0, *(np.zeros_like(getattr(self, field.name)) for field in fields(self)[1:]))
@@ -96,10 +101,12 @@ class Whitening:
     @classmethod
     def fit(cls, moments: ErrorMoments) -> Whitening:
         """Correlations are shrunk towards none by as much as films disagree about them (Schäfer & Strimmer 2005, table 1),
-        films being the unit, since windows of one film are not independent. Raises ValueError without two films."""
-        if moments.films < 2 or not moments.count.all():
+        films being the unit, since windows of one film are not independent. Raises ValueError where they cannot be fitted."""
+        if not moments.can_be_fitted:
+            reached, horizon = np.count_nonzero(moments.count), len(moments.count)
             raise ValueError(
-                f"{moments.films} lawful films with windows at every horizon are too few to learn usual errors from"
+                f"the errors of {moments.films} possible videos, which reach {reached} of {horizon} latent steps, are too few "
+                "to calibrate surprise: at least 2 videos must reach all of them"
             )
         count, films = moments.count[:, None, None], moments.films
         mean = moments.total / count

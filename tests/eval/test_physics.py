@@ -18,7 +18,6 @@ from eval.report import shown_trials
 from eval.trials import read_trials
 from worldmodel.folder_lock import hold_folder
 
-ROOT = Path(__file__).parents[2]
 RECIPE = """
 window: {frames: 24, fps: 12, size_px: 64}
 model:
@@ -42,7 +41,7 @@ def suite(tmp_path_factory) -> Path:
 def physics(suite: Path, out: Path, *options: str, launch: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess:
     command = [*launch, "-m", "eval", "physics", "--suite", f"builtin:{suite}", "--out", str(out), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(suite / "cache")}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def curves(out: Path) -> list[dict]:
@@ -77,7 +76,7 @@ def test_it_leaves_traces_numbers_and_a_page(done: Path):
 def test_numbers_can_be_made_again_without_the_model(done: Path):
     before, shown = (done / "scores.json").read_text(), curves(done)
     (done / "scores.json").unlink()
-    result = subprocess.run([sys.executable, "-m", "eval", "rescore", str(done)], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-m", "eval", "rescore", str(done)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (done / "scores.json").read_text() == before
     assert curves(done) == shown  # the same trials, under the same maps
@@ -206,7 +205,6 @@ def test_a_wrong_model_is_one_line(suite: Path, tmp_path: Path, model: str, said
 def test_a_wrong_suite_or_window_is_one_line(suite: Path, tmp_path: Path):
     result = subprocess.run(
         [sys.executable, "-m", "eval", "physics", "--model", "blind:pixel copy", "--suite", "bultin:x", "--out", str(tmp_path)],
-        cwd=ROOT,
         capture_output=True,
         text=True,
     )

@@ -175,8 +175,7 @@ def test_the_card_and_its_numbers(films: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_why_quadruplets_fail(films: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_why_quadruplets_fail(films: Path, tmp_path: Path):
     model = f"untrained:{films / 'recipe.yaml'}"
     assert main(["physics", "--model", model, "--suite", f"builtin:{films}", "--out", str(tmp_path / "physics")]) == 0
     options = ("--split", "train", "--folds", "3", "--physics", str(tmp_path / "physics"))

@@ -27,7 +27,6 @@ from worldmodel.models import build_model
 from worldmodel.recipe import Recipe
 from worldmodel.video import read_frames, write_video
 
-ROOT = Path(__file__).parents[2]
 RECIPE = """
 window: {frames: 12, fps: 12, size_px: 16}
 data: {manifest: nowhere.parquet}
@@ -338,7 +337,7 @@ def test_two_ranks_say_what_one_says(world, score, tmp_path):
     options = ["--model", f"untrained:{world / 'recipe.yaml'}", "--lawful", str(world / "lawful.parquet")]
     command = [*launch, "-m", "eval", "score", *films, *options, "--out", str(tmp_path / "two.jsonl")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "other")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line) for line in (tmp_path / "two.jsonl").read_text().splitlines()] == rows
 

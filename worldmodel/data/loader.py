@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from worldmodel import interrupts
 from worldmodel.config import Config
 from worldmodel.data.augment import DRAWS
 from worldmodel.data.order import Draw, Order, rng, share_of
@@ -218,7 +220,7 @@ def updates(
     Raises DataError if a worker dies or hangs, or too many files in a row cannot be read.
     """
     sampler = _MicroBatches(windows, first, last, rank, ranks, micros)
-    stream = iter(_loader(windows, sampler, pin))
+    stream = _started(windows, sampler, pin)
     for update in range(first, last):
         chance = int(rng(windows.seed, 3, update).integers(2**63))
         yield [replace(_next(stream, windows), chance=chance) for _ in range(micros)]
@@ -232,7 +234,7 @@ def held_out(windows: Windows, count: int) -> Batch:
     ]
     size = 8
     lists = [samples[at : at + size] for at in range(0, count, size)]
-    stream = iter(_loader(windows, lists, pin=False))
+    stream = _started(windows, lists, pin=False)
     batches = [_next(stream, windows) for _ in lists]
     bad = tuple(clip for batch in batches for clip in batch.bad)
     return Batch(torch.cat([b.frames for b in batches]), None, torch.cat([b.ids for b in batches]), bad=bad)
@@ -243,6 +245,12 @@ def open_windows(config: DataConfig, window: WindowConfig, seed: int, crops: boo
     wider = math.ceil(window.size_px * 9 / 8) if crops else window.size_px
     train = Windows(config, window, "train", seed, config.decode_px or wider)
     return train, Windows(config, window, "val", _HELD_OUT_SEED, window.size_px)
+
+
+def _started(windows: Windows, batches: Sampler | list[list[Sample]], pin: bool) -> Iterator[Batch]:
+    """The micro-batches, once the workers that decode them are started."""
+    with interrupts.held() if windows.config.workers else nullcontext():
+        return iter(_loader(windows, batches, pin))
 
 
 def _loader(windows: Windows, batches: Sampler | list[list[Sample]], pin: bool) -> DataLoader:
@@ -266,8 +274,7 @@ def _follow_parent(_worker: int) -> None:
 
     DataLoader's own watch misses a parent that died while the worker was still starting: such a worker would stay for ever.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    interrupts.leave_to_parent(signal.SIGINT, signal.SIGTERM)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -25,10 +25,9 @@ SCENES = ("O1/0001_O1_test_visible_static_nobj1", "O2/0017", "O3/0002_O3_test_oc
 
 
 @pytest.fixture
-def evaluate(tmp_path, monkeypatch):
+def evaluate(tmp_path):
     """(suite, name of OUT, more options) -> OUT, by a network that never trained."""
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(suite: str, name: str, *options: str) -> Path:
         out = tmp_path / name

@@ -1,0 +1,106 @@
+"""Ctrl-C and SIGTERM reach the whole process group at any moment: one line, no traceback, no wrong diagnosis."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from worldmodel import interrupts
+
+UPDATES = "train.updates=100000"
+
+
+def interrupted(process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[int, str, str]:
+    """Exit code and output after a signal to the whole group, as a terminal sends it."""
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    assert "out of memory" not in err
+    return process.returncode, out, err
+
+
+def started(command: list[str]) -> subprocess.Popen:
+    """In a group of its own, with the default SIGINT also where pytest runs in the background."""
+
+    def default() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.setsid()
+
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=default)
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [
+        (["-m", "data_prep", "index", ".", "--out", "m.parquet"], "data_prep"),
+        (["-m", "eval", "report", "run"], "eval"),
+        (["-m", "worldmodel.rollout", "run"], "rollout"),
+        (["-m", "worldmodel.train"], "train"),
+    ],
+)
+def test_ctrl_c_while_modules_are_imported_is_one_line(words, program, tmp_path: Path):
+    """A module that both begin with waits, so that the moment does not depend on the machine."""
+    waits = "import os, signal, sys, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    for name in ("numpy", "torch", "pyarrow", "accelerate"):
+        (tmp_path / f"{name}.py").write_text(waits)
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert (done.returncode, lines(done.stderr)) == (130, [f"{program}: stopped before its work began"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.4, pytest.param(0.0, marks=pytest.mark.slow), pytest.param(1.5, marks=pytest.mark.slow)])
+def test_a_signal_while_workers_start_is_no_dead_worker(trainer, tmp_path: Path, number: int, after_s: float):
+    process = started(trainer.command(tmp_path / "run", UPDATES, "data.workers=2", "checkpoint.every=100000"))
+    for line in process.stdout:
+        if line.startswith("training  "):  # the held-out windows are read; the workers of the training start next
+            break
+    time.sleep(after_s)
+    code, _, err = interrupted(process, number)
+    assert code in ((130,) if number == signal.SIGINT else (0, -signal.SIGTERM))
+    assert len(lines(err)) <= 1
+
+
+def test_ctrl_c_in_training_saves_and_exits_with_130(trainer, read_rows, tmp_path: Path):
+    run = tmp_path / "run"
+    process = started(trainer.command(run, UPDATES, "checkpoint.every=100000", "data.workers=1"))
+    while len(read_rows(run)) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    code, out, _ = interrupted(process)
+    assert code == 130
+    assert f"stopped: {run}" in out
+    assert int(sorted(os.listdir(run / "checkpoints"))[-1]) == read_rows(run)[-1]["update"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+def test_a_signal_at_any_moment_has_no_traceback(trainer, tmp_path: Path, number: int, after_s: float):
+    process = started(trainer.command(tmp_path / "run", UPDATES, "data.workers=2"))
+    time.sleep(max(after_s, 0.3))  # before, it is Python itself that starts
+    code, _, _ = interrupted(process, number)
+    assert code in ((130,) if number == signal.SIGINT else (0, -signal.SIGTERM))
+
+
+def test_signals_that_arrive_while_children_start_are_heard_afterwards():
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        with interrupts.held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            asks = "import signal; print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+            child = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
+            assert heard == []
+        assert heard == [signal.SIGTERM]
+        assert child.stdout.strip() == "True"
+    finally:
+        signal.signal(signal.SIGTERM, before)
