@@ -43,6 +43,7 @@ CHECKS = {
 FILMS, QUICK_FILMS = 7500, 100
 QUICK = ["train.updates=120", "optim.warmup_updates=20", "health.every=40", "checkpoint.every=40"]
 QUICK += ["decoder.updates=80", "decoder.windows=64"]
+DIGEST = "import sys; from worldmodel.manifest import Manifest; print(Manifest.open(sys.argv[1]).digest())"
 LAUNCH = ["-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # said, so that it does not warn of its defaults
 
@@ -130,7 +131,7 @@ def step(what: str, tries: list[list[str]]) -> None:
 
 def output_of(command: list[str]) -> str:
     """What a command prints, empty when it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=HERE)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
@@ -157,13 +158,14 @@ def check(pytest_arguments: list[str] | None) -> None:
 
 def demo(videos: Path | None, quick: bool) -> None:
     """The main job, each part a child process; then where the film lies and how healthy the model is."""
-    name = (re.sub(r"\W+", "_", videos.name or "videos") if videos else "demo") + ("_quick" if quick else "")
-    for what, arguments in demo_parts(name, videos, quick):
-        print(f"\n-- {what}", flush=True)
-        code = run(arguments)
-        if code:
-            raise StepError(f"{what}: ended with exit code {code}; the lines above say why", code)
-    run_folder = HERE / "runs" / name
+    name = run_name = demo_name(videos, quick)
+    data_parts = 2 if videos else 0
+    run_parts(demo_parts(name, videos, quick)[:data_parts])
+    if videos:
+        run_name = run_of(name, HERE / "films" / name / "small" / "manifest.parquet")
+        print(f"\n{videos}: small copies are in films/{name}, the model goes to runs/{run_name}", flush=True)
+    run_parts(demo_parts(name, videos, quick, run_name)[data_parts:])
+    run_folder = HERE / "runs" / run_name
     films = sorted((run_folder / "films").glob("*.mp4"), key=lambda film: film.stat().st_mtime)
     pages = {"training report": run_folder / "report.html", "physics report": run_folder / "physics" / "report.html"}
     ends = [("film", str(films[-1]) if films else "none was made")]
@@ -172,8 +174,48 @@ def demo(videos: Path | None, quick: bool) -> None:
     for label, value in [*summary(run_folder), *ends]:
         print(f"{label:<18}{value}")
     print("\nand then")
-    for command in next_commands(f"runs/{name}", physics=not videos and not quick):
+    for command in next_commands(f"runs/{run_name}", physics=not videos and not quick):
         print(f"    {Path(PYTHON).relative_to(HERE)} {command}")
+
+
+def run_parts(parts: list[tuple[str, list[str]]]) -> None:
+    """One after another, each as a child process. Raises StepError for one that fails."""
+    for what, arguments in parts:
+        print(f"\n-- {what}", flush=True)
+        code = run(arguments)
+        if code:
+            raise StepError(f"{what}: ended with exit code {code}; the lines above say why", code)
+
+
+def demo_name(videos: Path | None, quick: bool) -> str:
+    """The name of the demo's folders. Two folders of videos have two names, also where both are called `videos`."""
+    if videos is None:
+        name = "demo"
+    else:
+        digits = hashlib.sha256(os.path.normcase(videos.resolve()).encode(errors="surrogateescape")).hexdigest()[:6]
+        name = "_".join([re.sub(r"\W+", "_", videos.name) or "videos", digits])
+    return name + ("_quick" if quick else "")
+
+
+def run_of(name: str, manifest: Path) -> str:
+    """The run that these videos are trained in: NAME, or NAME_2, NAME_3 where those before hold a model of other videos."""
+    digest = output_of([str(PYTHON), "-c", DIGEST, str(manifest)])
+    if not digest:
+        raise StepError(f"{manifest} cannot be read; delete {manifest.parent.parent} and start the demo again")
+    number, run_name = 1, name
+    while model_of_others(HERE / "runs" / run_name, digest):
+        number += 1
+        before, run_name = run_name, f"{name}_{number}"
+        print(
+            f"\nruns/{before} holds a model of other videos: they were changed since. A new one is trained in runs/{run_name}"
+        )
+    return run_name
+
+
+def model_of_others(run_folder: Path, digest: str) -> bool:
+    """Whether a run's last checkpoint was trained on other data than those of this digest."""
+    states = sorted((run_folder / "checkpoints").glob("[0-9]*/state.json"))
+    return bool(states) and json.loads(states[-1].read_text(encoding="utf-8")).get("data") != [digest]
 
 
 def next_commands(run_folder: str, physics: bool) -> list[str]:
@@ -182,9 +224,12 @@ def next_commands(run_folder: str, physics: bool) -> list[str]:
     return [*(ask if physics else []), f"-m worldmodel.rollout {run_folder} --samples 4"]
 
 
-def demo_parts(name: str, videos: Path | None, quick: bool) -> list[tuple[str, list[str]]]:
-    """What the demo does, in order: a title, and the arguments of .venv's python."""
-    films, run_folder = f"films/{name}", f"runs/{name}"
+def demo_parts(name: str, videos: Path | None, quick: bool, run_name: str = "") -> list[tuple[str, list[str]]]:
+    """What the demo does, in order: a title, and the arguments of .venv's python.
+
+    Videos go to films/NAME, the model to runs/RUN_NAME (default NAME). With `videos`, the first two parts prepare them.
+    """
+    films, run_folder = f"films/{name}", f"runs/{run_name or name}"
     if videos:
         found, small, manifest = f"{films}/videos.parquet", f"{films}/small", f"{films}/small/manifest.parquet"
         parts = [

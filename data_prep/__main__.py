@@ -9,8 +9,10 @@ from types import ModuleType
 
 from data_prep import index, probe, show, synthesize, transcode
 from data_prep.errors import PrepError
+from worldmodel.folder_lock import FolderLockError
 from worldmodel.manifest import ManifestError
 from worldmodel.video import VideoError
+from worldmodel.video.errors import OutputError
 
 COMMANDS: dict[str, ModuleType] = {
     "probe": probe,
@@ -32,8 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         return COMMANDS[args.command].run(args)
-    except (PrepError, ManifestError, VideoError) as error:
+    except (PrepError, ManifestError, VideoError, FolderLockError) as error:
         print(f"data_prep {args.command}: {error}", file=sys.stderr)
+        return 1
+    except OutputError as error:
+        resumed = "; the same command again goes on from here" if getattr(COMMANDS[args.command], "RESUMES", False) else ""
+        print(f"data_prep {args.command}: {error}{resumed}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from data_prep.content_hash import content_hash
 from data_prep.sources.item import Item
 from worldmodel.video import VideoError, probe
-from worldmodel.video.frame_folder import frame_names
-from worldmodel.video.source import open_bytes
-
-MIB = 1 << 20
+from worldmodel.video.frame_folder import frames_of
+from worldmodel.video.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,9 @@ class Record:
     height: int = 0
     rotation: int = 0
     codec: str = ""
+    timing: Timing = "packets"
     content_hash: str = ""
+    left_out: str = ""  # pictures of a folder that are no frames of the video
 
 
 def rejected(item: Item, reason: str, detail: str | None) -> Record:
@@ -46,34 +46,16 @@ def examine(item: Item, min_seconds: float, thorough: bool) -> Record:
     try:
         info = probe(item.path, item.member, thorough=thorough)
         digest = content_hash(item.path, item.member)
+        left_out = frames_of(item.path).left_out if item.member is None and os.path.isdir(item.path) else ""
     except VideoError as error:
         return rejected(item, error.reason, error.detail)
     except OSError as error:
         return rejected(item, "unreadable file", str(error))
+    if not 0 < info.duration_s < math.inf:
+        return rejected(item, "no times", f"its {info.frames} frames last {info.duration_s:g} s together")
     if info.frames < 2 or info.duration_s < min_seconds:
         detail = f"{info.frames} frames, {info.duration_s:.2f} s; wanted 2 frames and {min_seconds:g} s at least"
         return rejected(item, "too short", detail)
     facts = dataclasses.asdict(info)
     del facts["start_s"]  # frames are read relative to it
-    return Record(item.path, item.member, item.label, content_hash=digest, **facts)
-
-
-def content_hash(path: str, member: str | None) -> str:
-    """sha256 of the size and the first and last MiB; of a folder of frames, of all sizes and its first and last frame.
-
-    Hashing everything would read terabytes.
-    """
-    if member is None and os.path.isdir(path):
-        names = frame_names(path)
-        sizes = [os.path.getsize(Path(path) / name) for name in names]
-        digest = hashlib.sha256(repr(sizes).encode())
-        for name in (names[0], names[-1]):
-            digest.update((Path(path) / name).read_bytes())
-        return digest.hexdigest()
-    with open_bytes(path, member) as file:
-        size = file.seek(0, os.SEEK_END)
-        digest = hashlib.sha256(str(size).encode())
-        for start in (0, max(0, size - MIB)):
-            file.seek(start)
-            digest.update(file.read(MIB) or b"")
-    return digest.hexdigest()
+    return Record(item.path, item.member, item.label, content_hash=digest, left_out=left_out, **facts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,18 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from data_prep.content_hash import METHOD
 from data_prep.errors import PrepError
-from data_prep.examine import examine, rejected
+from data_prep.examine import Record, examine, rejected
+from data_prep.existing import check_lines, check_manifest
 from data_prep.journal import Journal
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
-from data_prep.sources import SOURCES
-from data_prep.splits import FEW_FILES, by_content, in_time, whole
-from worldmodel.manifest import Clip, clip_id, stored_path, write_manifest
-from worldmodel.video.source import shown_name
+from data_prep.rejected import listing_of, row
+from data_prep.sources import SOURCES, Survey
+from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
+from worldmodel.folder_lock import hold_file
+from worldmodel.manifest import Clip, clip_id, write_manifest
+from worldmodel.outputs import ANOTHER_OUT
+from worldmodel.video.errors import output_errors
 from worldmodel.video.write import beside
 
 HELP = "make a manifest of a folder of videos, or of a list in V-JEPA's form"
+RESUMES = True
 TIMEOUT_S = 60.0
 
 
@@ -40,19 +47,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises PrepError when there is nothing to index."""
+    """Raises PrepError when there is nothing to index, or `--out` is not an index; OutputError when it cannot be written."""
     _check(args)
     root, out = Path(os.path.abspath(args.root)), Path(os.path.abspath(args.out))
+    _check_out(out)
     source = args.source or ("csv" if root.is_file() else "folder")
-    total = sum(1 for _ in SOURCES[source](root))
+    survey = Survey()
+    total = sum(1 for _ in SOURCES[source](root, survey))
     if not total:
-        raise PrepError(f"{args.root}: no videos in it or below it ({_what_is_there(root)})")
+        raise PrepError(f"{args.root}: no videos in it or below it; {'; '.join(survey.lines(root)) or 'it is empty'}")
+    with output_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with hold_file(out, ANOTHER_OUT):
+        return _index(args, root, out, source, total, survey)
+
+
+def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: int, survey: Survey) -> int:
     settings = {"root": str(root), "source": source, "min_seconds": args.min_seconds, "thorough": args.thorough}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal(_beside(out, ".part.jsonl"), settings, SOURCES[source](root))
+    settings["content_hash"] = METHOD
+    journal = Journal(_journal_of(out), settings, SOURCES[source](root, Survey()))
     try:
         _examine_all(journal, total, args)
-        print(_write(journal, out, args.name or root.stem, settings | {"val": args.val, "test": args.test}))
+        shares = {"val": args.val, "test": args.test}
+        print("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
     except PrepError:
         journal.remove()  # all are rejected: the next run shall look again
         raise
@@ -75,13 +92,16 @@ def _check(args: argparse.Namespace) -> None:
         raise PrepError(f"--workers {args.workers}: expected 1 or more")
 
 
-def _what_is_there(root: Path) -> str:
-    others = 0 if root.is_file() else sum(len(files) for _, _, files in os.walk(root))
-    return f"{others} files of other kinds" if others else "it is empty"
+def _check_out(out: Path) -> None:
+    """Raises PrepError where a file of others would be overwritten."""
+    advice = "name another file as --out"
+    check_manifest(out, "data_prep index", advice)
+    check_lines(listing_of(out), "reason", advice)
+    check_lines(_journal_of(out), "root", advice)
 
 
-def _beside(out: Path, ending: str) -> Path:
-    return out.with_name(out.name + ending)
+def _journal_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.part.jsonl")
 
 
 def _examine_all(journal: Journal, total: int, args: argparse.Namespace) -> None:
@@ -96,21 +116,18 @@ def _examine_all(journal: Journal, total: int, args: argparse.Namespace) -> None
             progress.step(ok=record.reason is None)
 
 
-def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> str:
+def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> list[str]:
     """Manifest and list of rejected files, from the journal; returns the summary. Raises PrepError if all are rejected."""
     reasons = Counter(record.reason for record in journal.records() if record.reason is not None)
-    splits = Counter(
-        by_content(record.content_hash, settings["val"], settings["test"])
-        for record in journal.records()
-        if record.reason is None
-    )
+    contents = np.unique(np.fromiter((_number(record) for record in _usable(journal)), np.uint64))
+    splits = Counter(by_content(record.content_hash, settings["val"], settings["test"]) for record in _usable(journal))
     usable, unusable = splits.total(), reasons.total()
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    listing = _beside(out, ".rejected.jsonl")
+    listing = listing_of(out)
     _write_rejected(journal, listing, unusable)
     if not usable:
         raise PrepError(f"none of {unusable} files can be used: {told}; see {listing}")
-    few = usable < FEW_FILES
+    few = len(contents) < FEW_FILES
     clips = _clips(journal, name, few, settings)
     written = write_manifest(out, clips, command="python -m data_prep index", config=settings)
     lines = [f"{out}: {written} clips of {usable} files"]
@@ -120,9 +137,33 @@ def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> 
         lines.append(", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test")) + ", by content")
         if settings["val"] and not splits["val"]:
             lines.append("no file fell into val; a larger --val helps")
+    if duplicates := usable - len(contents):
+        lines.append(
+            f"{duplicates} {'files have' if duplicates > 1 else 'file has'} the same content as another, and its split"
+        )
+    lines += _left_out(journal)
     if unusable:
         lines.append(f"{unusable} rejected: {told}; see {listing}")
-    return "\n".join(lines)
+    return lines
+
+
+def _usable(journal: Journal) -> Iterator[Record]:
+    return (record for record in journal.records() if record.reason is None)
+
+
+def _number(record: Record) -> int:
+    """64 bits of the content hash: a million of them are 8 MB."""
+    return int(record.content_hash[:16], 16)
+
+
+def _left_out(journal: Journal) -> list[str]:
+    """A line on folders that hold other pictures than their frames, if there are any."""
+    folders = [(record.path, record.left_out) for record in journal.records() if record.left_out]
+    if not folders:
+        return []
+    path, what = folders[0]
+    more = f", and in {len(folders) - 1} more folders" if len(folders) > 1 else ""
+    return [f"{path}: {what}{more} (`python -m data_prep probe FOLDER` names them)"]
 
 
 def _write_rejected(journal: Journal, listing: Path, count: int) -> None:
@@ -132,17 +173,15 @@ def _write_rejected(journal: Journal, listing: Path, count: int) -> None:
     with beside(listing) as part, open(part, "w", encoding="utf-8") as lines:
         for record in journal.records():
             if record.reason is not None:
-                path = shown_name(stored_path(record.path, listing.parent), record.member)
-                row = {"path": path, "reason": record.reason, "detail": record.detail}
-                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+                lines.write(row(record.path, record.member, record.reason, record.detail, listing.parent))
 
 
 def _clips(journal: Journal, name: str, few: bool, settings: dict[str, Any]) -> Iterator[Clip]:
-    for record in journal.records():
-        if record.reason is not None:
-            continue
+    cut: dict[str, list[Stretch]] = {}  # by content, where files are few: the same content is cut at the same time
+    for record in _usable(journal):
         split = by_content(record.content_hash, settings["val"], settings["test"])
-        for stretch in in_time(record) if few else whole(record, split):
+        stretches = cut.setdefault(record.content_hash, in_time(record)) if few else whole(record, split)
+        for stretch in stretches:
             yield Clip(
                 clip_id=clip_id(record.content_hash, stretch.start_s, stretch.stop_s),
                 path=record.path,
@@ -160,4 +199,5 @@ def _clips(journal: Journal, name: str, few: bool, settings: dict[str, Any]) -> 
                 truth=None,
                 source=name,
                 content_hash=record.content_hash,
+                timing=record.timing,
             )

@@ -16,15 +16,17 @@ from typing import Any, BinaryIO
 
 from data_prep.examine import Record
 from data_prep.sources.item import Item
+from worldmodel.video.errors import output_errors
 
 
 class Journal:
     """An open journal: `done` lines of it stand, `items` are left to do."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any], items: Iterator[Item]) -> None:
-        """Opens or begins the journal. Another run's journal (other settings) is begun anew. Raises OSError."""
+        """Opens or begins the journal. Another run's journal (other settings) is begun anew. Raises OutputError."""
         self.path = path
-        self._file: BinaryIO = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115  closed by close()
+        with output_errors(path):
+            self._file: BinaryIO = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115  closed by close()
         self.done = 0
         if _value(self._file.readline()) != dict(settings):
             self._file.seek(0)
@@ -53,8 +55,10 @@ class Journal:
         self._write(dataclasses.asdict(record))
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(dict(value), ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
+        line = json.dumps(dict(value), ensure_ascii=False).encode() + b"\n"
+        with output_errors(self.path):
+            self._file.write(line)
+            self._file.flush()
 
     def records(self) -> Iterator[Record]:
         """All records, from the first."""
@@ -64,7 +68,9 @@ class Journal:
                 yield Record(**json.loads(line))
 
     def close(self) -> None:
-        self._file.close()
+        """Raises OutputError where the last lines cannot be written."""
+        with output_errors(self.path):
+            self._file.close()
 
     def remove(self) -> None:
         self.close()

@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import Any, Generic, TypeVar
+
+from worldmodel.video.errors import OutputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+STOP_S = 2.0  # how long a process may take to end by itself, before it is killed
 AHEAD = 256  # tasks that may be finished before the oldest one is: results come in order, so they have to wait
 
 
@@ -27,12 +31,20 @@ class Failed:
     detail: str
 
 
+@dataclass(frozen=True)
+class _Unwritable:
+    """What a process sends when it cannot write its output: that is no fault of the task, and ends the run."""
+
+    error: OutputError
+
+
 def run_each(
     work: Callable[[Task], Result], tasks: Iterable[Task], workers: int, timeout_s: float
 ) -> Iterator[tuple[Task, Result | Failed]]:
     """(task, result) for every task, in their order, by `workers` spawned processes, with bounded memory.
 
     `work` is a module-level function or a partial of one; tasks and results are pickled. `tasks` is read as needed.
+    Raises OutputError as soon as `work` raises one for any task: the others would fail too.
     """
     crew = [_Worker(work) for _ in range(workers)]
     numbered, oldest, done = enumerate(tasks), 0, False
@@ -55,6 +67,8 @@ def run_each(
                 yield finished.pop(oldest)
                 oldest += 1
     finally:
+        for worker in crew:
+            worker.ask_to_stop()  # all at once, so that they end side by side
         for worker in crew:
             worker.stop()
 
@@ -91,7 +105,7 @@ class _Worker(Generic[Task, Result]):
         self.pipe.send(task)
 
     def collect(self) -> Result | Failed:
-        """The result; a process that died instead is replaced."""
+        """The result; a process that died instead is replaced. Raises OutputError where the process could not write."""
         try:
             result = self.pipe.recv()
         except (EOFError, ConnectionError):
@@ -101,14 +115,23 @@ class _Worker(Generic[Task, Result]):
             self.restart()
             return Failed("crashed", f"the process reading it died ({how})")
         self.busy = False
+        if isinstance(result, _Unwritable):
+            raise result.error
         return result
 
     def restart(self) -> None:
         self.stop()
         self._spawn()
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
+        """The process removes what it has half written, and ends."""
         self.pipe.close()
+        self._process.terminate()
+
+    def stop(self) -> None:
+        """End the process, by force if need be."""
+        self.ask_to_stop()
+        self._process.join(STOP_S)
         self._process.kill()
         self._process.join()
 
@@ -116,6 +139,7 @@ class _Worker(Generic[Task, Result]):
 def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     """The life of a worker: until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGTERM, _leave)
     while True:
         try:
             task = pipe.recv()
@@ -123,9 +147,16 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
             return
         try:
             result = work(task)
+        except OutputError as error:
+            result = _Unwritable(error)
         except Exception as error:  # whatever it is, it belongs to this task
             result = Failed("error", f"{type(error).__name__}: {error}")
         try:
             pipe.send(result)
         except ConnectionError:
             return
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End the process by an exception, so that unfinished files are removed on the way."""
+    raise SystemExit(128 + number)

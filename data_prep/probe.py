@@ -11,8 +11,13 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from worldmodel.video import VideoError, VideoInfo, probe
+from worldmodel.video.frame_folder import frames_of
 
 COLUMNS = ("size px", "fps", "frames", "seconds", "codec", "rotation")
+READ_FROM_START = (
+    "its packets do not tell when frames are shown, so that each window is decoded from the start of the video; "
+    "copies made by `python -m data_prep transcode` are read fast"
+)
 HELP = "show what videos are, in a table"
 
 
@@ -22,14 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    notes: list[str] = []
     table, problems = Table(Column("file", overflow="fold"), *COLUMNS), []
     for file in args.files:
         try:
-            table.add_row(escape(str(file)), *_cells(probe(file, thorough=args.thorough)))
+            info = probe(file, thorough=args.thorough)
+            table.add_row(escape(str(file)), *_cells(info))
+            if info.timing != "packets":
+                notes.append(f"{file}: {READ_FROM_START}")
+            if file.is_dir() and (left_out := frames_of(file).left_out):
+                notes.append(f"{file}: {left_out}")
         except VideoError as error:
             problems.append(error)
             table.add_row(escape(str(file)), escape(error.reason), style="red")
     Console().print(table)
+    for note in notes:
+        print(note)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -1,27 +1,38 @@
-"""One video -> one small copy that decodes fast: short GOPs, no B frames, no loop filter, rotation applied."""
+"""One video -> one small copy that decodes fast: short GOPs, no B frames, no loop filter, as shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from worldmodel.video.container import Video, open_video, turn_deg
+from worldmodel.video import VideoError, orientation, probe
+from worldmodel.video.container import Video, open_video
+from worldmodel.video.errors import output_errors
 from worldmodel.video.frame_folder import frame_names, open_frame
+from worldmodel.video.ordered import damaged_frame, frames_from_start
 from worldmodel.video.resize import Drawer, target_size
-from worldmodel.video.write import beside
+from worldmodel.video.timing import Examined, examine
+from worldmodel.video.write import beside, mux, open_output
 
 # tune fastdecode: no CABAC, no loop filter, no weighted prediction
 X264 = {"preset": "fast", "crf": "18", "tune": "fastdecode", "bf": "0", "refs": "1"}
 CLOCK_HZ = 90_000  # the clock of the copies
 
-Timed = Iterator[tuple[float, np.ndarray]]  # seconds since the first frame, image uint8 [H, W, 3]
+
+@dataclass(frozen=True)
+class Timed:
+    """An image, uint8 [H, W, 3], shown from `start_s` to `stop_s` (seconds since the first frame)."""
+
+    start_s: float
+    stop_s: float
+    image: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -36,59 +47,88 @@ class Recipe:
 def recode(path: str, member: str | None, target: Path, recipe: Recipe, folder_fps: float = 10.0) -> None:
     """Write the copy; it appears whole or not at all. Frames keep their times, counted from the first frame.
 
-    Where the source has more than `max_fps`, the copy has the frames that it shows at 0, 1/max_fps, 2/max_fps, ... s.
-    Raises VideoError for a source that cannot be read to its end.
+    The copy has every frame of the source; where the source has more than `max_fps`, those that it shows at 0, 1/max_fps,
+    2/max_fps, ... s. Raises VideoError for a source that cannot be read to its end, or whose frames are not all found again;
+    OutputError for a copy that cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     if member is None and Path(path).is_dir():
-        _write(target, _folder_frames(Path(path), folder_fps, recipe), folder_fps, recipe)
+        _write(path, target, _folder_frames(Path(path), folder_fps, recipe), folder_fps, recipe)
         return
+    examined = examine(path, member)
+    fps = examined.frames / (examined.stop_s - examined.start_s)
     with open_video(path, member) as video:
-        _write(target, _file_frames(video, recipe), float(video.stream.average_rate or 25), recipe)
+        _write(video.name, target, _file_frames(video, examined, recipe), fps, recipe)
 
 
-def _write(target: Path, frames: Timed, fps: float, recipe: Recipe) -> None:
+def _write(name: str, target: Path, frames: Iterator[Timed], fps: float, recipe: Recipe) -> None:
     if recipe.max_fps is not None and fps > recipe.max_fps:
-        frames, fps = _thinned(frames, fps, recipe.max_fps), recipe.max_fps
-    with beside(target) as part, av.open(part, "w", format="mp4", options={"movflags": "faststart"}) as out:
-        _encode(out, frames, fps, recipe.gop)
+        frames, fps = _thinned(frames, recipe.max_fps), recipe.max_fps
+    with beside(target) as part:
+        with open_output(part, format="mp4", options={"movflags": "faststart"}) as out:
+            written = _encode(out, target, frames, fps, recipe.gop)
+        copied = probe(part).frames
+        if copied != written:
+            raise VideoError(name, "frames lost", f"{written} frames were written to its copy, which shows {copied}")
 
 
-def _encode(out: OutputContainer, frames: Timed, fps: float, gop: int) -> None:
+def _encode(out: OutputContainer, target: Path, frames: Iterator[Timed], fps: float, gop: int) -> int:
+    """The number of frames written. Every frame is shown for as long as in the source, the last one too."""
     stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=X264)
     stream.pix_fmt, clock = "yuv420p", Fraction(1, CLOCK_HZ)
     stream.codec_context.time_base, stream.codec_context.gop_size, stream.codec_context.thread_count = clock, gop, 1
-    for place, (time_s, image) in enumerate(frames):
-        if place == 0:
-            stream.height, stream.width = image.shape[:2]
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame.pts, frame.time_base, frame.duration = round(time_s * CLOCK_HZ), clock, round(CLOCK_HZ / fps)
-        out.mux(stream.encode(frame))
-    out.mux(stream.encode(None))
+    lengths: dict[int, int] = {}  # of the frames in the encoder, by presentation time
+    count = 0
+    for count, timed in enumerate(frames, start=1):
+        if count == 1:
+            stream.height, stream.width = timed.image.shape[:2]
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(timed.image), format="rgb24")
+        frame.pts, frame.time_base = round(timed.start_s * CLOCK_HZ), clock
+        lengths[frame.pts] = max(1, round(timed.stop_s * CLOCK_HZ) - frame.pts)
+        mux(out, _lasting(stream.encode(frame), lengths), target)
+    mux(out, _lasting(stream.encode(None), lengths), target)
+    return count
 
 
-def _file_frames(video: Video, recipe: Recipe) -> Timed:
-    first, last, drawer = None, -1, None
-    for frame in video.container.decode(video.stream):
-        if frame.is_corrupt:
-            raise video.error("corrupt", f"the frame at tick {frame.pts} is damaged")
-        turn = turn_deg(frame)
+def _lasting(packets: list[Packet], lengths: dict[int, int]) -> list[Packet]:
+    """The packets, each with the length of its frame."""
+    for packet in packets:
+        assert packet.pts is not None
+        packet.duration = lengths.pop(packet.pts)
+    return packets
+
+
+def _file_frames(video: Video, examined: Examined, recipe: Recipe) -> Iterator[Timed]:
+    ticks = None if examined.timing == "frames" else examined.timeline.ticks
+    first, count, drawer = 0, 0, None
+    waiting: Timed | None = None  # until the next frame tells how long it is shown
+    for count, shown in enumerate(frames_from_start(video, ticks), start=1):
+        if shown.damaged:
+            raise damaged_frame(video, count - 1)
+        if examined.timing == "packets" and not shown.timed:
+            raise video.error("unreliable times", f"frame {count - 1} is not shown at the time of its packet")
+        how = orientation.of(shown.frame, video.stream)
         if drawer is None:
-            height, width = (frame.width, frame.height) if turn % 180 == 90 else (frame.height, frame.width)
-            drawer = Drawer(_copy_size(height, width, recipe.short_side_px))
-        tick = frame.pts if frame.pts is not None else last + round(video.frame_ticks)
-        first = tick if first is None else first
-        if tick > last or last < 0:  # a clock that stands still shows nothing new
-            yield (tick - first) / video.ticks_per_s, drawer.draw(frame, turn)
-        last = tick
+            first = shown.tick
+            size = how.shown_size(shown.frame.height, shown.frame.width)
+            drawer = Drawer(_copy_size(*size, recipe.short_side_px))
+        start_s, stop_s = (shown.tick - first) / video.ticks_per_s, (shown.end_tick - first) / video.ticks_per_s
+        if waiting is not None:
+            yield replace(waiting, stop_s=start_s)
+        waiting = Timed(start_s, stop_s, drawer.draw(shown.frame, how))
+    if waiting is not None:
+        yield waiting
+    if count != examined.frames:
+        raise video.error("frames lost", f"{examined.frames} frames were counted, {count} can be decoded")
 
 
-def _folder_frames(folder: Path, fps: float, recipe: Recipe) -> Timed:
+def _folder_frames(folder: Path, fps: float, recipe: Recipe) -> Iterator[Timed]:
     drawer = None
     for place, name in enumerate(frame_names(folder)):
         image = open_frame(folder / name)
         drawer = drawer or Drawer(_copy_size(image.shape[0], image.shape[1], recipe.short_side_px))
-        yield place / fps, drawer.draw(VideoFrame.from_ndarray(image, format="rgb24"), turn_deg=0)
+        yield Timed(place / fps, (place + 1) / fps, drawer.draw(VideoFrame.from_ndarray(image, format="rgb24")))
 
 
 def _copy_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
@@ -97,18 +137,23 @@ def _copy_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
     return max(2, height // 2 * 2), max(2, width // 2 * 2)
 
 
-def _thinned(frames: Timed, fps: float, max_fps: float) -> Timed:
-    """The frames shown at 0, 1/max_fps, 2/max_fps, ... s, each once and at its own time."""
-    moment, shown = 0, None  # the next of those moments, the frame that may be shown at it
-    for time_s, image in frames:
-        if shown is not None and _before(moment, max_fps, time_s):
-            yield shown
-        while _before(moment, max_fps, time_s):
-            moment += 1
-        shown = time_s, image
-    if shown is not None and _before(moment, max_fps, shown[0] + 1 / fps):
-        yield shown
+def _thinned(frames: Iterator[Timed], max_fps: float) -> Iterator[Timed]:
+    """The frames shown at 0, 1/max_fps, 2/max_fps, ... s, each once and from its own time on."""
+    step = 0  # the next of those times, in units of 1/max_fps
+    waiting: Timed | None = None
+    end_s = 0.0
+    for timed in frames:
+        end_s = timed.stop_s
+        if not _before(step, max_fps, timed.stop_s):
+            continue
+        while _before(step, max_fps, timed.stop_s):
+            step += 1
+        if waiting is not None:
+            yield replace(waiting, stop_s=timed.start_s)
+        waiting = timed
+    if waiting is not None:
+        yield replace(waiting, stop_s=end_s)
 
 
-def _before(moment: int, max_fps: float, time_s: float) -> bool:
-    return moment / max_fps + 1e-6 < time_s
+def _before(step: int, max_fps: float, time_s: float) -> bool:
+    return step / max_fps + 1e-6 < time_s

@@ -16,15 +16,19 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from data_prep.errors import PrepError
+from data_prep.existing import check_no_link
 from data_prep.physics.sheets import Row, sheet
 from worldmodel.manifest import Clip, Manifest
+from worldmodel.output_folder import mark_output
 from worldmodel.video import read_frames
 from worldmodel.video.write import beside
 
 HELP = "draw a contact sheet of clips or of quadruplets"
 MOST_FRAMES = 240
+COMMAND = "data_prep show"  # stands in every sheet, so that no other picture is overwritten
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,11 +102,25 @@ def _sheet_of(
 
 def _frames(clip: Clip) -> np.ndarray:
     times = clip.start_s + (np.arange(min(clip.frames, MOST_FRAMES)) + 0.5) / clip.fps
-    return read_frames(clip.path, times_s=times, member=clip.member)
+    return read_frames(clip.path, times_s=times, member=clip.member, timing=clip.timing)
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a sheet. Raises PrepError for a file that is no sheet, OutputError where it cannot be written."""
+    check_no_link(path, "choose another --out")
+    if path.exists() and not _is_sheet(path):
+        raise PrepError(f"{path}: exists, and is not a sheet of this command; it is not overwritten; choose another --out")
+    mark_output(path.parent, f"python -m {COMMAND}")
+    said = PngInfo()
+    said.add_text("Software", COMMAND)
     with beside(path) as part:
-        picture.save(part, format="PNG", optimize=True)
+        picture.save(part, format="PNG", optimize=True, pnginfo=said)
     print(path)
+
+
+def _is_sheet(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == COMMAND
+    except OSError:
+        return False

@@ -16,8 +16,10 @@ from pathlib import Path
 from data_prep.errors import PrepError
 from data_prep.physics.production import Production, Shard, claim, single_threaded, versions
 from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES
+from worldmodel.folder_lock import hold_folder
 
 HELP = "make films of the built-in physics world"
+RESUMES = True
 PX = (32, 512)
 FRAMES = (16, 480)
 FPS = (4.0, 60.0)
@@ -43,6 +45,12 @@ def run(args: argparse.Namespace) -> int:
     productions = _productions(args)
     if args.out.exists() and not args.out.is_dir():
         raise PrepError(f"{args.out} is a file; OUT must be a folder")
+    lock = ".lock" if args.world == 1 else f".lock_{args.rank}_of_{args.world}"  # machines that share the work write at once
+    with hold_folder(args.out, "give another OUT", lock):
+        return _synthesize(args, productions)
+
+
+def _synthesize(args: argparse.Namespace, productions: list[Production]) -> int:
     command = f"python -m data_prep synthesize {shlex.quote(args.out.name)} " + _said(args)
     single_threaded()
     for production in productions:

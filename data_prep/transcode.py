@@ -16,27 +16,35 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from data_prep.content_hash import METHOD, content_hash
 from data_prep.errors import PrepError
-from data_prep.examine import content_hash
+from data_prep.existing import check_lines, check_manifest, check_no_link, claim_folder
 from data_prep.pool import Failed, run_each
 from data_prep.progress import Bar, bar
 from data_prep.recode import Recipe, recode
+from data_prep.rejected import listing_of, row
+from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
+from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.video import VideoError, VideoInfo, probe
-from worldmodel.video.source import shown_name
+from worldmodel.video.errors import OutputError
 from worldmodel.video.write import beside
 
 HELP = "make small, fast copies of the videos of a manifest"
+RESUMES = True
+
+
+VERSION = 2
+"""Of the copies. Those of version 1 may show another video, since they were named by a hash of the ends of their source."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """What became of one video: the copy and its description, or why there is none."""
+    """One finished copy."""
 
-    info: VideoInfo | None
-    content_hash: str = ""
-    reason: str = ""
-    detail: str = ""
+    path: str
+    info: VideoInfo
+    content_hash: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Job:
 
     path: str
     member: str | None
-    target: str
+    content_hash: str | None  # of the whole content; None where the manifest does not tell
     clips: tuple[Clip, ...]
 
 
@@ -60,21 +68,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises PrepError when there is nothing to copy, or DIR holds copies of another kind."""
+    """Raises PrepError when there is nothing to copy, or DIR holds other things; OutputError when DIR cannot be written."""
     if args.short_side_px < 2 or args.gop < 1 or args.workers < 1 or (args.fps is not None and args.fps <= 0):
         raise PrepError("--short-side-px from 2, --gop and --workers from 1, --fps above 0, please")
     manifest, out = Manifest.open(args.manifest), Path(os.path.abspath(args.out))
+    with hold_folder(out, ANOTHER_OUT):
+        return _transcode(args, manifest, out)
+
+
+def _transcode(args: argparse.Namespace, manifest: Manifest, out: Path) -> int:
     recipe = Recipe(short_side_px=args.short_side_px, max_fps=args.fps, gop=args.gop)
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, recipe)
     target = out / "manifest.parquet"
-    listing = out / "manifest.parquet.rejected.jsonl"
-    config = dataclasses.asdict(recipe) | {"manifest": str(args.manifest), "made_by": manifest.metadata}
-    with beside(listing) as part, open(part, "w", encoding="utf-8") as lines, bar("transcode", len(manifest)) as progress:
-        work = partial(_work, recipe=recipe)
-        results = run_each(work, _jobs(manifest, out), args.workers, args.timeout_s)
-        clips = _clips(results, lines, progress)
-        written = write_manifest(target, clips, command="python -m data_prep transcode", config=config)
+    if target.exists() and target.samefile(manifest.path):
+        raise PrepError(f"{args.manifest}: the manifest of the copies would replace it; choose another --out than {args.out}")
+    _claim(out, recipe)
+    try:
+        written = _copy_all(manifest, target, recipe, args)
+    finally:
+        _remove_unfinished(out)
+    listing = listing_of(target)
     if not listing.stat().st_size:
         listing.unlink()
     if not written:
@@ -85,55 +97,114 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
-    """Write down what the copies in `out` are like, or see that they are like this."""
-    note, wanted = out / "transcode.json", dataclasses.asdict(recipe)
+    """Write down what the copies in `out` are like, or see that they are like this. Raises PrepError for other things."""
+    note, wanted = out / "transcode.json", {**dataclasses.asdict(recipe), "version": VERSION}
     if note.exists():
-        there = json.loads(note.read_text())
+        try:
+            there = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError:
+            raise PrepError(f"{note}: not a note of `data_prep transcode`; choose another --out") from None
+        if not isinstance(there, dict) or "version" not in there:
+            old = f"{out} holds copies that an earlier version of this project made, and some may be wrong"
+            raise PrepError(f"{old}; choose another --out, or delete the folder and make them again")
         if there != wanted:
             raise PrepError(f"{out} holds copies made with {there}, asked for are {wanted}; choose another --out")
-        return
+    advice = "choose another --out"
+    check_manifest(out / "manifest.parquet", "data_prep transcode", advice)
+    check_lines(listing_of(out / "manifest.parquet"), "reason", advice)
+    check_no_link(note, advice)
+    claim_folder(out, "data_prep transcode")
     with beside(note) as part:
-        part.write_text(json.dumps(wanted))
+        part.write_text(json.dumps(wanted), encoding="utf-8")
 
 
-def _jobs(manifest: Manifest, out: Path) -> Iterator[Job]:
-    """Clips of the same file that follow one another are one job. A copy's name is that of its source's content."""
+def _copy_all(manifest: Manifest, target: Path, recipe: Recipe, args: argparse.Namespace) -> int:
+    """Make the copies, their manifest and the list of rejected files; returns the number of clips."""
+    made_by = manifest.metadata
+    config = {**dataclasses.asdict(recipe), "manifest": str(args.manifest), "made_by": made_by, "content_hash": METHOD}
+    has_whole_hashes = made_by.get("config", {}).get("content_hash") == METHOD
+    listing = listing_of(target)
+    with beside(listing) as part, open(part, "w", encoding="utf-8") as lines, bar("transcode", len(manifest)) as progress:
+        work = partial(_work, out=target.parent, recipe=recipe)
+        results = run_each(work, _jobs(manifest, has_whole_hashes), args.workers, args.timeout_s)
+        clips = _clips(results, lines, target.parent, progress)
+        return write_manifest(target, clips, command="python -m data_prep transcode", config=config)
+
+
+def _jobs(manifest: Manifest, has_whole_hashes: bool) -> Iterator[Job]:
+    """Clips of the same file that follow one another are one job."""
     clips = (manifest.clip(row) for row in range(len(manifest)))
     for (path, member), group in itertools.groupby(clips, key=lambda clip: (clip.path, clip.member)):
         of_file = tuple(group)
-        name = of_file[0].content_hash
-        yield Job(path, member, str(out / name[:2] / f"{name[:16]}.mp4"), of_file)
+        yield Job(path, member, of_file[0].content_hash if has_whole_hashes else None, of_file)
 
 
-def _work(job: Job, recipe: Recipe) -> Copy:
-    """Runs in a worker. A copy that is there already is whole, and is not made again."""
+def _work(job: Job, out: Path, recipe: Recipe) -> Copy | Failed:
+    """Find or make the copy of a video. This runs in the worker processes. Raises OutputError where it cannot be written.
+
+    The name of a copy is that of the content it was made from. The manifest's word is enough to find a copy, but a new
+    copy is named by what the file holds now.
+    """
     try:
-        if not os.path.exists(job.target):
-            recode(job.path, job.member, Path(job.target), recipe)
-        return Copy(probe(job.target), content_hash(job.target, None))
+        if job.content_hash is not None and (copy := _finished(_place(out, job.content_hash))) is not None:
+            return copy
+        target = _place(out, content_hash(job.path, job.member))
+        if (copy := _finished(target)) is not None:
+            return copy
+        recode(job.path, job.member, target, recipe)
+        return Copy(str(target), probe(target), content_hash(str(target), None))
     except VideoError as error:
-        return Copy(None, reason=error.reason, detail=error.detail)
+        return Failed(error.reason, error.detail)
+    except OutputError:
+        raise
+    except OSError as error:
+        return Failed("unreadable file", str(error))
 
 
-def _clips(results: Iterator[tuple[Job, Copy | Failed]], rejected: TextIO, progress: Bar) -> Iterator[Clip]:
-    """The clips of the copies; files without a copy are listed."""
+def _place(out: Path, digest: str) -> Path:
+    return out / digest[:2] / f"{digest[:16]}.mp4"
+
+
+def _finished(target: Path) -> Copy | None:
+    """The copy that is there; None where there is none, or it was damaged since it was made."""
+    try:
+        return Copy(str(target), probe(target), content_hash(str(target), None))
+    except VideoError:
+        return None
+
+
+def _remove_unfinished(out: Path) -> None:
+    """Remove what processes that were killed left half written."""
+    for part in out.glob("??/*.mp4.*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _clips(results: Iterator[tuple[Job, Copy | Failed]], rejected: TextIO, folder: Path, progress: Bar) -> Iterator[Clip]:
+    """The clips of the copies; files without a copy, and clips that their copy does not hold, are listed."""
     for job, result in results:
-        progress.step(len(job.clips), ok=isinstance(result, Copy) and result.info is not None)
-        if isinstance(result, Failed) or result.info is None:
-            row = {"path": shown_name(job.path, job.member), "reason": result.reason, "detail": result.detail}
-            rejected.write(json.dumps(row, ensure_ascii=False) + "\n")
+        progress.step(len(job.clips), ok=isinstance(result, Copy))
+        if isinstance(result, Failed):
+            rejected.write(row(job.path, job.member, result.reason, result.detail, folder))
             continue
         for clip in job.clips:
-            yield _copied(clip, job.target, result.info, result.content_hash)
+            copied = _copied(clip, result)
+            if copied.frames > 0 and copied.start_s < copied.stop_s:
+                yield copied
+            else:
+                detail = (
+                    f"the clip is [{clip.start_s:.3f}, {clip.stop_s:.3f}) s, its copy ends at {result.info.duration_s:.3f} s"
+                )
+                rejected.write(row(job.path, job.member, "past the end", detail, folder))
 
 
-def _copied(clip: Clip, path: str, info: VideoInfo, digest: str) -> Clip:
+def _copied(clip: Clip, copy: Copy) -> Clip:
     """The same stretch of the copy: split, label, truth and source stay."""
+    info = copy.info
     stop_s = min(clip.stop_s, info.duration_s)
     return dataclasses.replace(
         clip,
-        clip_id=clip_id(digest, clip.start_s, stop_s),
-        path=path,
+        clip_id=clip_id(copy.content_hash, clip.start_s, stop_s),
+        path=copy.path,
         member=None,
         stop_s=stop_s,
         fps=info.fps,
@@ -142,5 +213,6 @@ def _copied(clip: Clip, path: str, info: VideoInfo, digest: str) -> Clip:
         height=info.height,
         rotation=0,
         codec=info.codec,
-        content_hash=digest,
+        timing=info.timing,
+        content_hash=copy.content_hash,
     )

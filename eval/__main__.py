@@ -53,12 +53,15 @@ def errors_of_the_user() -> tuple[type[Exception], ...]:
     from eval.trials import TrialError
     from worldmodel.checkpoint import CheckpointError
     from worldmodel.config import ConfigError
+    from worldmodel.folder_lock import FolderLockError
     from worldmodel.manifest import ManifestError
     from worldmodel.models.layouts import PretrainedError
     from worldmodel.models.world_model import ReachError
+    from worldmodel.outputs import ForeignFileError
     from worldmodel.video import VideoError
 
-    return EvalError, TrialError, CheckpointError, PretrainedError, ReachError, ConfigError, ManifestError, VideoError, OSError
+    asked = EvalError, TrialError, CheckpointError, PretrainedError, ReachError, ConfigError, ManifestError, VideoError
+    return *asked, FolderLockError, ForeignFileError, OSError
 
 
 if __name__ == "__main__":

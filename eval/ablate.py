@@ -27,6 +27,7 @@ from eval.errors import EvalError
 from eval.grids.ablation import agreement, read_cell, summary
 from eval.grids.ablation_tables import write_all
 from eval.grids.grid import Cell, cells_of, check_none_failed, train
+from eval.result_folder import result_folder
 from worldmodel.checkpoint import write_json
 from worldmodel.commit import commit
 from worldmodel.config import Config, load
@@ -37,6 +38,7 @@ from worldmodel.recipe import file_and_overrides
 HELP = "train and evaluate ways against collapse side by side"
 RESUMES = True
 MADE = {"physics": "scores.json", "probe": "probe.json", "forecast": "forecast.json"}  # what each evaluation leaves
+WRITTEN = ("ablation.json", "ablation.csv", "ablation.md", "ablation.png")
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "ablation.yaml"
 
 
@@ -78,6 +80,12 @@ def run(args: argparse.Namespace) -> int:
     named, overrides = file_and_overrides(args.config, args.overrides)
     file = named or DEFAULT
     config = load(AblationConfig, file, overrides)
+    with result_folder(args.out, WRITTEN, "ablation.json"):
+        return ablate(args, config, file)
+
+
+def ablate(args: argparse.Namespace, config: AblationConfig, file: Path) -> int:
+    """Train and evaluate into OUT, which is ours."""
     cells = cells_of(recipe_of(file, config.recipe), config.overrides, config.ways, config.seeds, args.out)
     make_films(config.suite)
     began, failed = time.monotonic(), {}

@@ -24,6 +24,7 @@ from eval.scores.scoreboard import Cell, Scoreboard, Values, in_strata
 from eval.scores.tables import p_text, with_interval
 from eval.surprise.traces import Traces
 from eval.trials import Trial, read_trials
+from worldmodel.outputs import output_folder
 
 HELP = "evaluations side by side, with paired tests"
 FILES = ("protocol.json", "trials.json", "traces.parquet")  # what numbers of an evaluation are made of
@@ -50,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     check_comparable(evaluations)
     found = compare(evaluations)
     if args.out:  # before anything is printed: whoever reads the table through a pipe may leave early
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "compare.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-        (args.out / "compare.md").write_text(markdown(found), encoding="utf-8")
+        with output_folder(args.out, ("compare.json", "compare.md")):
+            (args.out / "compare.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+            (args.out / "compare.md").write_text(markdown(found), encoding="utf-8")
     console = Console()
     for comparison in found["comparisons"]:
         console.print(_rich_table(comparison, found["names"]))
@@ -77,13 +78,18 @@ class Evaluation:
         return [name for name in subjects(there, self.protocol["model"]["spec"]) if not is_ablation(name)]
 
 
-def open_evaluation(out: Path) -> Evaluation:
-    """Raises EvalError where a file is missing."""
+def check_finished(out: Path) -> None:
+    """Raise EvalError where a file of an evaluation is missing."""
     for name in FILES:
         if not (out / name).exists():
             raise EvalError(
                 f"{out} has no {name}: it is no finished evaluation; `python -m eval physics ... --out {out}` makes one"
             )
+
+
+def open_evaluation(out: Path) -> Evaluation:
+    """Raises EvalError where a file is missing."""
+    check_finished(out)
     protocol, trials = json.loads((out / "protocol.json").read_text(encoding="utf-8")), read_trials(out / "trials.json")
     return Evaluation(out, protocol, trials, Scoreboard(trials, Traces.open(out / "traces.parquet"), protocol))
 
@@ -119,6 +125,12 @@ def check_windows(first: Evaluation, other: Evaluation) -> None:
                 f"{words}: {_said(a)} in {first.out}, {_said(b)} in {other.out}; their surprises are not of the same "
                 f"thing. Evaluate again with the same {option} for both (in seconds, such as 0.5s)"
             )
+    a, b = (it.protocol.get("square", "squeeze") for it in (first, other))
+    if a != b:
+        raise EvalError(
+            f"frames were made square in two ways: {a} in {first.out}, {b} in {other.out}; the models did not see the same. "
+            "Evaluate again with the same --square for both"
+        )
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -24,6 +24,7 @@ from eval.benchmarks.intphys import JOIN, TASK
 from eval.compare import Evaluation, check_windows, open_evaluation
 from eval.errors import EvalError
 from eval.scores.diagnostics import best_threshold
+from worldmodel.outputs import output_file
 from worldmodel.video.write import beside
 
 HELP = "answers for benchmarks whose labels are secret: IntPhys test, IntPhys 2 HeldOut"
@@ -31,7 +32,9 @@ HELP = "answers for benchmarks whose labels are secret: IntPhys test, IntPhys 2 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of a finished evaluation of films with secret labels")
-    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="for the answers; an older file is replaced")
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FILE", help="for the answers; replaced if it is this command's"
+    )
     parser.add_argument("--scorer", metavar="NAME", help="whose surprise (default: whitened where there is that)")
     parser.add_argument(
         "--threshold-from",
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     surprise = film_surprise(evaluation, scorer)
     threshold = threshold_of(open_evaluation(args.threshold_from), evaluation, scorer) if args.threshold_from else None
     answers = intphys_answers(surprise) if suite == "intphys" else intphys2_answers(surprise, threshold)
-    with beside(args.to) as part:
+    with output_file(args.to, "give another --to"), beside(args.to) as part:
         part.write_text(answers, encoding="utf-8")
     cut = "" if threshold is None else f", films of {threshold:.4g} and more being impossible"
     print(f"{args.to}: {len(surprise)} answers by {scorer}, {context_of(evaluation):.3g} s seen of each window{cut}")

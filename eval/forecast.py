@@ -32,7 +32,8 @@ from eval.probes.readout import CONSTANT_VELOCITY, SEEN_STEPS, Question, extrapo
 from eval.probes.recordings import Recording, numpy
 from eval.probes.skill import mean_error, others_mean, skills
 from eval.provenance import named, provenance
-from eval.subject import open_subject
+from eval.result_folder import check_same_model, result_folder
+from eval.subject import Subject, open_subject
 from worldmodel.arguments import count
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
@@ -41,6 +42,7 @@ from worldmodel.models.world_model import WorldModel, direct_steps, window_frame
 from worldmodel.render import save_figure
 
 HELP = "how far ahead does a model see?"
+WRITTEN = ("forecast.json", "forecast.csv", "forecast.md", "forecast.png")
 OPEN_LOOP, DIRECT = "open loop", "direct"
 COPY, LINEAR, MEAN = "copy", "linear extrapolation", "mean"
 LAST_PLACE, WHAT_CAME = "last place", "latents of what came"
@@ -62,6 +64,13 @@ def run(args: argparse.Namespace) -> int:
     """Raises EvalError and its like for what cannot be measured."""
     device = torch.device(args.device)
     subject = open_subject(args.model, device)
+    with result_folder(args.out, WRITTEN, "forecast.json"):
+        check_same_model(args.out / "forecast.json", subject.hash, args.data, args.split)
+        return forecast(args, subject, device)
+
+
+def forecast(args: argparse.Namespace, subject: Subject, device: torch.device) -> int:
+    """Measure and write into OUT, which is ours."""
     model = networks(subject, device)[MODEL]
     cut = first_cut(model, args.context_s)
     chosen = choose(open_lawful(args.data), args.split, args.films)
@@ -95,7 +104,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         notes.append("No position is read: the films have no truth.")
     found["notes"] = notes
-    args.out.mkdir(parents=True, exist_ok=True)
     write_json(args.out / "forecast.json", found)
     write_tables(args.out, found)
     save_figure(card(found, caption(found)), args.out / "forecast.png")

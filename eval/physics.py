@@ -11,9 +11,11 @@ maps of where in the picture the films that it shows surprise. The same command 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +24,16 @@ from rich.console import Console
 
 from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
-from eval.compare import FILES
+from eval.compare import FILES, check_finished
 from eval.errors import EvalError
 from eval.report import shown_trials, write_report
+from eval.result_folder import read_json, result_folder
 from eval.scorers import BLIND
 from eval.scores.score import score
 from eval.scores.tables import write_tables
 from eval.subject import Subject, open_subject
 from eval.surprise.lawful import lawful_clips, run_data
-from eval.surprise.protocol import protocol
+from eval.surprise.protocol import differences, protocol
 from eval.surprise.stored_calibration import CalibrationFolder
 from eval.surprise.task import Task, cache_folder
 from eval.surprise.traces import Traces, join_traces
@@ -40,10 +43,14 @@ from eval.workload import start_ranks
 from worldmodel.arguments import count, rate
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
+from worldmodel.launch import on_main_process
+from worldmodel.video.square import add_square
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
 RESUMES = True
 BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
+SCORED = ("scores.json", "scores.csv", "table.md", "report.html")  # what numbers and pages are written to
+WRITTEN = (*FILES, *SCORED, "maps", "parts")
 FEWER_FILMS = (25, 50, 100, 200)  # fits of the whitening for its ablation
 
 
@@ -96,8 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--maps", action="store_true", help="keep surprise by place of every film, not of those alone that the report shows"
     )
+    add_square(parser)
     add_device(parser)
-    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier evaluation left in OUT")
+    parser.add_argument("--fresh", action="store_true", help="replace what an earlier evaluation left in OUT")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,21 +113,25 @@ def run(args: argparse.Namespace) -> int:
     ranks = start_ranks()
     device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
     if args.suite == "builtin":
-        args.suite = f"builtin:{_made_mini(ranks.is_main_process)}"
-        ranks.wait_for_everyone()
+        on_main_process(ranks, lambda: _make_mini(mini_folder()))
+        args.suite = f"builtin:{mini_folder()}"
     subject, suite = open_subject(args.model, device), open_suite(args.suite)
     check_trials(suite.trials)
     plan = plan_windows(args, subject, suite)
     size_px = subject.model.size_px if subject.model is not None else BLIND_PX
     manifest, lawful, calibrations = lawful_films(args.lawful, suite, subject)
-    task = Task(subject, suite, plan, args.scope, size_px, device, ranks, calibrations)
+    task = Task(subject, suite, plan, args.scope, size_px, device, ranks, args.square, calibrations)
     if calibrations is not None and calibrations.instead and ranks.is_main_process:
         missing = "; ".join(run_data(subject).missing) or f"the videos of {manifest} are missing"
         print(f"eval physics: {missing}; a calibration stored in {calibrations.folder} is used if it fits", file=sys.stderr)
-    if ranks.is_main_process:
-        _claim(args.out, task.key(lawful), args.fresh)
-    ranks.wait_for_everyone()
+    with contextlib.ExitStack() as held:
+        on_main_process(ranks, lambda: held.enter_context(claimed(args.out, task, lawful, args.fresh)))
+        return evaluate(args, task, manifest, lawful)
 
+
+def evaluate(args: argparse.Namespace, task: Task, manifest: str | None, lawful: list[Film]) -> int:
+    """Judge, score and report into OUT, which is ours."""
+    subject, suite, ranks = task.subject, task.suite, task.ranks
     parts = args.out / "parts"
     files, usual = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
     trained = subject.model is not None and not args.model.startswith("untrained:")
@@ -128,7 +140,8 @@ def run(args: argparse.Namespace) -> int:
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)
-        write_json(args.out / "protocol.json", protocol(args, task, usual, manifest if usual.whitening else None))
+        said = protocol(args, task, usual, manifest if usual.whitening else None, lawful)
+        write_json(args.out / "protocol.json", said)
         write_scores(args.out)
         write_json(parts / "shown.json", {"trials": shown_trials(args.out) if task.has_places else []})
     ranks.wait_for_everyone()
@@ -152,11 +165,7 @@ def finish(out: Path) -> None:
 
 def write_scores(out: Path) -> None:
     """OUT/scores.json. Raises EvalError where OUT is no finished evaluation."""
-    for name in FILES:
-        if not (out / name).exists():
-            raise EvalError(
-                f"{out} has no {name}: it is no finished evaluation; `python -m eval physics ... --out {out}` makes one"
-            )
+    check_finished(out)
     trials, traces = read_trials(out / "trials.json"), Traces.open(out / "traces.parquet")
     said = json.loads((out / "protocol.json").read_text(encoding="utf-8"))
     write_json(out / "scores.json", score(trials, traces, said))
@@ -237,25 +246,41 @@ def print_headline(out: Path) -> None:
             )
 
 
-def _claim(out: Path, key: str, fresh: bool) -> None:
-    """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another. Maps of an earlier one go:
-    they would lie over the films of this."""
+@contextlib.contextmanager
+def claimed(out: Path, task: Task, lawful: list[Film], fresh: bool) -> Iterator[None]:
+    """OUT is for this evaluation, or holds its beginning. Raises EvalError where it holds another, finished or not."""
+    with result_folder(out, WRITTEN, "protocol.json"):
+        _claim(out, task, lawful, fresh)
+        yield
+
+
+def _claim(out: Path, task: Task, lawful: list[Film], fresh: bool) -> None:
+    """Maps of an earlier evaluation go: they would lie over the films of this."""
+    key = task.key(lawful)
     if fresh and out.exists():
         shutil.rmtree(out / "parts", ignore_errors=True)
     stamp = out / "parts" / "key.json"
     if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8"))["key"] != key:
         raise EvalError(f"{out} holds the beginning of another evaluation; take another --out, or throw it away with --fresh")
     if not stamp.exists():
+        if not fresh and (said := read_json(out / "protocol.json")) is not None and (other := differences(said, task, lawful)):
+            raise EvalError(
+                f"{out} holds a finished evaluation that differs in {', '.join(other)}; take another --out, or replace it by "
+                "--fresh"
+            )
         shutil.rmtree(out / "maps", ignore_errors=True)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     write_json(stamp, {"key": key})
 
 
-def _made_mini(make: bool) -> Path:
-    """The mini suite in the cache folder, made now where it is not there yet."""
-    folder = cache_folder() / "suites" / "mini"
-    if make and not (folder / "lawful.parquet").exists():
+def mini_folder() -> Path:
+    """Where the mini suite lies: in the cache folder."""
+    return cache_folder() / "suites" / "mini"
+
+
+def _make_mini(folder: Path) -> None:
+    """Make the mini suite where it is not there yet."""
+    if not (folder / "lawful.parquet").exists():
         print(f"making the mini suite in {folder} (some minutes, once)")
         if data_prep(["synthesize", str(folder), "--suite", "mini"]):
             raise EvalError(f"the mini suite could not be made in {folder}")
-    return folder

@@ -34,7 +34,8 @@ from eval.probes.tables import write_tables
 from eval.probes.tracking import track
 from eval.probes.triage import open_quadruplets, triage
 from eval.provenance import provenance
-from eval.subject import open_subject
+from eval.result_folder import check_same_model, result_folder
+from eval.subject import Subject, open_subject
 from eval.surprise.windows import widest
 from worldmodel.arguments import count
 from worldmodel.checkpoint import write_json
@@ -45,6 +46,8 @@ HELP = "what can be read off the latents, and off the forecasts?"
 RESUMES = True
 TEACHERS = "What is encoded is read off the frozen teacher's latents, which forecasts are compared with, not off the student's."
 TRACKING = "tracking"
+FIGURES = ("readings.png", "tracking.png", "classes.png", "layers.png")
+WRITTEN = ("probe.json", "probe.csv", "probe.md", *FIGURES, "answers")
 HORIZONS_S = "0.25,0.5,1"
 
 
@@ -73,6 +76,15 @@ def run(args: argparse.Namespace) -> int:
     if args.layers:
         check_layered(nets, args.model)
     quadruplets = None if args.physics is None else open_quadruplets(args.physics, subject, nets[MODEL])
+    with result_folder(args.out, WRITTEN, "probe.json"):
+        check_same_model(args.out / "probe.json", subject.hash, args.data, None if args.labels else args.split)
+        return probe(args, subject, nets, quadruplets, device)
+
+
+def probe(
+    args: argparse.Namespace, subject: Subject, nets: Mapping[str, WorldModel], quadruplets: Any, device: torch.device
+) -> int:
+    """Measure and write into OUT, which is ours."""
     made = {"made": provenance(subject), "target_scope": nets[MODEL].target_scope}
     kept = Kept.of(args.out, {**on_what(args, nets[MODEL]), "weights": subject.hash})
     if args.labels:
@@ -85,7 +97,6 @@ def run(args: argparse.Namespace) -> int:
             found["triage"] = kept.get(f"triage {of[:16]}", lambda: triage(*asked)) | {"of": str(args.physics)}
     if has_frozen_teacher(nets[MODEL]):
         found["notes"].append(TEACHERS)
-    args.out.mkdir(parents=True, exist_ok=True)
     write_json(args.out / "probe.json", found)
     write_tables(args.out, found)
     draw(args.out, found)

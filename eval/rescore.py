@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eval.physics import finish
+from eval.compare import check_finished
+from eval.physics import SCORED, finish
+from eval.result_folder import result_folder
 
 HELP = "numbers and report again, without the model"
 
@@ -15,5 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    finish(args.out)
+    check_finished(args.out)
+    with result_folder(args.out, SCORED, "protocol.json"):
+        finish(args.out)
     return 0

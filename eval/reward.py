@@ -19,6 +19,7 @@ from eval.plausibility.watching import copy_share, mean_surprise, time_course, u
 from eval.surprise.whitening import Whitening
 from eval.surprise.windows import WindowPlan
 from worldmodel.models.world_model import WorldModel, window_frames
+from worldmodel.video.square import Square, cut_square
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,17 @@ def surprise_of(
     fps: float | None = None,
     plan: WindowPlan | None = None,
     whitening: Whitening | None = None,
+    square: Square = "squeeze",
 ) -> FilmSurprise:
     """Films uint8, or float from 0 to 1, [B, T, H, W, 3] at `fps` frames a second (default: the model's rate), of any size.
 
     Surprise is by the model's own distance, or whitened where a fit is given (`Viewing.moments` of lawful clips makes one).
+    Frames that are not square are squeezed, or the central square is cut out of them with square="crop".
     Films are judged in windows of all that the model can see, as by `python -m eval score`, unless a plan says otherwise.
     Raises EvalError for films that are too short, ValueError for tensors of another kind.
     """
     rate = plan.fps if plan is not None else model.fps
-    frames = as_seen(films, fps or rate, rate, model.size_px)
+    frames = as_seen(films, fps or rate, rate, model.size_px, square)
     plan = plan or usual_plan(model, min(window_frames(model), frames.shape[1]))
     measure = model.distance if whitening is None else lambda forecast, target: whitening.surprise(forecast - target)
     watched = watch(model, frames, plan, {"": measure})
@@ -61,9 +64,9 @@ def surprise_of(
     )
 
 
-def as_seen(films: Tensor, fps: float, rate: float, size_px: int) -> Tensor:
+def as_seen(films: Tensor, fps: float, rate: float, size_px: int, square: Square = "squeeze") -> Tensor:
     """[B, T, H, W, 3] -> uint8 [B, T', size_px, size_px, 3] at another rate: the frames shown at the moments looked at,
-    squeezed into the square. Raises ValueError."""
+    made square as `square` says. Raises ValueError."""
     if films.ndim != 5 or films.shape[-1] != 3 or not films.numel():
         raise ValueError(f"films are {list(films.shape)}; expected [B, T, H, W, 3]")
     if not (films.dtype == torch.uint8 or films.is_floating_point()):
@@ -73,6 +76,8 @@ def as_seen(films: Tensor, fps: float, rate: float, size_px: int) -> Tensor:
     count = int((films.shape[1] - 1) / fps * rate + 1e-6) + 1
     shown = (torch.arange(count, dtype=torch.float64) / rate * fps + 1e-3).long()
     frames = films[:, shown.to(films.device)]
+    if square == "crop":
+        frames = cut_square(frames)
     if frames.shape[2:4] != (size_px, size_px):
         planes = frames.flatten(0, 1).movedim(-1, 1).float()
         shrinks = min(frames.shape[2:4]) >= size_px

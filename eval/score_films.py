@@ -11,6 +11,7 @@ all that is done.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
@@ -46,8 +48,11 @@ from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
 from worldmodel.arguments import rate
 from worldmodel.devices import add_device
+from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames
+from worldmodel.outputs import output_file
+from worldmodel.video.square import SEEN, add_square
 from worldmodel.video.write import beside
 
 HELP = "surprise of any film, over time and in the picture, and its plausibility among lawful films"
@@ -74,15 +79,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", metavar="N|Xs", help="from one window to the next (default 2 frames)")
     parser.add_argument("--contexts", metavar="A,B", help="how much of a window is seen; the mean over all is taken")
     parser.add_argument("--horizon", metavar="N|Xs", help="how far forecasts are judged (default: as far as they reach)")
+    add_square(parser)
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """2 where a film could not be scored, after all others were. Raises EvalError and its like where none can be."""
     ranks = start_ranks()
-    for path in (args.out, args.html):
-        if path is not None and not path.absolute().parent.is_dir():
+    files = [path for path in (args.out, args.html) if path is not None]
+    for path in files:
+        if not path.absolute().parent.is_dir():
             raise EvalError(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+    with contextlib.ExitStack() as held:
+        on_main_process(ranks, lambda: [held.enter_context(output_file(path, "give another name")) for path in files])
+        return _run(args, ranks)
+
+
+def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
     subject = open_subject(args.model, device)
     if subject.model is None:
@@ -93,19 +106,21 @@ def run(args: argparse.Namespace) -> int:
     films = list(find_films(args.files, args.folder_fps))
     failed = {it.name: it.why for it in films if isinstance(it, Unread)}
     named = list({(it.name, it.clip.start_s): it for it in films if isinstance(it, Named)}.values())
-    choice = choose_reference(args.lawful, subject, partial(plan_windows, args, subject.model), device, ranks)
+    choice = choose_reference(args.lawful, subject, partial(plan_windows, args, subject.model), device, ranks, args.square)
     reference, viewing, manifest = choice.reference, choice.viewing, choice.manifest
     if not args.files:
         print(run_reference.folder_of(subject))
         return 0
     scored, unwatched = _score(viewing, reference, named)
     if ranks.is_main_process:
-        facts = {"model": {"name": subject.name, "hash": subject.hash}, "lawful": manifest}
+        facts = {"model": {"name": subject.name, "hash": subject.hash}, "lawful": manifest, "square": args.square}
         if args.html is not None and scored:
             expecting = None if decoder is None else partial(expectations, viewing, decoder)
-            notes = [] if decoder is not None else [no_decoder(subject)]
+            notes = [f"The model sees {SEEN[viewing.square]}."] + ([] if decoder is not None else [no_decoder(subject)])
             made = f"{named_source(provenance(subject))}; lawful films of {manifest}"
-            write_page(args.html, subject.name, scored, failed | unwatched, reference.yardstick, expecting, notes, made)
+            write_page(
+                args.html, subject.name, scored, failed | unwatched, reference.yardstick, viewing.square, expecting, notes, made
+            )
         _tell(args, scored, failed | unwatched, facts, reference)
     ranks.wait_for_everyone()
     return FAILED if failed or unwatched else 0

@@ -23,6 +23,7 @@ from eval.grids.tradeoff_figure import draw
 from eval.grids.tradeoff_tables import WHAT, WHERE, write_tables
 from eval.probes.gathering import PIXELS, UNTRAINED
 from eval.provenance import circumstances
+from eval.result_folder import result_folder
 from worldmodel.checkpoint import write_json
 from worldmodel.config import load
 from worldmodel.recipe import Recipe
@@ -32,6 +33,7 @@ from worldmodel.train import DEMO
 HELP = "train under several strengths of augmentation: what is gained in telling what, and lost in telling where?"
 RESUMES = True
 STRENGTHS, SEEDS, UPDATES = "0,0.25,0.5,1", 2, 400
+WRITTEN = ("tradeoff.json", "tradeoff.csv", "tradeoff.md", "tradeoff.png")
 ASKED = (WHERE, *WHAT)
 
 
@@ -48,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises EvalError and its like for what cannot be trained or probed, before anything is trained."""
+    with result_folder(args.out, WRITTEN, "tradeoff.json"):
+        return tradeoff(args)
+
+
+def tradeoff(args: argparse.Namespace) -> int:
+    """Train and probe into OUT, which is ours."""
     strengths, parts = strengths_of(args.strengths), parts_of(args.parts)
     recipe, overrides = recipe_of(args)
     size_px = load(Recipe, recipe, overrides).window.size_px

@@ -14,6 +14,7 @@ from pathlib import Path
 from eval.report.findings import findings
 from eval.report.runs import open_run
 from eval.report.training import write_training_report
+from worldmodel.outputs import output_file
 
 HELP = "the training report of a run: did it learn, is it healthy, what set its pace?"
 
@@ -28,5 +29,8 @@ def run(args: argparse.Namespace) -> int:
     found = open_run(args.run)
     for finding in findings(found):
         print(f"{finding.question:<21}{finding.answer:<23}{finding.words}")
-    print(write_training_report(found, args.out or args.run / "report.html"))
+    page = args.out or args.run / "report.html"
+    earlier = args.out is None and bool(found.state) and "data" not in found.state  # of a version that kept no record
+    with output_file(page, adopt=earlier):
+        print(write_training_report(found, page))
     return 0

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.video import read_frames
+from worldmodel.video.square import Square, read_square
 
 PairKind = Literal["same context", "same outcome", "matched"]
 Range = tuple[int, int]  # half-open
@@ -68,11 +68,11 @@ class Trial:
     flag: str = ""  # a known defect of this property in this benchmark
 
 
-def read_film(film: Film, fps: float, size_px: int) -> NDArray[np.uint8]:
-    """The film at `fps` frames a second, squeezed into a square: uint8 [T, size_px, size_px, 3]. Raises VideoError."""
+def read_film(film: Film, fps: float, size_px: int, square: Square = "squeeze") -> NDArray[np.uint8]:
+    """The film at `fps` frames a second, made square as `square` says: uint8 [T, size_px, size_px, 3]. Raises VideoError."""
     count = int((film.frames - 1) / film.fps * fps + 1e-6) + 1  # as many as begin before its last frame does
     times = [film.start_frame / film.fps + index / fps for index in range(count)]
-    return read_frames(film.path, times_s=times, size=(size_px, size_px), folder_fps=film.fps)
+    return read_square(film.path, size_px, square, times_s=times, folder_fps=film.fps)
 
 
 def write_trials(path: Path, trials: Iterable[Trial]) -> None:

@@ -105,7 +105,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_no_rest(saved, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", full)
-    with pytest.raises(CheckpointError, match=r"No space left.*last whole one is .*00000002"):
+    with pytest.raises(CheckpointError, match=r"No space left.*last whole checkpoint is .*00000002. Make room"):
         checkpoints.save_checkpoint(run, checkpoints.gather(learner, optimizers), {"update": 3})
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000001", "00000002"]
 

@@ -5,11 +5,14 @@ import ast
 import importlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from worldmodel.manifest import Clip, Manifest, write_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -129,6 +132,40 @@ def test_a_quick_demo_and_a_whole_one_share_no_run_and_no_films(dev):
     assert quick[-1][0] == whole[-1][0] == "is it surprised by the impossible?"
     assert not {argument for _, part in quick for argument in part if "demo/" in argument}
     assert "run=runs/demo" in dict(whole)["train"]
+
+
+def test_two_folders_of_one_name_share_neither_films_nor_run(dev, tmp_path):
+    one, two = (tmp_path / person / "my videos" for person in ("anna", "ben"))
+    names = [dev.demo_name(folder, quick) for folder in (one, two) for quick in (False, True)]
+    assert len(set(names)) == 4
+    assert all(re.fullmatch(r"my_videos_[0-9a-f]{6}(_quick)?", name) for name in names)
+    assert names[0] == dev.demo_name(tmp_path / "anna" / "." / "my videos", False)
+    assert [dev.demo_name(None, quick) for quick in (False, True)] == ["demo", "demo_quick"]
+
+
+def test_videos_that_were_added_get_a_model_of_their_own_and_an_interrupted_demo_goes_on(dev, tmp_path, capsys):
+    def state(run_name, **content):
+        folder = tmp_path / "runs" / run_name / "checkpoints" / "00000010"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "state.json").write_text(json.dumps(content))
+
+    def manifest(*names):
+        clips = [Clip(n, n, None, 0.0, 1.0, 10.0, 10, 64, 64, 0, "h264", "train", None, None, "s", n) for n in names]
+        write_manifest(tmp_path / "m.parquet", clips, command="test", config={})
+        return Manifest.open(tmp_path / "m.parquet").digest()
+
+    before = manifest("a", "b")
+    assert dev.run_of("mine", tmp_path / "m.parquet") == "mine"
+    state("mine", data=[before])
+    assert dev.run_of("mine", tmp_path / "m.parquet") == "mine"
+    assert capsys.readouterr().out == ""
+    after = manifest("a", "b", "c")
+    assert dev.run_of("mine", tmp_path / "m.parquet") == "mine_2"
+    assert "runs/mine holds a model of other videos" in capsys.readouterr().out
+    state("mine_2", data=[after])
+    assert dev.run_of("mine", tmp_path / "m.parquet") == "mine_2"
+    state("mine_2", windows=[4])  # of an earlier version, which did not note its data
+    assert dev.run_of("mine", tmp_path / "m.parquet") == "mine_3"
 
 
 @pytest.mark.parametrize("videos", [None, Path("some")])

@@ -8,7 +8,7 @@ import pytest
 from headless import Browser, needs_chromium
 
 from worldmodel.render import GalleryCard, write_gallery
-from worldmodel.render.rollouts import Rollout, card_of
+from worldmodel.render.rollouts import Rollout, card_of, rollout_names
 
 NAME = '<script>window.pwned=1</script>"&.mp4'
 FPS, FRAMES, CONTEXT = 12.0, 24, 8
@@ -98,3 +98,18 @@ def test_it_plays_the_cursor_follows_and_the_frame_in_sight_is_the_clocks(page: 
         assert browser.complaints() == []
     finally:
         browser.close()
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/a/clip.mp4"], ["clip_rollout"]),
+        (["/a/clip.mp4", "/a/../a/clip.mp4"], ["clip_rollout"]),
+        (["/a/x/clip.mp4", "/b/x/clip.mp4", "/c/other.mp4"], ["a_x_clip_rollout", "b_x_clip_rollout", "other_rollout"]),
+        (["/a/clip.mp4", "/b/Clip.mp4"], ["a_clip_rollout", "b_Clip_rollout"]),
+        (["/a/clip.mp4", "/a/clip.avi"], ["a_clip_rollout", "a_clip_2_rollout"]),
+        (["/x/a/b.mp4", "/x/c/b.mp4", "/x/a_b.mp4"], ["x_a_b_rollout", "c_b_rollout", "x_a_b_2_rollout"]),
+    ],
+)
+def test_no_two_clips_share_a_name(paths: list[str], names: list[str]):
+    assert list(rollout_names(paths).values()) == names

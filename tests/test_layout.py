@@ -19,7 +19,14 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("worldmodel", "data_prep", "eval")
 FORBIDDEN = {"worldmodel": ("data_prep", "eval"), "data_prep": ("eval",), "eval": ()}
-FREE_OF_TORCH = ("data_prep", "worldmodel.config", "worldmodel.manifest", "worldmodel.video")
+FREE_OF_TORCH = (
+    "data_prep",
+    "worldmodel.config",
+    "worldmodel.manifest",
+    "worldmodel.video",
+    "worldmodel.folder_lock",
+    "worldmodel.outputs",
+)
 BRINGS_TORCH = ("torch", "accelerate", "safetensors.torch", "einops.layers.torch", "transformers")
 
 

@@ -113,3 +113,20 @@ def test_random_clips_of_200_000_rows_cost_little_memory(tmp_path):
         assert manifest.clip(int(row)).frames == 300
     grown = process.memory_info().rss - before
     assert grown < 60 << 20, f"{grown / 2**20:.0f} MiB"
+
+
+def test_a_digest_counts_what_determines_the_samples_and_not_where_they_lie(tmp_path, monkeypatch):
+    clips = [clip(number) for number in range(5)]
+
+    def digest(*some):
+        write(tmp_path / "m.parquet", some)
+        return Manifest.open(tmp_path / "m.parquet").digest()
+
+    first = digest(*clips)
+    assert digest(*(clip(number, path=f"/moved/{number}.mp4", source="other", label="a") for number in range(5))) == first
+    changes = {"clip_id": "0" * 16, "split": "val", "start_s": 0.5, "stop_s": 0.9, "fps": 12.0, "content_hash": "f" * 64}
+    others = [digest(*clips[:-1], clip(4, **{field: value})) for field, value in changes.items()]
+    others += [digest(*reversed(clips)), digest(*clips[:-1])]
+    assert len({first, *others}) == 1 + len(others)
+    monkeypatch.setattr("worldmodel.manifest.ROWS_PER_GROUP", 2)
+    assert digest(*clips) == first

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import math
@@ -12,9 +13,11 @@ from rich.console import Console
 
 import worldmodel.progress
 import worldmodel.runlog
+from worldmodel import checkpoint as checkpoints
 from worldmodel.config import ConfigError
 from worldmodel.data.loader import BadClip
 from worldmodel.diagnostics import Health, HealthConfig, diagnose, measure
+from worldmodel.folder_lock import FolderLockError, hold_folder
 from worldmodel.progress import Progress, duration
 from worldmodel.recipe import Recipe, TrainConfig
 from worldmodel.rows import append_row, read_rows, truncate_after
@@ -256,3 +259,28 @@ def test_a_missing_tracker_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"wandb is not installed; `pip install 'worldmodel\[track\]'`"):
         RunLog(tmp_path, tracked("wandb"))
+
+
+def test_a_row_that_finds_the_disk_full_names_the_last_whole_checkpoint(tmp_path, monkeypatch):
+    def full(path, row):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(worldmodel.runlog, "append_row", full)
+    checkpoints.save_checkpoint(tmp_path, {}, {"update": 7})
+    with RunLog(tmp_path, RECIPE) as log, pytest.raises(checkpoints.CheckpointError) as raised:
+        log.train(10, row())
+    (line,) = str(raised.value).splitlines()
+    assert "metrics.jsonl could not be written: [Errno 28] No space left on device" in line
+    assert f"the last whole checkpoint is {tmp_path}/checkpoints/00000007. Make room" in line
+
+
+def test_nothing_is_written_once_the_folder_is_no_longer_locked(tmp_path):
+    with hold_folder(tmp_path / "run", "...") as lock, RunLog(tmp_path / "run", RECIPE, lock=lock) as log:
+        log.train(10, row())
+        (tmp_path / "run" / ".lock").unlink()
+        with pytest.raises(FolderLockError):
+            log.train(20, row())
+        with pytest.raises(FolderLockError):
+            log.bad_clips([BadClip("a.mp4", "broken")])
+    assert [it["update"] for it in read_rows(tmp_path / "run" / "metrics.jsonl")] == [10]
+    assert not (tmp_path / "run" / "bad_clips.jsonl").exists()

@@ -32,6 +32,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from worldmodel.config import parse
+from worldmodel.folder_lock import hold_folder
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.optim import Optimizers
 from worldmodel.recipe import Recipe
@@ -100,29 +101,40 @@ def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        last = latest(run)
-        whole = f"the last whole one is {last.folder}" if last else "there is no earlier one"
-        raise CheckpointError(
-            f"{folder} could not be written: {error}; {whole}. Make room, then start the run again"
-        ) from error
+        raise CheckpointError(cannot_write(folder, error, run)) from error
     return folder
 
 
+def cannot_write(path: Path, error: Exception, run: Path) -> str:
+    """A message for a file of a run that could not be written: why, the last whole checkpoint, and what to do."""
+    last = latest(run)
+    whole = f"the last whole checkpoint is {last.folder}" if last else "there is no whole checkpoint yet"
+    full = "No space left" in str(error) or "quota" in str(error)
+    return f"{path} could not be written: {error}; {whole}. {'Make room' if full else 'Mend that'}, then start the run again"
+
+
 def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -> None:
-    """Put one more file (a decoder) into a checkpoint that is already whole; it counts once state.json names it."""
-    file = checkpoint.folder / f"{name}.safetensors"
+    """Put one more file (a decoder) into a checkpoint that is already whole; it counts once state.json names it.
+
+    The checkpoint is locked meanwhile, since a training and rollouts of its run may add a decoder at the same time.
+    """
+    if not checkpoint.folder.is_dir():
+        raise CheckpointError(f"{checkpoint.folder} was removed meanwhile, so that no {name} can be put into it")
+    file, sums = checkpoint.folder / f"{name}.safetensors", checkpoint.state["sha256"]
     beside = file.with_name(f".{file.name}.part")
-    try:
-        save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, beside)
-        _sync(beside)
-        if checkpoint.state["sha256"].pop(file.name, None):  # while it is replaced the checkpoint does without
+    with hold_folder(checkpoint.folder, "wait until it is done", wait_s=60):
+        try:
+            save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, beside)
+            _sync(beside)
+            if file.exists():  # while it is replaced the checkpoint does without
+                sums.pop(file.name, None)
+                write_json(checkpoint.folder / "state.json", checkpoint.state)
+            beside.replace(file)
+            sums[file.name] = _sha256(file)
             write_json(checkpoint.folder / "state.json", checkpoint.state)
-        beside.replace(file)
-        checkpoint.state["sha256"][file.name] = _sha256(file)
-        write_json(checkpoint.folder / "state.json", checkpoint.state)
-    except (OSError, SafetensorError) as error:
-        beside.unlink(missing_ok=True)
-        raise CheckpointError(f"{file} could not be written: {error}; the checkpoint itself is whole") from error
+        except (OSError, SafetensorError) as error:
+            beside.unlink(missing_ok=True)
+            raise CheckpointError(f"{file} could not be written: {error}; the checkpoint itself is whole") from error
 
 
 def note_best(run: Path, name: str, skill: float | None) -> None:
@@ -143,18 +155,22 @@ def prune(run: Path, keep: int, update: int) -> None:
     past = [folder for folder in _folders(run) if int(folder.name) <= update]
     for folder in _folders(run):
         if folder not in past or (folder not in past[-keep:] and folder.name != best):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # a rollout may be putting a decoder into it: the next time, then
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Atomic: a reader sees the old text or the new, never half."""
     beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------

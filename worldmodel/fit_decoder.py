@@ -59,10 +59,12 @@ def fit_decoder(
         if (update + 1) % max(1, count // 5) == 0:
             say(f"decoder   {update + 1}/{count} updates, loss {loss.item():.4f}")
     say(f"decoder   mean error of a colour on held-out windows {colour_error(decoder, model, held, device):.3f} (0 to 1)")
-    if os.access(checkpoint.folder, os.W_OK):
-        add_file(checkpoint, "decoder", decoder.state_dict())
-    else:
+    if not checkpoint.folder.is_dir():
+        say(f"decoder   not stored: {checkpoint.folder} was removed meanwhile by the training that goes on")
+    elif not os.access(checkpoint.folder, os.W_OK):
         say(f"decoder   not stored: {checkpoint.folder} cannot be written to")
+    else:
+        add_file(checkpoint, "decoder", decoder.state_dict())
     return decoder.eval()
 
 

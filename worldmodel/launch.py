@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import TypeVar
 
 import psutil
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
 
 from worldmodel.config import ConfigError
 from worldmodel.recipe import Recipe
+
+Result = TypeVar("Result")
 
 
 def with_precision(recipe: Recipe) -> Recipe:
@@ -61,6 +64,24 @@ def idle_threads(environment: Mapping[str, str]) -> int | None:
         return None
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     return max(1, cores // int(environment.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def on_main_process(processes: Accelerator | PartialState, work: Callable[[], Result]) -> Result | None:
+    """Run `work` on the main process alone; its result there, None elsewhere.
+
+    What it raises is raised on every process, so that none waits for a main process that has ended.
+    """
+    result, error = None, None
+    if processes.is_main_process:
+        try:
+            result = work()
+        except Exception as raised:
+            error = raised
+    if processes.num_processes > 1:
+        (error,) = broadcast_object_list([error])
+    if error is not None:
+        raise error
+    return result
 
 
 def stop_on_signal() -> list[int]:

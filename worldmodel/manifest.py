@@ -22,7 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from worldmodel.video.timing import Timing
+from worldmodel.video.write import beside
+
 FORMAT_VERSION = 1
+ADDED_LATER = {"timing"}  # columns that manifests of earlier versions do not have; read as null
 ROWS_PER_GROUP = 1024  # a clip is found by reading one group, so groups are small
 SPLITS = ("train", "val", "test", "ood")
 
@@ -42,15 +46,16 @@ class Clip:
     stop_s: float
     fps: float  # average
     frames: int  # in this range
-    width: int  # px, as shown, after rotation
+    width: int  # px, as shown: turned, and with square pixels
     height: int
-    rotation: int  # degrees clockwise from stored to shown
+    rotation: int  # degrees clockwise from stored to shown (after mirroring left to right, where the file asks for that)
     codec: str
     split: str  # train | val | test | ood
     label: str | None
     truth: str | None  # path of an npz
     source: str  # which data set it came from
     content_hash: str
+    timing: Timing | None = None  # packets | order | frames: how frames are found (video/timing.py); null = not examined yet
 
 
 SCHEMA = pa.schema(
@@ -71,6 +76,7 @@ SCHEMA = pa.schema(
         pa.field("truth", pa.string()),
         pa.field("source", pa.string(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("timing", pa.string()),
     ]
 )
 
@@ -86,25 +92,18 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     """Stream clips into a Parquet file, row group by row group; returns their number. Whole or not at all.
 
     Paths below the manifest's folder are stored relative to it, so that the folder can be moved.
-    Raises ManifestError for a clip that breaks the contract, OSError when the file cannot be written.
+    Raises ManifestError for a clip that breaks the contract, OutputError when the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
     schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
     folder, rows, written = path.parent.resolve(), iter(clips), 0
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
-                stored = [_stored(clip, folder) for clip in group]
-                columns = {name: [getattr(clip, name) for clip in stored] for name in schema.names}
-                writer.write_table(pa.Table.from_pydict(columns, schema=schema))
-                written += len(group)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with beside(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
+            stored = [_stored(clip, folder) for clip in group]
+            columns = {name: [getattr(clip, name) for clip in stored] for name in schema.names}
+            writer.write_table(pa.Table.from_pydict(columns, schema=schema))
+            written += len(group)
     return written
 
 
@@ -146,6 +145,7 @@ class Manifest:
         self._folder = path.parent
         counts = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._columns = [name for name in SCHEMA.names if name in file.schema_arrow.names]
         self._group, self._table = -1, SCHEMA.empty_table()
 
     @classmethod
@@ -158,7 +158,7 @@ class Manifest:
             file = pq.ParquetFile(absolute, memory_map=True)
         except (pa.ArrowInvalid, OSError) as error:
             raise ManifestError(f"{path}: not a Parquet file ({error}); make it again with data_prep") from None
-        missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+        missing = [name for name in SCHEMA.names if name not in {*file.schema_arrow.names, *ADDED_LATER}]
         if missing:
             quads = "; it lists quadruplets, their films are in suite.parquet beside it, lawful ones in lawful.parquet"
             beside = quads if "quad_id" in file.schema_arrow.names else ""
@@ -185,7 +185,7 @@ class Manifest:
             raise IndexError(f"{self.path}: row {row} of {len(self)}")
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if group != self._group:
-            self._table = self._file.read_row_group(group, columns=SCHEMA.names, use_threads=False)
+            self._table = self._file.read_row_group(group, columns=self._columns, use_threads=False)
             self._group = group
         values = self._table.slice(row - int(self._starts[group]), 1).to_pylist()[0]
         values["path"] = self.absolute(values["path"])
@@ -196,10 +196,14 @@ class Manifest:
         """One column, all rows: numbers as they are, strings as an object array (with None for null)."""
         if name not in SCHEMA.names:
             raise ManifestError(f"{self.path}: no column {name!r}; there are {', '.join(SCHEMA.names)}")
+        if name not in self._columns:
+            return np.full(len(self), None, object)
         return self._file.read(columns=[name], use_threads=False)[name].to_numpy()
 
     def strings(self, name: str, rows: np.ndarray) -> pa.Array:
         """A text column at the given rows, as an Arrow array: no Python object a row, so a million cost 100 MB."""
+        if name in ADDED_LATER and name not in self._columns:
+            return pa.nulls(len(rows), pa.string())
         return self._file.read(columns=[name], use_threads=False)[name].take(rows).combine_chunks()
 
     def digest(self) -> str:

@@ -28,6 +28,7 @@ from worldmodel.continuations import step_errors
 from worldmodel.data.loader import DataError, held_out, open_windows
 from worldmodel.devices import add_device
 from worldmodel.fit_decoder import fit_decoder, load_decoder
+from worldmodel.folder_lock import FolderLockError
 from worldmodel.held_out import load_held_out
 from worldmodel.imagining import error_curves, roll_out
 from worldmodel.manifest import ManifestError
@@ -35,13 +36,17 @@ from worldmodel.models import TrainedModel
 from worldmodel.models.decoder import Decoder
 from worldmodel.models.world_model import FrameWise, ReachError, WorldModel
 from worldmodel.nearest import TrainingFrames, training_frames
+from worldmodel.output_folder import mark_output
+from worldmodel.outputs import ForeignFileError, output_folder
 from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
-from worldmodel.render.rollouts import card_of, write_rollout
+from worldmodel.render.rollouts import KINDS, card_of, rollout_names, write_rollout
 from worldmodel.run_data import RunData, find_data, run_folder_of
-from worldmodel.video import VideoError, probe, read_frames
+from worldmodel.video import VideoError, probe
+from worldmodel.video.square import read_square
 from worldmodel.window import WindowConfig
 
+PAGE = ("gallery.html", "horizon.png", "horizon.json")
 _CURVE_WINDOWS = 64  # held-out windows behind the curve of errors
 
 
@@ -61,9 +66,7 @@ def clip_frames(path: str, model: WorldModel, window: WindowConfig, start_s: flo
             f"{path}: {max(0.0, left_s):.2f} s are left from {start_s:g} s on; that is less than two latent steps"
         )
     times = start_s + np.arange(count) / fps
-    frames = read_frames(path, times_s=times, size=model.size_px)
-    top, left = (frames.shape[1] - model.size_px) // 2, (frames.shape[2] - model.size_px) // 2
-    return np.ascontiguousarray(frames[:, top : top + model.size_px, left : left + model.size_px])
+    return read_square(path, model.size_px, "crop", times_s=times, timing=info.timing)
 
 
 def context_of(model: WorldModel, context_s: float | None, frames: int) -> int:
@@ -126,13 +129,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RolloutError, ReachError, CheckpointError, ConfigError, ManifestError, DataError, VideoError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except (FolderLockError, ForeignFileError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
 def write_films(args: argparse.Namespace) -> None:
     """All that one call makes; prints the paths."""
-    device = torch.device(args.device)
     checkpoint = find_checkpoint(args.run)
+    out = args.out or checkpoint.folder.parent.parent / "films"
+    names = list(rollout_names(args.clip).values()) or [f"held_out_{i}" for i in range(args.count)]
+    earlier = args.out is None and "data" not in checkpoint.state  # a run of a version that kept no record of its files
+    mark_output(out, "python -m worldmodel.rollout")
+    with output_folder(out, [*(f"{name}.{kind}" for name in names for kind in KINDS), *PAGE], adopt=earlier):
+        write_into(out, checkpoint, args)
+
+
+def write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> None:
+    """All that one call makes, into a folder that is ours."""
+    device = torch.device(args.device)
     model, recipe = load_model(checkpoint.folder, device)
     data = find_data(recipe, checkpoint, args.data)
     if args.data or data.complete:
@@ -144,9 +160,10 @@ def write_films(args: argparse.Namespace) -> None:
         raise RolloutError(f"no held-out windows: {missing}. Give the run's manifest by --data M.parquet, or --clip FILE")
     has_films = not missing
     decoder = decoder_of(checkpoint, model, recipe, device, can_train=has_films and not args.no_decoder)
-    out = args.out or checkpoint.folder.parent.parent / "films"
-    out.mkdir(parents=True, exist_ok=True)
-    clips = [(Path(path).stem, clip_frames(path, model, recipe.window, args.start_s, args.seconds)) for path in args.clip]
+    clips = [
+        (name, clip_frames(path, model, recipe.window, args.start_s, args.seconds))
+        for path, name in rollout_names(args.clip).items()
+    ]
     train, residuals = None, None
     if held is not None:
         clips = clips or [(f"held_out_{i}", film.numpy()) for i, film in enumerate(held[: args.count])]

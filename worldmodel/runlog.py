@@ -17,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from worldmodel.checkpoint import CheckpointError, cannot_write
 from worldmodel.data.loader import BadClip
 from worldmodel.diagnostics import Health
+from worldmodel.folder_lock import FolderLock
 from worldmodel.progress import Progress
 from worldmodel.recipe import Recipe
 from worldmodel.rows import append_row, read_rows, truncate_after
@@ -31,10 +33,20 @@ class RunLog:
     """The log of one run, from the update it starts after; what an interrupted run wrote beyond that is cut off.
 
     Made and called alike on every process; only the main one writes and speaks. A context: it closes what it opened.
+    Before each row the `lock` of the run folder is checked, so that nothing is written to a folder that was removed.
     """
 
-    def __init__(self, run: Path, recipe: Recipe, *, start: int = 0, seconds: float = 0.0, main: bool = True) -> None:
-        self._run, self._main, self._batch_size = run, main, recipe.data.batch_size
+    def __init__(
+        self,
+        run: Path,
+        recipe: Recipe,
+        *,
+        start: int = 0,
+        seconds: float = 0.0,
+        main: bool = True,
+        lock: FolderLock | None = None,
+    ) -> None:
+        self._run, self._main, self._batch_size, self._lock = run, main, recipe.data.batch_size, lock
         self._done, self._row_update = start, start
         self._before_s, self._began = seconds, time.monotonic()
         self._row_at, self._waited_s = self._began, 0.0
@@ -118,11 +130,23 @@ class RunLog:
         for clip in clips:
             if self._main and clip.path not in self._named:
                 self._named.add(clip.path)
-                append_row(self._path("bad_clips"), {"update": self._done, "path": clip.path, "reason": clip.reason})
+                self._append("bad_clips", {"update": self._done, "path": clip.path, "reason": clip.reason})
                 self._progress.say(f"cannot be read: {clip.path}: {clip.reason}")
 
+    def check_folder(self) -> None:
+        """Raise FolderLockError where the run folder was removed, moved or taken over by another process."""
+        if self._lock is not None:
+            self._lock.check()
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        self.check_folder()
+        try:
+            append_row(self._path(name), row)
+        except OSError as error:
+            raise CheckpointError(cannot_write(self._path(name), error, self._run)) from error
+
     def _write(self, name: str, update: int, row: Mapping[str, Any], prefix: str = "") -> None:
-        append_row(self._path(name), row)
+        self._append(name, row)
         for tracker in self._trackers:
             tracker.log(update, numbers_of(row, prefix))
 

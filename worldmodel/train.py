@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,24 @@ from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
+from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
 from worldmodel.held_out import save_held_out
-from worldmodel.launch import report, signalled, start_accelerator, stop_on_signal, with_precision
+from worldmodel.launch import on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
 from worldmodel.machine import machine
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
 from worldmodel.optim import Optimizers, lr_share_at, set_lr
+from worldmodel.outputs import ForeignFileError, writing
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
 from worldmodel.run_data import RUN_FOLDER, require_data, settled
 from worldmodel.runlog import RunLog
+
+ANOTHER_RUN = "give another run=FOLDER"
+RUN_FILES = ("recipe.yaml", "metrics.jsonl", "health.jsonl", "bad_clips.jsonl", "best.json", "held_out.npz", "checkpoints")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,15 +67,18 @@ def main(argv: list[str] | None = None) -> int:
         accelerator = start_accelerator(recipe)
         if file is None:
             accelerator.print(f"no recipe given: running {DEMO}")
-        finished = train(recipe, accelerator, args.allow_changed_recipe)
-        if torch.distributed.is_initialized():
-            accelerator.wait_for_everyone()
-            torch.distributed.destroy_process_group()
-        if accelerator.is_main_process:
-            finish(recipe, finished, accelerator.device)
+        with run_folder(recipe, accelerator) as lock:
+            finished = train(recipe, accelerator, args.allow_changed_recipe, lock)
+            if torch.distributed.is_initialized():
+                accelerator.wait_for_everyone()
+                torch.distributed.destroy_process_group()
+            if lock is not None:
+                finish(recipe, finished, accelerator.device, lock)
     except KeyboardInterrupt:
         return 130
-    except (ConfigError, ManifestError, DataError, NotFiniteError, checkpoints.CheckpointError, OSError) as error:
+    except (ConfigError, ManifestError, DataError, NotFiniteError, OSError) as error:
+        return report(error)
+    except (checkpoints.CheckpointError, FolderLockError, ForeignFileError) as error:
         return report(error)
     except RuntimeError as error:
         trouble = worker_trouble(error, recipe.data.worker_timeout_s)
@@ -79,7 +88,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False) -> bool:
+@contextlib.contextmanager
+def run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[FolderLock | None]:
+    """Lock the run folder for this training; the lock on the main process, None on others, which learn of a refusal too."""
+    run = Path(recipe.run)
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> FolderLock:
+            held = stack.enter_context(hold_folder(run, ANOTHER_RUN))
+            is_run = any((run / "checkpoints").glob("[0-9]*/state.json"))
+            stack.enter_context(writing(run, RUN_FILES, ANOTHER_RUN, ours=is_run, lock=held))
+            return held
+
+        yield on_main_process(accelerator, lock)
+
+
+def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False, lock: FolderLock | None = None) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
@@ -92,7 +116,7 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     recipe = teacher.resolved(recipe, last)
     if last is not None:
-        check_same_recipe(recipe, last, windows, allow_changed)
+        check_same_recipe(recipe, last, windows, allow_changed, warn=accelerator.print)
 
     torch.manual_seed(recipe.seed)
     fresh = build_learner(recipe)
@@ -108,23 +132,26 @@ def train(recipe: Recipe, accelerator: Accelerator, allow_changed: bool = False)
         with accelerator.autocast():
             settle(learner, blank_batch(recipe, windows, accelerator))
     start = restore_or_begin(recipe, learner, optimizers, last, accelerator)
-    if accelerator.is_main_process:
+    if lock is not None:
+        lock.check()
         save(recipe, run / "recipe.yaml")
         save_held_out(run, held.frames)
 
     stop = stop_on_signal()
-    log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process)
+    log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock)
     with log:
         log.bad_clips(held.bad)
         return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop)
 
 
-def finish(recipe: Recipe, finished: bool, device: torch.device) -> None:
+def finish(recipe: Recipe, finished: bool, device: torch.device, lock: FolderLock) -> None:
     """After the loop, on the main process alone: the decoder, unless there is one."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)  # all is saved
+    release_on_signals()
     run = Path(recipe.run)
     if finished and recipe.decoder.updates and not checkpoints.find_checkpoint(run).has("decoder"):
+        lock.check()
         fit_decoder(run, device, data=settled(recipe, checkpoints.latest(run)).data)
     print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
 
@@ -239,12 +266,21 @@ def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
     accelerator.wait_for_everyone()
 
 
-def check_same_recipe(recipe: Recipe, last: checkpoints.Checkpoint, windows: Windows, allow_changed: bool) -> None:
+def check_same_recipe(
+    recipe: Recipe, last: checkpoints.Checkpoint, windows: Windows, allow_changed: bool, warn: Callable[[str], None] = print
+) -> None:
     """Raise ConfigError where resuming would go on with another recipe, or other data, than the run began with."""
     began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
     changes = changed_fields(began, recipe)
     if (before := last.state["windows"]) != (now := windows.sizes):
         changes.append(f"training windows: {before} -> {now}")
+    elif "data" not in last.state:
+        warn(
+            f"{last.folder} was written by an earlier version, which noted the number of training windows but not their "
+            "content: it cannot be checked whether the data are those that the run began with"
+        )
+    elif last.state["data"] != windows.digests:
+        changes.append(f"data: the clips of {', '.join(recipe.data.manifests)} are not those that the run began with")
     if changes and not allow_changed:
         raise ConfigError(
             [
@@ -324,6 +360,7 @@ def keep(
     """Write a checkpoint, note whether it is the best, remove old ones."""
     tensors = checkpoints.gather(learner, optimizers)  # every rank: sharded weights are gathered
     if accelerator.is_main_process:
+        log.check_folder()
         run, skill = Path(recipe.run), log.skill_at(done)
         state = {
             "update": done,
@@ -338,7 +375,10 @@ def keep(
             "random": "none kept: every draw is a function of the recipe's seed and the update",
         }
         folder = checkpoints.save_checkpoint(run, tensors, state)
-        checkpoints.note_best(run, folder.name, skill)
+        try:
+            checkpoints.note_best(run, folder.name, skill)
+        except OSError as error:
+            raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "best.json", error, run)) from error
         checkpoints.prune(run, recipe.checkpoint.keep, done)
     accelerator.wait_for_everyone()
 

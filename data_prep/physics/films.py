@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.examine import content_hash
+from data_prep.content_hash import content_hash
 from data_prep.physics.draws import opaque_name
 from data_prep.physics.lawful import draw_lawful
 from data_prep.physics.quadruplets import draw_quadruplet
@@ -17,6 +17,7 @@ from data_prep.physics.suite import BY_NAME, LawfulJob, QuadrupletJob
 from data_prep.physics.takes import Take, shoot
 from worldmodel.manifest import Clip, clip_id
 from worldmodel.video import write_video
+from worldmodel.video.errors import output_errors
 from worldmodel.video.write import beside
 
 SOURCE = "physics"
@@ -32,7 +33,7 @@ class Made:
 
 
 def make(job: LawfulJob | QuadrupletJob, folder: str, film: Format) -> Made:
-    """Do a job. The same job gives the same bytes anywhere; files appear whole or not at all. Raises OSError."""
+    """Do a job. The same job gives the same bytes anywhere; files appear whole or not at all. Raises OutputError."""
     return _lawful(job, Path(folder), film) if isinstance(job, LawfulJob) else _quadruplet(job, Path(folder), film)
 
 
@@ -83,7 +84,8 @@ def _write(take: Take, folder: Path, name: str, film: Format, split: str, label:
     video = folder / "clips" / name[:2] / f"{name}.mp4"
     truth = folder / "truth" / name[:2] / f"{name}.npz"
     for path in (video, truth):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
     with beside(truth) as part, open(part, "wb") as file:
         np.savez_compressed(file, **take.truth())  # type: ignore[arg-type]
     write_video(video, take.frames, film.fps, lossless=True)
@@ -105,4 +107,5 @@ def _write(take: Take, folder: Path, name: str, film: Format, split: str, label:
         truth=str(truth.relative_to(folder)),
         source=SOURCE,
         content_hash=digest,
+        timing="packets",
     )

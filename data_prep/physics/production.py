@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.errors import PrepError
+from data_prep.existing import check_absent, check_no_link, claim_folder
 from data_prep.physics import VERSION
 from data_prep.physics.films import Made, make
 from data_prep.physics.scenes import Format
@@ -30,10 +31,13 @@ from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from worldmodel.config import Config
 from worldmodel.manifest import Clip, write_manifest
+from worldmodel.output_folder import write_mark
+from worldmodel.video.errors import output_errors
 from worldmodel.video.write import beside
 
 Job = LawfulJob | QuadrupletJob
 TIMEOUT_S = 600.0
+COMMAND = "data_prep synthesize"
 QUAD_SCHEMA = pa.schema(
     [
         ("quad_id", pa.string()),
@@ -106,7 +110,8 @@ class Shard:
         self._folder, self._production, self._world = folder, production, world
         self._rank = rank
         making = folder / ".making"
-        making.mkdir(parents=True, exist_ok=True)
+        with output_errors(making):
+            making.mkdir(parents=True, exist_ok=True)
         self._journals = [making / f"{production.kind}.{r}-of-{world}.jsonl" for r in range(world)]
 
     def run(self, workers: int) -> None:
@@ -124,8 +129,9 @@ class Shard:
             for job, made in _results(work, itertools.islice(self._jobs(), done, None), workers):
                 if isinstance(made, Failed):
                     raise PrepError(f"{_named(job)} could not be made: {made.detail}; the same command again goes on from here")
-                lines.write(json.dumps(asdict(made)).encode() + b"\n")
-                lines.flush()
+                with output_errors(journal):
+                    lines.write(json.dumps(asdict(made)).encode() + b"\n")
+                    lines.flush()
                 progress.step(each)
 
     def complete(self) -> bool:
@@ -160,20 +166,37 @@ class Shard:
 
 
 def claim(folder: Path, production: Production) -> None:
-    """Make the folder, and write or compare its configuration: one folder, one configuration. Raises PrepError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make the folder, and write or compare its configuration: one folder, one configuration. Raises PrepError.
+
+    A folder with videos or tables that this command did not make is refused, too.
+    """
     path = folder / f"{production.kind}.json"
     wanted = production.model_dump(mode="json")
     if not path.exists():
+        for name in (path.name, *_tables(production)):
+            check_absent(folder / name, "choose another folder")
+        claim_folder(folder, COMMAND)
         with beside(path) as part:
             part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "generator" not in found:
+        raise PrepError(f"{path}: not a configuration of films, {COMMAND} did not make it; choose another folder")
     other = [f"{key} {found.get(key)!r} there, {value!r} now" for key, value in wanted.items() if found.get(key) != value]
     if other:
         raise PrepError(
             f"{path}: these films are made otherwise ({'; '.join(other)}); choose another folder or delete this one"
         )
+    for name in _tables(production):
+        check_no_link(folder / name, "choose another folder")
+    write_mark(folder, f"python -m {COMMAND}")
+
+
+def _tables(production: Production) -> tuple[str, ...]:
+    return (f"{production.kind}.parquet", *(["quads.parquet"] if production.kind == "suite" else []))
 
 
 def _results(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Made | Failed]]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from data_prep.sources import folder
 from data_prep.sources.item import Item
+from data_prep.sources.survey import Survey
 
 
-def find(root: Path) -> Iterator[Item]:
-    for item in folder.find(root):
+def find(root: Path, survey: Survey) -> Iterator[Item]:
+    for item in folder.find(root, survey):
         below = Path(item.path).relative_to(root).parts
         is_frame_folder = Path(item.path).is_dir()
         labelled = len(below) > 1 or (len(below) == 1 and is_frame_folder)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from data_prep.errors import PrepError
 from data_prep.sources.item import Item
+from data_prep.sources.survey import Survey
 
 
-def find(root: Path) -> Iterator[Item]:
-    """Items in the order of the list. Raises PrepError for a list that is not text."""
+def find(root: Path, survey: Survey) -> Iterator[Item]:
+    """Items in the order of the list, all of them, so the survey stays empty. Raises PrepError for a list that is not text."""
     if not root.is_file():
         raise PrepError(f"{root}: expected a text file with lines `path label`")
     folder = os.path.abspath(root.parent)

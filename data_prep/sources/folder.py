@@ -3,70 +3,173 @@
 from __future__ import annotations
 
 import os
+import stat
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
 from data_prep.sources.item import Item
+from data_prep.sources.survey import Seen, Survey
+from worldmodel.output_folder import NOTES, made_by
 from worldmodel.video.frame_folder import SUFFIXES as FRAMES
 from worldmodel.video.source import tar_members
 
 # fmt: off
 VIDEOS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".asf", ".flv",
-    ".f4v", ".ogv", ".3gp", ".3g2", ".vob", ".gif", ".y4m", ".h264", ".hevc",
+    ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".mk3d", ".webm", ".avi", ".divx", ".xvid", ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v",
+    ".m2v", ".m2p", ".mp2v", ".mpv2", ".ts", ".m2ts", ".mts", ".m2t", ".trp", ".tp", ".vob", ".evo", ".mod", ".tod", ".vro",
+    ".wmv", ".asf", ".wtv", ".dvr-ms", ".flv", ".f4v", ".ogv", ".ogm", ".3gp", ".3g2", ".3gpp", ".amv", ".rm", ".rmvb",
+    ".nut", ".nsv", ".mxf", ".gxf", ".lxf", ".dv", ".dif", ".mj2", ".bik", ".bk2", ".smk", ".roq", ".fli", ".flc",
+    ".gif", ".apng", ".y4m", ".h261", ".h263", ".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".h266", ".266", ".vvc",
+    ".av1", ".obu", ".ivf", ".vc1", ".mjpeg", ".mjpg", ".insv",
 )
 # fmt: on
-TARS, COMPRESSED_TARS = (".tar",), (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+TARS, COMPRESSED_TARS = (".tar",), (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
-def find(root: Path) -> Iterator[Item]:
-    """Items below `root`, sorted folder by folder. Links to folders are followed, except back into themselves."""
-    yield from _walk(str(root), ())
+def find(root: Path, survey: Survey) -> Iterator[Item]:
+    """Items below `root`, sorted folder by folder; what is not an item is counted in the survey.
+
+    Links are followed, but every file and folder is visited once, under the first of its names. Folders that this project
+    filled are left out, but not `root` itself.
+    """
+    return _Walk(survey).below(str(root))
 
 
-def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[Item]:
-    try:
-        stat = os.stat(folder)
-        here = (stat.st_dev, stat.st_ino)
-        if here in above:
-            return  # a link that leads back up
-        names, folders, unwritable = _listing(folder)
-    except OSError as error:
-        yield Item(folder, problem="unreadable folder", detail=str(error))
-        return
-    frames = videos = 0
-    for name in names:
-        lower, path = name.as_py().lower(), os.path.join(folder, name.as_py())
-        if lower.endswith(FRAMES):
-            frames += 1
-            continue
-        for item in _items(lower, path):
-            videos += 1
-            yield item
-    for name in unwritable:
-        yield Item(os.path.join(folder, name), problem="name is not UTF-8")
-    if frames and not videos:  # beside videos, pictures are thumbnails
-        yield Item(folder)
-    for name in folders:
-        yield from _walk(os.path.join(folder, name.as_py()), (*above, here))
+@dataclass
+class _Walk:
+    """A walk through folders. It ends whatever links there are."""
+
+    survey: Survey
+    seen: Seen = field(default_factory=Seen)  # device and inode of files and folders
+
+    def below(self, root: str) -> Iterator[Item]:
+        waiting = [iter([root])]  # per level the folders that are still to be visited: no recursion, paths can be deep
+        while waiting:
+            folder = next(waiting[-1], None)
+            if folder is None:
+                waiting.pop()
+                continue
+            try:
+                if not self._is_new(os.stat(folder)):
+                    continue
+                listing = _listing(folder)
+            except OSError as error:
+                yield Item(folder, problem="unreadable folder", detail=str(error))
+                continue
+            command = made_by(folder) if listing.has_note and folder != root and self.survey.leave_out_made else None
+            if command is not None:
+                if count := _count_videos(folder):
+                    self.survey.made[folder] = command, count
+                continue
+            yield from self._items_in(folder, listing)
+            waiting.append(_joined(folder, listing.folders))
+
+    def _items_in(self, folder: str, listing: _Listing) -> Iterator[Item]:
+        """The items of one folder, without those of its folders."""
+        pictures: Counter[str] = Counter()
+        has_videos = False
+        for name in listing.files:
+            lower, path = name.as_py().lower(), os.path.join(folder, name.as_py())
+            if lower.endswith(FRAMES):
+                pictures[os.path.splitext(lower)[1]] += 1
+            elif lower.endswith(VIDEOS + TARS + COMPRESSED_TARS):
+                has_videos = True
+                yield from self._items_of_file(lower, path)
+            else:
+                self.survey.pass_over(lower)
+        for name in listing.unwritable:
+            yield Item(os.path.join(folder, name), problem="name is not UTF-8", detail="rename it; no table can hold this name")
+        if has_videos:  # pictures beside videos are thumbnails
+            self.survey.others.update(pictures)
+        elif pictures:
+            yield Item(folder)
+
+    def _items_of_file(self, lower: str, path: str) -> Iterator[Item]:
+        """What a file holds: itself, the videos in a tar, or nothing that can be used."""
+        try:
+            about = os.stat(path)
+        except OSError:
+            yield Item(path)  # whoever reads it finds out what is wrong with it
+            return
+        if not stat.S_ISREG(about.st_mode):
+            yield Item(path, problem="not a file", detail="a pipe, a socket or a device; reading it may never end")
+        elif not self._is_new(about):
+            pass
+        elif lower.endswith(VIDEOS):
+            yield Item(path)
+        elif lower.endswith(COMPRESSED_TARS):
+            yield Item(path, problem="compressed tar", detail="only uncompressed tars can be read in place; decompress it")
+        else:
+            yield from self._items_of_tar(path)
+
+    def _items_of_tar(self, path: str) -> Iterator[Item]:
+        """Of members with the same name the last one counts, as when a tar is extracted."""
+        seen = Seen()
+        try:
+            for member, _, _ in tar_members(path):
+                if not member.lower().endswith(VIDEOS):
+                    self.survey.pass_over(member)
+                elif not _is_text(member):
+                    shown = member.encode(errors="backslashreplace").decode()
+                    yield Item(path, shown, problem="name is not UTF-8", detail="rename it; no table can hold this name")
+                elif seen.add(hash(member)):
+                    yield Item(path, member)
+                else:
+                    detail = "the tar has several members of this name; only the last one is used, as when it is extracted"
+                    yield Item(path, member, problem="repeated member", detail=detail)
+        except (OSError, tarfile.TarError) as error:
+            yield Item(path, problem="damaged tar", detail=str(error))
+
+    def _is_new(self, about: os.stat_result) -> bool:
+        """Whether a file or folder is met for the first time; otherwise it is counted."""
+        new = self.seen.add(hash((about.st_dev, about.st_ino)))
+        self.survey.repeats += not new
+        return new
 
 
-def _listing(folder: str) -> tuple[pa.Array, pa.Array, list[str]]:
-    """Names of files and of folders, sorted, as Arrow arrays: a million strings are 100 MB in Python. And names that
-    cannot be written down, escaped."""
-    files, folders, unwritable = _Names(), _Names(), []
+def _joined(folder: str, names: pa.Array) -> Iterator[str]:
+    return (os.path.join(folder, name.as_py()) for name in names)
+
+
+def _count_videos(folder: str) -> int:
+    """How many videos and pictures lie below a folder; links to folders are not followed."""
+    return sum(name.lower().endswith(VIDEOS + FRAMES) for _, _, names in os.walk(folder) for name in names)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Names in a folder, sorted, as Arrow arrays: a million strings are 100 MB in Python. Hidden ones are left out."""
+
+    files: pa.Array
+    folders: pa.Array
+    unwritable: list[str]  # names that are no text, escaped
+    has_note: bool  # this project may have filled the folder
+
+
+def _listing(folder: str) -> _Listing:
+    files, folders, unwritable, has_note = _Names(), _Names(), [], False
     with os.scandir(folder) as entries:
         for entry in entries:
+            has_note = has_note or entry.name in NOTES
             if entry.name.startswith("."):
                 continue
             if not _is_text(entry.name):
                 unwritable.append(entry.name.encode(errors="backslashreplace").decode())
                 continue
-            (folders if entry.is_dir() else files).add(entry.name)
-    return files.sorted(), folders.sorted(), sorted(unwritable)
+            (folders if _is_folder(entry) else files).add(entry.name)
+    return _Listing(files.sorted(), folders.sorted(), sorted(unwritable), has_note)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 class _Names:
@@ -96,22 +199,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _items(lower: str, path: str) -> Iterator[Item]:
-    """What a file holds: itself, the videos in a tar, or nothing of ours."""
-    if lower.endswith(VIDEOS):
-        yield Item(path)
-    elif lower.endswith(TARS):
-        yield from _tar_items(path)
-    elif lower.endswith(COMPRESSED_TARS):
-        yield Item(path, problem="compressed tar")
-
-
-def _tar_items(path: str) -> Iterator[Item]:
-    try:
-        for member, _, _ in tar_members(path):
-            if member.lower().endswith(VIDEOS) and _is_text(member):
-                yield Item(path, member)
-    except (OSError, tarfile.TarError) as error:
-        yield Item(path, problem="damaged tar", detail=str(error))

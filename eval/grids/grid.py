@@ -20,6 +20,7 @@ from eval.errors import EvalError
 from worldmodel.checkpoint import Checkpoint, latest
 from worldmodel.config import ConfigError, load, parse, save
 from worldmodel.launch import with_precision
+from worldmodel.outputs import writing
 from worldmodel.progress import duration
 from worldmodel.recipe import Recipe, changed_fields
 from worldmodel.run_data import same_path, settled
@@ -126,7 +127,8 @@ def _check_begun_alike(cell: Cell) -> None:
 def _train(cell: Cell) -> str:
     """Run one training to its end; why it is not finished, empty where it is. KeyboardInterrupt waits for its checkpoint."""
     run = Path(cell.recipe.run)
-    save(cell.recipe, run / "recipe.yaml")
+    with writing(run, ["recipe.yaml"], ours=cell.checkpoint() is not None):
+        save(cell.recipe, run / "recipe.yaml")
     words = [sys.executable, "-m", "worldmodel.train", str(run / "recipe.yaml")]
     last_words = ""
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace") as training:

@@ -22,6 +22,7 @@ from eval.report.rendering import percent, scorer_words, seconds
 from eval.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.video import VideoError, read_frames
+from worldmodel.video.square import Square, cut_square
 
 MOST_S = 20.0  # shown of a film, around its most surprising moment
 MOST_FILMS = 40  # in a page; the table has all
@@ -43,6 +44,7 @@ def write_page(
     scored: Sequence[Scored],
     failed: Mapping[str, str],
     yardstick: Yardstick,
+    square: Square,
     expected: Expecting | None,
     notes: Sequence[str],
     made: str,
@@ -69,7 +71,7 @@ def write_page(
 
         def cards() -> Iterator[FilmCard]:  # one film in memory at a time
             for place in shown:
-                yield _card(names[place], *scored[place], yardstick, expected)
+                yield _card(names[place], *scored[place], yardstick, square, expected)
                 progress.step()
 
         return write_film_page(path, title, WORDS, cards(), rows, words, failed, notes, made, each)
@@ -90,7 +92,13 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def _card(
-    name: str, named: Named, watched: Watched, it: Mapping[str, Any], yardstick: Yardstick, expected: Expecting | None
+    name: str,
+    named: Named,
+    watched: Watched,
+    it: Mapping[str, Any],
+    yardstick: Yardstick,
+    square: Square,
+    expected: Expecting | None,
 ) -> FilmCard:
     clip, plan, main = named.clip, yardstick.plan, it["scorer"]
     rate, length_s = min(clip.fps, MOST_FPS), clip.frames / clip.fps
@@ -100,7 +108,8 @@ def _card(
     size = MOST_PX if min(clip.height, clip.width) > MOST_PX else None
     frames: NDArray[np.uint8] | None = None
     with suppress(VideoError, OSError):
-        frames = read_frames(clip.path, times_s=times, size=size, member=clip.member, folder_fps=clip.fps)
+        frames = read_frames(clip.path, times_s=times, size=size, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
+        frames = cut_square(frames) if square == "crop" else frames  # as the model sees it, so that maps lie over it
     judged = np.flatnonzero(watched.judged)
     moments = judged / plan.fps
     kept = (moments >= from_s - 1e-6) & (moments < from_s + count / rate)

@@ -52,7 +52,7 @@ def expectations(viewing: Viewing, decoder: Decoder, clip: Clip, first: int, sto
         return None
     begin = min(window.start for window, _ in views.values())
     end = max(window.cut + window.steps * f for window, _ in views.values())
-    frames = read_stretch(Stretch(clip, begin, end - begin), plan.fps, viewing.model.size_px)
+    frames = read_stretch(Stretch(clip, begin, end - begin), plan.fps, viewing.model.size_px, viewing.square)
     if isinstance(frames, str):
         return None
     wanted: dict[Window, list[tuple[int, int]]] = defaultdict(list)

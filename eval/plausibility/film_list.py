@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.examine import Record, examine
-from data_prep.sources import Item, folder
+from data_prep.sources import Item, Survey, folder
 from worldmodel.manifest import Clip, Manifest, ManifestError, clip_id
 from worldmodel.video.source import shown_name
 
@@ -40,7 +40,7 @@ def find_films(paths: Sequence[str], folder_fps: float) -> Iterator[Named | Unre
         elif path.endswith(".parquet"):
             yield from _of_manifest(path)
         elif os.path.isdir(path):
-            items = list(folder.find(Path(path)))
+            items = list(folder.find(Path(path), Survey(leave_out_made=False)))
             if not items:
                 yield Unread(path, "a folder without videos and without .png or .jpg frames")
             yield from (_of_item(item, folder_fps) for item in items)

@@ -92,6 +92,7 @@ def _key(viewing: Viewing, weights: str, clips: Sequence[Clip]) -> str:
         "format": FORMAT,
         "weights": weights,
         "plan": asdict(viewing.plan),
+        "square": viewing.square,
         "clips": [[clip.clip_id, clip.start_s, clip.frames, clip.fps, os.path.exists(clip.path)] for clip in clips],
         "most": STRETCHES,
         "torch": torch.__version__,

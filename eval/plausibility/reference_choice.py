@@ -19,6 +19,7 @@ from eval.surprise.lawful import lawful_clips, run_data
 from eval.surprise.task import cache_folder
 from eval.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
+from worldmodel.video.square import Square
 
 PlanOf = Callable[[Sequence[Clip]], WindowPlan]
 
@@ -32,18 +33,20 @@ class Choice:
     manifest: str
 
 
-def choose_reference(given: str | None, subject: Subject, plan_of: PlanOf, device: torch.device, ranks: PartialState) -> Choice:
+def choose_reference(
+    given: str | None, subject: Subject, plan_of: PlanOf, device: torch.device, ranks: PartialState, square: Square
+) -> Choice:
     """The reference distribution of a subject, made now unless it was made before; that of a run's val split is stored in its
     folder. Raises EvalError where there are neither videos nor a stored distribution."""
     model, folder = subject.model, None if given else run_reference.folder_of(subject)
     assert model is not None
     manifest, clips = lawful_clips(given, None, subject)
     if manifest is not None and clips:
-        viewing = Viewing(model, plan_of(clips), device, ranks)
+        viewing = Viewing(model, plan_of(clips), device, ranks, square)
         reference = lawful_reference(viewing, subject.hash, clips, cache_folder())
         if reference.yardstick.films:
             if folder is not None and ranks.is_main_process:
-                store_reference(folder, reference, subject, clips, manifest)
+                store_reference(folder, reference, subject, clips, manifest, square)
             return Choice(reference, viewing, manifest)
         name, reason = next(iter(reference.unread.items()))
         why = f"none of the {len(clips)} lawful films of {manifest} can be watched: {name}: {reason}"
@@ -52,7 +55,7 @@ def choose_reference(given: str | None, subject: Subject, plan_of: PlanOf, devic
     else:
         missing = "; ".join(run_data(subject).missing) or f"{subject.name} has no training data of its own"
         why = f"no lawful films to compare with: {missing}"
-    stored = None if folder is None else stored_reference(folder, subject, plan_of)
+    stored = None if folder is None else stored_reference(folder, subject, plan_of, square)
     if stored is None:
         other = folder is not None and any(folder.glob(f"{KIND}-*.npz"))
         other_words = f" ({folder} holds some for other weights or another protocol)" if other else ""
@@ -60,4 +63,4 @@ def choose_reference(given: str | None, subject: Subject, plan_of: PlanOf, devic
     if ranks.is_main_process:
         print(f"eval score: {why}; the reference distribution stored in {folder} is taken", file=sys.stderr)
     reference, manifest = stored
-    return Choice(reference, Viewing(model, reference.yardstick.plan, device, ranks), manifest)
+    return Choice(reference, Viewing(model, reference.yardstick.plan, device, ranks, square), manifest)

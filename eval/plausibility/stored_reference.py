@@ -18,11 +18,14 @@ from eval.surprise.whitening import Whitening
 from eval.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
+from worldmodel.video.square import Square
 
 KIND = "score"
 
 
-def store_reference(folder: Path, reference: Reference, subject: Subject, clips: Sequence[Clip], manifest: str) -> None:
+def store_reference(
+    folder: Path, reference: Reference, subject: Subject, clips: Sequence[Clip], manifest: str, square: Square
+) -> None:
     """Write FOLDER/score-<key>.npz unless it is there or the folder cannot be written to.
 
     A distribution that lacks videos which could not be read is not stored.
@@ -34,6 +37,7 @@ def store_reference(folder: Path, reference: Reference, subject: Subject, clips:
         "format": FORMAT,
         "weights": subject.hash,
         "plan": asdict(reference.yardstick.plan),
+        "square": square,
         "key": reference.key,
         "why_raw": reference.why_raw,
         "manifest": manifest,
@@ -48,12 +52,13 @@ def store_reference(folder: Path, reference: Reference, subject: Subject, clips:
 
 
 def stored_reference(
-    folder: Path, subject: Subject, plan_of: Callable[[Sequence[Clip]], WindowPlan]
+    folder: Path, subject: Subject, plan_of: Callable[[Sequence[Clip]], WindowPlan], square: Square
 ) -> tuple[Reference, str] | None:
-    """The newest one of these weights whose plan is the one that is asked for, which may depend on its clips; its manifest."""
+    """The newest one of these weights that has frames made square like this, and the plan that is asked for, which may depend
+    on its clips; and its manifest."""
     assert subject.model is not None
     for stored, plan in _of_weights(folder, subject.hash):
-        if plan_of([Clip(**clip) for clip in stored.about["clips"]]) == plan:
+        if stored.about["square"] == square and plan_of(stored.clips) == plan:
             return _reference(stored, plan, subject.model), stored.about["manifest"]
     return None
 

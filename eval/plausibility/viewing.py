@@ -20,7 +20,8 @@ from eval.surprise.windows import WindowPlan
 from eval.workload import share
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
-from worldmodel.video import VideoError, read_frames
+from worldmodel.video import VideoError
+from worldmodel.video.square import Square, read_square
 
 WINDOWS = 48  # of a stretch; a film of hours never lies in memory whole
 AT_ONCE = 8  # stretches in a piece of work
@@ -44,6 +45,7 @@ class Viewing:
     plan: WindowPlan
     device: torch.device
     ranks: PartialState
+    square: Square = "squeeze"  # how frames are made square
 
     def stretches(self, clip: Clip, most: int | None = None) -> list[Stretch]:
         """Of WINDOWS windows each, `most` at most; none where the clip is too short for a window."""
@@ -101,7 +103,7 @@ class Viewing:
         return total.get("free/model")
 
     def _read(self, piece: Sequence[Stretch]) -> list[Frames | str]:
-        return [read_stretch(stretch, self.plan.fps, self.model.size_px) for stretch in piece]
+        return [read_stretch(stretch, self.plan.fps, self.model.size_px, self.square) for stretch in piece]
 
     def _whole(self, clip: Clip, parts: Sequence[Watched | str]) -> Watched | str:
         if not parts:
@@ -117,12 +119,14 @@ def frames_at(clip: Clip, fps: float) -> int:
     return int((clip.frames - 1) / clip.fps * fps + 1e-6) + 1
 
 
-def read_stretch(stretch: Stretch, fps: float, size_px: int) -> Frames | str:
-    """uint8 [T, size_px, size_px, 3], squeezed into the square, or why there is none."""
+def read_stretch(stretch: Stretch, fps: float, size_px: int, square: Square) -> Frames | str:
+    """uint8 [T, size_px, size_px, 3], made square as `square` says, or why there is none."""
     clip = stretch.clip
     times = [clip.start_s + (stretch.first + index) / fps for index in range(stretch.frames)]
     try:
-        return read_frames(clip.path, times_s=times, size=(size_px, size_px), member=clip.member, folder_fps=clip.fps)
+        return read_square(
+            clip.path, size_px, square, times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing
+        )
     except VideoError as error:
         return error.detail or error.reason
     except OSError as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eval.errors import EvalError
 from worldmodel.manifest import SPLITS, Clip, Manifest
 from worldmodel.models.world_model import WorldModel, window_frames
-from worldmodel.video import read_frames
+from worldmodel.video.square import read_square
 
 ROUNDING_S = 1e-6
 READERS = 2  # threads
@@ -65,9 +65,7 @@ def alike(clips: Sequence[Clip], model: WorldModel, least_steps: int, windows: i
 def read_clip(clip: Clip, fps: float, size_px: int, count: int, first: int = 0) -> NDArray[np.uint8]:
     """`count` frames at `fps` from the `first` on, the centre square: uint8 [count, size_px, size_px, 3]. Raises VideoError."""
     times = clip.start_s + (first + np.arange(count)) / fps
-    frames = read_frames(clip.path, times_s=times, size=size_px, member=clip.member, folder_fps=clip.fps)
-    top, left = (frames.shape[1] - size_px) // 2, (frames.shape[2] - size_px) // 2
-    return np.ascontiguousarray(frames[:, top : top + size_px, left : left + size_px])
+    return read_square(clip.path, size_px, "crop", times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
 
 
 def read_clips(clips: Sequence[Clip], fps: float, size_px: int, count: int, first: Sequence[int]) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from eval.trials import Film
 from worldmodel.video import probe, read_frames, write_video
 from worldmodel.video.resize import Film as ResizedFilm
 from worldmodel.video.resize import Size
+from worldmodel.video.square import Square, cut_square
 
 MOST_PX = 256  # of the shorter side
 LEAST_PX = 64  # of it, where a film is made smaller to fit a page
@@ -42,7 +43,7 @@ def resized(frames: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """uint8 [T, H, W, 3] -> [T, h, w, 3], as films are when they are read at a size."""
     film = ResizedFilm(len(frames), size)
     for place, frame in enumerate(frames):
-        film.put([place], VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"), 0)
+        film.put([place], VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
     return film.frames
 
 
@@ -51,11 +52,14 @@ def page_rate(film: Film) -> float:
     return min(film.fps, MOST_FPS)
 
 
-def film_bytes(film: Film) -> bytes:
-    """A film of a trial, at its own size up to MOST_PX, its shape kept. Raises VideoError and OSError where it is gone."""
+def film_bytes(film: Film, square: Square = "squeeze") -> bytes:
+    """A film of a trial, at its own size up to MOST_PX: its whole picture, or where the model saw the central square, that.
+
+    Raises VideoError and OSError where it is gone."""
     info, rate = probe(film.path, folder_fps=film.fps), page_rate(film)
     count = max(1, round(film.frames / film.fps * rate))
     last_s = (film.frames - 1) / film.fps
     times = [film.start_frame / film.fps + min(index / rate, last_s) for index in range(count)]
     size = MOST_PX if min(info.height, info.width) > MOST_PX else None
-    return mp4_bytes(read_frames(film.path, times_s=times, size=size, folder_fps=film.fps), rate)
+    frames = read_frames(film.path, times_s=times, size=size, folder_fps=film.fps)
+    return mp4_bytes(cut_square(frames) if square == "crop" else frames, rate)

@@ -17,6 +17,7 @@ from eval.report.quadruplets import Album
 from eval.report.rendering import render
 from eval.scorers import is_ablation
 from eval.trials import Trial, read_trials
+from worldmodel.video.square import SEEN
 
 FIRST = ("whitened", "distance", "adjusted")
 
@@ -57,6 +58,7 @@ def write_report(out: Path) -> Path:
         best=scores.get("best_on_test", {}),
         counts=_counts(trials),
         notes=scores.get("notes", ()),
+        seen=SEEN[protocol.get("square", "squeeze")],
         unread=protocol.get("left_out") or {},
         without=_without(scores.get("left_out", {}), protocol.get("left_out") or {}),
     )

@@ -118,7 +118,7 @@ class Album:
             why = "left out, to keep this page small"
         else:
             try:
-                mp4 = film_bytes(film)
+                mp4 = film_bytes(film, self.protocol.get("square", "squeeze"))
                 self._bytes += len(mp4)
             except (VideoError, OSError):
                 why = "no longer on this disk"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import platform
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
@@ -13,12 +16,15 @@ from typing import Any
 from eval.surprise.task import Task, unread_films
 from eval.surprise.usual import Usual
 from eval.surprise.whitening import MOST_FEATURES
+from eval.trials import Film
 from worldmodel.commit import commit
 
 FORMAT = 1
 
 
-def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str | None) -> dict[str, Any]:
+def protocol(
+    args: argparse.Namespace, task: Task, usual: Usual, manifest: str | None, lawful: Sequence[Film]
+) -> dict[str, Any]:
     """What was done, for the reader and for `score`."""
     model, plan, suite = task.subject.model, task.plan, task.suite
     notes = list(suite.notes)
@@ -57,14 +63,9 @@ def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str |
             **{"name": suite.name, "path": str(suite.path.resolve()), "trials": len(suite.trials), "hash": suite.hash},
             "magnitudes": dict(suite.magnitudes),
         },
-        "windows": {
-            "fps": plan.fps,
-            "window_s": plan.frames / plan.fps,
-            "stride_s": plan.stride / plan.fps,
-            "contexts_s": [context / plan.fps for context in plan.contexts],
-            "horizon_s": plan.horizon * plan.frames_per_latent / plan.fps,
-            "scope": task.scope,
-        },
+        "windows": windows_of(task),
+        "square": task.square,
+        "lawful": lawful_hash(lawful),
         "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
         "whitening": None if fit is None else {"films": fit.films, "manifest": manifest, "shrinkage": fit.shrinkage},
         "foretold_without_memory": usual.foretold,
@@ -72,3 +73,39 @@ def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str |
         "left_out": unread_films(args.out / "parts"),
         "notes": notes,
     }
+
+
+def windows_of(task: Task) -> dict[str, Any]:
+    """How films are cut into windows, in seconds."""
+    plan = task.plan
+    return {
+        "fps": plan.fps,
+        "window_s": plan.frames / plan.fps,
+        "stride_s": plan.stride / plan.fps,
+        "contexts_s": [context / plan.fps for context in plan.contexts],
+        "horizon_s": plan.horizon * plan.frames_per_latent / plan.fps,
+        "scope": task.scope,
+    }
+
+
+def lawful_hash(films: Sequence[Film]) -> str:
+    """Of the films that usual errors are learned from, wherever they lie: 16 hex digits."""
+    said = json.dumps([[film.film_id, film.fps, film.frames, film.start_frame] for film in films])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def differences(said: Mapping[str, Any], task: Task, lawful: Sequence[Film]) -> list[str]:
+    """In what a finished evaluation (its protocol.json) is another than this one, in words; empty where it is the same."""
+    found = []
+    if said["model"]["hash"] != task.subject.hash:
+        found.append(f"the model ({said['model']['name']}, weights {said['model']['hash'][:8]}, now {task.subject.hash[:8]})")
+    if said["suite"]["hash"] != task.suite.hash:
+        found.append(f"the suite ({said['suite']['name']} in {said['suite']['path']})")
+    if found:
+        return found  # windows follow the model and the suite
+    for key, value in windows_of(task).items():
+        if (there := said["windows"].get(key)) != value:
+            found.append(f"windows ({key} {there}, now {value})")
+    if said.get("lawful", now := lawful_hash(lawful)) != now:
+        found.append("lawful films")
+    return found

@@ -31,6 +31,7 @@ from eval.trials import Film, Trial, read_film
 from eval.workload import share
 from worldmodel.checkpoint import write_json
 from worldmodel.video import VideoError
+from worldmodel.video.square import Square
 
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25
@@ -49,6 +50,7 @@ class Task:
     size_px: int
     device: torch.device
     ranks: PartialState
+    square: Square = "squeeze"  # how frames are made square
     calibrations: CalibrationFolder | None = None  # of the run, where it is calibrated on its own val split
 
     @property
@@ -76,6 +78,7 @@ class Task:
             "plan": asdict(self.plan),
             "scope": self.scope,
             "size_px": self.size_px,
+            "square": self.square,
             "suite": [asdict(trial) for trial in self.suite.trials],
             "lawful": [asdict(film) for film in lawful],
             "torch": torch.__version__,
@@ -174,6 +177,7 @@ class Task:
             "plan": asdict(self.plan),
             "scope": self.scope,
             "size_px": self.size_px,
+            "square": self.square,
             "locked": self.has_locked,
             "forecasters": {kind: list(names) for kind, names in judge.asked.items()},
             "ablation": list(ablation),
@@ -223,7 +227,7 @@ class Task:
         unread = {}
         for film, windows_of in films:
             try:
-                frames = read_film(film, self.plan.fps, self.size_px)
+                frames = read_film(film, self.plan.fps, self.size_px, self.square)
             except (VideoError, OSError) as error:
                 unread[film.film_id] = str(error)
                 continue

@@ -28,7 +28,11 @@ PROTOCOL = {
 
 
 def evaluation(
-    out: Path, right: Callable[[str, int], bool | None], scorer: str = "distance", backwards: bool = False, **changes: dict
+    out: Path,
+    right: Callable[[str, int], bool | None],
+    scorer: str = "distance",
+    backwards: bool = False,
+    **changes: dict | str,
 ) -> Path:
     """Eight trials of each of two properties, right or wrong as told; None: not judged."""
     out.mkdir(parents=True)
@@ -45,7 +49,7 @@ def evaluation(
     write_traces(out / "traces.parquet", blocks)
     protocol = copy.deepcopy(PROTOCOL)
     for key, change in changes.items():
-        protocol[key].update(change)  # type: ignore[attr-defined]
+        protocol[key] = {**protocol[key], **change} if isinstance(change, dict) else change  # type: ignore[dict-item]
     (out / "protocol.json").write_text(json.dumps(protocol))
     return out
 
@@ -111,6 +115,7 @@ def test_blind_scorers_are_compared_under_their_own_names(tmp_path):
         ({"windows": {"horizon_s": 1.0}}, "--horizon"),
         ({"chosen": {"context_s": 0.5}}, "--contexts"),
         ({"model": {"target_scope": "window"}}, "--scope suffix"),
+        ({"square": "crop"}, "--square"),
     ],
 )
 def test_unlike_evaluations_are_refused_with_what_to_do(tmp_path, changes, words):

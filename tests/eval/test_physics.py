@@ -16,6 +16,7 @@ import pytest
 from data_prep.__main__ import main as data_prep
 from eval.report import shown_trials
 from eval.trials import read_trials
+from worldmodel.folder_lock import hold_folder
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -62,6 +63,7 @@ def test_it_leaves_traces_numbers_and_a_page(done: Path):
     assert {"traces.parquet", "trials.json", "protocol.json", "scores.json", "scores.csv", "table.md", "report.html"} <= {
         path.name for path in done.iterdir()
     }
+    assert json.loads((done / "protocol.json").read_text())["square"] == "squeeze"
     scores = json.loads((done / "scores.json").read_text())
     assert scores["headline"]["whitened"]["why"] == "fewer than 30 groups"
     for scorer in ("whitened", "distance"):
@@ -115,11 +117,35 @@ def test_one_place_has_no_heat_map(suite: Path, tmp_path: Path):
     assert "no map of where it is surprised" in (tmp_path / "report.html").read_text()
 
 
-def test_maps_of_an_earlier_evaluation_do_not_lie_over_the_films_of_another(suite: Path, done: Path, tmp_path: Path):
-    shutil.copytree(done, tmp_path / "out")
-    result = physics(suite, tmp_path / "out", "--model", "blind:pixel copy")
+def test_a_finished_evaluation_of_another_model_is_replaced_only_with_fresh_and_its_maps_go(
+    suite: Path, done: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    result = physics(suite, out, "--model", "blind:pixel copy")
+    assert result.returncode == 2
+    assert "holds a finished evaluation that differs in the model (recipe, untrained" in result.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and path.name in before} == before
+    assert (out / "maps").exists()
+    result = physics(suite, out, "--model", "blind:pixel copy", "--fresh")
     assert result.returncode == 0, result.stderr
-    assert not (tmp_path / "out" / "maps").exists()
+    assert not (out / "maps").exists()
+    assert not (out / ".lock").exists()
+
+
+def test_a_folder_that_another_process_writes_or_with_files_of_the_users_own_is_refused(suite: Path, tmp_path: Path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "city.png").write_text("mine")
+    result = physics(suite, tmp_path, "--model", "blind:pixel copy", "--fresh")
+    assert result.returncode == 2
+    assert "maps would be overwritten" in result.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["maps", "city.png"]
+    with hold_folder(tmp_path / "out", "..."):
+        torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29633")
+        result = physics(suite, tmp_path / "out", "--model", "blind:pixel copy", launch=torchrun)
+    assert result.returncode != 0  # both ranks learn of it, and none waits for the other
+    assert result.stderr.count("eval physics: ") == result.stderr.count("is in use by process") == 2
 
 
 def test_two_ranks_and_an_interrupted_run_give_the_same_traces(suite: Path, done: Path, tmp_path: Path):

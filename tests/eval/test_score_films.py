@@ -244,6 +244,21 @@ def test_what_lawful_films_showed_is_kept(world, score, tmp_path, monkeypatch):
     assert len(list((tmp_path / "cache" / "worldmodel" / "lawful").iterdir())) == 2
 
 
+def test_answers_of_one_square_are_never_taken_for_the_other(world, score, tmp_path, monkeypatch):
+    film, page = str(world / "films" / "wide.mp4"), tmp_path / "it.html"
+    squeezed = score(film)[1][0]
+    cropped = score(film, "--square", "crop", "--html", str(page))[1][0]
+    assert (squeezed["square"], cropped["square"]) == ("squeeze", "crop")
+    assert squeezed["scorers"] != cropped["scorers"]
+    assert "The model sees the central square of each frame" in page.read_text()
+    (tmp_path / "film.mp4").write_bytes(base64.b64decode(players(page)[0]["films"][0]["mp4"]))
+    assert read_frames(tmp_path / "film.mp4", indices=[0]).shape[1:3] == (20, 20)
+    assert len(list((tmp_path / "cache" / "worldmodel" / "lawful").iterdir())) == 2
+    assert score(film, "--square", "squeeze")[1][0] == squeezed  # from the cache
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    assert score(film, "--square", "crop")[1][0] == cropped  # without it
+
+
 def test_an_interrupted_scoring_writes_nothing_and_goes_on(world, score, tmp_path, monkeypatch):
     films = [str(world / f"lawful_{seed:02d}.mp4") for seed in range(12)]  # two pieces of work
     whole = score(*films)

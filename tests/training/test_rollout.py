@@ -38,7 +38,13 @@ def test_films_strip_and_curve_are_made_and_the_decoder_is_trained_when_missing(
     assert "training one on the frozen latents" in done.stdout
     info = probe(run / "films" / "held_out_0.mp4")
     assert info.frames == 12
-    assert {path.suffix for path in (run / "films").iterdir()} == {".mp4", ".gif", ".png", ".json", ".html"}
+    assert {path.suffix for path in (run / "films").iterdir() if not path.name.startswith(".")} == {
+        ".mp4",
+        ".gif",
+        ".png",
+        ".json",
+        ".html",
+    }
     again = rollout(run, "--count", 1)
     assert "training one" not in again.stdout  # it was kept
 
@@ -57,8 +63,30 @@ def test_a_film_of_ones_own_longer_than_the_window(run: Path, films: Path, tmp_p
     film = next(films.parent.glob("*.mp4"))
     done = rollout(run, "--clip", film, "--context-s", 0.5, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    shown = read_frames(tmp_path / "out" / f"{film.stem}.mp4", indices=[0])
+    shown = read_frames(tmp_path / "out" / f"{film.stem}_rollout.mp4", indices=[0])
     assert shown.shape[2] > 4 * 256  # four panels side by side
+
+
+def test_two_clips_of_one_name_become_two_videos_beside_the_users_own(run: Path, films: Path, tmp_path: Path):
+    one, two = sorted(films.parent.glob("*.mp4"))[:2]
+    for folder, film in (("monday", one), ("tuesday", two), ("out", one)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "clip.mp4").write_bytes(film.read_bytes())
+    clips = [tmp_path / folder / "clip.mp4" for folder in ("monday", "tuesday", "out")]
+    for _ in range(2):  # what it made itself it makes again
+        done = rollout(run, "--no-decoder", "--clip", *clips, "--out", tmp_path / "out")
+        assert done.returncode == 0, done.stderr
+    names = {f"{folder}_clip_rollout.mp4" for folder in ("monday", "tuesday", "out")}
+    assert {path.name for path in (tmp_path / "out").glob("*.mp4")} == {"clip.mp4", *names}
+    assert clips[2].read_bytes() == one.read_bytes()
+
+
+def test_a_file_of_the_users_own_is_not_overwritten(run: Path, tmp_path: Path):
+    (tmp_path / "gallery.html").write_text("mine")
+    done = rollout(run, "--no-decoder", "--count", 1, "--out", tmp_path)
+    assert done.returncode == 2
+    assert "gallery.html would be overwritten" in done.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("gallery.html", "mine")]
 
 
 @pytest.mark.parametrize(

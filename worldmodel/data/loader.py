@@ -23,7 +23,8 @@ from worldmodel.data.augment import DRAWS
 from worldmodel.data.order import Draw, Order, rng, share_of
 from worldmodel.data.windows import Window, WindowSource
 from worldmodel.manifest import Manifest
-from worldmodel.video import VideoError, read_frames
+from worldmodel.video import VideoError
+from worldmodel.video.square import read_square
 from worldmodel.window import WindowConfig
 
 _SUBSTITUTES = 4  # windows tried in the place of one that cannot be read
@@ -108,29 +109,24 @@ class WindowReader(Dataset):
         bad: list[BadClip] = []
         for window in sample.candidates:
             try:
-                frames = read_frames(
+                frames = read_square(
                     window.path,
+                    sample.decode_px,
+                    "crop",
                     times_s=window.times_s,
                     indices=window.indices,
-                    size=sample.decode_px,
+                    at=sample.draws[-1],
                     member=window.member,
                     backend=sample.backend,
                     folder_fps=window.file_fps,
+                    timing=window.timing,
                 )
             except VideoError as error:
                 bad.append(BadClip(window.path, str(error)))
                 continue
-            return torch.from_numpy(_square(frames, sample.draws[-1])), sample, tuple(bad)
+            return torch.from_numpy(frames), sample, tuple(bad)
         tried = "\n  ".join(f"{clip.path}: {clip.reason}" for clip in bad)
         raise DataError(f"{len(bad)} windows in a row could not be read; are the files still there?\n  {tried}")
-
-
-def _square(frames: np.ndarray, fraction: float) -> np.ndarray:
-    """A square as large as the short side, somewhere along the long one: [T, H, W, 3] -> [T, S, S, 3]."""
-    height, width = frames.shape[1:3]
-    size = min(height, width)
-    top, left = round(fraction * (height - size)), round(fraction * (width - size))
-    return np.ascontiguousarray(frames[:, top : top + size, left : left + size])
 
 
 def _collated(items: list[tuple[Tensor, Sample, tuple[BadClip, ...]]]) -> Batch:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldmodel.manifest import Manifest, ManifestError
+from worldmodel.video.timing import Timing
 from worldmodel.window import WindowConfig
 
 
@@ -18,6 +19,7 @@ class Window:
     member: str | None
     times_s: tuple[float, ...] | None
     indices: tuple[int, ...] | None
+    timing: Timing | None  # how frames of the file are found; None = to be examined
     file_fps: float  # what a folder of frames, which has no clock, is played at
 
 
@@ -55,6 +57,7 @@ class WindowSource:
             )
         self.start, self.latest, self.fps = start[fits], latest[fits], fps[fits]
         self.path, self.member = manifest.strings("path", rows[fits]), manifest.strings("member", rows[fits])
+        self.timing = manifest.strings("timing", rows[fits])
         count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
         self.ends = np.cumsum(count)
 
@@ -65,12 +68,13 @@ class WindowSource:
         """A window of the clip that `index` falls into; `fraction` in [0, 1) says where in it."""
         at = int(np.searchsorted(self.ends, index, side="right"))
         path, member, fps = self.manifest.absolute(self.path[at].as_py()), self.member[at].as_py(), float(self.fps[at])
+        timing: Timing | None = self.timing[at].as_py()
         start = self.start[at] + fraction * (self.latest[at] - self.start[at])
         frames = np.arange(self.window.frames)
         if self.window.stride_frames is None:
-            return Window(path, member, tuple((start + frames / self.window.fps).tolist()), None, fps)
+            return Window(path, member, tuple((start + frames / self.window.fps).tolist()), None, timing, fps)
         first = int(start * fps + 1e-6)  # the frame shown at that time
-        return Window(path, member, None, tuple((first + frames * self.window.stride_frames).tolist()), fps)
+        return Window(path, member, None, tuple((first + frames * self.window.stride_frames).tolist()), timing, fps)
 
 
 def _splits(manifest: Manifest) -> str:

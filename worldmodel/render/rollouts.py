@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from worldmodel.render.gallery import GalleryCard
 from worldmodel.render.ink import save_png
 from worldmodel.render.latents import error_map, error_reach, fit_pca, pca_frames
 from worldmodel.video import write_video
+
+KINDS = ("mp4", "gif", "png")  # files of each rollout, by ending
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,39 @@ def card_of(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
     return GalleryCard(rollout.name, caption, fps, rollout.context_frames, films, curves)
 
 
+def rollout_names(paths: Sequence[str]) -> dict[str, str]:
+    """What rollouts of these files are called, no two alike: clip.mp4 -> clip_rollout; a file given twice counts once.
+
+    Of files of one name, names of as many folders above them are put before it as tell them apart: monday_clip_rollout. Names
+    that differ in case alone count as one, since they are one file on some systems.
+    """
+    files = list({os.path.abspath(path): path for path in paths}.items())
+    parts = [[*Path(absolute).parent.parts[1:], Path(absolute).stem] for absolute, _ in files]
+    folders = [0] * len(files)
+    while True:
+        names = ["_".join(some[-1 - count :]) for some, count in zip(parts, folders, strict=True)]
+        counts = Counter(name.lower() for name in names)
+        longer = [i for i, name in enumerate(names) if counts[name.lower()] > 1 and folders[i] < len(parts[i]) - 1]
+        if not longer:
+            break
+        for i in longer:
+            folders[i] += 1
+    taken: set[str] = set()
+    found = {}
+    for (_, path), name in zip(files, names, strict=True):
+        number = 1
+        while (free := f"{name}_{number}" if number > 1 else name).lower() in taken:  # clip.mp4 and clip.avi of one folder
+            number += 1
+        taken.add(free.lower())
+        found[path] = f"{free}_rollout"
+    return found
+
+
 def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
     """MP4, GIF and PNG strip of one clip; their names by kind."""
     shown = panels(rollout)
     film = side_by_side(shown, rollout.times_s.tolist(), rollout.context_frames)
-    names = {kind: f"{rollout.name}.{kind}" for kind in ("mp4", "gif", "png")}
+    names = {kind: f"{rollout.name}.{kind}" for kind in KINDS}
     write_video(folder / names["mp4"], film, fps)
     write_video(folder / names["gif"], film, fps)
     rows = {label: film for label, film in shown.items() if label != "latents"}

@@ -13,15 +13,20 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.stream import Disposition
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from worldmodel.video.errors import VideoError
-from worldmodel.video.source import container_by_head, is_cut_off_mp4, locate, open_bytes, shown_name
+from worldmodel.video.source import locate, open_bytes, shown_name
+from worldmodel.video.structure import container_by_head, is_cut_off
 
 # A playlist in disguise must not make us open other files or addresses; a text file is a video to the demuxer "tty".
 OPTIONS = {"protocol_whitelist": "file"}
-STATES_ITS_START = ("mov", "matroska")  # containers whose word on the first frame's time is good
+STATES_ITS_START = {"mov", "matroska"}  # containers whose statement of the first frame's time is right
+# Containers that store when each frame is shown. The others store one time a packet, at which it is decoded, or none at all;
+# what FFmpeg then reports as presentation time is a guess, which is wrong where frames are reordered.
+STORES_PRESENTATION_TIMES = {"mov", "matroska", "flv", "mpegts", "mpeg", "nut"}
+FIRST_KEYFRAME_WITHIN_S = 30.0  # seconds of packets that are searched for the first keyframe
+REORDERS = 8  # FFmpeg's AV_CODEC_PROP_REORDER: frames of this codec may be decoded in another order than they are shown
 NOT_VIDEO = {"tty", "hls", "dash", "concat", "image2", "lavfi"}
 
 
@@ -49,6 +54,24 @@ class Video:
         return max(duration or 0, self.frame_ticks)
 
     @property
+    def kind(self) -> str:
+        """FFmpeg's name of the container, the first of several: "mov" for MP4, "matroska" for WebM."""
+        return self.container.format.name.split(",")[0]
+
+    @property
+    def states_its_start(self) -> bool:
+        return self.kind in STATES_ITS_START
+
+    @property
+    def stores_presentation_times(self) -> bool:
+        return self.kind in STORES_PRESENTATION_TIMES
+
+    @property
+    def may_reorder(self) -> bool:
+        """Whether frames of this codec can be decoded in another order than they are shown."""
+        return bool(self.stream.codec_context.codec.properties & REORDERS)
+
+    @property
     def codec(self) -> str:
         """The name of the codec, whichever library decodes it."""
         return self.stream.codec_context.codec.canonical_name
@@ -63,7 +86,7 @@ def open_video(path: Path | str, member: str | None = None) -> Iterator[Video]:
     name = shown_name(path, member)
     locate(path, member)
     with _opened(name, path, member) as (container, stream):
-        if container.format.name.startswith(STATES_ITS_START):
+        if container.format.name.split(",")[0] in STATES_ITS_START:
             yield Video(name, container, stream, stream.start_time or 0)
             return
         start_tick = _first_tick(container, stream)
@@ -82,14 +105,19 @@ def _opened(name: str, path: Path | str, member: str | None) -> Iterator[tuple[I
 
 
 def _first_tick(container: InputContainer, stream: VideoStream) -> int:
-    """Presentation time of the first frame, from the first packets: AVI states 0 also where B frames delay it."""
+    """Presentation time of the first frame, from the first packets: AVI states 0 also where B frames delay it.
+
+    In a recording that begins in the middle of a broadcast, nothing before the first keyframe can be decoded.
+    """
     first = None
     for packet in container.demux(stream):
         if packet.pts is None:
             break
+        if packet.is_keyframe:
+            return packet.pts
         first = packet.pts if first is None else min(first, packet.pts)
-        if packet.dts is not None and packet.dts >= first:
-            break  # what is decoded later is shown later
+        if packet.dts is not None and packet.dts - first > FIRST_KEYFRAME_WITHIN_S / float(stream.time_base or 1):
+            break
     return first if first is not None else stream.start_time or 0
 
 
@@ -126,7 +154,7 @@ def _best_stream(name: str, container: InputContainer, path: Path | str, member:
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not moving and container.format.name.startswith("mov"):
         with open_bytes(path, member) as file:
-            if is_cut_off_mp4(file):
+            if is_cut_off(file):
                 raise VideoError(name, "truncated", "begins like mp4, but its index is cut off")
     if not moving:
         raise VideoError(name, "no video stream", "it has no video stream (audio only?)")
@@ -136,8 +164,3 @@ def _best_stream(name: str, container: InputContainer, path: Path | str, member:
         raise VideoError(name, "unreadable codec", "this build of FFmpeg has no decoder for its video stream")
     stream.codec_context.thread_count = 1
     return stream
-
-
-def turn_deg(frame: VideoFrame) -> int:
-    """Degrees clockwise by which the stored frame is turned to be shown: 0, 90, 180 or 270."""
-    return round(-frame.rotation / 90) * 90 % 360

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
+from worldmodel.video import orientation
 from worldmodel.video.container import Video, open_video
 from worldmodel.video.errors import VideoError
+from worldmodel.video.orientation import Orientation
 from worldmodel.video.resize import Film, Size
 from worldmodel.video.source import open_bytes, shown_name
-from worldmodel.video.timeline import Timeline, Untimed, check_end, check_numbers, scan, ticks_of_times
+from worldmodel.video.timeline import Timeline, check_end, check_numbers, scan, ticks_of_times
+from worldmodel.video.timing import Timing, timing_of
 
 
 def read(
@@ -28,17 +31,18 @@ def read(
     times_s: Sequence[float] | None,
     indices: Sequence[int] | None,
     size: Size,
+    timing: Timing | None = None,
 ) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] at the times, or else with the numbers, given. Raises VideoError."""
     name, decord = shown_name(path, member), _decord(shown_name(path, member))
     with open_video(path, member) as video:
         if video.container.format.name == "mpegts":
             raise _refusal(name, "decord returns wrong frames from MPEG-TS")
-        try:
-            timeline = scan(video)
-        except Untimed:
-            raise _refusal(name, "its packets carry no times") from None
+        if (timing or timing_of(path, member)) != "packets":
+            raise _refusal(name, "its packets do not tell when its frames are shown")
+        timeline = scan(video)
         places = _places(video, timeline, times_s, indices)
+    how = _orientation(path, member)
     film = Film(len(places), size)
     slots = {place: [slot for slot, other in enumerate(places) if other == place] for place in sorted(set(places))}
     try:
@@ -47,10 +51,22 @@ def read(
             raise _refusal(name, f"decord counts {len(reader)} frames, the file shows {len(timeline.ticks)}")
         seeks_land = np.array_equal(reader.get_key_indices(), _shown_places(timeline))
         for place, image in _images(reader, list(slots), seeks_land):
-            film.put(slots[place], VideoFrame.from_numpy_buffer(image), turn_deg=0)  # decord has turned it
+            film.put(slots[place], VideoFrame.from_numpy_buffer(image), how)
     except (decord.DECORDError, RuntimeError, StopIteration) as error:
         raise _refusal(name, f"decord gave up, as on AV1 and on rotated videos ({_first_line(error)})") from None
     return film.frames
+
+
+def _orientation(path: Path | str, member: str | None) -> Orientation:
+    """How to show what decord returns: it has turned frames, and not stretched them. Raises VideoError for mirrored ones."""
+    with open_video(path, member) as video:
+        frame = next(video.container.decode(video.stream), None)
+        if frame is None:
+            raise video.error("zero frames", "it has a video stream, but no frame in it")
+        how = orientation.of(frame, video.stream)
+        if how.mirrored:
+            raise _refusal(video.name, "decord does not mirror a video that is to be shown mirrored")
+        return Orientation(pixel_aspect=how.shown_pixel_aspect)
 
 
 def _places(video: Video, timeline: Timeline, times_s: Sequence[float] | None, indices: Sequence[int] | None) -> list[int]:
@@ -58,7 +74,8 @@ def _places(video: Video, timeline: Timeline, times_s: Sequence[float] | None, i
     if times_s is None:
         check_numbers(video.name, indices or (), len(timeline.ticks))
         return list(indices or ())
-    wanted, start, rate = ticks_of_times(video, times_s), video.start_tick, video.ticks_per_s
+    start, rate = video.start_tick, video.ticks_per_s
+    wanted = ticks_of_times(video, times_s, start)
     check_end(video.name, (max(wanted) - start) / rate, (timeline.end_tick - start) / rate)
     return np.maximum(np.searchsorted(timeline.ticks, wanted, side="right") - 1, 0).tolist()
 

@@ -1,4 +1,4 @@
-"""probe: what a video is. Its packets are counted and its first frame is decoded; the rest only when asked."""
+"""probe: what a video is. All packets are read and a few frames decoded; all of them where packets do not tell their times."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldmodel.video import frame_folder
-from worldmodel.video.container import Video, open_video, turn_deg
-from worldmodel.video.source import locate
-from worldmodel.video.timeline import Timeline, Untimed, scan
-
-COUNT_UP_TO_BYTES = 64 << 20  # beyond, the count that the container states is believed and only the end is read
+from worldmodel.video import frame_folder, orientation
+from worldmodel.video.container import open_video
+from worldmodel.video.errors import VideoError
+from worldmodel.video.source import open_bytes, shown_name
+from worldmodel.video.structure import is_cut_off
+from worldmodel.video.timeline import Timeline
+from worldmodel.video.timing import Timing, examine
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is. Width and height in px as shown, after rotation by `rotation` degrees clockwise."""
+    """What a video is. Width and height in px as shown: mirrored and turned as the file says, with square pixels.
+
+    `rotation` is the turn from stored to shown in degrees clockwise. Of a video that is also mirrored it is the turn that
+    follows the mirroring from left to right; that it is mirrored is not told here.
+    """
 
     duration_s: float  # from the first frame's appearance to the last one's end
     fps: float  # average
@@ -26,16 +31,7 @@ class VideoInfo:
     rotation: int
     codec: str
     start_s: float  # presentation time of the first frame in the file; read_frames counts from there
-
-
-@dataclass(frozen=True)
-class _Extent:
-    """When the frames are shown: `frames` of them between two times in the file's clock."""
-
-    frames: int
-    start_s: float
-    stop_s: float
-    stated_fps: float  # what the container says; 0 if nothing
+    timing: Timing = "packets"  # how frames are found: by the times of packets, or decoded from the start (see timing.py)
 
 
 def probe(path: Path | str, member: str | None = None, thorough: bool = False, folder_fps: float = 10.0) -> VideoInfo:
@@ -45,76 +41,73 @@ def probe(path: Path | str, member: str | None = None, thorough: bool = False, f
     """
     if member is None and os.path.isdir(path):
         return _probe_folder(Path(path), thorough, folder_fps)
-    codec, width, height, turn = _look(path, member)
+    with open_bytes(path, member) as file:
+        cut_off = is_cut_off(file)
     try:
-        extent = _by_packets(path, member)
-        timed = True
-    except Untimed:
-        timed = False
-    if thorough or not timed:
-        extent = _by_decoding(path, member)
-    duration_s = extent.stop_s - extent.start_s
-    agrees = abs(extent.stated_fps * duration_s - extent.frames) < 0.5
-    fps = extent.stated_fps if agrees else extent.frames / duration_s
-    return VideoInfo(duration_s, fps, extent.frames, width, height, turn, codec, extent.start_s)
+        stated = _look(path, member)
+        examined = examine(path, member, thorough)
+    except VideoError as error:
+        raise _truncated(path, member, error.detail) if cut_off else error from None
+    if cut_off and not 0 < stated.frames <= examined.timeline.packets:  # else only an index behind the frames is missing
+        raise _truncated(path, member, f"{examined.timeline.packets} frames are there, of {stated.frames or 'more'}")
+    if cut_off is None:  # a header may also count frames that are left out, or that an edit list hides: structure goes first
+        _check_promises(path, member, examined.timeline)
+    duration_s = examined.stop_s - examined.start_s
+    agrees = abs(stated.fps * duration_s - examined.frames) < 0.5
+    fps = stated.fps if agrees else examined.frames / duration_s
+    facts = (stated.width, stated.height, stated.rotation, stated.codec)
+    return VideoInfo(duration_s, fps, examined.frames, *facts, examined.start_s, examined.timing)
 
 
-def _look(path: Path | str, member: str | None) -> tuple[str, int, int, int]:
-    """(codec, width, height, rotation) of the first frame, which is decoded."""
+@dataclass(frozen=True)
+class _Stated:
+    """What the header and the first frame say."""
+
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    fps: float  # 0: nothing
+    frames: int  # 0: nothing
+
+
+def _look(path: Path | str, member: str | None) -> _Stated:
     with open_video(path, member) as video:
+        stated = video.stream.frames
         frame = next(video.container.decode(video.stream), None)
+        if frame is None and stated:
+            raise video.error("truncated", f"its header promises {stated} frames, none is there")
         if frame is None:
             raise video.error("zero frames", "it has a video stream, but no frame in it")
-        turn = turn_deg(frame)
-        width, height = (frame.height, frame.width) if turn % 180 == 90 else (frame.width, frame.height)
-        return video.codec, width, height, turn
+        how = orientation.of(frame, video.stream)
+        height, width = how.shown_size(frame.height, frame.width)
+        return _Stated(video.codec, width, height, how.turn_deg, float(video.stream.average_rate or 0), stated)
 
 
-def _by_packets(path: Path | str, member: str | None) -> _Extent:
-    """Raises Untimed where packets do not tell."""
+def _truncated(path: Path | str, member: str | None, detail: str) -> VideoError:
+    return VideoError(shown_name(path, member), "truncated", f"the file is shorter than its structure says ({detail})")
+
+
+def _check_promises(path: Path | str, member: str | None, timeline: Timeline) -> None:
+    """Raises VideoError for a file that ends before its header says it does, where its structure does not tell that."""
     with open_video(path, member) as video:
-        stream = video.stream
-        if stream.frames and stream.duration and locate(path, member)[1] > COUNT_UP_TO_BYTES:
-            video.container.seek(video.start_tick + stream.duration, stream=stream)
-            return _extent(video, stream.frames, video.start_tick, scan(video).end_tick)
-        timeline = scan(video)
-        _check_whole(video, timeline)
-        first = timeline.ticks[0] if len(timeline.ticks) else 0
-        return _extent(video, len(timeline.ticks), first, timeline.end_tick)
-
-
-def _by_decoding(path: Path | str, member: str | None) -> _Extent:
-    """Decode every frame. Raises VideoError at damage."""
-    with open_video(path, member) as video:
-        count, first, end = 0, video.start_tick, float(video.start_tick)
-        for frame in video.container.decode(video.stream):
-            if frame.is_corrupt:
-                raise video.error("corrupt", f"frame {count} is damaged")
-            tick = frame.pts if frame.pts is not None else round(end)
-            first, end, count = min(first, tick) if count else tick, tick + video.shown_for(frame.duration), count + 1
-        return _extent(video, count, first, end)
-
-
-def _extent(video: Video, frames: int, first_tick: int, end_tick: float) -> _Extent:
-    if not frames:
-        raise video.error("zero frames", "it has a video stream, but no frame in it")
-    start_s, stop_s = first_tick / video.ticks_per_s, end_tick / video.ticks_per_s
-    return _Extent(frames, float(start_s), float(stop_s), float(video.stream.average_rate or 0))
-
-
-def _check_whole(video: Video, timeline: Timeline) -> None:
-    """Raises VideoError for a file that ends well before its header says it does."""
-    stated, found = video.stream.frames, timeline.packets
-    if timeline.cut_off or found < 0.98 * stated - 1:
-        raise video.error("truncated", f"its header promises {stated or 'more'} frames, {found} are there")
-    stated_s, found_s = (video.container.duration or 0) / 1e6, (timeline.end_tick - video.start_tick) / video.ticks_per_s
-    if len(video.container.streams) == 1 and found_s < 0.98 * stated_s - 0.5:  # sound may last longer, pictures not
-        raise video.error("truncated", f"its header promises {stated_s:.1f} s, {found_s:.1f} s are there")
+        stated = video.stream.frames
+        found_s = (timeline.end_tick - timeline.ticks[0]) / video.ticks_per_s
+        until_s = timeline.end_tick / video.ticks_per_s  # some containers count their duration from 0, not from the first frame
+        alone = len(video.container.streams) == 1  # sound may last longer than the pictures
+        stated_s = (video.container.duration or 0) / 1e6 if alone else (video.stream.duration or 0) / video.ticks_per_s
+        too_short = max(found_s, until_s) < 0.98 * stated_s - 0.5
+        too_few = timeline.packets < 0.98 * stated - 1
+        if too_short or (too_few and not stated_s):
+            raise video.error(
+                "truncated", f"its header promises {stated_s:.1f} s and {stated} frames; {found_s:.1f} s are there"
+            )
 
 
 def _probe_folder(folder: Path, thorough: bool, fps: float) -> VideoInfo:
     names = frame_folder.frame_names(folder)
-    for name in names if thorough else names[:1]:
-        height, width = frame_folder.open_frame(folder / name).shape[:2]
+    height, width = frame_folder.open_frame(folder / names[0]).shape[:2]
+    for name in names[1:] if thorough else ():
+        frame_folder.open_frame(folder / name)
     codec = Path(names[0]).suffix.lower().lstrip(".").replace("jpeg", "jpg")
     return VideoInfo(len(names) / fps, fps, len(names), width, height, 0, codec, 0.0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from worldmodel.video import decord_backend, frame_folder, pyav_backend
 from worldmodel.video.resize import Size
+from worldmodel.video.timing import Timing
 
 BACKENDS = {"pyav": pyav_backend.read, "decord": decord_backend.read}
 Backend = Literal["pyav", "decord"]
@@ -25,15 +26,19 @@ def read_frames(
     member: str | None = None,
     backend: Backend = "pyav",
     folder_fps: float = 10.0,
+    timing: Timing | None = None,
 ) -> np.ndarray:
-    """Frames as shown (rotation applied), uint8 [T, H, W, 3], in the order asked for; any order, repeats allowed.
+    """Frames as shown, uint8 [T, H, W, 3], in the order asked for; any order, repeats allowed.
+
+    As shown: mirrored and turned as the file says, and stretched in width where its pixels are not square.
 
     Exactly one of
       times_s: seconds since the first frame; the frame shown at that time is the last one presented by then (half a
         tick of the file's clock granted, but no more than a tenth of a frame): right at variable frame rates, too;
       indices: frame numbers in the order shown. Costs a scan of the packets before them; times do not.
-    size: None (as stored), an int (short side in px, aspect kept), or (height, width).
+    size: None (as shown), an int (short side in px, aspect kept), or (height, width).
     member: name of the video within the tar `path`. folder_fps: the rate of a folder of frames, which has none.
+    timing: what `probe` (or the manifest) says of the file; None = examined at the first call of the process for this file.
     Raises VideoError, in particular for times and numbers past the end, and ValueError for a call that makes no sense.
     """
     if (times_s is None) == (indices is None):
@@ -46,4 +51,4 @@ def read_frames(
         raise ValueError("read_frames: asked for no frame at all")
     if member is None and os.path.isdir(path):
         return frame_folder.read(path, times, numbers, size, folder_fps)
-    return BACKENDS[backend](path, member, times, numbers, size)
+    return BACKENDS[backend](path, member, times, numbers, size, timing)

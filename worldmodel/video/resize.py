@@ -6,11 +6,14 @@ import numpy as np
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from worldmodel.video.orientation import Orientation
+
 Size = int | tuple[int, int] | None
+AS_STORED = Orientation()
 
 
 def target_size(height: int, width: int, size: Size) -> tuple[int, int]:
-    """(height, width) that `size` asks of a frame: None (as it is), an int (short side, aspect kept), or itself."""
+    """(height, width) that `size` asks of a frame: None (as shown), an int (short side, aspect kept), or itself."""
     if size is None:
         return height, width
     if np.min(size) < 1:
@@ -29,24 +32,19 @@ class Drawer:
 
     def __init__(self, size: Size) -> None:
         self._size = size
-        self._stored: tuple[int, int] | None = None  # height, width before rotation
+        self._shown: tuple[int, int] | None = None  # height, width of every image
         self._colour, self._resize = VideoReformatter(), VideoReformatter()
 
-    def draw(self, frame: VideoFrame, turn_deg: int) -> np.ndarray:
-        """uint8 [H, W, 3], turned clockwise by `turn_deg`."""
-        height, width = self._stored = self._stored or self._first_size(frame, sideways=turn_deg % 180 == 90)
+    def draw(self, frame: VideoFrame, how: Orientation = AS_STORED) -> np.ndarray:
+        """The frame as shown, uint8 [H, W, 3]: mirrored, turned and stretched."""
+        self._shown = self._shown or target_size(*how.shown_size(frame.height, frame.width), self._size)
+        height, width = reversed(self._shown) if how.sideways else self._shown  # before it is turned
         rgb = self._colour.reformat(frame, format="rgb24", threads=1)
-        if (rgb.height, rgb.width) != (height, width):  # a size was asked for, or the stream changes its own midway
+        if (rgb.height, rgb.width) != (height, width):  # another size, other pixels, or a stream that changes its size
             shrinks = height <= rgb.height and width <= rgb.width
             method = Interpolation.AREA if shrinks else Interpolation.BILINEAR
             rgb = self._resize.reformat(rgb, width=width, height=height, interpolation=method, threads=1)
-        return np.rot90(rgb.to_ndarray(), -turn_deg // 90) if turn_deg else rgb.to_ndarray()
-
-    def _first_size(self, frame: VideoFrame, sideways: bool) -> tuple[int, int]:
-        if sideways:
-            height, width = target_size(frame.width, frame.height, self._size)
-            return width, height
-        return target_size(frame.height, frame.width, self._size)
+        return how.upright(rgb.to_ndarray())
 
 
 class Film:
@@ -57,9 +55,9 @@ class Film:
         self.frames = np.empty((0, 0, 0, 3), np.uint8)
         self.left = count
 
-    def put(self, slots: list[int], frame: VideoFrame, turn_deg: int) -> None:
-        """Draw `frame`, turned clockwise by `turn_deg`, into `slots`."""
-        image = self._drawer.draw(frame, turn_deg)
+    def put(self, slots: list[int], frame: VideoFrame, how: Orientation = AS_STORED) -> None:
+        """Draw `frame` as shown into `slots`."""
+        image = self._drawer.draw(frame, how)
         if not self.frames.size:
             self.frames = np.empty((self._count, *image.shape), np.uint8)
         for slot in slots:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from worldmodel.video.errors import VideoError
 
-HEADS = {"mp4": (4, b"ftyp"), "mkv or webm": (0, b"\x1a\x45\xdf\xa3"), "avi": (8, b"AVI ")}
+MAX_HEADER_BYTES = 1 << 20  # of a tar: a longer name is damage, and reading it could fill the memory
 
 
 def shown_name(path: Path | str, member: str | None) -> str:
@@ -86,41 +86,41 @@ def locate(path: Path | str, member: str | None) -> tuple[int, int]:
     return offset, size
 
 
+def modified(path: Path | str, member: str | None) -> tuple[int, int]:
+    """(time of the last change in ns, size in bytes) of the file that holds a video. Raises VideoError where it is missing."""
+    locate(path, member)
+    stat = os.stat(path)
+    return stat.st_mtime_ns, stat.st_size
+
+
 def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
-    """(name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory."""
-    with tarfile.open(path, "r:") as tar:
-        while (info := tar.next()) is not None:
-            if info.isreg() and not info.issparse():
-                yield info.name, info.offset_data, info.size
-            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
+    """(name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory.
+
+    Raises OSError or tarfile.TarError for a damaged tar.
+    """
+    with _Headers(path) as headers:
+        try:
+            with tarfile.open(fileobj=headers, mode="r:") as tar:
+                while (info := tar.next()) is not None:
+                    if info.size < 0:
+                        raise tarfile.ReadError(f"the size of its member {info.name!r} is negative")
+                    if info.isreg() and not info.issparse():
+                        yield info.name, info.offset_data, info.size
+                    tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
+        except (ValueError, OverflowError) as error:
+            raise tarfile.ReadError(f"a header cannot be understood ({error})") from None
+
+
+class _Headers(io.FileIO):
+    """A tar of which headers are read. A header that claims to be longer than any is an error, not an allocation."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header says that it is {size} bytes long")
+        return super().read(size)
 
 
 @lru_cache(maxsize=8)
 def _members(path: str, modified_ns: int, size: int) -> dict[str, tuple[int, int]]:
     """Offsets by name; the time and size of the tar are part of the key, so that a rewritten tar is read anew."""
     return {name: (offset, length) for name, offset, length in tar_members(path)}
-
-
-def container_by_head(file: io.RawIOBase) -> str | None:
-    """The container that the first bytes promise ("mp4", ...), or None if they promise nothing we know."""
-    file.seek(0)
-    head = file.read(16) or b""
-    for name, (at, magic) in HEADS.items():
-        if head[at : at + len(magic)] == magic:
-            return name
-    return None
-
-
-def is_cut_off_mp4(file: io.RawIOBase) -> bool:
-    """Whether the last of an MP4's outermost boxes reaches beyond the end of the file."""
-    size, at = file.seek(0, io.SEEK_END), 0
-    while at + 8 <= size:
-        file.seek(at)
-        head = file.read(16) or b""
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: "to the end of the file"; else no box
-            return False
-        at += length
-    return at > size

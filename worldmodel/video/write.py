@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.filter import Graph
+from av.packet import Packet
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-LOSSY = {"crf": "18", "preset": "medium"}
-LOSSLESS = {"qp": "0", "preset": "veryfast", "tune": "fastdecode"}
+from worldmodel.video.errors import WRITE_ONLY, OutputError, output_errors
+
+LOSSY: dict[str, object] = {"crf": "18", "preset": "medium"}
+LOSSLESS: dict[str, object] = {"qp": "0", "preset": "veryfast", "tune": "fastdecode"}
 
 
 def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: bool = False) -> None:
@@ -23,6 +28,7 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: b
 
     .mp4: H.264 yuv420p (odd sizes padded by repeating the edge), or with lossless=True H.264 in RGB, equal after
     decoding. .gif: one palette for the whole film, times rounded to the 10 ms a GIF can tell.
+    Raises OutputError where the file cannot be written.
     """
     path, frames = Path(path), np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
@@ -45,21 +51,55 @@ def _rational(fps: float) -> Fraction:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; on success it is flushed to disk and becomes `path`, else it is removed."""
+    """A name beside `path` to write to; on success it is flushed to disk and becomes `path`, else it is removed.
+
+    A symbolic link at `path` is replaced; the file that it points to is never touched. Raises OutputError where the file
+    cannot be written. Errors of the block count as such only where they can be of nothing else: a full disk, a read-only
+    one, or an error that names the file. A block that also reads must tell the others apart itself (`output_errors`).
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        yield part
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        try:
+            yield part
+        except OSError as error:
+            of_another = isinstance(error, OutputError) and error.filename != str(part)
+            if of_another or (error.errno not in WRITE_ONLY and str(error.filename) != str(part)):
+                raise
+            raise OutputError.of(error.errno or 0, path) from error
+        with output_errors(path):
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # an error of the folder has been raised already
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_output(path: Path, **options: Any) -> Iterator[OutputContainer]:
+    """A container to write a video to, as `av.open` makes it. Raises OutputError where it cannot be opened or finished."""
+    with output_errors(path):
+        container = av.open(path, "w", **options)
+    try:
+        yield container
+    except BaseException:
+        with suppress(Exception):  # the first error counts, and the file is thrown away
+            container.close()
+        raise
+    with output_errors(path):
+        container.close()
+
+
+def mux(container: OutputContainer, packets: list[Packet], path: Path) -> None:
+    """Write packets. Raises OutputError where the file `path` cannot be written."""
+    with output_errors(path):
+        container.mux(packets)
 
 
 def _write_mp4(path: Path, frames: np.ndarray, fps: Fraction, lossless: bool) -> None:
     if not lossless:
         frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], mode="edge")
-    with beside(path) as part, av.open(part, "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with beside(path) as part, open_output(part, format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264rgb" if lossless else "libx264", rate=fps)
         stream.options = LOSSLESS if lossless else LOSSY
         stream.pix_fmt = "rgb24" if lossless else "yuv420p"
@@ -67,18 +107,18 @@ def _write_mp4(path: Path, frames: np.ndarray, fps: Fraction, lossless: bool) ->
         stream.codec_context.gop_size = 24
         stream.codec_context.thread_count = 1 if frames[0].size < 1 << 18 else 0  # a small film gains nothing
         for frame in _timed(frames, fps):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            mux(container, stream.encode(frame), path)
+        mux(container, stream.encode(None), path)
 
 
 def _write_gif(path: Path, frames: np.ndarray, fps: Fraction) -> None:
-    with beside(path) as part, av.open(part, "w", format="gif") as container:
+    with beside(path) as part, open_output(part, format="gif") as container:
         stream = container.add_stream("gif", rate=fps)
         stream.pix_fmt = "pal8"
         stream.height, stream.width = frames.shape[1:3]
         for frame in _with_palette(_timed(frames, fps), stream.width, stream.height, fps):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            mux(container, stream.encode(frame), path)
+        mux(container, stream.encode(None), path)
 
 
 def _timed(frames: np.ndarray, fps: Fraction) -> Iterator[VideoFrame]:

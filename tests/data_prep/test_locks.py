@@ -1,0 +1,41 @@
+"""Two commands that write the same manifest or folder of copies do not mix them: the second is refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from data_prep.__main__ import main
+from worldmodel.folder_lock import hold_file, hold_folder
+
+
+@pytest.fixture
+def manifest(video_folder, tmp_path: Path) -> Path:
+    assert main(["index", str(video_folder(2)), "--out", str(tmp_path / "m.parquet"), "--workers", "1"]) == 0
+    return tmp_path / "m.parquet"
+
+
+@pytest.mark.parametrize("command", ["index", "transcode", "synthesize"])
+def test_an_output_that_another_process_writes_is_refused(command: str, manifest: Path, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    words = {
+        "index": ["index", str(tmp_path / "videos"), "--out", str(manifest)],
+        "transcode": ["transcode", str(manifest), "--out", str(out)],
+        "synthesize": ["synthesize", str(out), "--train", "2"],
+    }[command]
+    held = hold_file(manifest, "...") if command == "index" else hold_folder(out, "...")
+    before = manifest.read_bytes()
+    capsys.readouterr()
+    with held:
+        assert main([*words, "--workers", "1"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"data_prep {command}: {manifest if command == 'index' else out} is in use by process")
+        assert manifest.read_bytes() == before
+    assert not out.exists()
+
+
+def test_machines_that_share_the_work_of_one_folder_do_not_lock_each_other_out(tmp_path: Path):
+    first, second = ([*words, "--world", "2", "--workers", "1"] for words in (["--rank", "0"], ["--rank", "1"]))
+    made = ["synthesize", str(tmp_path / "out"), "--train", "2", "--frames", "16"]
+    with hold_folder(tmp_path / "out", "...", ".lock_0_of_2"):
+        assert main([*made, *first]) == 1
+        assert main([*made, *second]) == 0

@@ -1,0 +1,294 @@
+"""Lock files: one process at a time writes to a folder, on local and on network storage.
+
+    FOLDER/.lock    JSON: who holds it (host, process, its start, its command); its mtime is refreshed while that process runs
+
+The lock is created with O_CREAT | O_EXCL, which is atomic on network storage too, where flock is not dependable. A lock that a
+dead process of this machine left is taken over at once. A process on another machine cannot be looked up, so its lock is
+taken over when its mtime has not been refreshed for STALE_S. No torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from worldmodel.video.errors import output_errors
+
+HEARTBEAT_S = 15.0  # from one refresh of the mtime to the next
+STALE_S = 180.0  # without a refresh, after which a lock of another machine is taken over
+ATTEMPTS = 100  # to create or take over a lock while others create and release theirs
+_READ_S = 0.5  # a lock is created empty and then filled; its reader waits this long for the content
+_UNKNOWN = "unknown"  # token and host of a lock whose content cannot be understood
+_HELD: list[FolderLock] = []  # by this process
+
+
+class FolderLockError(RuntimeError):
+    """A folder is in use by another process, or no longer locked by this one; says by whom and what to do."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that holds a lock."""
+
+    token: str  # random: no two locks are equal
+    host: str
+    system: str  # boot and process namespace: process numbers of two of them have nothing to do with each other
+    pid: int
+    started: str  # tells a process from a later one of the same number
+    command: str
+    since: str
+
+    @property
+    def name(self) -> str:
+        return f"process {self.pid} on {self.host}" if self.pid else "a process that did not write its name"
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        started = _start_of(os.getpid()) or ""
+        return cls(uuid.uuid4().hex, socket.gethostname(), _system(), os.getpid(), started, shlex.join(sys.argv), now)
+
+
+class FolderLock:
+    """A lock that this process holds."""
+
+    def __init__(self, path: Path, target: Path, owner: Owner, made: list[Path]) -> None:
+        self.path, self.target, self.owner = path, target, owner
+        self._made, self._released = made, threading.Event()
+        threading.Thread(target=self._refresh, daemon=True, name=f"refreshes {path}").start()
+
+    def check(self) -> None:
+        """Raise FolderLockError where the folder was removed, moved or taken over, so that nothing more must be written."""
+        there = _read(self.path)
+        if there is None:
+            raise FolderLockError(
+                f"{self.target} was removed or moved while this process wrote to it (its lock {self.path} is gone); "
+                "nothing more is written. Start again to begin anew there"
+            )
+        if there.token != self.owner.token:
+            raise FolderLockError(
+                f"{self.target} was taken over by {there.name} (since {there.since}) while this process did not respond; "
+                "nothing more is written"
+            )
+
+    def release(self) -> None:
+        """Remove the lock if it is still this process's, and folders that were made for it and are empty."""
+        if self._released.is_set() or self.owner.pid != os.getpid():
+            return
+        self._released.set()
+        with contextlib.suppress(OSError):
+            there = _read(self.path)
+            if there is not None and there.token == self.owner.token:
+                self.path.unlink()
+                for folder in self._made:
+                    folder.rmdir()
+
+    def _refresh(self) -> None:
+        while not self._released.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):  # storage that does not answer now may answer the next time
+                there = _read(self.path)
+                if there is None or there.token != self.owner.token:
+                    return  # the next check() says so
+                os.utime(self.path)
+
+
+def hold_folder(
+    folder: Path, instead: str, name: str = ".lock", wait_s: float = 0.0
+) -> contextlib.AbstractContextManager[FolderLock]:
+    """Hold the lock of a folder, which is made where it is missing.
+
+    instead: what to do when it is in use, such as "give another --out". wait_s: how long to wait for its release.
+    Raises FolderLockError where another process holds it. The lock is released on errors and SIGTERM too.
+    """
+    return _hold(folder / name, folder, folder, instead, wait_s)
+
+
+def hold_file(file: Path, instead: str) -> contextlib.AbstractContextManager[FolderLock]:
+    """Hold the lock of one file, `.NAME.lock` beside it; other files of its folder may be written meanwhile."""
+    return _hold(file.with_name(f".{file.name}.lock"), file, file.parent, instead, 0.0)
+
+
+@contextlib.contextmanager
+def _hold(path: Path, target: Path, folder: Path, instead: str, wait_s: float) -> Iterator[FolderLock]:
+    if folder.exists() and not folder.is_dir():
+        raise FolderLockError(f"{folder} is a file, where a folder is needed: {instead}")
+    owner = Owner.this_process()
+    made = [it for it in (folder, *folder.parents) if not it.exists()]
+    until = time.monotonic() + wait_s
+    while (refusal := _acquire(path, target, folder, owner, instead)) is not None:
+        if time.monotonic() >= until:
+            raise FolderLockError(refusal)
+        time.sleep(0.1)
+    lock = FolderLock(path, target, owner, made)
+    _HELD.append(lock)
+    release_on_signals()
+    try:
+        yield lock
+    finally:
+        lock.release()
+        _HELD.remove(lock)
+
+
+def release_on_signals() -> None:
+    """Release locks when SIGTERM or SIGHUP ends this process; a handler that someone else has set is left in place."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: object) -> None:
+    for lock in _HELD:
+        lock.release()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+# --- acquiring -------------------------------------------------------------------------------------------------------
+def _acquire(path: Path, target: Path, folder: Path, owner: Owner, instead: str) -> str | None:
+    """Create the lock or take it over; None when it is ours, else why not."""
+    for _ in range(ATTEMPTS):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            if _create(path, owner):
+                return None
+        except FileNotFoundError:
+            continue  # another process that ended has just removed the empty folder
+        there = _read(path)
+        if there is None:
+            continue  # released meanwhile
+        stale = _stale(path, there)
+        if stale is None:
+            return _refusal(path, target, there, instead)
+        if _take_over(path, there, owner):
+            print(f"{target}: taking over the lock of {there.name}, {stale}", file=sys.stderr, flush=True)
+            return None
+        time.sleep(0.02)
+    return f"{target}: its lock {path} is created and released by others all the time; {instead}"
+
+
+def _take_over(path: Path, stale: Owner, owner: Owner) -> bool:
+    """Replace a stale lock by ours; False where another process was first.
+
+    Whoever wants to replace this very lock must first hold a lock named after its token, and look once more whether it is
+    still there. So of several processes that find it stale one alone replaces it, and none replaces a lock made after it.
+    """
+    guard = path.with_name(f"{path.name}.{stale.token}")
+    if not _create(guard, owner):
+        rival = _read(guard)
+        if rival is None or _stale(guard, rival) is None or not _take_over(guard, rival, owner):
+            return False
+    try:
+        there = _read(path)
+        if there is None or there.token != stale.token or _stale(path, there) is None:
+            return False
+        new = path.with_name(f"{path.name}.{owner.token}")
+        _create(new, owner)
+        os.replace(new, path)
+        return True
+    finally:
+        guard.unlink(missing_ok=True)
+
+
+def _create(path: Path, owner: Owner) -> bool:
+    """Write a lock; False where there is one already. Raises OutputError where it cannot be written, and leaves none then."""
+    try:
+        with output_errors(path):
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        with output_errors(path), open(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(owner), file)
+            file.write("\n")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _read(path: Path) -> Owner | None:
+    """Who holds a lock; None where there is no lock. An owner without a name where its content cannot be understood."""
+    until = time.monotonic() + _READ_S
+    while True:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            found = json.loads(text)
+            words = {field.name: str(found[field.name]) for field in fields(Owner) if field.name != "pid"}
+            return Owner(pid=int(found["pid"]), **words)
+        except (ValueError, KeyError, TypeError):
+            if time.monotonic() > until:
+                return Owner(_UNKNOWN, _UNKNOWN, "", 0, "", "", "")
+            time.sleep(0.02)
+
+
+# --- is its owner alive? ---------------------------------------------------------------------------------------------
+def _stale(path: Path, owner: Owner) -> str | None:
+    """Why a lock may be taken over; None while its owner may be alive."""
+    if owner.host == socket.gethostname() and owner.system == _system():
+        started = _start_of(owner.pid)
+        return "which is no longer running" if started is not None and started != owner.started else None
+    age_s = _age_s(path)
+    return None if age_s < STALE_S else f"which has given no sign of life for {age_s / 60:.0f} minutes"
+
+
+def _refusal(path: Path, target: Path, owner: Owner, instead: str) -> str:
+    who = f"{target} is in use by {owner.name}"
+    if owner.pid:
+        who += f" (since {owner.since}: {owner.command})"
+    if owner.host == socket.gethostname() and owner.system == _system():
+        return f"{who}; two writers would mix their files. Wait until it ends, stop it (kill {owner.pid}), or {instead}"
+    return (
+        f"{who}; its last sign of life is {_age_s(path):.0f} s old. Wait until it ends, or {instead}. If that process is gone, "
+        f"give the same command again later: after {STALE_S:.0f} s without a sign of life the lock is taken over"
+    )
+
+
+def _age_s(path: Path) -> float:
+    """Seconds since a lock was refreshed, by the clock of the storage: clocks of two machines may differ."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            return max(0.0, os.fstat(file.fileno()).st_mtime - path.stat().st_mtime)
+    except FileNotFoundError:
+        return 0.0  # released meanwhile
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process began, as text; "" where no such process runs, None where that cannot be found out."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        if sys.platform == "linux":  # in ticks since boot: the clock may be set, and seconds since 1970 then change
+            return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return f"{process.create_time():.2f}"
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return ""
+    except (psutil.Error, OSError):
+        return None
+
+
+def _system() -> str:
+    """What gives process numbers their meaning: the boot of this machine and the namespace of this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
