@@ -61,10 +61,10 @@ def fit_decoder(
     say(f"decoder   mean error of a colour on held-out windows {colour_error(decoder, model, held, device):.3f} (0 to 1)")
     if not checkpoint.folder.is_dir():
         say(f"decoder   not stored: {checkpoint.folder} was removed meanwhile by the training that goes on")
-    elif os.access(checkpoint.folder, os.W_OK):
-        add_file(checkpoint, "decoder", decoder.state_dict())
-    else:
+    elif not os.access(checkpoint.folder, os.W_OK):
         say(f"decoder   not stored: {checkpoint.folder} cannot be written to")
+    else:
+        add_file(checkpoint, "decoder", decoder.state_dict())
     return decoder.eval()
 
 

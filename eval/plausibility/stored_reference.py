@@ -24,7 +24,7 @@ KIND = "score"
 
 
 def store_reference(
-    folder: Path, reference: Reference, subject: Subject, square: Square, clips: Sequence[Clip], manifest: str
+    folder: Path, reference: Reference, subject: Subject, clips: Sequence[Clip], manifest: str, square: Square
 ) -> None:
     """Write FOLDER/score-<key>.npz unless it is there or the folder cannot be written to.
 
@@ -52,20 +52,21 @@ def store_reference(
 
 
 def stored_reference(
-    folder: Path, subject: Subject, square: Square, plan_of: Callable[[Sequence[Clip]], WindowPlan]
+    folder: Path, subject: Subject, plan_of: Callable[[Sequence[Clip]], WindowPlan], square: Square
 ) -> tuple[Reference, str] | None:
-    """(newest reference with these weights, squares and plan, its manifest); the plan asked for may depend on its clips."""
+    """The newest one of these weights that has frames made square like this, and the plan that is asked for, which may depend
+    on its clips; and its manifest."""
     assert subject.model is not None
-    for stored, plan in _candidates(folder, subject.hash, square):
-        if plan_of([Clip(**clip) for clip in stored.about["clips"]]) == plan:
+    for stored, plan in _of_weights(folder, subject.hash):
+        if stored.about["square"] == square and plan_of(stored.clips) == plan:
             return _reference(stored, plan, subject.model), stored.about["manifest"]
     return None
 
 
-def _candidates(folder: Path, weights: str, square: Square) -> Iterator[tuple[run_reference.Stored, WindowPlan]]:
+def _of_weights(folder: Path, weights: str) -> Iterator[tuple[run_reference.Stored, WindowPlan]]:
     for stored in run_reference.load_all(folder, KIND):
         about = stored.about
-        if (about.get("format"), about.get("weights"), about.get("square")) == (FORMAT, weights, square):
+        if (about.get("format"), about.get("weights")) == (FORMAT, weights):
             yield stored, WindowPlan(**{**about["plan"], "contexts": tuple(about["plan"]["contexts"])})
 
 

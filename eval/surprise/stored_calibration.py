@@ -44,7 +44,7 @@ class CalibrationFolder:
         if manifest is not None and any(os.path.exists(clip.path) for clip in clips):
             return cls(folder, manifest, clips, instead=False)
         for stored in run_reference.load_all(folder, CLIPS):
-            return cls(folder, stored.about["manifest"], [Clip(**clip) for clip in stored.about["clips"]], instead=True)
+            return cls(folder, stored.about["manifest"], stored.clips, instead=True)
         return None
 
     def find(self, asked: Mapping[str, Any]) -> Usual | None:
