@@ -27,6 +27,7 @@ from data_prep.progress import bar
 from eval.baselines import BLIND, FrameClassifier, frame_features, pixel_copy, pixel_extrapolation, prefix_only, suffix_only
 from eval.oracle import count_violations
 from eval.pairs import FILMS, quadruplet_scores
+from worldmodel.arguments import count
 
 PROVEN = (
     "prefix only",
@@ -99,10 +100,10 @@ def holm(p_values: list[float]) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quadruplets", type=int, default=400)
+    parser.add_argument("--quadruplets", type=count(1), default=400)
     parser.add_argument("--properties", default=",".join(BY_NAME))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=count(1), default=2)
+    parser.add_argument("--seed", type=count(0), default=1)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     single_threaded()

@@ -17,6 +17,7 @@ from data_prep.physics.lawful import ACTS, draw_lawful
 from data_prep.physics.production import Production, Shard, claim, single_threaded, versions
 from data_prep.physics.scenes import Format
 from data_prep.physics.takes import shoot
+from worldmodel.arguments import count
 
 GOALS = {64: 350, 96: 200, 128: 120}
 
@@ -44,8 +45,8 @@ def wall_s(workers: int, films: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, default=24)
-    parser.add_argument("--workers", type=int, default=0, help="also measure the gain of so many processes (idle machine)")
+    parser.add_argument("--films", type=count(1), default=24)
+    parser.add_argument("--workers", type=count(0), default=0, help="also measure the gain of so many processes (idle machine)")
     args = parser.parse_args()
     single_threaded()
     print(f"| px | frames/s on one core | goal |\n|---|---|---|  <!-- {len(ACTS)} acts, {args.films} films a row -->")

@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
+from worldmodel.arguments import count
 from worldmodel.config import load
 from worldmodel.data.loader import Batch
 from worldmodel.latents import Latents
@@ -143,7 +144,7 @@ def accumulation() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("clips", 32), ("steps", 24), ("places", 1), ("features", 64), ("horizons", 12)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(f"--{name}", type=count(1), default=default)
     args = parser.parse_args()
     if LOOPBACK.exists():
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"

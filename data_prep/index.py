@@ -22,6 +22,7 @@ from data_prep.progress import bar
 from data_prep.rejected import listing_of, row
 from data_prep.sources import SOURCES, Survey
 from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
+from worldmodel.arguments import above_zero, count, number
 from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
 from worldmodel.outputs import ANOTHER_OUT
@@ -38,12 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="M.parquet", help="the manifest to write")
     parser.add_argument("--source", choices=SOURCES, help="how the data set is laid out (default: csv for a .csv file)")
     parser.add_argument("--name", help="the data set's name, for the column `source` (default: that of DIR)")
-    parser.add_argument("--min-seconds", type=float, default=1.0, help="shorter videos are rejected (default 1)")
-    parser.add_argument("--val", type=float, default=0.1, help="share of files in val (default 0.1)")
-    parser.add_argument("--test", type=float, default=0.1, help="share of files in test (default 0.1)")
+    parser.add_argument(
+        "--min-seconds", type=number(0, what="seconds"), default=1.0, help="shorter videos are rejected (default 1)"
+    )
+    parser.add_argument("--val", type=number(0, 1, "a share"), default=0.1, help="share of files in val (default 0.1)")
+    parser.add_argument("--test", type=number(0, 1, "a share"), default=0.1, help="share of files in test (default 0.1)")
     parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage in the middle")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--timeout-s", type=float, default=TIMEOUT_S, help="a file that takes longer is rejected")
+    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument(
+        "--timeout-s", type=above_zero("seconds"), default=TIMEOUT_S, help="a file that takes longer is rejected"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,8 +93,6 @@ def _check(args: argparse.Namespace) -> None:
         raise PrepError(f"{args.out}: --out is a folder; name a file in it, such as {args.out / 'm.parquet'}")
     if min(args.val, args.test) < 0 or args.val + args.test >= 1:
         raise PrepError(f"--val {args.val:g} --test {args.test:g}: expected shares that leave something to train on")
-    if args.workers < 1:
-        raise PrepError(f"--workers {args.workers}: expected 1 or more")
 
 
 def _check_out(out: Path) -> None:

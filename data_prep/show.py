@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from data_prep.errors import PrepError
 from data_prep.existing import check_no_link
 from data_prep.physics.sheets import Row, sheet
+from worldmodel.arguments import count
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.output_folder import mark_output
 from worldmodel.video import read_frames
@@ -36,17 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="a .png; for all properties, a folder")
     parser.add_argument("--clip", help="only this clip_id")
     parser.add_argument("--quad", help="only this quad_id")
-    parser.add_argument("--rows", type=int, default=12, help="how many clips of a manifest (default 12)")
-    parser.add_argument("--every", type=int, default=2, help="show every so-manieth frame (default 2)")
-    parser.add_argument("--scale", type=int, default=1, help="enlarge so many times (default 1)")
+    parser.add_argument("--rows", type=count(1), default=12, help="how many clips of a manifest (default 12)")
+    parser.add_argument("--every", type=count(1), default=2, help="show every so-manieth frame (default 2)")
+    parser.add_argument("--scale", type=count(1), default=1, help="enlarge so many times (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises PrepError when the table or what is asked for is not there."""
     if not args.table.is_file():
         raise PrepError(f"{args.table}: no such table; make films with `python -m data_prep synthesize OUT --suite nano`")
-    if min(args.rows, args.every, args.scale) < 1:
-        raise PrepError("--rows, --every and --scale are 1 at least")
     if "quad_id" in pq.read_schema(args.table).names:
         _quadruplets(args)
     else:

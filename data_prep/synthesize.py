@@ -16,6 +16,7 @@ from pathlib import Path
 from data_prep.errors import PrepError
 from data_prep.physics.production import Production, Shard, claim, single_threaded, versions
 from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES
+from worldmodel.arguments import count, number
 from worldmodel.folder_lock import hold_folder
 
 HELP = "make films of the built-in physics world"
@@ -27,17 +28,17 @@ FPS = (4.0, 60.0)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to fill")
-    parser.add_argument("--train", type=int, default=0, metavar="N", help="so many lawful films to learn from")
+    parser.add_argument("--train", type=count(0), default=0, metavar="N", help="so many lawful films to learn from")
     parser.add_argument("--suite", choices=SIZES, help="matched quadruplets: 2, 100 or 300 a property to be tested on")
-    parser.add_argument("--quadruplets", type=int, metavar="N", help="another number of quadruplets a property")
+    parser.add_argument("--quadruplets", type=count(1), metavar="N", help="another number of quadruplets a property")
     parser.add_argument("--properties", metavar="A,B", help=f"only these of {','.join(BY_NAME)}")
-    parser.add_argument("--size-px", type=int, metavar="PX", help="height and width (default: 64, full: 128)")
-    parser.add_argument("--frames", type=int, metavar="T", help="frames a film (default: 24, full: 48)")
-    parser.add_argument("--fps", type=float, default=12.0, help="frames a second (default 12)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other films (default 0)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--rank", type=int, default=0, help="which of --world machines this is, from 0")
-    parser.add_argument("--world", type=int, default=1, help="how many machines share the work")
+    parser.add_argument("--size-px", type=count(*PX), metavar="PX", help="height and width (default: 64, full: 128)")
+    parser.add_argument("--frames", type=count(*FRAMES), metavar="T", help="frames a film (default: 24, full: 48)")
+    parser.add_argument("--fps", type=number(*FPS, what="frames a second"), default=12.0, help="frames a second (default 12)")
+    parser.add_argument("--seed", type=count(0), default=0, help="another seed, other films (default 0)")
+    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--rank", type=count(0), default=0, help="which of --world machines this is, from 0")
+    parser.add_argument("--world", type=count(1), default=1, help="how many machines share the work")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,8 +72,6 @@ def _productions(args: argparse.Namespace) -> list[Production]:
     """What is asked for, checked."""
     if not args.train and not args.suite:
         raise PrepError("nothing to make; say --train 3000, or --suite nano (or mini, or full), or both")
-    if args.train < 0 or args.workers < 1 or (args.quadruplets is not None and args.quadruplets < 1):
-        raise PrepError("--train, --workers and --quadruplets are counts, of 1 at least")
     if not 0 <= args.rank < args.world:
         raise PrepError(f"--rank {args.rank} of --world {args.world}: ranks go from 0 to {args.world - 1}")
     names = tuple(args.properties.split(",")) if args.properties else tuple(p.name for p in PROPERTIES)
@@ -99,9 +98,6 @@ def _productions(args: argparse.Namespace) -> list[Production]:
 def _picture(args: argparse.Namespace, size_px: int, frames: int) -> dict:
     size_px = size_px if args.size_px is None else args.size_px
     frames = frames if args.frames is None else args.frames
-    for name, value, (low, high) in (("--size-px", size_px, PX), ("--frames", frames, FRAMES), ("--fps", args.fps, FPS)):
-        if not low <= value <= high:
-            raise PrepError(f"{name} {value:g}: expected {low:g} to {high:g}")
     if frames / args.fps < 1.2:
         raise PrepError(f"{frames} frames at {args.fps:g} fps are {frames / args.fps:.2f} s; events need 1.2 s to happen in")
     return {"seed": args.seed, "size_px": size_px, "frames": frames, "fps": args.fps, **versions()}

@@ -23,6 +23,7 @@ from data_prep.pool import Failed, run_each
 from data_prep.progress import Bar, bar
 from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
+from worldmodel.arguments import above_zero, count, rate
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.outputs import ANOTHER_OUT
@@ -60,17 +61,15 @@ class Job:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", type=Path, metavar="M.parquet")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for copies and manifest.parquet")
-    parser.add_argument("--short-side-px", type=int, default=80, help="never enlarged (default 80)")
-    parser.add_argument("--fps", type=float, help="upper bound of the frame rate (default: as it is)")
-    parser.add_argument("--gop", type=int, default=12, help="frames from keyframe to keyframe (default 12)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--timeout-s", type=float, default=3600.0, help="a file that takes longer is rejected")
+    parser.add_argument("--short-side-px", type=count(2), default=80, help="never enlarged (default 80)")
+    parser.add_argument("--fps", type=rate, help="upper bound of the frame rate (default: as it is)")
+    parser.add_argument("--gop", type=count(1), default=12, help="frames from keyframe to keyframe (default 12)")
+    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--timeout-s", type=above_zero("seconds"), default=3600.0, help="a file that takes longer is rejected")
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises PrepError when there is nothing to copy, or DIR holds other things; OutputError when DIR cannot be written."""
-    if args.short_side_px < 2 or args.gop < 1 or args.workers < 1 or (args.fps is not None and args.fps <= 0):
-        raise PrepError("--short-side-px from 2, --gop and --workers from 1, --fps above 0, please")
     manifest, out = Manifest.open(args.manifest), Path(os.path.abspath(args.out))
     with hold_folder(out, ANOTHER_OUT):
         return _transcode(args, manifest, out)

@@ -34,7 +34,7 @@ from eval.probes.skill import mean_error, others_mean, skills
 from eval.provenance import named, provenance
 from eval.result_folder import check_same_model, result_folder
 from eval.subject import Subject, open_subject
-from worldmodel.arguments import count
+from worldmodel.arguments import above_zero, count
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
@@ -55,8 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder for numbers and card")
     parser.add_argument("--split", default="val", help="which films (default val)")
     parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
-    parser.add_argument("--context-s", type=float, help="how much is seen (default: a third of the window, >= 3 steps)")
-    parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into for the probe (default 5)")
+    parser.add_argument(
+        "--context-s", type=above_zero("seconds"), help="how much is seen (default: a third of the window, >= 3 steps)"
+    )
+    parser.add_argument("--folds", type=count(2), default=5, help="parts that films are divided into for the probe (default 5)")
     add_device(parser)
 
 

@@ -41,7 +41,7 @@ from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, frames_shown, read_trials, write_trials
 from eval.workload import start_ranks
-from worldmodel.arguments import count, rate
+from worldmodel.arguments import count, frames_or_seconds, listed, rate
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
 from worldmodel.launch import on_main_process
@@ -75,14 +75,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lawful films to learn usual errors from (default: the suite's own, else the run's val split)",
     )
     parser.add_argument("--fps", type=rate, help="frames a second (default: the suite's published rate, else the model's)")
-    parser.add_argument("--window", metavar="N|Xs", help="a free window in frames (16) or seconds (1.3s)")
-    parser.add_argument("--stride", metavar="N|Xs", help="from one free window to the next (default 2 frames)")
+    parser.add_argument(
+        "--window", type=frames_or_seconds, metavar="N|Xs", help="a free window in frames (16) or seconds (1.3s)"
+    )
+    parser.add_argument(
+        "--stride", type=frames_or_seconds, metavar="N|Xs", help="from one free window to the next (default 2 frames)"
+    )
     parser.add_argument(
         "--contexts",
+        type=listed(frames_or_seconds),
         metavar="A,B",
         help="context lengths of free windows; one is taken as given, of several one is chosen on split val",
     )
-    parser.add_argument("--horizon", metavar="N|Xs", help="how far forecasts are judged (default: as far as the model reaches)")
+    parser.add_argument(
+        "--horizon",
+        type=frames_or_seconds,
+        metavar="N|Xs",
+        help="how far forecasts are judged (default: as far as the model reaches)",
+    )
     parser.add_argument(
         "--scope",
         choices=("window", "suffix"),

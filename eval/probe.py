@@ -37,7 +37,7 @@ from eval.provenance import provenance
 from eval.result_folder import check_same_model, result_folder
 from eval.subject import Subject, open_subject
 from eval.surprise.windows import widest
-from worldmodel.arguments import count
+from worldmodel.arguments import above_zero, count, listed
 from worldmodel.checkpoint import write_json
 from worldmodel.devices import add_device
 from worldmodel.models.world_model import WorldModel
@@ -59,9 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--physics", type=Path, metavar="EVALUATION", help="also say why its quadruplets fail")
     parser.add_argument("--split", default="val", help="physics: which films (default val)")
     parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
-    parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
-    parser.add_argument("--horizons", metavar="A,B", help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)")
-    parser.add_argument("--context-s", type=float, help="shortest context (default: a third of the window, >= 3 steps)")
+    parser.add_argument("--folds", type=count(2), default=5, help="parts that films are divided into (default 5)")
+    parser.add_argument(
+        "--horizons",
+        type=listed(above_zero("seconds")),
+        metavar="A,B",
+        help=f"seconds ahead (default {HORIZONS_S}, as far as films reach)",
+    )
+    parser.add_argument(
+        "--context-s", type=above_zero("seconds"), help="shortest context (default: a third of the window, >= 3 steps)"
+    )
     parser.add_argument("--attentive", action="store_true", help="attentive probes, too (physics; a minute or two each)")
     parser.add_argument("--only", metavar="A,B", help=f"physics: of {', '.join((*PROPERTIES, TRACKING))} (default: all)")
     parser.add_argument("--layers", action="store_true", help="linear probes of every layer too: what is encoded where?")

@@ -46,7 +46,7 @@ from eval.subject import open_subject
 from eval.surprise.task import cache_folder
 from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
-from worldmodel.arguments import rate
+from worldmodel.arguments import frames_or_seconds, listed, rate
 from worldmodel.devices import add_device
 from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
@@ -75,10 +75,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fps", type=rate, help="frames a second films are seen at (default: the model's)")
     parser.add_argument("--folder-fps", type=rate, default=10.0, metavar="N", help="rate of folders of frames (default 10)")
-    parser.add_argument("--window", metavar="N|Xs", help="length of a sliding window (default: the most the model sees)")
-    parser.add_argument("--stride", metavar="N|Xs", help="from one window to the next (default 2 frames)")
-    parser.add_argument("--contexts", metavar="A,B", help="how much of a window is seen; the mean over all is taken")
-    parser.add_argument("--horizon", metavar="N|Xs", help="how far forecasts are judged (default: as far as they reach)")
+    parser.add_argument(
+        "--window", type=frames_or_seconds, metavar="N|Xs", help="length of a sliding window (default: the most the model sees)"
+    )
+    parser.add_argument(
+        "--stride", type=frames_or_seconds, metavar="N|Xs", help="from one window to the next (default 2 frames)"
+    )
+    parser.add_argument(
+        "--contexts",
+        type=listed(frames_or_seconds),
+        metavar="A,B",
+        help="how much of a window is seen; the mean over all is taken",
+    )
+    parser.add_argument(
+        "--horizon", type=frames_or_seconds, metavar="N|Xs", help="how far forecasts are judged (default: as far as they reach)"
+    )
     add_square(parser)
     add_device(parser)
 

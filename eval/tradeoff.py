@@ -24,6 +24,7 @@ from eval.grids.tradeoff_tables import WHAT, WHERE, write_tables
 from eval.probes.gathering import PIXELS, UNTRAINED
 from eval.provenance import circumstances
 from eval.result_folder import result_folder
+from worldmodel.arguments import count
 from worldmodel.checkpoint import write_json
 from worldmodel.config import load
 from worldmodel.recipe import Recipe
@@ -41,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help=f"YAML file of what is trained (default: {DEMO.name})")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="changes of the recipe")
     parser.add_argument("--out", required=True, type=Path, help="folder for runs, numbers, table and figure")
-    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"trainings a strength (default {SEEDS})")
-    parser.add_argument("--updates", type=int, default=UPDATES, metavar="N", help=f"of each training (default {UPDATES})")
+    parser.add_argument("--seeds", type=count(1), default=SEEDS, metavar="N", help=f"trainings a strength (default {SEEDS})")
+    parser.add_argument("--updates", type=count(1), default=UPDATES, metavar="N", help=f"of each training (default {UPDATES})")
     grid_probes.add_arguments(parser)
     parser.add_argument("--strengths", default=STRENGTHS, metavar="A,B", help=f"0 none, 1 SimCLR's (default {STRENGTHS})")
     parser.add_argument("--parts", default=",".join(USUAL), metavar="A,B", help=f"what is varied (default {','.join(USUAL)})")

@@ -1,4 +1,4 @@
-"""Numbers of a command line, refused there where they make no sense."""
+"""Types of numeric command-line arguments: values that make no sense are refused where they are given. No torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,34 @@ import math
 from collections.abc import Callable
 
 
+def number(least: float, most: float = math.inf, what: str = "a number") -> Callable[[str], float]:
+    """A finite number of that range, both ends included."""
+
+    def finite(text: str) -> float:
+        value = _float(text)
+        if not (math.isfinite(value) and least <= value <= most):
+            limits = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"{text}: expected {what}, {limits}")
+        return value
+
+    return finite
+
+
+def above_zero(what: str) -> Callable[[str], float]:
+    """A finite number above 0."""
+
+    def positive(text: str) -> float:
+        value = _float(text)
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text}: expected {what}, above 0")
+        return value
+
+    return positive
+
+
 def rate(text: str) -> float:
     """Frames a second, above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no rate; expected frames a second, above 0")
     return value
@@ -31,3 +53,37 @@ def count(least: int, most: float = math.inf) -> Callable[[str], int]:
         return value
 
     return whole
+
+
+def frames_or_seconds(text: str) -> str:
+    """A length: "8" is 8 frames, "0.5s" half a second. What that is in frames depends on the rate, so the text is returned."""
+    value = _float(text[:-1]) if text.endswith("s") else _whole(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: expected frames (8) or seconds (0.5s), above 0")
+    return text
+
+
+def listed(one: Callable[[str], object]) -> Callable[[str], str]:
+    """Several values of a type, separated by commas; the text is returned."""
+
+    def several(text: str) -> str:
+        for part in text.split(","):
+            one(part)
+        return text
+
+    return several
+
+
+def _float(text: str) -> float:
+    """NaN where the text is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _whole(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return math.nan

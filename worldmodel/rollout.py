@@ -23,7 +23,7 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
-from worldmodel.arguments import count
+from worldmodel.arguments import above_zero, count, number
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_json
 from worldmodel.commit import commit
 from worldmodel.config import ConfigError
@@ -111,7 +111,7 @@ def decoder_of(
     return decoder
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m worldmodel.rollout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -119,14 +119,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clip", nargs="+", default=[], metavar="FILE", help="films to imagine on (default: held-out ones)")
     parser.add_argument("--count", type=count(1, _CURVE_WINDOWS), default=3, metavar="N", help="held-out windows")
     parser.add_argument("--data", nargs="+", default=[], metavar="M.parquet", help="the run's manifests, where they were moved")
-    parser.add_argument("--start-s", type=float, default=0.0, help="where in the clip to begin")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how much of the clip, at most (default 20)")
-    parser.add_argument("--context-s", type=float, help="how much of it is seen (default: a third of the model's window)")
+    parser.add_argument("--start-s", type=number(0, what="seconds"), default=0.0, help="where in the clip to begin")
+    parser.add_argument(
+        "--seconds", type=above_zero("seconds"), default=20.0, help="how much of the clip, at most (default 20)"
+    )
+    parser.add_argument(
+        "--context-s", type=above_zero("seconds"), help="how much of it is seen (default: a third of the model's window)"
+    )
     parser.add_argument("--samples", type=count(1, 8), default=1, metavar="N", help="continuations a clip in the gallery, to 8")
     parser.add_argument("--no-decoder", action="store_true", help="train no decoder where the checkpoint has none")
     parser.add_argument("--out", type=Path, help="folder (default: RUN/films)")
     add_device(parser)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = argument_parser().parse_args(argv)
     interrupts.raise_from_now_on()
     try:
         write_films(args)

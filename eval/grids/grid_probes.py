@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="MANIFEST", help="lawful films with their truth, to be probed")
     parser.add_argument("--split", default="val", help="which of them (default val)")
     parser.add_argument("--films", type=count(1), metavar="N", help="at most so many, drawn at random (default: all)")
-    parser.add_argument("--folds", type=int, default=5, help="parts that films are divided into (default 5)")
+    parser.add_argument("--folds", type=count(2), default=5, help="parts that films are divided into (default 5)")
     add_device(parser, "what probing computes on")
 
 

@@ -92,12 +92,9 @@ def test_a_full_disk_is_one_line_and_lists_nothing(whole, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--size-px", "7"], "--size-px 7: expected 32 to 512"),
-        (["--frames", "3"], "--frames 3"),
         (["--fps", "59"], "events need 1.2 s"),
         (["--properties", "weight"], "weight is not among permanence"),
         (["--rank", "2", "--world", "2"], "ranks go from 0 to 1"),
-        (["--workers", "0"], "of 1 at least"),
     ],
 )
 def test_a_bad_argument_is_one_line(tmp_path, capsys, options, words):
@@ -105,6 +102,14 @@ def test_a_bad_argument_is_one_line(tmp_path, capsys, options, words):
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("options", [["--size-px", "7"], ["--frames", "3"], ["--fps", "nan"], ["--workers", "0"]])
+def test_a_number_out_of_range_is_named_with_the_range(tmp_path, capsys, options):
+    with pytest.raises(SystemExit):
+        main(["synthesize", str(tmp_path / "x"), *TRAIN, *options])
+    assert f"argument {options[0]}: {options[1]}: expected" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "x").exists()
 
 
