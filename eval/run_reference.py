@@ -14,7 +14,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.subject import Subject
+from worldmodel.manifest import Clip
 from worldmodel.run_data import run_folder_of
 
 FOLDER, ABOUT = "reference", "about"
@@ -34,6 +35,12 @@ class Stored:
 
     about: Mapping[str, Any]
     arrays: Mapping[str, NDArray]
+
+    @property
+    def clips(self) -> list[Clip]:
+        """The videos that it was made of; columns that this version's manifests do not have are left out."""
+        known = [field.name for field in fields(Clip)]
+        return [Clip(**{name: clip[name] for name in known if name in clip}) for clip in self.about["clips"]]
 
 
 def folder_of(subject: Subject) -> Path | None:

@@ -51,7 +51,7 @@ from worldmodel.run_data import RUN_FOLDER, require_data, settled
 from worldmodel.runlog import RunLog
 
 ANOTHER_RUN = "give another run=FOLDER"
-RUN_FILES = ("recipe.yaml", "metrics.jsonl", "health.jsonl", "bad_clips.jsonl", "best.json", "checkpoints")
+RUN_FILES = ("recipe.yaml", "metrics.jsonl", "health.jsonl", "bad_clips.jsonl", "best.json", "held_out.npz", "checkpoints")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -57,7 +57,7 @@ def stored_reference(
     """(newest reference with these weights, squares and plan, its manifest); the plan asked for may depend on its clips."""
     assert subject.model is not None
     for stored, plan in _candidates(folder, subject.hash, square):
-        if plan_of([Clip(**clip) for clip in stored.about["clips"]]) == plan:
+        if plan_of(stored.clips) == plan:
             return _reference(stored, plan, subject.model), stored.about["manifest"]
     return None
 
