@@ -38,7 +38,7 @@ class Stored:
 
     @property
     def clips(self) -> list[Clip]:
-        """The videos that it was made of; columns of other versions of the manifest are left out."""
+        """The videos that it was made of; columns that this version's manifests do not have are left out."""
         known = [field.name for field in fields(Clip)]
         return [Clip(**{name: clip[name] for name in known if name in clip}) for clip in self.about["clips"]]
 

@@ -46,7 +46,7 @@ def choose_reference(
         reference = lawful_reference(viewing, subject.hash, clips, cache_folder())
         if reference.yardstick.films:
             if folder is not None and ranks.is_main_process:
-                store_reference(folder, reference, subject, clips, manifest, square)
+                store_reference(folder, reference, subject, square, clips, manifest)
             return Choice(reference, viewing, manifest)
         name, reason = next(iter(reference.unread.items()))
         why = f"none of the {len(clips)} lawful films of {manifest} can be watched: {name}: {reason}"
@@ -55,7 +55,7 @@ def choose_reference(
     else:
         missing = "; ".join(run_data(subject).missing) or f"{subject.name} has no training data of its own"
         why = f"no lawful films to compare with: {missing}"
-    stored = None if folder is None else stored_reference(folder, subject, plan_of, square)
+    stored = None if folder is None else stored_reference(folder, subject, square, plan_of)
     if stored is None:
         other = folder is not None and any(folder.glob(f"{KIND}-*.npz"))
         other_words = f" ({folder} holds some for other weights or another protocol)" if other else ""

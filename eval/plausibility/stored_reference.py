@@ -24,7 +24,7 @@ KIND = "score"
 
 
 def store_reference(
-    folder: Path, reference: Reference, subject: Subject, clips: Sequence[Clip], manifest: str, square: Square
+    folder: Path, reference: Reference, subject: Subject, square: Square, clips: Sequence[Clip], manifest: str
 ) -> None:
     """Write FOLDER/score-<key>.npz unless it is there or the folder cannot be written to.
 
@@ -52,21 +52,20 @@ def store_reference(
 
 
 def stored_reference(
-    folder: Path, subject: Subject, plan_of: Callable[[Sequence[Clip]], WindowPlan], square: Square
+    folder: Path, subject: Subject, square: Square, plan_of: Callable[[Sequence[Clip]], WindowPlan]
 ) -> tuple[Reference, str] | None:
-    """The newest one of these weights that has frames made square like this, and the plan that is asked for, which may depend
-    on its clips; and its manifest."""
+    """(newest reference with these weights, squares and plan, its manifest); the plan asked for may depend on its clips."""
     assert subject.model is not None
-    for stored, plan in _of_weights(folder, subject.hash):
-        if stored.about["square"] == square and plan_of(stored.clips) == plan:
+    for stored, plan in _candidates(folder, subject.hash, square):
+        if plan_of(stored.clips) == plan:
             return _reference(stored, plan, subject.model), stored.about["manifest"]
     return None
 
 
-def _of_weights(folder: Path, weights: str) -> Iterator[tuple[run_reference.Stored, WindowPlan]]:
+def _candidates(folder: Path, weights: str, square: Square) -> Iterator[tuple[run_reference.Stored, WindowPlan]]:
     for stored in run_reference.load_all(folder, KIND):
         about = stored.about
-        if (about.get("format"), about.get("weights")) == (FORMAT, weights):
+        if (about.get("format"), about.get("weights"), about.get("square")) == (FORMAT, weights, square):
             yield stored, WindowPlan(**{**about["plan"], "contexts": tuple(about["plan"]["contexts"])})
 
 

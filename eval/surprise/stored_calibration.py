@@ -56,8 +56,9 @@ class CalibrationFolder:
         for name, array in stored.arrays.items():
             fit, _, part = name.rpartition("/")
             fits.setdefault(fit, {})[part] = array
-        numbers = stored.about["fits"]
-        return Usual({name: Whitening.of_arrays(numbers[name], fits[name]) for name in numbers}, stored.about["foretold"])
+        numbers, notes = stored.about["fits"], tuple(stored.about["notes"])
+        whitening = {name: Whitening.of_arrays(numbers[name], fits[name]) for name in numbers}
+        return Usual(whitening, stored.about["foretold"], notes)
 
     def store(self, asked: Mapping[str, Any], usual: Usual) -> None:
         """Unless it is there, the folder cannot be written to, or some of the videos could not be used."""
@@ -67,7 +68,8 @@ class CalibrationFolder:
         run_reference.store(self.folder / f"{CLIPS}-{_digest(said)}.npz", said, {})
         fits = {name: fit.numbers for name, fit in usual.whitening.items()}
         arrays = {f"{name}/{part}": array for name, fit in usual.whitening.items() for part, array in fit.arrays.items()}
-        run_reference.store(self._file(asked), {"asked": asked, "fits": fits, "foretold": usual.foretold}, arrays)
+        about = {"asked": asked, "fits": fits, "foretold": usual.foretold, "notes": usual.notes}
+        run_reference.store(self._file(asked), about, arrays)
 
     def _file(self, asked: Mapping[str, Any]) -> Path:
         return self.folder / f"{KIND}-{_digest({'format': FORMAT, **asked})}.npz"

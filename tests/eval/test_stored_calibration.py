@@ -37,7 +37,11 @@ model:
 def usual() -> Usual:
     moments = ErrorMoments.empty(horizon=2, places=1, dim=3)
     moments.add([torch.randn(5, 2, 4, 3, generator=torch.Generator().manual_seed(0))])
-    return Usual({"locked/model": Whitening.fit(moments), "free/model, per place": Whitening.fit(moments)}, foretold=0.25)
+    return Usual(
+        {"locked/model": Whitening.fit(moments), "free/model, per place": Whitening.fit(moments)},
+        foretold=0.25,
+        notes=("one video is left out",),
+    )
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ def test_what_was_stored_comes_back_without_the_videos(subject, clips):
         assert missing.instead
         assert (missing.manifest, list(missing.clips)) == ("m.parquet", clips)
         found = missing.find(ASKED)
-        assert found.foretold == 0.25
+        assert (found.foretold, found.notes) == (0.25, ("one video is left out",))
         for name, fit in usual().whitening.items():
             assert (found.whitening[name].films, found.whitening[name].shrinkage) == (fit.films, fit.shrinkage)
             for part in ("mean", "whiten", "scale"):
