@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from data_prep import index, probe, show, synthesize, transcode
 from data_prep.errors import PrepError
+from worldmodel.arguments import check_text
 from worldmodel.folder_lock import FolderLockError
 from worldmodel.manifest import ManifestError
 from worldmodel.video import VideoError
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
         module.add_arguments(said)
     args = parser.parse_args(arguments)
+    check_text(parser, args)
     interrupts.raise_from_now_on()
     try:
         return COMMANDS[args.command].run(args)

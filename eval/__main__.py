@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from worldmodel import interrupts
+from worldmodel.arguments import check_text
 
 COMMANDS = {
     "physics": "eval.physics",
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
         module.add_arguments(said)
     args = parser.parse_args(arguments)
+    check_text(parser, args, but=("files",))  # `eval score` reports each file by itself
     interrupts.raise_from_now_on()
     try:
         return int(modules[args.command].run(args))

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from data_prep.__main__ import main as data_prep
 from eval.benchmarks import Suite, open_suite
+from eval.cache_folder import cache_folder
 from eval.compare import FILES, check_finished
 from eval.errors import EvalError
 from eval.report import shown_trials, write_report
@@ -36,7 +37,7 @@ from eval.surprise.lawful import lawful_clips, run_data
 from eval.surprise.protocol import differences, protocol
 from eval.surprise.reach import Calibration, calibration
 from eval.surprise.stored_calibration import CalibrationFolder
-from eval.surprise.task import Task, cache_folder
+from eval.surprise.task import Task
 from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, frames_shown, read_trials, write_trials

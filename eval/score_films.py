@@ -30,6 +30,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval import run_reference
+from eval.cache_folder import cache_folder
 from eval.errors import EvalError
 from eval.plausibility.cards import Scored, ends, short_names, write_page
 from eval.plausibility.expectations import decoder_of, expectations, no_decoder
@@ -43,7 +44,6 @@ from eval.provenance import named as named_source
 from eval.provenance import provenance
 from eval.report.rendering import percent, seconds
 from eval.subject import open_subject
-from eval.surprise.task import cache_folder
 from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
 from worldmodel.arguments import frames_or_seconds, listed, rate
@@ -52,6 +52,7 @@ from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.outputs import output_file
+from worldmodel.video.source import on_one_line
 from worldmodel.video.square import SEEN, add_square
 from worldmodel.video.write import beside
 
@@ -199,10 +200,11 @@ def _tell(
     if reference.why_raw:
         console.print(f"Not whitened: {reference.why_raw}.", markup=False, highlight=False)
     for name, why in failed.items():
-        print(f"eval score: {name}: {why}", file=sys.stderr)
+        print(f"eval score: {on_one_line(name)}: {why}", file=sys.stderr)
     if reference.unread:
         name, why = next(iter(reference.unread.items()))
-        print(f"eval score: {len(reference.unread)} lawful films were left out, such as {name}: {why}", file=sys.stderr)
+        said = f"{len(reference.unread)} lawful films were left out, such as {on_one_line(name)}: {why}"
+        print(f"eval score: {said}", file=sys.stderr)
 
 
 def _ranking(scored: Sequence[Scored]) -> Table:
@@ -212,7 +214,7 @@ def _ranking(scored: Sequence[Scored]) -> Table:
     table = Table(box=SIMPLE, caption=caption, caption_justify="left")
     for head in ("", "film", "plausible", "adjusted", rows[0]["scorer"], "peak"):
         table.add_column(head, justify="left" if head == "film" else "right", no_wrap=True)
-    names = short_names([row["film"] for row in rows])
+    names = [on_one_line(name) for name in short_names([row["film"] for row in rows])]
     shown = ends(len(rows), MOST_ROWS)
     for place, after in zip(shown, [*shown[1:], None], strict=True):
         row, main = rows[place], rows[place]["scorers"][rows[place]["scorer"]]

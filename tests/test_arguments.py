@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import COMMANDS as COMMANDS_OF_DATA_PREP
+from data_prep.__main__ import main as prepare
 from eval.__main__ import COMMANDS as COMMANDS_OF_EVAL
 from eval.__main__ import main as evaluate
 from worldmodel.arguments import count, frames_or_seconds
 from worldmodel.rollout import argument_parser
 from worldmodel.rollout import main as roll_out
+from worldmodel.train import main as train
+from worldmodel.video.source import on_one_line
 
 PHYSICS = ["physics", "--model", "x", "--suite", "builtin:x", "--out", "x"]
 SCORE = ["score", "x.mp4", "--model", "x"]
@@ -86,3 +89,28 @@ def test_lengths_are_frames_or_seconds_above_zero():
     for text in ("0", "0s", "nans", "infs", "1.5", "s", "8 frames"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected"):
             frames_or_seconds(text)
+
+
+NOT_UTF8 = "bad\udcff.mp4"  # how Python reads the byte FF of a name
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        (roll_out, ["x", "--clip", NOT_UTF8]),
+        (prepare, ["index", NOT_UTF8, "--out", "m.parquet"]),
+        (evaluate, ["report", NOT_UTF8]),
+        (train, [f"run={NOT_UTF8}"]),
+    ],
+)
+def test_a_name_that_no_text_can_hold_is_refused_in_one_line(main, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "bad\\udcff.mp4: this name is not UTF-8" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_names_are_shown_on_one_line_and_cannot_steer_the_terminal():
+    assert on_one_line("new\nline \x1b[31m \udcff") == "new\\nline \\x1b[31m \\udcff"
+    for name in ("a\u202fb.mp4", "c\u00a0d.mp4", "\U0001f468\u200d\U0001f469.mp4"):
+        assert on_one_line(name) == name

@@ -1,10 +1,11 @@
-"""Types of numeric command-line arguments: values that make no sense are refused where they are given. No torch."""
+"""Command-line arguments: numbers that make no sense, and names that no text can hold, are refused at once. No torch."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 
 
 def number(least: float, most: float = math.inf, what: str = "a number") -> Callable[[str], float]:
@@ -72,6 +73,23 @@ def listed(one: Callable[[str], object]) -> Callable[[str], str]:
         return text
 
     return several
+
+
+def check_text(parser: argparse.ArgumentParser, args: argparse.Namespace, but: Collection[str] = ()) -> None:
+    """End the program where an argument is not UTF-8: no manifest, recipe or page could name it. `but`: not these."""
+    for name, value in vars(args).items():
+        for word in value if isinstance(value, list | tuple) else [value]:
+            if name not in but and isinstance(word, str | os.PathLike) and not is_utf8(os.fspath(word)):
+                parser.error(f"{ascii(os.fspath(word))[1:-1]}: this name is not UTF-8; rename it, and give the new name")
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name can be written as text. Python represents other bytes by surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _float(text: str) -> float:

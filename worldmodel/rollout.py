@@ -23,7 +23,7 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
-from worldmodel.arguments import above_zero, count, number
+from worldmodel.arguments import above_zero, check_text, count, number
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_json
 from worldmodel.commit import commit
 from worldmodel.config import ConfigError
@@ -134,7 +134,9 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = argument_parser().parse_args(argv)
+    parser = argument_parser()
+    args = parser.parse_args(argv)
+    check_text(parser, args)
     interrupts.raise_from_now_on()
     try:
         write_films(args)

@@ -30,6 +30,7 @@ from accelerate.utils import gather_object
 
 from worldmodel import checkpoint as checkpoints
 from worldmodel import teacher
+from worldmodel.arguments import check_text
 from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         "--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began"
     )
     args = parser.parse_intermixed_args(argv)
+    check_text(parser, args)
     file, overrides = file_and_overrides(args.recipe, args.overrides)
     try:
         recipe = with_precision(read_recipe(file, overrides))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_prep.examine import Record, examine
 from data_prep.sources import Item, Survey, folder
+from worldmodel.arguments import is_utf8
 from worldmodel.manifest import Clip, Manifest, ManifestError, clip_id
 from worldmodel.video.source import shown_name
 
@@ -35,8 +36,8 @@ def find_films(paths: Sequence[str], folder_fps: float) -> Iterator[Named | Unre
     folder_fps: the rate of folders of frames, which have none.
     """
     for path in paths:
-        if not path.isprintable() or path != path.encode(errors="replace").decode():
-            yield Unread(ascii(path)[1:-1], "its name cannot be written down; rename it")
+        if not is_utf8(path):
+            yield Unread(ascii(path)[1:-1], "its name is not UTF-8, so no table and no page can hold it; rename it")
         elif path.endswith(".parquet"):
             yield from _of_manifest(path)
         elif os.path.isdir(path):

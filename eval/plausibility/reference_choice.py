@@ -10,13 +10,13 @@ import torch
 from accelerate import PartialState
 
 from eval import run_reference
+from eval.cache_folder import cache_folder
 from eval.errors import EvalError
 from eval.plausibility.reference import Reference, lawful_reference
 from eval.plausibility.stored_reference import KIND, store_reference, stored_reference
 from eval.plausibility.viewing import Viewing
 from eval.subject import Subject
 from eval.surprise.lawful import lawful_clips, run_data
-from eval.surprise.task import cache_folder
 from eval.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.video.square import Square

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -19,6 +18,7 @@ import torch
 from accelerate import PartialState
 
 from eval.benchmarks import Suite
+from eval.cache_folder import cache_folder
 from eval.errors import EvalError
 from eval.subject import Subject, untrained, weights_hash
 from eval.surprise.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
@@ -287,11 +287,6 @@ def left_out_note(files: Sequence[Path], count: int) -> tuple[str, ...]:
         return ()
     name, reason = next(iter(left_out.items()))
     return (f"{len(left_out)} of {count} possible videos were left out of the calibration, such as {name}: {reason}.",)
-
-
-def cache_folder() -> Path:
-    """Where what other evaluations can use again is kept: $XDG_CACHE_HOME/worldmodel, else ~/.cache/worldmodel."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
 
 
 def _digest(said: Mapping[str, Any] | Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from eval.__main__ import main
 from eval.plausibility import cards as film_cards
 from eval.plausibility import viewing
 from eval.plausibility.cards import ends, short_names
-from eval.plausibility.film_list import Unread, find_films
+from eval.plausibility.film_list import Named, Unread, find_films
 from worldmodel.checkpoint import add_file, open_checkpoint, save_checkpoint
 from worldmodel.config import load
 from worldmodel.fit_decoder import new_decoder
@@ -207,12 +207,18 @@ def test_without_a_decoder_a_line_says_so_and_the_rest_is_the_same(world, score,
     assert f"it has no decoder to draw it; `python -m worldmodel.rollout {bare}` trains one" in said
 
 
-def test_a_name_that_cannot_be_written_down_is_refused():
-    bad = os.fsdecode(b"\xff.mp4")
-    assert list(find_films([bad, "no\nsuch.mp4"], 10.0)) == [
-        Unread("\\udcff.mp4", "its name cannot be written down; rename it"),
-        Unread("no\\nsuch.mp4", "its name cannot be written down; rename it"),
-    ]
+def test_a_name_that_is_not_utf8_is_refused():
+    (found,) = find_films([os.fsdecode(b"\xff.mp4")], 10.0)
+    assert found == Unread("\\udcff.mp4", "its name is not UTF-8, so no table and no page can hold it; rename it")
+
+
+@pytest.mark.parametrize("name", ["a\u202fb", "c\u00a0d", "\U0001f468\u200d\U0001f469", "tab\tx", "new\nline", "esc\x1b[31m"])
+def test_every_name_that_the_file_system_takes_is_scored(world, tmp_path, name):
+    path = tmp_path / f"{name}.mp4"
+    shutil.copy(world / "films" / "wide.mp4", path)
+    (found,) = find_films([str(path)], 10.0)
+    assert isinstance(found, Named)
+    assert found.clip.path == str(path)
 
 
 def test_a_manifest_is_scored_clip_by_clip_and_lawful_films_beside_others_alone(world, score, tmp_path):
