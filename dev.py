@@ -247,6 +247,7 @@ def demo_parts(name: str, videos: Path | None, quick: bool, run_name: str = "") 
         ("train", [*LAUNCH, "worldmodel/train.py", recipe, *overrides]),
         ("did it learn, is it healthy?", ["-m", "eval", "report", run_folder]),
         ("imagine and draw", ["-m", "worldmodel.rollout", run_folder]),
+        ("store what `eval score` compares with", ["-m", "eval", "score", "--model", run_folder]),
         *([] if videos else physics_parts(run_folder, quick)),
     ]
 

@@ -144,6 +144,11 @@ def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> 
         lines.append(
             f"{duplicates} {'files have' if duplicates > 1 else 'file has'} the same content as another, and its split"
         )
+    if slow := sum(record.timing != "packets" for record in _usable(journal)):
+        lines.append(
+            f"{slow} {'videos do' if slow > 1 else 'video does'} not tell when frames are shown: each window is decoded from "
+            "the start, which is slow; copies made by `python -m data_prep transcode` are read fast"
+        )
     lines += _left_out(journal)
     if unusable:
         lines.append(f"{unusable} rejected: {told}; see {listing}")

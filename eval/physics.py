@@ -33,9 +33,10 @@ from eval.scorers import BLIND
 from eval.scores.score import score
 from eval.scores.tables import write_tables
 from eval.subject import Subject, open_subject
-from eval.surprise.lawful import lawful_clips
+from eval.surprise.lawful import lawful_clips, run_data
 from eval.surprise.protocol import differences, protocol
 from eval.surprise.reach import Calibration, calibration
+from eval.surprise.stored_calibration import CalibrationFolder
 from eval.surprise.task import Task
 from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
@@ -130,9 +131,12 @@ def run(args: argparse.Namespace) -> int:
     check_trials(suite.trials)
     plan = plan_windows(args, subject, suite)
     size_px = subject.model.size_px if subject.model is not None else BLIND_PX
-    manifest, possible = lawful_films(args.lawful, suite, subject)
+    manifest, possible, calibrations = lawful_films(args.lawful, suite, subject)
     fit = calibration(plan, possible, manifest, args.horizon)
-    task = Task(subject, suite, fit.plan, args.scope, size_px, device, ranks, args.square)
+    task = Task(subject, suite, fit.plan, args.scope, size_px, device, ranks, args.square, calibrations)
+    if calibrations is not None and calibrations.instead and ranks.is_main_process:
+        missing = "; ".join(run_data(subject).missing) or f"the videos of {manifest} are missing"
+        print(f"eval physics: {missing}; a calibration stored in {calibrations.folder} is used if it fits", file=sys.stderr)
     with contextlib.ExitStack() as held:
         on_main_process(ranks, lambda: held.enter_context(claimed(args.out, task, fit.films, args.fresh)))
         if ranks.is_main_process:
@@ -227,18 +231,22 @@ def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> Wi
     return replace(plan, horizon=max(steps, default=1))
 
 
-def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str | None, list[Film]]:
-    """(manifest, films) to learn usual errors from: as given, else the suite's own, else the run's val split."""
+def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str | None, list[Film], CalibrationFolder | None]:
+    """(manifest, films) to learn usual errors from: as given, else the suite's own, else the run's val split. Of the last,
+    calibrations are stored in the run folder; where it is missing, the films are those of which there are stored ones."""
     if subject.model is None:
-        return None, []
+        return None, [], None
     manifest, clips = lawful_clips(given, suite.lawful, subject)
+    calibrations = None if given or suite.lawful else CalibrationFolder.of(subject, manifest, clips)
+    if calibrations is not None:
+        manifest, clips = calibrations.manifest, list(calibrations.clips)
     longest_s = max((film.frames / film.fps for trial in suite.trials for film in trial.films), default=0.0)
     films = []
     for clip in clips:
         if clip.member is None:
             frames = min(clip.frames, max(1, round(longest_s * clip.fps)))
             films.append(Film(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=round(clip.start_s * clip.fps)))
-    return manifest, films
+    return manifest, films, calibrations
 
 
 def print_headline(out: Path) -> None:

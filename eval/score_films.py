@@ -3,7 +3,9 @@
     python -m eval score --model runs/demo outputs/ clip.mp4 frames/ --html page.html > scores.jsonl
 
 FILES are videos, folders of frames, folders of videos, or manifests (.parquet). Each film becomes a JSON object on a line of
-its own, on standard output or in --out; a ranking is printed. What the model makes of lawful films is kept for the next time.
+its own, on standard output or in --out; a ranking is printed. What the model makes of lawful films is kept for the next time,
+also in the run folder (RUN/reference), so that the model can score where its training data is missing. Without FILES this is
+all that is done.
 """
 
 from __future__ import annotations
@@ -27,20 +29,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eval import run_reference
 from eval.cache_folder import cache_folder
 from eval.errors import EvalError
 from eval.plausibility.cards import Scored, ends, short_names, write_page
 from eval.plausibility.expectations import decoder_of, expectations, no_decoder
 from eval.plausibility.film_list import Named, Unread, find_films
-from eval.plausibility.reference import Reference, file_name, lawful_reference
+from eval.plausibility.reference import Reference, file_name
+from eval.plausibility.reference_choice import choose_reference
 from eval.plausibility.results import result
 from eval.plausibility.viewing import Viewing, frames_at
 from eval.plausibility.watching import usual_plan
 from eval.provenance import named as named_source
 from eval.provenance import provenance
 from eval.report.rendering import percent, seconds
-from eval.subject import Subject, open_subject
-from eval.surprise.lawful import lawful_clips
+from eval.subject import open_subject
 from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
 from worldmodel.arguments import frames_or_seconds, listed, rate
@@ -61,7 +64,7 @@ FAILED = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILES", help="videos, folders of frames or of videos, manifests")
+    parser.add_argument("files", nargs="*", metavar="FILES", help="videos, folders of frames or of videos, manifests")
     parser.add_argument("--model", required=True, metavar="SPEC", help="RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
     parser.add_argument("--lawful", metavar="MANIFEST", help="lawful films to compare with (default: the run's val split)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON lines (default: standard output)")
@@ -110,16 +113,16 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     if subject.model is None:
         raise EvalError(f"{args.model} makes no forecasts; --model takes a RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
     decoder = decoder_of(subject, device) if args.html is not None else None
-    manifest, lawful = _lawful(args.lawful, subject)
-    plan = plan_windows(args, subject.model, lawful)
-    viewing = Viewing(subject.model, plan, device, ranks, args.square)
+    if not args.files and (args.lawful or subject.checkpoint is None):
+        raise EvalError("nothing to score: name FILES, or --model RUN without --lawful, which stores what RUN compares with")
     films = list(find_films(args.files, args.folder_fps))
     failed = {it.name: it.why for it in films if isinstance(it, Unread)}
     named = list({(it.name, it.clip.start_s): it for it in films if isinstance(it, Named)}.values())
-    reference = lawful_reference(viewing, subject.hash, lawful, cache_folder())
-    if not reference.yardstick.films:
-        name, why = next(iter(reference.unread.items()))
-        raise EvalError(f"none of the {len(lawful)} lawful films of {manifest} can be watched: {name}: {why}")
+    choice = choose_reference(args.lawful, subject, partial(plan_windows, args, subject.model), device, ranks, args.square)
+    reference, viewing, manifest = choice.reference, choice.viewing, choice.manifest
+    if not args.files:
+        print(run_reference.folder_of(subject))
+        return 0
     scored, unwatched = _score(viewing, reference, named)
     if ranks.is_main_process:
         facts = {"model": {"name": subject.name, "hash": subject.hash}, "lawful": manifest, "square": args.square}
@@ -147,20 +150,6 @@ def plan_windows(args: argparse.Namespace, model: WorldModel, lawful: Sequence[C
         [frames_of(text, fps) for text in args.contexts.split(",")] if args.contexts else None,
         max(1, given["horizon"] // model.frames_per_latent) if "horizon" in given else None,
     )
-
-
-def _lawful(given: str | None, subject: Subject) -> tuple[str, list[Clip]]:
-    manifest, clips = lawful_clips(given, None, subject)
-    if manifest is None:
-        wanted = subject.recipe.data.manifests if subject.recipe is not None else ()
-        raise EvalError(
-            f"no lawful films to compare with: {', '.join(wanted) or 'the manifest of the run'} is not here; "
-            "give some with --lawful MANIFEST"
-        )
-    if not clips:
-        splits = "val or train" if given else "val"
-        raise EvalError(f"{manifest} has no films of split {splits} to compare with; give others with --lawful MANIFEST")
-    return manifest, clips
 
 
 def _score(viewing: Viewing, reference: Reference, named: Sequence[Named]) -> tuple[list[Scored], dict[str, str]]:

@@ -1,5 +1,6 @@
 """Claims about locks of folders: one writer at a time, no lock that outlives its process for long, no two winners."""
 
+import contextlib
 import json
 import os
 import signal
@@ -104,12 +105,45 @@ def test_another_process_of_the_same_number_is_told_apart_by_its_start(tmp_path:
         pass
 
 
-def test_a_process_on_another_machine_is_refused_while_its_lock_is_fresh_and_taken_over_after_minutes(tmp_path: Path, capsys):
+@contextlib.contextmanager
+def refreshed(path: Path):
+    """The process that holds the lock lives: it refreshes the mtime all the time."""
+    ended = threading.Event()
+
+    def refresh() -> None:
+        while not ended.wait(0.2):
+            os.utime(path)
+
+    thread = threading.Thread(target=refresh)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_process_on_another_machine_that_gives_signs_of_life_is_respected(tmp_path: Path, capsys):
     lock_of(tmp_path, host="node7", pid=12)
-    age(tmp_path / ".lock", 60)
-    said = r"process 12 on node7 .*last sign of life is 6\d s old.*give another --out"
-    with pytest.raises(FolderLockError, match=said), hold_folder(tmp_path, "give another --out"):
+    said = r"process 12 on node7 .*last sign of life is 0 s old.*give another --out"
+    with refreshed(tmp_path / ".lock"), pytest.raises(FolderLockError, match=said), hold_folder(tmp_path, "give another --out"):
         pass
+    assert "waiting for a sign of life" in capsys.readouterr().err
+
+
+def test_a_job_that_starts_again_on_another_machine_waits_until_the_lock_of_its_killed_process_is_stale(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(folder_lock, "STALE_S", 1.0)
+    lock_of(tmp_path, host="node7", pid=12)
+    began = time.monotonic()
+    with hold_folder(tmp_path, "give another --out") as lock:
+        assert time.monotonic() - began > 0.8
+        lock.check()
+
+
+def test_a_process_on_another_machine_is_taken_over_after_minutes_without_a_sign_of_life(tmp_path: Path, capsys):
+    lock_of(tmp_path, host="node7", pid=12)
     age(tmp_path / ".lock", 600)
     with hold_folder(tmp_path, "..."):
         pass
@@ -118,7 +152,11 @@ def test_a_process_on_another_machine_is_refused_while_its_lock_is_fresh_and_tak
 
 def test_a_process_number_of_another_container_or_boot_says_nothing(tmp_path: Path):
     lock_of(tmp_path, system="another", pid=2**30)
-    with pytest.raises(FolderLockError, match="last sign of life"), hold_folder(tmp_path, "..."):
+    with (
+        refreshed(tmp_path / ".lock"),
+        pytest.raises(FolderLockError, match="last sign of life"),
+        hold_folder(tmp_path, "..."),
+    ):
         pass
 
 
@@ -126,7 +164,11 @@ def test_a_process_number_of_another_container_or_boot_says_nothing(tmp_path: Pa
 def test_a_lock_without_a_readable_owner_is_respected_for_minutes(tmp_path: Path, content: str, monkeypatch):
     monkeypatch.setattr(folder_lock, "_READ_S", 0.05)
     (tmp_path / ".lock").write_text(content)
-    with pytest.raises(FolderLockError, match="did not write its name"), hold_folder(tmp_path, "..."):
+    with (
+        refreshed(tmp_path / ".lock"),
+        pytest.raises(FolderLockError, match="did not write its name"),
+        hold_folder(tmp_path, "..."),
+    ):
         pass
     age(tmp_path / ".lock", 600)
     with hold_folder(tmp_path, "..."):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,30 +11,37 @@ from einops import rearrange
 from torch import Tensor
 
 from worldmodel.checkpoint import Checkpoint, add_file, find_checkpoint, load_into, load_model
-from worldmodel.data.loader import held_out, open_windows
+from worldmodel.data.loader import DataConfig, held_out, open_windows
 from worldmodel.data.order import rng
 from worldmodel.models.decoder import Decoder, decoder_loss
 from worldmodel.models.world_model import WorldModel
 from worldmodel.pixels import to_float
 from worldmodel.recipe import Recipe
+from worldmodel.run_data import find_data
 
 _CHUNK = 8  # windows encoded at once
 
 
-def fit_decoder(run: Path, device: torch.device, updates: int | None = None, say: Callable[[str], None] = print) -> Decoder:
+def fit_decoder(
+    run: Path,
+    device: torch.device,
+    updates: int | None = None,
+    say: Callable[[str], None] = print,
+    data: DataConfig | None = None,
+) -> Decoder:
     """Train a decoder for the run's best checkpoint and store it there: RUN/checkpoints/<best>/decoder.safetensors.
 
     Windows of the training split are decoded and encoded once and kept; the decoder then learns from frames of them drawn
-    at random. Deterministic given the recipe.
+    at random. Deterministic given the recipe. `data` says where the run's data lies, where that is known already; else it is
+    looked for. Raises ManifestError where it is missing. In a folder that cannot be written to, the decoder is not stored.
     """
     checkpoint = find_checkpoint(run)
     model, recipe = load_model(checkpoint.folder, device)
+    data = data or find_data(recipe, checkpoint).recipe(recipe).data
     config, count = recipe.decoder, recipe.decoder.updates if updates is None else updates
     train, held = (
         held_out(windows, n).frames
-        for windows, n in zip(
-            open_windows(recipe.data, recipe.window, recipe.seed, crops=False), (config.windows, 32), strict=True
-        )
+        for windows, n in zip(open_windows(data, recipe.window, recipe.seed, crops=False), (config.windows, 32), strict=True)
     )
     latents = encoded(model, train, device)
     decoder = new_decoder(model, recipe).to(device)
@@ -51,10 +59,12 @@ def fit_decoder(run: Path, device: torch.device, updates: int | None = None, say
         if (update + 1) % max(1, count // 5) == 0:
             say(f"decoder   {update + 1}/{count} updates, loss {loss.item():.4f}")
     say(f"decoder   mean error of a colour on held-out windows {colour_error(decoder, model, held, device):.3f} (0 to 1)")
-    if checkpoint.folder.is_dir():
-        add_file(checkpoint, "decoder", decoder.state_dict())
-    else:
+    if not checkpoint.folder.is_dir():
         say(f"decoder   not stored: {checkpoint.folder} was removed meanwhile by the training that goes on")
+    elif not os.access(checkpoint.folder, os.W_OK):
+        say(f"decoder   not stored: {checkpoint.folder} cannot be written to")
+    else:
+        add_file(checkpoint, "decoder", decoder.state_dict())
     return decoder.eval()
 
 

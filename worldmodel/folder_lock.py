@@ -3,8 +3,8 @@
     FOLDER/.lock    JSON: who holds it (host, process, its start, its command); its mtime is refreshed while that process runs
 
 The lock is created with O_CREAT | O_EXCL, which is atomic on network storage too, where flock is not dependable. A lock that a
-dead process of this machine left is taken over at once. A process on another machine cannot be looked up, so its lock is
-taken over when its mtime has not been refreshed for STALE_S. No torch.
+dead process of this machine left is taken over at once. A process on another machine cannot be looked up. Whoever wants its
+lock waits for a sign of life, is refused when the mtime is refreshed, and takes over after STALE_S without one. No torch.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from dataclasses import asdict, fields
 from pathlib import Path
 
-import psutil
-
 from worldmodel import interrupts
+from worldmodel.lock_owner import Owner, is_here, start_of
+from worldmodel.video.errors import output_errors
 
 HEARTBEAT_S = 15.0  # from one refresh of the mtime to the next
 STALE_S = 180.0  # without a refresh, after which a lock of another machine is taken over
@@ -39,29 +35,6 @@ _HELD: list[FolderLock] = []  # by this process
 
 class FolderLockError(RuntimeError):
     """A folder is in use by another process, or no longer locked by this one; says by whom and what to do."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The process that holds a lock."""
-
-    token: str  # random: no two locks are equal
-    host: str
-    system: str  # boot and process namespace: process numbers of two of them have nothing to do with each other
-    pid: int
-    started: str  # tells a process from a later one of the same number
-    command: str
-    since: str
-
-    @property
-    def name(self) -> str:
-        return f"process {self.pid} on {self.host}" if self.pid else "a process that did not write its name"
-
-    @classmethod
-    def this_process(cls) -> Owner:
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        started = _start_of(os.getpid()) or ""
-        return cls(uuid.uuid4().hex, socket.gethostname(), _system(), os.getpid(), started, shlex.join(sys.argv), now)
 
 
 class FolderLock:
@@ -130,8 +103,9 @@ def _hold(path: Path, target: Path, folder: Path, instead: str, wait_s: float) -
     owner = Owner.this_process()
     made = [it for it in (folder, *folder.parents) if not it.exists()]
     until = time.monotonic() + wait_s
+    first_seen: list[tuple[str, float]] = []
     while (refusal := _acquire(path, target, folder, owner, instead)) is not None:
-        if time.monotonic() >= until:
+        if time.monotonic() >= until and not _is_silent(path, target, first_seen):
             raise FolderLockError(refusal)
         time.sleep(0.1)
     lock = FolderLock(path, target, owner, made)
@@ -211,13 +185,14 @@ def _take_over(path: Path, stale: Owner, owner: Owner) -> bool:
 
 
 def _create(path: Path, owner: Owner) -> bool:
-    """Write a lock; False where there is one already. Raises OSError where it cannot be written, and leaves none then."""
+    """Write a lock; False where there is one already. Raises OutputError where it cannot be written, and leaves none then."""
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        with output_errors(path):
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with output_errors(path), open(handle, "w", encoding="utf-8") as file:
             json.dump(asdict(owner), file)
             file.write("\n")
     except BaseException:
@@ -247,18 +222,40 @@ def _read(path: Path) -> Owner | None:
 # --- is its owner alive? ---------------------------------------------------------------------------------------------
 def _stale(path: Path, owner: Owner) -> str | None:
     """Why a lock may be taken over; None while its owner may be alive."""
-    if owner.host == socket.gethostname() and owner.system == _system():
-        started = _start_of(owner.pid)
+    if is_here(owner):
+        started = start_of(owner.pid)
         return "which is no longer running" if started is not None and started != owner.started else None
     age_s = _age_s(path)
     return None if age_s < STALE_S else f"which has given no sign of life for {age_s / 60:.0f} minutes"
+
+
+def _is_silent(path: Path, target: Path, first_seen: list[tuple[str, float]]) -> bool:
+    """Whether the owner of a lock is on another machine and has not refreshed it since it was first seen.
+
+    It may have been killed, and its job started again here: that job waits until the lock is stale and is not refused.
+    `first_seen` is filled at the first call.
+    """
+    there = _read(path)
+    if there is None:
+        return True  # released meanwhile
+    if is_here(there):
+        return False
+    try:
+        now = (there.token, path.stat().st_mtime)
+    except FileNotFoundError:
+        return True
+    if not first_seen:
+        first_seen.append(now)
+        waits = f"waiting for a sign of life of it, or until {STALE_S:.0f} s have passed without one"
+        print(f"{target} is in use by {there.name}; {waits}", file=sys.stderr, flush=True)
+    return now == first_seen[0]
 
 
 def _refusal(path: Path, target: Path, owner: Owner, instead: str) -> str:
     who = f"{target} is in use by {owner.name}"
     if owner.pid:
         who += f" (since {owner.since}: {owner.command})"
-    if owner.host == socket.gethostname() and owner.system == _system():
+    if is_here(owner):
         return f"{who}; two writers would mix their files. Wait until it ends, stop it (kill {owner.pid}), or {instead}"
     return (
         f"{who}; its last sign of life is {_age_s(path):.0f} s old. Wait until it ends, or {instead}. If that process is gone, "
@@ -273,27 +270,3 @@ def _age_s(path: Path) -> float:
             return max(0.0, os.fstat(file.fileno()).st_mtime - path.stat().st_mtime)
     except FileNotFoundError:
         return 0.0  # released meanwhile
-
-
-def _start_of(pid: int) -> str | None:
-    """When a process began, as text; "" where no such process runs, None where that cannot be found out."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        if sys.platform == "linux":  # in ticks since boot: the clock may be set, and seconds since 1970 then change
-            return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-        return f"{process.create_time():.2f}"
-    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-        return ""
-    except (psutil.Error, OSError):
-        return None
-
-
-def _system() -> str:
-    """What gives process numbers their meaning: the boot of this machine and the namespace of this container."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from worldmodel.continuations import continuation
-from worldmodel.data.loader import Batch
 from worldmodel.models.decoder import Decoder
 from worldmodel.models.world_model import WorldModel
 from worldmodel.nearest import TrainingFrames, nearest
@@ -68,17 +67,17 @@ def draw(decoder: Decoder, latents: torch.Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def error_curves(model: WorldModel, held: Batch, context_frames: int, device: torch.device) -> dict[str, list[float]]:
+def error_curves(model: WorldModel, held: torch.Tensor, context_frames: int, device: torch.device) -> dict[str, list[float]]:
     """Mean error at each latent step after the context, of the model and its baselines, over held-out windows.
 
-    imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach; copy: the last latent seen;
-    mean: the best constant per place, in hindsight.
+    held: uint8 [B, T, S, S, 3]. imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach;
+    copy: the last latent seen; mean: the best constant per place, in hindsight.
     """
     f = model.frames_per_latent
     seen = context_frames // f
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in ("imagined", "direct", "copy")}
     targets = []
-    for frames in held.frames.split(16):
+    for frames in held.split(16):
         pixels = model.normalise(frames.to(device))
         target = model.encode(pixels)
         context, ahead = pixels[:, :context_frames], target[:, seen:]

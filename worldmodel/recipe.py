@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -163,13 +164,22 @@ def file_and_overrides(first: Path | str | None, overrides: Sequence[str]) -> tu
 
 
 def read_recipe(file: Path | None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file, None being the demo's, with overrides. Raises ConfigError."""
+    """The recipe in a file, None being the demo's, with overrides. Raises ConfigError.
+
+    The recipe.yaml of a run folder means that run wherever the folder lies now, unless an override names another.
+    """
     path = file or DEMO
     if read(path).keys() >= {"recipe", "ways"}:
         raise ConfigError(
             [f"{path}: this is a file of `python -m eval ablate`, which trains the recipe that it names in many ways"]
         )
-    return load(Recipe, path, overrides)
+    recipe, folder = load(Recipe, path, overrides), path.parent
+    is_of_a_run = path.name == "recipe.yaml" and (folder / "checkpoints").is_dir()
+    if not is_of_a_run or any(text.partition("=")[0].strip() == "run" for text in overrides):
+        return recipe
+    if os.path.realpath(recipe.run) == os.path.realpath(folder):
+        return recipe
+    return recipe.model_copy(update={"run": os.path.abspath(folder)})
 
 
 def changed_fields(old: Recipe, new: Recipe) -> list[str]:

@@ -32,6 +32,7 @@ from worldmodel.data.loader import DataError, held_out, open_windows
 from worldmodel.devices import add_device
 from worldmodel.fit_decoder import fit_decoder, load_decoder
 from worldmodel.folder_lock import FolderLockError
+from worldmodel.held_out import load_held_out
 from worldmodel.imagining import error_curves, roll_out
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
@@ -43,6 +44,7 @@ from worldmodel.outputs import ForeignFileError, output_folder
 from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
 from worldmodel.render.rollouts import KINDS, card_of, rollout_names, write_rollout
+from worldmodel.run_data import RunData, find_data, run_folder_of
 from worldmodel.video import VideoError, probe
 from worldmodel.video.square import read_square
 from worldmodel.window import WindowConfig
@@ -83,6 +85,21 @@ def context_of(model: WorldModel, context_s: float | None, frames: int) -> int:
     return context
 
 
+def held_windows(recipe: Recipe, data: RunData, checkpoint: Checkpoint) -> tuple[torch.Tensor | None, str]:
+    """Held-out windows uint8 [B, T, S, S, 3] and, where they are not of the run's data, the reason.
+
+    Those that the run folder keeps stand in for data that is missing or cannot be read; None where there are none.
+    """
+    missing = "; ".join(data.missing)
+    if not missing:
+        try:
+            held = open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1]
+            return held_out(held, _CURVE_WINDOWS).frames, ""
+        except DataError as error:
+            missing = str(error)
+    return load_held_out(run_folder_of(checkpoint)), missing
+
+
 def decoder_of(
     checkpoint: Checkpoint, model: WorldModel, recipe: Recipe, device: torch.device, can_train: bool
 ) -> Decoder | None:
@@ -90,7 +107,7 @@ def decoder_of(
     decoder = load_decoder(checkpoint, model, recipe, device)
     if decoder is None and can_train:
         print("this checkpoint has no decoder yet; training one on the frozen latents")
-        decoder = fit_decoder(checkpoint.folder, device, updates=recipe.decoder.updates or 600)
+        decoder = fit_decoder(checkpoint.folder, device, updates=recipe.decoder.updates or 600, data=recipe.data)
     return decoder
 
 
@@ -101,6 +118,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, help="run folder (its best checkpoint) or a checkpoint folder")
     parser.add_argument("--clip", nargs="+", default=[], metavar="FILE", help="films to imagine on (default: held-out ones)")
     parser.add_argument("--count", type=count(1, _CURVE_WINDOWS), default=3, metavar="N", help="held-out windows")
+    parser.add_argument("--data", nargs="+", default=[], metavar="M.parquet", help="the run's manifests, where they were moved")
     parser.add_argument("--start-s", type=number(0, what="seconds"), default=0.0, help="where in the clip to begin")
     parser.add_argument(
         "--seconds", type=above_zero("seconds"), default=20.0, help="how much of the clip, at most (default 20)"
@@ -148,21 +166,28 @@ def write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> N
     """All that one call makes, into a folder that is ours."""
     device = torch.device(args.device)
     model, recipe = load_model(checkpoint.folder, device)
-    has_films = not args.clip or all(Path(path).exists() for path in recipe.data.manifests)  # without a clip they must be
+    data = find_data(recipe, checkpoint, args.data)
+    if args.data or data.complete:
+        recipe = data.recipe(recipe)
+    held, missing = held_windows(recipe, data, checkpoint)
+    if args.data and missing:
+        raise RolloutError(missing)
+    if held is None and not args.clip:
+        raise RolloutError(f"no held-out windows: {missing}. Give the run's manifest by --data M.parquet, or --clip FILE")
+    has_films = not missing
     decoder = decoder_of(checkpoint, model, recipe, device, can_train=has_films and not args.no_decoder)
     clips = [
         (name, clip_frames(path, model, recipe.window, args.start_s, args.seconds))
         for path, name in rollout_names(args.clip).items()
     ]
-    held, train, residuals = None, None, None
-    if has_films:
-        held = held_out(open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1], _CURVE_WINDOWS)
-        clips = clips or [(f"held_out_{i}", film.numpy()) for i, film in enumerate(held.frames[: args.count])]
-    contexts = [context_of(model, args.context_s, len(frames)) for _, frames in clips]  # says at once what cannot be
+    train, residuals = None, None
     if held is not None:
+        clips = clips or [(f"held_out_{i}", film.numpy()) for i, film in enumerate(held[: args.count])]
+    contexts = [context_of(model, args.context_s, len(frames)) for _, frames in clips]  # says at once what cannot be
+    if has_films:
         train = training_frames(model, recipe, device)
-        if args.samples > 1 and isinstance(model, FrameWise):
-            residuals = step_errors(model, held.frames, device)
+    if held is not None and args.samples > 1 and isinstance(model, FrameWise):
+        residuals = step_errors(model, held, device)
 
     source = source_of(checkpoint)
     cards = []
@@ -171,35 +196,45 @@ def write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> N
         print(out / write_rollout(rollout, out, model.fps)["mp4"])
         about = f"{context / model.fps:.2g} s seen, {(len(frames) - context) / model.fps:.2g} s imagined; {source}"
         cards.append(card_of(rollout, model.fps, about))
-    notes = gallery_notes(decoder, train, args.samples, residuals)
+    notes = gallery_notes(decoder, train, args.samples, residuals, missing, 0 if held is None or has_films else len(held))
     for note in notes:
-        if note.startswith("No "):
+        if note.startswith(("No ", "The held-out")):
             print(note)
     title = f"What {checkpoint.folder.parent.parent.name} imagines"
     print(write_gallery(out / "gallery.html", title, error_name(model), source, cards, notes))
     if held is None:
-        print("no curve of errors: the manifest of the run's held-out films is not here")
+        print("no curve of errors: there are no held-out windows")
         return
-    context = context_of(model, args.context_s, held.frames.shape[1])
-    write_curve(error_curves(model, held, context, device), model, context, len(held.frames), source, out)
+    context = context_of(model, args.context_s, held.shape[1])
+    write_curve(error_curves(model, held, context, device), model, context, len(held), source, out)
     print(out / "horizon.png")
 
 
 def gallery_notes(
-    decoder: Decoder | None, train: TrainingFrames | None, samples: int, residuals: torch.Tensor | None
+    decoder: Decoder | None,
+    train: TrainingFrames | None,
+    samples: int,
+    residuals: torch.Tensor | None,
+    missing: str = "",
+    stored: int = 0,
 ) -> list[str]:
-    """How to read the page, and what is not on it and why; a line each."""
+    """How to read the page, and what is not on it and why; a line each.
+
+    missing: why the run's data is not used; stored: how many held-out windows of the run folder are used instead.
+    """
     notes = ["Latents: three principal components of what came, the same axes for every moment and for what was imagined."]
     if decoder is None:
         stand_in = "" if train is None else "; the nearest training frame stands in for the picture"
         notes.append(f"No decoder: what was imagined cannot be drawn{stand_in}.")
     if train is None:
-        notes.append("No nearest training frame: the manifest of the run's films is not here.")
+        notes.append(f"No nearest training frame: {missing}. Where the run's data lies elsewhere, name its manifest by --data.")
     else:
         notes.append(
             f"Nearest training frame: by the model's own distance between latents, among {len(train.latents)} latent steps of "
             f"{train.windows} of {train.of} training windows."
         )
+    if stored:
+        notes.append(f"The held-out windows are the {stored} that the run folder keeps, since the run's data is not here.")
     if samples > 1 and decoder is not None and residuals is not None:
         notes.append(
             "Other continuations: this model has no randomness of its own. At each step an error is drawn, normal with the "
@@ -208,8 +243,8 @@ def gallery_notes(
     elif samples > 1:
         if decoder is None:
             reason = "there is no decoder to draw them"
-        elif train is None:
-            reason = "there are no held-out films here to take the model's errors from"
+        elif train is None and not stored:
+            reason = "there are no held-out videos to take the model's errors from"
         else:
             reason = "latents of this family depend on the whole window and cannot be fed back with an error"
         notes.append(f"No other continuations: {reason}.")

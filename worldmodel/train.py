@@ -36,6 +36,7 @@ from worldmodel.config import ConfigError, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
+from worldmodel.held_out import save_held_out
 from worldmodel.launch import on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
 from worldmodel.machine import machine
@@ -47,10 +48,11 @@ from worldmodel.outputs import ForeignFileError, writing
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
+from worldmodel.run_data import RUN_FOLDER, require_data, settled
 from worldmodel.runlog import RunLog
 
 ANOTHER_RUN = "give another run=FOLDER"
-RUN_FILES = ("recipe.yaml", "metrics.jsonl", "health.jsonl", "bad_clips.jsonl", "best.json", "checkpoints")
+RUN_FILES = ("recipe.yaml", "metrics.jsonl", "health.jsonl", "bad_clips.jsonl", "best.json", "held_out.npz", "checkpoints")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,13 +113,15 @@ def train(
     recipe: Recipe, accelerator: Accelerator, stop: list[int], allow_changed: bool = False, lock: FolderLock | None = None
 ) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
-    make_films(recipe, accelerator)
-    windows, held_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
-    check_plan(recipe, windows, accelerator.num_processes)
-    if recipe.init_from:
-        checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
+    recipe = settled(recipe, last)
+    make_films(recipe, accelerator)
+    require_data(recipe, last)
+    windows, held_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
+    check_plan(recipe, windows, accelerator.num_processes)
+    if recipe.init_from and last is None:
+        checkpoints.find_checkpoint(Path(recipe.init_from))  # missing weights are said before the work begins
     recipe = teacher.resolved(recipe, last)
     if last is not None:
         check_same_recipe(recipe, last, windows, allow_changed, warn=accelerator.print)
@@ -139,6 +143,7 @@ def train(
     if lock is not None:
         lock.check()
         save(recipe, run / "recipe.yaml")
+        save_held_out(run, held.frames)
 
     stop_on_signal(stop)
     log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock)
@@ -155,7 +160,7 @@ def finish(recipe: Recipe, finished: bool, device: torch.device, lock: FolderLoc
     run = Path(recipe.run)
     if finished and recipe.decoder.updates and not checkpoints.find_checkpoint(run).has("decoder"):
         lock.check()
-        fit_decoder(run, device)
+        fit_decoder(run, device, data=settled(recipe, checkpoints.latest(run)).data)
     print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
 
 
@@ -254,9 +259,14 @@ def build_learner(recipe: Recipe) -> Learner:
 
 
 def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Where the recipe says how its films are made and they are missing, the main process makes them."""
+    """Where the recipe says how its videos are made and they are missing, the main process makes them.
+
+    Not where the command would write to other folders than the manifest's, as it does from another working directory.
+    """
     missing = [path for path in recipe.data.manifests if not Path(path).exists()]
-    if recipe.data.make and missing and accelerator.is_main_process:
+    places = {Path(os.path.abspath(argument)) for argument in recipe.data.make or ()}
+    makes_them = any(places & {Path(path), *Path(path).parents} for path in missing)
+    if recipe.data.make and makes_them and accelerator.is_main_process:
         words = " ".join(("python -m data_prep", *recipe.data.make))
         print(f"{missing[0]} is missing; making it: {words}", flush=True)
         if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
@@ -369,6 +379,7 @@ def keep(
             "data": windows.digests,
             "machine": machine(accelerator.device, accelerator.num_processes),
             "recipe": recipe.model_dump(mode="json"),
+            RUN_FOLDER: os.path.abspath(run),
             "random": "none kept: every draw is a function of the recipe's seed and the update",
         }
         folder = checkpoints.save_checkpoint(run, tensors, state)

@@ -23,6 +23,7 @@ from worldmodel.launch import with_precision
 from worldmodel.outputs import writing
 from worldmodel.progress import duration
 from worldmodel.recipe import Recipe, changed_fields
+from worldmodel.run_data import same_path, settled
 from worldmodel.teacher import resolved
 
 
@@ -115,8 +116,9 @@ def _check_begun_alike(cell: Cell) -> None:
     if last is None:
         return
     began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
-    changes = changed_fields(began, resolved(cell.recipe, last))
-    if began.data.manifests != cell.recipe.data.manifests:
+    changes = changed_fields(began, resolved(settled(cell.recipe, last), last))
+    before, now = began.data.manifests, cell.recipe.data.manifests
+    if len(before) != len(now) or not all(same_path(last, *pair, cell.recipe) for pair in zip(before, now, strict=True)):
         changes.append(f"data.manifest: {', '.join(began.data.manifests)} -> {', '.join(cell.recipe.data.manifests)}")
     if changes:
         raise EvalError(f"{cell.recipe.run} was trained otherwise: {'; '.join(changes)}. Give another --out, or remove it")

@@ -27,10 +27,16 @@ class Reference:
     """What a film is compared with, and by which measures."""
 
     yardstick: Yardstick
-    measures: dict[str, Measure]  # of a film that is compared: "distance", and "whitened <fold>" as each fold is
+    distance: Measure  # the model's own
+    fits: Sequence[Whitening]  # what each fold is whitened by; none where nothing is
     key: str  # of everything that determines it
     why_raw: str  # why nothing is whitened, where nothing is
     unread: dict[str, str]  # lawful films that could not be watched, with the reason
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """Of a film that is compared: "distance", and "whitened <fold>" as each fold is."""
+        return {DISTANCE: self.distance, **{f"{WHITENED} {fold}": whitened(fit) for fold, fit in enumerate(self.fits)}}
 
 
 def lawful_reference(viewing: Viewing, weights: str, clips: Sequence[Clip], cache: Path) -> Reference:
@@ -53,13 +59,7 @@ def lawful_reference(viewing: Viewing, weights: str, clips: Sequence[Clip], cach
                 films.append(LawfulFilm(file_name(clip), fold, watched))
             else:
                 unread[file_name(clip)] = watched
-    return Reference(
-        Yardstick(films, viewing.plan),
-        {DISTANCE: viewing.model.distance, **{f"{WHITENED} {fold}": whitened(fit) for fold, fit in enumerate(fits)}},
-        key,
-        why_raw,
-        unread,
-    )
+    return Reference(Yardstick(films, viewing.plan), viewing.model.distance, fits, key, why_raw, unread)
 
 
 def file_name(clip: Clip) -> str:

@@ -183,6 +183,18 @@ def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, Values]:
 
 def save_watched(path: Path, films: Sequence[Watched | str]) -> None:
     """Numbers and text alone (npz without pickles); a text is why a film could not be watched."""
+    beside = path.with_name(f".{path.name}.part.npz")
+    np.savez(beside, **arrays_of(films))  # type: ignore[arg-type]
+    beside.replace(path)
+
+
+def load_watched(path: Path) -> list[Watched | str]:
+    with np.load(path, allow_pickle=False) as file:
+        return watched_of({key: file[key] for key in file})
+
+
+def arrays_of(films: Sequence[Watched | str]) -> dict[str, Values]:
+    """Named arrays from which `watched_of` makes the same again."""
     arrays: dict[str, Values] = {}
     for index, film in enumerate(films):
         if isinstance(film, str):
@@ -192,17 +204,14 @@ def save_watched(path: Path, films: Sequence[Watched | str]) -> None:
             value = getattr(film, field.name)
             named = value if isinstance(value, dict) else {"": value}
             arrays |= {f"{index}/{field.name}/{name}": array for name, array in named.items()}
-    beside = path.with_name(f".{path.name}.part.npz")
-    np.savez(beside, **arrays)  # type: ignore[arg-type]
-    beside.replace(path)
+    return arrays
 
 
-def load_watched(path: Path) -> list[Watched | str]:
+def watched_of(arrays: Mapping[str, Values]) -> list[Watched | str]:
     found: dict[int, dict[str, dict[str, Values]]] = {}
-    with np.load(path, allow_pickle=False) as file:
-        for key in file:
-            index, field, name = (*key.split("/", 2), "")[:3]
-            found.setdefault(int(index), {}).setdefault(field, {})[name] = file[key]
+    for key, array in arrays.items():
+        index, field, name = (*key.split("/", 2), "")[:3]
+        found.setdefault(int(index), {}).setdefault(field, {})[name] = array
     return [_watched(found[index]) for index in sorted(found)]
 
 

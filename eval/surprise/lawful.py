@@ -1,4 +1,4 @@
-"""Films in which nothing impossible happens, to learn a model's usual errors from."""
+"""Possible videos for calibration: clips in which nothing impossible happens."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from eval.subject import Subject
 from worldmodel.manifest import Clip, Manifest
+from worldmodel.run_data import RunData, find_data
 
 LAWFUL_FILMS = 400  # at most; of a run's val split there may be millions
 
@@ -15,9 +16,7 @@ def lawful_clips(given: str | None, own: str | None, subject: Subject) -> tuple[
 
     The val split, since a run has learnt from the others; of a manifest that was given and has none, split train.
     """
-    path = given or own
-    if path is None and subject.recipe is not None:
-        path = next((name for name in subject.recipe.data.manifests if Path(name).exists()), None)
+    path = given or own or _with_val(run_data(subject))
     if path is None:
         return None, []
     manifest = Manifest.open(path)
@@ -25,3 +24,14 @@ def lawful_clips(given: str | None, own: str | None, subject: Subject) -> tuple[
     if not len(rows) and given:
         rows = manifest.rows("train")
     return str(path), [manifest.clip(row) for row in rows[:LAWFUL_FILMS].tolist()]
+
+
+def run_data(subject: Subject) -> RunData:
+    """Where the data of a subject lies that was trained on some."""
+    return RunData((), ()) if subject.recipe is None else find_data(subject.recipe, subject.checkpoint)
+
+
+def _with_val(data: RunData) -> Path | None:
+    """Of the manifests that are found the first that has a val split, else the first."""
+    found = [path for path in data.manifests if path is not None]
+    return next((path for path in found if len(Manifest.open(path).rows("val"))), found[0] if found else None)

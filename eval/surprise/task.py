@@ -20,9 +20,10 @@ from accelerate import PartialState
 from eval.benchmarks import Suite
 from eval.cache_folder import cache_folder
 from eval.errors import EvalError
-from eval.subject import Subject, untrained
+from eval.subject import Subject, untrained, weights_hash
 from eval.surprise.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
 from eval.surprise.judge import Judge, Shot, blind_traces
+from eval.surprise.stored_calibration import CalibrationFolder
 from eval.surprise.traces import Block, write_traces
 from eval.surprise.usual import Line, Usual, fit_all, load_lines, save_line
 from eval.surprise.whitening import ErrorMoments, load_moments, save_moments
@@ -52,6 +53,7 @@ class Task:
     device: torch.device
     ranks: PartialState
     square: Square = "squeeze"  # how frames are made square
+    calibrations: CalibrationFolder | None = None  # of the run, where it is calibrated on its own val split
 
     @property
     def pieces(self) -> list[Sequence[Trial]]:
@@ -114,13 +116,15 @@ class Task:
         """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
         like = self.subject.model
         assert like is not None
+        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, WITH_AND_WITHOUT_MEMORY)
+        everywhere = replace(judge, asked=BOTH_EVERYWHERE)  # so that both have errors at every horizon
+        if self._only_stored and self._stored(everywhere, lawful, ()) is None:
+            lawful = ()
         folder = cache_folder() / "untrained" / _digest({**like.architecture, **self._conditions(lawful)}) / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
-        judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, WITH_AND_WITHOUT_MEMORY)
         what = f"untrained network {seed}"
         files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
         made = all(file.exists() for file in files)
-        everywhere = replace(judge, asked=BOTH_EVERYWHERE)  # so that both have errors at every horizon
         usual = Usual() if made else self._usual(f"{what}, lawful films", everywhere, folder, lawful, ())
         names = {"distance": f"untrained {seed}", **{it: f"untrained {seed}, {it}" for it in ("whitened", "adjusted")}}
 
@@ -149,10 +153,41 @@ class Task:
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _usual(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
-        """Films in order, so that the first n of them are the same on any number of ranks. Raises EvalError where those that
-        can be read are too short for the horizon."""
+        """The calibration of a judge on possible videos; that of a run's own val split is stored in its folder, from where it
+        is taken where those videos are missing. Raises EvalError where those that can be read are too short for the horizon."""
         if len(lawful) < 2:
             return Usual()
+        if self._only_stored:
+            return self._stored(judge, lawful, ablation) or Usual()
+        usual = self._calibrated(what, judge, parts, lawful, ablation)
+        if self.calibrations is not None and self.ranks.is_main_process:
+            self.calibrations.store(self._asked(judge, lawful, ablation), usual)
+        return usual
+
+    @property
+    def _only_stored(self) -> bool:
+        return self.calibrations is not None and self.calibrations.instead
+
+    def _stored(self, judge: Judge, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual | None:
+        return None if self.calibrations is None else self.calibrations.find(self._asked(judge, lawful, ablation))
+
+    def _asked(self, judge: Judge, lawful: Sequence[Film], ablation: Sequence[int]) -> dict[str, Any]:
+        """Everything that determines a calibration."""
+        assert isinstance(judge.model, torch.nn.Module)
+        return {
+            "weights": weights_hash(judge.model),
+            "plan": asdict(self.plan),
+            "scope": self.scope,
+            "size_px": self.size_px,
+            "square": self.square,
+            "locked": self.has_locked,
+            "forecasters": {kind: list(names) for kind, names in judge.asked.items()},
+            "ablation": list(ablation),
+            "lawful": [asdict(film) for film in lawful],
+        }
+
+    def _calibrated(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
+        """Films in order, so that the first n of them are the same on any number of ranks."""
         chunks = [tuple(lawful[first : first + LAWFUL_AT_ONCE]) for first in range(0, len(lawful), LAWFUL_AT_ONCE)]
 
         def load(films: Sequence[Film]) -> Reel:

@@ -9,7 +9,7 @@ S: with one each, where seldom anything happens everything would be a surprise (
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -130,6 +130,22 @@ class Whitening:
             as_tensor(np.sqrt(variance)).float(),
             float(share.mean()),
         )
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Its plain numbers; with `arrays` all that `of_arrays` needs."""
+        return {"films": self.films, "shrinkage": self.shrinkage}
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """W transposed, as it lies in memory: a product of another layout differs in the last bits."""
+        found = {"mean": self.mean, "whiten_transposed": self.whiten.mT, "scale": self.scale}
+        return {name: tensor.contiguous().numpy() for name, tensor in found.items()}
+
+    @classmethod
+    def of_arrays(cls, numbers: Mapping[str, float], arrays: Mapping[str, NDArray[np.float32]]) -> Whitening:
+        mean, transposed, scale = (torch.from_numpy(arrays[name]) for name in ("mean", "whiten_transposed", "scale"))
+        return cls(int(numbers["films"]), mean, transposed.mT, scale, float(numbers["shrinkage"]))
 
     def surprise(self, error: Tensor) -> Tensor:
         """[B, steps, N, D] -> [B, steps, N]."""

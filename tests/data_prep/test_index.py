@@ -197,3 +197,11 @@ def test_other_settings_begin_anew(tmp_path, video_folder):
     (tmp_path / "m.parquet.part.jsonl").write_text('{"root": "elsewhere"}\n{"path": "x"}\n')
     assert index(folder, out) == 0
     assert len(clips(out)) == 4
+
+
+def test_videos_that_are_read_from_their_start_are_counted_and_noted_in_the_manifest(tmp_path, numbered, make_video, capsys):
+    make_video(tmp_path / "videos" / "a.avi", numbered(40), fps=25, bf=2, g=12)
+    make_video(tmp_path / "videos" / "b.mp4", numbered(40), fps=25, bf=2, g=12)
+    assert main(["index", str(tmp_path / "videos"), "--out", str(tmp_path / "m.parquet"), "--workers", "1"]) == 0
+    assert "1 video does not tell when frames are shown" in capsys.readouterr().out
+    assert Manifest.open(tmp_path / "m.parquet").column("timing").tolist() == ["order", "order", "packets", "packets"]

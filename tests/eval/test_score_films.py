@@ -320,7 +320,7 @@ def test_lawful_films_that_are_gone_are_left_out_with_a_word(world, score):
     [
         ((), {"model": "blind:pixel copy"}, "blind:pixel copy makes no forecasts"),
         ((), {"model": "runs/nothing"}, "runs/nothing: no such run folder"),
-        ((), {"lawful": ""}, "no lawful films to compare with: nowhere.parquet is not here; give some with --lawful"),
+        ((), {"lawful": ""}, "no lawful films to compare with: nowhere.parquet: no such manifest; give some with --lawful"),
         ((), {"lawful": "gone/away.parquet"}, "no such manifest"),
         (("--contexts", "20"), {}, "a context of 20 frames is longer than the 12 the model can see"),
         (("--html", "no/such/folder/page.html"), {}, "cannot be written: there is no folder"),
@@ -345,6 +345,99 @@ def test_two_ranks_say_what_one_says(world, score, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line) for line in (tmp_path / "two.jsonl").read_text().splitlines()] == rows
+
+
+@pytest.fixture
+def project(world, tmp_path) -> Path:
+    """A run beside the videos that it was trained on, and one to be scored; all of it can be moved."""
+    folder = tmp_path / "project"
+    (folder / "data").mkdir(parents=True)
+    for film in [*world.glob("lawful_*.mp4"), world / "films" / "wide.mp4"]:
+        shutil.copy(film, folder / "data")
+    clips = [clip(folder / "data" / f"lawful_{n:02d}.mp4", 12) for n in range(36)]
+    write_manifest(folder / "data" / "films.parquet", clips, command="test", config={})
+    recipe = load(Recipe, world / "recipe.yaml", [f"data.manifest={folder / 'data' / 'films.parquet'}"])
+    torch.manual_seed(0)
+    model = build_model(recipe.model, recipe.window)
+    state = {"update": 1, "samples": 0, "recipe": recipe.model_dump(mode="json"), "run_folder": str(folder / "run")}
+    save_checkpoint(folder / "run", {"model": model.state_dict()}, state)
+    return folder
+
+
+def test_a_run_alone_scores_as_it_does_beside_its_data(project, score, tmp_path, monkeypatch):
+    film = tmp_path / "film.mp4"
+    shutil.move(project / "data" / "wide.mp4", film)
+    beside = score(str(film), lawful="", model=str(project / "run"))
+    assert beside[0] == 0
+    run = shutil.copytree(project / "run", tmp_path / "alone" / "run")
+    shutil.rmtree(project)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another cache"))
+    code, rows, said = score(str(film), lawful="", model=str(run))
+    assert (code, rows) == beside[:2]
+    assert f"the reference distribution stored in {run / 'reference'} is taken" in said
+    assert str(project / "data" / "films.parquet") in said
+
+
+def test_without_files_the_reference_is_stored_for_later(project, score, tmp_path, capsys):
+    assert score(lawful="", model=str(project / "run"))[:2] == (0, None)
+    assert [path.name[:6] for path in (project / "run" / "reference").iterdir()] == ["score-"]
+    for path in (project / "data").glob("lawful_*.mp4"):  # the manifest is there, its videos are not
+        path.unlink()
+    assert score(str(project / "data" / "wide.mp4"), lawful="", model=str(project / "run"))[0] == 0
+    assert "nothing to score" in score(lawful="lawful.parquet", model=str(project / "run"))[2]
+
+
+def test_a_stored_reference_is_of_one_protocol_and_of_one_checkpoint(project, score, tmp_path):
+    film = shutil.copy(project / "data" / "wide.mp4", tmp_path)
+    run = project / "run"
+    assert score(lawful="", model=str(run))[0] == 0
+    shutil.rmtree(project / "data")
+    code, _, said = score(film, "--contexts", "3", lawful="", model=str(run))
+    assert code == 2
+    assert "holds some for other weights or another protocol" in said
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    before = open_checkpoint(checkpoint)
+    weights = {name: tensor + 0.01 for name, tensor in before.tensors("model").items()}
+    state = {key: value for key, value in before.state.items() if key not in ("sha256", "format")}
+    save_checkpoint(run, {"model": weights}, {**state, "update": 2})
+    code, _, said = score(film, lawful="", model=str(run / "checkpoints" / "00000002"))
+    assert code == 2
+    assert "holds some for other weights or another protocol" in said
+    assert score(film, lawful="", model=str(checkpoint))[0] == 0
+
+
+def test_videos_that_the_user_names_are_not_stored_as_the_runs_own(project, score):
+    film = str(project / "data" / "wide.mp4")
+    assert score(film, model=str(project / "run"))[0] == 0
+    assert not (project / "run" / "reference").exists()
+
+
+def test_a_reference_that_lacks_videos_is_not_stored(project, score):
+    (project / "data" / "lawful_07.mp4").unlink()
+    code, _, said = score(str(project / "data" / "wide.mp4"), lawful="", model=str(project / "run"))
+    assert (code, "1 lawful films were left out" in said) == (0, True)
+    assert not (project / "run" / "reference").exists()
+
+
+def test_in_a_run_folder_that_cannot_be_written_to_films_are_scored_all_the_same(project, score, monkeypatch):
+    def refused(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("eval.run_reference.np.savez_compressed", refused)
+    code, rows, said = score(str(project / "data" / "wide.mp4"), lawful="", model=str(project / "run"))
+    assert (code, len(rows)) == (0, 1)
+    assert "Permission" not in said
+    assert not list(project.rglob("*.part*"))
+
+
+def test_a_stored_reference_that_was_cut_short_is_not_used(project, score, tmp_path):
+    film = shutil.copy(project / "data" / "wide.mp4", tmp_path)
+    assert score(lawful="", model=str(project / "run"))[0] == 0
+    shutil.rmtree(project / "data")
+    (file,) = (project / "run" / "reference").iterdir()
+    file.write_bytes(file.read_bytes()[:-200])
+    code, _, said = score(film, lawful="", model=str(project / "run"))
+    assert (code, "no lawful films to compare with" in said) == (2, True)
 
 
 def test_of_a_long_ranking_both_ends_are_shown():

@@ -1,0 +1,79 @@
+"""Small results that a run folder holds, so that its model can be used where its training data is missing.
+
+    RUN/reference/score-<key>.npz      the reference distribution of `eval score`
+    RUN/reference/physics-<key>.npz    the calibration of `eval physics`
+
+Only what comes from the run's own val split is stored. A file holds arrays and a JSON text, without pickles. The key is a
+digest of the model's weights and of the protocol: neither another checkpoint nor another protocol takes a file for its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.subject import Subject
+from worldmodel.manifest import Clip
+from worldmodel.run_data import run_folder_of
+
+FOLDER, ABOUT = "reference", "about"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file: what it is of, and its numbers."""
+
+    about: Mapping[str, Any]
+    arrays: Mapping[str, NDArray]
+
+    @property
+    def clips(self) -> list[Clip]:
+        """The videos that it was made of; columns that this version's manifests do not have are left out."""
+        known = [field.name for field in fields(Clip)]
+        return [Clip(**{name: clip[name] for name in known if name in clip}) for clip in self.about["clips"]]
+
+
+def folder_of(subject: Subject) -> Path | None:
+    """Where results of a subject are stored; None for one that is no run."""
+    return None if subject.checkpoint is None else run_folder_of(subject.checkpoint) / FOLDER
+
+
+def store(file: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> None:
+    """Write one file, whole or not at all, unless it is there. A folder that cannot be written to is left as it is."""
+    if file.exists():
+        return
+    part = file.with_name(f".{file.name}.{os.getpid()}.part.npz")
+    said = {**about, "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    try:
+        file.parent.mkdir(exist_ok=True)
+        np.savez_compressed(part, **{ABOUT: np.array(json.dumps(said))}, **arrays)  # type: ignore[arg-type]
+        part.replace(file)
+    except OSError:  # a shared model in a read-only folder, or a full disk: the result itself is not lost
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def load(file: Path) -> Stored | None:
+    """None where there is no such file, or none that is whole."""
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found}
+            return Stored(json.loads(str(arrays.pop(ABOUT))), arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def load_all(folder: Path, kind: str) -> list[Stored]:
+    """All files of a kind ("score", "physics"), the newest first."""
+    found = [it for file in sorted(folder.glob(f"{kind}-*.npz")) if (it := load(file)) is not None]
+    return sorted(found, key=lambda it: str(it.about.get("created")), reverse=True)

@@ -1,0 +1,263 @@
+"""A run finds its data from any working directory and after a move, takes no other data for it, and works without it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from worldmodel.checkpoint import find_checkpoint, latest
+from worldmodel.config import load, parse
+from worldmodel.fit_decoder import fit_decoder
+from worldmodel.held_out import MOST_BYTES, load_held_out, save_held_out
+from worldmodel.manifest import Manifest, ManifestError, write_manifest
+from worldmodel.recipe import Recipe, changed_fields, read_recipe
+from worldmodel.rollout import main as rollout
+from worldmodel.run_data import find_data, settled
+
+
+@pytest.fixture(scope="module")
+def trained(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
+    """A project folder with data/films.parquet and runs/run, which named the data by a relative path."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copytree(films.parent, project / "data")
+    (project / "runs").mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(project)
+        train_once(project / "runs", "train.updates=5", "data.manifest=data/films.parquet", "decoder.updates=5")
+    return project
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Path:
+    """The project, moved: the paths that its run wrote do not exist (any more), or are those of the other copy."""
+    shutil.copytree(trained, tmp_path / "moved")
+    for file in (tmp_path / "moved" / "runs" / "run").rglob("*"):
+        if file.name in ("state.json", "recipe.yaml"):
+            file.write_text(file.read_text().replace(str(trained), "/gone/project"))
+    return tmp_path / "moved"
+
+
+def opened(run: Path) -> tuple[Recipe, object]:
+    checkpoint = find_checkpoint(run)
+    return parse(Recipe, checkpoint.state["recipe"], where="state"), checkpoint
+
+
+def with_state(run: Path, **changes: object) -> None:
+    """Change what all checkpoints say of the run; None removes a key, and "manifest" is that of the recipe."""
+    for file in run.glob("checkpoints/*/state.json"):
+        state = json.loads(file.read_text())
+        for key, value in changes.items():
+            if key == "manifest":
+                state["recipe"]["data"]["manifest"] = value
+            elif value is None:
+                state.pop(key, None)
+            else:
+                state[key] = value
+        file.write_text(json.dumps(state))
+
+
+def as_of_an_earlier_version(run: Path, manifest: str = "data/films.parquet") -> None:
+    """With the relative path that was given, and neither the run folder nor a digest on record."""
+    with_state(run, manifest=manifest, run_folder=None, data=None)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"]["manifest"] = manifest
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+
+
+def other_data(films: Path, folder: Path, clips: int) -> Path:
+    """A manifest of fewer clips, at the same relative path below a folder."""
+    manifest = Manifest.open(films)
+    (folder / "data").mkdir(parents=True)
+    rows = [*manifest.rows("train")[:clips], *manifest.rows("val")]
+    write_manifest(folder / "data" / "films.parquet", [manifest.clip(int(row)) for row in rows], command="test", config={})
+    return folder / "data" / "films.parquet"
+
+
+def test_a_run_writes_absolute_paths_and_finds_its_data_from_another_folder(trained: Path, tmp_path: Path, monkeypatch):
+    recipe = load(Recipe, trained / "runs" / "run" / "recipe.yaml")
+    assert recipe.data.manifest == str(trained / "data" / "films.parquet")
+    monkeypatch.chdir(tmp_path)
+    own, checkpoint = opened(trained / "runs" / "run")
+    assert find_data(own, checkpoint).manifests == (trained / "data" / "films.parquet",)
+
+
+def test_data_is_found_where_run_and_data_were_moved_together(project: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe, checkpoint = opened(project / "runs" / "run")
+    assert recipe.data.manifest == "/gone/project/data/films.parquet"
+    assert find_data(recipe, checkpoint).manifests == (project / "data" / "films.parquet",)
+
+
+def test_a_run_of_an_earlier_version_finds_its_data_above_its_folder_or_in_the_working_directory(
+    project: Path, films: Path, tmp_path: Path, monkeypatch
+):
+    run = project / "runs" / "run"
+    as_of_an_earlier_version(run)
+    monkeypatch.chdir(tmp_path)
+    assert find_data(*opened(run)).manifests == (project / "data" / "films.parquet",)
+    shutil.move(run, tmp_path / "alone")
+    assert not find_data(*opened(tmp_path / "alone")).complete
+    monkeypatch.chdir(project)
+    assert find_data(*opened(tmp_path / "alone")).manifests == (project / "data" / "films.parquet",)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_other_data_at_the_same_relative_path_is_never_taken(
+    project: Path, films: Path, tmp_path: Path, monkeypatch, earlier: bool
+):
+    run = project / "runs" / "run"
+    if earlier:
+        as_of_an_earlier_version(run)
+    shutil.rmtree(project / "data")
+    other = other_data(films, project, clips=20)
+    monkeypatch.chdir(project)
+    data = find_data(*opened(run))
+    assert data.manifests == (None,)
+    assert f"{other} is not the data that this run was trained on" in data.missing[0]
+
+
+def test_a_digest_tells_data_of_equal_size_apart(project: Path, films: Path, monkeypatch):
+    run = project / "runs" / "run"
+    manifest = Manifest.open(project / "data" / "films.parquet")
+    clips = [manifest.clip(row) for row in range(len(manifest))]
+    write_manifest(project / "data" / "films.parquet", [clips[1], clips[0], *clips[2:]], command="test", config={})
+    assert not find_data(*opened(run)).complete
+    with_state(run, data=None)  # without a digest the number of windows is all that is known
+    assert find_data(*opened(run)).complete
+
+
+def test_a_path_that_is_given_is_taken_as_it_is(project: Path, films: Path, tmp_path: Path):
+    other = other_data(films, tmp_path, clips=20)
+    recipe, checkpoint = opened(project / "runs" / "run")
+    assert find_data(recipe, checkpoint, [str(other)]).manifests == (other,)
+    with pytest.raises(ManifestError, match="2 manifests are given; this run has 1"):
+        find_data(recipe, checkpoint, [str(other), str(other)])
+
+
+def test_resuming_finds_moved_data_and_takes_no_other_spelling_for_a_change(project: Path, tmp_path: Path, monkeypatch):
+    run = project / "runs" / "run"
+    began, last = opened(run)
+    monkeypatch.chdir(tmp_path)  # not the folder that the recipe's relative path was of
+    for spelling in ("data/films.parquet", "/gone/project/data/films.parquet"):
+        said = parse(Recipe, {**began.model_dump(mode="json"), "run": str(run)}, where="test")
+        said = said.model_copy(update={"data": said.data.model_copy(update={"manifest": spelling})})
+        assert settled(said, last).data.manifest == str(project / "data" / "films.parquet")
+    wrong = said.model_copy(update={"data": said.data.model_copy(update={"manifest": "typo.parquet"})})
+    assert settled(wrong, last).data.manifest == str(tmp_path / "typo.parquet")  # is then said to be missing
+
+
+@pytest.mark.parametrize("recorded", ["runs/base", "/gone/project/runs/base"])
+def test_init_from_spelt_otherwise_is_no_change_and_another_is(project: Path, monkeypatch, recorded: str):
+    run = project / "runs" / "run"
+    began, last = opened(run)
+    last.state["recipe"]["init_from"] = recorded
+    began = began.model_copy(update={"init_from": recorded})
+    monkeypatch.chdir(project)
+
+    def changes(init_from: str) -> list[str]:
+        now = began.model_copy(update={"init_from": init_from, "run": str(run)})
+        return [it for it in changed_fields(began, settled(now, last)) if it.startswith("init_from")]
+
+    assert changes("runs/base") == changes(str(project / "runs" / "base")) == []
+    assert len(changes("runs/other")) == 1
+
+
+def test_a_new_run_has_absolute_paths(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    target = {"kind": "frozen", "run": "runs/teacher"}
+    recipe = parse(Recipe, {"init_from": "runs/a", "data": {"manifest": ["a.parquet", "b.parquet"]}}, where="test")
+    recipe = parse(Recipe, {**recipe.model_dump(mode="json"), "model": {"kind": "causal", "target": target}}, where="test")
+    found = settled(recipe, None)
+    assert found.init_from == str(tmp_path / "runs" / "a")
+    assert found.model.target.run == str(tmp_path / "runs" / "teacher")
+    assert found.data.manifest == (str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet"))
+
+
+def test_the_recipe_of_a_run_folder_means_that_run_wherever_it_lies(project: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = project / "runs" / "run" / "recipe.yaml"
+    assert read_recipe(file).run == str(file.parent)
+    assert read_recipe(file, ["run=runs/new"]).run == "runs/new"
+    shutil.copy(file, tmp_path / "recipe.yaml")  # no run folder
+    assert read_recipe(tmp_path / "recipe.yaml").run == load(Recipe, file).run
+
+
+def test_resuming_with_a_new_path_writes_it_down(trainer, project: Path, tmp_path: Path):
+    run = project / "runs" / "run"
+    shutil.move(project / "data", project / "elsewhere")
+    moved = project / "elsewhere" / "films.parquet"
+    more = ("train.updates=10", "decoder.updates=5")
+    lost = trainer(run, *more, "data.manifest=/gone/project/data/films.parquet", flags=("--allow-changed-recipe",))
+    assert lost.returncode == 2
+    assert "/gone/project/data/films.parquet: no such manifest" in lost.stderr
+    assert "resume with data.manifest=NEW/PATH" in lost.stderr
+    done = trainer(run, *more, f"data.manifest={moved}", flags=("--allow-changed-recipe",))
+    assert done.returncode == 0, done.stderr
+    assert load(Recipe, run / "recipe.yaml").data.manifest == str(moved)
+    assert latest(run).state["recipe"]["data"]["manifest"] == str(moved)
+    first = next(run.glob("checkpoints/*5"))  # older than the move
+    checkpoint = find_checkpoint(first)
+    assert find_data(parse(Recipe, checkpoint.state["recipe"], where=""), checkpoint).manifests == (moved,)
+
+
+def test_a_rollout_without_data_shows_the_windows_that_the_run_folder_keeps(project: Path, tmp_path: Path, monkeypatch, capsys):
+    run = tmp_path / "alone"
+    shutil.move(project / "runs" / "run", run)
+    monkeypatch.chdir(tmp_path)
+    assert rollout([str(run), "--count", "1", "--samples", "2", "--out", "out"]) == 0
+    page = (tmp_path / "out" / "gallery.html").read_text()
+    assert "No nearest training frame: /gone/project/data/films.parquet" in page
+    assert "The held-out windows are the 6 that the run folder keeps" in page
+    assert "continuation 2" in page
+    assert json.loads((tmp_path / "out" / "horizon.json").read_text())["windows"] == 6
+    capsys.readouterr()
+    assert rollout([str(run), "--data", "typo.parquet"]) == 2
+    assert "typo.parquet: no such manifest" in capsys.readouterr().err
+    (run / "held_out.npz").unlink()
+    assert rollout([str(run)]) == 2
+    said = capsys.readouterr().err
+    assert "/gone/project/data/films.parquet" in said
+    assert "--data M.parquet" in said
+
+
+def test_a_rollout_takes_the_path_of_moved_data(project: Path, tmp_path: Path):
+    run, given = tmp_path / "alone", project / "data" / "films.parquet"
+    shutil.move(project / "runs" / "run", run)
+    assert rollout([str(run), "--count", "1", "--data", str(given), "--out", str(tmp_path / "out")]) == 0
+    assert "among 288 latent steps of 24 of 24 training windows" in (tmp_path / "out" / "gallery.html").read_text()
+
+
+def test_held_out_windows_are_kept_exactly_and_few(tmp_path: Path):
+    frames = torch.randint(0, 256, (20, 2, 8, 8, 3), dtype=torch.uint8)
+    save_held_out(tmp_path, frames)
+    assert torch.equal(load_held_out(tmp_path), frames[:16])
+    large = torch.zeros(20, 1, 700, 700, 3, dtype=torch.uint8)  # 1.5 MB each
+    save_held_out(tmp_path, large)
+    assert len(load_held_out(tmp_path)) == MOST_BYTES // (700 * 700 * 3)
+    save_held_out(tmp_path, torch.zeros(5, 1, 1500, 1500, 3, dtype=torch.uint8))
+    assert len(load_held_out(tmp_path)) == 3  # what a rollout shows by default
+    (tmp_path / "held_out.npz").write_bytes((tmp_path / "held_out.npz").read_bytes()[:100])
+    assert load_held_out(tmp_path) is None
+
+
+def test_a_decoder_is_not_stored_where_nothing_can_be_written(project: Path, monkeypatch):
+    run, said = project / "runs" / "run", []
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    monkeypatch.setattr("worldmodel.fit_decoder.os.access", lambda *_: False)
+    fit_decoder(run, torch.device("cpu"), updates=1, say=said.append)
+    assert any("not stored" in line for line in said)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_data_is_not_made_in_the_wrong_folder(trainer, project: Path, tmp_path: Path):
+    """data.make writes below the working directory; the manifest of a run that goes on elsewhere is not made there."""
+    run = tmp_path / "alone"
+    shutil.move(project / "runs" / "run", run)
+    make = "data.make=[synthesize, films/demo, --train, '4']"
+    done = trainer(run, make, "data.manifest=/gone/project/data/films.parquet", "train.updates=5", "decoder.updates=5")
+    assert done.returncode == 2
+    assert "no such manifest" in done.stderr
+    assert "making it" not in done.stdout
