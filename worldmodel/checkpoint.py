@@ -9,7 +9,6 @@ The same files come out of one process, DDP and FSDP2, and load into any of them
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -35,6 +34,7 @@ from worldmodel.config import parse
 from worldmodel.folder_lock import hold_folder
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.optim import Optimizers
+from worldmodel.outputs import sha256_of
 from worldmodel.recipe import Recipe
 
 FORMAT = 1
@@ -93,7 +93,7 @@ def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
                 file = beside / f"{name}.safetensors"
                 save_file({key: value.contiguous() for key, value in content.items()}, file)
                 _sync(file)
-                digests[file.name] = _sha256(file)
+                digests[file.name] = sha256_of(file)
         write_json(beside / "state.json", {"format": FORMAT, **state, "sha256": digests})
         _sync(beside)
         shutil.rmtree(folder, ignore_errors=True)  # one of the same update that a kill cut short
@@ -130,7 +130,7 @@ def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -
                 sums.pop(file.name, None)
                 write_json(checkpoint.folder / "state.json", checkpoint.state)
             beside.replace(file)
-            sums[file.name] = _sha256(file)
+            sums[file.name] = sha256_of(file)
             write_json(checkpoint.folder / "state.json", checkpoint.state)
         except (OSError, SafetensorError) as error:
             beside.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder}/state.json has no digests (sha256) to check its files against")
     for name, digest in state["sha256"].items():
         file = folder / Path(name).name
-        if not file.is_file() or _sha256(file) != digest:
+        if not file.is_file() or sha256_of(file) != digest:
             raise CheckpointError(f"{file} is missing or not what was written")
     return Checkpoint(folder, state)
 
@@ -310,14 +310,6 @@ def _check_keys(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where
 def _folders(run: Path) -> list[Path]:
     found = (run / "checkpoints").glob("[0-9]*")
     return sorted(folder for folder in found if folder.is_dir() and folder.name.isdigit())
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -80,7 +80,7 @@ def _note(folder: Path, names: Sequence[str]) -> None:
         return
     for name in names:
         if (folder / name).is_file():
-            append_row(folder / RECORD, {"file": name, "sha256": _digest(folder / name)})
+            append_row(folder / RECORD, {"file": name, "sha256": sha256_of(folder / name)})
         elif not os.path.lexists(folder / name):
             append_row(folder / RECORD, {"file": name, "sha256": None})  # what may stand there later is somebody else's
     if not any(os.path.lexists(folder / row["file"]) for row in read_rows(folder / RECORD)):
@@ -94,10 +94,11 @@ def _may_replace(folder: Path, name: str, adopt: bool) -> bool:
     noted = [row["sha256"] for row in read_rows(folder / RECORD) if row["file"] == name]
     if not noted or noted[-1] is None:
         return adopt and not noted
-    return noted[-1] == _BEGUN or (path.is_file() and noted[-1] == _digest(path))
+    return noted[-1] == _BEGUN or (path.is_file() and noted[-1] == sha256_of(path))
 
 
-def _digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file's content, 64 hex digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
