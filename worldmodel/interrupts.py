@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -61,11 +62,28 @@ def held() -> Iterator[None]:
         yield
         return
     _start_resource_tracker()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    arrived: list[int] = []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    handlers = {number: signal.getsignal(number) for number in numbers} if _in_main_thread() else {}
+    for number, handler in handlers.items():
+        if callable(
+            handler
+        ):  # the mask is of this thread; where others run, they receive the signal, and Python calls its handler
+            signal.signal(number, lambda number, _frame: arrived.append(number))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        for waited in arrived:
+            signal.raise_signal(waited)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _start_resource_tracker() -> None:

@@ -99,7 +99,7 @@ def test_the_nearer_of_two_by_hand(make_truth):
 def clip(**changed) -> Clip:
     told = (
         *("0" * 16, "film.mp4", None, 0.0, 2.0, 12.0, 24, 64, 64, 0, "h264"),
-        *("val", None, None, "physics", "0" * 64),
+        *("val", None, None, "physics", "0" * 64, None),
     )
     return Clip(**{**dict(zip(Clip.__dataclass_fields__, told, strict=True)), **changed})
 

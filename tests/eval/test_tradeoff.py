@@ -84,7 +84,7 @@ def command(films: Path, out: Path, *options: str) -> list[str]:
     [
         (["--strengths", "0"], "--strengths 0: at least two"),
         (["--parts", "zoom"], "zoom is none of crop, flip, colour, blur"),
-        (["--seeds", "0"], "--seeds 0"),
+        (["--updates", "1"], "--updates 1: at least 2"),
         (["--split", "test"], "no clip has split 'test'"),
     ],
 )
