@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.util
 import os
 import signal
 import threading
@@ -283,6 +284,9 @@ def _follow_parent(_worker: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    # The last thing that a worker does. Else the interpreter is taken down beside threads of torch and of the decoder, and now and
+    # then one of them aborts: a worker that ended as it should would count as one that crashed.
+    multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-1000)
 
 
 def _next(stream: Iterator[Batch], windows: Windows) -> Batch:
