@@ -284,8 +284,8 @@ def _follow_parent(_worker: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    # The last thing that a worker does. Else the interpreter is taken down beside threads of torch and of the decoder, and now and
-    # then one of them aborts: a worker that ended as it should would count as one that crashed.
+    # The last thing that a worker does. Else the interpreter is taken down beside threads of torch and of the decoder, and at
+    # times one of them aborts: a worker that ended as it should would count as one that crashed.
     multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-1000)
 
 
