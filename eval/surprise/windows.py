@@ -112,7 +112,7 @@ def frames_of(text: str, fps: float) -> int:
     """ "8" is 8 frames, "0.5s" as many as half a second has. Raises TrialError."""
     try:
         return round(float(text[:-1]) * fps) if text.endswith("s") else int(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # NaN and infinities, too
         raise TrialError(f"{text!r} is neither a number of frames (8) nor of seconds (0.5s)") from None
 
 

@@ -51,7 +51,7 @@ def write(path: Path, seconds: float, fps: float, seed: int) -> None:
 
 
 def intphys(folder: Path) -> None:
-    for block in ("O1", "O3"):
+    for block in ("O1", "O2", "O3"):
         begins = {"1": 1, "2": 1, "3": 2, "4": 2}
         for place, (film, begin) in enumerate(begins.items()):
             frames = np.concatenate([video(50 / 15, 15, begin), video(50 / 15, 15, 10 + place)])
