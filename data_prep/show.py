@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip", help="only this clip_id")
     parser.add_argument("--quad", help="only this quad_id")
     parser.add_argument("--rows", type=count(1), default=12, help="how many clips of a manifest (default 12)")
-    parser.add_argument("--every", type=count(1), default=2, help="show every so-manieth frame (default 2)")
+    parser.add_argument("--every", type=count(1), default=2, help="show every N-th frame (default 2)")
     parser.add_argument("--scale", type=count(1), default=1, help="enlarge so many times (default 1)")
 
 

@@ -94,7 +94,7 @@ class _Walk:
         try:
             about = os.stat(path)
         except OSError:
-            yield Item(path)  # whoever reads it finds out what is wrong with it
+            yield Item(path)  # reading it will tell what is wrong with it
             return
         if not stat.S_ISREG(about.st_mode):
             yield Item(path, problem="not a file", detail="a pipe, a socket or a device; reading it may never end")
