@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from data_prep.examine import Record
 from data_prep.sources.item import Item
-from worldmodel.video.errors import output_errors
+from worldmodel.output_errors import output_errors
 
 
 class Journal:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 
 Answer = TypeVar("Answer")
 

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from worldmodel.atomic import replacing
 from worldmodel.video.timing import Timing
-from worldmodel.video.write import beside
 
 FORMAT_VERSION = 1
 ADDED_LATER = {"timing"}  # columns that manifests of earlier versions do not have; read as null
@@ -98,7 +98,7 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
     schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
     folder, rows, written = path.parent.resolve(), iter(clips), 0
-    with beside(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
         while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
             stored = [_stored(clip, folder) for clip in group]
             columns = {name: [getattr(clip, name) for clip in stored] for name in schema.names}

@@ -18,6 +18,7 @@ from torch import Tensor
 from eval.errors import EvalError
 from eval.surprise.forecasting import outlooks
 from eval.surprise.windows import WindowPlan, default_contexts
+from worldmodel.atomic import write_arrays
 from worldmodel.models.world_model import WorldModel
 
 Values = NDArray[np.floating]
@@ -183,9 +184,7 @@ def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, Values]:
 
 def save_watched(path: Path, films: Sequence[Watched | str]) -> None:
     """Numbers and text alone (npz without pickles); a text is why a film could not be watched."""
-    beside = path.with_name(f".{path.name}.part.npz")
-    np.savez(beside, **arrays_of(films))  # type: ignore[arg-type]
-    beside.replace(path)
+    write_arrays(path, arrays_of(films))
 
 
 def load_watched(path: Path) -> list[Watched | str]:

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
 
@@ -30,7 +29,7 @@ from eval.surprise.whitening import ErrorMoments, load_moments, save_moments
 from eval.surprise.windows import Window, WindowPlan
 from eval.trials import Film, Trial, read_film
 from eval.workload import share
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_arrays, write_json
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
@@ -146,7 +145,7 @@ class Task:
         def work(reel: Reel, file: Path) -> None:
             for shots in reel.groups:
                 for film_id, arrays in judge.maps(shots, usual).items():
-                    np.savez(folder / f"{film_id}.npz", **arrays)  # type: ignore[arg-type]
+                    write_arrays(folder / f"{film_id}.npz", arrays)
             file.touch()
 
         share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)

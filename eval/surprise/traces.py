@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from worldmodel.atomic import replacing
 
 SCHEMA = pa.schema(
     [
@@ -53,9 +54,8 @@ def write_traces(path: Path, blocks: Sequence[Block]) -> None:
 
 
 def save_table(path: Path, table: pa.Table) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    pq.write_table(table, beside, compression="zstd")
-    os.replace(beside, path)
+    with replacing(path) as part:
+        pq.write_table(table, part, compression="zstd")
 
 
 def join_traces(parts: Sequence[Path], path: Path) -> None:

@@ -19,6 +19,8 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldmodel.atomic import write_arrays
+
 MOST_NUMBERS = 2**26  # of a covariance per horizon and place; beyond, the ablation that has one each is left out
 MOST_FEATURES = 256  # errors of more features are looked at along so many fixed random directions
 
@@ -163,9 +165,7 @@ class Whitening:
 def save_moments(path: Path, moments: dict[str, ErrorMoments]) -> None:
     """Numbers alone (npz without pickles)."""
     arrays = {f"{name}/{f.name}": np.asarray(getattr(m, f.name)) for name, m in moments.items() for f in fields(m)}
-    beside = path.with_name(f".{path.name}.part.npz")
-    np.savez(beside, **arrays)  # type: ignore[arg-type]
-    beside.replace(path)
+    write_arrays(path, arrays)
 
 
 def load_moments(path: Path) -> dict[str, ErrorMoments]:
