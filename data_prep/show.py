@@ -24,6 +24,7 @@ from data_prep.physics.sheets import Row, sheet
 from worldmodel.arguments import count
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.output_folder import mark_output
+from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.video import read_frames
 from worldmodel.video.write import beside
 
@@ -83,7 +84,7 @@ def _quadruplets(args: argparse.Namespace) -> None:
     for quad in quads.values():
         first[quad[0]["property"]].setdefault((quad[0]["visibility"], quad[0]["template"]), quad)
     for property_, templates in first.items():
-        _save(_sheet_of(list(templates.values()), manifest, place, args), args.out / f"{property_}.png")
+        _save(_sheet_of(list(templates.values()), manifest, place, args), args.out / file_name_for(property_, ".png"))
 
 
 def _sheet_of(

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from data_prep.content_hash import METHOD, content_hash
+from data_prep.content_hash import DIGEST, METHOD, content_hash
 from data_prep.errors import PrepError
 from data_prep.existing import check_lines, check_manifest, check_no_link, claim_folder
 from data_prep.pool import Failed, run_each
@@ -135,7 +135,8 @@ def _jobs(manifest: Manifest, has_whole_hashes: bool) -> Iterator[Job]:
     clips = (manifest.clip(row) for row in range(len(manifest)))
     for (path, member), group in itertools.groupby(clips, key=lambda clip: (clip.path, clip.member)):
         of_file = tuple(group)
-        yield Job(path, member, of_file[0].content_hash if has_whole_hashes else None, of_file)
+        known = has_whole_hashes and DIGEST.fullmatch(of_file[0].content_hash)
+        yield Job(path, member, of_file[0].content_hash if known else None, of_file)
 
 
 def _work(job: Job, out: Path, recipe: Recipe) -> Copy | Failed:

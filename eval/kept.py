@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from worldmodel.checkpoint import write_json
+from worldmodel.untrusted.file_names import file_name_for
 
 Answer = TypeVar("Answer")
 
@@ -30,7 +30,7 @@ class Kept:
 
     def get(self, name: str, answer: Callable[[], Answer]) -> Answer:
         """The answer that was kept, else `answer()`, which is kept. It must come back from JSON as it went."""
-        file = self.folder / f"{quote(name, safe=' ')}.json"
+        file = self.folder / file_name_for(name, ".json")
         if file.exists():
             kept: Answer = json.loads(file.read_text(encoding="utf-8"))["answer"]
             return kept

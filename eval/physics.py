@@ -279,6 +279,9 @@ def claimed(out: Path, task: Task, lawful: Sequence[Film], fresh: bool) -> Itera
 def _claim(out: Path, task: Task, lawful: Sequence[Film], fresh: bool) -> None:
     """Maps of an earlier evaluation go: they would lie over the films of this."""
     key = task.key(lawful)
+    for name in ("maps", "parts"):  # files are written into these folders and removed from them
+        if (out / name).is_symlink():
+            raise EvalError(f"{out / name} is a symbolic link; nothing is written through it; remove it, or give another --out")
     if fresh and out.exists():
         shutil.rmtree(out / "parts", ignore_errors=True)
     stamp = out / "parts" / "key.json"

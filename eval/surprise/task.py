@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
 
 from eval.benchmarks import Suite
 from eval.cache_folder import cache_folder
 from eval.errors import EvalError
+from eval.npz_files import save_arrays
 from eval.subject import Subject, untrained, weights_hash
 from eval.surprise.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
 from eval.surprise.judge import Judge, Shot, blind_traces
@@ -31,6 +31,7 @@ from eval.surprise.windows import Window, WindowPlan
 from eval.trials import Film, Trial, read_film
 from eval.workload import share
 from worldmodel.checkpoint import write_json
+from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
@@ -135,7 +136,7 @@ class Task:
         return share(what, self.pieces, lambda i: files[i], self._load, work, self.ranks)
 
     def draw_maps(self, folder: Path, parts: Path, trials: Sequence[Trial], usual: Usual) -> None:
-        """Surprise by place, FOLDER/<film>.npz of each film of these trials, with the arrays of `Judge.maps`."""
+        """Surprise by place of each film of these trials: a file in FOLDER with the arrays of `Judge.maps`."""
         model = self.subject.model
         assert model is not None
         folder.mkdir(exist_ok=True)
@@ -146,7 +147,7 @@ class Task:
         def work(reel: Reel, file: Path) -> None:
             for shots in reel.groups:
                 for film_id, arrays in judge.maps(shots, usual).items():
-                    np.savez(folder / f"{film_id}.npz", **arrays)  # type: ignore[arg-type]
+                    save_arrays(folder / file_name_for(film_id, ".npz"), arrays)
             file.touch()
 
         share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
