@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MAX_PIXELS = 1 << 27  # of one picture: 16K video has 132,710,400
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 WRITE_ONLY = FULL | {errno.EROFS}  # reading never fails with these
 UNWRITABLE = WRITE_ONLY | {errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE}
@@ -45,6 +46,35 @@ class OutputError(OSError):
     def of(cls, code: int, path: Path | str) -> OutputError:
         """The error that the operating system means by `code`, on writing `path`."""
         return cls(code, f"{os.strerror(code)}{_room_left(Path(path)) if code in FULL else ''}", str(path))
+
+
+@contextmanager
+def reading_errors(name: str) -> Iterator[None]:
+    """Turn whatever reading a damaged video raises into a VideoError. `name` says which video.
+
+    FFmpeg, Pillow, numpy and tarfile raise many types of error for damaged files. OutputErrors, which a block that also writes
+    may raise, pass.
+    """
+    try:
+        yield
+    except (VideoError, OutputError):
+        raise
+    except MemoryError:
+        raise VideoError(name, "too large", "reading it takes more memory than there is") from None
+    except PermissionError:
+        raise VideoError(name, "no permission", "this user may not read the file") from None
+    except OSError as error:
+        raise VideoError(name, "unreadable file", error.strerror or str(error)) from error
+    except Exception as error:
+        raise VideoError(name, "corrupt", f"it cannot be read ({type(error).__name__}: {error})") from error
+
+
+def check_pixels(name: str, height: int, width: int) -> None:
+    """Raise VideoError for a picture with more than MAX_PIXELS: a damaged header may claim any size."""
+    if height * width > MAX_PIXELS:
+        raise VideoError(
+            name, "too large", f"its pictures have {width} x {height} pixels; at most {MAX_PIXELS:,} are read (16K video)"
+        )
 
 
 @contextmanager
