@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.result_folder import read_result
 from eval.scorers import is_ablation, is_baseline, whitening_steps
 
 ADDRESS = ("windows", "scorer", "property", "visibility", "level", "copy_class", "pairs")
@@ -19,7 +19,7 @@ Score = Mapping[str, Any]
 
 def write_tables(out: Path) -> None:
     """OUT/scores.csv, every number of split test; OUT/table.md, the ones for a paper. Reads OUT/scores.json."""
-    scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    scores = read_result(out / "scores.json")
     with (out / "scores.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows(csv_rows(scores["tree"]))

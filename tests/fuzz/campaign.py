@@ -1,6 +1,6 @@
 """Run mutations in child processes, and say which of them raised, crashed, hung or took too much memory.
 
-    python -m tests.fuzz.campaign videos 2000 [SEED]     # findings on standard output
+python -m tests.fuzz.campaign videos 2000 [SEED]     # findings on standard output
 
 """
 

@@ -14,7 +14,7 @@ TEXTS = (
 
 def mutated(data: bytes, seed: int) -> bytes:
     """The data with one to MOST_CHANGES changes, one of them as often as several, each of a random kind at a random place."""
-    chance = random.Random(seed)  # noqa: S311  not for secrets
+    chance = random.Random(seed)
     changed = bytearray(data)
     for _ in range(chance.choice((1, chance.randint(2, MOST_CHANGES)))):
         chance.choice(KINDS)(changed, chance)
@@ -78,4 +78,17 @@ def insert_text(data: bytearray, chance: random.Random) -> None:
     data[at:at] = chance.choice(TEXTS)
 
 
-KINDS = (flip_bit, flip_bit, set_byte, set_byte, set_number, set_number, cut, zero_block, copy_block, remove_block, insert_bytes, insert_text)
+KINDS = (
+    flip_bit,
+    flip_bit,
+    set_byte,
+    set_byte,
+    set_number,
+    set_number,
+    cut,
+    zero_block,
+    copy_block,
+    remove_block,
+    insert_bytes,
+    insert_text,
+)

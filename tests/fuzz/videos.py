@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -19,7 +18,15 @@ from data_prep.sources.survey import Survey
 from worldmodel.video import VideoError
 from worldmodel.video.square import read_square
 
-CODECS = {"mp4": "libx264", "mkv": "libx264", "avi": "mpeg4", "ts": "mpeg2video", "flv": "flv1", "gif": "gif", "webm": "libvpx-vp9"}
+CODECS = {
+    "mp4": "libx264",
+    "mkv": "libx264",
+    "avi": "mpeg4",
+    "ts": "mpeg2video",
+    "flv": "flv1",
+    "gif": "gif",
+    "webm": "libvpx-vp9",
+}
 ERRORS = (VideoError,)
 FRAMES, SIZE_PX, FPS = 6, 32, 10
 

@@ -48,7 +48,9 @@ def parsed(content: bytes | str) -> Any:
 def missing_field(path: Path, problem: Exception, error: type[Exception]) -> NoReturn:
     """Raise `error` for a file whose object lacks a field, or has another value in it than expected."""
     what = f"no field {problem}" if isinstance(problem, KeyError) else f"{type(problem).__name__}: {problem}"
-    raise error(f"{path} does not hold what is expected of it ({what}); it was changed, or another version wrote it") from problem
+    raise error(
+        f"{path} does not hold what is expected of it ({what}); it was changed, or another version wrote it"
+    ) from problem
 
 
 def _named(value: Any) -> str:
