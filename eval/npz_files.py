@@ -24,7 +24,7 @@ def save_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray]:
-    """All arrays of a file, each checked against its checksum. Raises EvalError that names the file where one cannot be read."""
+    """All arrays of a file, each checked against its checksum. Raises EvalError that names a file which cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

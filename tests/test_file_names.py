@@ -34,7 +34,8 @@ def test_every_name_becomes_one_file_in_its_folder(tmp_path):
     for name in HOSTILE:
         path = tmp_path / file_name_for(name, ".npz")
         path.write_bytes(b"")
-        assert path.parent == tmp_path and path.is_file()
+        assert path.parent == tmp_path
+        assert path.is_file()
         assert os.path.realpath(path) == os.path.join(os.path.realpath(tmp_path), path.name)
     assert len(list(tmp_path.iterdir())) == len(HOSTILE)
 

@@ -129,7 +129,7 @@ def test_hostile_clip_ids_write_nothing_outside_out(suite: Path, tmp_path: Path)
         pq.write_table(found.set_column(place, found.schema.field(place), column), hostile / name)
     shutil.copytree(suite / "clips", hostile / "clips")
     shutil.copy(suite / "lawful.parquet", hostile)
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     recipe = f"untrained:{suite / 'recipe.yaml'}"
     result = physics(hostile, out, "--model", recipe, "--maps")
     assert result.returncode == 0, result.stderr
@@ -137,7 +137,8 @@ def test_hostile_clip_ids_write_nothing_outside_out(suite: Path, tmp_path: Path)
     made = {path for path in tmp_path.rglob("*") if path not in before and cache not in (path, *path.parents)}
     assert {path for path in made if out not in (path, *path.parents)} == {out.parent, out.parent.parent}
     maps = list((out / "maps").iterdir())
-    assert len(maps) == len(table) and all(path.suffix == ".npz" for path in maps)
+    assert len(maps) == len(table)
+    assert all(path.suffix == ".npz" for path in maps)
     assert "\x1b" not in result.stdout + result.stderr
 
 

@@ -219,7 +219,7 @@ def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_pa
     data[16:24] = (60_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     (tmp_path / "0.png").write_bytes(data)
-    with pytest.raises(VideoError, match="0.png: .*(60000 x 60000|exceeds limit)"):
+    with pytest.raises(VideoError, match=r"0\.png: .*(60000 x 60000|exceeds limit)"):
         open_frame(tmp_path / "0.png")
 
 
@@ -227,7 +227,7 @@ def test_a_video_whose_pictures_are_too_large_is_refused(tmp_path, make_video, n
     path = make_video(tmp_path / "a.mp4", numbered(3))
     monkeypatch.setattr("worldmodel.video.errors.MAX_PIXELS", 64 * 48 - 1)
     for read in (lambda: probe(path), lambda: read_frames(path, indices=[0])):
-        with pytest.raises(VideoError, match="a.mp4: its pictures have 64 x 48 pixels; at most 3,071 are read") as error:
+        with pytest.raises(VideoError, match=r"a\.mp4: its pictures have 64 x 48 pixels; at most 3,071 are read") as error:
             read()
         assert error.value.reason == "too large"
 

@@ -110,7 +110,7 @@ def open_frame(path: Path) -> np.ndarray:
 
 
 def _opened(path: Path) -> Image.Image:
-    """A picture with its pixels read. Pillow refuses a PNG with long texts, which say nothing of its pixels: they are skipped."""
+    """A picture with its pixels read. Pillow refuses a PNG with long texts; they are skipped, since they are not pixels."""
     try:
         return _loaded(path, path)
     except ValueError:
