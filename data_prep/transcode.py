@@ -27,6 +27,7 @@ from worldmodel.arguments import above_zero, count, rate
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.outputs import ANOTHER_OUT
+from worldmodel.untrusted.json_files import read_object
 from worldmodel.video import VideoError, VideoInfo, probe
 from worldmodel.video.errors import OutputError
 from worldmodel.video.write import beside
@@ -100,10 +101,10 @@ def _claim(out: Path, recipe: Recipe) -> None:
     note, wanted = out / "transcode.json", {**dataclasses.asdict(recipe), "version": VERSION}
     if note.exists():
         try:
-            there = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError:
-            raise PrepError(f"{note}: not a note of `data_prep transcode`; choose another --out") from None
-        if not isinstance(there, dict) or "version" not in there:
+            there = read_object(note, PrepError)
+        except PrepError as error:
+            raise PrepError(f"{note}: not a note of `data_prep transcode` ({error}); choose another --out") from None
+        if "version" not in there:
             old = f"{out} holds copies that an earlier version of this project made, and some may be wrong"
             raise PrepError(f"{old}; choose another --out, or delete the folder and make them again")
         if there != wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from worldmodel.untrusted.json_files import read_object
 from worldmodel.video.errors import output_errors
 from worldmodel.video.write import beside
 
@@ -63,7 +64,7 @@ def made_by(folder: Path | str) -> str | None:
 def _object(file: Path) -> dict[str, str]:
     """The JSON object in a file; empty where there is none."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = read_object(file, ValueError)
+    except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return value

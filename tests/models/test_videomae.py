@@ -102,7 +102,9 @@ def test_a_model_reborn_has_the_architecture_and_other_weights(folder: Path):
     assert not torch.equal(fresh.net.decoder.head.weight, model.net.decoder.head.weight)
 
 
-@pytest.mark.parametrize(("key", "value"), [("hidden_size", "abc"), ("hidden_size", 10**12), ("num_frames", 0), ("image_size", None)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("hidden_size", "abc"), ("hidden_size", 10**12), ("num_frames", 0), ("image_size", None)]
+)
 def test_a_value_that_no_model_can_have_is_one_line_that_names_the_file(folder: Path, tmp_path: Path, key: str, value: object):
     shutil.copytree(folder, tmp_path / "model")
     config = tmp_path / "model" / "config.json"
