@@ -4,7 +4,8 @@ A clip is a stretch [start_s, stop_s) of a video file, of a video in a tar (`mem
 """
 
 from worldmodel.manifest.clip import ADDED_LATER, FORMAT_VERSION, SCHEMA, SPLITS, Clip, ManifestError, clip_id
-from worldmodel.manifest.table import DIGESTED, Manifest
+from worldmodel.manifest.digest import DIGESTED
+from worldmodel.manifest.table import Manifest
 from worldmodel.manifest.write import ROWS_PER_GROUP, stored_path, write_manifest
 
 __all__ = [

@@ -17,7 +17,9 @@ def metadata_of(stored: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"its metadata is not JSON ({str(error)[:200]}); {_ADVICE}") from None
     if not isinstance(metadata, dict):
-        raise ManifestError(f"its metadata is a {type(metadata).__name__}; expected an object with format and config; {_ADVICE}")
+        raise ManifestError(
+            f"its metadata is a {type(metadata).__name__}; expected an object with format and config; {_ADVICE}"
+        )
     written_as = metadata.get("format", FORMAT_VERSION)
     if isinstance(written_as, bool) or not isinstance(written_as, int) or written_as < 1:
         raise ManifestError(f"its metadata has format {str(written_as)[:80]!r}; expected a whole number from 1; {_ADVICE}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ import pyarrow.parquet as pq
 from worldmodel.manifest.checksum import verify_checksum
 from worldmodel.manifest.clip import ADDED_LATER, FORMAT_VERSION, SCHEMA, SPLITS, Clip, ManifestError
 from worldmodel.manifest.metadata import metadata_of
+from worldmodel.manifest.digest import DIGESTED, SampleDigest
 from worldmodel.manifest.validation import Fault, check_types, conformed
 
-DIGESTED = ("clip_id", "content_hash", "start_s", "stop_s", "fps", "frames", "split")  # columns, for Manifest.digest
-_BATCH_ROWS = 1 << 16
+_BATCH_ROWS = 1 << 14
 _MOST_ROWS_PER_BYTE = 64  # a table that claims more rows than this for each byte of its file is a decompression bomb
 
 
@@ -30,8 +29,8 @@ class Manifest:
     Pickles as its path, so that every process opens its own.
     """
 
-    def __init__(self, path: Path, file: pq.ParquetFile, metadata: dict[str, Any]) -> None:
-        self.path, self._file, self.metadata = path, file, metadata
+    def __init__(self, path: Path, file: pq.ParquetFile, metadata: dict[str, Any], sample_digest: bytes | None) -> None:
+        self.path, self._file, self.metadata, self._sample_digest = path, file, metadata, sample_digest
         """`metadata` says how it was made: format, command, config, versions. Empty for a table of another program."""
         self._folder = str(path.parent)
         counts = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
@@ -45,10 +44,10 @@ class Manifest:
         with _reading(path, "cannot be opened"):
             if not absolute.is_file():
                 raise ManifestError(f"{path}: no such manifest; make one with `python -m data_prep index DIR --out {path}`")
-            has_checksum = verify_checksum(absolute)
+            sample_digest = verify_checksum(absolute)
         with _reading(path, "not a Parquet file"):
             # not memory-mapped: a file that is cut short while it is mapped ends the process
-            file = pq.ParquetFile(absolute, memory_map=False, page_checksum_verification=True)
+            file = pq.ParquetFile(absolute, pre_buffer=False, page_checksum_verification=True)
             names, stored = file.schema_arrow.names, (file.schema_arrow.metadata or {}).get(b"worldmodel", b"{}")
         with _naming(path):
             metadata = metadata_of(stored)
@@ -60,11 +59,11 @@ class Manifest:
         with _naming(path):
             check_types(file.schema_arrow)
         with _reading(path, "not a Parquet file"):
-            manifest = cls(absolute, file, metadata)
+            manifest = cls(absolute, file, metadata, sample_digest)
             size = absolute.stat().st_size
         if (np.diff(manifest._starts) < 0).any() or len(manifest) > size * _MOST_ROWS_PER_BYTE:
             raise ManifestError(f"{path}: damaged: it claims {file.metadata.num_rows} rows in a file of {size} bytes")
-        if not has_checksum:  # made by another program or by an earlier version, so that its rows have never been checked
+        if sample_digest is None:  # made by another program or by an earlier version, so that its rows have never been checked
             for _ in manifest.batches(SCHEMA.names):
                 pass
         return manifest
@@ -93,7 +92,9 @@ class Manifest:
             table = self._file.read_row_group(group, columns=self._stored(SCHEMA.names), use_threads=False)
             batches = table.combine_chunks().to_batches()
         if len(table) != stop - start:
-            raise ManifestError(f"{self.path}: damaged: row group {group} has {len(table)} rows, its footer says {stop - start}")
+            raise ManifestError(
+                f"{self.path}: damaged: row group {group} has {len(table)} rows, its footer says {stop - start}"
+            )
         return pa.Table.from_batches([self._checked(batch, SCHEMA.names, start) for batch in batches])
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -131,19 +132,12 @@ class Manifest:
 
         Paths and the layout of the Parquet file do not count: an equal manifest that was moved or written again has the same.
         """
-        sums = {name: (hashlib.sha256(), hashlib.sha256()) for name in DIGESTED}  # lengths of texts, then values
-        for batch in self.batches(DIGESTED):
-            for (lengths, values), column in zip(sums.values(), batch.columns, strict=True):
-                if column.type == pa.string():
-                    lengths.update(pc.binary_length(column).to_numpy(zero_copy_only=False).astype("<i4").tobytes())
-                    values.update(_bytes_of(column))
-                else:
-                    values.update(column.to_numpy(zero_copy_only=False).astype("<f8").tobytes())
-        whole = hashlib.sha256(" ".join(DIGESTED).encode())
-        for parts in sums.values():
-            for part in parts:
-                whole.update(part.digest())
-        return whole.hexdigest()
+        if self._sample_digest is None:
+            digest = SampleDigest()
+            for batch in self.batches(DIGESTED):
+                digest.update(batch)
+            self._sample_digest = digest.digest()
+        return self._sample_digest.hex()
 
     def absolute(self, path: str) -> str:
         """A stored path, relative to the manifest's folder or absolute already -> absolute."""
@@ -179,12 +173,3 @@ def _naming(path: Path | str) -> Iterator[None]:
         yield
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from None
-
-
-def _bytes_of(texts: pa.Array) -> memoryview:
-    """The UTF-8 bytes of all texts of an array without nulls, one after another, not copied."""
-    _, offsets, data = texts.buffers()
-    if data is None:
-        return memoryview(b"")
-    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    return memoryview(data)[int(bounds[0]) : int(bounds[-1])]

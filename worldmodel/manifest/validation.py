@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -96,7 +97,9 @@ def conformed(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch | F
     if "start_s" in names and "stop_s" in names:
         start, stop = columns[names.index("start_s")], columns[names.index("stop_s")]
         if (row := _first(pc.less_equal(stop, start))) is not None:
-            return Fault(row, "stop_s", f"is {stop[row].as_py()!r}; expected more than start_s, which is {start[row].as_py()!r}")
+            return Fault(
+                row, "stop_s", f"is {stop[row].as_py()!r}; expected more than start_s, which is {start[row].as_py()!r}"
+            )
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema([SCHEMA.field(name) for name in names]))
 
 
@@ -123,7 +126,9 @@ def _conformed_text(column: pa.Array, name: str) -> pa.Array | Fault:
         broken = pc.and_(pc.is_valid(texts), pc.invert(pc.is_in(texts, value_set=pa.array(_CHOICES[name]))))
         expected = f"one of {', '.join(_CHOICES[name])}{' or null' if name in ADDED_LATER else ''}"
     elif name in _FILE_NAMES:
-        broken = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.match_substring(texts, "\0"))
+        broken = pc.equal(pc.binary_length(texts), 0)
+        if (np.frombuffer(bytes_of(texts), np.uint8) == 0).any():
+            broken = pc.or_(broken, pc.match_substring(texts, "\0"))
         expected = "the name of a file"
     else:
         return texts
@@ -151,6 +156,15 @@ def _conformed_numbers(column: pa.Array, field: pa.Field) -> pa.Array | Fault:
     if (row := _first(pc.invert(good))) is not None:
         return Fault(row, field.name, f"is {_shown(column[row].as_py())}; expected {allowed}")
     return numbers.cast(field.type) if not pa.types.is_integer(column.type) else column.cast(field.type)
+
+
+def bytes_of(texts: pa.Array) -> memoryview:
+    """The UTF-8 bytes of all texts of a string array, one after another, not copied."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return memoryview(b"")
+    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(data)[int(bounds[0]) : int(bounds[-1])]
 
 
 def _first(broken: pa.Array) -> int | None:

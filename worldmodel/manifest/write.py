@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from worldmodel.atomic import replacing
 from worldmodel.manifest.checksum import append_checksum
 from worldmodel.manifest.clip import FORMAT_VERSION, SCHEMA, Clip, ManifestError
+from worldmodel.manifest.digest import SampleDigest
 from worldmodel.manifest.validation import Fault, conformed
 from worldmodel.output_errors import output_errors
 
@@ -34,32 +35,36 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     path = Path(path)
     metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
     schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
-    folder, rows, written = path.parent.resolve(), iter(clips), 0
+    folder, rows, written, digest = path.parent.resolve(), iter(clips), 0, SampleDigest()
     dictionaries = [name for name in SCHEMA.names if name not in _UNIQUE]
     with replacing(path) as part:
-        with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True) as writer:
+        with pq.ParquetWriter(
+            part, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
+        ) as writer:
             while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
-                writer.write_table(_table(group, folder, schema))
+                batch = _batch(group, folder)
+                digest.update(batch)
+                writer.write_table(pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata))
                 written += len(group)
         with output_errors(path):
-            append_checksum(part)
+            append_checksum(part, digest.digest())
     return written
 
 
-def _table(clips: list[Clip], folder: Path, schema: pa.Schema) -> pa.Table:
+def _batch(clips: list[Clip], folder: Path) -> pa.RecordBatch:
     """The clips as they are stored. Raises ManifestError where one of them breaks the contract."""
     stored = [_stored(clip, folder) for clip in clips]
     arrays = []
-    for field in schema:
+    for field in SCHEMA:
         values = [getattr(clip, field.name) for clip in stored]
         try:
             arrays.append(pa.array(values, field.type))
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             raise ManifestError(_unsuitable(clips, values, field)) from None
-    batch = conformed(pa.RecordBatch.from_arrays(arrays, schema=schema), schema.names)
+    batch = conformed(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), SCHEMA.names)
     if isinstance(batch, Fault):
         raise ManifestError(f"{clips[batch.row].path}: {batch.column} {batch.problem}")
-    return pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata)
+    return batch
 
 
 def _unsuitable(clips: list[Clip], values: list[Any], field: pa.Field) -> str:
