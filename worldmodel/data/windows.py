@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from worldmodel.data.order import Draw
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.video.timing import Timing
 from worldmodel.window import WindowConfig
@@ -89,6 +90,16 @@ class WindowSource:
             times_s, frame_numbers = (tuple(numbers), None) if by_time else (None, tuple(numbers))
             windows.append(Window(self.manifest.absolute(path), member, times_s, frame_numbers, timing, rate))
         return windows
+
+
+def windows_of(sources: Sequence[WindowSource], draws: Sequence[Draw], fractions: np.ndarray) -> list[Window]:
+    """The window of every draw; `fractions`, float64 [P] in [0, 1), say where in its clip."""
+    windows: dict[int, Window] = {}
+    for number, source in enumerate(sources):
+        at = [place for place, draw in enumerate(draws) if draw.source == number]
+        indices = np.array([draws[place].index for place in at], dtype=np.int64)
+        windows.update(zip(at, source.windows_at(indices, fractions[at]), strict=True))
+    return [windows[place] for place in range(len(draws))]
 
 
 @dataclass(frozen=True)
