@@ -38,7 +38,7 @@ def uniforms(keys: Sequence[Sequence[int]], count: int) -> np.ndarray:
             rng(*key).random(out=row)
         return drawn
     for key_words, row in zip(words.astype(np.uint32), drawn, strict=True):  # an array is not converted number by number
-        np.random.Generator(np.random.PCG64(np.random.SeedSequence(key_words))).random(out=row)  # type: ignore[arg-type]
+        np.random.Generator(np.random.PCG64(np.random.SeedSequence(key_words))).random(out=row)
     return drawn
 
 
