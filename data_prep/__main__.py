@@ -20,8 +20,8 @@ from data_prep.errors import PrepError
 from worldmodel.arguments import check_text
 from worldmodel.folder_lock import FolderLockError
 from worldmodel.manifest import ManifestError
+from worldmodel.output_errors import OutputError
 from worldmodel.video import VideoError
-from worldmodel.video.errors import OutputError
 
 COMMANDS: dict[str, ModuleType] = {
     "probe": probe,

@@ -22,10 +22,11 @@ from data_prep.errors import PrepError
 from data_prep.existing import check_no_link
 from data_prep.physics.sheets import Row, sheet
 from worldmodel.arguments import count
+from worldmodel.atomic import replacing
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.output_folder import mark_output
+from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.video import read_frames
-from worldmodel.video.write import beside
 
 HELP = "draw a contact sheet of clips or of quadruplets"
 MOST_FRAMES = 240
@@ -83,7 +84,7 @@ def _quadruplets(args: argparse.Namespace) -> None:
     for quad in quads.values():
         first[quad[0]["property"]].setdefault((quad[0]["visibility"], quad[0]["template"]), quad)
     for property_, templates in first.items():
-        _save(_sheet_of(list(templates.values()), manifest, place, args), args.out / f"{property_}.png")
+        _save(_sheet_of(list(templates.values()), manifest, place, args), args.out / file_name_for(property_, ".png"))
 
 
 def _sheet_of(
@@ -112,7 +113,7 @@ def _save(picture: Image.Image, path: Path) -> None:
     mark_output(path.parent, f"python -m {COMMAND}")
     said = PngInfo()
     said.add_text("Software", COMMAND)
-    with beside(path) as part:
+    with replacing(path) as part:
         picture.save(part, format="PNG", optimize=True, pnginfo=said)
     print(path)
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from data_prep.content_hash import METHOD, content_hash
+from data_prep.content_hash import DIGEST, METHOD, content_hash
 from data_prep.errors import PrepError
 from data_prep.existing import check_lines, check_manifest, check_no_link, claim_folder
 from data_prep.pool import Failed, run_each
@@ -24,12 +24,13 @@ from data_prep.progress import Bar, bar
 from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
 from worldmodel.arguments import above_zero, count, rate
+from worldmodel.atomic import remove_parts, replacing, write_text
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
+from worldmodel.output_errors import OutputError
 from worldmodel.outputs import ANOTHER_OUT
+from worldmodel.untrusted.json_files import read_object
 from worldmodel.video import VideoError, VideoInfo, probe
-from worldmodel.video.errors import OutputError
-from worldmodel.video.write import beside
 
 HELP = "make small, fast copies of the videos of a manifest"
 RESUMES = True
@@ -100,10 +101,10 @@ def _claim(out: Path, recipe: Recipe) -> None:
     note, wanted = out / "transcode.json", {**dataclasses.asdict(recipe), "version": VERSION}
     if note.exists():
         try:
-            there = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError:
-            raise PrepError(f"{note}: not a note of `data_prep transcode`; choose another --out") from None
-        if not isinstance(there, dict) or "version" not in there:
+            there = read_object(note, PrepError)
+        except PrepError as error:
+            raise PrepError(f"{note}: not a note of `data_prep transcode` ({error}); choose another --out") from None
+        if "version" not in there:
             old = f"{out} holds copies that an earlier version of this project made, and some may be wrong"
             raise PrepError(f"{old}; choose another --out, or delete the folder and make them again")
         if there != wanted:
@@ -113,8 +114,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
     check_lines(listing_of(out / "manifest.parquet"), "reason", advice)
     check_no_link(note, advice)
     claim_folder(out, "data_prep transcode")
-    with beside(note) as part:
-        part.write_text(json.dumps(wanted), encoding="utf-8")
+    write_text(note, json.dumps(wanted))
 
 
 def _copy_all(manifest: Manifest, target: Path, recipe: Recipe, args: argparse.Namespace) -> int:
@@ -123,7 +123,7 @@ def _copy_all(manifest: Manifest, target: Path, recipe: Recipe, args: argparse.N
     config = {**dataclasses.asdict(recipe), "manifest": str(args.manifest), "made_by": made_by, "content_hash": METHOD}
     has_whole_hashes = made_by.get("config", {}).get("content_hash") == METHOD
     listing = listing_of(target)
-    with beside(listing) as part, open(part, "w", encoding="utf-8") as lines, bar("transcode", len(manifest)) as progress:
+    with replacing(listing) as part, open(part, "w", encoding="utf-8") as lines, bar("transcode", len(manifest)) as progress:
         work = partial(_work, out=target.parent, recipe=recipe)
         results = run_each(work, _jobs(manifest, has_whole_hashes), args.workers, args.timeout_s)
         clips = _clips(results, lines, target.parent, progress)
@@ -135,7 +135,8 @@ def _jobs(manifest: Manifest, has_whole_hashes: bool) -> Iterator[Job]:
     clips = (manifest.clip(row) for row in range(len(manifest)))
     for (path, member), group in itertools.groupby(clips, key=lambda clip: (clip.path, clip.member)):
         of_file = tuple(group)
-        yield Job(path, member, of_file[0].content_hash if has_whole_hashes else None, of_file)
+        known = has_whole_hashes and DIGEST.fullmatch(of_file[0].content_hash)
+        yield Job(path, member, of_file[0].content_hash if known else None, of_file)
 
 
 def _work(job: Job, out: Path, recipe: Recipe) -> Copy | Failed:
@@ -174,8 +175,8 @@ def _finished(target: Path) -> Copy | None:
 
 def _remove_unfinished(out: Path) -> None:
     """Remove what processes that were killed left half written."""
-    for part in out.glob("??/*.mp4.*.part"):
-        part.unlink(missing_ok=True)
+    for folder in (out, *out.glob("??")):
+        remove_parts(folder)
 
 
 def _clips(results: Iterator[tuple[Job, Copy | Failed]], rejected: TextIO, folder: Path, progress: Bar) -> Iterator[Clip]:

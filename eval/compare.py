@@ -19,11 +19,13 @@ from rich.table import Table
 
 from eval.errors import EvalError
 from eval.intervals import bootstrap_mean, holm, sign_flip_p
+from eval.result_folder import check_unchanged, read_result, reading_results
 from eval.scorers import is_ablation, subjects
 from eval.scores.scoreboard import Cell, Scoreboard, Values, in_strata
 from eval.scores.tables import p_text, with_interval
 from eval.surprise.traces import Traces
 from eval.trials import Trial, read_trials
+from worldmodel.atomic import write_text
 from worldmodel.outputs import output_folder
 
 HELP = "evaluations side by side, with paired tests"
@@ -52,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     found = compare(evaluations)
     if args.out:  # before anything is printed: whoever reads the table through a pipe may leave early
         with output_folder(args.out, ("compare.json", "compare.md")):
-            (args.out / "compare.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-            (args.out / "compare.md").write_text(markdown(found), encoding="utf-8")
+            write_text(args.out / "compare.json", json.dumps(found, indent=1))
+            write_text(args.out / "compare.md", markdown(found))
     console = Console()
     for comparison in found["comparisons"]:
         console.print(_rich_table(comparison, found["names"]))
@@ -88,10 +90,12 @@ def check_finished(out: Path) -> None:
 
 
 def open_evaluation(out: Path) -> Evaluation:
-    """Raises EvalError where a file is missing."""
+    """Raises EvalError where a file is missing, damaged or changed."""
     check_finished(out)
-    protocol, trials = json.loads((out / "protocol.json").read_text(encoding="utf-8")), read_trials(out / "trials.json")
-    return Evaluation(out, protocol, trials, Scoreboard(trials, Traces.open(out / "traces.parquet"), protocol))
+    check_unchanged(out, FILES)
+    with reading_results(out, FILES):
+        protocol, trials = read_result(out / "protocol.json"), read_trials(out / "trials.json")
+        return Evaluation(out, protocol, trials, Scoreboard(trials, Traces.open(out / "traces.parquet"), protocol))
 
 
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:

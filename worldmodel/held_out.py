@@ -5,12 +5,13 @@ RUN/held_out.npz    frames, uint8 [windows, T, S, S, 3]: the first windows that 
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from worldmodel.atomic import write_arrays
 
 NAME = "held_out.npz"
 MOST_WINDOWS, LEAST_WINDOWS = 16, 3  # LEAST_WINDOWS is what a rollout shows by default
@@ -22,12 +23,7 @@ def save_held_out(run: Path, frames: Tensor) -> None:
     fit = MOST_BYTES // frames[0].numel()
     some = frames[: min(MOST_WINDOWS, max(LEAST_WINDOWS, fit))].numpy()
     run.mkdir(parents=True, exist_ok=True)
-    part = run / f".{NAME}.part.npz"
-    try:
-        np.savez_compressed(part, frames=some)
-        part.replace(run / NAME)
-    finally:
-        part.unlink(missing_ok=True)
+    write_arrays(run / NAME, {"frames": some}, compressed=True)
 
 
 def load_held_out(run: Path) -> Tensor | None:
@@ -35,5 +31,5 @@ def load_held_out(run: Path) -> Tensor | None:
     try:
         with np.load(run / NAME, allow_pickle=False) as file:
             return torch.from_numpy(file["frames"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # a damaged file raises errors of zipfile, zlib, struct, tokenize and numpy
         return None

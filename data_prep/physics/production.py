@@ -29,11 +29,12 @@ from data_prep.physics.scenes import Format
 from data_prep.physics.suite import BY_NAME, LawfulJob, QuadrupletJob, Size, lawful_jobs, suite_jobs, train_jobs
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
+from worldmodel.atomic import replacing, write_text
 from worldmodel.config import Config
 from worldmodel.manifest import Clip, write_manifest
+from worldmodel.output_errors import output_errors
 from worldmodel.output_folder import write_mark
-from worldmodel.video.errors import output_errors
-from worldmodel.video.write import beside
+from worldmodel.untrusted.json_files import parsed, read_object
 
 Job = LawfulJob | QuadrupletJob
 TIMEOUT_S = 600.0
@@ -159,10 +160,19 @@ class Shard:
                 line = file.readline()
                 if not line:
                     return
-                yield Made(**json.loads(line))
+                yield _made(line, file.name)
         finally:
             for file in files:
                 file.close()
+
+
+def _made(line: str, journal: str) -> Made:
+    try:
+        return Made(**parsed(line))
+    except (ValueError, TypeError) as error:
+        raise PrepError(
+            f"{journal}: a line of it is damaged ({error}); delete it, and the same command again makes it"
+        ) from None
 
 
 def claim(folder: Path, production: Production) -> None:
@@ -176,14 +186,13 @@ def claim(folder: Path, production: Production) -> None:
         for name in (path.name, *_tables(production)):
             check_absent(folder / name, "choose another folder")
         claim_folder(folder, COMMAND)
-        with beside(path) as part:
-            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or "generator" not in found:
+        found = read_object(path, PrepError)
+    except PrepError:
+        found = {}
+    if "generator" not in found:
         raise PrepError(f"{path}: not a configuration of films, {COMMAND} did not make it; choose another folder")
     other = [f"{key} {found.get(key)!r} there, {value!r} now" for key, value in wanted.items() if found.get(key) != value]
     if other:
@@ -234,7 +243,7 @@ def _lines(journal: Path) -> int:
 
 def _write_quads(path: Path, rows: Iterator[dict[str, Any]], config: dict[str, Any]) -> None:
     schema = QUAD_SCHEMA.with_metadata({"physics": json.dumps(config, sort_keys=True)})
-    with beside(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
         while group := list(itertools.islice(rows, 1024)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.errors import EvalError
+from eval.npz_files import load_arrays
 from eval.surprise.forecasting import outlooks
 from eval.surprise.windows import WindowPlan, default_contexts
+from worldmodel.atomic import write_arrays
 from worldmodel.models.world_model import WorldModel
 
 Values = NDArray[np.floating]
@@ -183,14 +185,12 @@ def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, Values]:
 
 def save_watched(path: Path, films: Sequence[Watched | str]) -> None:
     """Numbers and text alone (npz without pickles); a text is why a film could not be watched."""
-    beside = path.with_name(f".{path.name}.part.npz")
-    np.savez(beside, **arrays_of(films))  # type: ignore[arg-type]
-    beside.replace(path)
+    write_arrays(path, arrays_of(films))
 
 
 def load_watched(path: Path) -> list[Watched | str]:
-    with np.load(path, allow_pickle=False) as file:
-        return watched_of({key: file[key] for key in file})
+    """Raises EvalError that names the file where it is damaged."""
+    return watched_of(load_arrays(path))
 
 
 def arrays_of(films: Sequence[Watched | str]) -> dict[str, Values]:
