@@ -89,7 +89,7 @@ def test_a_folder_that_vanishes_for_a_while_changes_no_sample(clips: Path, worke
     stream = updates(windows, 0, 8, say=said.append)
     first = next(stream)
     clips.parent.rename(gone)
-    timer = threading.Timer(6.0 if workers else 2.0, lambda: gone.rename(clips.parent))
+    timer = threading.Timer(5.5, lambda: gone.rename(clips.parent))
     timer.start()
     batches = [*first, *(batch for (batch,) in stream)]
     timer.join()

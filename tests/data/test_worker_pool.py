@@ -1,6 +1,7 @@
 """Worker processes: what ends one, what does not, and that nothing of them stays behind."""
 
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_what_a_library_prints_in_a_worker_does_not_get_between_the_frames(clips
     reading_goes_wrong("print('x' * 10_000); os.write(1, b'y' * 10_000)")
     for (batch,), frames in zip(updates(windows_of(clips, workers=1), 0, 3), expected, strict=True):
         assert batch.frames.equal(frames)
+
+
+def test_workers_read_where_standard_error_is_closed(clips: Path):
+    expected = [batch.ids.tolist() for (batch,) in updates(windows_of(clips), 0, 3)]
+    program = (
+        "import os; os.close(2)\n"
+        "from worldmodel.data.loader import DataConfig, Windows, updates\n"
+        "from worldmodel.window import WindowConfig\n"
+        f"config = DataConfig(manifest={str(clips)!r}, batch_size=4, workers=1, worker_timeout_s=60)\n"
+        "windows = Windows(config, WindowConfig(frames=8, fps=10, size_px=32), 'train', 0, 32)\n"
+        "print([batch.ids.tolist() for (batch,) in updates(windows, 0, 3)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == str(expected)
 
 
 def test_workers_leave_no_descriptors_or_processes(clips: Path):
