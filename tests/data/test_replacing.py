@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_clips import windows_of
 
-from tests.data.conftest import windows_of
 from worldmodel.data import reading
 from worldmodel.data.batch import most_substitutes
 from worldmodel.data.loader import Batch, DataError, Windows, updates

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from made_clips import windows_of
 
-from tests.data.conftest import windows_of
 from worldmodel.data.loader import DataError, updates
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits of Linux")
