@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worldmodel.manifest.checksum import verify_checksum
-from worldmodel.manifest.clip import ADDED_LATER, FORMAT_VERSION, SCHEMA, SPLITS, Clip, ManifestError
-from worldmodel.manifest.metadata import metadata_of
+from worldmodel.manifest.clip import ADDED_LATER, SCHEMA, SPLITS, Clip, ManifestError
 from worldmodel.manifest.digest import DIGESTED, SampleDigest
+from worldmodel.manifest.metadata import metadata_of
 from worldmodel.manifest.validation import Fault, check_types, conformed
 
 _BATCH_ROWS = 1 << 14
