@@ -137,7 +137,8 @@ def test_a_few_bytes_that_claim_gigabytes_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("fps", math.nan), ("stop_s", math.inf), ("width", 0), ("frames", "many"), ("label", 3), ("timing", "x")]
+    ("field", "value"),
+    [("fps", math.nan), ("stop_s", math.inf), ("width", 0), ("frames", "many"), ("label", 3), ("timing", "x")],
 )
 def test_a_clip_that_makes_no_sense_is_not_written(tmp_path: Path, field: str, value: Any):
     good = Manifest.open(written(tmp_path, table())).clip(0)

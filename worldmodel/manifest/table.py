@@ -19,7 +19,7 @@ from worldmodel.manifest.digest import DIGESTED, SampleDigest
 from worldmodel.manifest.metadata import metadata_of
 from worldmodel.manifest.validation import Fault, check_types, conformed
 
-_BATCH_ROWS = 1 << 14
+_BATCH_ROWS = 1 << 16
 # Limits of what a file may claim to hold. Compressed pages of equal values can ask for any amount of memory.
 _ROWS_PER_BYTE = 64
 _BYTES_PER_ROW, _BYTES_PER_GROUP = 4096, 64 << 20  # decompressed
