@@ -19,8 +19,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from worldmodel.config import Config
 from worldmodel.data.augment import DRAWS
 from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, Replacing, Sample, most_substitutes
-from worldmodel.data.order import Draw, Order, rng, share_of, uniforms
+from worldmodel.data.order import Draw, Order, rng, share_of
 from worldmodel.data.readers import InProcessReader, Patience, Reader, completed, warn
+from worldmodel.data.uniforms import uniforms
 from worldmodel.data.windows import Window, WindowSource, windows_of
 from worldmodel.data.worker_pool import WorkerPool
 from worldmodel.manifest import Manifest
@@ -69,7 +70,7 @@ class Windows:
     def __init__(self, config: DataConfig, window: WindowConfig, split: str, seed: int, decode_px: int) -> None:
         self.config, self.seed, self.decode_px = config, seed, decode_px
         manifests = [Manifest.open(path) for path in config.manifests]
-        if split == "val":  # a mixture is held out where any of it is
+        if split == "val" and len(manifests) > 1:  # a mixture is held out where any of it is
             manifests = [m for m in manifests if len(m.rows(split))] or manifests[:1]
         self.sources = [WindowSource(manifest, split, window) for manifest in manifests]
         weights = config.weights if split == "train" else None
@@ -91,11 +92,11 @@ class Windows:
 
     def samples(self, positions: np.ndarray) -> list[Sample]:
         draws = self.order[positions]
-        chances = uniforms([self._key(draw) for draw in draws], DRAWS + 2)
-        windows = windows_of(self.sources, draws, chances[:, 0])
+        fractions = uniforms([self._key(draw) for draw in draws], DRAWS + 2)
+        windows = windows_of(self.sources, draws, fractions[:, 0])
         return [
-            Sample(_identity(draw), draw, window, tuple(fractions), self.decode_px, self.config.backend)
-            for draw, window, fractions in zip(draws, windows, chances[:, 1:].tolist(), strict=True)
+            Sample(_identity(draw), draw, window, tuple(rest), self.decode_px, self.config.backend)
+            for draw, window, rest in zip(draws, windows, fractions[:, 1:].tolist(), strict=True)
         ]
 
     def substitutes(self, sample: Sample) -> Iterator[Window]:
@@ -107,7 +108,7 @@ class Windows:
             yield source.window_at(int(chance.integers(len(source))), chance.random())
 
     def _key(self, draw: Draw) -> tuple[int, ...]:
-        """Of the random numbers of a sample."""
+        """The key of the random numbers of a sample."""
         return self.seed, 2, draw.source, draw.epoch, draw.index
 
     def holds_much(self, folder: str) -> bool:
