@@ -26,6 +26,7 @@ from worldmodel.arguments import above_zero, count, number
 from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
 from worldmodel.outputs import ANOTHER_OUT
+from worldmodel.untrusted.terminal import say
 from worldmodel.video.errors import output_errors
 from worldmodel.video.write import beside
 
@@ -74,7 +75,7 @@ def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: 
     try:
         _examine_all(journal, total, args)
         shares = {"val": args.val, "test": args.test}
-        print("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
+        say("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
     except PrepError:
         journal.remove()  # all are rejected: the next run shall look again
         raise

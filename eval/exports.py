@@ -25,6 +25,7 @@ from eval.compare import Evaluation, check_windows, open_evaluation
 from eval.errors import EvalError
 from eval.scores.diagnostics import best_threshold
 from worldmodel.outputs import output_file
+from worldmodel.untrusted.terminal import say
 from worldmodel.video.write import beside
 
 HELP = "answers for benchmarks whose labels are secret: IntPhys test, IntPhys 2 HeldOut"
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     with output_file(args.to, "give another --to"), beside(args.to) as part:
         part.write_text(answers, encoding="utf-8")
     cut = "" if threshold is None else f", films of {threshold:.4g} and more being impossible"
-    print(f"{args.to}: {len(surprise)} answers by {scorer}, {context_of(evaluation):.3g} s seen of each window{cut}")
+    say(f"{args.to}: {len(surprise)} answers by {scorer}, {context_of(evaluation):.3g} s seen of each window{cut}")
     return 0
 
 
