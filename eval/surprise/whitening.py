@@ -12,6 +12,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,5 +173,7 @@ def load_moments(path: Path) -> dict[str, ErrorMoments]:
     """Raises EvalError that names the file where it is damaged."""
     read = load_arrays(path)
     names = dict.fromkeys(key.rpartition("/")[0] for key in read)
-    found = {name: {f.name: read[f"{name}/{f.name}"] for f in fields(ErrorMoments)} for name in names}
+    found: dict[str, dict[str, Any]] = {
+        name: {f.name: read[f"{name}/{f.name}"] for f in fields(ErrorMoments)} for name in names
+    }
     return {name: ErrorMoments(**{**arrays, "films": int(arrays["films"])}) for name, arrays in found.items()}

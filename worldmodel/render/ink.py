@@ -66,7 +66,7 @@ def save_png(picture: np.ndarray, path: Path | str) -> None:
 
 
 def show_dollars(figure: Figure) -> None:
-    """Show a `$` in titles, legends and captions as it is: names of files may hold it, and matplotlib reads it as mathematics."""
+    """Show a `$` in titles, legends and captions as it is: names of files may hold it; matplotlib reads mathematics."""
     of_axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     numbers = {id(text) for axis in of_axes for text in (*axis.get_ticklabels(which="both"), axis.get_offset_text())}
     for text in figure.findobj(Text):
