@@ -20,9 +20,9 @@ from data_prep.errors import PrepError
 from worldmodel.arguments import check_text
 from worldmodel.folder_lock import FolderLockError
 from worldmodel.manifest import ManifestError
+from worldmodel.output_errors import OutputError
 from worldmodel.untrusted.terminal import never_fail_to_print, say
 from worldmodel.video import VideoError
-from worldmodel.video.errors import OutputError
 
 COMMANDS: dict[str, ModuleType] = {
     "probe": probe,

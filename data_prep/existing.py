@@ -7,9 +7,9 @@ from pathlib import Path
 from data_prep.errors import PrepError
 from data_prep.sources import Survey, folder
 from worldmodel.manifest import Manifest, ManifestError
+from worldmodel.output_errors import output_errors
 from worldmodel.output_folder import made_by, write_mark
 from worldmodel.untrusted.json_files import parsed
-from worldmodel.video.errors import output_errors
 
 
 def check_manifest(path: Path, command: str, advice: str) -> None:

@@ -23,12 +23,12 @@ from data_prep.rejected import listing_of, row
 from data_prep.sources import SOURCES, Survey
 from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
 from worldmodel.arguments import above_zero, count, number
+from worldmodel.atomic import replacing
 from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
+from worldmodel.output_errors import output_errors
 from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.untrusted.terminal import say
-from worldmodel.video.errors import output_errors
-from worldmodel.video.write import beside
 
 HELP = "make a manifest of a folder of videos, or of a list in V-JEPA's form"
 RESUMES = True
@@ -179,7 +179,7 @@ def _write_rejected(journal: Journal, listing: Path, count: int) -> None:
     if not count:
         listing.unlink(missing_ok=True)
         return
-    with beside(listing) as part, open(part, "w", encoding="utf-8") as lines:
+    with replacing(listing) as part, open(part, "w", encoding="utf-8") as lines:
         for record in journal.records():
             if record.reason is not None:
                 lines.write(row(record.path, record.member, record.reason, record.detail, listing.parent))

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 from data_prep.errors import PrepError
 from data_prep.examine import Record
 from data_prep.sources.item import Item
+from worldmodel.output_errors import output_errors
 from worldmodel.untrusted.json_files import parsed
-from worldmodel.video.errors import output_errors
 
 
 class Journal:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from worldmodel import interrupts
-from worldmodel.video.errors import OutputError
+from worldmodel.output_errors import OutputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -12,14 +12,15 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from worldmodel.atomic import replacing
+from worldmodel.output_errors import output_errors
 from worldmodel.video import VideoError, orientation, probe
 from worldmodel.video.container import Video, open_video
-from worldmodel.video.errors import output_errors
 from worldmodel.video.frame_folder import frame_names, open_frame
 from worldmodel.video.ordered import damaged_frame, frames_from_start
 from worldmodel.video.resize import Drawer, target_size
 from worldmodel.video.timing import Examined, examine
-from worldmodel.video.write import beside, mux, open_output
+from worldmodel.video.write import mux, open_output
 
 # tune fastdecode: no CABAC, no loop filter, no weighted prediction
 X264 = {"preset": "fast", "crf": "18", "tune": "fastdecode", "bf": "0", "refs": "1"}
@@ -65,7 +66,7 @@ def recode(path: str, member: str | None, target: Path, recipe: Recipe, folder_f
 def _write(name: str, target: Path, frames: Iterator[Timed], fps: float, recipe: Recipe) -> None:
     if recipe.max_fps is not None and fps > recipe.max_fps:
         frames, fps = _thinned(frames, recipe.max_fps), recipe.max_fps
-    with beside(target) as part:
+    with replacing(target) as part:
         with open_output(part, format="mp4", options={"movflags": "faststart"}) as out:
             written = _encode(out, target, frames, fps, recipe.gop)
         copied = probe(part).frames

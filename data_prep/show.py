@@ -22,12 +22,12 @@ from data_prep.errors import PrepError
 from data_prep.existing import check_no_link
 from data_prep.physics.sheets import Row, sheet
 from worldmodel.arguments import count
+from worldmodel.atomic import replacing
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.output_folder import mark_output
 from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.untrusted.terminal import say
 from worldmodel.video import read_frames
-from worldmodel.video.write import beside
 
 HELP = "draw a contact sheet of clips or of quadruplets"
 MOST_FRAMES = 240
@@ -114,7 +114,7 @@ def _save(picture: Image.Image, path: Path) -> None:
     mark_output(path.parent, f"python -m {COMMAND}")
     said = PngInfo()
     said.add_text("Software", COMMAND)
-    with beside(path) as part:
+    with replacing(path) as part:
         picture.save(part, format="PNG", optimize=True, pnginfo=said)
     say(path)
 

@@ -24,14 +24,14 @@ from data_prep.progress import Bar, bar
 from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
 from worldmodel.arguments import above_zero, count, rate
+from worldmodel.atomic import remove_parts, replacing, write_text
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
+from worldmodel.output_errors import OutputError
 from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.untrusted.json_files import read_object
 from worldmodel.untrusted.terminal import say
 from worldmodel.video import VideoError, VideoInfo, probe
-from worldmodel.video.errors import OutputError
-from worldmodel.video.write import beside
 
 HELP = "make small, fast copies of the videos of a manifest"
 RESUMES = True
@@ -115,8 +115,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
     check_lines(listing_of(out / "manifest.parquet"), "reason", advice)
     check_no_link(note, advice)
     claim_folder(out, "data_prep transcode")
-    with beside(note) as part:
-        part.write_text(json.dumps(wanted), encoding="utf-8")
+    write_text(note, json.dumps(wanted))
 
 
 def _copy_all(manifest: Manifest, target: Path, recipe: Recipe, args: argparse.Namespace) -> int:
@@ -125,7 +124,7 @@ def _copy_all(manifest: Manifest, target: Path, recipe: Recipe, args: argparse.N
     config = {**dataclasses.asdict(recipe), "manifest": str(args.manifest), "made_by": made_by, "content_hash": METHOD}
     has_whole_hashes = made_by.get("config", {}).get("content_hash") == METHOD
     listing = listing_of(target)
-    with beside(listing) as part, open(part, "w", encoding="utf-8") as lines, bar("transcode", len(manifest)) as progress:
+    with replacing(listing) as part, open(part, "w", encoding="utf-8") as lines, bar("transcode", len(manifest)) as progress:
         work = partial(_work, out=target.parent, recipe=recipe)
         results = run_each(work, _jobs(manifest, has_whole_hashes), args.workers, args.timeout_s)
         clips = _clips(results, lines, target.parent, progress)
@@ -177,8 +176,8 @@ def _finished(target: Path) -> Copy | None:
 
 def _remove_unfinished(out: Path) -> None:
     """Remove what processes that were killed left half written."""
-    for part in out.glob("??/*.mp4.*.part"):
-        part.unlink(missing_ok=True)
+    for folder in (out, *out.glob("??")):
+        remove_parts(folder)
 
 
 def _clips(results: Iterator[tuple[Job, Copy | Failed]], rejected: TextIO, folder: Path, progress: Bar) -> Iterator[Clip]:

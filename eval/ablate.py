@@ -28,7 +28,7 @@ from eval.grids.ablation import agreement, read_cell, summary
 from eval.grids.ablation_tables import write_all
 from eval.grids.grid import Cell, cells_of, check_none_failed, train
 from eval.result_folder import result_folder
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 from worldmodel.commit import commit
 from worldmodel.config import Config, load
 from worldmodel.devices import add_device

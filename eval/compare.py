@@ -25,6 +25,7 @@ from eval.scores.scoreboard import Cell, Scoreboard, Values, in_strata
 from eval.scores.tables import markdown_row, p_text, with_interval
 from eval.surprise.traces import Traces
 from eval.trials import Trial, read_trials
+from worldmodel.atomic import write_text
 from worldmodel.outputs import output_folder
 from worldmodel.untrusted.terminal import on_one_line, printable
 
@@ -54,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     found = compare(evaluations)
     if args.out:  # before anything is printed: whoever reads the table through a pipe may leave early
         with output_folder(args.out, ("compare.json", "compare.md")):
-            (args.out / "compare.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-            (args.out / "compare.md").write_text(markdown(found), encoding="utf-8")
+            write_text(args.out / "compare.json", json.dumps(found, indent=1))
+            write_text(args.out / "compare.md", markdown(found))
     console = Console()
     for comparison in found["comparisons"]:
         console.print(_rich_table(comparison, found["names"]))

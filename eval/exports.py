@@ -24,9 +24,9 @@ from eval.benchmarks.intphys import JOIN, TASK
 from eval.compare import Evaluation, check_windows, open_evaluation
 from eval.errors import EvalError
 from eval.scores.diagnostics import best_threshold
+from worldmodel.atomic import write_text
 from worldmodel.outputs import output_file
 from worldmodel.untrusted.terminal import say
-from worldmodel.video.write import beside
 
 HELP = "answers for benchmarks whose labels are secret: IntPhys test, IntPhys 2 HeldOut"
 
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     surprise = film_surprise(evaluation, scorer)
     threshold = threshold_of(open_evaluation(args.threshold_from), evaluation, scorer) if args.threshold_from else None
     answers = intphys_answers(surprise) if suite == "intphys" else intphys2_answers(surprise, threshold)
-    with output_file(args.to, "give another --to"), beside(args.to) as part:
-        part.write_text(answers, encoding="utf-8")
+    with output_file(args.to, "give another --to"):
+        write_text(args.to, answers)
     cut = "" if threshold is None else f", films of {threshold:.4g} and more being impossible"
     say(f"{args.to}: {len(surprise)} answers by {scorer}, {context_of(evaluation):.3g} s seen of each window{cut}")
     return 0

@@ -35,7 +35,7 @@ from eval.provenance import named, provenance
 from eval.result_folder import check_same_model, result_folder
 from eval.subject import Subject, open_subject
 from worldmodel.arguments import above_zero, count
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, direct_steps, window_frames

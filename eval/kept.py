@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eval.result_folder import read_json
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.untrusted.terminal import say
 

@@ -1,26 +1,13 @@
-"""Files of named arrays (npz without pickles): written whole or not at all, and read with one-line errors."""
+"""Read files of named arrays (npz without pickles) with one-line errors."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from eval.errors import EvalError
-
-
-def save_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
-    """Write a file under exactly this name. A symbolic link there is replaced, not followed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_arrays(path: Path) -> dict[str, NDArray]:

@@ -42,7 +42,7 @@ from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, frames_shown, read_trials, write_trials
 from eval.workload import start_ranks
 from worldmodel.arguments import count, frames_or_seconds, listed, rate
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 from worldmodel.devices import add_device
 from worldmodel.launch import on_main_process
 from worldmodel.untrusted.terminal import printable, say

@@ -38,7 +38,7 @@ from eval.result_folder import check_same_model, result_folder
 from eval.subject import Subject, open_subject
 from eval.surprise.windows import widest
 from worldmodel.arguments import above_zero, count, listed
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 from worldmodel.devices import add_device
 from worldmodel.models.world_model import WorldModel
 from worldmodel.untrusted.terminal import say

@@ -9,9 +9,7 @@ digest of the model's weights and of the protocol: neither another checkpoint no
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 from eval.errors import EvalError
 from eval.npz_files import load_arrays
 from eval.subject import Subject
+from worldmodel.atomic import write_arrays
 from worldmodel.manifest import Clip
 from worldmodel.run_data import run_folder_of
 from worldmodel.untrusted.json_files import parsed
@@ -56,15 +55,12 @@ def store(file: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray]) -
     """Write one file, whole or not at all, unless a whole one is there. A folder that cannot be written to is left as it is."""
     if load(file) is not None:
         return
-    part = file.with_name(f".{file.name}.{os.getpid()}.part.npz")
     said = {**about, "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     try:
         file.parent.mkdir(exist_ok=True)
-        np.savez_compressed(part, **{ABOUT: np.array(json.dumps(said))}, **arrays)  # type: ignore[arg-type]
-        part.replace(file)
+        write_arrays(file, {ABOUT: np.array(json.dumps(said)), **arrays}, compressed=True)
     except OSError:  # a shared model in a read-only folder, or a full disk: the result itself is not lost
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        return
 
 
 def load(file: Path) -> Stored | None:

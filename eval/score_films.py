@@ -47,6 +47,7 @@ from eval.subject import open_subject
 from eval.surprise.windows import WindowPlan, frames_of
 from eval.workload import start_ranks
 from worldmodel.arguments import frames_or_seconds, listed, rate
+from worldmodel.atomic import write_text
 from worldmodel.devices import add_device
 from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
@@ -54,7 +55,6 @@ from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.outputs import output_file
 from worldmodel.untrusted.terminal import on_one_line, say
 from worldmodel.video.square import SEEN, add_square
-from worldmodel.video.write import beside
 
 HELP = "surprise of any film, over time and in the picture, and its plausibility among lawful films"
 RESUMES = True
@@ -192,8 +192,7 @@ def _tell(
         sys.stdout.write(lines)
         sys.stdout.flush()
     else:
-        with beside(args.out) as part:
-            part.write_text(lines, encoding="utf-8")
+        write_text(args.out, lines)
     console = Console(stderr=args.out is None, soft_wrap=True)
     if scored:
         console.print(_ranking(scored))

@@ -25,7 +25,7 @@ from eval.probes.gathering import PIXELS, UNTRAINED
 from eval.provenance import circumstances
 from eval.result_folder import result_folder
 from worldmodel.arguments import count
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 from worldmodel.config import load
 from worldmodel.recipe import Recipe
 from worldmodel.runlog import read_rows

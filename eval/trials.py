@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.atomic import write_text
 from worldmodel.untrusted.json_files import missing_field, read_value
 from worldmodel.video.square import Square, read_square
 
@@ -82,9 +83,7 @@ def read_film(film: Film, fps: float, size_px: int, square: Square = "squeeze") 
 
 def write_trials(path: Path, trials: Iterable[Trial]) -> None:
     """As JSON, so that scores can be made again without the suite."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1), encoding="utf-8")
-    beside.replace(path)
+    write_text(path, json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1))
 
 
 def read_trials(path: Path) -> list[Trial]:

@@ -10,7 +10,6 @@ The same files come out of one process, DDP and FSDP2, and load into any of them
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from worldmodel.atomic import remove_parts, replacing, replacing_folder, write_json
 from worldmodel.config import parse
 from worldmodel.folder_lock import hold_folder
 from worldmodel.models import TrainedModel, build_model
@@ -83,24 +83,18 @@ def gather(learner: nn.Module, optimizers: Optimizers) -> dict[str, dict[str, Te
 def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
     """Write RUN/checkpoints/<update>; on the main process alone. Raises CheckpointError, the last good one untouched."""
     folder = run / "checkpoints" / f"{state['update']:08d}"
-    beside = folder.with_name(f".{folder.name}.part")
+    remove_parts(folder.parent)
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        digests = {}
-        for name, content in tensors.items():
-            if content:
-                file = beside / f"{name}.safetensors"
-                save_file({key: value.contiguous() for key, value in content.items()}, file)
-                _sync(file)
-                digests[file.name] = sha256_of(file)
-        write_json(beside / "state.json", {"format": FORMAT, **state, "sha256": digests})
-        _sync(beside)
-        shutil.rmtree(folder, ignore_errors=True)  # one of the same update that a kill cut short
-        beside.rename(folder)
-        _sync(folder.parent)
+        with replacing_folder(folder) as part:
+            digests = {}
+            for name, content in tensors.items():
+                if content:
+                    file = part / f"{name}.safetensors"
+                    with replacing(file) as whole:
+                        save_file({key: value.contiguous() for key, value in content.items()}, whole)
+                    digests[file.name] = sha256_of(file)
+            write_json(part / "state.json", {"format": FORMAT, **state, "sha256": digests})
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(cannot_write(folder, error, run)) from error
     return folder
 
@@ -121,19 +115,17 @@ def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -
     if not checkpoint.folder.is_dir():
         raise CheckpointError(f"{checkpoint.folder} was removed meanwhile, so that no {name} can be put into it")
     file, sums = checkpoint.folder / f"{name}.safetensors", checkpoint.state["sha256"]
-    beside = file.with_name(f".{file.name}.part")
     with hold_folder(checkpoint.folder, "wait until it is done", wait_s=60):
         try:
-            save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, beside)
-            _sync(beside)
-            if file.exists():  # while it is replaced the checkpoint does without
-                sums.pop(file.name, None)
-                write_json(checkpoint.folder / "state.json", checkpoint.state)
-            beside.replace(file)
-            sums[file.name] = sha256_of(file)
+            with replacing(file) as part:
+                save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, part)
+                digest = sha256_of(part)
+                if file.exists():  # while it is replaced the checkpoint does without
+                    sums.pop(file.name, None)
+                    write_json(checkpoint.folder / "state.json", checkpoint.state)
+            sums[file.name] = digest
             write_json(checkpoint.folder / "state.json", checkpoint.state)
         except (OSError, SafetensorError) as error:
-            beside.unlink(missing_ok=True)
             raise CheckpointError(f"{file} could not be written: {error}; the checkpoint itself is whole") from error
 
 
@@ -156,21 +148,6 @@ def prune(run: Path, keep: int, update: int) -> None:
     for folder in _folders(run):
         if folder not in past or (folder not in past[-keep:] and folder.name != best):
             shutil.rmtree(folder, ignore_errors=True)  # a rollout may be putting a decoder into it: the next time, then
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Atomic: a reader sees the old text or the new, never half."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------
@@ -310,14 +287,3 @@ def _check_keys(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where
 def _folders(run: Path) -> list[Path]:
     found = (run / "checkpoints").glob("[0-9]*")
     return sorted(folder for folder in found if folder.is_dir() and folder.name.isdigit())
-
-
-def _sync(path: Path) -> None:
-    """Reach the disk, not only its cache; folders cannot be synced on Windows."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only what may be written
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,9 +9,7 @@ field refuses 1.10 and true, since their spelling is lost once they are read: pu
 """
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, to_jsonable_python
 
+from worldmodel.atomic import write_text
 from worldmodel.config_comments import comments_of
 from worldmodel.config_problems import Node, locate, nearest, problems_of, shown
 from worldmodel.config_yaml import MAX_BYTES, read_yaml, write_yaml
@@ -108,19 +107,10 @@ def dump(config: Config) -> str:
 
 
 def save(config: Config, path: Path | str) -> None:
-    """Write `dump(config)`; the file is whole or not there: written beside, fsync, rename."""
+    """Write `dump(config)`; the folder is made where it is missing. Raises OutputError."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(dump(config))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_text(path, dump(config))
 
 
 def schema(cls: type[Config]) -> dict[str, Any]:

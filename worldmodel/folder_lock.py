@@ -22,8 +22,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from worldmodel import interrupts
+from worldmodel.atomic import remove_parts
 from worldmodel.lock_owner import Owner, is_here, start_of
-from worldmodel.video.errors import output_errors
+from worldmodel.output_errors import output_errors
 
 HEARTBEAT_S = 15.0  # from one refresh of the mtime to the next
 STALE_S = 180.0  # without a refresh, after which a lock of another machine is taken over
@@ -109,6 +110,7 @@ def _hold(path: Path, target: Path, folder: Path, instead: str, wait_s: float) -
             raise FolderLockError(refusal)
         time.sleep(0.1)
     lock = FolderLock(path, target, owner, made)
+    remove_parts(folder)
     _HELD.append(lock)
     release_on_signals()
     try:

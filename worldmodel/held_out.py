@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.atomic import write_arrays
+
 NAME = "held_out.npz"
 MOST_WINDOWS, LEAST_WINDOWS = 16, 3  # LEAST_WINDOWS is what a rollout shows by default
 MOST_BYTES = 6_000_000  # before compression
@@ -21,12 +23,7 @@ def save_held_out(run: Path, frames: Tensor) -> None:
     fit = MOST_BYTES // frames[0].numel()
     some = frames[: min(MOST_WINDOWS, max(LEAST_WINDOWS, fit))].numpy()
     run.mkdir(parents=True, exist_ok=True)
-    part = run / f".{NAME}.part.npz"
-    try:
-        np.savez_compressed(part, frames=some)
-        part.replace(run / NAME)
-    finally:
-        part.unlink(missing_ok=True)
+    write_arrays(run / NAME, {"frames": some}, compressed=True)
 
 
 def load_held_out(run: Path) -> Tensor | None:

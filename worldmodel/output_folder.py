@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from worldmodel.atomic import write_text
+from worldmodel.output_errors import output_errors
 from worldmodel.untrusted.json_files import read_object
-from worldmodel.video.errors import output_errors
-from worldmodel.video.write import beside
 
 MARK = ".worldmodel.json"
 TRANSCODE_KEYS = {"short_side_px", "max_fps", "gop"}
@@ -41,8 +41,7 @@ def write_mark(folder: Path, command: str) -> None:
     """Mark a folder, whatever it holds. A mark that is there stays. Raises OutputError."""
     if (folder / MARK).is_file():
         return
-    with beside(folder / MARK) as part:
-        part.write_text(json.dumps({"made_by": command}) + "\n", encoding="utf-8")
+    write_text(folder / MARK, json.dumps({"made_by": command}) + "\n")
 
 
 def made_by(folder: Path | str) -> str | None:

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from worldmodel.arguments import above_zero, check_text, count, number
-from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_json
+from worldmodel.atomic import write_json
+from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model
 from worldmodel.commit import commit
 from worldmodel.config import ConfigError
 from worldmodel.continuations import step_errors

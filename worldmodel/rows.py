@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+
+from worldmodel.atomic import write_text
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
@@ -43,12 +44,7 @@ def truncate_after(path: Path, update: float) -> None:
     kept = "".join(line for line in whole_lines(path) if json.loads(line)["update"] <= update)
     if kept.encode() == path.read_bytes():
         return
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    write_text(path, kept)
 
 
 def whole_lines(path: Path) -> list[str]:

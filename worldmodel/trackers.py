@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from worldmodel.atomic import write_text
 from worldmodel.config import ConfigError
 
 TrackerName = Literal["tensorboard", "wandb"]
@@ -44,7 +45,7 @@ class WandB:
         kept = run / "wandb_id.txt"
         id_ = kept.read_text(encoding="utf-8").strip() if kept.exists() else None
         self.run = wandb.init(project="worldmodel", name=run.name, dir=str(run), config=dict(config), id=id_, resume="allow")
-        kept.write_text(f"{self.run.id}\n", encoding="utf-8")
+        write_text(kept, f"{self.run.id}\n")
 
     def log(self, update: int, numbers: Mapping[str, float]) -> None:
         self.run.log(dict(numbers), step=update)  # rows of updates it has already are left as they are: they are equal

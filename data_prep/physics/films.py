@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_prep.content_hash import content_hash
 from data_prep.physics.draws import opaque_name
 from data_prep.physics.lawful import draw_lawful
@@ -15,10 +13,10 @@ from data_prep.physics.quadruplets import draw_quadruplet
 from data_prep.physics.scenes import Format
 from data_prep.physics.suite import BY_NAME, LawfulJob, QuadrupletJob
 from data_prep.physics.takes import Take, shoot
+from worldmodel.atomic import write_arrays
 from worldmodel.manifest import Clip, clip_id
+from worldmodel.output_errors import output_errors
 from worldmodel.video import write_video
-from worldmodel.video.errors import output_errors
-from worldmodel.video.write import beside
 
 SOURCE = "physics"
 POSSIBLE = {("a", "u"), ("b", "v")}
@@ -86,8 +84,7 @@ def _write(take: Take, folder: Path, name: str, film: Format, split: str, label:
     for path in (video, truth):
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-    with beside(truth) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **take.truth())  # type: ignore[arg-type]
+    write_arrays(truth, take.truth(), compressed=True)
     write_video(video, take.frames, film.fps, lossless=True)
     digest = content_hash(str(video), None)
     return Clip(

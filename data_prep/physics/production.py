@@ -29,12 +29,12 @@ from data_prep.physics.scenes import Format
 from data_prep.physics.suite import BY_NAME, LawfulJob, QuadrupletJob, Size, lawful_jobs, suite_jobs, train_jobs
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
+from worldmodel.atomic import replacing, write_text
 from worldmodel.config import Config
 from worldmodel.manifest import Clip, write_manifest
+from worldmodel.output_errors import output_errors
 from worldmodel.output_folder import write_mark
 from worldmodel.untrusted.json_files import parsed, read_object
-from worldmodel.video.errors import output_errors
-from worldmodel.video.write import beside
 
 Job = LawfulJob | QuadrupletJob
 TIMEOUT_S = 600.0
@@ -186,8 +186,7 @@ def claim(folder: Path, production: Production) -> None:
         for name in (path.name, *_tables(production)):
             check_absent(folder / name, "choose another folder")
         claim_folder(folder, COMMAND)
-        with beside(path) as part:
-            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     try:
         found = read_object(path, PrepError)
@@ -244,7 +243,7 @@ def _lines(journal: Path) -> int:
 
 def _write_quads(path: Path, rows: Iterator[dict[str, Any]], config: dict[str, Any]) -> None:
     schema = QUAD_SCHEMA.with_metadata({"physics": json.dumps(config, sort_keys=True)})
-    with beside(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
         while group := list(itertools.islice(rows, 1024)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
 

@@ -10,6 +10,7 @@ from typing import Any
 from eval.grids.ablation import OUTCOMES, verdicts
 from eval.grids.ablation_figure import figure
 from eval.scores.tables import table
+from worldmodel.atomic import replacing, write_text
 from worldmodel.render import save_figure
 
 NONE = "–"
@@ -18,7 +19,7 @@ Score = Mapping[str, Any]
 
 def write_all(out: Path, found: Mapping[str, Any]) -> None:
     """Into OUT."""
-    with (out / "ablation.csv").open("w", newline="", encoding="utf-8") as file:
+    with replacing(out / "ablation.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("way", "seed", "of", "value", "low", "high", "n"))
         for row in found["cells"]:
@@ -26,7 +27,7 @@ def write_all(out: Path, found: Mapping[str, Any]) -> None:
             writer.writerows((*here, name, value, "", "", "") for name, value in row["doctor"].items())
             for name, it in row["scores"].items():
                 writer.writerow((*here, name, *(() if it is None else (it[part] for part in ("value", "low", "high", "n")))))
-    (out / "ablation.md").write_text(markdown(found), encoding="utf-8")
+    write_text(out / "ablation.md", markdown(found))
     save_figure(figure(found), out / "ablation.png")
 
 

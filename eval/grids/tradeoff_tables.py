@@ -9,6 +9,7 @@ from typing import Any
 
 from eval.probes.tables import NONE, cell
 from eval.scores.tables import table
+from worldmodel.atomic import replacing, write_text
 
 WHERE, WHAT = "position", ("shape", "colour")
 READ_AS = {"position": "position, R²", "shape": "shape, balanced accuracy", "colour": "hue, R²"}
@@ -17,11 +18,11 @@ Row = Mapping[str, Any]
 
 
 def write_tables(out: Path, found: Mapping[str, Any]) -> None:
-    with (out / "tradeoff.csv").open("w", newline="", encoding="utf-8") as file:
+    with replacing(out / "tradeoff.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
         writer.writeheader()
         writer.writerows(numbers(found))
-    (out / "tradeoff.md").write_text(markdown(found), encoding="utf-8")
+    write_text(out / "tradeoff.md", markdown(found))
 
 
 def numbers(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

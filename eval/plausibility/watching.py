@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.errors import EvalError
-from eval.npz_files import load_arrays, save_arrays
+from eval.npz_files import load_arrays
 from eval.surprise.forecasting import outlooks
 from eval.surprise.windows import WindowPlan, default_contexts
+from worldmodel.atomic import write_arrays
 from worldmodel.models.world_model import WorldModel
 
 Values = NDArray[np.floating]
@@ -184,7 +185,7 @@ def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, Values]:
 
 def save_watched(path: Path, films: Sequence[Watched | str]) -> None:
     """Numbers and text alone (npz without pickles); a text is why a film could not be watched."""
-    save_arrays(path, arrays_of(films))
+    write_arrays(path, arrays_of(films))
 
 
 def load_watched(path: Path) -> list[Watched | str]:

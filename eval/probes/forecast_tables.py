@@ -12,6 +12,7 @@ import numpy as np
 from eval.probes.tables import cell
 from eval.provenance import named
 from eval.scores.tables import table
+from worldmodel.atomic import replacing, write_text
 
 ADDRESS = ("part", "source", "against", "horizon_s")
 NUMBERS = ("value", "low", "high", "n")
@@ -19,11 +20,11 @@ COLUMNS = 6  # horizons in a table for people, about
 
 
 def write_tables(out: Path, found: Mapping[str, Any]) -> None:
-    with (out / "forecast.csv").open("w", newline="", encoding="utf-8") as file:
+    with replacing(out / "forecast.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, (*ADDRESS, *NUMBERS), extrasaction="ignore", restval="")
         writer.writeheader()
         writer.writerows(rows(found))
-    (out / "forecast.md").write_text(markdown(found), encoding="utf-8")
+    write_text(out / "forecast.md", markdown(found))
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from eval.probes.readout import CONSTANT_VELOCITY
 from eval.probes.triage import BLAME, SCORED
 from eval.provenance import named
 from eval.scores.tables import table
+from worldmodel.atomic import replacing, write_text
 
 Score = Mapping[str, Any]
 ADDRESS = ("part", "of", "probe", "source", "how", "time_s", "layer")
@@ -36,11 +37,11 @@ SHOWN = {
 
 
 def write_tables(out: Path, found: Mapping[str, Any]) -> None:
-    with (out / "probe.csv").open("w", newline="", encoding="utf-8") as file:
+    with replacing(out / "probe.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, (*ADDRESS, *NUMBERS), extrasaction="ignore", restval="")
         writer.writeheader()
         writer.writerows(rows(found))
-    (out / "probe.md").write_text(markdown(found), encoding="utf-8")
+    write_text(out / "probe.md", markdown(found))
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from eval.result_folder import read_result
 from eval.scorers import is_ablation, is_baseline, whitening_steps
+from worldmodel.atomic import replacing, write_text
 from worldmodel.untrusted.terminal import on_one_line
 
 ADDRESS = ("windows", "scorer", "property", "visibility", "level", "copy_class", "pairs")
@@ -23,10 +24,10 @@ Score = Mapping[str, Any]
 def write_tables(out: Path) -> None:
     """OUT/scores.csv, every number of split test; OUT/table.md, the ones for a paper. Reads OUT/scores.json."""
     scores = read_result(out / "scores.json")
-    with (out / "scores.csv").open("w", newline="", encoding="utf-8") as file:
+    with replacing(out / "scores.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows(csv_rows(scores["tree"]))
-    (out / "table.md").write_text(markdown(scores), encoding="utf-8")
+    write_text(out / "table.md", markdown(scores))
 
 
 def csv_rows(tree: Mapping[str, Any]) -> Iterator[Sequence[Any]]:

@@ -19,7 +19,6 @@ from accelerate import PartialState
 from eval.benchmarks import Suite
 from eval.cache_folder import cache_folder
 from eval.errors import EvalError
-from eval.npz_files import save_arrays
 from eval.result_folder import read_result
 from eval.sealed import discard
 from eval.subject import Subject, untrained, weights_hash
@@ -32,7 +31,7 @@ from eval.surprise.whitening import ErrorMoments, load_moments, save_moments
 from eval.surprise.windows import Window, WindowPlan
 from eval.trials import Film, Trial, read_film
 from eval.workload import discard_damaged, share
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_arrays, write_json
 from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
@@ -177,7 +176,7 @@ class Task:
         def work(reel: Reel, file: Path) -> None:
             for shots in reel.groups:
                 for film_id, arrays in judge.maps(shots, usual).items():
-                    save_arrays(folder / file_name_for(film_id, ".npz"), arrays)
+                    write_arrays(folder / file_name_for(film_id, ".npz"), arrays)
             file.touch()
 
         share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eval.errors import EvalError
+from worldmodel.atomic import replacing
 
 SCHEMA = pa.schema(
     [
@@ -55,9 +55,8 @@ def write_traces(path: Path, blocks: Sequence[Block]) -> None:
 
 
 def save_table(path: Path, table: pa.Table) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
-    os.replace(beside, path)
+    with replacing(path) as part:
+        pq.write_table(table, part, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -65,6 +64,8 @@ def read_table(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True)
         table.validate(full=True)
+        if empty := [name for name in SCHEMA.names if table[name].null_count]:
+            raise ValueError(f"{', '.join(empty)} has rows without a value")
         return table
     except FileNotFoundError:
         raise EvalError(f"{path} is missing") from None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from eval.result_folder import read_result
 from eval.surprise.whitening import ErrorMoments, Whitening
-from worldmodel.checkpoint import write_json
+from worldmodel.atomic import write_json
 
 Values = NDArray[np.floating]
 

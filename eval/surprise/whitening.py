@@ -20,7 +20,8 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.npz_files import load_arrays, save_arrays
+from eval.npz_files import load_arrays
+from worldmodel.atomic import write_arrays
 
 MOST_NUMBERS = 2**26  # of a covariance per horizon and place; beyond, the ablation that has one each is left out
 MOST_FEATURES = 256  # errors of more features are looked at along so many fixed random directions
@@ -166,14 +167,12 @@ class Whitening:
 def save_moments(path: Path, moments: dict[str, ErrorMoments]) -> None:
     """Numbers alone (npz without pickles)."""
     arrays = {f"{name}/{f.name}": np.asarray(getattr(m, f.name)) for name, m in moments.items() for f in fields(m)}
-    save_arrays(path, arrays)
+    write_arrays(path, arrays)
 
 
 def load_moments(path: Path) -> dict[str, ErrorMoments]:
     """Raises EvalError that names the file where it is damaged."""
     read = load_arrays(path)
     names = dict.fromkeys(key.rpartition("/")[0] for key in read)
-    found: dict[str, dict[str, Any]] = {
-        name: {f.name: read[f"{name}/{f.name}"] for f in fields(ErrorMoments)} for name in names
-    }
+    found: dict[str, Any] = {name: {f.name: read[f"{name}/{f.name}"] for f in fields(ErrorMoments)} for name in names}
     return {name: ErrorMoments(**{**arrays, "films": int(arrays["films"])}) for name, arrays in found.items()}

@@ -11,10 +11,10 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.pool import run_each
+from worldmodel.atomic import replacing
 from worldmodel.manifest import Manifest
+from worldmodel.output_errors import OutputError, output_errors
 from worldmodel.video import VideoError, write_video
-from worldmodel.video.errors import OutputError, output_errors
-from worldmodel.video.write import beside
 
 resource = pytest.importorskip("resource", reason="limits of the size of files are POSIX")
 
@@ -104,15 +104,15 @@ def test_a_video_is_not_half_written_on_a_full_disk(tmp_path):
 def test_a_missing_folder_is_an_error_of_the_output(tmp_path):
     with pytest.raises(OutputError, match=r"a\.mp4"):
         write_video(tmp_path / "gone" / "a.mp4", np.zeros((3, 16, 16, 3), np.uint8), 10)
-    with pytest.raises(OutputError, match=r"a\.txt"), beside(tmp_path / "gone" / "a.txt") as part:
+    with pytest.raises(OutputError, match=r"a\.txt"), replacing(tmp_path / "gone" / "a.txt") as part:
         part.write_text("words")
 
 
 def test_errors_of_reading_within_a_block_that_writes_stay_what_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError) as raised, beside(tmp_path / "a.txt") as part:
+    with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "a.txt") as part:
         part.write_text((tmp_path / "gone.txt").read_text())
     assert not isinstance(raised.value, OutputError)
-    with pytest.raises(OSError, match="disk is broken") as raised, beside(tmp_path / "a.txt"):
+    with pytest.raises(OSError, match="disk is broken") as raised, replacing(tmp_path / "a.txt"):
         raise OSError(errno.EIO, "disk is broken", "source.mp4")
     assert not isinstance(raised.value, OutputError)
     with pytest.raises(VideoError), output_errors(tmp_path / "a.txt"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from worldmodel.atomic import write_json
 from worldmodel.models.layouts import Part, PretrainedError, to_ours, to_theirs
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
@@ -77,7 +77,7 @@ def save_huggingface(model: MaskedWorldModel, folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(to_theirs(list(_huggingface(model.config)), weights), folder / "model.safetensors", {"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(written_config(model), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", written_config(model))
 
 
 def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, WindowConfig]:

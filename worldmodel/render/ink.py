@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image, ImageDraw, ImageFont
+
+from worldmodel.atomic import replacing
 
 Rgb = tuple[int, int, int]
 
@@ -86,13 +87,5 @@ def save_figure(figure: Figure, path: Path | str, dpi: int = 200) -> None:
 
 def atomically(path: Path, save: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            save(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with replacing(path) as part, open(part, "wb") as file:
+        save(file)

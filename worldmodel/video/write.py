@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -17,7 +16,8 @@ from av.packet import Packet
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from worldmodel.video.errors import WRITE_ONLY, OutputError, output_errors
+from worldmodel.atomic import replacing
+from worldmodel.output_errors import output_errors
 
 LOSSY: dict[str, object] = {"crf": "18", "preset": "medium"}
 LOSSLESS: dict[str, object] = {"qp": "0", "preset": "veryfast", "tune": "fastdecode"}
@@ -50,32 +50,6 @@ def _rational(fps: float) -> Fraction:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; on success it is flushed to disk and becomes `path`, else it is removed.
-
-    A symbolic link at `path` is replaced; the file that it points to is never touched. Raises OutputError where the file
-    cannot be written. Errors of the block count as such only where they can be of nothing else: a full disk, a read-only
-    one, or an error that names the file. A block that also reads must tell the others apart itself (`output_errors`).
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            yield part
-        except OSError as error:
-            of_another = isinstance(error, OutputError) and error.filename != str(part)
-            if of_another or (error.errno not in WRITE_ONLY and str(error.filename) != str(part)):
-                raise
-            raise OutputError.of(error.errno or 0, path) from error
-        with output_errors(path):
-            with open(part, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(part, path)
-    finally:
-        with suppress(OSError):  # an error of the folder has been raised already
-            part.unlink(missing_ok=True)
-
-
-@contextmanager
 def open_output(path: Path, **options: Any) -> Iterator[OutputContainer]:
     """A container to write a video to, as `av.open` makes it. Raises OutputError where it cannot be opened or finished."""
     with output_errors(path):
@@ -99,7 +73,7 @@ def mux(container: OutputContainer, packets: list[Packet], path: Path) -> None:
 def _write_mp4(path: Path, frames: np.ndarray, fps: Fraction, lossless: bool) -> None:
     if not lossless:
         frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], mode="edge")
-    with beside(path) as part, open_output(part, format="mp4", options={"movflags": "faststart"}) as container:
+    with replacing(path) as part, open_output(part, format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264rgb" if lossless else "libx264", rate=fps)
         stream.options = LOSSLESS if lossless else LOSSY
         stream.pix_fmt = "rgb24" if lossless else "yuv420p"
@@ -112,7 +86,7 @@ def _write_mp4(path: Path, frames: np.ndarray, fps: Fraction, lossless: bool) ->
 
 
 def _write_gif(path: Path, frames: np.ndarray, fps: Fraction) -> None:
-    with beside(path) as part, open_output(part, format="gif") as container:
+    with replacing(path) as part, open_output(part, format="gif") as container:
         stream = container.add_stream("gif", rate=fps)
         stream.pix_fmt = "pal8"
         stream.height, stream.width = frames.shape[1:3]

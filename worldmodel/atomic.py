@@ -1,0 +1,159 @@
+"""Atomic writing: at any moment a file or folder holds its old content or its new content, never a part of it.
+
+    .NAME.PID@SYSTEM.part    written beside NAME, synced to the disk, then renamed to NAME
+
+PID and SYSTEM (a digest of machine, boot and container) tell which process writes it. A process that is killed leaves it;
+`remove_parts` removes those that no living process writes. No torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import ArrayLike
+
+from worldmodel.lock_owner import system_of_this_process
+from worldmodel.output_errors import WRITE_ONLY, OutputError, output_errors
+
+_PART = re.compile(r"\..+\.(\d+)@([0-9a-f]{8})\.part")
+_LONGEST_NAME = 60  # characters of a name that its part repeats; file systems allow 255 bytes
+_FOREIGN_S = 86_400.0  # age after which the part of a process that cannot be looked up counts as left behind
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to; on success that file is synced to the disk and becomes `path`, else it is removed.
+
+    The file gets the permissions that the user's umask gives, whatever writes it. A symbolic link at `path` is replaced; the
+    file that it points to is never touched. Raises OutputError where the file cannot be written. Errors of the block count as
+    such only where they can be of nothing else: a full disk, a read-only one, or an error that names the file. A block that
+    also reads must tell the others apart itself (`output_errors`).
+    """
+    part = part_of(path)
+    try:
+        try:
+            with open(part, "wb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+            yield part
+        except OSError as error:
+            of_another = isinstance(error, OutputError) and error.filename != str(part)
+            if of_another or (error.errno not in WRITE_ONLY and str(error.filename) != str(part)):
+                raise
+            raise OutputError.of(error.errno or 0, path) from error
+        with output_errors(path):
+            if part.stat().st_mode != mode:
+                part.chmod(mode)
+            sync(part)
+            os.replace(part, path)
+    finally:
+        with suppress(OSError):  # an error of the folder has been raised already
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill; on success it becomes `path`, else it is removed. Raises OSError where it cannot be written.
+
+    The block must sync the files, or write them by this module. A folder that is at `path` already is removed first, so it
+    must be one that nobody needs.
+    """
+    part = part_of(path)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        sync(part)
+        if path.exists():
+            shutil.rmtree(path)
+        part.rename(path)
+        sync(path.parent)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Raises OutputError."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """In UTF-8, line ends as given. Raises OutputError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises OutputError, and ValueError for NaN and infinity, which JSON does not have."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compressed: bool = False) -> None:
+    """Arrays by name as NPZ, which `np.load(path, allow_pickle=False)` reads. Raises OutputError."""
+    save = np.savez_compressed if compressed else np.savez
+    with replacing(path) as part, open(part, "wb") as file:
+        save(file, **arrays)  # type: ignore[arg-type]
+
+
+def sync(path: Path) -> None:
+    """Write a file, or the list of names in a folder, from the system's cache to the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot sync folders
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only what may be written
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def part_of(path: Path) -> Path:
+    """The name beside `path` that this process writes to."""
+    name = path.name
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME - 9]}~{zlib.crc32(os.fsencode(name)):08x}"
+    return path.with_name(f".{name}.{os.getpid()}@{_system()}.part")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed left half written in a folder (not in those below it)."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PART.fullmatch(entry.name)
+            if found is None or not _is_left(int(found[1]), found[2], entry.stat(follow_symlinks=False).st_mtime):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _is_left(pid: int, system: str, modified: float) -> bool:
+    """Whether no living process writes a part."""
+    if system != _system():
+        return time.time() - modified > _FOREIGN_S
+    try:
+        process = psutil.Process(pid)
+        return process.status() == psutil.STATUS_ZOMBIE or process.create_time() > modified + 2
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+@cache
+def _system() -> str:
+    return f"{zlib.crc32(f'{socket.gethostname()} {system_of_this_process()}'.encode()):08x}"
