@@ -28,6 +28,7 @@ from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
 from worldmodel.output_errors import output_errors
 from worldmodel.outputs import ANOTHER_OUT
+from worldmodel.untrusted.terminal import say
 
 HELP = "make a manifest of a folder of videos, or of a list in V-JEPA's form"
 RESUMES = True
@@ -74,7 +75,7 @@ def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: 
     try:
         _examine_all(journal, total, args)
         shares = {"val": args.val, "test": args.test}
-        print("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
+        say("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
     except PrepError:
         journal.remove()  # all are rejected: the next run shall look again
         raise

@@ -18,6 +18,7 @@ from data_prep.physics.production import Production, Shard, claim, single_thread
 from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES
 from worldmodel.arguments import count, number
 from worldmodel.folder_lock import hold_folder
+from worldmodel.untrusted.terminal import say
 
 HELP = "make films of the built-in physics world"
 RESUMES = True
@@ -62,9 +63,9 @@ def _synthesize(args: argparse.Namespace, productions: list[Production]) -> int:
         shard.run(args.workers)
         if shard.complete():
             count = shard.publish(production.kind, command)
-            print(f"{args.out / production.kind}.parquet: {count} films, {time.monotonic() - began:.0f} s")
+            say(f"{args.out / production.kind}.parquet: {count} films, {time.monotonic() - began:.0f} s")
         else:
-            print(f"{production.kind}: shard {args.rank} of {args.world} is done; the last to finish writes the table")
+            say(f"{production.kind}: shard {args.rank} of {args.world} is done; the last to finish writes the table")
     return 0
 
 

@@ -30,6 +30,7 @@ from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.output_errors import OutputError
 from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.untrusted.json_files import read_object
+from worldmodel.untrusted.terminal import say
 from worldmodel.video import VideoError, VideoInfo, probe
 
 HELP = "make small, fast copies of the videos of a manifest"
@@ -92,7 +93,7 @@ def _transcode(args: argparse.Namespace, manifest: Manifest, out: Path) -> int:
     if not written:
         target.unlink()
         raise PrepError(f"no video of {args.manifest} could be copied; see {listing}")
-    print(f"{target}: {written} of {len(manifest)} clips" + (f"; see {listing}" if listing.exists() else ""))
+    say(f"{target}: {written} of {len(manifest)} clips" + (f"; see {listing}" if listing.exists() else ""))
     return 0
 
 

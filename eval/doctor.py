@@ -24,6 +24,7 @@ from eval.benchmarks import Suite, open_suite
 from eval.benchmarks.layout import first_of
 from eval.trials import Film, Trial, TrialError, check_trials
 from worldmodel.manifest import Manifest, ManifestError
+from worldmodel.untrusted.terminal import printable
 from worldmodel.video import VideoError, read_frames
 
 HELP = "is a benchmark whole, and can its films be read?"
@@ -57,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
 def report(suite: Suite, checks: Sequence[Check]) -> None:
     """A table of what was looked at, the first problems, and what one must know about the suite."""
     console = Console(soft_wrap=True)
-    table = Table("what", "found", "", title=escape(f"{suite.name}, {suite.path}"), title_justify="left")
+    table = Table("what", "found", "", title=escape(printable(f"{suite.name}, {suite.path}")), title_justify="left")
     for check in checks:
-        table.add_row(escape(check.what), escape(check.found), "wrong" if check.problems else "right")
+        table.add_row(escape(printable(check.what)), escape(printable(check.found)), "wrong" if check.problems else "right")
     console.print(table)
     problems = [f"{check.what}: {problem}" for check in checks for problem in check.problems]
     lines = [f"  {line}" for line in first_of(problems)] + [f"Note: {note}" for note in suite.notes]
     for line in [*lines, f"The data come from {suite.source}"]:
-        console.print(line, markup=False, highlight=False)
+        console.print(printable(line), markup=False, highlight=False)
 
 
 def examine(suite: Suite) -> list[Check]:
