@@ -151,10 +151,19 @@ def _skill(folder: Path) -> float | None:
         return None
 
 
-def _rank(folder: Path) -> tuple[bool, float, int]:
-    """Increases with the skill; of two equal ones the earlier is the better. Those without a skill come last, by update."""
-    skill, update = _skill(folder), int(folder.name)
-    return (False, 0.0, update) if skill is None else (True, skill, -update)
+def _rank(folder: Path) -> tuple[int, float, int]:
+    """Increases with the skill; of two equal ones the earlier is the better. Those without a skill come last, by update.
+
+    One of a newer version comes first: it may be the best, and to open it says that this version cannot tell.
+    """
+    update = int(folder.name)
+    try:
+        skill = read_state(folder).get("skill")
+    except NewerFormatError:
+        return 2, 0.0, update
+    except CheckpointError:
+        skill = None
+    return (0, 0.0, update) if skill is None else (1, skill, -update)
 
 
 def _best(run: Path) -> tuple[Path, float] | None:
