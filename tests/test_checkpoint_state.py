@@ -132,7 +132,9 @@ def test_a_huge_state_is_not_read(folder: Path):
 def test_a_newer_format_is_told_from_damage(folder: Path):
     state = open_checkpoint(folder).state
     write_state(folder, {**state, "format": FORMAT + 1, "update": "in other words"})
-    with pytest.raises(NewerFormatError, match=rf"format {FORMAT + 1}, this version reads up to {FORMAT}\); update this project"):
+    with pytest.raises(
+        NewerFormatError, match=rf"format {FORMAT + 1}, this version reads up to {FORMAT}\); update this project"
+    ):
         open_checkpoint(folder)
     (folder / "state.json").write_text(json.dumps({**state, "format": FORMAT + 1}))
     assert "damaged" in refused(folder)

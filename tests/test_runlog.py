@@ -85,7 +85,15 @@ def test_a_line_cut_short_anywhere_is_dropped(tmp_path, cut):
     assert path.read_bytes() == whole
 
 
-DAMAGED = [b"\0" * 40, b'{"update": 15, "lo', b'{"update": \xff}', b"[1]", b'{"loss": 1.0}', b'{"update": "15"}', b"[" * 100_000]
+DAMAGED = [
+    b"\0" * 40,
+    b'{"update": 15, "lo',
+    b'{"update": \xff}',
+    b"[1]",
+    b'{"loss": 1.0}',
+    b'{"update": "15"}',
+    b"[" * 100_000,
+]
 
 
 @pytest.mark.parametrize("line", DAMAGED)
