@@ -40,7 +40,7 @@ def refused(folder: Path) -> str:
 def test_every_flipped_bit_is_found_or_changes_nothing(folder: Path):
     whole = open_checkpoint(folder)
     tensors = whole.tensors("model")
-    found = 0
+    errors: list[CheckpointError] = []
     for name in ("state.json", "model.safetensors"):
         content = (folder / name).read_bytes()
         for bit in range(len(content) * 8):
@@ -50,14 +50,14 @@ def test_every_flipped_bit_is_found_or_changes_nothing(folder: Path):
             try:
                 opened = open_checkpoint(folder)
             except CheckpointError as error:
-                assert len(str(error).splitlines()) == 1
-                assert not isinstance(error, NewerFormatError)
-                found += 1
+                errors.append(error)
             else:
                 assert opened == whole
                 assert torch.equal(opened.tensors("model")["a"], tensors["a"])
         (folder / name).write_bytes(content)
-    assert found > 1000
+    assert len(errors) > 1000
+    assert {len(str(error).splitlines()) for error in errors} == {1}
+    assert not any(isinstance(error, NewerFormatError) for error in errors)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,7 @@ def test_a_huge_state_is_not_read(folder: Path):
 def test_a_newer_format_is_told_from_damage(folder: Path):
     state = open_checkpoint(folder).state
     write_state(folder, {**state, "format": FORMAT + 1, "update": "in other words"})
-    with pytest.raises(
-        NewerFormatError, match=rf"format {FORMAT + 1}, this version reads up to {FORMAT}\); update this project"
-    ):
+    with pytest.raises(NewerFormatError, match=rf"format {FORMAT + 1}, .* up to {FORMAT}\); update this project"):
         open_checkpoint(folder)
     (folder / "state.json").write_text(json.dumps({**state, "format": FORMAT + 1}))
     assert "damaged" in refused(folder)
