@@ -126,8 +126,8 @@ def refuse_begun(run: Path) -> None:
     """Raise CheckpointError where a run folder has checkpoints, damaged ones too."""
     if found := [*_folders(run), *_set_aside(run)]:
         raise CheckpointError(
-            f"{run} has checkpoints ({found[-1].name} among them), and none are ever deleted to begin from scratch. Give another "
-            "run=FOLDER, or leave out --from-scratch to resume"
+            f"{run} has checkpoints ({found[-1].name} among them), and they are not deleted to begin from scratch. "
+            "Give another run=FOLDER, or leave out --from-scratch to resume"
         )
 
 
