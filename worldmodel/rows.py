@@ -95,9 +95,8 @@ def _is_number(value: Any) -> bool:
 
 def _missing(count: int, expected: int, update: float) -> str:
     """Rows that a checkpoint counted and that are gone, as after a power failure."""
-    return (
-        f"{count} of the {expected} rows up to update {update:.0f} {'are' if count > 1 else 'is'} missing and cannot be mended"
-    )
+    verb = "are" if count > 1 else "is"
+    return f"{count} of the {expected} rows up to update {update:.0f} {verb} missing and cannot be mended"
 
 
 def _free_name(path: Path) -> Path:

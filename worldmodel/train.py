@@ -335,9 +335,8 @@ def tidy(run: Path, update: int) -> None:
     """Before training goes on after `update`: set damaged later checkpoints aside, and let best.json name one that is there."""
     try:
         for folder in checkpoints.set_aside_later(run, update):
-            print(
-                f"{folder.name.rpartition('-')[2]} was renamed to {folder}; it is removed when the run has passed that update"
-            )
+            number = folder.name.rpartition("-")[2]
+            print(f"checkpoint {number} was renamed to {folder}; it is removed when the run has passed that update")
         checkpoints.note_best(run)  # a kill may have come between a checkpoint and its note
     except OSError as error:
         raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "checkpoints", error, run)) from error
