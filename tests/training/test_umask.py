@@ -24,8 +24,7 @@ def test_all_that_training_and_a_rollout_write_keeps_the_umask(trainer, tmp_path
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [run, *run.rglob("*")]}
     assert {run / "recipe.yaml", run / "films" / "gallery.html"} < modes.keys()
     assert any(path.name.startswith("decoder-") for path in modes)
-    wrong = {
-        str(path.relative_to(run)): oct(mode) for path, mode in modes.items() if mode != (0o775 if path.is_dir() else 0o664)
-    }
+    expected = {path: 0o775 if path.is_dir() else 0o664 for path in modes}
+    wrong = {str(path.relative_to(run)): oct(mode) for path, mode in modes.items() if mode != expected[path]}
     assert wrong == {}
     assert [path.name for path in modes if path.name.endswith(".part") or path.name.startswith(".tmp")] == []
