@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from worldmodel import interrupts
 
@@ -39,7 +38,7 @@ from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, rel
 from worldmodel.held_out import save_held_out
 from worldmodel.launch import on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
-from worldmodel.machine import machine
+from worldmodel.machine import changed_since, machine
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
@@ -48,7 +47,7 @@ from worldmodel.outputs import ForeignFileError, writing
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
-from worldmodel.run_data import RUN_FOLDER, require_data, settled
+from worldmodel.run_data import require_data, settled
 from worldmodel.runlog import RunLog
 
 ANOTHER_RUN = "give another run=FOLDER"
@@ -64,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began"
     )
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="begin at update 0, or refuse a run folder that has checkpoints"
+    )
     args = parser.parse_intermixed_args(argv)
     check_text(parser, args)
     file, overrides = file_and_overrides(args.recipe, args.overrides)
@@ -72,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         accelerator = start_accelerator(recipe)
         if file is None:
             accelerator.print(f"no recipe given: running {DEMO}")
+        if args.from_scratch and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart by torchrun resumes
+            checkpoints.refuse_begun(Path(recipe.run))
         stop: list[int] = []  # signals that ask for a checkpoint and an end
         with run_folder(recipe, accelerator) as lock:
             finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock)
@@ -110,6 +114,8 @@ def train(
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
+    if last is not None:
+        last.require(*checkpoints.RESUME_FIELDS)
     recipe = settled(recipe, last)
     make_films(recipe, accelerator)
     require_data(recipe, last)
@@ -141,7 +147,10 @@ def train(
         save_held_out(run, held.frames)
 
     stop_on_signal(stop)
-    log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock)
+    log = RunLog(
+        run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock,
+        rows=start.get("rows"),
+    )  # fmt: skip
     with log:
         log.bad_clips(held.bad)
         return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop)
@@ -167,7 +176,7 @@ def loop(
     held: Batch,
     accelerator: Accelerator,
     log: RunLog,
-    start: dict[str, Any],
+    start: checkpoints.State,
     stop: list[int],
 ) -> bool:
     """Updates until the recipe's last; False if a signal or the doctor ended it earlier, the state saved."""
@@ -305,13 +314,15 @@ def restore_or_begin(
     optimizers: Optimizers,
     last: checkpoints.Checkpoint | None,
     accelerator: Accelerator,
-) -> dict[str, Any]:
+) -> checkpoints.State:
     """The state to start from: that of the last checkpoint, of `init_from`, or none."""
     if last is not None:
         checkpoints.restore(learner, optimizers, last)
-        if accelerator.is_main_process:  # a kill may have come between the checkpoint and this note
-            checkpoints.note_best(Path(recipe.run), last.folder.name, last.state["skill"])
+        on_main_process(accelerator, lambda: tidy(Path(recipe.run), last.update))
+        now = machine(accelerator.device, accelerator.num_processes)
         accelerator.print(f"resuming {recipe.run} after update {last.update}")
+        if changes := changed_since(last.state.get("machine", {}), now):
+            accelerator.print(f"not as when this checkpoint was saved, so the last bits may differ: {', '.join(changes)}")
         return last.state
     if recipe.init_from:
         other = checkpoints.find_checkpoint(Path(recipe.init_from))
@@ -319,6 +330,17 @@ def restore_or_begin(
         checkpoints.restore_weights(learner, other, but=kept)
         accelerator.print(f"weights from {other.folder}")
     return {"update": 0, "seconds": 0.0}
+
+
+def tidy(run: Path, update: int) -> None:
+    """Before training goes on after `update`: set damaged later checkpoints aside, and let best.json name one that is there."""
+    try:
+        for folder in checkpoints.set_aside_later(run, update):
+            number = folder.name.rpartition("-")[2]
+            print(f"checkpoint {number} was renamed to {folder}; it is removed when the run has passed that update")
+        checkpoints.note_best(run)  # a kill may have come between a checkpoint and its note
+    except OSError as error:
+        raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "checkpoints", error, run)) from error
 
 
 def blank_batch(recipe: Recipe, windows: Windows, accelerator: Accelerator) -> Batch:
@@ -370,22 +392,24 @@ def keep(
     tensors = checkpoints.gather(learner, optimizers)  # every rank: sharded weights are gathered
     if accelerator.is_main_process:
         log.check_folder()
+        log.sync()
         run, skill = Path(recipe.run), log.skill_at(done)
-        state = {
+        state: checkpoints.State = {
             "update": done,
             "samples": done * recipe.data.batch_size,
             "seconds": log.seconds,
             "skill": skill,
             "windows": windows.sizes,
             "data": windows.digests,
+            "rows": log.rows,
             "machine": machine(accelerator.device, accelerator.num_processes),
             "recipe": recipe.model_dump(mode="json"),
-            RUN_FOLDER: os.path.abspath(run),
+            "run_folder": os.path.abspath(run),
             "random": "none kept: every draw is a function of the recipe's seed and the update",
         }
-        folder = checkpoints.save_checkpoint(run, tensors, state)
+        checkpoints.save_checkpoint(run, tensors, state)
         try:
-            checkpoints.note_best(run, folder.name, skill)
+            checkpoints.note_best(run)
         except OSError as error:
             raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "best.json", error, run)) from error
         checkpoints.prune(run, recipe.checkpoint.keep, done)
