@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from worldmodel.atomic import replacing
+from worldmodel.atomic import replacing_file
 from worldmodel.video.timing import Timing
 
 FORMAT_VERSION = 1
@@ -98,7 +98,7 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
     schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
     folder, rows, written = path.parent.resolve(), iter(clips), 0
-    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with replacing_file(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
             stored = [_stored(clip, folder) for clip in group]
             columns = {name: [getattr(clip, name) for clip in stored] for name in schema.names}
