@@ -72,7 +72,7 @@ class Campaign:
         self._folder.mkdir()
         prepared = server.run(f"prepare_{name}", self._folder)
         assert prepared.code == 0, prepared.said
-        shutil.copytree(self._folder, self._template, symlinks=True)
+        shutil.copytree(self._folder, self._template, symlinks=True, dirs_exist_ok=True)
         self.before = contents(self._folder)
         undisturbed = server.run(name, self._folder)
         assert undisturbed.code == 0, undisturbed.said

@@ -55,7 +55,7 @@ def problems_of(server: Server, name: str, most: int) -> list[str]:
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_failing_disk_leaves_the_old_state_or_the_new_one_and_the_command_can_be_repeated(server: Server, name: str):
-    assert problems_of(server, name, most=3) == []
+    assert problems_of(server, name, most=2) == []
 
 
 @pytest.mark.slow
