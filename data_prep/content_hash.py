@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from worldmodel.video.frame_folder import frame_names
@@ -11,6 +12,7 @@ from worldmodel.video.source import open_bytes
 
 METHOD = "sha256 of the whole content"
 """Stands in the metadata of manifests. Those without it have hashes of the first and last MiB, or of unknown origin."""
+DIGEST = re.compile(r"[0-9a-f]{64}")  # what a hash looks like; a manifest of others may hold any text
 MIB = 1 << 20
 CHUNK_BYTES = 4 * MIB
 

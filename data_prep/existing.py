@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from data_prep.errors import PrepError
@@ -10,6 +9,7 @@ from data_prep.sources import Survey, folder
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.output_errors import output_errors
 from worldmodel.output_folder import made_by, write_mark
+from worldmodel.untrusted.json_files import parsed
 
 
 def check_manifest(path: Path, command: str, advice: str) -> None:
@@ -33,7 +33,7 @@ def check_lines(path: Path, key: str, advice: str) -> None:
     with open(path, "rb") as lines:
         first = lines.readline(1 << 20)
     try:
-        ours = not first or key in json.loads(first)
+        ours = not first or key in parsed(first)
     except (ValueError, TypeError):
         ours = first.startswith(b'{"') and not first.endswith(b"\n")
     if not ours:

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from data_prep.errors import PrepError
 from data_prep.examine import Record
 from data_prep.sources.item import Item
 from worldmodel.output_errors import output_errors
+from worldmodel.untrusted.json_files import parsed
 
 
 class Journal:
@@ -66,7 +68,11 @@ class Journal:
         with open(self.path, "rb") as lines:
             next(lines)
             for line in lines:
-                yield Record(**json.loads(line))
+                try:
+                    yield Record(**parsed(line))
+                except (ValueError, TypeError) as error:
+                    problem = f"a line of it is damaged ({error}); delete it, and the same command again looks at all videos"
+                    raise PrepError(f"{self.path}: {problem}") from None
 
     def close(self) -> None:
         """Raises OutputError where the last lines cannot be written."""
@@ -84,6 +90,7 @@ def _value(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        return json.loads(line)
+        value = parsed(line)
     except ValueError:
         return None
+    return value if isinstance(value, dict) else None

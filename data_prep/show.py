@@ -25,6 +25,7 @@ from worldmodel.arguments import count
 from worldmodel.atomic import replacing
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.output_folder import mark_output
+from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.video import read_frames
 
 HELP = "draw a contact sheet of clips or of quadruplets"
@@ -83,7 +84,7 @@ def _quadruplets(args: argparse.Namespace) -> None:
     for quad in quads.values():
         first[quad[0]["property"]].setdefault((quad[0]["visibility"], quad[0]["template"]), quad)
     for property_, templates in first.items():
-        _save(_sheet_of(list(templates.values()), manifest, place, args), args.out / f"{property_}.png")
+        _save(_sheet_of(list(templates.values()), manifest, place, args), args.out / file_name_for(property_, ".png"))
 
 
 def _sheet_of(

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from data_prep.content_hash import METHOD, content_hash
+from data_prep.content_hash import DIGEST, METHOD, content_hash
 from data_prep.errors import PrepError
 from data_prep.existing import check_lines, check_manifest, check_no_link, claim_folder
 from data_prep.pool import Failed, run_each
@@ -29,6 +29,7 @@ from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.output_errors import OutputError
 from worldmodel.outputs import ANOTHER_OUT
+from worldmodel.untrusted.json_files import read_object
 from worldmodel.video import VideoError, VideoInfo, probe
 
 HELP = "make small, fast copies of the videos of a manifest"
@@ -100,10 +101,10 @@ def _claim(out: Path, recipe: Recipe) -> None:
     note, wanted = out / "transcode.json", {**dataclasses.asdict(recipe), "version": VERSION}
     if note.exists():
         try:
-            there = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError:
-            raise PrepError(f"{note}: not a note of `data_prep transcode`; choose another --out") from None
-        if not isinstance(there, dict) or "version" not in there:
+            there = read_object(note, PrepError)
+        except PrepError as error:
+            raise PrepError(f"{note}: not a note of `data_prep transcode` ({error}); choose another --out") from None
+        if "version" not in there:
             old = f"{out} holds copies that an earlier version of this project made, and some may be wrong"
             raise PrepError(f"{old}; choose another --out, or delete the folder and make them again")
         if there != wanted:
@@ -134,7 +135,8 @@ def _jobs(manifest: Manifest, has_whole_hashes: bool) -> Iterator[Job]:
     clips = (manifest.clip(row) for row in range(len(manifest)))
     for (path, member), group in itertools.groupby(clips, key=lambda clip: (clip.path, clip.member)):
         of_file = tuple(group)
-        yield Job(path, member, of_file[0].content_hash if has_whole_hashes else None, of_file)
+        known = has_whole_hashes and DIGEST.fullmatch(of_file[0].content_hash)
+        yield Job(path, member, of_file[0].content_hash if known else None, of_file)
 
 
 def _work(job: Job, out: Path, recipe: Recipe) -> Copy | Failed:

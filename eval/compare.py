@@ -19,6 +19,7 @@ from rich.table import Table
 
 from eval.errors import EvalError
 from eval.intervals import bootstrap_mean, holm, sign_flip_p
+from eval.result_folder import check_unchanged, read_result, reading_results
 from eval.scorers import is_ablation, subjects
 from eval.scores.scoreboard import Cell, Scoreboard, Values, in_strata
 from eval.scores.tables import p_text, with_interval
@@ -89,10 +90,12 @@ def check_finished(out: Path) -> None:
 
 
 def open_evaluation(out: Path) -> Evaluation:
-    """Raises EvalError where a file is missing."""
+    """Raises EvalError where a file is missing, damaged or changed."""
     check_finished(out)
-    protocol, trials = json.loads((out / "protocol.json").read_text(encoding="utf-8")), read_trials(out / "trials.json")
-    return Evaluation(out, protocol, trials, Scoreboard(trials, Traces.open(out / "traces.parquet"), protocol))
+    check_unchanged(out, FILES)
+    with reading_results(out, FILES):
+        protocol, trials = read_result(out / "protocol.json"), read_trials(out / "trials.json")
+        return Evaluation(out, protocol, trials, Scoreboard(trials, Traces.open(out / "traces.parquet"), protocol))
 
 
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
+from eval.result_folder import read_json
 from worldmodel.atomic import write_json
+from worldmodel.untrusted.file_names import file_name_for
 
 Answer = TypeVar("Answer")
 
@@ -30,19 +32,26 @@ class Kept:
 
     def get(self, name: str, answer: Callable[[], Answer]) -> Answer:
         """The answer that was kept, else `answer()`, which is kept. It must come back from JSON as it went."""
-        file = self.folder / f"{quote(name, safe=' ')}.json"
+        file = self.folder / file_name_for(name, ".json")
         if file.exists():
-            kept: Answer = json.loads(file.read_text(encoding="utf-8"))["answer"]
-            return kept
+            stored = read_json(file) or {}
+            if "answer" in stored and stored.get("sha256") == _digest(stored["answer"]):
+                kept: Answer = stored["answer"]
+                return kept
+            print(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
         made = answer()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"answer": made})
+        write_json(file, {"answer": made, "sha256": _digest(made)})
         return made
 
     def forget(self) -> None:
         """Once all is answered and written; what was asked otherwise goes with it."""
         if self.folder.parent.exists():
             shutil.rmtree(self.folder.parent)
+
+
+def _digest(answer: Any) -> str:
+    return hashlib.sha256(json.dumps(answer, sort_keys=True).encode()).hexdigest()
 
 
 def code_digest() -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from eval.cache_folder import cache_folder
 from eval.compare import FILES, check_finished
 from eval.errors import EvalError
 from eval.report import shown_trials, write_report
-from eval.result_folder import read_json, result_folder
+from eval.result_folder import check_unchanged, read_json, read_result, reading_results, result_folder
 from eval.scorers import BLIND
 from eval.scores.score import score
 from eval.scores.tables import write_tables
@@ -161,7 +160,7 @@ def evaluate(args: argparse.Namespace, task: Task, manifest: str | None, fit: Ca
         write_scores(args.out)
         write_json(parts / "shown.json", {"trials": shown_trials(args.out) if task.has_places else []})
     ranks.wait_for_everyone()
-    shown = set(json.loads((parts / "shown.json").read_text(encoding="utf-8"))["trials"])
+    shown = set(read_result(parts / "shown.json")["trials"])
     drawn = [trial for trial in suite.trials if args.maps or trial.group_id in shown]
     if subject.model is not None and drawn:
         task.draw_maps(args.out / "maps", parts, drawn, usual)
@@ -182,16 +181,19 @@ def finish(out: Path) -> None:
 def write_scores(out: Path) -> None:
     """OUT/scores.json. Raises EvalError where OUT is no finished evaluation."""
     check_finished(out)
-    trials, traces = read_trials(out / "trials.json"), Traces.open(out / "traces.parquet")
-    said = json.loads((out / "protocol.json").read_text(encoding="utf-8"))
-    write_json(out / "scores.json", score(trials, traces, said))
+    check_unchanged(out, FILES)
+    with reading_results(out, FILES):
+        trials, traces = read_trials(out / "trials.json"), Traces.open(out / "traces.parquet")
+        found = score(trials, traces, read_result(out / "protocol.json"))
+    write_json(out / "scores.json", found)
 
 
 def show(out: Path) -> None:
     """Tables, report and headline of what stands in scores.json."""
-    write_tables(out)
-    page = write_report(out)
-    print_headline(out)
+    with reading_results(out, (*FILES, "scores.json")):
+        write_tables(out)
+        page = write_report(out)
+        print_headline(out)
     print(page)
 
 
@@ -251,7 +253,7 @@ def lawful_films(given: str | None, suite: Suite, subject: Subject) -> tuple[str
 
 def print_headline(out: Path) -> None:
     """The number that counts, by scorer, and what stands beside it."""
-    scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    scores = read_result(out / "scores.json")
     console = Console()
     for note in () if scores["headline"] else scores["notes"]:
         console.print(note, highlight=False, markup=False)
@@ -279,10 +281,13 @@ def claimed(out: Path, task: Task, lawful: Sequence[Film], fresh: bool) -> Itera
 def _claim(out: Path, task: Task, lawful: Sequence[Film], fresh: bool) -> None:
     """Maps of an earlier evaluation go: they would lie over the films of this."""
     key = task.key(lawful)
+    for name in ("maps", "parts"):  # files are written into these folders and removed from them
+        if (out / name).is_symlink():
+            raise EvalError(f"{out / name} is a symbolic link; nothing is written through it; remove it, or give another --out")
     if fresh and out.exists():
         shutil.rmtree(out / "parts", ignore_errors=True)
     stamp = out / "parts" / "key.json"
-    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8"))["key"] != key:
+    if stamp.exists() and (read_json(stamp) or {}).get("key") != key:
         raise EvalError(f"{out} holds the beginning of another evaluation; take another --out, or throw it away with --fresh")
     if not stamp.exists():
         if not fresh and (said := read_json(out / "protocol.json")) is not None and (other := differences(said, task, lawful)):

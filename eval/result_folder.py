@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from eval.errors import EvalError
-from worldmodel.outputs import output_folder
+from eval.trials import TrialError
+from worldmodel.outputs import RECORD, output_folder, sha256_of
+from worldmodel.untrusted.json_files import parsed, read_object
 
 
 @contextlib.contextmanager
@@ -30,10 +33,44 @@ def result_folder(out: Path, names: Sequence[str], known_by: str) -> Iterator[No
 def read_json(file: Path) -> dict[str, Any] | None:
     """A JSON object, or None where there is none."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(file, EvalError)
+    except EvalError:
         return None
-    return found if isinstance(found, dict) else None
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """The JSON object of a result file. Raises EvalError that names the file where it is damaged."""
+    return read_object(file, EvalError)
+
+
+def check_unchanged(out: Path, names: Sequence[str]) -> None:
+    """Raise EvalError for a result file that is not what its command wrote, by the digests that OUT holds.
+
+    A folder without digests, which an earlier version made, is not checked.
+    """
+    written: dict[str, Any] = {}
+    with contextlib.suppress(OSError):
+        for line in (out / RECORD).read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                row = parsed(line)
+                written[row["file"]] = row["sha256"]
+    for name in names:
+        if written.get(name) and (out / name).is_file() and sha256_of(out / name) != written[name]:
+            raise EvalError(f"{out / name} was damaged or changed since it was written; restore it, or evaluate again")
+
+
+@contextlib.contextmanager
+def reading_results(out: Path, names: Sequence[str]) -> Iterator[None]:
+    """Turn errors of results that lack a field, or have another value in it than expected, into EvalError that names OUT."""
+    try:
+        yield
+    except (EvalError, TrialError, OSError):
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, pa.ArrowException) as error:
+        what = f"no field {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise EvalError(
+            f"{out} does not hold what this version reads from {', '.join(names)} ({what}); evaluate again"
+        ) from error
 
 
 def check_same_model(file: Path, model_hash: str, data: str, split: str | None) -> None:

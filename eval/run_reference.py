@@ -10,7 +10,7 @@ digest of the model's weights and of the protocol: neither another checkpoint no
 from __future__ import annotations
 
 import json
-import zipfile
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -20,10 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.errors import EvalError
+from eval.npz_files import load_arrays
 from eval.subject import Subject
 from worldmodel.atomic import write_arrays
 from worldmodel.manifest import Clip
 from worldmodel.run_data import run_folder_of
+from worldmodel.untrusted.json_files import parsed
 
 FOLDER, ABOUT = "reference", "about"
 
@@ -48,8 +51,8 @@ def folder_of(subject: Subject) -> Path | None:
 
 
 def store(file: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> None:
-    """Write one file, whole or not at all, unless it is there. A folder that cannot be written to is left as it is."""
-    if file.exists():
+    """Write one file, whole or not at all, unless a whole one is there. A folder that cannot be written to is left as it is."""
+    if load(file) is not None:
         return
     said = {**about, "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     try:
@@ -60,12 +63,17 @@ def store(file: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray]) -
 
 
 def load(file: Path) -> Stored | None:
-    """None where there is no such file, or none that is whole."""
+    """None where there is no such file; None, with a word, where it is damaged."""
+    if not file.exists():
+        return None
     try:
-        with np.load(file, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found}
-            return Stored(json.loads(str(arrays.pop(ABOUT))), arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = load_arrays(file)
+        about = parsed(str(arrays.pop(ABOUT)))
+        if not isinstance(about, dict):
+            raise EvalError(f"{file} does not say what it holds")
+        return Stored(about, arrays)
+    except (EvalError, ValueError, KeyError) as error:
+        print(f"{error}; it is not used, and made again where its videos are there", file=sys.stderr)
         return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.atomic import write_text
+from worldmodel.untrusted.json_files import missing_field, read_value
 from worldmodel.video.square import Square, read_square
 
 PairKind = Literal["same context", "same outcome", "matched"]
@@ -86,7 +87,12 @@ def write_trials(path: Path, trials: Iterable[Trial]) -> None:
 
 
 def read_trials(path: Path) -> list[Trial]:
-    return [_trial(row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    """Raises TrialError that names the file where it is damaged."""
+    rows = read_value(path, TrialError)
+    try:
+        return [_trial(row) for row in rows]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        missing_field(path, error, TrialError)
 
 
 def _trial(row: dict[str, Any]) -> Trial:

@@ -6,6 +6,7 @@ Pieces are the same whatever the number of ranks, and each is worked on by one o
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from accelerate import PartialState
 
 from data_prep.progress import bar
+from eval.sealed import discard, is_whole, seal
 
 Piece = TypeVar("Piece")
 Loaded = TypeVar("Loaded")
@@ -36,20 +38,35 @@ def share(
 ) -> list[Path]:
     """Work on every piece whose file is not there yet; all files, in order, once all ranks are done.
 
-    The next piece is loaded while one is worked on.
+    The next piece is loaded while one is worked on. A file that was cut or changed since it was finished is made again.
     """
     files = [file_of(index) for index in range(len(pieces))]
+    if ranks.is_main_process:
+        discard_damaged(files)
+    ranks.wait_for_everyone()
     mine = [i for i in range(len(pieces)) if i % ranks.num_processes == ranks.process_index and not files[i].exists()]
     if ranks.is_main_process and mine:
         with bar(what, len(mine)) as progress:
             for index, loaded in _ahead(pieces, mine, load):
                 work(loaded, files[index])
+                seal(files[index])
                 progress.step()
     else:
         for index, loaded in _ahead(pieces, mine, load):
             work(loaded, files[index])
+            seal(files[index])
     ranks.wait_for_everyone()
     return files
+
+
+def discard_damaged(files: Sequence[Path]) -> None:
+    """Remove files that are not what was finished, so that they are made again. For one process alone."""
+    for file in files:
+        if (whole := is_whole(file)) is not True:
+            if whole is False:
+                print(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
+            if file.parent.is_dir():
+                discard(file)
 
 
 def _ahead(pieces: Sequence[Piece], mine: Sequence[int], load: Callable[[Piece], Loaded]) -> Iterator[tuple[int, Loaded]]:

@@ -26,6 +26,7 @@ FREE_OF_TORCH = (
     "worldmodel.video",
     "worldmodel.folder_lock",
     "worldmodel.outputs",
+    "worldmodel.untrusted",
 )
 BRINGS_TORCH = ("torch", "accelerate", "safetensors.torch", "einops.layers.torch", "transformers")
 

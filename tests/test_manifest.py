@@ -128,5 +128,5 @@ def test_a_digest_counts_what_determines_the_samples_and_not_where_they_lie(tmp_
     others = [digest(*clips[:-1], clip(4, **{field: value})) for field, value in changes.items()]
     others += [digest(*reversed(clips)), digest(*clips[:-1])]
     assert len({first, *others}) == 1 + len(others)
-    monkeypatch.setattr("worldmodel.manifest.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("worldmodel.manifest.write.ROWS_PER_GROUP", 2)
     assert digest(*clips) == first

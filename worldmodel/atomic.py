@@ -86,8 +86,13 @@ def replacing_file(path: Path) -> Iterator[io.BufferedWriter]:
 
     Every error of writing it is an OutputError, also in a block that reads other files.
     """
-    with replacing(path) as part, io.BufferedWriter(_Part(part, path)) as file:
+    with replacing(path) as part, open_part(part, path) as file:
         yield file
+
+
+def open_part(part: Path, path: Path) -> io.BufferedWriter:
+    """The name that `replacing` gave for `path`, open for writing bytes. Every error of writing is an OutputError of `path`."""
+    return io.BufferedWriter(_Part(part, path))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, to_jsonable_python
 from worldmodel.atomic import write_text
 from worldmodel.config_comments import comments_of
 from worldmodel.config_problems import Node, locate, nearest, problems_of, shown
-from worldmodel.config_yaml import read_yaml, write_yaml
+from worldmodel.config_yaml import MAX_BYTES, read_yaml, write_yaml
 
 _SPELT_INTEGER = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
 _SPELT_FLOAT = re.compile(r"[-+]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -87,7 +87,8 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str) -> T:
 def read(path: Path) -> Mapping[str, Any]:
     """What stands in one YAML file, held to no class yet."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         beside = [str(other) for other in sorted(path.parent.glob("*.y*ml"))]
         raise ConfigError([f"{path}: no such file{nearest(str(path), beside)}"]) from None

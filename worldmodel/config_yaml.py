@@ -1,5 +1,6 @@
 """The YAML a configuration is written in: safe, strict, and without YAML 1.1's surprises.
 
+Everything about a text is limited, since it may be hostile: its length, its depth, and its length once aliases are expanded.
 Plain values are read by the rules of YAML 1.2: `1e-4` is a number; `no`, `on`, `12:30`, `010` and dates are text. No
 merging of mappings (`<<`), and a key stands in a mapping once.
 """
@@ -24,8 +25,16 @@ _PLAIN = [  # what a plain scalar is: tag, pattern, first characters; text other
 ]
 
 
+MAX_BYTES = 1_000_000  # of a text; a recipe has some thousand
+MAX_COST = 2_000_000  # of a text once its aliases are expanded: its characters, and NODE_COST for each value in it
+NODE_COST = 50
+MAX_DEPTH = 50
+
+
 def read_yaml(content: bytes | str) -> Any:
     """Raises ValueError with one line that says what is wrong and, for a file's bytes, in which line."""
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"not YAML that can be read: it is {len(content):,} bytes or more; at most {MAX_BYTES:,} are read")
     try:
         return yaml.load(content, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -33,6 +42,8 @@ def read_yaml(content: bytes | str) -> Any:
         reason = f"{line}{error.problem or error.context}"
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
+    except (KeyError, IndexError, AttributeError, TypeError, OverflowError):  # PyYAML, of a value such as `!!bool maybe`
+        reason = "a value is not of the type that its tag (!!...) says"
     raise ValueError(f"not YAML that can be read: {reason}")
 
 
@@ -43,6 +54,29 @@ def write_yaml(data: Any) -> str:
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML is set up by class attributes
+
+    def __init__(self, content: bytes | str) -> None:
+        super().__init__(content)
+        self._depth, self._cost = 0, 0
+        self._costs: dict[int, int] = {}  # of the nodes that are complete, by identity
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML does, with limits: an alias costs as much as the node that it repeats."""
+        event, before = self.peek_event(), self._cost
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"nested more than {MAX_DEPTH} deep", event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if isinstance(event, yaml.AliasEvent):
+            self._cost += self._costs.get(id(node), 0)  # 0: of a node within itself, which is refused later
+        else:
+            self._cost += NODE_COST + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
+            self._costs[id(node)] = self._cost - before
+        if self._cost > MAX_COST:
+            problem = "too many values, or too many repeated by aliases (*name)"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()

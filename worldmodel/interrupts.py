@@ -52,8 +52,8 @@ def stopped(program: str, what_next: str = "") -> int:
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Keep SIGINT and SIGTERM waiting while child processes are started.
+def held(semaphores: bool = True) -> Iterator[None]:
+    """Keep SIGINT and SIGTERM waiting while child processes are started. semaphores: whether multiprocessing starts them.
 
     Signals of a terminal reach the whole group. Children inherit the block, so that they cannot die, with a traceback, before
     they have said by `leave_to_parent` how they take signals. What arrives meanwhile reaches this process afterwards.
@@ -61,7 +61,8 @@ def held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows has neither process groups' signals nor masks
         yield
         return
-    _start_resource_tracker()
+    if semaphores:
+        _start_resource_tracker()
     numbers = (signal.SIGINT, signal.SIGTERM)
     arrived: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)

@@ -106,8 +106,6 @@ def signalled(stop: list[int], accelerator: Accelerator) -> bool:
 
 def report(error: Exception) -> int:
     """Say what ended the run; the exit code."""
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else DataLoader raises once more for every worker that ends now
     rank = os.environ.get("RANK", "0")
     print(f"{'' if rank == '0' else f'[rank {rank}] '}{type(error).__name__}: {error}", file=sys.stderr, flush=True)
     return 2

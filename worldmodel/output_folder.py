@@ -7,6 +7,7 @@ from pathlib import Path
 
 from worldmodel.atomic import write_text
 from worldmodel.output_errors import output_errors
+from worldmodel.untrusted.json_files import read_object
 
 MARK = ".worldmodel.json"
 TRANSCODE_KEYS = {"short_side_px", "max_fps", "gop"}
@@ -62,7 +63,7 @@ def made_by(folder: Path | str) -> str | None:
 def _object(file: Path) -> dict[str, str]:
     """The JSON object in a file; empty where there is none."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = read_object(file, ValueError)
+    except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return value

@@ -192,6 +192,8 @@ def changed_fields(old: Recipe, new: Recipe) -> list[str]:
         "data.workers",
         "data.prefetch",
         "data.worker_timeout_s",
+        "data.storage_wait_s",
+        "data.max_bad_share",
         "train.log_every",
         "train.trackers",
     }

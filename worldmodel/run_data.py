@@ -8,7 +8,6 @@ first, and then in the working directory. A manifest with other content is never
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from worldmodel.data.windows import WindowSource
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.models.targets import FrozenTarget
 from worldmodel.recipe import Recipe
+from worldmodel.untrusted.json_files import read_object
 
 DIGESTS = "data"  # key of a checkpoint's state: what Manifest.digest says of each manifest
 RUN_FOLDER = "run_folder"  # key of a checkpoint's state: the absolute path of the run folder when it was written
@@ -190,7 +190,7 @@ def _records(checkpoint: Checkpoint) -> list[Mapping[str, Any]]:
     """What the run has written down of itself: in this checkpoint, and in its last one."""
     last = sorted(checkpoint.folder.parent.glob("[0-9]*/state.json"))[-1:]
     try:
-        return [checkpoint.state, *(json.loads(path.read_text(encoding="utf-8")) for path in last)]
+        return [checkpoint.state, *(read_object(path, ValueError) for path in last)]
     except (OSError, ValueError):
         return [checkpoint.state]
 

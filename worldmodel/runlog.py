@@ -10,6 +10,7 @@ A row is handed to the operating system as it is written: a kill costs at most t
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -132,6 +133,13 @@ class RunLog:
                 self._named.add(clip.path)
                 self._append("bad_clips", {"update": self._done, "path": clip.path, "reason": clip.reason})
                 self._progress.say(f"cannot be read: {clip.path}: {clip.reason}")
+
+    def say(self, text: str) -> None:
+        """Print a line; on another rank than the main one, to its standard error."""
+        if self._main:
+            self._progress.say(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def check_folder(self) -> None:
         """Raise FolderLockError where the run folder was removed, moved or taken over by another process."""

@@ -33,7 +33,7 @@ from worldmodel import teacher
 from worldmodel.arguments import check_text
 from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, parse, save
-from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates, worker_trouble
+from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
 from worldmodel.held_out import save_held_out
@@ -86,11 +86,6 @@ def main(argv: list[str] | None = None) -> int:
         return report(error)
     except (checkpoints.CheckpointError, FolderLockError, ForeignFileError) as error:
         return report(error)
-    except RuntimeError as error:
-        trouble = worker_trouble(error, recipe.data.worker_timeout_s)
-        if trouble is None:
-            raise
-        return report(trouble)
     return interrupts.INTERRUPTED if signal.SIGINT in stop else 0
 
 
@@ -178,13 +173,14 @@ def loop(
     """Updates until the recipe's last; False if a signal or the doctor ended it earlier, the state saved."""
     inner = unwrapped(learner)
     bad: list[BadClip] = []  # since the last training row, on this rank
-    failed = 0  # samples that could not be read since this start, on all ranks
+    failed = 0  # reads that failed since this start, on all ranks
     total, first = recipe.train.updates, start["update"]
     stream = updates(
         windows, first, total,
         rank=accelerator.process_index, ranks=accelerator.num_processes, micros=recipe.train.micro_batches,
-        pin=accelerator.device.type == "cuda",
+        pin=accelerator.device.type == "cuda", say=log.say, stopped=lambda: bool(stop),
     )  # fmt: skip
+    done = first
     for update, micros in enumerate(log.timed(stream), start=first):
         bad += [clip for micro in micros for clip in micro.bad]
         log.bad_clips(bad)
@@ -210,8 +206,13 @@ def loop(
         if done % recipe.checkpoint.every == 0 or done == total or interrupted:
             keep(recipe, learner, optimizers, windows, done, log, accelerator)
         if interrupted:
-            return done == total
-    return True
+            break
+    else:
+        if done > first and done < total and done % recipe.checkpoint.every:  # a signal while data was waited for
+            keep(recipe, learner, optimizers, windows, done, log, accelerator)
+    if failed := failed + len(bad):
+        log.say(f"{failed:,} reads failed since this start; other windows took their places, see {recipe.run}/bad_clips.jsonl")
+    return done == total
 
 
 def step(
@@ -348,10 +349,10 @@ def training_row(done: int, loss: Loss, norm: torch.Tensor, recipe: Recipe, wind
 
 
 def check_share(failed: int, seen: int, recipe: Recipe) -> None:
-    """Raise DataError where more than the recipe's share of samples could not be read."""
-    if failed > max(10, recipe.data.max_bad_share * seen):
+    """Raise DataError where more than the recipe's share of reads failed. `seen` samples were read in the end."""
+    if failed > max(10, recipe.data.max_bad_share * (seen + failed)):
         raise DataError(
-            f"{failed} reads failed for {seen} samples (data.max_bad_share {recipe.data.max_bad_share:g}); the files are named "
+            f"{failed} of {seen + failed} reads failed (data.max_bad_share {recipe.data.max_bad_share:g}); the files are named "
             f"in {recipe.run}/bad_clips.jsonl. Index the data again: `python -m data_prep index`"
         )
 

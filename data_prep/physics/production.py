@@ -34,6 +34,7 @@ from worldmodel.config import Config
 from worldmodel.manifest import Clip, write_manifest
 from worldmodel.output_errors import output_errors
 from worldmodel.output_folder import write_mark
+from worldmodel.untrusted.json_files import parsed, read_object
 
 Job = LawfulJob | QuadrupletJob
 TIMEOUT_S = 600.0
@@ -159,10 +160,19 @@ class Shard:
                 line = file.readline()
                 if not line:
                     return
-                yield Made(**json.loads(line))
+                yield _made(line, file.name)
         finally:
             for file in files:
                 file.close()
+
+
+def _made(line: str, journal: str) -> Made:
+    try:
+        return Made(**parsed(line))
+    except (ValueError, TypeError) as error:
+        raise PrepError(
+            f"{journal}: a line of it is damaged ({error}); delete it, and the same command again makes it"
+        ) from None
 
 
 def claim(folder: Path, production: Production) -> None:
@@ -179,10 +189,10 @@ def claim(folder: Path, production: Production) -> None:
         write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or "generator" not in found:
+        found = read_object(path, PrepError)
+    except PrepError:
+        found = {}
+    if "generator" not in found:
         raise PrepError(f"{path}: not a configuration of films, {COMMAND} did not make it; choose another folder")
     other = [f"{key} {found.get(key)!r} there, {value!r} now" for key, value in wanted.items() if found.get(key) != value]
     if other:

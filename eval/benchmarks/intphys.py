@@ -6,7 +6,6 @@ of short folders. The long name says what is seen of the event, and answers are 
 
 from __future__ import annotations
 
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from eval.benchmarks.layout import choose_part, read_rows, refuse
 from eval.benchmarks.prefix import match_by_prefix
 from eval.benchmarks.suite import Count, Published, Suite, incomplete
 from eval.trials import Film, Pair, Trial, TrialError
+from worldmodel.untrusted.json_files import parsed
 from worldmodel.video import VideoError
 from worldmodel.video.frame_folder import frame_names
 
@@ -187,7 +187,7 @@ def _label(scene: Scene, film: str, problems: list[str]) -> bool | None:
     """header.is_possible of status.json. A label that is missing is a problem, not a guess."""
     path = scene.folder / film / "status.json"
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = parsed(path.read_bytes())
         label = said["header"]["is_possible"]
         if isinstance(label, bool):
             return label

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from eval.result_folder import read_result
 from worldmodel.rows import read_rows
 
 Score = dict[str, Any]
@@ -29,8 +29,7 @@ def read_cell(folder: Path, horizons_s: Sequence[float]) -> Row:
     health = _last_row(folder / "health.jsonl")
     losses = _last_row(folder / "metrics.jsonl", "loss")
     probe, forecast, physics = (
-        json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in ("probe/probe.json", "forecast/forecast.json", "physics/scores.json")
+        read_result(folder / name) for name in ("probe/probe.json", "forecast/forecast.json", "physics/scores.json")
     )
     doctor = {name: health.get(name) for name in ("verdict", "effective_rank", "std_min", "skill")}
     of_forecasts = [value for name, value in losses.items() if name.startswith("loss/forecast")]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.errors import EvalError
+from eval.npz_files import load_arrays
 from eval.surprise.forecasting import outlooks
 from eval.surprise.windows import WindowPlan, default_contexts
 from worldmodel.atomic import write_arrays
@@ -188,8 +189,8 @@ def save_watched(path: Path, films: Sequence[Watched | str]) -> None:
 
 
 def load_watched(path: Path) -> list[Watched | str]:
-    with np.load(path, allow_pickle=False) as file:
-        return watched_of({key: file[key] for key in file})
+    """Raises EvalError that names the file where it is damaged."""
+    return watched_of(load_arrays(path))
 
 
 def arrays_of(films: Sequence[Watched | str]) -> dict[str, Values]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval.errors import EvalError
+from eval.npz_files import load_arrays
 from worldmodel.manifest import Clip
 
 Values = NDArray[np.floating]
@@ -71,19 +73,21 @@ def read_truth(clip: Clip) -> FilmTruth:
             f"{clip.path}: the manifest names no truth for it; probes of physics need films of `data_prep synthesize`"
         )
     names = ("fixed", "shape", "colour_rgb", "present", "position_m", "centre_px", "width_px", "visible_px", "unoccluded_px")
-    try:
-        with np.load(clip.truth, allow_pickle=False) as file:
-            if missing := [name for name in (*names, "contact") if name not in file.files]:
-                raise EvalError(f"{clip.truth} has no {', '.join(missing)}: it is no truth of the physics world")
-            arrays = {name: file[name] for name in (*names, "contact")}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, EvalError):
-            raise
-        raise EvalError(f"{clip.truth} cannot be read: {error}; make the films again") from None
+    arrays = _truth(clip.truth, (*names, "contact"))
     return FilmTruth(clip.fps, clip.width, clip.height, **arrays)
 
 
 def read_segmentation(truth: str) -> NDArray[np.uint8]:
     """[T, H, W]: object i is i + 1, an occluder 255, scenery 0."""
-    with np.load(truth, allow_pickle=False) as file:
-        return file["segmentation"]
+    return _truth(truth, ("segmentation",))["segmentation"]
+
+
+def _truth(path: str, names: Sequence[str]) -> dict[str, NDArray]:
+    """Arrays of a truth file, by name. Raises EvalError where it is damaged or lacks one of them."""
+    try:
+        arrays = load_arrays(Path(path))
+    except EvalError as error:
+        raise EvalError(f"{path} cannot be read: {error}; make the films again") from None
+    if missing := [name for name in names if name not in arrays]:
+        raise EvalError(f"{path} has no {', '.join(missing)}: it is no truth of the physics world")
+    return {name: arrays[name] for name in names}

@@ -1,4 +1,4 @@
-"""Maps of an evaluation, OUT/maps/<film>.npz, as they lie over a film."""
+"""Heat maps of an evaluation, one file for each video in OUT/maps."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.npz_files import load_arrays
 from eval.report.player import HeatMap
 from eval.scores.film_scores import SAME_S
+from worldmodel.untrusted.file_names import file_name_for
 
 Maps = Mapping[str, NDArray[np.floating]]  # as `Judge.maps` has them
 
 
 def read_maps(out: Path, film_id: str) -> Maps:
-    """Empty where none were kept of the film."""
-    path = out / "maps" / f"{film_id}.npz"
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    """Empty where there are none of this video. Raises EvalError where the file is damaged."""
+    path = out / "maps" / file_name_for(film_id, ".npz")
+    return load_arrays(path) if path.is_file() else {}
 
 
 def heat_map(maps: Maps, windows: str, scorer: str, context_s: float | None, step_s: float) -> HeatMap | None:

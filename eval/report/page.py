@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from eval.report.player import Player
 from eval.report.plots import accuracy_curve
 from eval.report.quadruplets import Album
 from eval.report.rendering import render
+from eval.result_folder import read_result
 from eval.scorers import is_ablation
 from eval.trials import Trial, read_trials
 from worldmodel.video.square import SEEN
@@ -24,7 +24,7 @@ FIRST = ("whitened", "distance", "adjusted")
 
 def write_report(out: Path) -> Path:
     """OUT/report.html, of what stands in OUT. Films that are no longer where they were are left out with a word."""
-    protocol, scores = (json.loads((out / name).read_text(encoding="utf-8")) for name in ("protocol.json", "scores.json"))
+    protocol, scores = (read_result(out / name) for name in ("protocol.json", "scores.json"))
     trials = read_trials(out / "trials.json")
     tree, headline = scores["tree"], scores["headline"]
     # those that stand side by side everywhere; without a model, whatever was judged

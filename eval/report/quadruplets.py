@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from eval.pairs import compare
 from eval.report.films import MOST_BYTES, film_bytes, page_rate
 from eval.report.heat import heat_map, read_maps
 from eval.report.player import HeatMap, Line, Player, Screen
+from eval.result_folder import read_result
 from eval.scores.film_scores import ScorerTrace, by_scorer
 from eval.surprise.traces import Traces
 from eval.trials import Film, Trial, read_trials
@@ -159,7 +159,7 @@ def widest_gap(labels: Sequence[bool | None], lines: Sequence[Line]) -> float:
 
 def shown_trials(out: Path) -> list[str]:
     """Names of the trials whose films the report of an evaluation shows; they follow from its numbers."""
-    protocol, scores = (json.loads((out / name).read_text(encoding="utf-8")) for name in ("protocol.json", "scores.json"))
+    protocol, scores = (read_result(out / name) for name in ("protocol.json", "scores.json"))
     return Album(out, protocol, scores, read_trials(out / "trials.json")).shown()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import EvalError
-from worldmodel.config_yaml import read_yaml
+from eval.result_folder import read_json
+from worldmodel.config_yaml import MAX_BYTES, read_yaml
 from worldmodel.rows import read_rows
 
 Row = Mapping[str, Any]
@@ -138,7 +138,7 @@ def open_run(folder: Path) -> Run:
             f"{folder} is no run folder: no recipe.yaml and no metrics.jsonl in it; give the folder that the recipe calls run"
         )
     metrics, health, bad_clips = (_rows(path) for path in logs.values())
-    text = recipe.read_text(encoding="utf-8") if recipe.exists() else ""
+    text = _text(recipe) if recipe.exists() else ""
     written = [path.stat().st_mtime for path in logs.values() if path.exists()]
     return Run(
         folder,
@@ -156,11 +156,16 @@ def open_run(folder: Path) -> Run:
 def _rows(path: Path) -> list[Row]:
     try:
         rows = read_rows(path)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EvalError(f"{path} is no log of a run: {error}; each of its lines should be a JSON object") from None
     if any(not isinstance(row, dict) or not isinstance(row.get("update"), int) for row in rows):
         raise EvalError(f"{path} is no log of a run: a line of it has no update; each should be a JSON object with one")
     return [*rows]
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
 
 
 def _recipe(text: str, path: Path) -> Mapping[str, Any]:
@@ -173,11 +178,7 @@ def _recipe(text: str, path: Path) -> Mapping[str, Any]:
 
 def _json(path: Path) -> dict[str, Any] | None:
     """None where there is no such file, or a kill left half of one."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    return read_json(path)
 
 
 def _last_state(folder: Path) -> Mapping[str, Any]:

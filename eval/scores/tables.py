@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.result_folder import read_result
 from eval.scorers import is_ablation, is_baseline, whitening_steps
 from worldmodel.atomic import replacing, write_text
 
@@ -20,7 +20,7 @@ Score = Mapping[str, Any]
 
 def write_tables(out: Path) -> None:
     """OUT/scores.csv, every number of split test; OUT/table.md, the ones for a paper. Reads OUT/scores.json."""
-    scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    scores = read_result(out / "scores.json")
     with replacing(out / "scores.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows(csv_rows(scores["tree"]))

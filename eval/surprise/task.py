@@ -19,6 +19,8 @@ from accelerate import PartialState
 from eval.benchmarks import Suite
 from eval.cache_folder import cache_folder
 from eval.errors import EvalError
+from eval.result_folder import read_result
+from eval.sealed import discard
 from eval.subject import Subject, untrained, weights_hash
 from eval.surprise.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
 from eval.surprise.judge import Judge, Shot, blind_traces
@@ -28,12 +30,15 @@ from eval.surprise.usual import Line, Usual, fit_all, load_lines, save_line
 from eval.surprise.whitening import ErrorMoments, load_moments, save_moments
 from eval.surprise.windows import Window, WindowPlan
 from eval.trials import Film, Trial, read_film
-from eval.workload import share
+from eval.workload import discard_damaged, share
 from worldmodel.atomic import write_arrays, write_json
+from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
 LEFT_OUT = ".left_out.json"
+UNREAD = ".unread.json"
+UNTRAINED_FORMAT = 2  # results of format 1 do not tell which videos they lack
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25
 TRACES = 4  # raise it where the same model would leave other traces: what was kept or begun before is then not used
@@ -119,22 +124,48 @@ class Task:
         everywhere = replace(judge, asked=BOTH_EVERYWHERE)  # so that both have errors at every horizon
         if self._only_stored and self._stored(everywhere, lawful, ()) is None:
             lawful = ()
-        folder = cache_folder() / "untrained" / _digest({**like.architecture, **self._conditions(lawful)}) / str(seed)
+        said = {**like.architecture, **self._conditions(lawful), "untrained": UNTRAINED_FORMAT}
+        folder = cache_folder() / "untrained" / _digest(said) / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
         what = f"untrained network {seed}"
         files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
+        if self.ranks.is_main_process:
+            self._discard_outdated(folder, files, lawful)
+        self.ranks.wait_for_everyone()
         made = all(file.exists() for file in files)
         usual = Usual() if made else self._usual(f"{what}, lawful films", everywhere, folder, lawful, ())
         names = {"distance": f"untrained {seed}", **{it: f"untrained {seed}, {it}" for it in ("whitened", "adjusted")}}
 
         def work(reel: Reel, file: Path) -> None:
+            reel.note_unread(file)
             blocks = [block for shots in reel.groups for block in judge.traces(shots, usual) if block.scorer in names]
             write_traces(file, [Block(**{**vars(block), "scorer": names[block.scorer]}) for block in blocks])
 
         return share(what, self.pieces, lambda i: files[i], self._load, work, self.ranks)
 
+    def _discard_outdated(self, folder: Path, files: Sequence[Path], lawful: Sequence[Film]) -> None:
+        """Remove results that were damaged, or made while a video could not be read that can be read now.
+
+        All results depend on the possible videos, each piece on its own videos.
+        """
+        discard_damaged([*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json")])
+        left_out = [film for path in folder.glob(f"lawful_*{LEFT_OUT}") for film in read_result(path)]
+        by_id = {film.film_id: film for film in lawful}
+        if self._any_is_readable([(by_id[name], self.plan.of_lawful) for name in left_out if name in by_id]):
+            for path in (*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json")):
+                discard(path)
+        for file, trials in zip(files, self.pieces, strict=True):
+            if (note := file.with_suffix(UNREAD)).exists():
+                unread = read_result(note)
+                films = [(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films]
+                if self._any_is_readable([(film, windows_of) for film, windows_of in films if film.film_id in unread]):
+                    discard(file)
+
+    def _any_is_readable(self, films: Sequence[tuple[Film, Callable[[int], list[Window]]]]) -> bool:
+        return any(not self._shoot([film]).unread for film in films)
+
     def draw_maps(self, folder: Path, parts: Path, trials: Sequence[Trial], usual: Usual) -> None:
-        """Surprise by place, FOLDER/<film>.npz of each film of these trials, with the arrays of `Judge.maps`."""
+        """Surprise by place of each film of these trials: a file in FOLDER with the arrays of `Judge.maps`."""
         model = self.subject.model
         assert model is not None
         folder.mkdir(exist_ok=True)
@@ -145,7 +176,7 @@ class Task:
         def work(reel: Reel, file: Path) -> None:
             for shots in reel.groups:
                 for film_id, arrays in judge.maps(shots, usual).items():
-                    write_arrays(folder / f"{film_id}.npz", arrays)
+                    write_arrays(folder / file_name_for(film_id, ".npz"), arrays)
             file.touch()
 
         share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
@@ -261,7 +292,7 @@ class Reel:
 
     def note_unread(self, file: Path) -> None:
         if self.unread:
-            write_json(file.with_suffix(".unread.json"), self.unread)
+            write_json(file.with_suffix(UNREAD), self.unread)
 
 
 def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
@@ -272,7 +303,7 @@ def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
 
 def unread_films(parts: Path) -> dict[str, str]:
     """Films that could not be judged, with the reason."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(parts.glob("*.unread.json"))]
+    found = [read_result(path) for path in sorted(parts.glob(f"*{UNREAD}"))]
     return {film: reason for some in found for film, reason in some.items()}
 
 
@@ -281,7 +312,7 @@ def left_out_note(files: Sequence[Path], count: int) -> tuple[str, ...]:
     left_out: dict[str, str] = {}
     for file in files:
         if file.exists():  # an untrained network's folder may be older than this file
-            left_out |= json.loads(file.read_text(encoding="utf-8"))
+            left_out |= read_result(file)
     if not left_out:
         return ()
     name, reason = next(iter(left_out.items()))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from eval.errors import EvalError
 from worldmodel.atomic import replacing
 
 SCHEMA = pa.schema(
@@ -55,12 +56,25 @@ def write_traces(path: Path, blocks: Sequence[Block]) -> None:
 
 def save_table(path: Path, table: pa.Table) -> None:
     with replacing(path) as part:
-        pq.write_table(table, part, compression="zstd")
+        pq.write_table(table, part, compression="zstd", write_page_checksum=True)
+
+
+def read_table(path: Path) -> pa.Table:
+    """All rows of a file of traces. Raises EvalError that names the file where it is damaged."""
+    try:
+        table = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True)
+        table.validate(full=True)
+        return table
+    except FileNotFoundError:
+        raise EvalError(f"{path} is missing") from None
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EvalError(f"{path} is damaged or is no table of traces ({reason})") from None
 
 
 def join_traces(parts: Sequence[Path], path: Path) -> None:
     """Parts one after another, in the order given."""
-    save_table(path, pa.concat_tables([pq.read_table(part, schema=SCHEMA) for part in parts]).unify_dictionaries())
+    save_table(path, pa.concat_tables([read_table(part) for part in parts]).unify_dictionaries())
 
 
 def _repeated(names: list[str], counts: list[int]) -> pa.DictionaryArray:
@@ -77,7 +91,8 @@ class Traces:
 
     @classmethod
     def open(cls, path: Path) -> Traces:
-        return cls(pq.read_table(path, schema=SCHEMA))
+        """Raises EvalError that names the file where it is damaged."""
+        return cls(read_table(path))
 
     def categories(self, name: str) -> list[str]:
         """What occurs in `film_id`, `scorer` or `windows`; `codes` are places in it."""

@@ -9,7 +9,6 @@ variate, close to the likelihood ratios of Ren et al. 2019 (slope 1 there).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.result_folder import read_result
 from eval.surprise.whitening import ErrorMoments, Whitening
 from worldmodel.atomic import write_json
 
@@ -93,4 +93,4 @@ def save_line(path: Path, line: Line) -> None:
 
 def load_lines(paths: Sequence[Path]) -> Line:
     """Of several files, together."""
-    return sum((Line(**json.loads(path.read_text(encoding="utf-8"))) for path in paths), Line())
+    return sum((Line(**read_result(path)) for path in paths), Line())

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eval.npz_files import load_arrays
 from worldmodel.atomic import write_arrays
 
 MOST_NUMBERS = 2**26  # of a covariance per horizon and place; beyond, the ablation that has one each is left out
@@ -169,7 +171,8 @@ def save_moments(path: Path, moments: dict[str, ErrorMoments]) -> None:
 
 
 def load_moments(path: Path) -> dict[str, ErrorMoments]:
-    with np.load(path, allow_pickle=False) as file:
-        names = dict.fromkeys(key.rpartition("/")[0] for key in file)
-        found = {name: {f.name: file[f"{name}/{f.name}"] for f in fields(ErrorMoments)} for name in names}
+    """Raises EvalError that names the file where it is damaged."""
+    read = load_arrays(path)
+    names = dict.fromkeys(key.rpartition("/")[0] for key in read)
+    found: dict[str, Any] = {name: {f.name: read[f"{name}/{f.name}"] for f in fields(ErrorMoments)} for name in names}
     return {name: ErrorMoments(**{**arrays, "films": int(arrays["films"])}) for name, arrays in found.items()}

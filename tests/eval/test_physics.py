@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -114,6 +115,43 @@ def test_one_place_has_no_heat_map(suite: Path, tmp_path: Path):
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "maps").exists()
     assert "no map of where it is surprised" in (tmp_path / "report.html").read_text()
+
+
+def test_hostile_clip_ids_write_nothing_outside_out(suite: Path, tmp_path: Path):
+    hostile, out = tmp_path / "suite", tmp_path / "deep" / "er" / "out"
+    hostile.mkdir()
+    ids = ["../../X", "../X", "..", ".", "a/b", "/etc/X", "nul", "\x1b]0;X\x07", "a" * 300, "é" * 200, "X", "x", "a\\b"]
+    quads, table = pq.read_table(suite / "quads.parquet"), pq.read_table(suite / "suite.parquet")
+    named = dict(zip(table["clip_id"].to_pylist(), ids, strict=False))
+    for found, name in ((quads, "quads.parquet"), (table, "suite.parquet")):
+        column = pa.array([named.get(it, it) for it in found["clip_id"].to_pylist()], pa.string())
+        place = found.schema.get_field_index("clip_id")
+        pq.write_table(found.set_column(place, found.schema.field(place), column), hostile / name)
+    shutil.copytree(suite / "clips", hostile / "clips")
+    shutil.copy(suite / "lawful.parquet", hostile)
+    before = set(tmp_path.rglob("*"))
+    recipe = f"untrained:{suite / 'recipe.yaml'}"
+    result = physics(hostile, out, "--model", recipe, "--maps")
+    assert result.returncode == 0, result.stderr
+    cache = hostile / "cache"
+    made = {path for path in tmp_path.rglob("*") if path not in before and cache not in (path, *path.parents)}
+    assert {path for path in made if out not in (path, *path.parents)} == {out.parent, out.parent.parent}
+    maps = list((out / "maps").iterdir())
+    assert len(maps) == len(table)
+    assert all(path.suffix == ".npz" for path in maps)
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_maps_are_not_written_through_a_symbolic_link(suite: Path, tmp_path: Path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "maps").symlink_to(elsewhere)
+    (out / "protocol.json").write_text('{"made": {}}')
+    result = physics(suite, out, "--model", f"untrained:{suite / 'recipe.yaml'}", "--maps", "--fresh")
+    assert result.returncode == 2
+    assert "maps is a symbolic link" in result.stderr
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_finished_evaluation_of_another_model_is_replaced_only_with_fresh_and_its_maps_go(

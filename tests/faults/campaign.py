@@ -16,7 +16,9 @@ from pathlib import Path
 
 MODES = {"full": 1, "short": 2, "once": 3, "gone": 4, "kill": 5}  # those of shim.c
 TIMES = {"seconds", "clips_per_s", "wait_share"}  # what differs from run to run
-GROWING = ("metrics.jsonl", "health.jsonl", "bad_clips.jsonl")  # their lines are compared at the end only
+GROWING = ("metrics.jsonl", "health.jsonl", "bad_clips.jsonl")
+CHANGING = re.compile(r"(metrics|health|bad_clips)\.jsonl$|^run/best\.json$|^run/checkpoints/\d+/")
+"""Files with more than two states, as a training has many checkpoints: `look` says whether they are whole."""
 UNFINISHED = re.compile(r"\.part$|\.part\.jsonl$|(^|\.)lock(\.|$)|^\.outputs\.jsonl$")
 BLAMES_THE_SOURCE = re.compile(r"corrupt|not a video|truncated|rejected|unreadable", re.IGNORECASE)
 
@@ -86,12 +88,12 @@ class Campaign:
         ended = self._restore().run(self._name, self._folder, MODES[mode], at)
         found, problems = contents(self._folder), []
         for name in sorted({*found, *self.before, *self.after}):
-            if not name.endswith(GROWING) and found.get(name) not in self._states(name):
+            if not CHANGING.search(name) and found.get(name) not in self._states(name):
                 problems.append(f"{name} is neither the old nor the new one")
         problems += self._said(mode, ended, found)
         if (self._folder / "run").is_dir():
             there = self._server.run("look", self._folder)
-            problems += [] if there.code == 0 else [f"no checkpoint can be looked for: {there.said}"]
+            problems += [] if there.code == 0 else [f"the checkpoints of the run: {there.said}"]
         again = self._server.run(self._name, self._folder)
         if again.code:
             problems.append(f"the same command again ends with {again.code}: {again.said[-1500:]}")

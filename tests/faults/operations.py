@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from worldmodel import train as training
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.folder_lock import FolderLockError, hold_folder
 from worldmodel.launch import report
-from worldmodel.manifest import Clip, Manifest, write_manifest
+from worldmodel.manifest import Clip, write_manifest
 from worldmodel.recipe import Recipe, read_recipe
 from worldmodel.video import probe, write_video
 
@@ -231,12 +230,11 @@ def score(folder: Path) -> int:
 
 
 def look(folder: Path) -> int:
-    """Print what a run folder would resume from: the update of the last whole checkpoint, 0 where there is none."""
-    last = checkpoints.latest(folder / "run")
-    print(last.update if last else 0, file=sys.stderr)
+    """Fail unless every checkpoint of a run is whole and best.json names one of them."""
+    run = folder / "run"
+    for checkpoint in sorted((run / "checkpoints").glob("[0-9]*")):
+        if (checkpoint / "state.json").exists():  # else it is being removed
+            checkpoints.open_checkpoint(checkpoint)
+    best = checkpoints.best_name(run)
+    assert best is None or (run / "checkpoints" / best / "state.json").is_file(), f"best.json names {best}, which is not there"
     return 0
-
-
-def rows_of(manifest: Path) -> list[Clip]:
-    opened = Manifest.open(manifest)
-    return [opened.clip(row) for row in range(len(opened))]

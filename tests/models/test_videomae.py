@@ -1,5 +1,8 @@
 """VideoMAE predicts pixels of the future from the past: its own loss, no leak, and predictions that are not constant."""
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,26 @@ def test_a_model_reborn_has_the_architecture_and_other_weights(folder: Path):
     fresh = model.reborn()
     assert fresh.architecture == model.architecture
     assert not torch.equal(fresh.net.decoder.head.weight, model.net.decoder.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("hidden_size", "abc"), ("hidden_size", 10**12), ("num_frames", 0), ("image_size", None)]
+)
+def test_a_value_that_no_model_can_have_is_one_line_that_names_the_file(folder: Path, tmp_path: Path, key: str, value: object):
+    shutil.copytree(folder, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), key: value}))
+    with pytest.raises(PretrainedError, match=re.escape(str(config))) as error:
+        load_pretrained(str(tmp_path / "model"))
+    assert "\n" not in str(error.value)
+
+
+def test_an_index_does_not_lead_out_of_the_folder(folder: Path, tmp_path: Path):
+    shutil.copytree(folder, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.rename(tmp_path / "x.safetensors")
+    shutil.copy(tmp_path / "x.safetensors", tmp_path / "model" / "part.safetensors")
+    index = tmp_path / "model" / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"decoder.norm.bias": "../x.safetensors"}}))
+    with pytest.raises(PretrainedError, match=re.escape(str(index))):
+        load_pretrained(str(tmp_path / "model"))

@@ -77,7 +77,7 @@ def test_a_worker_that_dies_ends_the_run_with_a_word(trainer, read_rows, tmp_pat
     while len(read_rows(tmp_path / "run")) < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    worker = next(c for c in psutil.Process(process.pid).children() if "spawn_main" in " ".join(c.cmdline()))
+    worker = next(c for c in psutil.Process(process.pid).children() if "worldmodel.data.worker" in " ".join(c.cmdline()))
     worker.kill()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2, err

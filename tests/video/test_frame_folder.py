@@ -174,12 +174,6 @@ def folder(tmp_path, numbered):
     return tmp_path
 
 
-def huge_text(path):
-    text = PngImagePlugin.PngInfo()
-    text.add_text("comment", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
-    Image.new("RGB", (64, 48)).save(path, pnginfo=text)
-
-
 def cut_short(path):
     path.write_bytes(path.read_bytes()[:-200])
 
@@ -194,7 +188,7 @@ def no_palette(path):
     path.write_bytes(data.replace(b"IDAT", b"fdAT"))
 
 
-@pytest.mark.parametrize("damage", [huge_text, cut_short, wrong_header, no_palette, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("damage", [cut_short, wrong_header, no_palette, lambda path: path.write_bytes(b"")])
 def test_a_damaged_later_frame_is_a_video_error_that_names_it(folder, tmp_path, damage):
     damage(folder / "7.png")
     assert probe(folder).frames == 12
@@ -208,6 +202,34 @@ def test_a_damaged_later_frame_is_a_video_error_that_names_it(folder, tmp_path, 
         assert error.value.reason == "corrupt"
     assert len(read_frames(folder, indices=[0, 6, 8])) == 3
     assert examine(Item(str(folder)), min_seconds=0.0, thorough=True).reason == "corrupt"
+
+
+def test_a_png_with_a_long_comment_is_read(tmp_path, numbered):
+    frame = numbered(1)[0]
+    text, exif = PngImagePlugin.PngInfo(), Image.Exif()
+    text.add_text("comment", "x" * (2 * PngImagePlugin.MAX_TEXT_CHUNK), zip=True)
+    exif[0x0112] = 6
+    Image.fromarray(frame).save(tmp_path / "0.png", pnginfo=text, exif=exif)
+    np.testing.assert_array_equal(open_frame(tmp_path / "0.png"), np.rot90(frame, -1))
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("L", (64, 48)).save(tmp_path / "0.png")
+    data = bytearray((tmp_path / "0.png").read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (tmp_path / "0.png").write_bytes(data)
+    with pytest.raises(VideoError, match=r"0\.png: .*(60000 x 60000|exceeds limit)"):
+        open_frame(tmp_path / "0.png")
+
+
+def test_a_video_whose_pictures_are_too_large_is_refused(tmp_path, make_video, numbered, monkeypatch):
+    path = make_video(tmp_path / "a.mp4", numbered(3))
+    monkeypatch.setattr("worldmodel.video.errors.MAX_PIXELS", 64 * 48 - 1)
+    for read in (lambda: probe(path), lambda: read_frames(path, indices=[0])):
+        with pytest.raises(VideoError, match=r"a\.mp4: its pictures have 64 x 48 pixels; at most 3,071 are read") as error:
+            read()
+        assert error.value.reason == "too large"
 
 
 @pytest.mark.parametrize("position", range(8, 220, 3))

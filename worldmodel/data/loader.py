@@ -1,37 +1,35 @@
-"""Windows -> batches: workers that decode, and an endless, restartable stream of updates."""
+"""Windows -> batches: an endless, restartable stream of updates, read ahead by workers."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.util
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from itertools import count as count_up
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from worldmodel import interrupts
 from worldmodel.config import Config
 from worldmodel.data.augment import DRAWS
+from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, Replacing, Sample, most_substitutes
 from worldmodel.data.order import Draw, Order, rng, share_of
+from worldmodel.data.readers import InProcessReader, Patience, Reader, completed, warn
 from worldmodel.data.windows import Window, WindowSource
+from worldmodel.data.worker_pool import WorkerPool
 from worldmodel.manifest import Manifest
-from worldmodel.video import VideoError
-from worldmodel.video.square import read_square
 from worldmodel.window import WindowConfig
 
-_SUBSTITUTES = 4  # windows tried in the place of one that cannot be read
+__all__ = ["BadClip", "Batch", "DataConfig", "DataError", "Sample", "Windows", "held_out", "open_windows", "updates"]
+
 _HELD_OUT_SEED = 20_000  # held-out windows are the same whatever the recipe's seed
+_PROBED = 2000  # windows looked at to find the share of the data below a folder
 
 
 class DataConfig(Config):
@@ -45,7 +43,8 @@ class DataConfig(Config):
     workers: NonNegativeInt = 2  # processes that decode, per training process
     prefetch: PositiveInt = 4  # micro-batches each of them keeps ready
     worker_timeout_s: NonNegativeFloat = 300.0  # a micro-batch that takes longer ends the run; 0 = wait for ever
-    max_bad_share: float = Field(0.1, ge=0, le=1)  # of samples that could not be read, above which the run stops
+    max_bad_share: float = Field(0.1, ge=0, le=1)  # of reads that fail, above which the run stops
+    storage_wait_s: NonNegativeFloat = 600.0  # how long a missing folder, or storage that does not answer, is waited for
     backend: Literal["pyav", "decord"] = "pyav"  # what decodes; decord is not there on macOS and ARM
 
     @property
@@ -62,81 +61,6 @@ class DataConfig(Config):
             if min(self.weights) <= 0:
                 raise ValueError("weights must be above 0; leave a manifest out instead")
         return self
-
-
-class DataError(RuntimeError):
-    """Training data could not be had; says what was tried and what to do."""
-
-
-@dataclass(frozen=True)
-class BadClip:
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a worker is asked for: a window, and others to take if it cannot be read."""
-
-    id: int
-    candidates: tuple[Window, ...]
-    draws: tuple[float, ...]  # uniform in [0, 1): augmentation, then where to cut the square
-    decode_px: int
-    backend: Literal["pyav", "decord"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One micro-batch: uint8 until it is on the device."""
-
-    frames: Tensor  # uint8 [B, T, H, W, 3]
-    draws: Tensor | None  # [B, DRAWS] uniform in [0, 1), or None: not augmented
-    ids: Tensor  # int64 [B], which window of which epoch
-    chance: int = 0  # a random number of the update, the same on all ranks and micro-batches
-    bad: tuple[BadClip, ...] = field(default=())
-
-    def to(self, device: torch.device) -> Batch:
-        later = device.type == "cuda"  # pinned there; elsewhere a copy that is not waited for may read memory already freed
-        draws = None if self.draws is None else self.draws.to(device, non_blocking=later)
-        return Batch(self.frames.to(device, non_blocking=later), draws, self.ids, self.chance, self.bad)
-
-    def pin_memory(self) -> Batch:
-        draws = None if self.draws is None else self.draws.pin_memory()
-        return Batch(self.frames.pin_memory(), draws, self.ids, self.chance, self.bad)
-
-
-class WindowReader(Dataset):
-    """Decodes what it is asked for; holds nothing."""
-
-    def __getitem__(self, sample: Sample) -> tuple[Tensor, Sample, tuple[BadClip, ...]]:
-        bad: list[BadClip] = []
-        for window in sample.candidates:
-            try:
-                frames = read_square(
-                    window.path,
-                    sample.decode_px,
-                    "crop",
-                    times_s=window.times_s,
-                    indices=window.indices,
-                    at=sample.draws[-1],
-                    member=window.member,
-                    backend=sample.backend,
-                    folder_fps=window.file_fps,
-                    timing=window.timing,
-                )
-            except VideoError as error:
-                bad.append(BadClip(window.path, str(error)))
-                continue
-            return torch.from_numpy(frames), sample, tuple(bad)
-        tried = "\n  ".join(f"{clip.path}: {clip.reason}" for clip in bad)
-        raise DataError(f"{len(bad)} windows in a row could not be read; are the files still there?\n  {tried}")
-
-
-def _collated(items: list[tuple[Tensor, Sample, tuple[BadClip, ...]]]) -> Batch:
-    frames, samples, bad = zip(*items, strict=True)
-    draws = torch.tensor([sample.draws[:DRAWS] for sample in samples])
-    ids = torch.tensor([sample.id for sample in samples])
-    return Batch(torch.stack(frames), draws, ids, bad=tuple(clip for clips in bad for clip in clips))
 
 
 class Windows:
@@ -169,15 +93,24 @@ class Windows:
         return [self._sample(draw) for draw in self.order[positions]]
 
     def _sample(self, draw: Draw) -> Sample:
-        chance = rng(self.seed, 2, draw.source, draw.epoch, draw.index)
-        fractions = chance.random(DRAWS + 2)
-        first = self.sources[draw.source].window_at(draw.index, fractions[0])
-        others = []
-        for _ in range(_SUBSTITUTES):
+        fractions = self._chance(draw).random(DRAWS + 2)
+        window = self.sources[draw.source].window_at(draw.index, fractions[0])
+        return Sample(_identity(draw), draw, window, tuple(fractions[1:].tolist()), self.decode_px, self.config.backend)
+
+    def substitutes(self, sample: Sample) -> Iterator[Window]:
+        """Windows to read in the place of one that cannot be read: a function of the seed and the sample alone."""
+        chance = self._chance(sample.draw)
+        chance.random(DRAWS + 2)  # what `_sample` has drawn
+        while True:
             source = self.sources[int(chance.integers(len(self.sources)))]
-            others.append(source.window_at(int(chance.integers(len(source))), chance.random()))
-        draws = tuple(fractions[1:].tolist())
-        return Sample(_identity(draw), (first, *others), draws, self.decode_px, self.config.backend)
+            yield source.window_at(int(chance.integers(len(source))), chance.random())
+
+    def _chance(self, draw: Draw) -> np.random.Generator:
+        return rng(self.seed, 2, draw.source, draw.epoch, draw.index)
+
+    def holds_much(self, folder: str) -> bool:
+        """Whether more of the windows of any source lie below a folder than may be bad: without it the run cannot go on."""
+        return any(_share_below(source, folder) > self.config.max_bad_share for source in self.sources)
 
     def ids(self, update: int) -> list[int]:
         """Which windows the whole global batch of an update holds, in order, on all ranks."""
@@ -187,23 +120,15 @@ class Windows:
     def paths(self, update: int) -> list[str]:
         """Files the global batch of an update is read from, each once."""
         samples = self.samples(share_of(update, self.config.batch_size, 0, 1, 0, 1))
-        return list(dict.fromkeys(sample.candidates[0].path for sample in samples))
+        return list(dict.fromkeys(sample.window.path for sample in samples))
 
 
-class _MicroBatches(Sampler):
-    """Lists of samples, one list a micro-batch, from one update to another."""
-
-    def __init__(self, windows: Windows, first: int, last: int, rank: int, ranks: int, micros: int) -> None:
-        self.windows, self.updates, self.rank, self.ranks, self.micros = windows, range(first, last), rank, ranks, micros
-
-    def __iter__(self) -> Iterator[list[Sample]]:
-        batch_size = self.windows.config.batch_size
-        for update in self.updates:
-            for micro in range(self.micros):
-                yield self.windows.samples(share_of(update, batch_size, self.rank, self.ranks, micro, self.micros))
-
-    def __len__(self) -> int:
-        return len(self.updates) * self.micros
+@lru_cache(maxsize=64)
+def _share_below(source: WindowSource, folder: str) -> float:
+    """The share of a source's windows that lie below a folder, of a sample of them."""
+    places = np.unique(np.linspace(0, len(source) - 1, _PROBED).astype(np.int64))
+    below = os.path.join(folder, "")
+    return float(np.mean([os.path.abspath(source.window_at(int(at), 0.0).path).startswith(below) for at in places]))
 
 
 def updates(
@@ -215,28 +140,41 @@ def updates(
     ranks: int = 1,
     micros: int = 1,
     pin: bool = False,
+    say: Callable[[str], None] = warn,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Batch]]:
     """The micro-batches of updates first..last-1 of this rank, one list an update.
 
-    Raises DataError if a worker dies or hangs, or too many files in a row cannot be read.
+    While a micro-batch is waited for, `say` is told of storage that is gone, and the stream ends early where `stopped`.
+    Raises DataError if a worker dies or hangs, storage stays away, or no window of a long series can be read.
     """
-    sampler = _MicroBatches(windows, first, last, rank, ranks, micros)
-    stream = _started(windows, sampler, pin)
-    for update in range(first, last):
-        chance = int(rng(windows.seed, 3, update).integers(2**63))
-        yield [replace(_next(stream, windows), chance=chance) for _ in range(micros)]
+    config = windows.config
+    lists = (
+        windows.samples(share_of(update, config.batch_size, rank, ranks, micro, micros))
+        for update in range(first, last)
+        for micro in range(micros)
+    )
+    patience = Patience(config.worker_timeout_s if config.workers else 0.0, config.storage_wait_s, say, stopped, ranks == 1)
+    stream = _read(windows, lists, patience, pin)
+    try:
+        for update in range(first, last):
+            chance = int(rng(windows.seed, 3, update).integers(2**63))
+            batches = [replace(batch, chance=chance) for batch in islice(stream, micros)]
+            if len(batches) < micros:
+                return
+            yield batches
+    finally:
+        stream.close()
 
 
 def held_out(windows: Windows, count: int) -> Batch:
     """A fixed set of windows, decoded once and kept: at most `count`, centre square, not augmented."""
     count = min(count, 4 * len(windows))  # windows overlap where there are few, but not without end
-    samples = [
-        Sample(s.id, s.candidates, (*s.draws[:-1], 0.5), s.decode_px, s.backend) for s in windows.samples(np.arange(count))
-    ]
+    samples = [replace(sample, draws=(*sample.draws[:-1], 0.5)) for sample in windows.samples(np.arange(count))]
     size = 8
-    lists = [samples[at : at + size] for at in range(0, count, size)]
-    stream = _started(windows, lists, pin=False)
-    batches = [_next(stream, windows) for _ in lists]
+    lists = (samples[at : at + size] for at in range(0, count, size))
+    # storage that is gone is not waited for: a wrong path is more likely where nothing was read before
+    batches = list(_read(windows, lists, Patience(windows.config.worker_timeout_s if windows.config.workers else 0.0)))
     bad = tuple(clip for batch in batches for clip in batch.bad)
     return Batch(torch.cat([b.frames for b in batches]), None, torch.cat([b.ids for b in batches]), bad=bad)
 
@@ -248,76 +186,31 @@ def open_windows(config: DataConfig, window: WindowConfig, seed: int, crops: boo
     return train, Windows(config, window, "val", _HELD_OUT_SEED, window.size_px)
 
 
-def _started(windows: Windows, batches: Sampler | list[list[Sample]], pin: bool) -> Iterator[Batch]:
-    """The micro-batches, once the workers that decode them are started."""
-    with interrupts.held() if windows.config.workers else nullcontext():
-        return iter(_loader(windows, batches, pin))
+def _read(
+    windows: Windows, lists: Iterator[list[Sample]], patience: Patience, pin: bool = False
+) -> Generator[Batch, None, None]:
+    """The micro-batches of lists of samples, in order. Ends early where the user asked for an end."""
+    config = windows.config
+    replacing = Replacing(windows.substitutes, windows.holds_much, most_substitutes(config.max_bad_share))
+    reader: Reader = WorkerPool(config.workers) if config.workers else InProcessReader()
+    waiting: deque[PendingBatch] = deque()
 
+    def read_ahead() -> None:
+        for samples in islice(lists, max(1, config.workers * config.prefetch) - len(waiting)):
+            pending = PendingBatch(next(numbers), samples, replacing, pin)
+            reader.submit(pending)
+            waiting.append(pending)
 
-def _loader(windows: Windows, batches: Sampler | list[list[Sample]], pin: bool) -> DataLoader:
-    workers = windows.config.workers
-    return DataLoader(
-        WindowReader(),
-        batch_sampler=batches,
-        collate_fn=_collated,
-        num_workers=workers,
-        # spawned, not forked: the same on every system, and safe with the threads of torch and of the decoder
-        multiprocessing_context="spawn" if workers else None,
-        prefetch_factor=windows.config.prefetch if workers else None,
-        timeout=windows.config.worker_timeout_s if workers else 0,
-        pin_memory=pin,
-        worker_init_fn=_follow_parent if workers else None,
-    )
-
-
-def _follow_parent(_worker: int) -> None:
-    """Leave signals that reach the whole group (Ctrl-C, a scheduler's SIGTERM) to the parent, and end when it ends.
-
-    DataLoader's own watch misses a parent that died while the worker was still starting: such a worker would stay for ever.
-    """
-    interrupts.leave_to_parent(signal.SIGINT, signal.SIGTERM)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    # The last thing that a worker does. Else the interpreter is taken down beside threads of torch and of the decoder, and at
-    # times one of them aborts: a worker that ended as it should would count as one that crashed.
-    multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-1000)
-
-
-def _next(stream: Iterator[Batch], windows: Windows) -> Batch:
+    numbers = count_up()
     try:
-        return next(stream)
-    except DataError as error:  # raised in a worker: DataLoader wraps its traceback around our words
-        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        if (trouble := worker_trouble(error, windows.config.worker_timeout_s)) is None:
-            raise
-        raise trouble from error
-
-
-def worker_trouble(error: BaseException, timeout_s: float = 0.0) -> DataError | None:
-    """What an error says of the workers, in words; None where it is not about them.
-
-    DataLoader has no types for it: a worker that dies is a RuntimeError from its signal handler, wherever the process is at
-    that moment, or a broken pipe; one that hangs is a RuntimeError when the wait is over.
-    """
-    text = str(error)
-    if "DataLoader timed out" in text:
-        return DataError(
-            f"no batch within data.worker_timeout_s = {timeout_s:g} s: a worker hangs, or storage is slower than that. "
-            "Raise the limit, or set data.workers=0 to see where it stands still"
-        )
-    if "DataLoader worker" in text or isinstance(error, ConnectionError | EOFError):
-        return DataError(
-            f"a data worker died ({text.split('. ')[0]}); most often the machine ran out of memory: "
-            "lower data.workers or data.prefetch"
-        )
-    return None
+        read_ahead()
+        while waiting:
+            if (batch := completed(reader, waiting.popleft(), patience)) is None:
+                return
+            read_ahead()
+            yield batch
+    finally:
+        reader.close()
 
 
 def _identity(draw: Draw) -> int:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from worldmodel.data.order import Draw
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.video.timing import Timing
 from worldmodel.window import WindowConfig
+
+_TEXTS = ("path", "member", "timing")
 
 
 @dataclass(frozen=True)
@@ -36,45 +42,101 @@ class WindowSource:
                 f"{manifest.path}: these films are a benchmark, some of them impossible; a model that has seen them cannot be "
                 "measured on them. Train on the train.parquet made beside it"
             )
-        rows = manifest.rows(split)
-        if not len(rows):
+        clips = list(_fitting(manifest, split, window))
+        found, longest_s = sum(part.found for part in clips), max((part.longest_s for part in clips), default=0.0)
+        if not found:
             raise ManifestError(
                 f"{manifest.path}: no clip has split {split!r}; {_splits(manifest)}. Training needs train and val: make it "
                 "again with another `--val` of `python -m data_prep index`, or name another one in data.manifest"
             )
-        fps = manifest.column("fps")[rows].astype(np.float64)
-        step_s = np.full(len(rows), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
-        start = manifest.column("start_s")[rows].astype(np.float64)
-        stop = manifest.column("stop_s")[rows].astype(np.float64)
-        # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
-        latest = stop - (window.frames - 1) * step_s - 0.5 / fps
-        fits = latest >= start
-        self.too_short = int((~fits).sum())
-        if not fits.any():
+        clips = [part for part in clips if len(part.fps)]
+        if not clips:
             raise ManifestError(
-                f"{manifest.path}: none of its {len(rows)} {split} clips holds one window of {window.frames} frames at "
-                f"{window.fps:g} fps (the longest lasts {float((stop - start).max()):.2f} s)"
+                f"{manifest.path}: none of its {found} {split} clips holds one window of {window.frames} frames at "
+                f"{window.fps:g} fps (the longest lasts {longest_s:.2f} s)"
             )
-        self.start, self.latest, self.fps = start[fits], latest[fits], fps[fits]
-        self.path, self.member = manifest.strings("path", rows[fits]), manifest.strings("member", rows[fits])
-        self.timing = manifest.strings("timing", rows[fits])
-        count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
-        self.ends = np.cumsum(count)
+        self.start, self.latest, self.fps = (
+            np.concatenate([getattr(part, name) for part in clips]) for name in ("start", "latest", "fps")
+        )
+        self.ends = np.cumsum(np.concatenate([part.count for part in clips]))
+        self.too_short = found - len(self.fps)
+        self._texts = [part.texts for part in clips]
+        self._first_rows = np.cumsum([0, *(len(texts[0]) for texts in self._texts)])
 
     def __len__(self) -> int:
         return int(self.ends[-1])
 
     def window_at(self, index: int, fraction: float) -> Window:
         """A window of the clip that `index` falls into; `fraction` in [0, 1) says where in it."""
-        at = int(np.searchsorted(self.ends, index, side="right"))
-        path, member, fps = self.manifest.absolute(self.path[at].as_py()), self.member[at].as_py(), float(self.fps[at])
-        timing: Timing | None = self.timing[at].as_py()
-        start = self.start[at] + fraction * (self.latest[at] - self.start[at])
-        frames = np.arange(self.window.frames)
+        return self.windows_at(np.array([index]), np.array([fraction]))[0]
+
+    def windows_at(self, indices: np.ndarray, fractions: np.ndarray) -> list[Window]:
+        """`window_at` of many, int64 [P] and float64 [P]."""
+        at = np.searchsorted(self.ends, indices, side="right")
+        batches = np.searchsorted(self._first_rows, at, side="right") - 1
+        fps, frames = self.fps[at], np.arange(self.window.frames)
+        start = self.start[at] + fractions * (self.latest[at] - self.start[at])
+        by_time = self.window.stride_frames is None
         if self.window.stride_frames is None:
-            return Window(path, member, tuple((start + frames / self.window.fps).tolist()), None, timing, fps)
-        first = int(start * fps + 1e-6)  # the frame shown at that time
-        return Window(path, member, None, tuple((first + frames * self.window.stride_frames).tolist()), timing, fps)
+            chosen = start[:, None] + frames / self.window.fps
+        else:
+            first = (start * fps + 1e-6).astype(np.int64)  # the frame shown at that time
+            chosen = first[:, None] + frames * self.window.stride_frames
+        windows = []
+        for batch, row, rate, numbers in zip(
+            batches.tolist(), (at - self._first_rows[batches]).tolist(), fps.tolist(), chosen.tolist(), strict=True
+        ):
+            path, member, timing = (column[row].as_py() for column in self._texts[batch])
+            times_s, frame_numbers = (tuple(numbers), None) if by_time else (None, tuple(numbers))
+            windows.append(Window(self.manifest.absolute(path), member, times_s, frame_numbers, timing, rate))
+        return windows
+
+
+def windows_of(sources: Sequence[WindowSource], draws: Sequence[Draw], fractions: np.ndarray) -> list[Window]:
+    """The window of every draw; `fractions`, float64 [P] in [0, 1), say where in its clip."""
+    windows: dict[int, Window] = {}
+    for number, source in enumerate(sources):
+        at = [place for place, draw in enumerate(draws) if draw.source == number]
+        indices = np.array([draws[place].index for place in at], dtype=np.int64)
+        windows.update(zip(at, source.windows_at(indices, fractions[at]), strict=True))
+    return [windows[place] for place in range(len(draws))]
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """The clips of a split in one batch of rows; arrays hold those that are long enough for a window."""
+
+    found: int  # clips of the split, of any length
+    longest_s: float
+    start: np.ndarray  # where the first window begins
+    latest: np.ndarray  # where the last one begins
+    fps: np.ndarray
+    count: np.ndarray  # how often the clip is drawn in an epoch
+    texts: tuple[pa.Array, ...]  # path, member, timing
+
+
+def _fitting(manifest: Manifest, split: str, window: WindowConfig) -> Iterator[_Clips]:
+    for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *_TEXTS)):
+        mine = pc.equal(batch.column(0), split)
+        start, stop, fps = (column.filter(mine).to_numpy() for column in batch.columns[1:4])
+        step_s = np.full(len(fps), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
+        # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
+        latest = stop - (window.frames - 1) * step_s - 0.5 / fps
+        fits = latest >= start
+        count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
+        rows = pa.array(np.flatnonzero(mine.to_numpy(zero_copy_only=False))[fits])
+        texts = tuple(_compact(column.take(rows)) for column in batch.columns[4:])
+        longest_s = float((stop - start).max(initial=0.0))
+        yield _Clips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count, texts)
+
+
+def _compact(texts: pa.Array) -> pa.Array:
+    """The same texts in less memory where they repeat: a million nulls or equal words cost 8 and 11 MB as they are."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts))
+    if len(texts[:256].unique()) > 127 or len((encoded := texts.dictionary_encode()).dictionary) > 127:
+        return texts
+    return pa.DictionaryArray.from_arrays(encoded.indices.cast(pa.int8()), encoded.dictionary)
 
 
 def _splits(manifest: Manifest) -> str:

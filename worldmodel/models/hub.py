@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 from worldmodel.models.layouts import PretrainedError
+from worldmodel.models.pretrained_files import read_config_file
 from worldmodel.models.videomae import load_videomae
 from worldmodel.models.vjepa2 import load_huggingface
 from worldmodel.models.world_model import WorldModel
@@ -23,14 +23,18 @@ def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldMode
     Raises PretrainedError where it is neither, is of a kind not known here, or its weights do not fit to the last key.
     """
     folder = _folder(where)
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PretrainedError(f"{folder}/config.json does not say what model this is ({error!r})") from None
-    if kind not in LOADERS:
+    kind = read_config_file(folder).get("model_type")
+    if kind is None:
+        raise PretrainedError(f"{folder}/config.json does not say what model this is; expected a field model_type")
+    if not isinstance(kind, str) or kind not in LOADERS:
         raise PretrainedError(f"{folder} holds a model of kind {kind!r}; known are {', '.join(LOADERS)}")
     try:
         model = LOADERS[kind](folder)
+    except PretrainedError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise PretrainedError(f"{folder}/config.json describes no model that can be built ({reason})") from error
     except ImportError as error:
         raise PretrainedError(f"{kind} needs the extra `hf`: pip install 'worldmodel[hf]' ({error})") from None
     placed: WorldModel = model.to(device).eval()  # type: ignore[attr-defined]

@@ -12,10 +12,27 @@ from torch import Generator, Tensor, nn
 
 from worldmodel.models.layers import outputs_of
 from worldmodel.models.layouts import PretrainedError
+from worldmodel.models.pretrained_files import check_numbers, check_weights_fit, read_config_file, read_tensors
 from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
 from worldmodel.models.world_model import check_context, check_forecast, check_size, latent_distance
 from worldmodel.pixels import standardise, to_float, unstandardised
 
+MOST_PLACES = 1 << 18  # tokens of a clip, each of which has a row in a table of positions
+_DEFAULTS = {  # of transformers' VideoMAEConfig: its files leave out what is so
+    "image_size": 224,
+    "patch_size": 16,
+    "num_channels": 3,
+    "num_frames": 16,
+    "tubelet_size": 2,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "decoder_num_attention_heads": 6,
+    "decoder_hidden_size": 384,
+    "decoder_num_hidden_layers": 4,
+    "decoder_intermediate_size": 1536,
+}
 FPS = 7.5  # they were trained on every fourth frame of films of about 30 a second; no file says it
 
 
@@ -113,6 +130,16 @@ def load_videomae(folder: Path) -> VideoMAE:
     """
     from transformers import VideoMAEForPreTraining
 
+    given = read_config_file(folder)
+    check_numbers(given, _DEFAULTS, folder)
+    c = {key: given.get(key, value) for key, value in _DEFAULTS.items()}
+    places = (c["image_size"] // c["patch_size"]) ** 2 * (c["num_frames"] // c["tubelet_size"])
+    if places > MOST_PLACES:
+        raise PretrainedError(f"{folder}/config.json describes clips of {places:,} tokens; at most {MOST_PLACES:,} are read")
+    encoder = c["num_hidden_layers"] * (4 * c["hidden_size"] + 2 * c["intermediate_size"]) * c["hidden_size"]
+    decoder_width = 4 * c["decoder_hidden_size"] + 2 * c["decoder_intermediate_size"]
+    check_weights_fit(encoder + c["decoder_num_hidden_layers"] * decoder_width * c["decoder_hidden_size"], folder)
+    read_tensors(folder)  # damaged files are told by name
     net, report = VideoMAEForPreTraining.from_pretrained(
         folder, output_loading_info=True, local_files_only=True, use_safetensors=True, dtype=torch.float32
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from worldmodel.atomic import write_json
 from worldmodel.models.layouts import Part, PretrainedError, to_ours, to_theirs
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
+from worldmodel.models.pretrained_files import check_numbers, check_weights_fit, read_config_file, read_tensors
 from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget
 from worldmodel.models.video_encoder import NORM_EPS, VideoEncoderConfig
 from worldmodel.window import WindowConfig
@@ -56,12 +56,12 @@ def load_huggingface(folder: Path) -> MaskedWorldModel:
 
     Raises PretrainedError for what does not fit, naming it.
     """
-    config, window = read_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise PretrainedError(f"{folder} has no *.safetensors; nothing else is read from a folder, as it could run code")
+    config, window = read_config(read_config_file(folder), folder)
+    e, p = config.encoder, config.predictor
+    patches = 3 * e.frames_per_latent * e.patch_px**2 * e.width
+    check_weights_fit(patches + 4 * (e.depth * e.width**2 + p.depth * p.width**2) + (p.mask_tokens or 0) * p.width, folder)
+    tensors = read_tensors(folder)
     model = MaskedWorldModel(config, window)
-    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
     model.load_state_dict(to_ours(list(_huggingface(config)), tensors, model.state_dict(), folder))
     return model
 
@@ -84,6 +84,7 @@ def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, 
     """The architecture that a config.json of VJEPA2Model describes."""
     if other := [f"{key} {given[key]}" for key, value in _FIXED.items() if given.get(key, value) != value]:
         raise PretrainedError(f"{where}: {', '.join(other)} cannot be had here; it would compute something else")
+    check_numbers(given, _DEFAULTS, where)
     c = {key: given.get(key, value) for key, value in _DEFAULTS.items()}
     encoder = VideoEncoderConfig(
         patch_px=c["patch_size"],

@@ -15,7 +15,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from worldmodel.video.errors import VideoError
+from worldmodel.video import errors
+from worldmodel.video.errors import VideoError, check_pixels
 from worldmodel.video.source import locate, open_bytes, shown_name
 from worldmodel.video.structure import container_by_head, is_cut_off
 
@@ -162,5 +163,7 @@ def _best_stream(name: str, container: InputContainer, path: Path | str, member:
     stream = best if isinstance(best, VideoStream) and best in moving else moving[0]
     if stream.codec_context is None:
         raise VideoError(name, "unreadable codec", "this build of FFmpeg has no decoder for its video stream")
+    check_pixels(name, stream.codec_context.height, stream.codec_context.width)
+    stream.codec_context.options = {"max_pixels": str(errors.MAX_PIXELS)}  # its size may change within the stream
     stream.codec_context.thread_count = 1
     return stream

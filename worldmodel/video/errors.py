@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from worldmodel.output_errors import OutputError
+
+MAX_PIXELS = 1 << 27  # of one picture: 16K video has 132,710,400
+
 
 class VideoError(ValueError):
     """A video that cannot be read, or was asked for what it does not have.
@@ -16,3 +23,32 @@ class VideoError(ValueError):
 
     def __reduce__(self) -> tuple[type[VideoError], tuple[str, str, str]]:
         return VideoError, (self.path, self.reason, self.detail)  # so that it crosses from a worker process
+
+
+@contextmanager
+def reading_errors(name: str) -> Iterator[None]:
+    """Turn whatever reading a damaged video raises into a VideoError. `name` says which video.
+
+    FFmpeg, Pillow, numpy and tarfile raise many types of error for damaged files. OutputErrors, which a block that also writes
+    may raise, pass.
+    """
+    try:
+        yield
+    except (VideoError, OutputError):
+        raise
+    except MemoryError:
+        raise VideoError(name, "too large", "reading it takes more memory than there is") from None
+    except PermissionError:
+        raise VideoError(name, "no permission", "this user may not read the file") from None
+    except OSError as error:
+        raise VideoError(name, "unreadable file", error.strerror or str(error)) from error
+    except Exception as error:
+        raise VideoError(name, "corrupt", f"it cannot be read ({type(error).__name__}: {error})") from error
+
+
+def check_pixels(name: str, height: int, width: int) -> None:
+    """Raise VideoError for a picture with more than MAX_PIXELS: a damaged header may claim any size."""
+    if height * width > MAX_PIXELS:
+        raise VideoError(
+            name, "too large", f"its pictures have {width} x {height} pixels; at most {MAX_PIXELS:,} are read (16K video)"
+        )

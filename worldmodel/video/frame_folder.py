@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,12 +14,13 @@ import numpy as np
 from av import VideoFrame
 from PIL import Image
 
-from worldmodel.video.errors import VideoError
+from worldmodel.video.errors import VideoError, check_pixels
 from worldmodel.video.frame_patterns import Frames, NoSequence, choose
 from worldmodel.video.orientation import Orientation
 from worldmodel.video.resize import Film, Size, target_size
 from worldmodel.video.timeline import check_numbers
 
+PNG_HEAD, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 EXIF_ORIENTATION = 0x0112
 # (turn clockwise, mirrored first) by the value of the EXIF tag, from 1 on
@@ -97,14 +100,47 @@ def open_frame(path: Path) -> np.ndarray:
     laid over black or white. Of 16-bit samples the high byte is taken. Resolution tags are ignored: pixels are square.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
+        with _opened(path) as image:
             how = _exif_orientation(image)
             return np.ascontiguousarray(how.upright(_rgb(image)))
-    except MemoryError:
+    except (MemoryError, VideoError):
         raise
     except Exception as error:  # Pillow lets through whatever its decoders raise: struct.error, zlib.error, IndexError, ...
         raise VideoError(str(path), "corrupt", f"this frame cannot be read ({str(error) or type(error).__name__})") from None
+
+
+def _opened(path: Path) -> Image.Image:
+    """A picture with its pixels read. Pillow refuses a PNG with long texts; they are skipped, since they are not pixels."""
+    try:
+        return _loaded(path, path)
+    except ValueError:
+        content = path.read_bytes()
+        if not content.startswith(PNG_HEAD):
+            raise
+        return _loaded(path, io.BytesIO(without_texts(content)))
+
+
+def _loaded(path: Path, source: Path | io.BytesIO) -> Image.Image:
+    image = Image.open(source)
+    try:
+        check_pixels(str(path), image.height, image.width)
+        image.load()
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def without_texts(png: bytes) -> bytes:
+    """A PNG file without its texts and its colour profile, but with texts that hold EXIF data."""
+    kept, at = [PNG_HEAD], len(PNG_HEAD)
+    while at + 12 <= len(png):
+        length, kind = struct.unpack(">I4s", png[at : at + 8])
+        end = at + 12 + length
+        if kind not in PNG_TEXTS or png[at + 8 : at + 24] == b"Raw profile type":
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

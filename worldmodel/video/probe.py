@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worldmodel.video import frame_folder, orientation
 from worldmodel.video.container import open_video
-from worldmodel.video.errors import VideoError
+from worldmodel.video.errors import VideoError, reading_errors
 from worldmodel.video.source import open_bytes, shown_name
 from worldmodel.video.structure import is_cut_off
 from worldmodel.video.timeline import Timeline
@@ -39,8 +39,13 @@ def probe(path: Path | str, member: str | None = None, thorough: bool = False, f
 
     thorough: every frame is decoded, so that damage in the middle is found too.
     """
-    if member is None and os.path.isdir(path):
-        return _probe_folder(Path(path), thorough, folder_fps)
+    with reading_errors(shown_name(path, member)):
+        if member is None and os.path.isdir(path):
+            return _probe_folder(Path(path), thorough, folder_fps)
+        return _probe_file(path, member, thorough)
+
+
+def _probe_file(path: Path | str, member: str | None, thorough: bool) -> VideoInfo:
     with open_bytes(path, member) as file:
         cut_off = is_cut_off(file)
     try:

@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 
 from worldmodel.video import decord_backend, frame_folder, pyav_backend
+from worldmodel.video.errors import reading_errors
 from worldmodel.video.resize import Size
+from worldmodel.video.source import shown_name
 from worldmodel.video.timing import Timing
 
 BACKENDS = {"pyav": pyav_backend.read, "decord": decord_backend.read}
@@ -49,6 +51,9 @@ def read_frames(
     numbers = None if indices is None else np.asarray(indices, np.int64).tolist()
     if not (times or numbers):
         raise ValueError("read_frames: asked for no frame at all")
-    if member is None and os.path.isdir(path):
-        return frame_folder.read(path, times, numbers, size, folder_fps)
-    return BACKENDS[backend](path, member, times, numbers, size, timing)
+    if size is not None and np.min(size) < 1:
+        raise ValueError(f"size={size!r}: expected a short side in px, or (height, width), of at least 1")
+    with reading_errors(shown_name(path, member)):
+        if member is None and os.path.isdir(path):
+            return frame_folder.read(path, times, numbers, size, folder_fps)
+        return BACKENDS[backend](path, member, times, numbers, size, timing)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from worldmodel.video.errors import MAX_PIXELS
 from worldmodel.video.orientation import Orientation
 
 Size = int | tuple[int, int] | None
@@ -16,8 +19,6 @@ def target_size(height: int, width: int, size: Size) -> tuple[int, int]:
     """(height, width) that `size` asks of a frame: None (as shown), an int (short side, aspect kept), or itself."""
     if size is None:
         return height, width
-    if np.min(size) < 1:
-        raise ValueError(f"size={size!r}: expected a short side in px, or (height, width), of at least 1")
     if not isinstance(size, int):
         return int(size[0]), int(size[1])
     scale = size / min(height, width)
@@ -38,6 +39,8 @@ class Drawer:
     def draw(self, frame: VideoFrame, how: Orientation = AS_STORED) -> np.ndarray:
         """The frame as shown, uint8 [H, W, 3]: mirrored, turned and stretched."""
         self._shown = self._shown or target_size(*how.shown_size(frame.height, frame.width), self._size)
+        if prod(self._shown) > MAX_PIXELS:
+            raise ValueError(f"a picture of {self._shown[1]} x {self._shown[0]} pixels; at most {MAX_PIXELS:,} are read")
         height, width = reversed(self._shown) if how.sideways else self._shown  # before it is turned
         rgb = self._colour.reformat(frame, format="rgb24", threads=1)
         if (rgb.height, rgb.width) != (height, width):  # another size, other pixels, or a stream that changes its size

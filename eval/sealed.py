@@ -1,0 +1,59 @@
+"""Digests beside files of finished work, so that a file that was cut or changed is made again instead of used.
+
+FOLDER/00003.npz            the result of one piece of work
+FOLDER/00003.unread.json    what belongs to it
+FOLDER/00003.sha256         a digest of both, written last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from worldmodel.outputs import sha256_of
+
+SEAL = ".sha256"
+
+
+def seal(file: Path) -> None:
+    """Write the digest of a finished file and of the files that belong to it, which have the same stem."""
+    part = file.with_name(f".{file.stem}{SEAL}.{os.getpid()}.part")
+    part.write_text(_digest(file) + "\n", encoding="ascii")
+    os.replace(part, _seal_of(file))
+
+
+def is_whole(file: Path) -> bool | None:
+    """Whether a file and what belongs to it are what was sealed; None where the file is missing or was never sealed."""
+    try:
+        sealed = _seal_of(file).read_bytes().strip()
+    except OSError:
+        return None
+    return sealed == _digest(file).encode() if file.is_file() else None
+
+
+def discard(file: Path) -> None:
+    """Remove a file, its seal, and what belongs to it."""
+    for path in (_seal_of(file), *_together(file)):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _seal_of(file: Path) -> Path:
+    return file.with_name(file.stem + SEAL)
+
+
+def _together(file: Path) -> list[Path]:
+    """The file, and the files beside it whose names begin with its stem and a dot."""
+    names = os.listdir(file.parent)
+    return [
+        file.parent / name for name in sorted(names) if name.startswith(f"{file.stem}.") and not name.endswith((SEAL, ".part"))
+    ]
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _together(file):
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()

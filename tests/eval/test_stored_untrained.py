@@ -1,0 +1,72 @@
+"""Stored traces of untrained networks: used again, unless they are damaged or lack a video that can be read now."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import PartialState
+
+from eval.benchmarks import Suite
+from eval.plausibility.watching import usual_plan
+from eval.subject import Subject
+from eval.surprise.task import Task
+from eval.surprise.traces import read_table
+from eval.trials import Film, Pair, Trial
+from worldmodel.video import write_video
+
+
+@pytest.fixture
+def task(tmp_path: Path, masked_model, monkeypatch) -> Task:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    films = tuple(_film(tmp_path, n) for n in range(4))
+    trials = (Trial("group", films, (Pair("matched", 0, 1), Pair("matched", 2, 3)), "gravity"),)
+    suite = Suite("builtin", tmp_path, trials, "a test")
+    subject = Subject("hf:test", "test", masked_model, None)
+    return Task(subject, suite, usual_plan(masked_model, 8), "window", 16, torch.device("cpu"), PartialState())
+
+
+def _film(folder: Path, number: int) -> Film:
+    path = folder / f"{number}.mp4"
+    write_video(path, np.random.default_rng(number).integers(0, 256, (10, 16, 16, 3), np.uint8), 12)
+    return Film(f"film {number}", str(path), 12.0, 10, number % 2 == 0)
+
+
+def films_in(files: list[Path]) -> set[str]:
+    return {name for file in files for name in read_table(file)["film_id"].to_pylist()}
+
+
+def test_traces_made_while_a_video_was_missing_are_made_again_once_it_is_back(task: Task, tmp_path: Path):
+    (tmp_path / "1.mp4").rename(tmp_path / "elsewhere")
+    files = task.judge_untrained(0, ())
+    assert films_in(files) == {"film 0", "film 2", "film 3"}
+    modified = [file.stat().st_mtime_ns for file in files]
+    assert task.judge_untrained(0, ()) == files
+    assert [file.stat().st_mtime_ns for file in files] == modified  # it is still missing
+    (tmp_path / "elsewhere").rename(tmp_path / "1.mp4")
+    assert films_in(task.judge_untrained(0, ())) == {f"film {n}" for n in range(4)}
+
+
+def test_a_calibration_made_while_a_video_was_missing_is_made_again_once_it_is_back(task: Task, tmp_path: Path):
+    lawful = [_film(tmp_path, number) for number in (10, 11, 12)]
+    whole = [read_table(file) for file in task.judge_untrained(1, lawful)]
+    for file in (tmp_path / "cache").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    (tmp_path / "12.mp4").rename(tmp_path / "elsewhere")
+    fewer = [read_table(file) for file in task.judge_untrained(1, lawful)]
+    assert fewer != whole
+    (tmp_path / "elsewhere").rename(tmp_path / "12.mp4")
+    assert [read_table(file) for file in task.judge_untrained(1, lawful)] == whole
+
+
+def test_a_stored_file_that_was_cut_or_flipped_is_made_again_with_a_word(task: Task, capsys):
+    (file,) = task.judge_untrained(2, ())
+    content = file.read_bytes()
+    whole = read_table(file)
+    for damaged in (content[:-10], content[:200] + bytes([content[200] ^ 1]) + content[201:], b""):
+        file.write_bytes(damaged)
+        capsys.readouterr()
+        assert task.judge_untrained(2, ()) == [file]
+        assert f"{file} was damaged or changed since it was written; it is made again" in capsys.readouterr().err
+        assert read_table(file) == whole

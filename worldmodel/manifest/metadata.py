@@ -1,0 +1,36 @@
+"""What a manifest says of how it was made: format, command, config and versions, as JSON in the metadata of the table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from worldmodel.manifest.clip import FORMAT_VERSION, ManifestError
+
+_ADVICE = "remove the key `worldmodel` from the metadata of the table, or write the table with write_manifest"
+
+
+def metadata_of(stored: bytes) -> dict[str, Any]:
+    """Parse and check the metadata. Raises ManifestError, also for a newer format. The message lacks the file."""
+    try:
+        metadata = json.loads(stored)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"its metadata is not JSON ({str(error)[:200]}); {_ADVICE}") from None
+    if not isinstance(metadata, dict):
+        raise ManifestError(
+            f"its metadata is a {type(metadata).__name__}; expected an object with format and config; {_ADVICE}"
+        )
+    written_as = metadata.get("format", FORMAT_VERSION)
+    if isinstance(written_as, bool) or not isinstance(written_as, int) or written_as < 1:
+        raise ManifestError(f"its metadata has format {str(written_as)[:80]!r}; expected a whole number from 1; {_ADVICE}")
+    if written_as > FORMAT_VERSION:
+        versions = metadata.get("versions")
+        made_by = str(versions.get("worldmodel", "unknown") if isinstance(versions, dict) else "unknown")[:80]
+        raise ManifestError(
+            f"made by version {made_by!r} of this project, with manifest format {written_as}; this version reads formats up to "
+            f"{FORMAT_VERSION}; update this project"
+        )
+    for key in ("config", "versions"):
+        if not isinstance(metadata.get(key, {}), dict):
+            raise ManifestError(f"its metadata has a {key} that is no object; {_ADVICE}")
+    return metadata

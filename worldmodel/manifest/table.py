@@ -1,0 +1,175 @@
+"""Manifest: an open table of clips, read in batches and never as a list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from worldmodel.manifest.checksum import verify_checksum
+from worldmodel.manifest.clip import ADDED_LATER, FORMAT_VERSION, SCHEMA, SPLITS, Clip, ManifestError
+from worldmodel.manifest.metadata import metadata_of
+from worldmodel.manifest.digest import DIGESTED, SampleDigest
+from worldmodel.manifest.validation import Fault, check_types, conformed
+
+_BATCH_ROWS = 1 << 14
+_MOST_ROWS_PER_BYTE = 64  # a table that claims more rows than this for each byte of its file is a decompression bomb
+
+
+class Manifest:
+    """An open manifest: clips by row number. Cheap to open, and small: it holds one row group.
+
+    Pickles as its path, so that every process opens its own.
+    """
+
+    def __init__(self, path: Path, file: pq.ParquetFile, metadata: dict[str, Any], sample_digest: bytes | None) -> None:
+        self.path, self._file, self.metadata, self._sample_digest = path, file, metadata, sample_digest
+        """`metadata` says how it was made: format, command, config, versions. Empty for a table of another program."""
+        self._folder = str(path.parent)
+        counts = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._group, self._table = -1, SCHEMA.empty_table()
+
+    @classmethod
+    def open(cls, path: Path | str) -> Manifest:
+        """Open and check a manifest. Raises ManifestError when there is no manifest at `path`, or when it is damaged."""
+        absolute = Path(os.path.abspath(path))
+        with _reading(path, "cannot be opened"):
+            if not absolute.is_file():
+                raise ManifestError(f"{path}: no such manifest; make one with `python -m data_prep index DIR --out {path}`")
+            sample_digest = verify_checksum(absolute)
+        with _reading(path, "not a Parquet file"):
+            # not memory-mapped: a file that is cut short while it is mapped ends the process
+            file = pq.ParquetFile(absolute, pre_buffer=False, page_checksum_verification=True)
+            names, stored = file.schema_arrow.names, (file.schema_arrow.metadata or {}).get(b"worldmodel", b"{}")
+        with _naming(path):
+            metadata = metadata_of(stored)
+        missing = [name for name in SCHEMA.names if name not in {*names, *ADDED_LATER}]
+        if missing:
+            quads = "; it lists quadruplets, their films are in suite.parquet beside it, lawful ones in lawful.parquet"
+            beside = quads if "quad_id" in names else ""
+            raise ManifestError(f"{path}: not a manifest: it has no column {', '.join(missing)}{beside}")
+        with _naming(path):
+            check_types(file.schema_arrow)
+        with _reading(path, "not a Parquet file"):
+            manifest = cls(absolute, file, metadata, sample_digest)
+            size = absolute.stat().st_size
+        if (np.diff(manifest._starts) < 0).any() or len(manifest) > size * _MOST_ROWS_PER_BYTE:
+            raise ManifestError(f"{path}: damaged: it claims {file.metadata.num_rows} rows in a file of {size} bytes")
+        if sample_digest is None:  # made by another program or by an earlier version, so that its rows have never been checked
+            for _ in manifest.batches(SCHEMA.names):
+                pass
+        return manifest
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return Manifest.open, (self.path,)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def clip(self, row: int) -> Clip:
+        """The clip in a row; its paths are absolute."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self.path}: row {row} of {len(self)}")
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if group != self._group:
+            self._table, self._group = self._read_group(group), group
+        values = self._table.slice(row - int(self._starts[group]), 1).to_pylist()[0]
+        values["path"] = self.absolute(values["path"])
+        values["truth"] = None if values["truth"] is None else self.absolute(values["truth"])
+        return Clip(**values)
+
+    def _read_group(self, group: int) -> pa.Table:
+        start, stop = self._starts[group : group + 2].tolist()
+        with _reading(self.path, "damaged"):
+            table = self._file.read_row_group(group, columns=self._stored(SCHEMA.names), use_threads=False)
+            batches = table.combine_chunks().to_batches()
+        if len(table) != stop - start:
+            raise ManifestError(
+                f"{self.path}: damaged: row group {group} has {len(table)} rows, its footer says {stop - start}"
+            )
+        return pa.Table.from_batches([self._checked(batch, SCHEMA.names, start) for batch in batches])
+
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """All rows in order, as batches of the given columns, checked and of the manifest's own types."""
+        start = 0
+        stored = self._stored(names)
+        with _reading(self.path, "damaged"):
+            batches = self._file.iter_batches(batch_size=_BATCH_ROWS, columns=stored, use_threads=False)
+        while True:
+            with _reading(self.path, "damaged"):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            yield self._checked(batch, names, start)
+            start += len(batch)
+        if start != len(self):
+            raise ManifestError(f"{self.path}: damaged: it has {start} rows, its footer says {len(self)}")
+
+    def column(self, name: str) -> np.ndarray:
+        """One column, all rows: numbers as they are, strings as an object array (with None for null)."""
+        if name not in SCHEMA.names:
+            raise ManifestError(f"{self.path}: no column {name!r}; there are {', '.join(SCHEMA.names)}")
+        parts = [batch.column(0) for batch in self.batches([name])]
+        return pa.chunked_array(parts, SCHEMA.field(name).type).to_numpy()
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers, int64, of a split."""
+        if split not in SPLITS:
+            raise ManifestError(f"split {split!r} is none of {', '.join(SPLITS)}")
+        parts = [pc.equal(batch.column(0), split).to_numpy(zero_copy_only=False) for batch in self.batches(["split"])]
+        return np.flatnonzero(np.concatenate([np.zeros(0, bool), *parts])).astype(np.int64)
+
+    def digest(self) -> str:
+        """SHA-256 of what determines the samples: which stretches of which contents, at which rates, in which split and order.
+
+        Paths and the layout of the Parquet file do not count: an equal manifest that was moved or written again has the same.
+        """
+        if self._sample_digest is None:
+            digest = SampleDigest()
+            for batch in self.batches(DIGESTED):
+                digest.update(batch)
+            self._sample_digest = digest.digest()
+        return self._sample_digest.hex()
+
+    def absolute(self, path: str) -> str:
+        """A stored path, relative to the manifest's folder or absolute already -> absolute."""
+        return os.path.join(self._folder, path)
+
+    def _stored(self, names: Sequence[str]) -> list[str]:
+        """The columns among `names` that the file has."""
+        return [name for name in names if name not in ADDED_LATER or name in self._file.schema_arrow.names]
+
+    def _checked(self, batch: pa.RecordBatch, names: Sequence[str], start: int) -> pa.RecordBatch:
+        with _reading(self.path, "damaged"):
+            checked = conformed(batch, names)
+        if isinstance(checked, Fault):
+            raise ManifestError(f"{self.path}: row {start + checked.row}, column {checked.column}: {checked.problem}")
+        return checked
+
+
+@contextmanager
+def _reading(path: Path | str, problem: str) -> Iterator[None]:
+    """Turn every error of reading into a ManifestError: for damaged files, pyarrow raises errors of many types."""
+    try:
+        yield
+    except ManifestError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ManifestError(f"{path}: {problem} ({reason or type(error).__name__}); make it again with data_prep") from None
+
+
+@contextmanager
+def _naming(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from None

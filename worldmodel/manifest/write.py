@@ -1,0 +1,105 @@
+"""Write a manifest: stream clips into a Parquet file, with checksums of its pages and of the whole file."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worldmodel.atomic import open_part, replacing
+from worldmodel.manifest.checksum import append_checksum
+from worldmodel.manifest.clip import FORMAT_VERSION, SCHEMA, Clip, ManifestError
+from worldmodel.manifest.digest import SampleDigest
+from worldmodel.manifest.validation import Fault, conformed
+from worldmodel.output_errors import output_errors
+
+ROWS_PER_GROUP = 4096  # reading one clip reads one group; reading a column takes some 30 us more for each group
+_UNIQUE = ("clip_id", "path", "content_hash")  # columns of values that seldom repeat: a dictionary makes them larger
+
+
+def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, config: Mapping[str, Any]) -> int:
+    """Stream clips into a Parquet file, row group by row group; returns their number. Whole or not at all.
+
+    Paths below the manifest's folder are stored relative to it, so that the folder can be moved.
+    Raises ManifestError for a clip that breaks the contract, OutputError when the file cannot be written.
+    """
+    path = Path(path)
+    metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
+    schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
+    folder, rows, written, digest = path.parent.resolve(), iter(clips), 0, SampleDigest()
+    dictionaries = [name for name in SCHEMA.names if name not in _UNIQUE]
+    with replacing(path) as part:
+        with (
+            open_part(part, path) as file,
+            pq.ParquetWriter(
+                file, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
+            ) as writer,
+        ):
+            while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
+                batch = _batch(group, folder)
+                digest.update(batch)
+                writer.write_table(pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata))
+                written += len(group)
+        with output_errors(path):
+            append_checksum(part, digest.digest())
+    return written
+
+
+def _batch(clips: list[Clip], folder: Path) -> pa.RecordBatch:
+    """The clips as they are stored. Raises ManifestError where one of them breaks the contract."""
+    stored = [_stored(clip, folder) for clip in clips]
+    arrays = []
+    for field in SCHEMA:
+        values = [getattr(clip, field.name) for clip in stored]
+        try:
+            arrays.append(pa.array(values, field.type))
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            raise ManifestError(_unsuitable(clips, values, field)) from None
+    batch = conformed(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), SCHEMA.names)
+    if isinstance(batch, Fault):
+        raise ManifestError(f"{clips[batch.row].path}: {batch.column} {batch.problem}")
+    return batch
+
+
+def _unsuitable(clips: list[Clip], values: list[Any], field: pa.Field) -> str:
+    """Which clip has a value that its column cannot hold."""
+    for clip, value in zip(clips, values, strict=True):
+        try:
+            pa.array([value], field.type)
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            return f"{clip.path!r}: {field.name} is {value!r}; expected {field.type}"
+    return f"column {field.name} cannot be stored as {field.type}"
+
+
+def _stored(clip: Clip, folder: Path) -> Clip:
+    """The clip with its paths as they are written."""
+    if not isinstance(clip.path, str) or not clip.path:
+        raise ManifestError(f"path is {clip.path!r}; expected the name of a file")
+    truth = None if clip.truth is None else stored_path(clip.truth, folder)
+    return dataclasses.replace(clip, path=stored_path(clip.path, folder), truth=truth)
+
+
+def stored_path(path: str, folder: Path) -> str:
+    """How a path is written into files in `folder`: relative if it lies below, else absolute."""
+    absolute = os.path.abspath(os.path.join(folder, path))  # not resolved: a link to a video is kept as a link
+    below = os.path.join(folder, "")
+    return Path(absolute[len(below) :]).as_posix() if absolute.startswith(below) else absolute
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("worldmodel", "av", "pyarrow", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
