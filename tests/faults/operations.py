@@ -223,7 +223,6 @@ def prepare_score(folder: Path) -> None:
 def score(folder: Path) -> int:
     """The surprise of two videos; what the model makes of possible ones is stored in the run and in the cache."""
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    lawful = str(folder / "films" / "films.parquet")
     films = [str(folder / "films" / f"{number:03d}.mp4") for number in (0, 2)]
     out = ["--out", str(folder / "scores.jsonl"), "--html", str(folder / "scores.html")]
     return evaluate(["score", "--model", str(folder / "run"), *films, *out, "--device", "cpu"])

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from faults.campaign import MODES, Campaign, Server, serving
 
 LIGHT = ("save", "decoder", "index", "transcode")

@@ -40,9 +40,7 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     with replacing(path) as part:
         with (
             open_part(part, path) as file,
-            pq.ParquetWriter(
-                file, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
-            ) as writer,
+            pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True) as writer,
         ):
             while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
                 batch = _batch(group, folder)
