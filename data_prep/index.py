@@ -23,7 +23,7 @@ from data_prep.rejected import listing_of, row
 from data_prep.sources import SOURCES, Survey
 from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
 from worldmodel.arguments import above_zero, count, number
-from worldmodel.atomic import replacing
+from worldmodel.atomic import replacing_file
 from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
 from worldmodel.output_errors import output_errors
@@ -179,10 +179,10 @@ def _write_rejected(journal: Journal, listing: Path, count: int) -> None:
     if not count:
         listing.unlink(missing_ok=True)
         return
-    with replacing(listing) as part, open(part, "w", encoding="utf-8") as lines:
+    with replacing_file(listing) as lines:
         for record in journal.records():
             if record.reason is not None:
-                lines.write(row(record.path, record.member, record.reason, record.detail, listing.parent))
+                lines.write(row(record.path, record.member, record.reason, record.detail, listing.parent).encode())
 
 
 def _clips(journal: Journal, name: str, few: bool, settings: dict[str, Any]) -> Iterator[Clip]:

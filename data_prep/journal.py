@@ -36,7 +36,8 @@ class Journal:
             self.items = items
         else:
             self.items = self._match(items)
-        self._file.truncate()
+        with output_errors(path):
+            self._file.truncate()
 
     def _match(self, items: Iterator[Item]) -> Iterator[Item]:
         """Step over the lines that are the work on these items; leaves the file at the end of the last one."""
@@ -80,7 +81,8 @@ class Journal:
 
     def remove(self) -> None:
         self.close()
-        os.unlink(self.path)
+        with output_errors(self.path):
+            os.unlink(self.path)
 
 
 def _value(line: bytes) -> dict[str, Any] | None:

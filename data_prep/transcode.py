@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from data_prep.content_hash import DIGEST, METHOD, content_hash
 from data_prep.errors import PrepError
@@ -24,7 +24,7 @@ from data_prep.progress import Bar, bar
 from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
 from worldmodel.arguments import above_zero, count, rate
-from worldmodel.atomic import remove_parts, replacing, write_text
+from worldmodel.atomic import remove_parts, replacing_file, write_text
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.output_errors import OutputError
@@ -124,7 +124,7 @@ def _copy_all(manifest: Manifest, target: Path, recipe: Recipe, args: argparse.N
     config = {**dataclasses.asdict(recipe), "manifest": str(args.manifest), "made_by": made_by, "content_hash": METHOD}
     has_whole_hashes = made_by.get("config", {}).get("content_hash") == METHOD
     listing = listing_of(target)
-    with replacing(listing) as part, open(part, "w", encoding="utf-8") as lines, bar("transcode", len(manifest)) as progress:
+    with replacing_file(listing) as lines, bar("transcode", len(manifest)) as progress:
         work = partial(_work, out=target.parent, recipe=recipe)
         results = run_each(work, _jobs(manifest, has_whole_hashes), args.workers, args.timeout_s)
         clips = _clips(results, lines, target.parent, progress)
@@ -180,12 +180,12 @@ def _remove_unfinished(out: Path) -> None:
         remove_parts(folder)
 
 
-def _clips(results: Iterator[tuple[Job, Copy | Failed]], rejected: TextIO, folder: Path, progress: Bar) -> Iterator[Clip]:
+def _clips(results: Iterator[tuple[Job, Copy | Failed]], rejected: BinaryIO, folder: Path, progress: Bar) -> Iterator[Clip]:
     """The clips of the copies; files without a copy, and clips that their copy does not hold, are listed."""
     for job, result in results:
         progress.step(len(job.clips), ok=isinstance(result, Copy))
         if isinstance(result, Failed):
-            rejected.write(row(job.path, job.member, result.reason, result.detail, folder))
+            rejected.write(row(job.path, job.member, result.reason, result.detail, folder).encode())
             continue
         for clip in job.clips:
             copied = _copied(clip, result)
@@ -195,7 +195,7 @@ def _clips(results: Iterator[tuple[Job, Copy | Failed]], rejected: TextIO, folde
                 detail = (
                     f"the clip is [{clip.start_s:.3f}, {clip.stop_s:.3f}) s, its copy ends at {result.info.duration_s:.3f} s"
                 )
-                rejected.write(row(job.path, job.member, "past the end", detail, folder))
+                rejected.write(row(job.path, job.member, "past the end", detail, folder).encode())
 
 
 def _copied(clip: Clip, copy: Copy) -> Clip:

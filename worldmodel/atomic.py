@@ -8,6 +8,7 @@ The first write of another process to that folder removes those that no living p
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -45,9 +46,9 @@ def replacing(path: Path) -> Iterator[Path]:
     part = part_of(path)
     _remove_parts_once(path.parent)
     try:
+        with output_errors(path), open(part, "wb") as file:
+            mode = os.fstat(file.fileno()).st_mode
         try:
-            with open(part, "wb") as file:
-                mode = os.fstat(file.fileno()).st_mode
             yield part
         except OSError as error:
             of_another = isinstance(error, OutputError) and error.filename != str(part)
@@ -62,6 +63,37 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # an error of the folder has been raised already
             part.unlink(missing_ok=True)
+
+
+class _Part(io.FileIO):
+    """A file that is being written. Its errors are OutputErrors that name the file that it will become."""
+
+    def __init__(self, part: Path, path: Path) -> None:
+        super().__init__(part, "w")
+        self._path = path
+
+    def write(self, content: Any, /) -> int:
+        with output_errors(self._path):
+            return super().write(content)
+
+    def close(self) -> None:
+        with output_errors(self._path):
+            super().close()
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[io.BufferedWriter]:
+    """An open file to write bytes to; on success it becomes `path`, else it is removed; see `replacing`.
+
+    Every error of writing it is an OutputError, also in a block that reads other files.
+    """
+    with replacing(path) as part, open_part(part, path) as file:
+        yield file
+
+
+def open_part(part: Path, path: Path) -> io.BufferedWriter:
+    """The name that `replacing` gave for `path`, open for writing bytes. Every error of writing is an OutputError of `path`."""
+    return io.BufferedWriter(_Part(part, path))
 
 
 @contextmanager
@@ -89,8 +121,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Raises OutputError."""
-    with replacing(path) as part:
-        part.write_bytes(content)
+    with replacing_file(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -106,7 +138,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compressed: bool = False) -> None:
     """Arrays by name as NPZ, which `np.load(path, allow_pickle=False)` reads. Raises OutputError."""
     save = np.savez_compressed if compressed else np.savez
-    with replacing(path) as part, open(part, "wb") as file:
+    with replacing_file(path) as file:
         save(file, **arrays)  # type: ignore[arg-type]
 
 

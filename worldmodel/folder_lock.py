@@ -10,6 +10,7 @@ lock waits for a sign of life, is refused when the mtime is refreshed, and takes
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -22,14 +23,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from worldmodel import interrupts
-from worldmodel.atomic import remove_parts
+from worldmodel.atomic import part_of, remove_parts
 from worldmodel.lock_owner import Owner, is_here, start_of
-from worldmodel.output_errors import output_errors
+from worldmodel.output_errors import OutputError, output_errors
 
 HEARTBEAT_S = 15.0  # from one refresh of the mtime to the next
 STALE_S = 180.0  # without a refresh, after which a lock of another machine is taken over
 ATTEMPTS = 100  # to create or take over a lock while others create and release theirs
 _READ_S = 0.5  # a lock is created empty and then filled; its reader waits this long for the content
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}  # of a file system without them
 _UNKNOWN = "unknown"  # token and host of a lock whose content cannot be understood
 _HELD: list[FolderLock] = []  # by this process
 
@@ -148,7 +150,9 @@ def _acquire(path: Path, target: Path, folder: Path, owner: Owner, instead: str)
         try:
             if _create(path, owner):
                 return None
-        except FileNotFoundError:
+        except OutputError as error:
+            if error.errno != errno.ENOENT:
+                raise
             continue  # another process that ended has just removed the empty folder
         there = _read(path)
         if there is None:
@@ -187,16 +191,39 @@ def _take_over(path: Path, stale: Owner, owner: Owner) -> bool:
 
 
 def _create(path: Path, owner: Owner) -> bool:
-    """Write a lock; False where there is one already. Raises OutputError where it cannot be written, and leaves none then."""
+    """Write a lock; False where there is one already. Raises OutputError where it cannot be written, and leaves none then.
+
+    It is written beside and linked to its name, so that a lock is never seen without its content. Where the file system has
+    no links, it is created under its name and filled.
+    """
+    content = (json.dumps(asdict(owner)) + "\n").encode()
+    part = part_of(path.with_name(f"{path.name}.{owner.token[:8]}"))
     try:
         with output_errors(path):
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            _write_new(part, content)
+            try:
+                os.link(part, path)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return _write_new(path, content)
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, content: bytes) -> bool:
+    """Create a file; False where there is one already."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
     try:
-        with output_errors(path), open(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(owner), file)
-            file.write("\n")
+        with open(handle, "wb") as file:
+            file.write(content)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldmodel.atomic import replacing
+from worldmodel.atomic import open_part, replacing
 from worldmodel.manifest.checksum import append_checksum
 from worldmodel.manifest.clip import FORMAT_VERSION, SCHEMA, Clip, ManifestError
 from worldmodel.manifest.digest import SampleDigest
@@ -38,9 +38,10 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
     folder, rows, written, digest = path.parent.resolve(), iter(clips), 0, SampleDigest()
     dictionaries = [name for name in SCHEMA.names if name not in _UNIQUE]
     with replacing(path) as part:
-        with pq.ParquetWriter(
-            part, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
-        ) as writer:
+        with (
+            open_part(part, path) as file,
+            pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True) as writer,
+        ):
             while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
                 batch = _batch(group, folder)
                 digest.update(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,18 +18,17 @@ from av.video.stream import VideoStream
 
 from worldmodel.video import errors
 from worldmodel.video.errors import VideoError, check_pixels
+from worldmodel.video.formats import is_pattern, options, playlist
 from worldmodel.video.source import locate, open_bytes, shown_name
 from worldmodel.video.structure import container_by_head, is_cut_off
 
-# A playlist in disguise must not make us open other files or addresses; a text file is a video to the demuxer "tty".
-OPTIONS = {"protocol_whitelist": "file"}
 STATES_ITS_START = {"mov", "matroska"}  # containers whose statement of the first frame's time is right
 # Containers that store when each frame is shown. The others store one time a packet, at which it is decoded, or none at all;
 # what FFmpeg then reports as presentation time is a guess, which is wrong where frames are reordered.
 STORES_PRESENTATION_TIMES = {"mov", "matroska", "flv", "mpegts", "mpeg", "nut"}
 FIRST_KEYFRAME_WITHIN_S = 30.0  # seconds of packets that are searched for the first keyframe
+HEAD_BYTES = 4096  # of a file, in which a playlist is looked for
 REORDERS = 8  # FFmpeg's AV_CODEC_PROP_REORDER: frames of this codec may be decoded in another order than they are shown
-NOT_VIDEO = {"tty", "hls", "dash", "concat", "image2", "lavfi"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def open_video(path: Path | str, member: str | None = None) -> Iterator[Video]:
 
 @contextmanager
 def _opened(name: str, path: Path | str, member: str | None) -> Iterator[tuple[InputContainer, VideoStream]]:
-    if member is None:
+    if member is None and not is_pattern(path):
         with _container(name, path, os.path.abspath(path)) as container:  # absolute: "http:x.mp4" is a file, too
             yield container, _best_stream(name, container, path, member)
         return
@@ -125,7 +125,8 @@ def _first_tick(container: InputContainer, stream: VideoStream) -> int:
 @contextmanager
 def _container(name: str, path: Path | str, source: Any) -> Iterator[InputContainer]:
     try:
-        container = av.open(source, options=OPTIONS, metadata_errors="replace")
+        only = options("file" if isinstance(source, str) else "none")
+        container = av.open(source, options=only, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise _why_unreadable(name, path, source, error) from None
     try:
@@ -137,21 +138,27 @@ def _container(name: str, path: Path | str, source: Any) -> Iterator[InputContai
 
 
 def _why_unreadable(name: str, path: Path | str, source: Any, error: Exception) -> VideoError:
-    """A file that FFmpeg cannot open: cut short, if its head is that of a container; else no video at all."""
+    """A file that FFmpeg cannot open, or must not: a playlist; cut short, if its head is that of a container; else no video."""
     if isinstance(source, str):
         with open_bytes(path, None) as file:
-            kind = container_by_head(file)
+            kind, listing = container_by_head(file), _playlist(file)
     else:
-        kind = container_by_head(source)
+        kind, listing = container_by_head(source), _playlist(source)
+    if listing is not None:
+        detail = f"it is a playlist ({listing}), which names other files, and not a video; give the videos themselves"
+        return VideoError(name, "playlist", detail)
     if kind is not None:
         return VideoError(name, "truncated", f"begins like {kind}, but its index is missing or cut off ({error})")
-    return VideoError(name, "not a video", "no container that FFmpeg knows begins like this file")
+    return VideoError(name, "not a video", "it is none of the kinds of video that are read (worldmodel/video/formats.py)")
+
+
+def _playlist(file: io.RawIOBase) -> str | None:
+    file.seek(0)
+    return playlist(file.read(HEAD_BYTES) or b"")
 
 
 def _best_stream(name: str, container: InputContainer, path: Path | str, member: str | None) -> VideoStream:
     """FFmpeg's choice among the video streams, cover pictures left out. Decodes with one thread."""
-    if container.format.name in NOT_VIDEO:
-        raise VideoError(name, "not a video", f"FFmpeg takes it for {container.format.name}, which is no video")
     moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not moving and container.format.name.startswith("mov"):
         with open_bytes(path, member) as file:

@@ -7,6 +7,7 @@ common in HEVC) its seeks land on wrong frames, so such files are read through f
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from av import VideoFrame
 from worldmodel.video import orientation
 from worldmodel.video.container import Video, open_video
 from worldmodel.video.errors import VideoError
+from worldmodel.video.formats import is_pattern
 from worldmodel.video.orientation import Orientation
 from worldmodel.video.resize import Film, Size
 from worldmodel.video.source import open_bytes, shown_name
@@ -106,8 +108,8 @@ def _decord(name: str) -> ModuleType:
 
 
 def _reader(decord: ModuleType, path: Path | str, member: str | None) -> Any:
-    if member is None:
-        return decord.VideoReader(str(path), num_threads=1)
+    if member is None and not is_pattern(path):
+        return decord.VideoReader(os.path.abspath(path), num_threads=1)  # absolute: "http:x.mp4" is a file, too
     with open_bytes(path, member) as file:
         return decord.VideoReader(io.BytesIO(file.read()), num_threads=1)
 
