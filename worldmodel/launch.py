@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -13,11 +14,14 @@ import psutil
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
+from torch import distributed
 
 from worldmodel.config import ConfigError
 from worldmodel.recipe import Recipe
 
 Result = TypeVar("Result")
+MAIN_ALONE = timedelta(hours=2)  # the longest that all ranks wait while the main process works alone: it may make all videos
+_patient: list[tuple[distributed.ProcessGroup, distributed.ProcessGroup]] = []  # the default group, and one that waits longer
 
 
 def with_precision(recipe: Recipe) -> Recipe:
@@ -45,13 +49,22 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
         mixed_precision="bf16" if recipe.train.precision == "bf16" else "no",
         cpu=several and not (torch.cuda.is_available() or torch.xpu.is_available()),
         dynamo_backend="no",  # train.compile says it; a backend from a launch file would wrap the learner once more
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],  # others wait while one process makes films
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=collective_timeout(recipe))],
     )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])
     if accelerator.device.type == "cpu" and (threads := idle_threads(os.environ)):
         torch.set_num_threads(threads)
     return accelerator
+
+
+def collective_timeout(recipe: Recipe) -> timedelta:
+    """How long a rank waits in a collective for the others, before the run ends.
+
+    Another rank may be slower by one wait for its data, or by compiling. A silent rank is noticed earlier (worldmodel.ranks);
+    this limit is for a main thread that hangs in a process that is alive.
+    """
+    return timedelta(seconds=600 + 2 * recipe.data.worker_timeout_s)
 
 
 def idle_threads(environment: Mapping[str, str]) -> int | None:
@@ -69,7 +82,8 @@ def idle_threads(environment: Mapping[str, str]) -> int | None:
 def on_main_process(processes: Accelerator | PartialState, work: Callable[[], Result]) -> Result | None:
     """Run `work` on the main process alone; its result there, None elsewhere.
 
-    What it raises is raised on every process, so that none waits for a main process that has ended.
+    What it raises is raised on every process, so that none waits for a main process that has ended. The others wait for it up
+    to MAIN_ALONE, longer than for a collective of the training.
     """
     result, error = None, None
     if processes.is_main_process:
@@ -78,10 +92,29 @@ def on_main_process(processes: Accelerator | PartialState, work: Callable[[], Re
         except Exception as raised:
             error = raised
     if processes.num_processes > 1:
-        (error,) = broadcast_object_list([error])
+        distributed.barrier(_patient_group())
+        (error,) = broadcast_object_list([error and _sendable(error)])
     if error is not None:
         raise error
     return result
+
+
+def _patient_group() -> distributed.ProcessGroup:
+    """A group of all ranks whose collectives wait for MAIN_ALONE. Every rank must call it."""
+    everyone = distributed.group.WORLD
+    assert everyone is not None
+    if not _patient or _patient[0][0] is not everyone:
+        _patient[:] = [(everyone, distributed.new_group(timeout=MAIN_ALONE, backend="gloo"))]
+    return _patient[0][1]
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error itself where it can be sent to other processes, else its words."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever the constructor of a foreign error raises
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def stop_on_signal(seen: list[int]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from worldmodel.checkup import CheckupConfig
 from worldmodel.config import Config, ConfigError, load, read, schema
@@ -46,6 +46,8 @@ class TrainConfig(Config):
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor computes in it, else fp32
     compile: bool = False  # torch.compile of encoder and predictor
     parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
+    # With several processes: when one gives no sign of life for so long, all end. 0 = wait for ever
+    silent_rank_s: NonNegativeFloat = 60.0
     log_every: PositiveInt = 10  # updates from one row of metrics.jsonl to the next
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()  # beside metrics.jsonl, which is always written
 
@@ -192,6 +194,7 @@ def changed_fields(old: Recipe, new: Recipe) -> list[str]:
         "data.workers",
         "data.prefetch",
         "data.worker_timeout_s",
+        "train.silent_rank_s",
         "train.log_every",
         "train.trackers",
     }

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.outputs import ForeignFileError, writing
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
+from worldmodel.ranks.watch import Watch
+from worldmodel.ranks.watched import RankError, watched
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
 from worldmodel.run_data import RUN_FOLDER, require_data, settled
 from worldmodel.runlog import RunLog
@@ -73,10 +76,11 @@ def main(argv: list[str] | None = None) -> int:
         if file is None:
             accelerator.print(f"no recipe given: running {DEMO}")
         stop: list[int] = []  # signals that ask for a checkpoint and an end
-        with run_folder(recipe, accelerator) as lock:
-            finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock)
+        with watched(accelerator, recipe.train.silent_rank_s) as watch, run_folder(recipe, accelerator) as lock:
+            finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock, watch)
             if torch.distributed.is_initialized():
                 accelerator.wait_for_everyone()
+                watch.close()
                 torch.distributed.destroy_process_group()
             if lock is not None:
                 finish(recipe, finished, accelerator.device, lock)
@@ -84,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         return interrupts.stopped("train", "the same command goes on from the last checkpoint")
     except (ConfigError, ManifestError, DataError, NotFiniteError, OSError) as error:
         return report(error)
-    except (checkpoints.CheckpointError, FolderLockError, ForeignFileError) as error:
+    except (checkpoints.CheckpointError, FolderLockError, ForeignFileError, RankError) as error:
         return report(error)
     except RuntimeError as error:
         trouble = worker_trouble(error, recipe.data.worker_timeout_s)
@@ -110,11 +114,18 @@ def run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[FolderLock 
 
 
 def train(
-    recipe: Recipe, accelerator: Accelerator, stop: list[int], allow_changed: bool = False, lock: FolderLock | None = None
+    recipe: Recipe,
+    accelerator: Accelerator,
+    stop: list[int],
+    allow_changed: bool,
+    lock: FolderLock | None,
+    watch: Watch,
 ) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
+    if last is not None:
+        watch.saved(last.folder)
     recipe = settled(recipe, last)
     make_films(recipe, accelerator)
     require_data(recipe, last)
@@ -149,7 +160,7 @@ def train(
     log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock)
     with log:
         log.bad_clips(held.bad)
-        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop)
+        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop, watch)
 
 
 def finish(recipe: Recipe, finished: bool, device: torch.device, lock: FolderLock) -> None:
@@ -174,6 +185,7 @@ def loop(
     log: RunLog,
     start: dict[str, Any],
     stop: list[int],
+    watch: Watch,
 ) -> bool:
     """Updates until the recipe's last; False if a signal or the doctor ended it earlier, the state saved."""
     inner = unwrapped(learner)
@@ -208,7 +220,7 @@ def loop(
         # several ranks must agree to stop, which is a collective: they are asked when a row is due
         interrupted = signalled(stop, accelerator) if accelerator.num_processes == 1 or row_is_due else False
         if done % recipe.checkpoint.every == 0 or done == total or interrupted:
-            keep(recipe, learner, optimizers, windows, done, log, accelerator)
+            watch.saved(keep(recipe, learner, optimizers, windows, done, log, accelerator))
         if interrupted:
             return done == total
     return True
@@ -266,12 +278,15 @@ def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
     missing = [path for path in recipe.data.manifests if not Path(path).exists()]
     places = {Path(os.path.abspath(argument)) for argument in recipe.data.make or ()}
     makes_them = any(places & {Path(path), *Path(path).parents} for path in missing)
-    if recipe.data.make and makes_them and accelerator.is_main_process:
-        words = " ".join(("python -m data_prep", *recipe.data.make))
-        print(f"{missing[0]} is missing; making it: {words}", flush=True)
-        if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
-            raise DataError(f"`{words}` failed; see its message above")
-    accelerator.wait_for_everyone()
+
+    def make() -> None:
+        if recipe.data.make and makes_them:
+            words = " ".join(("python -m data_prep", *recipe.data.make))
+            print(f"{missing[0]} is missing; making it: {words}", flush=True)
+            if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
+                raise DataError(f"`{words}` failed; see its message above")
+
+    on_main_process(accelerator, make)
 
 
 def check_same_recipe(
@@ -364,12 +379,14 @@ def keep(
     done: int,
     log: RunLog,
     accelerator: Accelerator,
-) -> None:
-    """Write a checkpoint, note whether it is the best, remove old ones."""
+) -> Path:
+    """Write a checkpoint, note whether it is the best, remove old ones; the folder of the checkpoint."""
     tensors = checkpoints.gather(learner, optimizers)  # every rank: sharded weights are gathered
-    if accelerator.is_main_process:
+    run = Path(recipe.run)
+
+    def save_and_prune() -> None:
         log.check_folder()
-        run, skill = Path(recipe.run), log.skill_at(done)
+        skill = log.skill_at(done)
         state = {
             "update": done,
             "samples": done * recipe.data.batch_size,
@@ -388,7 +405,9 @@ def keep(
         except OSError as error:
             raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "best.json", error, run)) from error
         checkpoints.prune(run, recipe.checkpoint.keep, done)
-    accelerator.wait_for_everyone()
+
+    on_main_process(accelerator, save_and_prune)
+    return run / "checkpoints" / f"{done:08d}"
 
 
 def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) -> str:
@@ -400,7 +419,13 @@ def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) ->
 
 
 if __name__ == "__main__":
-    code = main()
+    try:
+        code = main()
+    except Exception:
+        if "WORLD_SIZE" not in os.environ:
+            raise
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     if code or "WORLD_SIZE" in os.environ:
