@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TypeVar
@@ -144,3 +145,23 @@ def report(error: Exception) -> int:
     rank = os.environ.get("RANK", "0")
     print(f"{'' if rank == '0' else f'[rank {rank}] '}{type(error).__name__}: {error}", file=sys.stderr, flush=True)
     return 2
+
+
+def end_with(main: Callable[[], int]) -> None:
+    """Run a program and end this process with its exit code.
+
+    Not by sys.exit where it failed or is one of several: the interpreter would first wait for workers that may hang or ranks
+    that may be gone, and gloo's threads now and then abort a process of several that is taken down in order.
+    """
+    several = "WORLD_SIZE" in os.environ
+    try:
+        code = main()
+    except Exception:
+        if not several:
+            raise
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code or several:
+        os._exit(code)

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out,
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
 from worldmodel.held_out import save_held_out
-from worldmodel.launch import on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
+from worldmodel.launch import end_with, on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
 from worldmodel.machine import machine
 from worldmodel.manifest import ManifestError
@@ -419,16 +418,4 @@ def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) ->
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-    except Exception:
-        if "WORLD_SIZE" not in os.environ:
-            raise
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if code or "WORLD_SIZE" in os.environ:
-        # not sys.exit: the interpreter would first wait for workers that may hang or ranks that may be gone, and gloo's threads
-        # now and then abort a process of several that is taken down in order
-        os._exit(code)
+    end_with(main)

@@ -11,7 +11,7 @@ from worldmodel.ranks.peers import Peer
 from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, gone, silent
 
 STALE_S = 5.0  # without a beat, after which a new connection is made: TCP tries an old one again after up to twice the cut
-_CONNECT_S = 2.0
+_CONNECT_S = 1.0
 
 
 class Member(Watch):

@@ -34,20 +34,20 @@ GONE_S = 5.0  # a rank whose connection is closed and does not come back within 
 GRACE_S = 5.0  # the main thread may end by itself within this time once another rank has ended or failed
 EXIT_CODE = 2
 _LAST_WORDS_S = 5.0  # for the line and the release of locks: the terminal or the storage may hang
-_LONGEST_TICK_S = 3.0
+_LONGEST_TICK_S = 2.0
 
 
 class Watch:
     """What this process knows of the others. This class alone, without a thread, serves a training of one process.
 
-    The main thread calls `saved`, `cause`, `fail` and `close`.
+    The main thread calls `saved`, `cause`, `resumes`, `fail` and `close`.
     """
 
     def __init__(self, me: Peer, limit_s: float = 0.0) -> None:
         """limit_s: silence after which a rank counts as lost; 0 waits for ever."""
         self.me = me
         self.limit_s = limit_s
-        self._lost_s = max(limit_s - BEAT_S, limit_s / 2) or math.inf  # so that all have ended when the limit is reached
+        self._lost_s = limit_s - min(3 * BEAT_S, limit_s / 4) or math.inf  # so that all have ended when the limit is reached
         self._checkpoint: Path | None = None
         self._cause: str | None = None
         self._known = threading.Event()  # there is a cause
@@ -102,12 +102,13 @@ class Watch:
 
     def _say_and_release(self, cause: str) -> None:
         try:
-            print(f"[rank {self.me.rank}] {cause}. This process ends, too; {self._resumes()}", file=sys.stderr, flush=True)
+            print(f"[rank {self.me.rank}] {cause}. This process ends, too; {self.resumes()}", file=sys.stderr, flush=True)
         finally:
             for call in interrupts.before_exit:
                 call()
 
-    def _resumes(self) -> str:
+    def resumes(self) -> str:
+        """What the user can do, and what the run goes on from."""
         if self._checkpoint is None:
             return "there is no checkpoint yet, so that the same command begins again"
         return f"the same command resumes from the last checkpoint, {self._checkpoint}"
