@@ -31,6 +31,7 @@ from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.objective import Update
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.optim import OptimConfig
+from worldmodel.streams import survive_broken_streams
 from worldmodel.window import WindowConfig
 
 DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
@@ -237,4 +238,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    survive_broken_streams()
     sys.exit(main())

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("train")  # until the loop there is nothing to save
     # Before torch loads OpenMP: threads that wait shall sleep. Spinning, they keep the cores from the workers that decode;
     # on two busy cores an update of the demo took 4.6 s with spinning threads, 0.4 s with sleeping ones.

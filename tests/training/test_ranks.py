@@ -66,6 +66,16 @@ def test_a_stopped_rank_is_named_and_no_process_is_left(trainer, read_rows, tmp_
 
 
 @pytest.mark.slow
+def test_ranks_whose_launcher_is_killed_end_with_their_workers(trainer, read_rows, tmp_path: Path):
+    launcher = trained_for(trainer, read_rows, tmp_path / "run", 7, "data.workers=1")
+    everyone = family(launcher)
+    launcher.kill()
+    launcher.communicate()
+    assert wait_until(lambda: all(ended(process) for process in everyone), 15)
+    assert checkpoints.latest(tmp_path / "run") is not None
+
+
+@pytest.mark.slow
 def test_a_rank_that_goes_on_in_time_ends_nothing(trainer, read_rows, tmp_path: Path):
     launcher = trained_for(trainer, read_rows, tmp_path / "run", 7)
     victim = ranks_of(launcher)[1]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from worldmodel.ranks.line import Line, Message
 from worldmodel.ranks.peers import Peer
-from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, failed, gone, silent
+from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, failed, gone, orphaned, silent
 
 _FAREWELL_S = 1.0  # for what was sent to arrive
 _TOGETHER_S = 5.0  # ranks whose silence began within so many seconds are named together: they share a host or a link
@@ -62,6 +62,8 @@ class Hub(Watch):
 
     def _judged(self, said: list[tuple[_Rank, str]], passed_s: float) -> tuple[Message, float] | None:
         """What to tell all ranks, and the grace that their main threads have; None while all is well."""
+        if self._is_orphan():
+            return ("silent", orphaned(self.me)), 0.0
         for rank, why in said:
             return ("failed", failed(rank.peer, why)), GRACE_S
         judged = [rank for rank in self._ranks.values() if rank.heard]

@@ -8,7 +8,7 @@ import time
 
 from worldmodel.ranks.line import Line, Message
 from worldmodel.ranks.peers import Peer
-from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, gone, silent
+from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, gone, orphaned, silent
 
 STALE_S = 5.0  # without a beat, after which a new connection is made: TCP tries an old one again after up to twice the cut
 _CONNECT_S = 1.0
@@ -45,6 +45,8 @@ class Member(Watch):
                     return self._end(text, GRACE_S if kind == "failed" else 0.0)
                 if kind == "bye":
                     return self._drop()
+            if self._is_orphan():
+                return self._end(orphaned(self.me), 0.0)
             silence_s = 0.0 if messages else silence_s + passed_s
             closed_s = closed_s + passed_s if closed else 0.0
             if closed_s >= GONE_S:

@@ -48,6 +48,7 @@ class Watch:
         self.me = me
         self.limit_s = limit_s
         self._lost_s = limit_s - min(3 * BEAT_S, limit_s / 4) or math.inf  # so that all have ended when the limit is reached
+        self._launcher = os.getppid()
         self._checkpoint: Path | None = None
         self._cause: str | None = None
         self._known = threading.Event()  # there is a cause
@@ -88,6 +89,10 @@ class Watch:
     def _watch(self) -> None:
         """What the thread does until `_over` is set."""
         raise NotImplementedError
+
+    def _is_orphan(self) -> bool:
+        """Whether torchrun was killed. Nobody would end this rank then, or start it again with the others."""
+        return "TORCHELASTIC_RUN_ID" in os.environ and os.getppid() != self._launcher
 
     def _end(self, cause: str, grace_s: float) -> None:
         """End this process, unless its main thread ends within the grace."""
@@ -136,6 +141,10 @@ def silent(peers: list[Peer], limit_s: float) -> str:
 
 def gone(peer: Peer) -> str:
     return f"{peer} ended without a word: it was killed or crashed; out of memory is the most frequent reason"
+
+
+def orphaned(peer: Peer) -> str:
+    return f"{peer} has lost its launcher: torchrun was killed and left its ranks behind"
 
 
 def failed(peer: Peer, why: str) -> str:
