@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
-import psutil
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
 from torch import distributed
 
 from worldmodel.config import ConfigError
+from worldmodel.cores import usable_cores
 from worldmodel.recipe import Recipe
 
 Result = TypeVar("Result")
@@ -54,8 +54,11 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])
-    if accelerator.device.type == "cpu" and (threads := idle_threads(os.environ)):
-        torch.set_num_threads(threads)
+    if accelerator.device.type == "cpu":
+        if threads := idle_threads(os.environ):
+            torch.set_num_threads(threads)
+        elif "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
+            torch.set_num_threads(usable_cores())  # torch does not look at the limit of a container
     return accelerator
 
 
@@ -69,15 +72,14 @@ def collective_timeout(recipe: Recipe) -> timedelta:
 
 
 def idle_threads(environment: Mapping[str, str]) -> int | None:
-    """Threads a process on CPUs should use where its launcher has said one: this machine's cores, shared among its processes.
+    """Threads a process on CPUs should use where its launcher has said one: the usable cores, shared among its processes.
 
     `accelerate launch` and torchrun set OMP_NUM_THREADS to 1 where nobody did, and all cores but one stand idle.
     """
     launched = "ACCELERATE_MIXED_PRECISION" in environment or "TORCHELASTIC_RUN_ID" in environment
     if not launched or environment.get("OMP_NUM_THREADS") != "1":
         return None
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return max(1, cores // int(environment.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, usable_cores(physical=True) // int(environment.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def on_main_process(processes: Accelerator | PartialState, work: Callable[[], Result]) -> Result | None:
