@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("data_prep")
     # the ray caster needs no OpenGL, and the process that MuJoCo starts to look for it answers Ctrl-C with a traceback
     os.environ.setdefault("MUJOCO_GL", "disable")

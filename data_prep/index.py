@@ -24,6 +24,7 @@ from data_prep.sources import SOURCES, Survey
 from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
 from worldmodel.arguments import above_zero, count, number
 from worldmodel.atomic import replacing_file
+from worldmodel.cores import usable_cores
 from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
 from worldmodel.output_errors import output_errors
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val", type=number(0, 1, "a share"), default=0.1, help="share of files in val (default 0.1)")
     parser.add_argument("--test", type=number(0, 1, "a share"), default=0.1, help="share of files in test (default 0.1)")
     parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage in the middle")
-    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=count(1), default=usable_cores(), help="processes (default: one a core)")
     parser.add_argument(
         "--timeout-s", type=above_zero("seconds"), default=TIMEOUT_S, help="a file that takes longer is rejected"
     )

@@ -25,6 +25,7 @@ from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
 from worldmodel.arguments import above_zero, count, rate
 from worldmodel.atomic import remove_parts, replacing_file, write_text
+from worldmodel.cores import usable_cores
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.output_errors import OutputError
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--short-side-px", type=count(2), default=80, help="never enlarged (default 80)")
     parser.add_argument("--fps", type=rate, help="upper bound of the frame rate (default: as it is)")
     parser.add_argument("--gop", type=count(1), default=12, help="frames from keyframe to keyframe (default 12)")
-    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=count(1), default=usable_cores(), help="processes (default: one a core)")
     parser.add_argument("--timeout-s", type=above_zero("seconds"), default=3600.0, help="a file that takes longer is rejected")
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 from worldmodel.arguments import check_text
 from worldmodel.untrusted.terminal import never_fail_to_print, say
 
@@ -71,6 +71,7 @@ def errors_of_the_user() -> tuple[type[Exception], ...]:
 
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("eval")
     os.environ.setdefault("MUJOCO_GL", "disable")  # data_prep/__main__.py says why
     sys.exit(main())

@@ -6,7 +6,6 @@ python -m eval doctor builtin:DIR        # or intphys:DIR, intphys2:DIR?part=Hel
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from data_prep.progress import bar
 from eval.benchmarks import Suite, open_suite
 from eval.benchmarks.layout import first_of
 from eval.trials import Film, Trial, TrialError, check_trials
+from worldmodel.cores import usable_cores
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.untrusted.terminal import printable
 from worldmodel.video import VideoError, read_frames
@@ -109,7 +109,7 @@ def _lawful(suite: Suite) -> Check:
 def over_trials(what: str, trials: Iterable[Trial], look: Callable[[Trial], list[str]]) -> list[str]:
     """What `look` finds wrong with trials, in their order; a few are looked at at once, with a progress bar."""
     trials, problems = list(trials), []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, bar(what, len(trials)) as progress:
+    with ThreadPoolExecutor(usable_cores()) as pool, bar(what, len(trials)) as progress:
         for found in pool.map(look, trials):
             problems += found
             progress.step(ok=not found)

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("rollout")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads OpenMP; see train.py
 

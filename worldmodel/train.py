@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("train")  # until the loop there is nothing to save
     # Before torch loads OpenMP: threads that wait shall sleep. Spinning, they keep the cores from the workers that decode;
     # on two busy cores an update of the demo took 4.6 s with spinning threads, 0.4 s with sleeping ones.
@@ -36,7 +37,7 @@ from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out,
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
 from worldmodel.held_out import save_held_out
-from worldmodel.launch import on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
+from worldmodel.launch import end_with, on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
 from worldmodel.machine import changed_since, machine
 from worldmodel.manifest import ManifestError
@@ -46,6 +47,8 @@ from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.outputs import ForeignFileError, writing
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
+from worldmodel.ranks.watch import Watch
+from worldmodel.ranks.watched import RankError, watched
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
 from worldmodel.run_data import require_data, settled
 from worldmodel.runlog import RunLog
@@ -77,10 +80,11 @@ def main(argv: list[str] | None = None) -> int:
         if args.from_scratch and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart by torchrun resumes
             checkpoints.refuse_begun(Path(recipe.run))
         stop: list[int] = []  # signals that ask for a checkpoint and an end
-        with run_folder(recipe, accelerator) as lock:
-            finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock)
+        with watched(accelerator, recipe.train.silent_rank_s) as watch, run_folder(recipe, accelerator) as lock:
+            finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock, watch)
             if torch.distributed.is_initialized():
                 accelerator.wait_for_everyone()
+                watch.close()
                 torch.distributed.destroy_process_group()
             if lock is not None:
                 finish(recipe, finished, accelerator.device, lock)
@@ -88,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         return interrupts.stopped("train", "the same command goes on from the last checkpoint")
     except (ConfigError, ManifestError, DataError, NotFiniteError, OSError) as error:
         return report(error)
-    except (checkpoints.CheckpointError, FolderLockError, ForeignFileError) as error:
+    except (checkpoints.CheckpointError, FolderLockError, ForeignFileError, RankError) as error:
         return report(error)
     return interrupts.INTERRUPTED if signal.SIGINT in stop else 0
 
@@ -109,13 +113,19 @@ def run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[FolderLock 
 
 
 def train(
-    recipe: Recipe, accelerator: Accelerator, stop: list[int], allow_changed: bool = False, lock: FolderLock | None = None
+    recipe: Recipe,
+    accelerator: Accelerator,
+    stop: list[int],
+    allow_changed: bool,
+    lock: FolderLock | None,
+    watch: Watch,
 ) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
     if last is not None:
         last.require(*checkpoints.RESUME_FIELDS)
+        watch.saved(last.folder)
     recipe = settled(recipe, last)
     make_films(recipe, accelerator)
     require_data(recipe, last)
@@ -153,7 +163,7 @@ def train(
     )  # fmt: skip
     with log:
         log.bad_clips(held.bad)
-        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop)
+        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop, watch)
 
 
 def finish(recipe: Recipe, finished: bool, device: torch.device, lock: FolderLock) -> None:
@@ -178,6 +188,7 @@ def loop(
     log: RunLog,
     start: checkpoints.State,
     stop: list[int],
+    watch: Watch,
 ) -> bool:
     """Updates until the recipe's last; False if a signal or the doctor ended it earlier, the state saved."""
     inner = unwrapped(learner)
@@ -213,7 +224,7 @@ def loop(
         # several ranks must agree to stop, which is a collective: they are asked when a row is due
         interrupted = signalled(stop, accelerator) if accelerator.num_processes == 1 or row_is_due else False
         if done % recipe.checkpoint.every == 0 or done == total or interrupted:
-            keep(recipe, learner, optimizers, windows, done, log, accelerator)
+            watch.saved(keep(recipe, learner, optimizers, windows, done, log, accelerator))
         if interrupted:
             break
     else:
@@ -276,12 +287,15 @@ def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
     missing = [path for path in recipe.data.manifests if not Path(path).exists()]
     places = {Path(os.path.abspath(argument)) for argument in recipe.data.make or ()}
     makes_them = any(places & {Path(path), *Path(path).parents} for path in missing)
-    if recipe.data.make and makes_them and accelerator.is_main_process:
-        words = " ".join(("python -m data_prep", *recipe.data.make))
-        print(f"{missing[0]} is missing; making it: {words}", flush=True)
-        if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
-            raise DataError(f"`{words}` failed; see its message above")
-    accelerator.wait_for_everyone()
+
+    def make() -> None:
+        if recipe.data.make and makes_them:
+            words = " ".join(("python -m data_prep", *recipe.data.make))
+            print(f"{missing[0]} is missing; making it: {words}", flush=True)
+            if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
+                raise DataError(f"`{words}` failed; see its message above")
+
+    on_main_process(accelerator, make)
 
 
 def check_same_recipe(
@@ -387,13 +401,15 @@ def keep(
     done: int,
     log: RunLog,
     accelerator: Accelerator,
-) -> None:
-    """Write a checkpoint, note whether it is the best, remove old ones."""
+) -> Path:
+    """Write a checkpoint, note whether it is the best, remove old ones; the folder of the checkpoint."""
     tensors = checkpoints.gather(learner, optimizers)  # every rank: sharded weights are gathered
-    if accelerator.is_main_process:
+    run = Path(recipe.run)
+
+    def save_and_prune() -> None:
         log.check_folder()
         log.sync()
-        run, skill = Path(recipe.run), log.skill_at(done)
+        skill = log.skill_at(done)
         state: checkpoints.State = {
             "update": done,
             "samples": done * recipe.data.batch_size,
@@ -413,7 +429,9 @@ def keep(
         except OSError as error:
             raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "best.json", error, run)) from error
         checkpoints.prune(run, recipe.checkpoint.keep, done)
-    accelerator.wait_for_everyone()
+
+    on_main_process(accelerator, save_and_prune)
+    return run / "checkpoints" / f"{done:08d}"
 
 
 def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) -> str:
@@ -425,10 +443,4 @@ def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) ->
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if code or "WORLD_SIZE" in os.environ:
-        # not sys.exit: the interpreter would first wait for workers that may hang or ranks that may be gone, and gloo's threads
-        # now and then abort a process of several that is taken down in order
-        os._exit(code)
+    end_with(main)
