@@ -83,9 +83,9 @@ def _tensors(update: int) -> Mapping[str, Mapping[str, torch.Tensor]]:
 def _keep(run: Path, update: int) -> None:
     """What training does when a checkpoint is due."""
     state = {"update": update, "samples": update, "seconds": float(update), "skill": 0.1 * update, "recipe": {}}
-    folder = checkpoints.save_checkpoint(run, _tensors(update), state)
+    checkpoints.save_checkpoint(run, _tensors(update), state)
     try:
-        checkpoints.note_best(run, folder.name, state["skill"])
+        checkpoints.note_best(run)
     except OSError as error:
         raise CheckpointError(checkpoints.cannot_write(run / "best.json", error, run)) from error
     checkpoints.prune(run, 2, update)
@@ -157,7 +157,7 @@ def prepare_resume(folder: Path) -> None:
     for state_file in (run / "checkpoints").glob("*/state.json"):
         state = json.loads(state_file.read_text(encoding="utf-8"))
         state["recipe"] = _dumped(recipe, state["recipe"])
-        state_file.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        checkpoints.write_state(state_file.parent, state)
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as rows:
         rows.write('{"update": 3, "samples": 12, "loss": 1.0}\n{"update": 4, "sam')
 
