@@ -60,8 +60,7 @@ def test_weights_are_held_to_a_thousandth_and_every_source_keeps_its_own_epochs(
 
 @pytest.mark.parametrize("length", [1, 3, 4, 5, 9])
 def test_random_numbers_of_many_keys_are_those_of_each_key_to_the_last_bit(length: int):
-    seeds = np.random.default_rng(length).integers(0, 2**32, (200, length)).tolist()
-    keys = [*seeds, [0] * length, [2**32 - 1] * length]
+    keys = [*np.random.default_rng(length).integers(0, 2**32, (200, length)).tolist(), [0] * length, [2**32 - 1] * length]
     assert np.array_equal(uniforms(keys, 12), [rng(*key).random(12) for key in keys])
 
 
