@@ -10,6 +10,7 @@ One process, DDP and FSDP2 write the same files, and each of them loads the file
 """
 
 from worldmodel.checkpoint.finding import (
+    best_name,
     find_checkpoint,
     latest,
     note_best,
@@ -30,6 +31,7 @@ __all__ = [
     "NewerFormatError",
     "State",
     "add_file",
+    "best_name",
     "cannot_write",
     "find_checkpoint",
     "gather",

@@ -70,7 +70,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}/checkpoints holds no whole checkpoint yet; the first is written at update checkpoint.every"
         )
-    noted = _noted(path)
+    noted = best_name(path)
     if noted is not None and noted != found.folder.name and noted not in problems:
         try:
             open_checkpoint(path / "checkpoints" / noted)  # whole: a training has just saved a better one
@@ -90,7 +90,7 @@ def note_best(run: Path) -> None:
     best = _best(run)
     if best is None:
         (run / "best.json").unlink(missing_ok=True)
-    elif _noted(run) != best[0].name or _noted_skill(run) != best[1]:
+    elif best_name(run) != best[0].name or _noted_skill(run) != best[1]:
         write_json(run / "best.json", {"checkpoint": best[0].name, "skill": best[1]})
 
 
@@ -171,7 +171,7 @@ def _best(run: Path) -> tuple[Path, float] | None:
     return max(ranked, key=lambda it: (it[1], -int(it[0].name)), default=None)
 
 
-def _noted(run: Path) -> str | None:
+def best_name(run: Path) -> str | None:
     """The checkpoint that best.json names; None where there is no such file or it is damaged."""
     try:
         name = json.loads((run / "best.json").read_text(encoding="utf-8"))["checkpoint"]
