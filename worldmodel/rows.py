@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.atomic import write_bytes
+from worldmodel.output_errors import output_errors
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """One JSON object on one line. NaN and infinity, which JSON has not, become null; other than plain values: TypeError.
 
-    A line before it that a kill cut short is ended first, so that it does not spoil this one.
+    A line before it that a kill cut short is ended first, so that it does not spoil this one. Raises OutputError.
     """
     line = json.dumps({name: plain(name, value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False)
-    with path.open("a+b") as file:
+    with output_errors(path), path.open("a+b") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             line = line if file.read(1) == b"\n" else f"\n{line}"
