@@ -26,6 +26,8 @@ FREE_OF_TORCH = (
     "worldmodel.video",
     "worldmodel.folder_lock",
     "worldmodel.outputs",
+    "worldmodel.cores",
+    "worldmodel.streams",
 )
 BRINGS_TORCH = ("torch", "accelerate", "safetensors.torch", "einops.layers.torch", "transformers")
 
