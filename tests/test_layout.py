@@ -28,6 +28,8 @@ FREE_OF_TORCH = (
     "worldmodel.outputs",
     "worldmodel.data.worker",
     "worldmodel.untrusted",
+    "worldmodel.cores",
+    "worldmodel.streams",
 )
 BRINGS_TORCH = ("torch", "accelerate", "safetensors.torch", "einops.layers.torch", "transformers")
 

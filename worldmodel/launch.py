@@ -18,6 +18,7 @@ from torch import distributed
 
 from worldmodel.config import ConfigError
 from worldmodel.cores import usable_cores
+from worldmodel.ranks.restart import init_method
 from worldmodel.recipe import Recipe
 
 Result = TypeVar("Result")
@@ -50,7 +51,7 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
         mixed_precision="bf16" if recipe.train.precision == "bf16" else "no",
         cpu=several and not (torch.cuda.is_available() or torch.xpu.is_available()),
         dynamo_backend="no",  # train.compile says it; a backend from a launch file would wrap the learner once more
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=collective_timeout(recipe))],
+        kwargs_handlers=[InitProcessGroupKwargs(init_method=init_method(), timeout=collective_timeout(recipe))],
     )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])

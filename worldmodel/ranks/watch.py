@@ -107,7 +107,7 @@ class Watch:
 
     def _say_and_release(self, cause: str) -> None:
         try:
-            print(f"[rank {self.me.rank}] {cause}. This process ends, too; {self.resumes()}", file=sys.stderr, flush=True)
+            print(f"[rank {self.me.rank}] {cause}. This process ends, too. {self.resumes()}", file=sys.stderr, flush=True)
         finally:
             for call in interrupts.before_exit:
                 call()
@@ -115,8 +115,8 @@ class Watch:
     def resumes(self) -> str:
         """What the user can do, and what the run goes on from."""
         if self._checkpoint is None:
-            return "there is no checkpoint yet, so that the same command begins again"
-        return f"the same command resumes from the last checkpoint, {self._checkpoint}"
+            return "There is no checkpoint yet: the same command begins again"
+        return f"The same command resumes from the last checkpoint, {self._checkpoint}"
 
 
 class Clock:
@@ -140,7 +140,7 @@ def silent(peers: list[Peer], limit_s: float) -> str:
 
 
 def gone(peer: Peer) -> str:
-    return f"{peer} ended without a word: it was killed or crashed; out of memory is the most frequent reason"
+    return f"{peer} ended without a word: it was killed or crashed, most often because memory ran out"
 
 
 def orphaned(peer: Peer) -> str:

@@ -33,7 +33,7 @@ def watched(accelerator: Accelerator, silent_s: float) -> Iterator[Watch]:
     except Exception as error:
         if _is_of_a_collective(error) and (cause := watch.cause(GONE_S + 2)):
             watch.fail(cause)
-            raise RankError(f"{cause}; {watch.resumes()}") from error
+            raise RankError(f"{cause}. {watch.resumes()}") from error
         watch.fail(f"{type(error).__name__}: {error}")
         raise
     except BaseException as error:
