@@ -44,7 +44,7 @@ class Watch:
     """
 
     def __init__(self, me: Peer, limit_s: float = 0.0, advice: str = "") -> None:
-        """limit_s: silence after which a rank counts as lost; 0 waits for ever. advice: what to do, where there are no checkpoints."""
+        """limit_s: silence after which a rank counts as lost; 0: never. advice: what to do where there are no checkpoints."""
         self.me, self._advice = me, advice
         self.limit_s = limit_s
         self._lost_s = limit_s - min(3 * BEAT_S, limit_s / 4) or math.inf  # so that all have ended when the limit is reached
