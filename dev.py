@@ -321,4 +321,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from worldmodel.streams import survive_broken_streams  # of the standard library alone, as this file
+
+    survive_broken_streams()
     sys.exit(main(sys.argv[1:]))

@@ -25,6 +25,7 @@ import torch.multiprocessing as multiprocessing
 
 from worldmodel.arguments import count
 from worldmodel.config import load
+from worldmodel.cores import usable_cores
 from worldmodel.data.loader import Batch
 from worldmodel.latents import Latents
 from worldmodel.learner import measure
@@ -118,7 +119,7 @@ def rank_main(rank: int, folder: str, args: argparse.Namespace) -> None:
 
 def accumulation() -> None:
     """Seconds an update of the demo's model takes, cut into one or four micro-batches."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    torch.set_num_threads(max(1, usable_cores() // 2))
     recipe = load(Recipe, DEMO)
     learner = build_learner(recipe)
     size, clips = recipe.window.size_px, recipe.data.batch_size

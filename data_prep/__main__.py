@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("data_prep")
     # the ray caster needs no OpenGL, and the process that MuJoCo starts to look for it answers Ctrl-C with a traceback
     os.environ.setdefault("MUJOCO_GL", "disable")
@@ -21,6 +22,7 @@ from worldmodel.arguments import check_text
 from worldmodel.folder_lock import FolderLockError
 from worldmodel.manifest import ManifestError
 from worldmodel.output_errors import OutputError
+from worldmodel.untrusted.terminal import never_fail_to_print, say
 from worldmodel.video import VideoError
 
 COMMANDS: dict[str, ModuleType] = {
@@ -42,18 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(said)
     args = parser.parse_args(arguments)
     check_text(parser, args)
+    never_fail_to_print()
     interrupts.raise_from_now_on()
     try:
         return COMMANDS[args.command].run(args)
     except (PrepError, ManifestError, VideoError, FolderLockError) as error:
-        print(f"data_prep {args.command}: {error}", file=sys.stderr)
+        say(f"data_prep {args.command}: {error}", file=sys.stderr)
         return 1
     except OutputError as error:
         resumed = "; the same command again goes on from here" if getattr(COMMANDS[args.command], "RESUMES", False) else ""
-        print(f"data_prep {args.command}: {error}{resumed}", file=sys.stderr)
+        say(f"data_prep {args.command}: {error}{resumed}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        say(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return interrupts.stopped(f"data_prep {args.command}", "the same command again goes on from here")

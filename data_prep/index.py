@@ -24,10 +24,12 @@ from data_prep.sources import SOURCES, Survey
 from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
 from worldmodel.arguments import above_zero, count, number
 from worldmodel.atomic import replacing_file
+from worldmodel.cores import usable_cores
 from worldmodel.folder_lock import hold_file
 from worldmodel.manifest import Clip, clip_id, write_manifest
 from worldmodel.output_errors import output_errors
 from worldmodel.outputs import ANOTHER_OUT
+from worldmodel.untrusted.terminal import say
 
 HELP = "make a manifest of a folder of videos, or of a list in V-JEPA's form"
 RESUMES = True
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val", type=number(0, 1, "a share"), default=0.1, help="share of files in val (default 0.1)")
     parser.add_argument("--test", type=number(0, 1, "a share"), default=0.1, help="share of files in test (default 0.1)")
     parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage in the middle")
-    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=count(1), default=usable_cores(), help="processes (default: one a core)")
     parser.add_argument(
         "--timeout-s", type=above_zero("seconds"), default=TIMEOUT_S, help="a file that takes longer is rejected"
     )
@@ -74,7 +76,7 @@ def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: 
     try:
         _examine_all(journal, total, args)
         shares = {"val": args.val, "test": args.test}
-        print("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
+        say("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
     except PrepError:
         journal.remove()  # all are rejected: the next run shall look again
         raise

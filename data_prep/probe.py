@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from worldmodel.untrusted.terminal import on_one_line, say
 from worldmodel.video import VideoError, VideoInfo, probe
 from worldmodel.video.frame_folder import frames_of
 
@@ -32,19 +33,19 @@ def run(args: argparse.Namespace) -> int:
     for file in args.files:
         try:
             info = probe(file, thorough=args.thorough)
-            table.add_row(escape(str(file)), *_cells(info))
+            table.add_row(escape(on_one_line(str(file))), *_cells(info))
             if info.timing != "packets":
                 notes.append(f"{file}: {READ_FROM_START}")
             if file.is_dir() and (left_out := frames_of(file).left_out):
                 notes.append(f"{file}: {left_out}")
         except VideoError as error:
             problems.append(error)
-            table.add_row(escape(str(file)), escape(error.reason), style="red")
+            table.add_row(escape(on_one_line(str(file))), escape(error.reason), style="red")
     Console().print(table)
     for note in notes:
-        print(note)
+        say(note)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        say(problem, file=sys.stderr)
     return 1 if problems else 0
 
 

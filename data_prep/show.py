@@ -26,6 +26,7 @@ from worldmodel.atomic import replacing
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.output_folder import mark_output
 from worldmodel.untrusted.file_names import file_name_for
+from worldmodel.untrusted.terminal import say
 from worldmodel.video import read_frames
 
 HELP = "draw a contact sheet of clips or of quadruplets"
@@ -115,7 +116,7 @@ def _save(picture: Image.Image, path: Path) -> None:
     said.add_text("Software", COMMAND)
     with replacing(path) as part:
         picture.save(part, format="PNG", optimize=True, pnginfo=said)
-    print(path)
+    say(path)
 
 
 def _is_sheet(path: Path) -> bool:

@@ -8,7 +8,6 @@ beside them in OUT/lawful.parquet. The same command again goes on where it stopp
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import time
 from pathlib import Path
@@ -17,7 +16,9 @@ from data_prep.errors import PrepError
 from data_prep.physics.production import Production, Shard, claim, single_threaded, versions
 from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES
 from worldmodel.arguments import count, number
+from worldmodel.cores import usable_cores
 from worldmodel.folder_lock import hold_folder
+from worldmodel.untrusted.terminal import say
 
 HELP = "make films of the built-in physics world"
 RESUMES = True
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=count(*FRAMES), metavar="T", help="frames a film (default: 24, full: 48)")
     parser.add_argument("--fps", type=number(*FPS, what="frames a second"), default=12.0, help="frames a second (default 12)")
     parser.add_argument("--seed", type=count(0), default=0, help="another seed, other films (default 0)")
-    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=count(1), default=usable_cores(), help="processes (default: one a core)")
     parser.add_argument("--rank", type=count(0), default=0, help="which of --world machines this is, from 0")
     parser.add_argument("--world", type=count(1), default=1, help="how many machines share the work")
 
@@ -62,9 +63,9 @@ def _synthesize(args: argparse.Namespace, productions: list[Production]) -> int:
         shard.run(args.workers)
         if shard.complete():
             count = shard.publish(production.kind, command)
-            print(f"{args.out / production.kind}.parquet: {count} films, {time.monotonic() - began:.0f} s")
+            say(f"{args.out / production.kind}.parquet: {count} films, {time.monotonic() - began:.0f} s")
         else:
-            print(f"{production.kind}: shard {args.rank} of {args.world} is done; the last to finish writes the table")
+            say(f"{production.kind}: shard {args.rank} of {args.world} is done; the last to finish writes the table")
     return 0
 
 

@@ -25,11 +25,13 @@ from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
 from worldmodel.arguments import above_zero, count, rate
 from worldmodel.atomic import remove_parts, replacing_file, write_json, write_text
+from worldmodel.cores import usable_cores
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.output_errors import OutputError
 from worldmodel.outputs import ANOTHER_OUT
 from worldmodel.untrusted.json_files import read_object
+from worldmodel.untrusted.terminal import say
 from worldmodel.video import VideoError, VideoInfo, probe
 
 HELP = "make small, fast copies of the videos of a manifest"
@@ -66,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--short-side-px", type=count(2), default=80, help="never enlarged (default 80)")
     parser.add_argument("--fps", type=rate, help="upper bound of the frame rate (default: as it is)")
     parser.add_argument("--gop", type=count(1), default=12, help="frames from keyframe to keyframe (default 12)")
-    parser.add_argument("--workers", type=count(1), default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=count(1), default=usable_cores(), help="processes (default: one a core)")
     parser.add_argument("--timeout-s", type=above_zero("seconds"), default=3600.0, help="a file that takes longer is rejected")
 
 
@@ -93,7 +95,7 @@ def _transcode(args: argparse.Namespace, manifest: Manifest, out: Path) -> int:
     if not written:
         target.unlink()
         raise PrepError(f"no video of {args.manifest} could be copied; see {listing}")
-    print(f"{target}: {written} of {len(manifest)} clips" + (f"; see {listing}" if listing.exists() else ""))
+    say(f"{target}: {written} of {len(manifest)} clips" + (f"; see {listing}" if listing.exists() else ""))
     return 0
 
 

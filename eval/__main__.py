@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 from worldmodel.arguments import check_text
+from worldmodel.untrusted.terminal import never_fail_to_print, say
 
 COMMANDS = {
     "physics": "eval.physics",
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(said)
     args = parser.parse_args(arguments)
     check_text(parser, args, but=("files",))  # `eval score` reports each file by itself
+    never_fail_to_print()
     interrupts.raise_from_now_on()
     try:
         return int(modules[args.command].run(args))
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         resumes = getattr(modules[args.command], "RESUMES", False)
         return interrupts.stopped(f"eval {args.command}", "the same command again goes on from here" * resumes)
     except errors_of_the_user() as error:
-        print(f"eval {args.command}: {error}", file=sys.stderr)
+        say(f"eval {args.command}: {error}", file=sys.stderr)
         return 2
 
 
@@ -69,6 +71,7 @@ def errors_of_the_user() -> tuple[type[Exception], ...]:
 
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("eval")
     os.environ.setdefault("MUJOCO_GL", "disable")  # data_prep/__main__.py says why
     sys.exit(main())

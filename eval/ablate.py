@@ -34,6 +34,7 @@ from worldmodel.config import Config, load
 from worldmodel.devices import add_device
 from worldmodel.progress import duration
 from worldmodel.recipe import file_and_overrides
+from worldmodel.untrusted.terminal import say
 
 HELP = "train and evaluate ways against collapse side by side"
 RESUMES = True
@@ -90,14 +91,14 @@ def ablate(args: argparse.Namespace, config: AblationConfig, file: Path) -> int:
     make_films(config.suite)
     began, failed = time.monotonic(), {}
     for number, cell in enumerate(cells, 1):
-        print(f"\n[{number} of {len(cells)}] {cell.name}", flush=True)
+        say(f"\n[{number} of {len(cells)}] {cell.name}", flush=True)
         if why := train(cell) or evaluate(config, cell, args.device):
             failed[cell.name] = why  # the others still run
         conclude(config, cells, args.out)
         spent_s = time.monotonic() - began
-        print(f"{duration(spent_s)}, about {duration(spent_s / number * (len(cells) - number))} left", flush=True)
+        say(f"{duration(spent_s)}, about {duration(spent_s / number * (len(cells) - number))} left", flush=True)
     if (said := args.out / "ablation.md").exists():
-        print("\n" + said.read_text(encoding="utf-8"))
+        say("\n" + said.read_text(encoding="utf-8"))
     check_none_failed(failed, cells)
     return 0
 

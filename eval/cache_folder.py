@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from eval.errors import EvalError
+from worldmodel.untrusted.terminal import say
 
 _told: set[Path] = set()  # folders whose replacement was announced
 
@@ -34,7 +35,7 @@ def cache_folder() -> Path:
         )
     if folder not in _told and os.environ.get("RANK", "0") == "0":
         _told.add(folder)
-        print(
+        say(
             f"the cache folder {folder} cannot be written ({problem}); using {instead}. To change that, {advice}",
             file=sys.stderr,
         )

@@ -22,11 +22,12 @@ from eval.intervals import bootstrap_mean, holm, sign_flip_p
 from eval.result_folder import check_unchanged, read_result, reading_results
 from eval.scorers import is_ablation, subjects
 from eval.scores.scoreboard import Cell, Scoreboard, Values, in_strata
-from eval.scores.tables import p_text, with_interval
+from eval.scores.tables import markdown_row, p_text, with_interval
 from eval.surprise.traces import Traces
 from eval.trials import Trial, read_trials
 from worldmodel.atomic import write_text
 from worldmodel.outputs import output_folder
+from worldmodel.untrusted.terminal import on_one_line, printable
 
 HELP = "evaluations side by side, with paired tests"
 FILES = ("protocol.json", "trials.json", "traces.parquet")  # what numbers of an evaluation are made of
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     for comparison in found["comparisons"]:
         console.print(_rich_table(comparison, found["names"]))
     for note in found["notes"]:
-        console.print(note, highlight=False, markup=False)
+        console.print(printable(note), highlight=False, markup=False)
     return 0
 
 
@@ -249,9 +250,9 @@ def _rich_table(comparison: Mapping[str, Any], names: Sequence[str]) -> Table:
     heads, rows = _cells(comparison, names)
     table = Table(title=escape(_title(comparison)), caption="percent [95 % interval], chance 50; n trials shared")
     for place, head in enumerate(heads):
-        table.add_column(escape(head), justify="left" if place == 0 else "right")
+        table.add_column(escape(on_one_line(head)), justify="left" if place == 0 else "right")
     for row in rows:
-        table.add_row(*map(escape, row), end_section=row[0] == "all")
+        table.add_row(*(escape(on_one_line(cell)) for cell in row), end_section=row[0] == "all")
     return table
 
 
@@ -262,6 +263,6 @@ def markdown(found: Mapping[str, Any]) -> str:
         heads, rows = _cells(comparison, found["names"])
         lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
         parts += [f"**{_title(comparison)}**; percent [95 % interval], chance 50; n trials shared", ""]
-        parts += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+        parts += map(markdown_row, lines)
         parts.append("")
     return "\n".join([*parts, *found["notes"]])

@@ -6,7 +6,6 @@ python -m eval doctor builtin:DIR        # or intphys:DIR, intphys2:DIR?part=Hel
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from data_prep.progress import bar
 from eval.benchmarks import Suite, open_suite
 from eval.benchmarks.layout import first_of
 from eval.trials import Film, Trial, TrialError, check_trials
+from worldmodel.cores import usable_cores
 from worldmodel.manifest import Manifest, ManifestError
+from worldmodel.untrusted.terminal import printable
 from worldmodel.video import VideoError, read_frames
 
 HELP = "is a benchmark whole, and can its films be read?"
@@ -57,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
 def report(suite: Suite, checks: Sequence[Check]) -> None:
     """A table of what was looked at, the first problems, and what one must know about the suite."""
     console = Console(soft_wrap=True)
-    table = Table("what", "found", "", title=escape(f"{suite.name}, {suite.path}"), title_justify="left")
+    table = Table("what", "found", "", title=escape(printable(f"{suite.name}, {suite.path}")), title_justify="left")
     for check in checks:
-        table.add_row(escape(check.what), escape(check.found), "wrong" if check.problems else "right")
+        table.add_row(escape(printable(check.what)), escape(printable(check.found)), "wrong" if check.problems else "right")
     console.print(table)
     problems = [f"{check.what}: {problem}" for check in checks for problem in check.problems]
     lines = [f"  {line}" for line in first_of(problems)] + [f"Note: {note}" for note in suite.notes]
     for line in [*lines, f"The data come from {suite.source}"]:
-        console.print(line, markup=False, highlight=False)
+        console.print(printable(line), markup=False, highlight=False)
 
 
 def examine(suite: Suite) -> list[Check]:
@@ -108,7 +109,7 @@ def _lawful(suite: Suite) -> Check:
 def over_trials(what: str, trials: Iterable[Trial], look: Callable[[Trial], list[str]]) -> list[str]:
     """What `look` finds wrong with trials, in their order; a few are looked at at once, with a progress bar."""
     trials, problems = list(trials), []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, bar(what, len(trials)) as progress:
+    with ThreadPoolExecutor(usable_cores()) as pool, bar(what, len(trials)) as progress:
         for found in pool.map(look, trials):
             problems += found
             progress.step(ok=not found)

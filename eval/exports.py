@@ -26,6 +26,7 @@ from eval.errors import EvalError
 from eval.scores.diagnostics import best_threshold
 from worldmodel.atomic import write_text
 from worldmodel.outputs import output_file
+from worldmodel.untrusted.terminal import say
 
 HELP = "answers for benchmarks whose labels are secret: IntPhys test, IntPhys 2 HeldOut"
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     with output_file(args.to, "give another --to"):
         write_text(args.to, answers)
     cut = "" if threshold is None else f", films of {threshold:.4g} and more being impossible"
-    print(f"{args.to}: {len(surprise)} answers by {scorer}, {context_of(evaluation):.3g} s seen of each window{cut}")
+    say(f"{args.to}: {len(surprise)} answers by {scorer}, {context_of(evaluation):.3g} s seen of each window{cut}")
     return 0
 
 

@@ -40,6 +40,7 @@ from worldmodel.devices import add_device
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, direct_steps, window_frames
 from worldmodel.render import save_figure
+from worldmodel.untrusted.terminal import say
 
 HELP = "how far ahead does a model see?"
 WRITTEN = ("forecast.json", "forecast.csv", "forecast.md", "forecast.png")
@@ -109,7 +110,7 @@ def forecast(args: argparse.Namespace, subject: Subject, device: torch.device) -
     write_json(args.out / "forecast.json", found)
     write_tables(args.out, found)
     save_figure(card(found, caption(found)), args.out / "forecast.png")
-    print((args.out / "forecast.md").read_text(encoding="utf-8"))
+    say((args.out / "forecast.md").read_text(encoding="utf-8"))
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from eval.result_folder import read_json
 from worldmodel.atomic import write_json
 from worldmodel.untrusted.file_names import file_name_for
+from worldmodel.untrusted.terminal import say
 
 Answer = TypeVar("Answer")
 
@@ -38,7 +39,7 @@ class Kept:
             if "answer" in stored and stored.get("sha256") == _digest(stored["answer"]):
                 kept: Answer = stored["answer"]
                 return kept
-            print(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
+            say(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
         made = answer()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(file, {"answer": made, "sha256": _digest(made)})

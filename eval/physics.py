@@ -45,6 +45,7 @@ from worldmodel.arguments import count, frames_or_seconds, listed, rate
 from worldmodel.atomic import write_json
 from worldmodel.devices import add_device
 from worldmodel.launch import on_main_process
+from worldmodel.untrusted.terminal import printable, say
 from worldmodel.video.square import add_square
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
@@ -135,12 +136,12 @@ def run(args: argparse.Namespace) -> int:
     task = Task(subject, suite, fit.plan, args.scope, size_px, device, ranks, args.square, calibrations)
     if calibrations is not None and calibrations.instead and ranks.is_main_process:
         missing = "; ".join(run_data(subject).missing) or f"the videos of {manifest} are missing"
-        print(f"eval physics: {missing}; a calibration stored in {calibrations.folder} is used if it fits", file=sys.stderr)
+        say(f"eval physics: {missing}; a calibration stored in {calibrations.folder} is used if it fits", file=sys.stderr)
     with contextlib.ExitStack() as held:
         on_main_process(ranks, lambda: held.enter_context(claimed(args.out, task, fit.films, args.fresh)))
         if ranks.is_main_process:
             for note in fit.notes:
-                print(f"eval physics: {note}", file=sys.stderr)
+                say(f"eval physics: {note}", file=sys.stderr)
         return evaluate(args, task, manifest, fit)
 
 
@@ -194,7 +195,7 @@ def show(out: Path) -> None:
         write_tables(out)
         page = write_report(out)
         print_headline(out)
-    print(page)
+    say(page)
 
 
 def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> WindowPlan:
@@ -256,7 +257,7 @@ def print_headline(out: Path) -> None:
     scores = read_result(out / "scores.json")
     console = Console()
     for note in () if scores["headline"] else scores["notes"]:
-        console.print(note, highlight=False, markup=False)
+        console.print(printable(note), highlight=False, markup=False)
     for scorer, it in scores["headline"].items():
         if it.get("value") is None:
             low, high = it["range"]
@@ -308,6 +309,6 @@ def mini_folder() -> Path:
 def _make_mini(folder: Path) -> None:
     """Make the mini suite where it is not there yet."""
     if not (folder / "lawful.parquet").exists():
-        print(f"making the mini suite in {folder} (some minutes, once)")
+        say(f"making the mini suite in {folder} (some minutes, once)")
         if data_prep(["synthesize", str(folder), "--suite", "mini"]):
             raise EvalError(f"the mini suite could not be made in {folder}")

@@ -41,6 +41,7 @@ from worldmodel.arguments import above_zero, count, listed
 from worldmodel.atomic import write_json
 from worldmodel.devices import add_device
 from worldmodel.models.world_model import WorldModel
+from worldmodel.untrusted.terminal import say
 
 HELP = "what can be read off the latents, and off the forecasts?"
 RESUMES = True
@@ -108,7 +109,7 @@ def probe(
     write_tables(args.out, found)
     draw(args.out, found)
     kept.forget()
-    print((args.out / "probe.md").read_text(encoding="utf-8"))
+    say((args.out / "probe.md").read_text(encoding="utf-8"))
     return 0
 
 

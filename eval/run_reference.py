@@ -27,6 +27,7 @@ from worldmodel.atomic import write_arrays
 from worldmodel.manifest import Clip
 from worldmodel.run_data import run_folder_of
 from worldmodel.untrusted.json_files import parsed
+from worldmodel.untrusted.terminal import say
 
 FOLDER, ABOUT = "reference", "about"
 
@@ -73,7 +74,7 @@ def load(file: Path) -> Stored | None:
             raise EvalError(f"{file} does not say what it holds")
         return Stored(about, arrays)
     except (EvalError, ValueError, KeyError) as error:
-        print(f"{error}; it is not used, and made again where its videos are there", file=sys.stderr)
+        say(f"{error}; it is not used, and made again where its videos are there", file=sys.stderr)
         return None
 
 

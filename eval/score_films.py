@@ -53,7 +53,7 @@ from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.outputs import output_file
-from worldmodel.video.source import on_one_line
+from worldmodel.untrusted.terminal import on_one_line, say
 from worldmodel.video.square import SEEN, add_square
 
 HELP = "surprise of any film, over time and in the picture, and its plausibility among lawful films"
@@ -121,7 +121,7 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     choice = choose_reference(args.lawful, subject, partial(plan_windows, args, subject.model), device, ranks, args.square)
     reference, viewing, manifest = choice.reference, choice.viewing, choice.manifest
     if not args.files:
-        print(run_reference.folder_of(subject))
+        say(run_reference.folder_of(subject))
         return 0
     scored, unwatched = _score(viewing, reference, named)
     if ranks.is_main_process:
@@ -199,11 +199,11 @@ def _tell(
     if reference.why_raw:
         console.print(f"Not whitened: {reference.why_raw}.", markup=False, highlight=False)
     for name, why in failed.items():
-        print(f"eval score: {on_one_line(name)}: {why}", file=sys.stderr)
+        say(f"eval score: {on_one_line(name)}: {why}", file=sys.stderr)
     if reference.unread:
         name, why = next(iter(reference.unread.items()))
         said = f"{len(reference.unread)} lawful films were left out, such as {on_one_line(name)}: {why}"
-        print(f"eval score: {said}", file=sys.stderr)
+        say(f"eval score: {said}", file=sys.stderr)
 
 
 def _ranking(scored: Sequence[Scored]) -> Table:

@@ -30,6 +30,7 @@ from worldmodel.config import load
 from worldmodel.recipe import Recipe
 from worldmodel.runlog import read_rows
 from worldmodel.train import DEMO
+from worldmodel.untrusted.terminal import say
 
 HELP = "train under several strengths of augmentation: what is gained in telling what, and lost in telling where?"
 RESUMES = True
@@ -94,7 +95,7 @@ def tradeoff(args: argparse.Namespace) -> int:
     write_json(args.out / "tradeoff.json", found)
     write_tables(args.out, found)
     draw(args.out, found)
-    print((args.out / "tradeoff.md").read_text(encoding="utf-8"))
+    say((args.out / "tradeoff.md").read_text(encoding="utf-8"))
     grid.check_none_failed(failed, cells)
     return 0
 

@@ -15,6 +15,7 @@ from eval.report.findings import findings
 from eval.report.runs import open_run
 from eval.report.training import write_training_report
 from worldmodel.outputs import output_file
+from worldmodel.untrusted.terminal import say
 
 HELP = "the training report of a run: did it learn, is it healthy, what set its pace?"
 
@@ -28,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     """Raises EvalError for a folder that is no run's."""
     found = open_run(args.run)
     for finding in findings(found):
-        print(f"{finding.question:<21}{finding.answer:<23}{finding.words}")
+        say(f"{finding.question:<21}{finding.answer:<23}{finding.words}")
     page = args.out or args.run / "report.html"
     earlier = args.out is None and bool(found.state) and "data" not in found.state  # of a version that kept no record
     with output_file(page, adopt=earlier):
-        print(write_training_report(found, page))
+        say(write_training_report(found, page))
     return 0

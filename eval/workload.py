@@ -17,6 +17,7 @@ from accelerate import PartialState
 
 from data_prep.progress import bar
 from eval.sealed import discard, is_whole, seal
+from worldmodel.untrusted.terminal import say
 
 Piece = TypeVar("Piece")
 Loaded = TypeVar("Loaded")
@@ -64,7 +65,7 @@ def discard_damaged(files: Sequence[Path]) -> None:
     for file in files:
         if (whole := is_whole(file)) is not True:
             if whole is False:
-                print(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
+                say(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
             if file.parent.is_dir():
                 discard(file)
 

@@ -88,6 +88,14 @@ def test_parts_of_a_killed_process_are_removed_and_those_of_a_living_one_stay(tm
     assert [path.name for path in tmp_path.iterdir()] == [".notes.part"]
 
 
+def test_the_first_write_to_a_folder_removes_what_a_killed_process_left_there(tmp_path, writer):
+    writer.kill()
+    writer.wait()
+    assert len([path for path in tmp_path.iterdir() if path.name.endswith(".part")]) == 2
+    write_text(tmp_path / "b.txt", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
 def test_a_part_of_another_machine_is_removed_when_it_is_a_day_old(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "_system", lambda: "00000000")
     part = part_of(tmp_path / "a.json")

@@ -26,7 +26,10 @@ FREE_OF_TORCH = (
     "worldmodel.video",
     "worldmodel.folder_lock",
     "worldmodel.outputs",
+    "worldmodel.data.worker",
     "worldmodel.untrusted",
+    "worldmodel.cores",
+    "worldmodel.streams",
 )
 BRINGS_TORCH = ("torch", "accelerate", "safetensors.torch", "einops.layers.torch", "transformers")
 

@@ -85,6 +85,53 @@ def test_a_line_cut_short_anywhere_is_dropped(tmp_path, cut):
     assert path.read_bytes() == whole
 
 
+DAMAGED = [
+    b"\0" * 40,
+    b'{"update": 15, "lo',
+    b'{"update": \xff}',
+    b"[1]",
+    b'{"loss": 1.0}',
+    b'{"update": "15"}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_is_removed_and_the_file_as_it_was_is_kept(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    append_row(path, {"update": 10})
+    append_row(path, {"update": 20})
+    whole = path.read_bytes()
+    first, second = whole.splitlines(keepends=True)
+    damaged = first + line + b"\n" + second
+    path.write_bytes(damaged)
+    assert [it["update"] for it in read_rows(path) if it.get("update") in (10, 20)] == [10, 20]
+    assert truncate_after(path, 30) == ["1 damaged line was removed (the file as it was is metrics.jsonl.damaged)"]
+    assert path.read_bytes() == whole
+    assert truncate_after(path, 30) == []
+    path.write_bytes(line + b"\n" + damaged)
+    assert "2 damaged lines were removed (the file as it was is metrics.jsonl.damaged-2)" in truncate_after(path, 30)
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == damaged
+
+
+def test_rows_that_a_checkpoint_counted_and_that_are_gone_are_told(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for update in (10, 20, 30):
+        append_row(path, {"update": update})
+    assert truncate_after(path, 20, expected=2) == []
+    assert truncate_after(path, 20, expected=5) == ["3 of the 5 rows up to update 20 are missing and cannot be mended"]
+    path.unlink()
+    assert truncate_after(path, 20, expected=1) == ["1 of the 1 rows up to update 20 is missing and cannot be mended"]
+    assert not path.exists()
+
+
+def test_a_row_after_a_line_cut_short_is_not_spoiled(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"update": 10}\n{"upd')
+    append_row(path, {"update": 20})
+    assert read_rows(path) == [{"update": 10}, {"update": 20}]
+
+
 def test_no_file_is_no_rows(tmp_path):
     truncate_after(tmp_path / "none.jsonl", 5)
     assert read_rows(tmp_path / "none.jsonl") == []
@@ -141,6 +188,40 @@ def test_resuming_gives_the_log_of_an_uninterrupted_run(tmp_path):
             for run in ("whole", "parts")
         )
         assert whole == parts
+
+
+def test_what_a_resume_finds_in_its_logs_is_told_once_and_in_a_line_for_each(tmp_path, capsys):
+    with RunLog(tmp_path, RECIPE) as log:
+        for update in (1, 2, 3):
+            log.train(update, row())
+            log.health(update, health(update))
+        counted = log.rows
+    assert counted == {"metrics": 3, "health": 3, "bad_clips": 0}
+    lines = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_bytes(lines[0] + b"\0\0\n" + lines[2][:-9])
+    (tmp_path / "health.jsonl").unlink()
+    capsys.readouterr()
+    with RunLog(tmp_path, RECIPE, start=3, rows=counted) as log:
+        said = [line for line in capsys.readouterr().out.splitlines() if ".jsonl" in line]
+        counted = log.rows
+    assert len(said) == 2
+    for words in ("1 damaged line was removed", "its last line was cut short", "2 of the 3 rows up to update 3 are missing"):
+        assert words in said[0]
+    assert "health.jsonl: 3 of the 3 rows up to update 3 are missing" in said[1]
+    with RunLog(tmp_path, RECIPE, start=3, rows=counted):
+        assert ".jsonl" not in capsys.readouterr().out
+
+
+def test_logs_that_changed_are_synced_before_a_checkpoint_counts_on_them(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(worldmodel.runlog, "sync", lambda path: synced.append(path.name))
+    with RunLog(tmp_path / "run", RECIPE) as log:
+        log.train(1, row())
+        log.sync()
+        log.sync()
+        log.health(2, health(2))
+        log.sync()
+    assert synced == ["metrics.jsonl", "run", "health.jsonl", "run"]
 
 
 def test_other_processes_write_nothing_but_count_alike(tmp_path):
@@ -266,7 +347,7 @@ def test_a_row_that_finds_the_disk_full_names_the_last_whole_checkpoint(tmp_path
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(worldmodel.runlog, "append_row", full)
-    checkpoints.save_checkpoint(tmp_path, {}, {"update": 7})
+    checkpoints.save_checkpoint(tmp_path, {}, {"update": 7, "recipe": {}})
     with RunLog(tmp_path, RECIPE) as log, pytest.raises(checkpoints.CheckpointError) as raised:
         log.train(10, row())
     (line,) = str(raised.value).splitlines()

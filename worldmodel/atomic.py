@@ -2,8 +2,8 @@
 
     .NAME.PID@SYSTEM.part    written beside NAME, synced to the disk, then renamed to NAME
 
-PID and SYSTEM (a digest of machine, boot and container) tell which process writes it. A process that is killed leaves it;
-`remove_parts` removes those that no living process writes. No torch.
+PID and SYSTEM (a digest of machine, boot and container) tell which process writes it. A process that is killed leaves it.
+The first write of another process to that folder removes those that no living process writes. No torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     also reads must tell the others apart itself (`output_errors`).
     """
     part = part_of(path)
+    _remove_parts_once(path.parent)
     try:
         with output_errors(path), open(part, "wb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -103,6 +104,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     must be one that nobody needs.
     """
     part = part_of(path)
+    _remove_parts_once(path.parent)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
@@ -171,6 +173,12 @@ def remove_parts(folder: Path) -> None:
             else:
                 with suppress(OSError):
                     os.unlink(entry.path)
+
+
+@lru_cache(4096)
+def _remove_parts_once(folder: Path) -> None:
+    """Once in a process, since a folder may hold a hundred thousand files."""
+    remove_parts(folder)
 
 
 def _is_left(pid: int, system: str, modified: float) -> bool:

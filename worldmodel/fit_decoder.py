@@ -29,7 +29,7 @@ def fit_decoder(
     say: Callable[[str], None] = print,
     data: DataConfig | None = None,
 ) -> Decoder:
-    """Train a decoder for the run's best checkpoint and store it there: RUN/checkpoints/<best>/decoder.safetensors.
+    """Train a decoder for the run's best checkpoint and store it there: RUN/checkpoints/<best>/decoder-<digest>.safetensors.
 
     Windows of the training split are decoded and encoded once and kept; the decoder then learns from frames of them drawn
     at random. Deterministic given the recipe. `data` says where the run's data lies, where that is known already; else it is

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 before_exit: list[Callable[[], None]] = []  # what `exit_at_once` does first, such as releasing locks
@@ -26,7 +26,8 @@ def exit_at_once(program: str) -> None:
 
     def end(_number: int, _frame: object) -> None:
         if os.environ.get("RANK", "0") == "0":
-            os.write(2, f"\n{program}: stopped before its work began\n".encode())
+            with suppress(OSError):  # a terminal that is gone
+                os.write(2, f"\n{program}: stopped before its work began\n".encode())
         for call in before_exit:
             call()
         os._exit(INTERRUPTED)

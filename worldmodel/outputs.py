@@ -83,7 +83,7 @@ def _note(folder: Path, names: Sequence[str]) -> None:
             append_row(folder / RECORD, {"file": name, "sha256": sha256_of(folder / name)})
         elif not os.path.lexists(folder / name):
             append_row(folder / RECORD, {"file": name, "sha256": None})  # what may stand there later is somebody else's
-    if not any(os.path.lexists(folder / row["file"]) for row in read_rows(folder / RECORD)):
+    if not any(os.path.lexists(folder / str(row.get("file"))) for row in read_rows(folder / RECORD)):
         (folder / RECORD).unlink()
 
 
@@ -91,7 +91,7 @@ def _may_replace(folder: Path, name: str, adopt: bool) -> bool:
     path = folder / name
     if not os.path.lexists(path):
         return True
-    noted = [row["sha256"] for row in read_rows(folder / RECORD) if row["file"] == name]
+    noted = [row.get("sha256") for row in read_rows(folder / RECORD) if row.get("file") == name]
     if not noted or noted[-1] is None:
         return adopt and not noted
     return noted[-1] == _BEGUN or (path.is_file() and noted[-1] == sha256_of(path))

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from worldmodel.untrusted.terminal import printable
+
 LINE_EVERY_S = 10.0
 REFRESH_S = 0.2
 COLOURS = {"healthy": "green", "warming_up": "yellow", "": "default"}  # any other verdict is red
@@ -62,7 +64,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
         colour = COLOURS.get(self._verdict, "red")

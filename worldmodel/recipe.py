@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from worldmodel.checkup import CheckupConfig
 from worldmodel.config import Config, ConfigError, load, read, schema
@@ -31,6 +31,7 @@ from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.objective import Update
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.optim import OptimConfig
+from worldmodel.streams import survive_broken_streams
 from worldmodel.window import WindowConfig
 
 DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
@@ -46,6 +47,8 @@ class TrainConfig(Config):
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor computes in it, else fp32
     compile: bool = False  # torch.compile of encoder and predictor
     parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
+    # With several processes: when one gives no sign of life for so long, all end. 0 = wait for ever
+    silent_rank_s: NonNegativeFloat = 60.0
     log_every: PositiveInt = 10  # updates from one row of metrics.jsonl to the next
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()  # beside metrics.jsonl, which is always written
 
@@ -194,6 +197,7 @@ def changed_fields(old: Recipe, new: Recipe) -> list[str]:
         "data.worker_timeout_s",
         "data.storage_wait_s",
         "data.max_bad_share",
+        "train.silent_rank_s",
         "train.log_every",
         "train.trackers",
     }
@@ -236,4 +240,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    survive_broken_streams()
     sys.exit(main())

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("rollout")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads OpenMP; see train.py
 
@@ -46,6 +47,7 @@ from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
 from worldmodel.render.rollouts import KINDS, card_of, rollout_names, write_rollout
 from worldmodel.run_data import RunData, find_data, run_folder_of
+from worldmodel.untrusted.terminal import say
 from worldmodel.video import VideoError, probe
 from worldmodel.video.square import read_square
 from worldmodel.window import WindowConfig
@@ -107,7 +109,7 @@ def decoder_of(
     """The checkpoint's decoder; trained now where it has none and may be, else None."""
     decoder = load_decoder(checkpoint, model, recipe, device)
     if decoder is None and can_train:
-        print("this checkpoint has no decoder yet; training one on the frozen latents")
+        say("this checkpoint has no decoder yet; training one on the frozen latents")
         decoder = fit_decoder(checkpoint.folder, device, updates=recipe.decoder.updates or 600, data=recipe.data)
     return decoder
 
@@ -144,10 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return interrupts.stopped("rollout", "the same command begins again")
     except (RolloutError, ReachError, CheckpointError, ConfigError, ManifestError, DataError, VideoError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except (FolderLockError, ForeignFileError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -194,21 +196,21 @@ def write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> N
     cards = []
     for (name, frames), context in zip(clips, contexts, strict=True):
         rollout = roll_out(model, decoder, frames, context, name, device, train, args.samples, residuals)
-        print(out / write_rollout(rollout, out, model.fps)["mp4"])
+        say(out / write_rollout(rollout, out, model.fps)["mp4"])
         about = f"{context / model.fps:.2g} s seen, {(len(frames) - context) / model.fps:.2g} s imagined; {source}"
         cards.append(card_of(rollout, model.fps, about))
     notes = gallery_notes(decoder, train, args.samples, residuals, missing, 0 if held is None or has_films else len(held))
     for note in notes:
         if note.startswith(("No ", "The held-out")):
-            print(note)
+            say(note)
     title = f"What {checkpoint.folder.parent.parent.name} imagines"
-    print(write_gallery(out / "gallery.html", title, error_name(model), source, cards, notes))
+    say(write_gallery(out / "gallery.html", title, error_name(model), source, cards, notes))
     if held is None:
-        print("no curve of errors: there are no held-out windows")
+        say("no curve of errors: there are no held-out windows")
         return
     context = context_of(model, args.context_s, held.shape[1])
     write_curve(error_curves(model, held, context, device), model, context, len(held), source, out)
-    print(out / "horizon.png")
+    say(out / "horizon.png")
 
 
 def gallery_notes(

@@ -4,7 +4,8 @@
     RUN/health.jsonl      the doctor's
     RUN/bad_clips.jsonl   each video that could not be read, once
 
-A row is handed to the operating system as it is written: a kill costs at most the line being written.
+A row is handed to the operating system as it is written: a kill costs at most the line being written. Before a checkpoint that
+counts on the rows they are synced to the disk, so that a power failure costs none of them either.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from worldmodel.atomic import sync
 from worldmodel.checkpoint import CheckpointError, cannot_write
 from worldmodel.data.loader import BadClip
 from worldmodel.diagnostics import Health
@@ -28,11 +30,13 @@ from worldmodel.rows import append_row, read_rows, truncate_after
 from worldmodel.trackers import Tracker, numbers_of, open_tracker
 
 Item = TypeVar("Item")
+LOGS = ("metrics", "health", "bad_clips")
 
 
 class RunLog:
     """The log of one run, from the update it starts after; what an interrupted run wrote beyond that is cut off.
 
+    rows: how many rows each log had at that update, as the checkpoint says. What is missing or damaged is said in a line.
     Made and called alike on every process; only the main one writes and speaks. A context: it closes what it opened.
     Before each row the `lock` of the run folder is checked, so that nothing is written to a folder that was removed.
     """
@@ -46,6 +50,7 @@ class RunLog:
         seconds: float = 0.0,
         main: bool = True,
         lock: FolderLock | None = None,
+        rows: Mapping[str, int] | None = None,
     ) -> None:
         self._run, self._main, self._batch_size, self._lock = run, main, recipe.data.batch_size, lock
         self._done, self._row_update = start, start
@@ -57,12 +62,13 @@ class RunLog:
         if not main:
             return
         run.mkdir(parents=True, exist_ok=True)
-        truncate_after(self._path("metrics"), start)
-        truncate_after(self._path("health"), start)
-        truncate_after(self._path("bad_clips"), math.inf)  # what is known of the videos stays true
-        self._named = {row["path"] for row in read_rows(self._path("bad_clips"))}
-        self._trackers = [open_tracker(name, run, start, recipe.model_dump(mode="json")) for name in recipe.train.trackers]
+        self._unsynced: set[str] = set()
         self._progress = Progress(recipe.train.updates, start)
+        for name in LOGS:
+            self._mend(name, start, (rows or {}).get(name, 0))
+        self._rows = {name: len(read_rows(self._path(name))) for name in LOGS}
+        self._named = {row.get("path") for row in read_rows(self._path("bad_clips"))}
+        self._trackers = [open_tracker(name, run, start, recipe.model_dump(mode="json")) for name in recipe.train.trackers]
 
     def __enter__(self) -> RunLog:
         if self._main:
@@ -141,17 +147,45 @@ class RunLog:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows each log has, on the main process."""
+        return dict(self._rows)
+
+    def sync(self) -> None:
+        """Write the rows from the system's cache to the disk. Raises CheckpointError."""
+        for name in sorted(self._unsynced):
+            with self._writing(name):
+                sync(self._path(name))
+        if self._unsynced:
+            with self._writing(""):
+                sync(self._run)
+        self._unsynced.clear()
+
     def check_folder(self) -> None:
         """Raise FolderLockError where the run folder was removed, moved or taken over by another process."""
         if self._lock is not None:
             self._lock.check()
 
+    def _mend(self, name: str, start: int, expected: int) -> None:
+        until = math.inf if name == "bad_clips" else start  # what is known of the videos stays true
+        with self._writing(name):
+            if found := truncate_after(self._path(name), until, expected):
+                self._progress.say(f"{self._path(name)}: {'; '.join(found)}")
+
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         self.check_folder()
-        try:
+        with self._writing(name):
             append_row(self._path(name), row)
+        self._rows[name] += 1
+        self._unsynced.add(name)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise CheckpointError(cannot_write(self._path(name), error, self._run)) from error
+            raise CheckpointError(cannot_write(self._path(name) if name else self._run, error, self._run)) from error
 
     def _write(self, name: str, update: int, row: Mapping[str, Any], prefix: str = "") -> None:
         self._append(name, row)

@@ -14,11 +14,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from worldmodel import interrupts
+from worldmodel import interrupts, streams
 
 if __name__ == "__main__":
+    streams.survive_broken_streams()
     interrupts.exit_at_once("train")  # until the loop there is nothing to save
     # Before torch loads OpenMP: threads that wait shall sleep. Spinning, they keep the cores from the workers that decode;
     # on two busy cores an update of the demo took 4.6 s with spinning threads, 0.4 s with sleeping ones.
@@ -37,9 +37,9 @@ from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out,
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
 from worldmodel.held_out import save_held_out
-from worldmodel.launch import on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
+from worldmodel.launch import end_with, on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
 from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
-from worldmodel.machine import machine
+from worldmodel.machine import changed_since, machine
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
@@ -47,8 +47,10 @@ from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.outputs import ForeignFileError, writing
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
+from worldmodel.ranks.watch import Watch
+from worldmodel.ranks.watched import RankError, watched
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
-from worldmodel.run_data import RUN_FOLDER, require_data, settled
+from worldmodel.run_data import require_data, settled
 from worldmodel.runlog import RunLog
 
 ANOTHER_RUN = "give another run=FOLDER"
@@ -64,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--allow-changed-recipe", action="store_true", help="resume although the recipe changed since the run began"
     )
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="begin at update 0, or refuse a run folder that has checkpoints"
+    )
     args = parser.parse_intermixed_args(argv)
     check_text(parser, args)
     file, overrides = file_and_overrides(args.recipe, args.overrides)
@@ -72,11 +77,14 @@ def main(argv: list[str] | None = None) -> int:
         accelerator = start_accelerator(recipe)
         if file is None:
             accelerator.print(f"no recipe given: running {DEMO}")
+        if args.from_scratch and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart by torchrun resumes
+            checkpoints.refuse_begun(Path(recipe.run))
         stop: list[int] = []  # signals that ask for a checkpoint and an end
-        with run_folder(recipe, accelerator) as lock:
-            finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock)
+        with watched(accelerator, recipe.train.silent_rank_s) as watch, run_folder(recipe, accelerator) as lock:
+            finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock, watch)
             if torch.distributed.is_initialized():
                 accelerator.wait_for_everyone()
+                watch.close()
                 torch.distributed.destroy_process_group()
             if lock is not None:
                 finish(recipe, finished, accelerator.device, lock)
@@ -84,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         return interrupts.stopped("train", "the same command goes on from the last checkpoint")
     except (ConfigError, ManifestError, DataError, NotFiniteError, OSError) as error:
         return report(error)
-    except (checkpoints.CheckpointError, FolderLockError, ForeignFileError) as error:
+    except (checkpoints.CheckpointError, FolderLockError, ForeignFileError, RankError) as error:
         return report(error)
     return interrupts.INTERRUPTED if signal.SIGINT in stop else 0
 
@@ -105,11 +113,19 @@ def run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[FolderLock 
 
 
 def train(
-    recipe: Recipe, accelerator: Accelerator, stop: list[int], allow_changed: bool = False, lock: FolderLock | None = None
+    recipe: Recipe,
+    accelerator: Accelerator,
+    stop: list[int],
+    allow_changed: bool,
+    lock: FolderLock | None,
+    watch: Watch,
 ) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     run = Path(recipe.run)
     last = checkpoints.latest(run, warn=accelerator.print)
+    if last is not None:
+        last.require(*checkpoints.RESUME_FIELDS)
+        watch.saved(last.folder)
     recipe = settled(recipe, last)
     make_films(recipe, accelerator)
     require_data(recipe, last)
@@ -141,10 +157,13 @@ def train(
         save_held_out(run, held.frames)
 
     stop_on_signal(stop)
-    log = RunLog(run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock)
+    log = RunLog(
+        run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock,
+        rows=start.get("rows"),
+    )  # fmt: skip
     with log:
         log.bad_clips(held.bad)
-        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop)
+        return loop(recipe, learner, optimizers, windows, held, accelerator, log, start, stop, watch)
 
 
 def finish(recipe: Recipe, finished: bool, device: torch.device, lock: FolderLock) -> None:
@@ -167,8 +186,9 @@ def loop(
     held: Batch,
     accelerator: Accelerator,
     log: RunLog,
-    start: dict[str, Any],
+    start: checkpoints.State,
     stop: list[int],
+    watch: Watch,
 ) -> bool:
     """Updates until the recipe's last; False if a signal or the doctor ended it earlier, the state saved."""
     inner = unwrapped(learner)
@@ -204,7 +224,7 @@ def loop(
         # several ranks must agree to stop, which is a collective: they are asked when a row is due
         interrupted = signalled(stop, accelerator) if accelerator.num_processes == 1 or row_is_due else False
         if done % recipe.checkpoint.every == 0 or done == total or interrupted:
-            keep(recipe, learner, optimizers, windows, done, log, accelerator)
+            watch.saved(keep(recipe, learner, optimizers, windows, done, log, accelerator))
         if interrupted:
             break
     else:
@@ -267,12 +287,15 @@ def make_films(recipe: Recipe, accelerator: Accelerator) -> None:
     missing = [path for path in recipe.data.manifests if not Path(path).exists()]
     places = {Path(os.path.abspath(argument)) for argument in recipe.data.make or ()}
     makes_them = any(places & {Path(path), *Path(path).parents} for path in missing)
-    if recipe.data.make and makes_them and accelerator.is_main_process:
-        words = " ".join(("python -m data_prep", *recipe.data.make))
-        print(f"{missing[0]} is missing; making it: {words}", flush=True)
-        if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
-            raise DataError(f"`{words}` failed; see its message above")
-    accelerator.wait_for_everyone()
+
+    def make() -> None:
+        if recipe.data.make and makes_them:
+            words = " ".join(("python -m data_prep", *recipe.data.make))
+            print(f"{missing[0]} is missing; making it: {words}", flush=True)
+            if subprocess.run([sys.executable, "-m", "data_prep", *recipe.data.make], check=False).returncode:
+                raise DataError(f"`{words}` failed; see its message above")
+
+    on_main_process(accelerator, make)
 
 
 def check_same_recipe(
@@ -305,13 +328,15 @@ def restore_or_begin(
     optimizers: Optimizers,
     last: checkpoints.Checkpoint | None,
     accelerator: Accelerator,
-) -> dict[str, Any]:
+) -> checkpoints.State:
     """The state to start from: that of the last checkpoint, of `init_from`, or none."""
     if last is not None:
         checkpoints.restore(learner, optimizers, last)
-        if accelerator.is_main_process:  # a kill may have come between the checkpoint and this note
-            checkpoints.note_best(Path(recipe.run), last.folder.name, last.state["skill"])
+        on_main_process(accelerator, lambda: tidy(Path(recipe.run), last.update))
+        now = machine(accelerator.device, accelerator.num_processes)
         accelerator.print(f"resuming {recipe.run} after update {last.update}")
+        if changes := changed_since(last.state.get("machine", {}), now):
+            accelerator.print(f"not as when this checkpoint was saved, so the last bits may differ: {', '.join(changes)}")
         return last.state
     if recipe.init_from:
         other = checkpoints.find_checkpoint(Path(recipe.init_from))
@@ -319,6 +344,17 @@ def restore_or_begin(
         checkpoints.restore_weights(learner, other, but=kept)
         accelerator.print(f"weights from {other.folder}")
     return {"update": 0, "seconds": 0.0}
+
+
+def tidy(run: Path, update: int) -> None:
+    """Before training goes on after `update`: set damaged later checkpoints aside, and let best.json name one that is there."""
+    try:
+        for folder in checkpoints.set_aside_later(run, update):
+            number = folder.name.rpartition("-")[2]
+            print(f"checkpoint {number} was renamed to {folder}; it is removed when the run has passed that update")
+        checkpoints.note_best(run)  # a kill may have come between a checkpoint and its note
+    except OSError as error:
+        raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "checkpoints", error, run)) from error
 
 
 def blank_batch(recipe: Recipe, windows: Windows, accelerator: Accelerator) -> Batch:
@@ -365,31 +401,37 @@ def keep(
     done: int,
     log: RunLog,
     accelerator: Accelerator,
-) -> None:
-    """Write a checkpoint, note whether it is the best, remove old ones."""
+) -> Path:
+    """Write a checkpoint, note whether it is the best, remove old ones; the folder of the checkpoint."""
     tensors = checkpoints.gather(learner, optimizers)  # every rank: sharded weights are gathered
-    if accelerator.is_main_process:
+    run = Path(recipe.run)
+
+    def save_and_prune() -> None:
         log.check_folder()
-        run, skill = Path(recipe.run), log.skill_at(done)
-        state = {
+        log.sync()
+        skill = log.skill_at(done)
+        state: checkpoints.State = {
             "update": done,
             "samples": done * recipe.data.batch_size,
             "seconds": log.seconds,
             "skill": skill,
             "windows": windows.sizes,
             "data": windows.digests,
+            "rows": log.rows,
             "machine": machine(accelerator.device, accelerator.num_processes),
             "recipe": recipe.model_dump(mode="json"),
-            RUN_FOLDER: os.path.abspath(run),
+            "run_folder": os.path.abspath(run),
             "random": "none kept: every draw is a function of the recipe's seed and the update",
         }
-        folder = checkpoints.save_checkpoint(run, tensors, state)
+        checkpoints.save_checkpoint(run, tensors, state)
         try:
-            checkpoints.note_best(run, folder.name, skill)
+            checkpoints.note_best(run)
         except OSError as error:
             raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "best.json", error, run)) from error
         checkpoints.prune(run, recipe.checkpoint.keep, done)
-    accelerator.wait_for_everyone()
+
+    on_main_process(accelerator, save_and_prune)
+    return run / "checkpoints" / f"{done:08d}"
 
 
 def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) -> str:
@@ -401,10 +443,4 @@ def not_finite(update: int, loss: Loss, norm: torch.Tensor, windows: Windows) ->
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if code or "WORLD_SIZE" in os.environ:
-        # not sys.exit: the interpreter would first wait for workers that may hang or ranks that may be gone, and gloo's threads
-        # now and then abort a process of several that is taken down in order
-        os._exit(code)
+    end_with(main)

@@ -25,6 +25,7 @@ from worldmodel.progress import duration
 from worldmodel.recipe import Recipe, changed_fields
 from worldmodel.run_data import same_path, settled
 from worldmodel.teacher import resolved
+from worldmodel.untrusted.terminal import say
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def train_all(cells: Sequence[Cell]) -> dict[str, str]:
         left = (time.monotonic() - began) / place * (len(waiting) - place) if place else None
         beside = f", about {duration(left)} left" if left is not None else ""
         number = len(cells) - len(waiting) + place + 1
-        print(f"--- {cell.name}: cell {number} of {len(cells)}{beside}", flush=True)
+        say(f"--- {cell.name}: cell {number} of {len(cells)}{beside}", flush=True)
         if why := train(cell):
             failed[cell.name] = why
     return failed

@@ -19,6 +19,7 @@ from eval.subject import Subject
 from eval.surprise.lawful import lawful_clips, run_data
 from eval.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
+from worldmodel.untrusted.terminal import say
 from worldmodel.video.square import Square
 
 PlanOf = Callable[[Sequence[Clip]], WindowPlan]
@@ -61,6 +62,6 @@ def choose_reference(
         other_words = f" ({folder} holds some for other weights or another protocol)" if other else ""
         raise EvalError(f"{why}{other_words}; give {'others' if manifest else 'some'} with --lawful MANIFEST")
     if ranks.is_main_process:
-        print(f"eval score: {why}; the reference distribution stored in {folder} is taken", file=sys.stderr)
+        say(f"eval score: {why}; the reference distribution stored in {folder} is taken", file=sys.stderr)
     reference, manifest = stored
     return Choice(reference, Viewing(model, reference.yardstick.plan, device, ranks, square), manifest)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from worldmodel.render.ink import BAD, COPY, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal
+from worldmodel.render.ink import BAD, COPY, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal, show_dollars
 
 DISTANCE: Rgb = (170, 68, 153)
 OTHER: Rgb = (120, 120, 0)
@@ -51,6 +51,7 @@ def accuracy_curve(bins: Mapping[str, Sequence[Mapping[str, Any]]], quantity: st
 def svg(figure: Figure) -> str:
     """Inline SVG with text as text, page colours, and ids that are its own; the same for the same figure."""
     text = io.StringIO()
+    show_dollars(figure)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     body = text.getvalue()

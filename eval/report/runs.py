@@ -154,12 +154,10 @@ def open_run(folder: Path) -> Run:
 
 
 def _rows(path: Path) -> list[Row]:
-    try:
-        rows = read_rows(path)
-    except (ValueError, RecursionError) as error:
-        raise EvalError(f"{path} is no log of a run: {error}; each of its lines should be a JSON object") from None
-    if any(not isinstance(row, dict) or not isinstance(row.get("update"), int) for row in rows):
-        raise EvalError(f"{path} is no log of a run: a line of it has no update; each should be a JSON object with one")
+    """Rows that can be read; a line that is damaged is left out, and the next resume of the run removes it."""
+    rows = [row for row in read_rows(path) if isinstance(row.get("update"), int)]
+    if not rows and path.exists() and b"\n" in path.read_bytes():
+        raise EvalError(f"{path} is no log of a run: none of its lines is a JSON object with an update")
     return [*rows]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 from eval.result_folder import read_result
 from eval.scorers import is_ablation, is_baseline, whitening_steps
 from worldmodel.atomic import replacing, write_text
+from worldmodel.untrusted.terminal import on_one_line
 
 ADDRESS = ("windows", "scorer", "property", "visibility", "level", "copy_class", "pairs")
 NUMBERS = ("value", "low", "high", "wilson_low", "wilson_high", "n", "chance", "p", "p_holm")
+_MARKUP = re.compile(r"[|`]|<(?=[A-Za-z/!?])")
 CLEAR_P = 0.01
 BARE_STEPS = 3  # of whitening that every evaluation has: none, each feature apart, all
 Score = Mapping[str, Any]
@@ -98,10 +101,19 @@ def _with_baselines(windows: str, scorer: str, cells: Mapping[str, tuple[str, Sc
     return table(title, ["property", "n", scorer, "p (Holm)", *baselines, *blind], rows)
 
 
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table. Names from data neither end a cell nor become code, HTML or another line."""
+    return "| " + " | ".join(_MARKUP.sub(_escaped, on_one_line(cell)) for cell in cells) + " |"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "&lt;" if found[0] == "<" else f"\\{found[0]}"
+
+
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown; all columns but the first stand to the right."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join([title, "", *("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines), ""])
+    return "\n".join([title, "", *map(markdown_row, lines), ""])
 
 
 def _baseline(it: Score, mine: float) -> str:

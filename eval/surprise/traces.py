@@ -64,6 +64,8 @@ def read_table(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True)
         table.validate(full=True)
+        if empty := [name for name in SCHEMA.names if table[name].null_count]:
+            raise ValueError(f"{', '.join(empty)} has rows without a value")
         return table
     except FileNotFoundError:
         raise EvalError(f"{path} is missing") from None

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from worldmodel.data.order import Order, permuted, share_of
+from worldmodel.data.order import Order, permuted, rng, share_of
+from worldmodel.data.uniforms import uniforms
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 64, 1000, 4097])
@@ -55,3 +56,14 @@ def test_weights_are_held_to_a_thousandth_and_every_source_keeps_its_own_epochs(
         assert sorted(d.index for d in few if d.epoch == epoch) == list(range(7))
     assert sorted({d.epoch for d in few}) == list(range(512 // 7 + 1))
     assert [order[np.array([p])][0] for p in range(1000, 1100)] == draws[1000:1100]
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 9])
+def test_random_numbers_of_many_keys_are_those_of_each_key_to_the_last_bit(length: int):
+    keys = [*np.random.default_rng(length).integers(0, 2**32, (200, length)).tolist(), [0] * length, [2**32 - 1] * length]
+    assert np.array_equal(uniforms(keys, 12), [rng(*key).random(12) for key in keys])
+
+
+def test_keys_of_more_than_32_bits_give_the_same_numbers_too():
+    keys = [(2**40 + 5, 2, 0, 1, 7), (3, 2, 0, 1, 2**33)]
+    assert np.array_equal(uniforms(keys, 12), [rng(*key).random(12) for key in keys])

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from worldmodel.data.loader import DataConfig, Windows, updates
-from worldmodel.data.windows import WindowSource
+from worldmodel.data.order import Draw
+from worldmodel.data.windows import WindowSource, windows_of
 from worldmodel.manifest import Clip, Manifest, ManifestError, write_manifest
 from worldmodel.video import write_video
 from worldmodel.window import WindowConfig
@@ -56,6 +57,20 @@ def test_a_stride_takes_every_nth_frame_of_the_file(tmp_path: Path):
     last = source.window_at(0, 0.99999).indices
     assert last is not None
     assert max(last) <= 299
+
+
+@pytest.mark.parametrize("stride", [None, 3])
+def test_windows_drawn_together_are_those_drawn_one_by_one(tmp_path: Path, stride: int | None):
+    clips = [replace(TEN_SECONDS, path=f"{n}.mp4", member="m" * (n % 3) or None, stop_s=1.5 + n % 7) for n in range(300)]
+    source = WindowSource(manifest_of(tmp_path, *clips), "train", WindowConfig(frames=8, fps=10, stride_frames=stride))
+    indices = np.random.default_rng(0).integers(0, len(source), 100)
+    fractions = np.random.default_rng(1).random(100)
+    together = source.windows_at(indices, fractions)
+    assert together == [source.window_at(int(i), f) for i, f in zip(indices, fractions, strict=True)]
+    at = int(np.searchsorted(source.ends, indices[5], side="right"))
+    assert (together[5].path, together[5].member) == (str(tmp_path / clips[at].path), clips[at].member)
+    draws = [Draw(0, 0, int(index)) for index in indices]
+    assert windows_of([source], draws, fractions) == together
 
 
 def test_a_split_that_is_empty_is_refused_with_what_there_is(tmp_path: Path):

@@ -135,7 +135,7 @@ def test_a_run_that_still_trains_can_be_looked_at(make_run, tmp_path: Path):
     [
         (None, "", "is no run folder: no recipe.yaml and no metrics.jsonl in it"),
         ("metrics.jsonl", "not json\n", "metrics.jsonl is no log of a run"),
-        ("metrics.jsonl", "[1]\n", "a line of it has no update"),
+        ("metrics.jsonl", "[1]\n", "none of its lines is a JSON object with an update"),
         ("recipe.yaml", "a: [\n", "not YAML that can be read"),
     ],
 )

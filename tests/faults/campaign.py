@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MODES = {"full": 1, "short": 2, "once": 3, "gone": 4, "kill": 5}  # those of shim.c
-TIMES = {"seconds", "clips_per_s", "wait_share"}  # what differs from run to run
+TIMES = {"seconds", "clips_per_s", "wait_share", "digest"}  # what differs from run to run; digest: of these too
 GROWING = ("metrics.jsonl", "health.jsonl", "bad_clips.jsonl")
 CHANGING = re.compile(r"(metrics|health|bad_clips)\.jsonl$|^run/best\.json$|^run/checkpoints/\d+/")
 """Files with more than two states, as a training has many checkpoints: `look` says whether they are whole."""

@@ -1,6 +1,8 @@
 """Bad input ends a run with one clear line, an exit code, and nothing lost."""
 
+import os
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -88,3 +90,76 @@ def test_a_worker_that_takes_too_long_ends_the_run_with_a_word(trainer, tmp_path
     done = trainer(tmp_path / "run", "data.workers=1", "data.worker_timeout_s=0.01")
     assert done.returncode == 2
     assert "no batch within data.worker_timeout_s = 0.01 s" in done.stderr
+
+
+def worker_of(process) -> psutil.Process:
+    return next(c for c in psutil.Process(process.pid).children() if "worldmodel.data.worker" in " ".join(c.cmdline()))
+
+
+def wait_for_rows(process, read_rows, run: Path, count: int) -> None:
+    while len(read_rows(run)) < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def test_a_stopped_worker_ends_the_run_within_the_limit(trainer, read_rows, tmp_path: Path):
+    process = trainer.start(tmp_path / "run", "data.workers=1", "train.updates=100000", "data.worker_timeout_s=4")
+    wait_for_rows(process, read_rows, tmp_path / "run", 2)
+    worker = worker_of(process)
+    worker.send_signal(signal.SIGSTOP)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2, err
+    assert "a worker hangs" in err
+    assert "Traceback" not in err
+    assert not worker.is_running()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_storage_is_waited_for_saves_and_a_resumed_run_is_the_same(
+    trainer, read_rows, films: Path, tmp_path: Path
+):
+    shutil.copytree(films.parent, tmp_path / "disk" / "films")
+    manifest = f"data.manifest={tmp_path / 'disk' / 'films' / 'films.parquet'}"
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    words = (manifest, "data.workers=1", "data.prefetch=1", "checkpoint.every=1000", "train.updates=40")
+    assert trainer(whole, *words).returncode == 0
+    process = trainer.start(cut, *words)
+    wait_for_rows(process, read_rows, cut, 2)
+    (tmp_path / "disk" / "films").rename(tmp_path / "disk" / "away")
+    (tmp_path / "disk" / "other").touch()
+    for line in process.stdout:
+        if "is missing, empty or closed" in line:
+            break
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopped: " in out
+    done = read_rows(cut)[-1]["update"]
+    assert [int(it.name) for it in sorted((cut / "checkpoints").iterdir())] == [done]
+    (tmp_path / "disk" / "away").rename(tmp_path / "disk" / "films")
+    assert trainer(cut, *words).returncode == 0
+    assert [row["loss"] for row in read_rows(cut)] == [row["loss"] for row in read_rows(whole)]
+    assert read_rows(cut, "bad_clips") == []
+
+
+def test_a_killed_group_leaves_nothing_in_shared_memory(trainer, read_rows, tmp_path: Path):
+    process = trainer.start(tmp_path / "run", "data.workers=2", "train.updates=100000")
+    wait_for_rows(process, read_rows, tmp_path / "run", 2)
+    main = psutil.Process(process.pid)
+    group = [main, *main.children(recursive=True)]
+    named = {it.path for one in group for it in one.memory_maps() if it.path.startswith("/dev/shm/")}
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(group, timeout=10)
+    assert not any(one.is_running() for one in group)
+    assert [path for path in named if Path(path).exists()] == []
+
+
+def test_the_number_of_failed_reads_is_told_at_the_end(trainer, films: Path, tmp_path: Path):
+    shutil.copytree(films.parent, tmp_path / "some")
+    (tmp_path / "some" / "003.mp4").chmod(0)  # no help against root
+    (tmp_path / "some" / "005.mp4").write_bytes(b"not a film")
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'some' / 'films.parquet'}", "train.updates=6")
+    assert done.returncode == 0, done.stderr
+    assert "reads failed since this start; other windows took their places" in done.stdout

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from worldmodel.checkpoint import find_checkpoint, latest
+from worldmodel.checkpoint import find_checkpoint, latest, write_state
 from worldmodel.config import load, parse
 from worldmodel.fit_decoder import fit_decoder
 from worldmodel.held_out import MOST_BYTES, load_held_out, save_held_out
@@ -36,7 +36,10 @@ def project(trained: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained, tmp_path / "moved")
     for file in (tmp_path / "moved" / "runs" / "run").rglob("*"):
         if file.name in ("state.json", "recipe.yaml"):
-            file.write_text(file.read_text().replace(str(trained), "/gone/project"))
+            text = file.read_text().replace(str(trained), "/gone/project")
+            file.write_text(text)
+            if file.name == "state.json":
+                write_state(file.parent, json.loads(text))
     return tmp_path / "moved"
 
 
@@ -56,7 +59,7 @@ def with_state(run: Path, **changes: object) -> None:
                 state.pop(key, None)
             else:
                 state[key] = value
-        file.write_text(json.dumps(state))
+        write_state(file.parent, state)
 
 
 def as_of_an_earlier_version(run: Path, manifest: str = "data/films.parquet") -> None:

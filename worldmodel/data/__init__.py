@@ -1,1 +1,1 @@
-"""Clips to batches: which sample when (order), which frames (windows), by whom (loader), changed how (augment)."""
+"""Clips to batches: order of samples, frames of a window, workers that read, batches, augmentation."""

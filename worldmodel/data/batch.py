@@ -14,6 +14,7 @@ from worldmodel.data.augment import DRAWS
 from worldmodel.data.order import Draw
 from worldmodel.data.reading import ReadFailure, ReadRequest
 from worldmodel.data.windows import Window
+from worldmodel.video.source import on_one_line, shown_name
 
 
 class DataError(RuntimeError):
@@ -22,6 +23,8 @@ class DataError(RuntimeError):
 
 @dataclass(frozen=True)
 class BadClip:
+    """A window that could not be read: its file (`shard.tar::clip.mp4` for a tar member), and why."""
+
     path: str
     reason: str
 
@@ -110,11 +113,11 @@ class PendingBatch:
 
     def failed(self, place: int, failure: ReadFailure) -> None:
         """Replace a bad clip, or note that storage is gone. Raises DataError where neither helps."""
-        path = self._windows[place].path
+        path = shown_name(self._windows[place].path, self._windows[place].member)
         if failure.kind == "machine":
             raise DataError(
-                f"{failure.reason} (while {path} was read). This machine lacks it, the clip is not bad. Free it, or raise the "
-                "limit (`ulimit -n` for open files); the same command resumes from the last checkpoint"
+                f"{failure.reason} (while {on_one_line(path)} was read). The machine lacks it, the clip is not bad. Free it or "
+                "raise the limit (`ulimit -n` for open files); the same command resumes from the last checkpoint"
             )
         if failure.kind == "storage" or (failure.kind == "folder" and self._replacing.waits_for(failure.folder)):
             self.vanished = failure
@@ -123,7 +126,7 @@ class PendingBatch:
         bad = self._bad[place]
         bad.append(BadClip(path, failure.reason))
         if len(bad) > self._replacing.most:
-            last = "\n  ".join(clip.reason for clip in bad[-5:])
+            last = "\n  ".join(on_one_line(f"{clip.path}: {clip.reason}") for clip in bad[-5:])
             raise DataError(
                 f"{len(bad)} windows in a row could not be read; are the files still there? The last ones:\n  {last}"
             )

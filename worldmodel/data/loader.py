@@ -21,7 +21,8 @@ from worldmodel.data.augment import DRAWS
 from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, Replacing, Sample, most_substitutes
 from worldmodel.data.order import Draw, Order, rng, share_of
 from worldmodel.data.readers import InProcessReader, Patience, Reader, completed, warn
-from worldmodel.data.windows import Window, WindowSource
+from worldmodel.data.uniforms import uniforms
+from worldmodel.data.windows import Window, WindowSource, windows_of
 from worldmodel.data.worker_pool import WorkerPool
 from worldmodel.manifest import Manifest
 from worldmodel.window import WindowConfig
@@ -69,7 +70,7 @@ class Windows:
     def __init__(self, config: DataConfig, window: WindowConfig, split: str, seed: int, decode_px: int) -> None:
         self.config, self.seed, self.decode_px = config, seed, decode_px
         manifests = [Manifest.open(path) for path in config.manifests]
-        if split == "val":  # a mixture is held out where any of it is
+        if split == "val" and len(manifests) > 1:  # a mixture is held out where any of it is
             manifests = [m for m in manifests if len(m.rows(split))] or manifests[:1]
         self.sources = [WindowSource(manifest, split, window) for manifest in manifests]
         weights = config.weights if split == "train" else None
@@ -90,23 +91,25 @@ class Windows:
         return sum(source.too_short for source in self.sources)
 
     def samples(self, positions: np.ndarray) -> list[Sample]:
-        return [self._sample(draw) for draw in self.order[positions]]
-
-    def _sample(self, draw: Draw) -> Sample:
-        fractions = self._chance(draw).random(DRAWS + 2)
-        window = self.sources[draw.source].window_at(draw.index, fractions[0])
-        return Sample(_identity(draw), draw, window, tuple(fractions[1:].tolist()), self.decode_px, self.config.backend)
+        draws = self.order[positions]
+        fractions = uniforms([self._key(draw) for draw in draws], DRAWS + 2)
+        windows = windows_of(self.sources, draws, fractions[:, 0])
+        return [
+            Sample(_identity(draw), draw, window, tuple(rest), self.decode_px, self.config.backend)
+            for draw, window, rest in zip(draws, windows, fractions[:, 1:].tolist(), strict=True)
+        ]
 
     def substitutes(self, sample: Sample) -> Iterator[Window]:
         """Windows to read in the place of one that cannot be read: a function of the seed and the sample alone."""
-        chance = self._chance(sample.draw)
-        chance.random(DRAWS + 2)  # what `_sample` has drawn
+        chance = rng(*self._key(sample.draw))
+        chance.random(DRAWS + 2)  # what `samples` has drawn
         while True:
             source = self.sources[int(chance.integers(len(self.sources)))]
             yield source.window_at(int(chance.integers(len(source))), chance.random())
 
-    def _chance(self, draw: Draw) -> np.random.Generator:
-        return rng(self.seed, 2, draw.source, draw.epoch, draw.index)
+    def _key(self, draw: Draw) -> tuple[int, ...]:
+        """The key of the random numbers of a sample."""
+        return self.seed, 2, draw.source, draw.epoch, draw.index
 
     def holds_much(self, folder: str) -> bool:
         """Whether more of the windows of any source lie below a folder than may be bad: without it the run cannot go on."""
@@ -128,7 +131,8 @@ def _share_below(source: WindowSource, folder: str) -> float:
     """The share of a source's windows that lie below a folder, of a sample of them."""
     places = np.unique(np.linspace(0, len(source) - 1, _PROBED).astype(np.int64))
     below = os.path.join(folder, "")
-    return float(np.mean([os.path.abspath(source.window_at(int(at), 0.0).path).startswith(below) for at in places]))
+    windows = source.windows_at(places, np.zeros(len(places)))
+    return float(np.mean([os.path.abspath(window.path).startswith(below) for window in windows]))
 
 
 def updates(

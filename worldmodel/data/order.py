@@ -29,19 +29,6 @@ def rng(*key: int) -> np.random.Generator:
     return np.random.default_rng(list(key))
 
 
-def uniforms(keys: Sequence[Sequence[int]], count: int) -> np.ndarray:
-    """`rng(*key).random(count)` of every key, to the last bit, in two thirds of the time: float64 [keys, count]."""
-    words = np.array(keys, dtype=np.uint64)
-    drawn = np.empty((len(keys), count))
-    if (words >> np.uint64(32)).any():  # numbers that SeedSequence cuts into several words
-        for key, row in zip(keys, drawn, strict=True):
-            rng(*key).random(out=row)
-        return drawn
-    for key_words, row in zip(words.astype(np.uint32), drawn, strict=True):  # an array is not converted number by number
-        np.random.Generator(np.random.PCG64(np.random.SeedSequence(key_words))).random(out=row)  # type: ignore[arg-type]
-    return drawn
-
-
 def permuted(places: np.ndarray, size: int, *key: int) -> np.ndarray:
     """Element `places` of a pseudo-random permutation of range(size), without the permutation: int64 [P] -> int64 [P].
 

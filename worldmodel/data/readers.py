@@ -15,6 +15,7 @@ from worldmodel.data.reading import RETRY_S, ReadFailure, read_window
 from worldmodel.video.source import on_one_line
 
 _LOOK_EVERY_S = 0.25  # for signals and limits, while a micro-batch is waited for
+_QUIET_S = 3.0  # storage that is back by then is not told; other micro-batches may still note that it was gone
 _SAY_EVERY_S = 60.0  # that storage is still gone
 
 
@@ -105,36 +106,38 @@ def _hangs(limit_s: float, path: str) -> str:
 
 
 class _StorageWait:
-    """The wait for storage that is gone, told at its start, every minute and at its end."""
+    """The wait of a micro-batch for storage that is gone, told soon after its start, every minute and at its end."""
 
     def __init__(self, patience: Patience) -> None:
         self._limit_s, self._say = patience.storage_s, patience.say
-        self._began = self._said = 0.0
+        self._began = 0.0
+        self._said: float | None = None  # when the wait was last told
         self._what = ""
 
     def goes_on(self, vanished: ReadFailure | None) -> bool:
         """Whether storage is gone. Raises DataError after the limit."""
         now = time.monotonic()
         if vanished is None:
-            if self._what:
+            if self._said is not None:
                 self._say(f"{self._what} can be read again after {now - self._began:.0f} s; training goes on")
-                self._what = ""
+            self._said, self._what = None, ""
             return False
         if not self._what:
-            self._began = self._said = now
+            self._began = now
             self._what = on_one_line(vanished.folder)
-            if self._limit_s:
-                self._say(
-                    f"{self._gone(vanished)}. Waiting for it, at most {self._limit_s:g} s (data.storage_wait_s). No sample is "
-                    f"replaced meanwhile"
-                )
         if now - self._began >= self._limit_s:
             waited = f"; waited {self._limit_s:g} s for it (data.storage_wait_s)" if self._limit_s else ""
             raise DataError(
                 f"{self._gone(vanished)}{waited}. Is its storage mounted? Once it is there again, the same command resumes "
                 "from the last checkpoint"
             )
-        if now - self._said >= _SAY_EVERY_S:
+        if self._said is None and now - self._began >= _QUIET_S:
+            self._said = now
+            self._say(
+                f"{self._gone(vanished)}. Waiting for it, at most {self._limit_s:g} s (data.storage_wait_s). No sample is "
+                "replaced meanwhile"
+            )
+        elif self._said is not None and now - self._said >= _SAY_EVERY_S:
             self._said = now
             self._say(f"still waiting for {self._what}: {now - self._began:.0f} s of {self._limit_s:g} s")
         return True

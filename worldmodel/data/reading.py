@@ -118,7 +118,7 @@ def _failure_of(error: Exception, path: str) -> tuple[ReadFailure, bool]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, VideoError):
-        return str(error)
+        return error.detail or error.reason  # without the path, which is named beside it
     if isinstance(error, MemoryError):
         return "MemoryError: there was not enough memory to read this window; damaged files can ask for any amount"
     return f"{type(error).__name__}: {error}".removesuffix(": ")

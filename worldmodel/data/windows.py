@@ -62,6 +62,7 @@ class WindowSource:
         self.too_short = found - len(self.fps)
         self._texts = [part.texts for part in clips]
         self._first_rows = np.cumsum([0, *(len(texts[0]) for texts in self._texts)])
+        pa.default_memory_pool().release_unused()  # of the batches that were read; the allocator would keep 30 MB of a million
 
     def __len__(self) -> int:
         return int(self.ends[-1])

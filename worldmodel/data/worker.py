@@ -45,6 +45,10 @@ class Answer:
 
 def main() -> None:
     interrupts.leave_to_parent(signal.SIGINT, signal.SIGTERM)
+    try:
+        os.fstat(2)
+    except OSError:  # closed in the parent; another file must not take its number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints must not get between the frames

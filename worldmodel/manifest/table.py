@@ -14,13 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worldmodel.manifest.checksum import verify_checksum
-from worldmodel.manifest.clip import ADDED_LATER, FORMAT_VERSION, SCHEMA, SPLITS, Clip, ManifestError
-from worldmodel.manifest.metadata import metadata_of
+from worldmodel.manifest.clip import ADDED_LATER, SCHEMA, SPLITS, Clip, ManifestError
 from worldmodel.manifest.digest import DIGESTED, SampleDigest
+from worldmodel.manifest.metadata import metadata_of
 from worldmodel.manifest.validation import Fault, check_types, conformed
 
-_BATCH_ROWS = 1 << 14
-_MOST_ROWS_PER_BYTE = 64  # a table that claims more rows than this for each byte of its file is a decompression bomb
+_BATCH_ROWS = 1 << 16
+# Limits of what a file may claim to hold. Compressed pages of equal values can ask for any amount of memory.
+_ROWS_PER_BYTE = 64
+_BYTES_PER_ROW, _BYTES_PER_GROUP = 4096, 64 << 20  # decompressed
 
 
 class Manifest:
@@ -33,8 +35,9 @@ class Manifest:
         self.path, self._file, self.metadata, self._sample_digest = path, file, metadata, sample_digest
         """`metadata` says how it was made: format, command, config, versions. Empty for a table of another program."""
         self._folder = str(path.parent)
-        counts = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
-        self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum([group.num_rows for group in groups], dtype=np.int64)])
+        self._largest_group = max((group.total_byte_size - group.num_rows * _BYTES_PER_ROW for group in groups), default=0)
         self._group, self._table = -1, SCHEMA.empty_table()
 
     @classmethod
@@ -45,7 +48,7 @@ class Manifest:
             if not absolute.is_file():
                 raise ManifestError(f"{path}: no such manifest; make one with `python -m data_prep index DIR --out {path}`")
             sample_digest = verify_checksum(absolute)
-        with _reading(path, "not a Parquet file"):
+        with _reading(path, "not a Parquet file, or damaged"):
             # not memory-mapped: a file that is cut short while it is mapped ends the process
             file = pq.ParquetFile(absolute, pre_buffer=False, page_checksum_verification=True)
             names, stored = file.schema_arrow.names, (file.schema_arrow.metadata or {}).get(b"worldmodel", b"{}")
@@ -58,15 +61,23 @@ class Manifest:
             raise ManifestError(f"{path}: not a manifest: it has no column {', '.join(missing)}{beside}")
         with _naming(path):
             check_types(file.schema_arrow)
-        with _reading(path, "not a Parquet file"):
+        with _reading(path, "not a Parquet file, or damaged"):
             manifest = cls(absolute, file, metadata, sample_digest)
-            size = absolute.stat().st_size
-        if (np.diff(manifest._starts) < 0).any() or len(manifest) > size * _MOST_ROWS_PER_BYTE:
-            raise ManifestError(f"{path}: damaged: it claims {file.metadata.num_rows} rows in a file of {size} bytes")
+            manifest._check_size(absolute.stat().st_size)
         if sample_digest is None:  # made by another program or by an earlier version, so that its rows have never been checked
             for _ in manifest.batches(SCHEMA.names):
                 pass
         return manifest
+
+    def _check_size(self, file_bytes: int) -> None:
+        """Refuse what a file claims to hold before memory is allocated for it."""
+        if (np.diff(self._starts) < 0).any() or len(self) > file_bytes * _ROWS_PER_BYTE:
+            raise ManifestError(f"{self.path}: damaged: it claims to hold {len(self)} rows in {file_bytes} bytes")
+        if self._largest_group > _BYTES_PER_GROUP:
+            raise ManifestError(
+                f"{self.path}: damaged, or not a table of clips: it claims to hold rows of more than {_BYTES_PER_ROW} bytes "
+                f"on average, {_BYTES_PER_GROUP >> 20} MiB of them in one row group"
+            )
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return Manifest.open, (self.path,)
@@ -151,7 +162,7 @@ class Manifest:
         with _reading(self.path, "damaged"):
             checked = conformed(batch, names)
         if isinstance(checked, Fault):
-            raise ManifestError(f"{self.path}: row {start + checked.row}, column {checked.column}: {checked.problem}")
+            raise ManifestError(f"{self.path}: row {start + checked.row} (counted from 0): {checked.column} {checked.problem}")
         return checked
 
 
@@ -163,6 +174,8 @@ def _reading(path: Path | str, problem: str) -> Iterator[None]:
     except ManifestError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno and error.strerror:
+            raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
         reason = " ".join(str(error).split())[:300]
         raise ManifestError(f"{path}: {problem} ({reason or type(error).__name__}); make it again with data_prep") from None
 

@@ -10,6 +10,7 @@ from typing import IO
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image, ImageDraw, ImageFont
 
 from worldmodel.atomic import replacing
@@ -65,12 +66,22 @@ def save_png(picture: np.ndarray, path: Path | str) -> None:
     atomically(Path(path), lambda file: image.save(file, format="PNG", optimize=True))
 
 
+def show_dollars(figure: Figure) -> None:
+    """Show a `$` in titles, legends and captions as it is: names of files may hold it; matplotlib reads mathematics."""
+    of_axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    numbers = {id(text) for axis in of_axes for text in (*axis.get_ticklabels(which="both"), axis.get_offset_text())}
+    for text in figure.findobj(Text):
+        if id(text) not in numbers:
+            text.set_parse_math(False)
+
+
 def save_figure(figure: Figure, path: Path | str, dpi: int = 200) -> None:
     """By the path's ending: .png, or .pdf and .svg for papers; whole or not there."""
     path = Path(path)
     kind = path.suffix[1:].lower()
     if kind not in ("png", "pdf", "svg"):
         raise ValueError(f"{path}: figures are saved as .png, .pdf or .svg")
+    show_dollars(figure)
     atomically(path, lambda file: figure.savefig(file, format=kind, dpi=dpi, facecolor="white"))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worldmodel.output_errors import OutputError
+from worldmodel.untrusted.terminal import on_one_line
 
 MAX_PIXELS = 1 << 27  # of one picture: 16K video has 132,710,400
 
@@ -18,7 +19,7 @@ class VideoError(ValueError):
     """
 
     def __init__(self, path: str, reason: str, detail: str = "") -> None:
-        super().__init__(f"{path}: {detail or reason}")
+        super().__init__(f"{on_one_line(str(path))}: {detail or reason}")
         self.path, self.reason, self.detail = str(path), reason, detail
 
     def __reduce__(self) -> tuple[type[VideoError], tuple[str, str, str]]:

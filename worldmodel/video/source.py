@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from worldmodel.untrusted.terminal import on_one_line as on_one_line  # its earlier place
 from worldmodel.video.errors import VideoError
 
 MAX_HEADER_BYTES = 1 << 20  # of a tar: a longer name is damage, and reading it could fill the memory
@@ -19,12 +19,6 @@ MAX_HEADER_BYTES = 1 << 20  # of a tar: a longer name is damage, and reading it 
 def shown_name(path: Path | str, member: str | None) -> str:
     """How a message names a video: `clip.mp4`, or `shard.tar::clip.mp4`."""
     return str(path) if member is None else f"{path}::{member}"
-
-
-def on_one_line(name: str) -> str:
-    """A file name as a terminal may show it: control characters, line breaks and bytes that are not UTF-8 are escaped."""
-    unsafe = {"Cc", "Cs", "Zl", "Zp"}
-    return "".join(ascii(it)[1:-1] if unicodedata.category(it) in unsafe else it for it in name)
 
 
 class Span(io.RawIOBase):

@@ -1,0 +1,82 @@
+"""Time and memory of a large manifest, in fresh processes: `python benchmarks/manifest_scale.py [--rows 1000000]`.
+
+Prints what the imports of training cost, what opening the manifest for training adds, how long 256 samples take, and what a
+process that only reads clips (a data worker) weighs. Times are of the processor; the wall clock counts other programs too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from worldmodel.manifest import Clip, write_manifest
+
+MAIN = """
+import resource, statistics, sys, time
+import numpy as np, psutil
+from worldmodel.data.loader import DataConfig, open_windows
+from worldmodel.window import WindowConfig
+
+def mib():
+    return psutil.Process().memory_info().rss / 2**20
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+print(f"imports of the data loader: {mib():.0f} MiB")
+before, cpu, wall = mib(), time.process_time(), time.perf_counter()
+train, val = open_windows(DataConfig(manifest=sys.argv[1]), WindowConfig(), 0, False)
+cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+print(f"opened for training: {len(train):,} + {len(val):,} windows in {cpu:.2f} s of CPU ({wall:.2f} s by the clock)")
+print(f"memory: {mib():.0f} MiB, {mib() - before:.0f} of them for the manifest, at most {peak_mib():.0f}")
+times = []
+for batch in range(40):
+    start = time.process_time()
+    train.samples(np.arange(256) + 256 * batch)
+    times.append(1e3 * (time.process_time() - start))
+print(f"256 samples: {statistics.median(times):.1f} ms of CPU, at best {min(times):.1f}")
+"""
+
+IMPORTS = """
+import importlib, sys, psutil
+importlib.import_module(sys.argv[1])
+print(f"import {sys.argv[1]}: {psutil.Process().memory_info().rss / 2**20:.0f} MiB")
+"""
+
+IMPORTED = ("numpy", "torch", "pyarrow.parquet", "worldmodel.manifest", "worldmodel.data.worker", "worldmodel.train")
+
+
+def clips(rows: int) -> Iterator[Clip]:
+    """Clips as of a large data set of actions: several hundred folders, random names, one clip in twenty held out."""
+    chance = random.Random(0)
+    for number in range(rows):
+        content = hashlib.sha256(str(number).encode()).hexdigest()
+        label, stop_s, fps = number * 31 % 700, round(chance.uniform(2, 20), 3), chance.choice((24.0, 25.0, 29.97, 30.0))
+        yield Clip(
+            content[:16], f"kinetics/train/class_{label:03d}/{content[20:31]}_{number % 1000:06d}.mp4", None, 0.0, stop_s, fps,
+            int(stop_s * fps), 340, 256, 0, "h264", "val" if chance.random() < 0.05 else "train", f"class {label}", None,
+            "kinetics", content, "packets",
+        )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    args = parser.parse_args()
+    for name in IMPORTED:
+        subprocess.run([sys.executable, "-c", IMPORTS, name], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.parquet"
+        write_manifest(path, clips(args.rows), command="benchmark", config={})
+        print(f"{args.rows:,} rows: {path.stat().st_size / 2**20:.0f} MiB", flush=True)
+        subprocess.run([sys.executable, "-c", MAIN, str(path)], check=True)
+
+
+if __name__ == "__main__":
+    main()

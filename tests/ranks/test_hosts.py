@@ -1,0 +1,182 @@
+"""Two hosts, made of network namespaces that a virtual cable connects: training over them, and what a cut cable does."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from worldmodel import checkpoint as checkpoints
+from worldmodel.manifest import Clip, write_manifest
+from worldmodel.video import probe, write_video
+
+TRAIN = Path(__file__).resolve().parents[2] / "worldmodel" / "train.py"
+LIMIT_S = 12.0
+NO_HOSTS = "two hosts are made of network namespaces, which needs Linux, root, and `ip` of Debian's iproute2"
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Names of two network namespaces, and of the end of the cable that each holds."""
+
+    names: tuple[str, str]
+    cards: tuple[str, str]
+
+    def cable(self, state: str) -> None:
+        ip("-n", self.names[0], "link", "set", self.cards[0], state)
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip(NO_HOSTS)
+    own = os.getpid()
+    made = Hosts((f"wm{own}a", f"wm{own}b"), (f"wm{own}va", f"wm{own}vb"))
+    try:
+        for name in made.names:
+            ip("netns", "add", name)
+        a, b = made.names
+        ip("link", "add", made.cards[0], "netns", a, "type", "veth", "peer", "name", made.cards[1], "netns", b)
+        for number, (name, card) in enumerate(zip(made.names, made.cards, strict=True), start=1):
+            ip("-n", name, "addr", "add", f"10.213.0.{number}/24", "dev", card)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", card, "up")
+    except subprocess.CalledProcessError as error:
+        remove(made)
+        pytest.skip(f"{NO_HOSTS}; this system refuses: {error.stderr.strip()}")
+    yield made
+    remove(made)
+
+
+def remove(hosts: Hosts) -> None:
+    for name in hosts.names:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            ip("netns", "del", name)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    clips = []
+    for number in range(20):
+        path = folder / f"{number}.mp4"
+        write_video(path, np.random.default_rng(number).integers(0, 256, (8, 16, 16, 3), np.uint8), 8)
+        info = probe(path)
+        name, size = f"{number:016d}", (info.width, info.height, info.rotation, info.codec)
+        split = "val" if number % 5 == 4 else "train"
+        clips.append(
+            Clip(name, str(path), None, 0.0, info.duration_s, info.fps, info.frames, *size, split, None, None, "noise", name)
+        )
+    write_manifest(folder / "films.parquet", clips, command="test", config={})
+    encoder = {"patch_px": 8, "width": 16, "depth": 1, "heads": 2, "latent_dim": 8, "head_width": 16}
+    predictor = {"width": 16, "depth": 1, "heads": 2, "horizons": 2}
+    content = {
+        "data": {"manifest": str(folder / "films.parquet"), "batch_size": 4, "workers": 0},
+        "window": {"frames": 8, "fps": 8, "size_px": 16},
+        "model": {"kind": "causal", "encoder": encoder, "predictor": predictor, "rollout_steps": 2},
+        "optim": {"warmup_updates": 2},
+        "train": {"updates": 100000, "log_every": 1, "silent_rank_s": LIMIT_S},
+        "health": {"every": 5, "windows": 2},
+        "checkpoint": {"every": 5},
+        "decoder": {"updates": 0},
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(content))
+    return folder / "small.yaml"
+
+
+def on_both(hosts: Hosts, recipe: Path, run: Path, *overrides: str) -> list[subprocess.Popen[str]]:
+    """torchrun on each host, one rank each."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+    meet = ["--master_addr", "10.213.0.1", "--master_port", "29400"]
+    found = []
+    for number, (name, card) in enumerate(zip(hosts.names, hosts.cards, strict=True)):
+        words = [*launch, "--node_rank", str(number), *meet, str(TRAIN), str(recipe), f"run={run}", *overrides]
+        one_thread = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment = os.environ | one_thread | {"GLOO_SOCKET_IFNAME": card}
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        found.append(subprocess.Popen(["ip", "netns", "exec", name, *words], env=environment, start_new_session=True, **pipes))
+    return found
+
+
+@pytest.fixture
+def ended() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that are ended after a test, however it went."""
+    found: list[subprocess.Popen[str]] = []
+    yield found
+    for process in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def rows(run: Path) -> list[dict]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
+
+
+def wait_for(run: Path, count: int, processes: list[subprocess.Popen[str]]) -> None:
+    deadline = time.monotonic() + 120
+    while len(rows(run)) < count:
+        assert time.monotonic() < deadline, "no progress"
+        assert all(process.poll() is None for process in processes), processes[0].communicate()
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_training_on_two_hosts_is_training_on_two_ranks_of_one(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+    ended += on_both(hosts, recipe, tmp_path / "two", "train.updates=8")
+    for process in ended:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [*launch, str(TRAIN), str(recipe), f"run={tmp_path / 'one'}", "train.updates=8"]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(words, check=True, capture_output=True, env=one_thread, timeout=120)
+    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert [row["ids_hash"] for row in one] == [row["ids_hash"] for row in two]
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_cable_that_stays_cut_ends_both_hosts_and_each_names_the_other(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+    run = tmp_path / "run"
+    ended += on_both(hosts, recipe, run)
+    wait_for(run, 12, ended)
+    hosts.cable("down")
+    cut = time.monotonic()
+    for process, other in zip(ended, ("rank 1 (host ", "rank 0 (host "), strict=True):
+        _, err = process.communicate(timeout=LIMIT_S + 20)
+        assert process.returncode != 0
+        line = next(line for line in err.splitlines() if "no sign of life" in line)
+        assert other in line
+        assert str(run / "checkpoints") in line
+    assert time.monotonic() - cut < LIMIT_S + 3  # torchrun itself takes a moment
+    last = checkpoints.latest(run)
+    assert last is not None
+    assert last.update >= 10
+
+
+@pytest.mark.slow
+def test_a_cable_that_is_cut_for_less_than_the_limit_ends_nothing(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+    run = tmp_path / "run"
+    ended += on_both(hosts, recipe, run)
+    wait_for(run, 12, ended)
+    hosts.cable("down")
+    time.sleep(LIMIT_S / 2)
+    before = len(rows(run))
+    hosts.cable("up")
+    wait_for(run, before + 20, ended)

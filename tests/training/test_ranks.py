@@ -1,0 +1,207 @@
+"""A rank that is stopped, dies or fails: all others end with a line that names it, and the last checkpoint is whole."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from worldmodel import checkpoint as checkpoints
+
+ENDLESS = ("train.updates=100000", "train.silent_rank_s=8", "checkpoint.keep=2")
+
+
+def ranks_of(launcher: subprocess.Popen) -> dict[int, psutil.Process]:
+    return {int(child.environ()["RANK"]): child for child in psutil.Process(launcher.pid).children()}
+
+
+def family(launcher: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(launcher.pid).children(recursive=True)
+
+
+def wait_until(holds: Callable[[], bool], within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def trained_for(trainer, read_rows, run: Path, updates: int, *overrides: str) -> subprocess.Popen:
+    launcher = trainer.start(run, *ENDLESS, *overrides, ranks=2)
+    assert wait_until(lambda: len(read_rows(run)) >= updates or launcher.poll() is not None, 120)
+    assert launcher.poll() is None, launcher.communicate()
+    return launcher
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "parallel"), [(0, "ddp"), (1, "ddp"), (1, "fsdp2")])
+def test_a_stopped_rank_is_named_and_no_process_is_left(trainer, read_rows, tmp_path: Path, victim: int, parallel: str):
+    run = tmp_path / "run"
+    launcher = trained_for(trainer, read_rows, run, 7, "data.workers=1", f"train.parallel={parallel}")
+    everyone, ranks = family(launcher), ranks_of(launcher)
+    assert len(everyone) > 4, "two ranks, each with a worker"
+    ranks[victim].send_signal(signal.SIGSTOP)
+    assert wait_until(lambda: ended(ranks[1 - victim]), 8 + 1)
+    ranks[victim].send_signal(signal.SIGKILL)  # else torchrun waits 30 s before it does so
+    _, err = launcher.communicate(timeout=60)
+    assert launcher.returncode != 0
+    last = checkpoints.latest(run)
+    assert last is not None
+    line = next(line for line in err.splitlines() if "no sign of life" in line)
+    assert line.startswith(f"[rank {1 - victim}] rank {victim} (host ")
+    assert f"process {ranks[victim].pid})" in line
+    assert line.endswith(str(last.folder))
+    assert wait_until(lambda: all(ended(process) for process in everyone), 10)
+
+
+@pytest.mark.slow
+def test_ranks_whose_launcher_is_killed_end_with_their_workers(trainer, read_rows, tmp_path: Path):
+    launcher = trained_for(trainer, read_rows, tmp_path / "run", 7, "data.workers=1")
+    everyone = family(launcher)
+    launcher.kill()
+    launcher.communicate()
+    assert wait_until(lambda: all(ended(process) for process in everyone), 15)
+    assert checkpoints.latest(tmp_path / "run") is not None
+
+
+@pytest.mark.slow
+def test_a_rank_that_goes_on_in_time_ends_nothing(trainer, read_rows, tmp_path: Path):
+    launcher = trained_for(trainer, read_rows, tmp_path / "run", 7)
+    victim = ranks_of(launcher)[1]
+    victim.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    before = len(read_rows(tmp_path / "run"))
+    victim.send_signal(signal.SIGCONT)
+    assert wait_until(lambda: len(read_rows(tmp_path / "run")) > before + 5, 30)
+    os.killpg(launcher.pid, signal.SIGKILL)
+    launcher.communicate()
+
+
+@pytest.mark.slow
+def test_a_job_that_is_suspended_as_a_whole_goes_on(trainer, read_rows, tmp_path: Path):
+    launcher = trained_for(trainer, read_rows, tmp_path / "run", 7)
+    ranks = ranks_of(launcher).values()
+    for process in ranks:
+        process.send_signal(signal.SIGSTOP)
+    time.sleep(10)  # longer than the limit
+    before = len(read_rows(tmp_path / "run"))
+    for process in ranks:
+        process.send_signal(signal.SIGCONT)
+    assert wait_until(lambda: len(read_rows(tmp_path / "run")) > before + 5, 30)
+    os.killpg(launcher.pid, signal.SIGKILL)
+    launcher.communicate()
+
+
+@pytest.mark.slow
+def test_a_killed_rank_is_named_without_a_traceback_of_gloo(trainer, read_rows, tmp_path: Path):
+    launcher = trained_for(trainer, read_rows, tmp_path / "run", 7)
+    ranks_of(launcher)[1].kill()
+    _, err = launcher.communicate(timeout=60)
+    assert launcher.returncode != 0
+    assert "rank 1 (host " in err
+    assert "ended without a word" in err
+    assert "gloo" not in err
+    assert checkpoints.latest(tmp_path / "run") is not None
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_after_a_kill_and_the_run_ends_as_if_undisturbed(trainer, read_rows, tmp_path: Path):
+    assert trainer(tmp_path / "whole", "train.updates=40", ranks=2).returncode == 0
+    command = trainer.command(tmp_path / "cut", "train.updates=40", ranks=2)
+    at = command.index("--standalone")
+    command[at:at] = ["--max-restarts", "3", "--monitor-interval", "0.1"]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    launcher = subprocess.Popen(command, start_new_session=True, env=one_thread, **pipes)
+    for victim, after in ((1, 7), (0, 17)):
+        assert wait_until(lambda after=after: len(read_rows(tmp_path / "cut")) >= after, 120)
+        ranks_of(launcher)[victim].kill()
+    out, err = launcher.communicate(timeout=120)
+    assert launcher.returncode == 0, err
+    assert out.count("resuming") == 2
+    whole, cut = (checkpoints.latest(tmp_path / name) for name in ("whole", "cut"))
+    assert whole is not None
+    assert cut is not None
+    assert cut.state["sha256"] == whole.state["sha256"]
+
+
+PATCHED = """
+import os, sys
+from worldmodel import train
+from worldmodel.launch import end_with
+
+whole = train.checkpoints.{function}
+
+def fails(*given, **named):
+    if os.environ["RANK"] == "{rank}" and next(fails.calls) == 1:
+        raise {error}
+    return whole(*given, **named)
+
+fails.calls = iter(range(100))
+train.checkpoints.{function} = fails
+end_with(train.main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("function", "rank", "error", "said"),
+    [
+        ("gather", 1, 'MemoryError("no room for the moments")', "no room for the moments"),
+        ("gather", 0, 'MemoryError("no room for the moments")', "no room for the moments"),
+        ("save_checkpoint", 0, 'train.checkpoints.CheckpointError("disk is full")', "disk is full"),
+        ("save_checkpoint", 0, 'MemoryError("no room for a copy")', "no room for a copy"),
+        ("prune", 0, 'PermissionError(13, "not yours")', "not yours"),
+    ],
+)
+def test_a_rank_that_fails_while_all_save_ends_all(trainer, tmp_path: Path, function: str, rank: int, error: str, said: str):
+    script = tmp_path / "patched.py"
+    script.write_text(PATCHED.format(function=function, rank=rank, error=error))
+    run = tmp_path / "run"
+    command = [str(script) if word.endswith("train.py") else word for word in trainer.command(run, *ENDLESS, ranks=2)]
+    began = time.monotonic()
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=one_thread)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "gloo" not in done.stderr
+    assert time.monotonic() - began < 40, "nobody waits for a launcher that kills"
+    last = checkpoints.latest(run)
+    assert last is not None
+    assert last.update in ((5,) if function == "save_checkpoint" else (5, 10))  # under DDP rank 0 gathers without the others
+
+
+def test_what_the_main_process_raises_is_told_in_its_words_where_it_cannot_be_sent():
+    from worldmodel.launch import _sendable
+
+    class LocalError(Exception):
+        """Of a function: no other process can build it."""
+
+    assert str(_sendable(LocalError("the reason"))) == "LocalError: the reason"
+    assert isinstance(_sendable(OSError(28, "No space left")), OSError)
+
+
+def test_an_uncaught_error_of_one_rank_of_several_ends_its_process_at_once(tmp_path: Path):
+    """The interpreter would wait for threads that are no daemons, such as workers that hang."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import threading, time\nfrom worldmodel.launch import end_with\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "def main():\n    raise ValueError('the reason')\n"
+        "end_with(main)\n"
+    )
+    environment = os.environ | {"WORLD_SIZE": "2", "RANK": "1"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=50)
+    assert done.returncode == 1
+    assert "ValueError: the reason" in done.stderr

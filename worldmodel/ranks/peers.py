@@ -1,0 +1,47 @@
+"""The ranks of a training, and the addresses under which rank 0 can be reached."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One rank: where it runs."""
+
+    rank: int
+    host: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} (host {self.host}, process {self.pid})"
+
+    @classmethod
+    def this_process(cls, rank: int) -> Peer:
+        return cls(rank, socket.gethostname(), os.getpid())
+
+
+def listener() -> socket.socket:
+    """A socket on a free port of all addresses of this machine."""
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # IPv6 can be compiled in and switched off
+            return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+    return socket.create_server(("", 0), backlog=1024)
+
+
+def addresses(port: int) -> list[tuple[str, int]]:
+    """Where this process can be reached, most likely first: MASTER_ADDR, the address of the way to it, the host's name.
+
+    MASTER_ADDR is the host of rank 0 with most launchers. Where the rendezvous of torchrun is on another host, it is that host.
+    """
+    master = os.environ.get("MASTER_ADDR", "127.0.0.1")
+    hosts = [master]
+    with contextlib.suppress(OSError):
+        family = socket.getaddrinfo(master, port, type=socket.SOCK_DGRAM)[0][0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((master, port))  # sends nothing: it only chooses the address of this side
+            hosts.append(probe.getsockname()[0])
+    return [(host, port) for host in dict.fromkeys((*hosts, socket.gethostname()))]
