@@ -39,8 +39,8 @@ RESUMES = True
 
 
 VERSION = 3
-"""Of the copies. Those of version 1 may show another video, since they were named by a hash of the ends of their source. Those of
-version 2 have no note of their content, and may have other bytes when they are made again."""
+"""Of the copies. Those of version 1 may show another video, since they were named by a hash of the ends of their source. Those
+of version 2 have no note of their content, and may have other bytes when they are made again."""
 
 
 @dataclass(frozen=True)
