@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -24,6 +25,9 @@ from worldmodel.video.write import mux, open_output
 
 # tune fastdecode: no CABAC, no loop filter, no weighted prediction
 X264 = {"preset": "fast", "crf": "18", "tune": "fastdecode", "bf": "0", "refs": "1"}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    # x264's code for AVX-512 gives other bytes in some processes. Without AVX2 all these processors give the same.
+    X264["x264-params"] = "asm=mmx2,sse2,sse2fast,ssse3,sse4.2"
 CLOCK_HZ = 90_000  # the clock of the copies
 
 

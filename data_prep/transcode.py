@@ -24,7 +24,7 @@ from data_prep.progress import Bar, bar
 from data_prep.recode import Recipe, recode
 from data_prep.rejected import listing_of, row
 from worldmodel.arguments import above_zero, count, rate
-from worldmodel.atomic import remove_parts, replacing_file, write_text
+from worldmodel.atomic import remove_parts, replacing_file, write_json, write_text
 from worldmodel.cores import usable_cores
 from worldmodel.folder_lock import hold_folder
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
@@ -38,8 +38,9 @@ HELP = "make small, fast copies of the videos of a manifest"
 RESUMES = True
 
 
-VERSION = 2
-"""Of the copies. Those of version 1 may show another video, since they were named by a hash of the ends of their source."""
+VERSION = 3
+"""Of the copies. Those of version 1 may show another video, since they were named by a hash of the ends of their source. Those
+of version 2 have no note of their content, and may have other bytes when they are made again."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ def _claim(out: Path, recipe: Recipe) -> None:
         if "version" not in there:
             old = f"{out} holds copies that an earlier version of this project made, and some may be wrong"
             raise PrepError(f"{old}; choose another --out, or delete the folder and make them again")
+        if there["version"] != VERSION:
+            other = f"{out} holds copies of version {there['version']}, this version of the project makes version {VERSION}"
+            raise PrepError(f"{other}; choose another --out, or delete the folder and make them again")
         if there != wanted:
             raise PrepError(f"{out} holds copies made with {there}, asked for are {wanted}; choose another --out")
     advice = "choose another --out"
@@ -148,13 +152,16 @@ def _work(job: Job, out: Path, recipe: Recipe) -> Copy | Failed:
     copy is named by what the file holds now.
     """
     try:
-        if job.content_hash is not None and (copy := _finished(_place(out, job.content_hash))) is not None:
+        if job.content_hash is not None and (copy := _finished(out, job.content_hash)) is not None:
             return copy
-        target = _place(out, content_hash(job.path, job.member))
-        if (copy := _finished(target)) is not None:
+        source = content_hash(job.path, job.member)
+        if (copy := _finished(out, source)) is not None:
             return copy
+        target = _place(out, source)
         recode(job.path, job.member, target, recipe)
-        return Copy(str(target), probe(target), content_hash(str(target), None))
+        copy = Copy(str(target), probe(target), content_hash(str(target), None))
+        write_json(_note_of(target), {"source": source, "copy": copy.content_hash})
+        return copy
     except VideoError as error:
         return Failed(error.reason, error.detail)
     except OutputError:
@@ -167,11 +174,22 @@ def _place(out: Path, digest: str) -> Path:
     return out / digest[:2] / f"{digest[:16]}.mp4"
 
 
-def _finished(target: Path) -> Copy | None:
-    """The copy that is there; None where there is none, or it was damaged since it was made."""
+def _note_of(target: Path) -> Path:
+    """The note beside a copy: the content hashes of its source and of itself."""
+    return target.with_suffix(".json")
+
+
+def _finished(out: Path, source: str) -> Copy | None:
+    """The copy of a source with this content hash; None where there is none, or it is not the one that was written.
+
+    That it is whole and of this source is proven by its note, which is written after it.
+    """
+    target = _place(out, source)
     try:
-        return Copy(str(target), probe(target), content_hash(str(target), None))
-    except VideoError:
+        note = json.loads(_note_of(target).read_text(encoding="utf-8"))
+        copied = content_hash(str(target), None)
+        return Copy(str(target), probe(target), copied) if note == {"source": source, "copy": copied} else None
+    except (VideoError, OSError, ValueError):
         return None
 
 

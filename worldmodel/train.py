@@ -31,6 +31,7 @@ from accelerate.utils import gather_object
 from worldmodel import checkpoint as checkpoints
 from worldmodel import teacher
 from worldmodel.arguments import check_text
+from worldmodel.atomic import remove_parts
 from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates
@@ -105,6 +106,8 @@ def run_folder(recipe: Recipe, accelerator: Accelerator) -> Iterator[FolderLock 
 
         def lock() -> FolderLock:
             held = stack.enter_context(hold_folder(run, ANOTHER_RUN))
+            for folder in (run / "checkpoints", *run.glob("checkpoints/*")):
+                remove_parts(folder)
             is_run = any((run / "checkpoints").glob("[0-9]*/state.json"))
             stack.enter_context(writing(run, RUN_FILES, ANOTHER_RUN, ours=is_run, lock=held))
             return held

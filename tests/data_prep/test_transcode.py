@@ -88,3 +88,59 @@ def test_small_films_are_not_enlarged_and_lost_ones_are_listed(tmp_path, indexed
     assert "no video of" in capsys.readouterr().err
     assert not (tmp_path / "none" / "manifest.parquet").exists()
     assert transcode(tmp_path / "gone.parquet", tmp_path / "x") == 1
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.mp4")}
+
+
+def test_copies_are_the_same_to_the_byte_whenever_and_wherever_they_are_made(tmp_path, make_video):
+    """In other processes, by other numbers of workers, from files of other names. Scenes change, which x264 looks ahead for."""
+    chance = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        scenes = [np.kron(chance.integers(0, 256, (12, 20, 3)), np.ones((12, 12, 1))) for _ in range(4)]
+        film = np.concatenate([[np.roll(scene, (step, 2 * step), (0, 1)) for step in range(15)] for scene in scenes])
+        make_video(
+            tmp_path / "videos" / f"{name}.mp4", (film + chance.integers(0, 20, film.shape)).clip(0, 255).astype(np.uint8)
+        )
+    made = []
+    for number, workers in enumerate((1, 2, 3)):
+        (tmp_path / "videos").rename(tmp_path / f"videos{number}")
+        manifest, out = tmp_path / f"{number}.parquet", tmp_path / f"small{number}"
+        assert main(["index", str(tmp_path / f"videos{number}"), "--out", str(manifest), "--workers", "1"]) == 0
+        assert main(["transcode", str(manifest), "--out", str(out), "--workers", str(workers)]) == 0
+        made.append(contents(out))
+        (tmp_path / f"videos{number}").rename(tmp_path / "videos")
+    assert len(made[0]) == 3
+    assert made[0] == made[1] == made[2]
+
+
+def test_a_copy_that_was_changed_or_swapped_is_made_again(tmp_path, indexed):
+    out = tmp_path / "small"
+    assert transcode(indexed, out) == 0
+    manifest, before = (out / "manifest.parquet").read_bytes(), contents(out)
+    one, other = sorted(out.rglob("*.mp4"))
+    for damage in ("swapped", "a flipped bit", "no note", "cut short"):
+        if damage == "swapped":
+            one.rename(out / "x")
+            other.rename(one)
+            (out / "x").rename(other)
+        elif damage == "a flipped bit":
+            content = bytearray(one.read_bytes())
+            content[len(content) // 2] ^= 1
+            one.write_bytes(content)
+        elif damage == "no note":
+            one.with_suffix(".json").unlink()
+        else:
+            os.truncate(one, 500)
+        assert transcode(indexed, out) == 0
+        assert contents(out) == before, damage
+        assert (out / "manifest.parquet").read_bytes() == manifest, damage
+
+
+def test_copies_of_an_earlier_version_are_told_from_ours(tmp_path, indexed, capsys):
+    assert transcode(indexed, tmp_path / "small") == 0
+    note = tmp_path / "small" / "transcode.json"
+    note.write_text(note.read_text().replace('"version": 3', '"version": 2'))
+    assert transcode(indexed, tmp_path / "small") == 1
+    assert "holds copies of version 2, this version of the project makes version 3" in capsys.readouterr().err

@@ -27,7 +27,7 @@ profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet mim
 bandwidth="1"><BaseURL>{pipe}</BaseURL></Representation></AdaptationSet></Period></MPD>"""
 IMF = """<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016"><Id>urn:uuid:1</Id>
 <SegmentList/></CompositionPlaylist>"""
-SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 5004 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 5004 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
 HLS = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{pipe}\n#EXT-X-ENDLIST\n"
 PLAYLISTS = {
     "HLS": HLS,
@@ -48,7 +48,7 @@ PLAYLISTS = {
     "ASX": '<asx version="3.0"><entry><ref href="{pipe}"/></entry></asx>',
     "references of ASF": "[Reference]\nRef1={pipe}\n",
     "PLS": "[playlist]\nFile1={pipe}\nNumberOfEntries=1\n",
-    "VobSub": "# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\ntimestamp: 00:00:01:000, filepos: 000000000\n",
+    "VobSub": "# VobSub index file, v7 (do not modify this line!)\nid: en\ntimestamp: 00:00:01:000, filepos: 000000000\n",
 }
 
 
@@ -64,7 +64,8 @@ def watched(pipe: Path) -> Iterator[list[str]]:
                 os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # ENXIO while nobody reads
                 opened.append(str(pipe))
             except OSError as error:
-                assert error.errno == errno.ENXIO
+                if error.errno != errno.ENXIO:
+                    raise
             time.sleep(0.002)
 
     watcher = threading.Thread(target=watch)

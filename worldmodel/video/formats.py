@@ -12,13 +12,14 @@ import re
 from pathlib import Path
 
 CONTAINERS = (
-    "3g2 3gp apng asf asf_o avi dv flv gif gxf ivf kux live_flv lxf m4a m4v matroska mj2 mov mp4 mpeg mpegts mpegvideo mpjpeg mxf "
-    "mxg nsv nut nuv ogg pva r3d rm roq swf ty vivo webm wtv yuv4mpegpipe"
+    "3g2 3gp apng asf asf_o avi dv flv gif gxf ivf kux live_flv lxf m4a m4v matroska mj2 mov mp4 mpeg mpegts mpegvideo mpjpeg "
+    "mxf mxg nsv nut nuv ogg pva r3d rm roq swf ty vivo webm wtv yuv4mpegpipe"
 )
 STREAMS = "av1 avs2 avs3 cavsvideo dirac dnxhd evc h261 h263 h264 hevc mjpeg mjpeg_2000 obu vc1 vc1test vvc"
 GAMES = (  # and other formats of the last century
-    "4xm anm argo_brp bethsoftvid bfi bink bmv c93 cdg cdxl cine dfa dxa ea film_cpk filmstrip flic frm hnm idcin ifv ipmovie "
-    "jv lmlm4 lvf mm moflex mods mtv mv pmp psxstr sga siff simbiosis_imx smjpeg smk smush thp tiertexseq tmv vmd wc3movie xmv yop"
+    "4xm anm argo_brp bethsoftvid bfi bink bmv c93 cdg cdxl cine dfa dxa ea film_cpk filmstrip flic frm hnm idcin ifv "
+    "ipmovie jv lmlm4 lvf mm moflex mods mtv mv pmp psxstr sga siff simbiosis_imx smjpeg smk smush thp tiertexseq tmv vmd "
+    "wc3movie xmv yop"
 )
 PICTURES = "bmp_pipe j2k_pipe jpeg_pipe jpegxl_anim jpegxl_pipe png_pipe ppm_pipe tiff_pipe webp_pipe"
 SOUND = "aac ac3 aiff amr ape caf eac3 flac mp3 tta w64 wav wv"  # files without pictures are told from unknown ones
