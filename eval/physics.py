@@ -41,7 +41,7 @@ from eval.surprise.task import Task
 from eval.surprise.traces import Traces, join_traces
 from eval.surprise.windows import WindowPlan, default_contexts, frames_of
 from eval.trials import Film, check_trials, frames_shown, read_trials, write_trials
-from eval.workload import start_ranks
+from eval.workload import SILENT_S, start_ranks
 from worldmodel.arguments import count, frames_or_seconds, listed, rate
 from worldmodel.atomic import write_json
 from worldmodel.devices import add_device
@@ -52,7 +52,6 @@ from worldmodel.video.square import add_square
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
 RESUMES = True
-SILENT_S = 60.0  # a rank that is silent for so long ends the others
 BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
 SCORED = ("scores.json", "scores.csv", "table.md", "report.html")  # what numbers and pages are written to
 WRITTEN = (*FILES, *SCORED, "maps", "parts")

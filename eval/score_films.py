@@ -45,7 +45,7 @@ from eval.provenance import provenance
 from eval.report.rendering import percent, seconds
 from eval.subject import open_subject
 from eval.surprise.windows import WindowPlan, frames_of
-from eval.workload import start_ranks
+from eval.workload import SILENT_S, start_ranks
 from worldmodel.arguments import frames_or_seconds, listed, rate
 from worldmodel.atomic import write_text
 from worldmodel.devices import add_device
@@ -53,6 +53,7 @@ from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.outputs import output_file
+from worldmodel.ranks.watched import watched
 from worldmodel.untrusted.terminal import on_one_line, say
 from worldmodel.video.square import SEEN, add_square
 
@@ -98,6 +99,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """2 where a film could not be scored, after all others were. Raises EvalError and its like where none can be."""
     ranks = start_ranks()
+    with watched(ranks, SILENT_S, "Run the same command again"):
+        return _locked(args, ranks)
+
+
+def _locked(args: argparse.Namespace, ranks: PartialState) -> int:
     files = [path for path in (args.out, args.html) if path is not None]
     for path in files:
         if not path.absolute().parent.is_dir():

@@ -1,4 +1,4 @@
-"""Work in pieces: each leaves a file, so that what was interrupted goes on, and ranks share it without a word.
+"""Work in pieces: each leaves a file, so that what was interrupted goes on, and ranks share it without communication.
 
 Pieces are the same whatever the number of ranks, and each is worked on by one of them: results are equal exactly.
 """
@@ -14,11 +14,15 @@ from typing import TypeVar
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from data_prep.progress import bar
 from eval.sealed import discard, is_whole, seal
+from worldmodel.launch import MAIN_ALONE
+from worldmodel.ranks.restart import init_method
 from worldmodel.untrusted.terminal import say
 
+SILENT_S = 60.0  # a rank that gives no sign of life for so long ends the others
 Piece = TypeVar("Piece")
 Loaded = TypeVar("Loaded")
 
@@ -26,7 +30,8 @@ Loaded = TypeVar("Loaded")
 def start_ranks() -> PartialState:
     """This process among others; several without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return PartialState(cpu=several and not torch.cuda.is_available())
+    # a rank may have much less to do than another, and all wait for the main one: silent ranks are noticed by `watched`
+    return PartialState(cpu=several and not torch.cuda.is_available(), init_method=init_method(), timeout=MAIN_ALONE)
 
 
 def share(
@@ -44,8 +49,10 @@ def share(
     files = [file_of(index) for index in range(len(pieces))]
     if ranks.is_main_process:
         discard_damaged(files)
-    ranks.wait_for_everyone()
-    mine = [i for i in range(len(pieces)) if i % ranks.num_processes == ranks.process_index and not files[i].exists()]
+    missing = [index for index, file in enumerate(files) if not file.exists()]
+    if ranks.num_processes > 1:
+        (missing,) = broadcast_object_list([missing])  # those that the main process sees
+    mine = missing[ranks.process_index :: ranks.num_processes]
     if ranks.is_main_process and mine:
         with bar(what, len(mine)) as progress:
             for index, loaded in _ahead(pieces, mine, load):

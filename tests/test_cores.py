@@ -65,6 +65,18 @@ def test_a_limit_below_one_processor_is_one(monkeypatch: pytest.MonkeyPatch):
     assert usable_cores() == 1
 
 
+@pytest.mark.parametrize(("of_the_launcher", "each"), [(16, 8), (8, 2)], ids=["bound to processors of its own", "shared"])
+def test_processors_are_shared_where_the_launcher_has_not_bound_each_process_apart(
+    monkeypatch: pytest.MonkeyPatch, of_the_launcher: int, each: int
+):
+    monkeypatch.setattr(cores, "cgroup_limit", lambda: 1000.0)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cores.psutil.Process, "cpu_affinity", lambda _: list(range(of_the_launcher)), raising=False)
+    assert usable_cores(processes=4) == each
+    monkeypatch.setattr(cores, "cgroup_limit", lambda: 8.0)
+    assert usable_cores(processes=4) == 2
+
+
 def test_two_threads_of_one_core_are_one_physical_core(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for number in range(4):
         folder = tmp_path / f"cpu{number}" / "topology"

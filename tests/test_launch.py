@@ -32,7 +32,7 @@ def test_a_precision_that_was_asked_for_is_taken_at_its_word(monkeypatch: pytest
 
 
 def test_cores_that_a_launcher_left_idle_are_shared_among_its_processes(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worldmodel.launch.usable_cores", lambda physical=False: 8)
+    monkeypatch.setattr("worldmodel.launch.usable_cores", lambda physical=False, processes=1: max(1, 8 // processes))
     alone = {"ACCELERATE_MIXED_PRECISION": "no", "OMP_NUM_THREADS": "1"}
     assert idle_threads(alone) == 8
     assert idle_threads({"TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "3"}) == 2

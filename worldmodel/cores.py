@@ -16,13 +16,26 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
-def usable_cores(physical: bool = False) -> int:
-    """Processors that this process may use, at least 1. physical: two hyperthreads of one core count once."""
+def usable_cores(physical: bool = False, processes: int = 1) -> int:
+    """Processors that this process may use, at least 1. physical: two hyperthreads of one core count once.
+
+    processes: how many that were started together share them. Where a launcher has bound each of them to processors of its
+    own, only the limit of the control group is shared.
+    """
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     count = len(allowed)
     if physical:
         count = min(psutil.cpu_count(logical=False) or count, _distinct_cores(allowed))
-    return max(1, min(count, math.floor(cgroup_limit())))
+    own = count if _is_bound_apart(len(allowed)) else count // processes
+    return max(1, min(own, math.floor(cgroup_limit() / processes)))
+
+
+def _is_bound_apart(allowed: int) -> bool:
+    """Whether this process may use fewer processors than the one that started it."""
+    try:
+        return allowed < len(psutil.Process(os.getppid()).cpu_affinity())
+    except (psutil.Error, AttributeError):  # macOS does not tell
+        return False
 
 
 def cgroup_limit(own: Path = _OWN_CGROUP, root: Path = _CGROUPS) -> float:

@@ -66,9 +66,11 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
 def collective_timeout(recipe: Recipe) -> timedelta:
     """How long a rank waits in a collective for the others, before the run ends.
 
-    Another rank may be slower by a wait for its data or its storage, or by compiling. A silent rank is noticed earlier
+    Another rank may be late because it waits for data or storage, or compiles. A silent rank is noticed earlier
     (worldmodel.ranks); this limit is for a main thread that hangs in a process that is alive.
     """
+    if not recipe.data.worker_timeout_s:
+        return MAIN_ALONE
     return timedelta(seconds=600 + 2 * recipe.data.worker_timeout_s + recipe.data.storage_wait_s)
 
 
@@ -80,7 +82,7 @@ def idle_threads(environment: Mapping[str, str]) -> int | None:
     launched = "ACCELERATE_MIXED_PRECISION" in environment or "TORCHELASTIC_RUN_ID" in environment
     if not launched or environment.get("OMP_NUM_THREADS") != "1":
         return None
-    return max(1, usable_cores(physical=True) // int(environment.get("LOCAL_WORLD_SIZE", "1")))
+    return usable_cores(physical=True, processes=int(environment.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def on_main_process(processes: Accelerator | PartialState, work: Callable[[], Result]) -> Result | None:

@@ -48,6 +48,7 @@ from worldmodel.optim import Optimizers, lr_share_at, set_lr
 from worldmodel.outputs import ForeignFileError, writing
 from worldmodel.parallel import settle, spread, unwrapped
 from worldmodel.plan import check_layers, check_plan, described
+from worldmodel.ranks.agreed import agreed_checkpoint
 from worldmodel.ranks.watch import Watch
 from worldmodel.ranks.watched import RankError, watched
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
@@ -125,7 +126,7 @@ def train(
 ) -> bool:
     """From the recipe, or from where it was interrupted, to the last checkpoint; False if it was ended before that."""
     run = Path(recipe.run)
-    last = checkpoints.latest(run, warn=accelerator.print)
+    last = agreed_checkpoint(run, accelerator)
     if last is not None:
         last.require(*checkpoints.RESUME_FIELDS)
         watch.saved(last.folder)

@@ -13,7 +13,7 @@ from worldmodel.ranks import watch as watch_module
 from worldmodel.ranks.hub import Hub
 from worldmodel.ranks.line import Line
 from worldmodel.ranks.member import Member
-from worldmodel.ranks.peers import Peer, addresses, listener
+from worldmodel.ranks.peers import Peer, addresses, listener, named
 from worldmodel.ranks.watch import Clock, Watch
 
 PEERS = [Peer(rank, f"host{rank}", 100 + rank) for rank in range(3)]
@@ -139,12 +139,47 @@ def test_a_connection_that_breaks_is_made_again(ranks, ends):
 
 def test_strangers_are_not_heard(ranks, ends):
     port = ranks[0]._listener.getsockname()[1]
-    for words in (b'["failed", "x"]\n', b'["hello", "wrong 1"]\n["failed", "x"]\n', b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 40000):
+    nested = b"[" * 16000 + b"\n"
+    halloo = b'["hello", "wrong 1"]\n["failed", "x"]\n'
+    for words in (b'["failed", "x"]\n', halloo, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 40000, nested, b"[" * 200 + b"\n"):
         with socket.create_connection(("127.0.0.1", port)) as stranger:
             stranger.sendall(words)
             time.sleep(0.15)
     assert ranks[0].cause(0.3) is None
     assert ends.ranks == []
+
+
+def test_a_fault_of_the_watch_does_not_end_it(ranks, ends, monkeypatch: pytest.MonkeyPatch, capsys):
+    judged, faults = ranks[0]._judged, ["first"]
+
+    def fault_once(*said: object) -> object:
+        if faults:
+            raise ValueError(faults.pop())
+        return judged(*said)
+
+    monkeypatch.setattr(ranks[0], "_judged", fault_once)
+    time.sleep(1.6)
+    assert "the watch over the ranks starts again after ValueError('first')" in capsys.readouterr().err
+    ranks[1].fail("MemoryError: too large")
+    assert ranks[0].cause(2.0) == "rank 1 (host host1, process 101) failed: MemoryError: too large"
+
+
+def test_ranks_of_one_host_are_named_together():
+    peers = [Peer(rank, f"host{rank // 4}", 100 + rank) for rank in range(4, 9)]
+    assert named(peers) == "ranks 4 to 7 (host host1), rank 8 (host host2, process 108)"
+    assert named([peers[0], peers[2]]) == "ranks 4, 6 (host host1)"
+    many = named([Peer(rank, f"host{rank}", rank) for rank in range(64)])
+    assert many.endswith("rank 7 (host host7, process 7) and ranks of 56 more hosts")
+
+
+def test_a_rank_that_hears_nothing_does_not_connect_again_at_every_tick(ranks, ends, monkeypatch: pytest.MonkeyPatch):
+    made: list[float] = []
+    connected = ranks[1]._connected
+    monkeypatch.setattr(ranks[1], "_connected", lambda address: (made.append(time.monotonic()), connected(address))[1])
+    monkeypatch.setattr("worldmodel.ranks.member.STALE_S", 0.5)
+    freeze(ranks[0], monkeypatch)
+    time.sleep(1.2)
+    assert len(made) <= 3
 
 
 def test_closing_is_quick_and_silent(ends):

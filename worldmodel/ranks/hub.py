@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from worldmodel.ranks.line import Line, Message
+from worldmodel.ranks.line import HELLO_BYTES, MAX_BYTES, Line, Message
 from worldmodel.ranks.peers import Peer
 from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, failed, gone, orphaned, silent
 
@@ -40,6 +40,8 @@ class Hub(Watch):
         with selectors.DefaultSelector() as selector:
             self._listener.setblocking(False)
             selector.register(self._listener, selectors.EVENT_READ)
+            for line in self._lines():
+                selector.register(line, selectors.EVENT_READ)
             while not self._over.is_set():
                 ready = {key.fd for key, _ in selector.select(TICK_S)}
                 if self._listener.fileno() in ready:
@@ -109,17 +111,20 @@ class Hub(Watch):
         if rank.line is not None:
             self._drop(rank.line, selector)
         self._strangers.remove(line)
-        rank.line, rank.heard = line, True
+        rank.line, rank.heard, line.most_bytes = line, True, MAX_BYTES
         with contextlib.suppress(OSError):
             line.send("beat")
         return rank
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
-        with contextlib.suppress(OSError):
+        try:
             connection, _ = self._listener.accept()
-            line = Line(connection)
-            self._strangers.append(line)
-            selector.register(line, selectors.EVENT_READ)
+        except OSError:  # no file descriptor is free: the connection stays in the queue, and is looked at later
+            self._over.wait(TICK_S)
+            return
+        line = Line(connection, HELLO_BYTES)
+        self._strangers.append(line)
+        selector.register(line, selectors.EVENT_READ)
 
     def _drop(self, line: Line, selector: selectors.BaseSelector) -> None:
         with contextlib.suppress(KeyError, ValueError):

@@ -8,15 +8,16 @@ import socket
 import time
 
 MAX_BYTES = 16384  # of one message; more is no message of ours
+HELLO_BYTES = 256  # of the first message of a connection, before it is known who sends it
 
 Message = tuple[str, str]  # kind and text
 
 
 class Line:
-    """One connection. OSError where it is closed or broken."""
+    """One connection. OSError where it is closed or broken, or where a message is longer than `most_bytes`."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
+    def __init__(self, connection: socket.socket, most_bytes: int = MAX_BYTES) -> None:
+        self.connection, self.most_bytes = connection, most_bytes
         self._received = b""
         connection.settimeout(0.0)
         with contextlib.suppress(OSError):
@@ -43,7 +44,7 @@ class Line:
         if not data:
             raise ConnectionAbortedError("closed by the other side")
         *whole, self._received = (self._received + data).split(b"\n")
-        if len(self._received) > MAX_BYTES:
+        if max(map(len, (*whole, self._received))) > self.most_bytes:
             raise ConnectionAbortedError("no message of a rank")
         return [_parsed(line) for line in whole]
 
@@ -65,5 +66,5 @@ def _parsed(line: bytes) -> Message:
     try:
         kind, text = json.loads(line)
         return str(kind), str(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ConnectionAbortedError("no message of a rank") from None

@@ -24,6 +24,21 @@ class Peer:
         return cls(rank, socket.gethostname(), os.getpid())
 
 
+def named(peers: list[Peer]) -> str:
+    """Ranks by host; after eight hosts the number of the others."""
+    hosts: dict[str, list[Peer]] = {}
+    for peer in peers:
+        hosts.setdefault(peer.host, []).append(peer)
+    names = [str(them[0]) if len(them) == 1 else f"ranks {_numbers(them)} (host {host})" for host, them in hosts.items()]
+    return ", ".join(names[:8]) + (f" and ranks of {len(names) - 8} more hosts" if len(names) > 8 else "")
+
+
+def _numbers(peers: list[Peer]) -> str:
+    ranks = sorted(peer.rank for peer in peers)
+    in_a_row = len(ranks) > 2 and ranks[-1] - ranks[0] == len(ranks) - 1
+    return f"{ranks[0]} to {ranks[-1]}" if in_a_row else ", ".join(map(str, ranks))
+
+
 def listener() -> socket.socket:
     """A socket on a free port of all addresses of this machine."""
     if socket.has_dualstack_ipv6():

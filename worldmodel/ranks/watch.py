@@ -26,7 +26,7 @@ from pathlib import Path
 
 from worldmodel import interrupts
 from worldmodel.ranks.line import Message
-from worldmodel.ranks.peers import Peer
+from worldmodel.ranks.peers import Peer, named
 
 BEAT_S = 1.0
 TICK_S = 0.25  # how often a watch looks
@@ -58,7 +58,7 @@ class Watch:
 
     def start(self) -> bool:
         """Begin to watch; whether the others can be reached."""
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="watch over the ranks")
+        self._thread = threading.Thread(target=self._keep_watching, daemon=True, name="watch over the ranks")
         self._thread.start()
         return True
 
@@ -85,6 +85,14 @@ class Watch:
             self._over.set()
             if self._thread:
                 self._thread.join(3.0)
+
+    def _keep_watching(self) -> None:
+        while True:
+            try:
+                return self._watch()
+            except Exception as error:  # a fault of the watch must not end the training
+                print(f"[rank {self.me.rank}] the watch over the ranks starts again after {error!r}", file=sys.stderr)
+                self._over.wait(BEAT_S)
 
     def _watch(self) -> None:
         """What the thread does until `_over` is set."""
@@ -134,8 +142,7 @@ class Clock:
 
 
 def silent(peers: list[Peer], limit_s: float) -> str:
-    names = ", ".join(map(str, peers))
-    return f"{names}: no sign of life for {limit_s:g} s. The process is stopped, its host is down or the network is cut"
+    return f"{named(peers)}: no sign of life for {limit_s:g} s. The process is stopped, its host is down or the network is cut"
 
 
 def gone(peer: Peer) -> str:
@@ -143,7 +150,7 @@ def gone(peer: Peer) -> str:
 
 
 def orphaned(peer: Peer) -> str:
-    return f"{peer} has lost its launcher: torchrun was killed and left its ranks behind"
+    return f"the launcher of {peer} ended: torchrun, which started this rank, was killed"
 
 
 def failed(peer: Peer, why: str) -> str:

@@ -52,18 +52,23 @@ def _started(processes: Accelerator | PartialState, silent_s: float, advice: str
         return Watch(me)
     peers: list[Peer] = gather_object([me])
     socket = listener() if processes.is_main_process else None
-    meeting = (addresses(socket.getsockname()[1]), secrets.token_hex(16)) if socket else None
-    (places, token) = broadcast_object_list([meeting])[0]
+    watch: Watch | None = None
+    meeting: tuple[list[tuple[str, int]], str] | None = None
     if socket:
-        watch: Watch = Hub(me, [peer for peer in peers if peer.rank], socket, token, silent_s, advice)
-    else:
+        meeting = addresses(socket.getsockname()[1]), secrets.token_hex(16)
+        watch = Hub(me, [peer for peer in peers if peer.rank], socket, meeting[1], silent_s, advice)
+        watch.start()
+    (places, token) = broadcast_object_list([meeting])[0]
+    if watch is None:
         watch = Member(me, peers[0], places, token, silent_s, advice)
-    reached = gather_object([watch.start()])
+        reached = gather_object([watch.start()])
+    else:
+        reached = gather_object([True])
     if processes.is_main_process and not all(reached):
         lost = ", ".join(str(peer) for peer, found in zip(peers, reached, strict=True) if not found)
         print(
-            f"warning: {lost} cannot connect to rank 0 at {places}; it is not noticed when they are silent. "
-            "Open these ports, or set MASTER_ADDR to an address of rank 0's host",
+            f"warning: {lost} cannot connect to rank 0 at {', '.join(f'{host}:{port}' for host, port in places)}; if one of "
+            "them hangs, the others will not notice it. Open this port, or set MASTER_ADDR to an address of rank 0's host",
             file=sys.stderr,
         )
     return watch
@@ -72,5 +77,5 @@ def _started(processes: Accelerator | PartialState, silent_s: float, advice: str
 def _is_of_a_collective(error: Exception) -> bool:
     """Whether the error was raised by communication between ranks; gloo has no type of its own for that."""
     return isinstance(error, distributed.DistError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "NCCL", "Connection closed by peer"))
+        type(error) is RuntimeError and any(word in str(error) for word in ("gloo", "NCCL", "Connection closed by peer"))
     )
