@@ -64,14 +64,20 @@ def errors_of_the_user() -> tuple[type[Exception], ...]:
     from worldmodel.models.layouts import PretrainedError
     from worldmodel.models.world_model import ReachError
     from worldmodel.outputs import ForeignFileError
+    from worldmodel.ranks.watched import RankError
     from worldmodel.video import VideoError
 
     asked = EvalError, TrialError, CheckpointError, PretrainedError, ReachError, ConfigError, ManifestError, VideoError
-    return *asked, FolderLockError, ForeignFileError, OSError
+    return *asked, FolderLockError, ForeignFileError, RankError, OSError
 
 
 if __name__ == "__main__":
     streams.survive_broken_streams()
     interrupts.exit_at_once("eval")
     os.environ.setdefault("MUJOCO_GL", "disable")  # data_prep/__main__.py says why
-    sys.exit(main())
+    code = main()
+    if "WORLD_SIZE" in os.environ:  # one of several: not sys.exit, which waits for ranks that may be gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from rich.console import Console
 
 from data_prep.__main__ import main as data_prep
@@ -45,11 +46,13 @@ from worldmodel.arguments import count, frames_or_seconds, listed, rate
 from worldmodel.atomic import write_json
 from worldmodel.devices import add_device
 from worldmodel.launch import on_main_process
+from worldmodel.ranks.watched import watched
 from worldmodel.untrusted.terminal import printable, say
 from worldmodel.video.square import add_square
 
 HELP = "is it surprised by the impossible? (violation of expectation on matched films)"
 RESUMES = True
+SILENT_S = 60.0  # a rank that is silent for so long ends the others
 BLIND_RATE, BLIND_PX = 12.0, 64  # how a scorer without a model looks, where the suite does not say
 SCORED = ("scores.json", "scores.csv", "table.md", "report.html")  # what numbers and pages are written to
 WRITTEN = (*FILES, *SCORED, "maps", "parts")
@@ -121,8 +124,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises EvalError, TrialError and their like for what cannot be evaluated."""
+    """Raises EvalError, TrialError and their like for what cannot be evaluated, RankError where another rank is lost."""
     ranks = start_ranks()
+    with watched(ranks, SILENT_S, "The same command goes on from the videos that are finished"):
+        return _run(args, ranks)
+
+
+def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
     if args.suite == "builtin":
         on_main_process(ranks, lambda: _make_mini(mini_folder()))

@@ -66,10 +66,10 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
 def collective_timeout(recipe: Recipe) -> timedelta:
     """How long a rank waits in a collective for the others, before the run ends.
 
-    Another rank may be slower by one wait for its data, or by compiling. A silent rank is noticed earlier (worldmodel.ranks);
-    this limit is for a main thread that hangs in a process that is alive.
+    Another rank may be slower by a wait for its data or its storage, or by compiling. A silent rank is noticed earlier
+    (worldmodel.ranks); this limit is for a main thread that hangs in a process that is alive.
     """
-    return timedelta(seconds=600 + 2 * recipe.data.worker_timeout_s)
+    return timedelta(seconds=600 + 2 * recipe.data.worker_timeout_s + recipe.data.storage_wait_s)
 
 
 def idle_threads(environment: Mapping[str, str]) -> int | None:

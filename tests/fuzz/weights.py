@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from worldmodel.checkpoint import CheckpointError, open_checkpoint, sha256_of
+from worldmodel.checkpoint import CheckpointError, open_checkpoint
 from worldmodel.config import ConfigError
 from worldmodel.models.hub import load_pretrained
 from worldmodel.models.layouts import PretrainedError
@@ -17,6 +17,7 @@ from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
 from worldmodel.models.targets import SharedTarget
 from worldmodel.models.video_encoder import VideoEncoderConfig
 from worldmodel.models.vjepa2 import save_huggingface
+from worldmodel.outputs import sha256_of
 from worldmodel.window import WindowConfig
 
 ERRORS = (CheckpointError, PretrainedError, ConfigError)

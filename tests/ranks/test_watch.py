@@ -55,8 +55,8 @@ def ranks() -> Iterator[list[Watch]]:
 def started(limit_s: float) -> list[Watch]:
     sock = listener()
     port = sock.getsockname()[1]
-    hub = Hub(PEERS[0], PEERS[1:], sock, TOKEN, limit_s)
-    members = [Member(peer, PEERS[0], [("127.0.0.1", port)], TOKEN, limit_s) for peer in PEERS[1:]]
+    hub = Hub(PEERS[0], PEERS[1:], sock, TOKEN, limit_s, "")
+    members = [Member(peer, PEERS[0], [("127.0.0.1", port)], TOKEN, limit_s, "") for peer in PEERS[1:]]
     assert all(watch.start() for watch in (hub, *members))
     return [hub, *members]
 

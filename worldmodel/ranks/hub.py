@@ -28,8 +28,8 @@ class _Rank:
 class Hub(Watch):
     """Listens on a socket; only who knows the token is heard."""
 
-    def __init__(self, me: Peer, others: list[Peer], listener: socket.socket, token: str, limit_s: float) -> None:
-        super().__init__(me, limit_s)
+    def __init__(self, me: Peer, others: list[Peer], listener: socket.socket, token: str, limit_s: float, advice: str) -> None:
+        super().__init__(me, limit_s, advice)
         self._listener, self._token = listener, token
         self._ranks = {peer.rank: _Rank(peer) for peer in others}
         self._strangers: list[Line] = []  # connections that have not said yet who they are

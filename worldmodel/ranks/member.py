@@ -17,8 +17,8 @@ _CONNECT_S = 1.0
 class Member(Watch):
     """Connects to rank 0, at the first of the addresses that answers."""
 
-    def __init__(self, me: Peer, hub: Peer, addresses: list[tuple[str, int]], token: str, limit_s: float) -> None:
-        super().__init__(me, limit_s)
+    def __init__(self, me: Peer, hub: Peer, addresses: list[tuple[str, int]], token: str, limit_s: float, advice: str) -> None:
+        super().__init__(me, limit_s, advice)
         self._hub, self._addresses, self._token = hub, addresses, token
         self._line: Line | None = None
         self._beat_at = 0.0

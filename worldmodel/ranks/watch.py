@@ -43,9 +43,9 @@ class Watch:
     The main thread calls `saved`, `cause`, `resumes`, `fail` and `close`.
     """
 
-    def __init__(self, me: Peer, limit_s: float = 0.0) -> None:
-        """limit_s: silence after which a rank counts as lost; 0 waits for ever."""
-        self.me = me
+    def __init__(self, me: Peer, limit_s: float = 0.0, advice: str = "") -> None:
+        """limit_s: silence after which a rank counts as lost; 0: never. advice: what to do where there are no checkpoints."""
+        self.me, self._advice = me, advice
         self.limit_s = limit_s
         self._lost_s = limit_s - min(3 * BEAT_S, limit_s / 4) or math.inf  # so that all have ended when the limit is reached
         self._launcher = os.getppid()
@@ -114,6 +114,8 @@ class Watch:
 
     def resumes(self) -> str:
         """What the user can do, and what the run goes on from."""
+        if self._advice:
+            return self._advice
         if self._checkpoint is None:
             return "There is no checkpoint yet: the same command begins again"
         return f"The same command resumes from the last checkpoint, {self._checkpoint}"
@@ -133,10 +135,7 @@ class Clock:
 
 def silent(peers: list[Peer], limit_s: float) -> str:
     names = ", ".join(map(str, peers))
-    return (
-        f"{names}: no sign of life for {limit_s:g} s (train.silent_rank_s). The process is stopped, its host is down or the "
-        "network is cut"
-    )
+    return f"{names}: no sign of life for {limit_s:g} s. The process is stopped, its host is down or the network is cut"
 
 
 def gone(peer: Peer) -> str:

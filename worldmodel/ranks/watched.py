@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import distributed
 
@@ -22,12 +22,15 @@ class RankError(RuntimeError):
 
 
 @contextmanager
-def watched(accelerator: Accelerator, silent_s: float) -> Iterator[Watch]:
+def watched(processes: Accelerator | PartialState, silent_s: float, advice: str = "") -> Iterator[Watch]:
     """Watch over all ranks meanwhile. What this rank raises is told to the others, which then end as well.
+
+    silent_s: silence after which a rank counts as lost; 0 waits for ever. advice: what the user can do then, where the work
+    has no checkpoints.
 
     An error of a collective mostly means that another rank has ended: RankError then says which one.
     """
-    watch = _started(accelerator, silent_s)
+    watch = _started(processes, silent_s, advice)
     try:
         yield watch
     except Exception as error:
@@ -43,20 +46,20 @@ def watched(accelerator: Accelerator, silent_s: float) -> Iterator[Watch]:
         watch.close()
 
 
-def _started(accelerator: Accelerator, silent_s: float) -> Watch:
-    me = Peer.this_process(accelerator.process_index)
-    if accelerator.num_processes == 1:
+def _started(processes: Accelerator | PartialState, silent_s: float, advice: str) -> Watch:
+    me = Peer.this_process(processes.process_index)
+    if processes.num_processes == 1:
         return Watch(me)
     peers: list[Peer] = gather_object([me])
-    socket = listener() if accelerator.is_main_process else None
+    socket = listener() if processes.is_main_process else None
     meeting = (addresses(socket.getsockname()[1]), secrets.token_hex(16)) if socket else None
     (places, token) = broadcast_object_list([meeting])[0]
     if socket:
-        watch: Watch = Hub(me, [peer for peer in peers if peer.rank], socket, token, silent_s)
+        watch: Watch = Hub(me, [peer for peer in peers if peer.rank], socket, token, silent_s, advice)
     else:
-        watch = Member(me, peers[0], places, token, silent_s)
+        watch = Member(me, peers[0], places, token, silent_s, advice)
     reached = gather_object([watch.start()])
-    if accelerator.is_main_process and not all(reached):
+    if processes.is_main_process and not all(reached):
         lost = ", ".join(str(peer) for peer, found in zip(peers, reached, strict=True) if not found)
         print(
             f"warning: {lost} cannot connect to rank 0 at {places}; it is not noticed when they are silent. "
