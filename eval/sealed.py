@@ -12,6 +12,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from worldmodel.atomic import write_text
 from worldmodel.outputs import sha256_of
 
 SEAL = ".sha256"
@@ -19,9 +20,7 @@ SEAL = ".sha256"
 
 def seal(file: Path) -> None:
     """Write the digest of a finished file and of the files that belong to it, which have the same stem."""
-    part = file.with_name(f".{file.stem}{SEAL}.{os.getpid()}.part")
-    part.write_text(_digest(file) + "\n", encoding="ascii")
-    os.replace(part, _seal_of(file))
+    write_text(_seal_of(file), _digest(file) + "\n")
 
 
 def is_whole(file: Path) -> bool | None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image, ImageDraw, ImageFont
 
-from worldmodel.atomic import replacing
+from worldmodel.atomic import replacing_file
 
 Rgb = tuple[int, int, int]
 
@@ -87,5 +87,5 @@ def save_figure(figure: Figure, path: Path | str, dpi: int = 200) -> None:
 
 def atomically(path: Path, save: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, open(part, "wb") as file:
+    with replacing_file(path) as file:
         save(file)
