@@ -1,16 +1,18 @@
 """A small set of films, a small recipe, and train.py run as a user runs it: as a process of its own."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -76,6 +78,7 @@ class Trainer:
     """Runs of one recipe file; overrides are dotted."""
 
     recipe: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def command(self, run: Path, *overrides: str, ranks: int = 1, flags: tuple[str, ...] = ()) -> list[str]:
         launcher = [sys.executable]
@@ -87,7 +90,18 @@ class Trainer:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         # on the CPU also where there is a GPU: only there two ranks find room on any machine
         one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.Popen(self.command(run, *overrides, **options), **pipes, start_new_session=True, env=one_thread)
+        process = subprocess.Popen(self.command(run, *overrides, **options), **pipes, start_new_session=True, env=one_thread)
+        self.started.append(process)
+        return process
+
+    def kill_all(self) -> None:
+        """What a test that failed has left, ranks included: torchrun starts each in a session of its own."""
+        for process in self.started:
+            if process.poll() is None:
+                for child in (*psutil.Process(process.pid).children(recursive=True), process):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+                process.communicate()
 
     def __call__(self, run: Path, *overrides: str, **options: object) -> subprocess.CompletedProcess[str]:
         process = self.start(run, *overrides, **options)
@@ -113,8 +127,10 @@ def trainer_in(folder: Path, films: Path) -> Trainer:
 
 
 @pytest.fixture
-def trainer(films: Path, tmp_path: Path) -> Trainer:
-    return trainer_in(tmp_path, films)
+def trainer(films: Path, tmp_path: Path) -> Iterator[Trainer]:
+    found = trainer_in(tmp_path, films)
+    yield found
+    found.kill_all()
 
 
 @pytest.fixture(scope="session")

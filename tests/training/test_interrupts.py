@@ -23,14 +23,15 @@ def interrupted(process: subprocess.Popen, number: int = signal.SIGINT) -> tuple
     return process.returncode, out, err
 
 
-def started(command: list[str]) -> subprocess.Popen:
+def started(command: list[str], **environment: str) -> subprocess.Popen:
     """In a group of its own, with the default SIGINT also where pytest runs in the background."""
 
     def default() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.setsid()
 
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=default)
+    pipe, env = subprocess.PIPE, {**os.environ, **environment}
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=default, env=env)
 
 
 def lines(text: str) -> list[str]:
@@ -52,8 +53,9 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(words, program, tmp_path:
     for name in ("numpy", "torch", "pyarrow", "accelerate"):
         (tmp_path / f"{name}.py").write_text(waits)
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
-    assert (done.returncode, lines(done.stderr)) == (130, [f"{program}: stopped before its work began"])
+    process = started([sys.executable, *words], PYTHONPATH=path)
+    _, err = process.communicate(timeout=50)
+    assert (process.returncode, lines(err)) == (130, [f"{program}: stopped before its work began"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

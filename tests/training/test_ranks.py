@@ -50,7 +50,7 @@ def test_a_stopped_rank_is_named_and_no_process_is_left(trainer, read_rows, tmp_
     run = tmp_path / "run"
     launcher = trained_for(trainer, read_rows, run, 7, "data.workers=1", f"train.parallel={parallel}")
     everyone, ranks = family(launcher), ranks_of(launcher)
-    assert len(everyone) > 4, "two ranks, each with a worker"
+    assert len(everyone) >= 4, "two ranks, each with a worker"
     ranks[victim].send_signal(signal.SIGSTOP)
     assert wait_until(lambda: ended(ranks[1 - victim]), 8 + 1)
     ranks[victim].send_signal(signal.SIGKILL)  # else torchrun waits 30 s before it does so
