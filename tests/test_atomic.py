@@ -1,10 +1,13 @@
+import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -108,11 +111,49 @@ def test_a_part_of_another_machine_is_removed_when_it_is_a_day_old(tmp_path, mon
     assert not part.exists()
 
 
+def test_a_part_whose_writer_is_hidden_counts_as_being_written(tmp_path, writer, monkeypatch):
+    """/proc mounted with hidepid shows no processes of other users; storage whose clock is behind shows old files."""
+
+    def hidden(_pid):
+        raise psutil.NoSuchProcess(_pid)
+
+    for part in tmp_path.iterdir():
+        os.utime(part, (time.time() - 3600,) * 2)
+    monkeypatch.setattr(psutil, "Process", hidden)
+    remove_parts(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    writer.kill()
+    writer.wait()
+    remove_parts(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_of_an_earlier_process_of_the_same_number_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_own_start", lambda _pid: "00000000")
+    part = part_of(tmp_path / "a.json")
+    monkeypatch.undo()
+    part.write_text("half")
+    remove_parts(tmp_path)
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_storage_that_cannot_sync_folders_can_be_written_to(tmp_path, monkeypatch, code):
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing_folder(tmp_path / "folder") as part:
+        write_text(part / "a", "whole")
+    assert (tmp_path / "folder" / "a").read_text() == "whole"
+
+
 def test_a_name_of_the_longest_length_can_be_written(tmp_path):
-    names = ["a" * 250 + ".json", "ü" * 125 + ".json", "a" * 249 + "b.json"]
+    names = ["a" * 250 + ".json", "\U0001f3a5" * 60 + ".json", "ü" * 125 + ".json", "a" * 249 + "b.json"]
     for name in names:
         write_text(tmp_path / name, name)
-    assert len({part_of(tmp_path / name) for name in names}) == 3
+    assert len({part_of(tmp_path / name) for name in names}) == 4
     assert all((tmp_path / name).read_text(encoding="utf-8") == name for name in names)
 
 

@@ -180,7 +180,7 @@ def test_the_holder_refreshes_its_lock(tmp_path: Path, monkeypatch):
     with hold_folder(tmp_path, "..."):
         age(tmp_path / ".lock", 600)
         deadline = time.monotonic() + 5
-        while folder_lock._age_s(tmp_path / ".lock") > 60:
+        while folder_lock.age_s(tmp_path / ".lock") > 60:
             assert time.monotonic() < deadline, "never refreshed"
             time.sleep(0.02)
 

@@ -1,19 +1,21 @@
 """Atomic writing: at any moment a file or folder holds its old content or its new content, never a part of it.
 
-    .NAME.PID@SYSTEM.part    written beside NAME, synced to the disk, then renamed to NAME
+    .NAME.PID-START@SYSTEM.part    written beside NAME, synced to the disk, then renamed to NAME
 
-PID and SYSTEM (a digest of machine, boot and container) tell which process writes it. A process that is killed leaves it.
-The first write of another process to that folder removes those that no living process writes. No torch.
+PID, START and SYSTEM (digests of when the process began, and of machine, boot and container) tell which process writes it. A
+process that is killed leaves it; `remove_parts` removes those that no living process writes. No torch.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -23,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import ArrayLike
 
-from worldmodel.lock_owner import system_of_this_process
+from worldmodel.lock_owner import start_of, system_of_this_process
 from worldmodel.output_errors import WRITE_ONLY, OutputError, output_errors
 
-_PART = re.compile(r"\..+\.(\d+)@([0-9a-f]{8})\.part")
-_LONGEST_NAME = 60  # characters of a name that its part repeats; file systems allow 255 bytes
+_PART = re.compile(r"\..+\.(\d+)-([0-9a-f]{8})@([0-9a-f]{8})\.part")
+_LONGEST_NAME = 150  # bytes of a name that its part repeats; file systems allow 255
+_NOT_OF_FOLDERS = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR}
 _FOREIGN_S = 86_400.0  # age after which the part of a process that cannot be looked up counts as left behind
 
 
@@ -39,9 +41,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """A name to write to; on success that file is synced to the disk and becomes `path`, else it is removed.
 
     The file gets the permissions that the user's umask gives, whatever writes it. A symbolic link at `path` is replaced; the
-    file that it points to is never touched. Raises OutputError where the file cannot be written. Errors of the block count as
-    such only where they can be of nothing else: a full disk, a read-only one, or an error that names the file. A block that
-    also reads must tell the others apart itself (`output_errors`).
+    file that it points to is never touched. Raises OutputError where the file cannot be written. An OSError raised inside the
+    block becomes an OutputError only if it is a disk-full or read-only error, or names the temporary file. A block that also
+    reads must tell the others apart itself (`output_errors`).
     """
     part = part_of(path)
     _remove_parts_once(path.parent)
@@ -144,11 +146,25 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compressed: boo
 
 def sync(path: Path) -> None:
     """Write a file, or the list of names in a folder, from the system's cache to the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot sync folders
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only what may be written
+    if path.is_dir():
+        return _sync_folder(path)
+    handle = os.open(path, os.O_RDWR)  # Windows syncs only what may be written
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(path: Path) -> None:
+    """Where the system can: Windows and some network and shared file systems sync files alone."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_OF_FOLDERS:
+            raise
     finally:
         os.close(handle)
 
@@ -156,9 +172,10 @@ def sync(path: Path) -> None:
 def part_of(path: Path) -> Path:
     """The name beside `path` that this process writes to."""
     name = path.name
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME - 9]}~{zlib.crc32(os.fsencode(name)):08x}"
-    return path.with_name(f".{name}.{os.getpid()}@{_system()}.part")
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME // 4]}~{_digest(name)}"  # a character has at most 4 bytes
+    pid = os.getpid()
+    return path.with_name(f".{name}.{pid}-{_own_start(pid)}@{_system()}.part")
 
 
 def remove_parts(folder: Path) -> None:
@@ -166,12 +183,12 @@ def remove_parts(folder: Path) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _PART.fullmatch(entry.name)
-            if found is None or not _is_left(int(found[1]), found[2], entry.stat(follow_symlinks=False).st_mtime):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                with suppress(OSError):
+            with suppress(OSError):  # another process may have removed it meanwhile
+                if found is None or not _is_left(Path(entry.path), int(found[1]), found[2], found[3]):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
                     os.unlink(entry.path)
 
 
@@ -181,19 +198,35 @@ def _remove_parts_once(folder: Path) -> None:
     remove_parts(folder)
 
 
-def _is_left(pid: int, system: str, modified: float) -> bool:
+def _is_left(part: Path, pid: int, start: str, system: str) -> bool:
     """Whether no living process writes a part."""
-    if system != _system():
-        return time.time() - modified > _FOREIGN_S
+    now = start_of(pid) if system == _system() else None
+    if now is None:  # it cannot be looked up
+        return age_s(part) > _FOREIGN_S
+    return not now or _digest(now) != start
+
+
+def age_s(path: Path) -> float:
+    """Seconds since a file was modified, by the clock of the storage, which may differ from that of this machine."""
     try:
-        process = psutil.Process(pid)
-        return process.status() == psutil.STATUS_ZOMBIE or process.create_time() > modified + 2
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            now = os.fstat(file.fileno()).st_mtime
+    except OSError:
+        now = time.time()
+    with suppress(FileNotFoundError):
+        return now - path.stat().st_mtime
+    return 0.0
+
+
+@cache
+def _own_start(pid: int) -> str:
+    return _digest(start_of(pid) or "")
 
 
 @cache
 def _system() -> str:
-    return f"{zlib.crc32(f'{socket.gethostname()} {system_of_this_process()}'.encode()):08x}"
+    return _digest(f"{socket.gethostname()} {system_of_this_process()}")
+
+
+def _digest(text: str) -> str:
+    return f"{zlib.crc32(os.fsencode(text)):08x}"

@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from worldmodel import interrupts
-from worldmodel.atomic import part_of, remove_parts
+from worldmodel.atomic import age_s, part_of, remove_parts
 from worldmodel.lock_owner import Owner, is_here, start_of
 from worldmodel.output_errors import OutputError, output_errors
 
@@ -164,7 +163,7 @@ def _acquire(path: Path, target: Path, folder: Path, owner: Owner, instead: str)
             print(f"{target}: taking over the lock of {there.name}, {stale}", file=sys.stderr, flush=True)
             return None
         time.sleep(0.02)
-    return f"{target}: its lock {path} is created and released by others all the time; {instead}"
+    return f"{target}: other processes keep taking its lock {path}; try again later, or {instead}"
 
 
 def _take_over(path: Path, stale: Owner, owner: Owner) -> bool:
@@ -251,15 +250,15 @@ def _read(path: Path) -> Owner | None:
 # --- is its owner alive? ---------------------------------------------------------------------------------------------
 def _stale(path: Path, owner: Owner) -> str | None:
     """Why a lock may be taken over; None while its owner may be alive."""
-    if is_here(owner):
-        started = start_of(owner.pid)
-        return "which is no longer running" if started is not None and started != owner.started else None
-    age_s = _age_s(path)
-    return None if age_s < STALE_S else f"which has given no sign of life for {age_s / 60:.0f} minutes"
+    started = start_of(owner.pid) if is_here(owner) else None
+    if started is not None:
+        return "which is no longer running" if started != owner.started else None
+    silence_s = age_s(path)
+    return None if silence_s < STALE_S else f"which has given no sign of life for {silence_s / 60:.0f} minutes"
 
 
 def _is_silent(path: Path, target: Path, first_seen: list[tuple[str, float]]) -> bool:
-    """Whether the owner of a lock is on another machine and has not refreshed it since it was first seen.
+    """Whether the owner of a lock cannot be looked up, and has not refreshed it since it was first seen.
 
     It may have been killed, and its job started again here: that job waits until the lock is stale and is not refused.
     `first_seen` is filled at the first call.
@@ -267,7 +266,7 @@ def _is_silent(path: Path, target: Path, first_seen: list[tuple[str, float]]) ->
     there = _read(path)
     if there is None:
         return True  # released meanwhile
-    if is_here(there):
+    if is_here(there) and start_of(there.pid) is not None:
         return False
     try:
         now = (there.token, path.stat().st_mtime)
@@ -287,15 +286,6 @@ def _refusal(path: Path, target: Path, owner: Owner, instead: str) -> str:
     if is_here(owner):
         return f"{who}; two writers would mix their files. Wait until it ends, stop it (kill {owner.pid}), or {instead}"
     return (
-        f"{who}; its last sign of life is {_age_s(path):.0f} s old. Wait until it ends, or {instead}. If that process is gone, "
+        f"{who}; its last sign of life is {age_s(path):.0f} s old. Wait until it ends, or {instead}. If that process is gone, "
         f"give the same command again later: after {STALE_S:.0f} s without a sign of life the lock is taken over"
     )
-
-
-def _age_s(path: Path) -> float:
-    """Seconds since a lock was refreshed, by the clock of the storage: clocks of two machines may differ."""
-    try:
-        with tempfile.TemporaryFile(dir=path.parent) as file:
-            return max(0.0, os.fstat(file.fileno()).st_mtime - path.stat().st_mtime)
-    except FileNotFoundError:
-        return 0.0  # released meanwhile

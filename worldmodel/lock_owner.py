@@ -54,15 +54,32 @@ def start_of(pid: int) -> str | None:
             return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
         return f"{process.create_time():.2f}"
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-        return ""
+        return None if _is_hidden(pid) else ""
     except (psutil.Error, OSError):
         return None
 
 
+def _is_hidden(pid: int) -> bool:
+    """Whether a process runs that cannot be looked up: where /proc is mounted with hidepid, those of other users."""
+    if os.name == "nt":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def system_of_this_process() -> str:
-    """What gives process numbers their meaning: the boot of this machine and the namespace of this container."""
+    """What gives process numbers their meaning: the boot of this machine and the namespace of this container.
+
+    Without /proc it is the hardware address of this machine; empty where that is not known.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
-        return ""
+        node = uuid.getnode()
+        return "" if node >> 40 & 1 else f"{node:012x}"  # with that bit it is a random number
