@@ -121,7 +121,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 def _is_sheet(path: Path) -> bool:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG",)) as picture:
             return picture.info.get("Software") == COMMAND
     except OSError:
         return False

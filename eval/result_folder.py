@@ -78,11 +78,12 @@ def check_same_model(file: Path, model_hash: str, data: str, split: str | None) 
     said = read_json(file)
     if said is None or "made" not in said or "data" not in said:
         return
-    model, there = said["made"]["model"], said["data"]
-    if model["hash"] != model_hash:
-        other = f"of another model, {model['name']} (weights {model['hash'][:8]}, now {model_hash[:8]})"
-    elif os.path.abspath(there["manifest"]) != os.path.abspath(data) or there.get("split", split) != split:
-        other = f"of other films, {there['manifest']}"
-    else:
-        return
+    with reading_results(file.parent, [file.name]):
+        model, there = said["made"]["model"], said["data"]
+        if model["hash"] != model_hash:
+            other = f"of another model, {model['name']} (weights {model['hash'][:8]}, now {model_hash[:8]})"
+        elif os.path.abspath(there["manifest"]) != os.path.abspath(data) or there.get("split", split) != split:
+            other = f"of other films, {there['manifest']}"
+        else:
+            return
     raise EvalError(f"{file.parent} holds results {other}; give another --out, or remove them")

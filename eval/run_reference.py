@@ -43,7 +43,10 @@ class Stored:
     def clips(self) -> list[Clip]:
         """The videos that it was made of; columns that this version's manifests do not have are left out."""
         known = [field.name for field in fields(Clip)]
-        return [Clip(**{name: clip[name] for name in known if name in clip}) for clip in self.about["clips"]]
+        try:
+            return [Clip(**{name: clip[name] for name in known if name in clip}) for clip in self.about["clips"]]
+        except (KeyError, TypeError) as error:
+            raise EvalError(f"it does not say which videos it was made of ({type(error).__name__}: {error})") from None
 
 
 def folder_of(subject: Subject) -> Path | None:
@@ -74,7 +77,7 @@ def load(file: Path) -> Stored | None:
             raise EvalError(f"{file} does not say what it holds")
         return Stored(about, arrays)
     except (EvalError, ValueError, KeyError) as error:
-        say(f"{error}; it is not used, and made again where its videos are there", file=sys.stderr)
+        say(f"{error}; it is ignored; it will be computed again if its videos are available", file=sys.stderr)
         return None
 
 

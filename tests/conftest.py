@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -24,6 +25,12 @@ HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")  # the last three are
 XDG = ("CACHE", "CONFIG", "DATA", "STATE")
 # Caches of other packages. They are slow to fill and no test depends on what they hold, so one session shares them.
 SHARED_CACHES = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # else child processes would ignore Ctrl-C where a shell runs pytest by &
 
 
 def _isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -261,7 +261,7 @@ def test_a_decoder_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, 
 def test_a_decoder_is_replaced_and_the_old_file_and_rests_of_killed_writers_are_removed(tmp_path: Path):
     save(tmp_path, None)
     opened = checkpoints.latest(tmp_path)
-    rest = opened.folder / ".decoder.1@00000000.part"
+    rest = opened.folder / ".decoder.1-00000000@00000000.part"
     rest.mkdir()
     (rest / ".tmpAbCdEf").write_bytes(b"half")
     os.utime(rest, (0, 0))

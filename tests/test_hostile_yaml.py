@@ -1,5 +1,6 @@
 """YAML that is meant to fill the memory or to raise anything but a ValueError is refused at once, in one line."""
 
+import re
 import resource
 import time
 from pathlib import Path
@@ -85,3 +86,21 @@ def test_an_override_is_held_to_the_same_limits():
 
 def load_override(value: str) -> None:
     load(Recipe, Path(__file__).resolve().parents[1] / "configs" / "demo.yaml", [f"data.make={value}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: !!int '" + ":".join(["1"] * 400_000) + "'", "not a number that is read"),
+        ("a: !!float '" + ":".join(["1"] * 400_000) + "'", "not a number that is read"),
+        ("a: " + "9" * 5000, "not a number that is read"),
+        ("a: !!binary aGVsbG8=", "the tag tag:yaml.org,2002:binary is not read"),
+        ("a: !!set {b}", "the tag tag:yaml.org,2002:set is not read"),
+        ("a: &x [*x]", "*x stands within the value that it repeats"),
+    ],
+)
+def test_tags_long_numbers_and_circles_are_refused_at_once(text, reason):
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        read_yaml(text)
+    assert time.monotonic() - began < 5

@@ -119,9 +119,9 @@ def test_rows_that_a_checkpoint_counted_and_that_are_gone_are_told(tmp_path):
     for update in (10, 20, 30):
         append_row(path, {"update": update})
     assert truncate_after(path, 20, expected=2) == []
-    assert truncate_after(path, 20, expected=5) == ["3 of the 5 rows up to update 20 are missing and cannot be mended"]
+    assert truncate_after(path, 20, expected=5) == ["3 of the 5 rows up to update 20 are missing and cannot be recovered"]
     path.unlink()
-    assert truncate_after(path, 20, expected=1) == ["1 of the 1 rows up to update 20 is missing and cannot be mended"]
+    assert truncate_after(path, 20, expected=1) == ["1 of the 1 rows up to update 20 is missing and cannot be recovered"]
     assert not path.exists()
 
 

@@ -31,6 +31,9 @@ NODE_COST = 50
 MAX_DEPTH = 50
 
 
+_TAGS = {"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map"))}
+
+
 def read_yaml(content: bytes | str) -> Any:
     """Raises ValueError with one line that says what is wrong and, for a file's bytes, in which line."""
     if len(content) > MAX_BYTES:
@@ -63,19 +66,25 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As PyYAML does, with limits: an alias costs as much as the node that it repeats."""
         event, before = self.peek_event(), self._cost
+        mark: Any = event.start_mark
+        if (tag := getattr(event, "tag", None)) is not None and tag not in _TAGS:
+            raise yaml.composer.ComposerError(None, None, f"the tag {tag} is not read", mark)
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"nested more than {MAX_DEPTH} deep", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, f"nested more than {MAX_DEPTH} deep", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
-            self._cost += self._costs.get(id(node), 0)  # 0: of a node within itself, which is refused later
+            if id(node) not in self._costs:
+                problem = f"*{event.anchor} stands within the value that it repeats"
+                raise yaml.composer.ComposerError(None, None, problem, mark)
+            self._cost += self._costs[id(node)]
         else:
             self._cost += NODE_COST + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
             self._costs[id(node)] = self._cost - before
         if self._cost > MAX_COST:
             problem = "too many values, or too many repeated by aliases (*name)"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+            raise yaml.composer.ComposerError(None, None, problem, mark)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -86,6 +95,14 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """PyYAML also reads numbers of base 60, in a time that grows with the square of their length."""
+        text = str(self.construct_scalar(node))
+        is_whole = node.tag.endswith(":int")
+        if not re.fullmatch(r"[-+]?[0-9]{1,4300}", text) and (is_whole or not _FLOAT.match(text)):
+            raise yaml.constructor.ConstructorError(None, None, "not a number that is read", node.start_mark)
+        return int(text) if is_whole else self.construct_yaml_float(node)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -98,6 +115,8 @@ def _represent_list(dumper: _Dumper, values: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=inline)
 
 
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    _Loader.add_constructor(_tag, _Loader.construct_number)
 for _tag, _pattern, _first in _PLAIN:
     _Loader.add_implicit_resolver(_tag, _pattern, _first)
     _Dumper.add_implicit_resolver(_tag, _pattern, _first)  # beside YAML 1.1's: text that either would misread is quoted

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder
 from worldmodel.rows import append_row, read_rows
+from worldmodel.untrusted.regular_file import open_regular
 
 RECORD = ".outputs.jsonl"
 ANOTHER_OUT = "give another --out"
@@ -98,9 +99,9 @@ def _may_replace(folder: Path, name: str, adopt: bool) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content, 64 hex digits."""
+    """Of a file's content, 64 hex digits. Raises OSError."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from worldmodel.atomic import write_bytes
+from worldmodel.atomic import sync, write_bytes
 from worldmodel.output_errors import output_errors
 
 
@@ -62,6 +62,7 @@ def truncate_after(path: Path, update: float, expected: int = 0) -> list[str]:
     if damaged := is_row.count(False):
         copy = _free_name(path)
         write_bytes(copy, path.read_bytes())
+        sync(path.parent)
         found.append(f"{damaged} damaged line{'s were' if damaged > 1 else ' was'} removed (the file as it was is {copy.name})")
     if rest:
         found.append("its last line was cut short and is removed")
@@ -97,7 +98,7 @@ def _is_number(value: Any) -> bool:
 def _missing(count: int, expected: int, update: float) -> str:
     """Rows that a checkpoint counted and that are gone, as after a power failure."""
     verb = "are" if count > 1 else "is"
-    return f"{count} of the {expected} rows up to update {update:.0f} {verb} missing and cannot be mended"
+    return f"{count} of the {expected} rows up to update {update:.0f} {verb} missing and cannot be recovered"
 
 
 def _free_name(path: Path) -> Path:

@@ -320,7 +320,7 @@ def check_same_recipe(
     if changes and not allow_changed:
         raise ConfigError(
             [
-                f"{recipe.run} was begun otherwise: {'; '.join(changes)}. Give another run=FOLDER, "
+                f"{recipe.run} was started with different settings: {'; '.join(changes)}. Give another run=FOLDER, "
                 "or resume with the change by --allow-changed-recipe"
             ]
         )
@@ -340,7 +340,10 @@ def restore_or_begin(
         now = machine(accelerator.device, accelerator.num_processes)
         accelerator.print(f"resuming {recipe.run} after update {last.update}")
         if changes := changed_since(last.state.get("machine", {}), now):
-            accelerator.print(f"not as when this checkpoint was saved, so the last bits may differ: {', '.join(changes)}")
+            accelerator.print(
+                f"the environment has changed since this checkpoint was saved ({', '.join(changes)}); results may differ in "
+                "the last digits"
+            )
         return last.state
     if recipe.init_from:
         other = checkpoints.find_checkpoint(Path(recipe.init_from))

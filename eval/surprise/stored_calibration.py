@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from eval import run_reference
+from eval.errors import EvalError
 from eval.subject import Subject
 from eval.surprise.usual import Usual
 from eval.surprise.whitening import Whitening
 from worldmodel.manifest import Clip
+from worldmodel.untrusted.terminal import say
 
 KIND, CLIPS, FORMAT = "physics", "clips", 1
 
@@ -44,7 +47,10 @@ class CalibrationFolder:
         if manifest is not None and any(os.path.exists(clip.path) for clip in clips):
             return cls(folder, manifest, clips, instead=False)
         for stored in run_reference.load_all(folder, CLIPS):
-            return cls(folder, stored.about["manifest"], stored.clips, instead=True)
+            try:
+                return cls(folder, str(stored.about.get("manifest")), stored.clips, instead=True)
+            except EvalError as error:
+                say(f"{folder}: a stored list of videos is ignored: {error}", file=sys.stderr)
         return None
 
     def find(self, asked: Mapping[str, Any]) -> Usual | None:

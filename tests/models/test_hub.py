@@ -239,7 +239,7 @@ def test_keys_that_do_not_fit_are_named(folder: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"model_type": "vjepa2", "layer_norm_eps": 1e-5}, "layer_norm_eps 1e-05 cannot be had"),
+        ({"model_type": "vjepa2", "layer_norm_eps": 1e-5}, "layer_norm_eps 1e-05 is not supported"),
         ({"model_type": "vjepa2", **ARCHITECTURE}, "no .*safetensors"),
         ({"model_type": "bert"}, "kind 'bert'; known are vjepa2, videomae"),
         ({}, "does not say what model this is"),

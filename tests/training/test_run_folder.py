@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from worldmodel.checkpoint import write_state
 from worldmodel.manifest import Clip, Manifest, write_manifest
 
 LONG = ("train.updates=100000", "checkpoint.every=5", "health.every=5", "checkpoint.keep=2")
@@ -85,7 +86,7 @@ def test_a_folder_that_is_removed_meanwhile_ends_the_run_and_is_not_made_again(t
     shutil.rmtree(tmp_path / "moved")
     _, err = process.communicate(timeout=90)
     told = [line for line in lines(err) if "FolderLockError: " in line]
-    assert len(told) == 1
+    assert len(told) == ranks  # the other rank says what ended the first
     assert "was removed or moved" in told[0]
     if ranks == 1:
         assert (process.returncode, lines(err)) == (2, told)
@@ -133,7 +134,7 @@ def test_a_checkpoint_that_does_not_know_its_data_goes_on_with_a_warning(trainer
     (file,) = (tmp_path / "run").glob("checkpoints/*/state.json")
     state = json.loads(file.read_text())
     assert len(state.pop("data")) == 1
-    file.write_text(json.dumps(state))
+    write_state(file.parent, state)
     done = trainer(tmp_path / "run", "train.updates=5")
     assert done.returncode == 0, done.stderr
     assert "cannot be checked whether the data are those" in done.stdout

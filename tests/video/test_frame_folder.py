@@ -269,3 +269,16 @@ def test_frames_of_different_modes_make_one_video(tmp_path):
     frames = read_frames(tmp_path, indices=range(7))
     assert frames.shape == (7, 8, 8, 3)
     assert (frames == 255).all()
+
+
+def test_a_picture_of_another_format_under_the_name_of_a_png_starts_no_other_program(tmp_path, monkeypatch):
+    """Pillow would hand an EPS file to Ghostscript."""
+    started = []
+    monkeypatch.setattr("subprocess.Popen.__init__", lambda *words, **_: started.append(words))
+    monkeypatch.setattr("subprocess.check_call", lambda *words, **_: started.append(words))
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    for number in range(2):
+        (tmp_path / f"{number:04d}.png").write_bytes(eps)
+    with pytest.raises(VideoError, match="cannot be read"):
+        open_frame(tmp_path / "0000.png")
+    assert not started

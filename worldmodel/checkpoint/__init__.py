@@ -20,7 +20,15 @@ from worldmodel.checkpoint.finding import (
 )
 from worldmodel.checkpoint.loading import load_into, load_model, model_tensors, restore, restore_weights
 from worldmodel.checkpoint.saving import add_file, cannot_write, gather, save_checkpoint
-from worldmodel.checkpoint.state import FORMAT, RESUME_FIELDS, CheckpointError, NewerFormatError, State, write_state
+from worldmodel.checkpoint.state import (
+    FORMAT,
+    RESUME_FIELDS,
+    CheckpointError,
+    NewerFormatError,
+    State,
+    UnreadableError,
+    write_state,
+)
 from worldmodel.checkpoint.stored import Checkpoint, open_checkpoint
 
 __all__ = [
@@ -30,6 +38,7 @@ __all__ = [
     "CheckpointError",
     "NewerFormatError",
     "State",
+    "UnreadableError",
     "add_file",
     "best_name",
     "cannot_write",

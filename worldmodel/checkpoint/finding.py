@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -11,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from worldmodel.atomic import part_of, write_json
-from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, read_state
+from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, UnreadableError, read_state
 from worldmodel.checkpoint.stored import Checkpoint, open_checkpoint
+from worldmodel.untrusted.json_files import read_object
 
 _DAMAGED = "damaged-"  # before the name of a checkpoint that was set aside
 _MOST_NAMED = 4  # checkpoints in a message
@@ -21,8 +21,8 @@ _MOST_NAMED = 4  # checkpoints in a message
 def latest(run: Path, warn: Callable[[str], None] | None = None) -> Checkpoint | None:
     """The last checkpoint that is whole; `warn` hears of later ones that are damaged. None where the run has no checkpoint.
 
-    Raises CheckpointError where there are checkpoints and none can be opened, and NewerFormatError where one that a newer
-    version made is later: to go on without either would give up work that can be had.
+    Raises CheckpointError where there are checkpoints and none can be opened, and its subclasses where one that a newer
+    version made, or that cannot be read now, is later: to go on without it would give up work that can be had.
     """
     problems: list[str] = []
     listed = _folders(run)
@@ -31,6 +31,11 @@ def latest(run: Path, warn: Callable[[str], None] | None = None) -> Checkpoint |
             found = open_checkpoint(folder)
         except NewerFormatError as error:
             raise NewerFormatError(f"{error}, or begin from scratch in another folder (run=FOLDER)") from None
+        except UnreadableError as error:
+            raise UnreadableError(
+                f"{error}. Nothing was changed. Try again later; if it stays so, move {folder} away to go on from an earlier "
+                "checkpoint"
+            ) from None
         except CheckpointError as error:
             problems += [str(error)] if folder.is_dir() else []
         else:
@@ -174,16 +179,16 @@ def _best(run: Path) -> tuple[Path, float] | None:
 def best_name(run: Path) -> str | None:
     """The checkpoint that best.json names; None where there is no such file or it is damaged."""
     try:
-        name = json.loads((run / "best.json").read_text(encoding="utf-8"))["checkpoint"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        name = read_object(run / "best.json", CheckpointError).get("checkpoint")
+    except CheckpointError:
         return None
     return name if isinstance(name, str) and name.isdecimal() else None
 
 
 def _noted_skill(run: Path) -> float | None:
     try:
-        return float(json.loads((run / "best.json").read_text(encoding="utf-8"))["skill"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return float(read_object(run / "best.json", CheckpointError)["skill"])
+    except (CheckpointError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

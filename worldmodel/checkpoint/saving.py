@@ -79,6 +79,7 @@ def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -
             others = {other: its for other, its in state["sha256"].items() if not is_file_of(other, name)}
             state = {**state, "sha256": {**others, file: digest}}
             write_state(folder, state)
+            sync(folder)  # before the old file is removed
         except (OSError, SafetensorError) as error:
             if not (folder / "state.json").exists():
                 raise CheckpointError(removed) from None
@@ -99,7 +100,7 @@ def cannot_write(path: Path, error: Exception, run: Path) -> str:
         last = latest(run)
     whole = f"the last whole checkpoint is {last.folder}" if last else "there is no whole checkpoint yet"
     full = "No space left" in str(error) or "quota" in str(error)
-    return f"{path} could not be written: {error}; {whole}. {'Make room' if full else 'Mend that'}, then start the run again"
+    return f"{path} could not be written: {error}; {whole}. {'Make room' if full else 'Fix that'}, then start the run again"
 
 
 def _write(file: Path, tensors: Mapping[str, Tensor]) -> str:

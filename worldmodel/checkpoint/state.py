@@ -6,6 +6,7 @@ writes them. Formats from 2 on have it, computed in this way, so that damage is 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypedDict, cast
 
 from worldmodel.atomic import write_json
+from worldmodel.untrusted.regular_file import open_regular
 
 FORMAT = 2  # CONTRIBUTING.md says when to raise it
 _DIGEST_SINCE = 2
@@ -25,6 +27,10 @@ _FILE, _DIGEST = re.compile(r"[A-Za-z0-9_-]+\.safetensors"), re.compile(r"[0-9a-
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read; says which, why, and what to do."""
+
+
+class UnreadableError(CheckpointError):
+    """A checkpoint that storage does not give now; it may be whole."""
 
 
 class NewerFormatError(CheckpointError):
@@ -100,25 +106,31 @@ def digest_of(state: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
+def unreadable(path: Path, error: OSError) -> CheckpointError:
+    """The error that says that a file of a checkpoint cannot be read. A folder or a named pipe in its place is damage."""
+    kind = CheckpointError if error.errno in (errno.EISDIR, errno.EINVAL) else UnreadableError
+    return kind(f"{path} cannot be read: {error.strerror or error}")
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path.parent} has no state.json, so it is not complete") from None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
     if len(content) > _MAX_BYTES:
-        raise CheckpointError(f"{path} is no state of a checkpoint: it has more than {_MAX_BYTES:,} bytes; {_RESTORE}")
+        raise CheckpointError(f"{path} is not a valid checkpoint state file: it has more than {_MAX_BYTES:,} bytes; {_RESTORE}")
     try:
         found = json.loads(content.decode("utf-8"), parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
-        raise CheckpointError(f"{path} is no state of a checkpoint: it is nested too deeply; {_RESTORE}") from None
+        raise CheckpointError(f"{path} is not a valid checkpoint state file: it is nested too deeply; {_RESTORE}") from None
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}; {_RESTORE}") from None
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is no state of a checkpoint: expected a JSON object; {_RESTORE}")
+        raise CheckpointError(f"{path} is not a valid checkpoint state file: expected a JSON object; {_RESTORE}")
     return found
 
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from worldmodel.checkpoint.state import CheckpointError, State, read_state
+from worldmodel.checkpoint.state import CheckpointError, State, read_state, unreadable
 from worldmodel.outputs import sha256_of
 
 
@@ -59,7 +59,8 @@ def is_file_of(file: str, name: str) -> bool:
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read the state and check every file against its digest.
 
-    Raises NewerFormatError for a checkpoint of a newer version, CheckpointError for one that is damaged or not complete.
+    Raises NewerFormatError for a checkpoint of a newer version, UnreadableError where storage does not give it now,
+    CheckpointError for one that is damaged or not complete.
     """
     state = read_state(folder)
     while (problem := _damage(folder, state)) is not None:
@@ -80,5 +81,5 @@ def _damage(folder: Path, state: State) -> str | None:
         except FileNotFoundError:
             return f"{file} is missing; restore it from a copy"
         except OSError as error:
-            return f"{file} cannot be read: {error.strerror or error}"
+            raise unreadable(file, error) from None
     return None

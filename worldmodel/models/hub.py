@@ -34,7 +34,7 @@ def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldMode
         raise
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise PretrainedError(f"{folder}/config.json describes no model that can be built ({reason})") from error
+        raise PretrainedError(f"{folder}/config.json does not describe a valid model ({reason})") from error
     except ImportError as error:
         raise PretrainedError(f"{kind} needs the extra `hf`: pip install 'worldmodel[hf]' ({error})") from None
     placed: WorldModel = model.to(device).eval()  # type: ignore[attr-defined]

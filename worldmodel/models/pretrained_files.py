@@ -18,14 +18,23 @@ from worldmodel.untrusted.json_files import read_object
 CONFIG = "config.json"
 LARGEST = 1 << 16  # of a whole number in a config.json: widths, layers, frames, pixels
 LARGEST_RATIO = 64.0  # of the width of an MLP to that of its layer
-RUNS_CODE = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+LEADS_ELSEWHERE = (
+    "auto_map",
+    "quantization_config",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "transformers_weights",
+)
 
 
 def read_config_file(folder: Path) -> dict[str, Any]:
-    """config.json. Raises PretrainedError where it is damaged, or names code that would be fetched and run."""
+    """config.json. Raises PretrainedError where it is damaged, or names code or other files, which would be fetched."""
     given = read_object(folder / CONFIG, PretrainedError)
-    if other := [key for key in RUNS_CODE if given.get(key) is not None]:
-        raise PretrainedError(f"{folder / CONFIG}: {', '.join(other)} names other code; remove it, no such code is run")
+    if other := [key for key in LEADS_ELSEWHERE if given.get(key) is not None]:
+        raise PretrainedError(
+            f"{folder / CONFIG}: {', '.join(other)} names code or files elsewhere; remove it, nothing else is read or run"
+        )
     if (folder / "adapter_config.json").exists():
         raise PretrainedError(f"{folder} has an adapter_config.json, which names another model; give a folder without adapters")
     return given

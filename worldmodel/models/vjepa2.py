@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from worldmodel.atomic import write_json
+from worldmodel.atomic import replacing, write_json
 from worldmodel.models.layouts import Part, PretrainedError, to_ours, to_theirs
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
@@ -76,14 +76,15 @@ def save_huggingface(model: MaskedWorldModel, folder: Path) -> None:
         name.replace("teacher.", "encoder.", 1): value for name, value in weights.items() if name.startswith("teacher.")
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(to_theirs(list(_huggingface(model.config)), weights), folder / "model.safetensors", {"format": "pt"})
+    with replacing(folder / "model.safetensors") as part:
+        save_file(to_theirs(list(_huggingface(model.config)), weights), part, {"format": "pt"})
     write_json(folder / "config.json", written_config(model))
 
 
 def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, WindowConfig]:
     """The architecture that a config.json of VJEPA2Model describes."""
     if other := [f"{key} {given[key]}" for key, value in _FIXED.items() if given.get(key, value) != value]:
-        raise PretrainedError(f"{where}: {', '.join(other)} cannot be had here; it would compute something else")
+        raise PretrainedError(f"{where}: {', '.join(other)} is not supported; the result would differ from the original model")
     check_numbers(given, _DEFAULTS, where)
     c = {key: given.get(key, value) for key, value in _DEFAULTS.items()}
     encoder = VideoEncoderConfig(
@@ -176,7 +177,8 @@ def save_original(model: MaskedWorldModel, file: Path) -> None:
         theirs: {f"module.backbone.{k}": v for k, v in to_theirs(_original(ours, model.config), state).items()}
         for ours, theirs in _sections(model)
     }
-    torch.save(content, file)
+    with replacing(file) as part:
+        torch.save(content, part)
 
 
 def _refuse_frozen(model: MaskedWorldModel) -> None:

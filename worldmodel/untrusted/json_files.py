@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
+from worldmodel.untrusted.regular_file import open_regular
+
 MAX_BYTES = 1 << 28  # trials of a hundred thousand videos take a fifth of that
 
 
@@ -21,7 +23,7 @@ def read_object(path: Path, error: type[Exception]) -> dict[str, Any]:
 def read_value(path: Path, error: type[Exception]) -> Any:
     """The JSON value in a file. Raises `error`, whose message names the file, where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror or problem}") from None

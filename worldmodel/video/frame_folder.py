@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from av import VideoFrame
-from PIL import Image
+from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  importing the last two makes Pillow read them
 
 from worldmodel.video.errors import VideoError, check_pixels
 from worldmodel.video.frame_patterns import Frames, NoSequence, choose
@@ -22,6 +22,8 @@ from worldmodel.video.timeline import check_numbers
 
 PNG_HEAD, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 SUFFIXES = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # whatever the suffix. Pillow would start Ghostscript for EPS
+MOST_BYTES = 1 << 28  # of a picture that is read as a whole
 EXIF_ORIENTATION = 0x0112
 # (turn clockwise, mirrored first) by the value of the EXIF tag, from 1 on
 EXIF_TURNS = [(0, False), (0, True), (180, False), (180, True), (270, True), (90, False), (90, True), (270, False)]
@@ -114,6 +116,8 @@ def _opened(path: Path) -> Image.Image:
     try:
         return _loaded(path, path)
     except ValueError:
+        if path.stat().st_size > MOST_BYTES:
+            raise
         content = path.read_bytes()
         if not content.startswith(PNG_HEAD):
             raise
@@ -121,7 +125,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _loaded(path: Path, source: Path | io.BytesIO) -> Image.Image:
-    image = Image.open(source)
+    image = Image.open(source, formats=FORMATS)
     try:
         check_pixels(str(path), image.height, image.width)
         image.load()
