@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from eval.errors import EvalError
 from eval.result_folder import read_json
 from worldmodel.config_yaml import MAX_BYTES, read_yaml
 from worldmodel.rows import read_rows
+from worldmodel.untrusted.terminal import say
 
 Row = Mapping[str, Any]
 
@@ -154,10 +156,13 @@ def open_run(folder: Path) -> Run:
 
 
 def _rows(path: Path) -> list[Row]:
-    """Rows that can be read; a line that is damaged is left out, and the next resume of the run removes it."""
+    """Rows that can be read; damaged lines are left out, with a word, and the next resume of the run removes them."""
     rows = [row for row in read_rows(path) if isinstance(row.get("update"), int)]
-    if not rows and path.exists() and b"\n" in path.read_bytes():
+    lines = sum(bool(line) for line in path.read_bytes().split(b"\n")[:-1]) if path.exists() else 0
+    if lines and not rows:
         raise EvalError(f"{path} is no log of a run: none of its lines is a JSON object with an update")
+    if lines > len(rows):
+        say(f"{path}: {lines - len(rows)} damaged line(s) left out", file=sys.stderr)
     return [*rows]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,7 +34,11 @@ from eval.surprise.windows import Window, WindowPlan
 from eval.trials import Film, Trial, read_film
 from eval.workload import discard_damaged, share
 from worldmodel.atomic import write_arrays, write_json
+from worldmodel.folder_lock import FolderLockError, hold_folder
+from worldmodel.launch import MAIN_ALONE, on_main_process
+from worldmodel.outputs import sha256_of
 from worldmodel.untrusted.file_names import file_name_for
+from worldmodel.untrusted.terminal import say
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
@@ -97,10 +103,12 @@ class Task:
         `ablation`: the model's errors are whitened by so many films too, and place by place.
         """
         parts.mkdir(parents=True, exist_ok=True)
-        model = self.subject.model
+        model, files = self.subject.model, [parts / f"{index:05d}.parquet" for index in range(len(self.pieces))]
+        if self.ranks.is_main_process:
+            self._discard_outdated(parts, files, lawful)
+        self.ranks.wait_for_everyone()
         if model is None:
-            files = share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, self._score_blind, self.ranks)
-            return files, Usual()
+            return share("films", self.pieces, lambda i: files[i], self._load, self._score_blind, self.ranks), Usual()
         judge = Judge(
             model, self.plan, self.device, self.scope, WHERE_LOCKED if self.has_locked else EVERYWHERE, bool(ablation)
         )
@@ -108,13 +116,13 @@ class Task:
         usual = self._usual("lawful films", everywhere, parts, lawful, ablation)
 
         def work(reel: Reel, file: Path) -> None:
-            reel.note_unread(file)
             blocks: list[Block] = []
             for shots in reel.groups:
                 blocks += [*judge.traces(shots, usual), *blind_traces(shots, self.plan), *judge.paths(shots)]
+            reel.note_unread(file)
             write_traces(file, blocks)
 
-        return share("films", self.pieces, lambda i: parts / f"{i:05d}.parquet", self._load, work, self.ranks), usual
+        return share("films", self.pieces, lambda i: files[i], self._load, work, self.ranks), usual
 
     def judge_untrained(self, seed: int, lawful: Sequence[Film]) -> list[Path]:
         """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
@@ -126,8 +134,15 @@ class Task:
             lawful = ()
         said = {**like.architecture, **self._conditions(lawful), "untrained": UNTRAINED_FORMAT}
         folder = cache_folder() / "untrained" / _digest(said) / str(seed)
-        folder.mkdir(parents=True, exist_ok=True)
         what = f"untrained network {seed}"
+        with ExitStack() as held:
+            on_main_process(self.ranks, lambda: held.enter_context(_cache_lock(folder, what)))
+            return self._judge_untrained(judge, everywhere, folder, what, seed, lawful)
+
+    def _judge_untrained(
+        self, judge: Judge, everywhere: Judge, folder: Path, what: str, seed: int, lawful: Sequence[Film]
+    ) -> list[Path]:
+        """In FOLDER, which no other process writes to meanwhile."""
         files = [folder / f"{index:05d}.parquet" for index in range(len(self.pieces))]
         if self.ranks.is_main_process:
             self._discard_outdated(folder, files, lawful)
@@ -137,8 +152,8 @@ class Task:
         names = {"distance": f"untrained {seed}", **{it: f"untrained {seed}, {it}" for it in ("whitened", "adjusted")}}
 
         def work(reel: Reel, file: Path) -> None:
-            reel.note_unread(file)
             blocks = [block for shots in reel.groups for block in judge.traces(shots, usual) if block.scorer in names]
+            reel.note_unread(file)
             write_traces(file, [Block(**{**vars(block), "scorer": names[block.scorer]}) for block in blocks])
 
         return share(what, self.pieces, lambda i: files[i], self._load, work, self.ranks)
@@ -171,13 +186,19 @@ class Task:
         folder.mkdir(exist_ok=True)
         judge = Judge(model, self.plan, self.device, self.scope, MODEL_ALONE)
         pieces = in_pieces(trials)
-        files = [parts / f"maps_{_digest([trial.group_id for trial in piece])}" for piece in pieces]
+        files = [parts / f"maps_{_digest([trial.group_id for trial in piece])}.json" for piece in pieces]
+        if self.ranks.is_main_process:
+            _discard_without_maps(files, folder)
+        self.ranks.wait_for_everyone()
 
         def work(reel: Reel, file: Path) -> None:
+            written: dict[str, str] = {}
             for shots in reel.groups:
                 for film_id, arrays in judge.maps(shots, usual).items():
-                    write_arrays(folder / file_name_for(film_id, ".npz"), arrays)
-            file.touch()
+                    path = folder / file_name_for(film_id, ".npz")
+                    write_arrays(path, arrays)
+                    written[path.name] = sha256_of(path)
+            write_json(file, written)
 
         share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
 
@@ -293,6 +314,27 @@ class Reel:
     def note_unread(self, file: Path) -> None:
         if self.unread:
             write_json(file.with_suffix(UNREAD), self.unread)
+
+
+def _discard_without_maps(files: Sequence[Path], folder: Path) -> None:
+    """Remove notes about maps that are no longer in FOLDER as they were written, so that these are drawn again."""
+    discard_damaged(files)
+    for file in files:
+        noted = read_result(file) if file.exists() else {}
+        if not all((folder / name).is_file() and sha256_of(folder / name) == digest for name, digest in noted.items()):
+            discard(file)
+
+
+@contextmanager
+def _cache_lock(folder: Path, what: str) -> Iterator[None]:
+    """Hold a folder of the cache; wait, with a word, while another evaluation computes the same into it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_folder(folder, "wait until it has ended"))
+        except FolderLockError as error:
+            say(f"{what}: another evaluation computes the same; waiting for it ({error})", file=sys.stderr)
+            held.enter_context(hold_folder(folder, "wait until it has ended", wait_s=MAIN_ALONE.total_seconds()))
+        yield
 
 
 def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:

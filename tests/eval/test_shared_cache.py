@@ -1,0 +1,61 @@
+"""Evaluations that share a cache, or go on from one that was interrupted."""
+
+import os
+import threading
+import time
+
+from eval.sealed import is_whole, seal
+from eval.surprise import task
+from eval.workload import discard_damaged
+from worldmodel.atomic import write_arrays, write_json
+from worldmodel.folder_lock import hold_folder
+from worldmodel.outputs import sha256_of
+
+
+def test_a_second_evaluation_waits_until_the_first_has_filled_the_cache(tmp_path, monkeypatch, capsys):
+    """The lock is held by this process; `is_here` makes it one of another process for the second to wait for."""
+    order: list[str] = []
+    folder = tmp_path / "untrained" / "key" / "0"
+
+    def second() -> None:
+        with task._cache_lock(folder, "untrained network 0"):
+            order.append("second")
+
+    with hold_folder(folder, "..."):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        time.sleep(0.6)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
+    assert "untrained network 0: another evaluation computes the same; waiting for it" in capsys.readouterr().err
+
+
+def test_maps_that_were_removed_or_changed_are_drawn_again(tmp_path):
+    maps, notes = tmp_path / "maps", []
+    maps.mkdir()
+    for number in range(3):
+        path = maps / f"{number}.npz"
+        write_arrays(path, {"a": [number]})
+        notes.append(tmp_path / f"maps_{number}.json")
+        write_json(notes[-1], {path.name: sha256_of(path)})
+        seal(notes[-1])
+    (maps / "0.npz").unlink()
+    (maps / "1.npz").write_bytes(b"changed")
+    task._discard_without_maps(notes, maps)
+    assert [note.exists() for note in notes] == [False, False, True]
+
+
+def test_many_finished_pieces_are_checked_with_one_listing_of_their_folder(tmp_path, monkeypatch):
+    files = [tmp_path / f"{number:05d}.json" for number in range(50)]
+    for file in files:
+        write_json(file, {})
+        write_json(file.with_suffix(".unread.json"), {"a": "damaged"})
+        seal(file)
+    files[7].with_suffix(".unread.json").unlink()
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr("eval.sealed.os.listdir", lambda folder: (listed.append(folder), listdir(folder))[1])
+    discard_damaged(files)
+    assert listed == [tmp_path]
+    assert [file.exists() for file in files] == [number != 7 for number in range(50)]
+    assert is_whole(files[8]) is True
