@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from eval.cache_lock import cache_lock
 from eval.plausibility.viewing import Viewing
 from eval.plausibility.watching import Measure, Watched
 from eval.plausibility.yardstick import DISTANCE, FOLDS, WHITENED, LawfulFilm, Yardstick
@@ -46,6 +47,12 @@ def lawful_reference(viewing: Viewing, weights: str, clips: Sequence[Clip], cach
     """
     key = _key(viewing, weights, clips)
     folder = cache / "lawful" / key
+    with cache_lock(folder, "lawful films", viewing.ranks):
+        return _reference(viewing, key, clips, folder)
+
+
+def _reference(viewing: Viewing, key: str, clips: Sequence[Clip], folder: Path) -> Reference:
+    """From the files in FOLDER, which no other process writes to meanwhile."""
     names = list(dict.fromkeys(file_name(clip) for clip in clips))
     folds = [[clip for clip in clips if names.index(file_name(clip)) % FOLDS == fold] for fold in range(FOLDS)]
     most = max(1, STRETCHES // max(1, len(clips)))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
+import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,6 +19,7 @@ from accelerate import PartialState
 
 from eval.benchmarks import Suite
 from eval.cache_folder import cache_folder
+from eval.cache_lock import cache_lock
 from eval.errors import EvalError
 from eval.result_folder import read_result
 from eval.sealed import discard
@@ -33,12 +33,9 @@ from eval.surprise.whitening import ErrorMoments, load_moments, save_moments
 from eval.surprise.windows import Window, WindowPlan
 from eval.trials import Film, Trial, read_film
 from eval.workload import discard_damaged, share
-from worldmodel.atomic import write_arrays, write_json
-from worldmodel.folder_lock import FolderLockError, hold_folder
-from worldmodel.launch import MAIN_ALONE, on_main_process
+from worldmodel.atomic import replacing, write_arrays, write_json
 from worldmodel.outputs import sha256_of
 from worldmodel.untrusted.file_names import file_name_for
-from worldmodel.untrusted.terminal import say
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
@@ -124,8 +121,11 @@ class Task:
 
         return share("films", self.pieces, lambda i: files[i], self._load, work, self.ranks), usual
 
-    def judge_untrained(self, seed: int, lawful: Sequence[Film]) -> list[Path]:
-        """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
+    def judge_untrained(self, seed: int, lawful: Sequence[Film], parts: Path) -> list[Path]:
+        """Traces of the same architecture, untrained: copies in PARTS of those that the cache holds for other evaluations.
+
+        Another evaluation may replace the files of the cache as soon as the lock on them is released, but not the copies.
+        """
         like = self.subject.model
         assert like is not None
         judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, WITH_AND_WITHOUT_MEMORY)
@@ -135,9 +135,14 @@ class Task:
         said = {**like.architecture, **self._conditions(lawful), "untrained": UNTRAINED_FORMAT}
         folder = cache_folder() / "untrained" / _digest(said) / str(seed)
         what = f"untrained network {seed}"
-        with ExitStack() as held:
-            on_main_process(self.ranks, lambda: held.enter_context(_cache_lock(folder, what)))
-            return self._judge_untrained(judge, everywhere, folder, what, seed, lawful)
+        copies = [parts / f"untrained_{seed}_{index:05d}.parquet" for index in range(len(self.pieces))]
+        with cache_lock(folder, what, self.ranks):
+            files = self._judge_untrained(judge, everywhere, folder, what, seed, lawful)
+            if self.ranks.is_main_process:
+                for file, copy in zip(files, copies, strict=True):
+                    with replacing(copy) as part:
+                        shutil.copyfile(file, part)
+        return copies
 
     def _judge_untrained(
         self, judge: Judge, everywhere: Judge, folder: Path, what: str, seed: int, lawful: Sequence[Film]
@@ -323,18 +328,6 @@ def _discard_without_maps(files: Sequence[Path], folder: Path) -> None:
         noted = read_result(file) if file.exists() else {}
         if not all((folder / name).is_file() and sha256_of(folder / name) == digest for name, digest in noted.items()):
             discard(file)
-
-
-@contextmanager
-def _cache_lock(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder of the cache; wait, with a word, while another evaluation computes the same into it."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(hold_folder(folder, "wait until it has ended"))
-        except FolderLockError as error:
-            say(f"{what}: another evaluation computes the same; waiting for it ({error})", file=sys.stderr)
-            held.enter_context(hold_folder(folder, "wait until it has ended", wait_s=MAIN_ALONE.total_seconds()))
-        yield
 
 
 def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
