@@ -166,19 +166,18 @@ class Task:
     def _discard_outdated(self, folder: Path, files: Sequence[Path], lawful: Sequence[Film]) -> None:
         """Remove results that were damaged, or made while a video could not be read that can be read now.
 
-        All results depend on the possible videos, each piece on its own videos.
+        All results depend on the possible videos; each piece depends on its own videos, too.
         """
         discard_damaged([*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json")])
         left_out = [film for path in folder.glob(f"lawful_*{LEFT_OUT}") for film in read_result(path)]
         by_id = {film.film_id: film for film in lawful}
         if self._any_is_readable([(by_id[name], self.plan.of_lawful) for name in left_out if name in by_id]):
-            for path in (*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json")):
+            for path in (*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json"), *folder.glob("maps_*.json")):
                 discard(path)
         for file, trials in zip(files, self.pieces, strict=True):
             if (note := file.with_suffix(UNREAD)).exists():
                 unread = read_result(note)
-                films = [(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films]
-                if self._any_is_readable([(film, windows_of) for film, windows_of in films if film.film_id in unread]):
+                if self._any_is_readable([it for it in self._films_of(trials) if it[0].film_id in unread]):
                     discard(file)
 
     def _any_is_readable(self, films: Sequence[tuple[Film, Callable[[int], list[Window]]]]) -> bool:
@@ -193,7 +192,7 @@ class Task:
         pieces = in_pieces(trials)
         files = [parts / f"maps_{_digest([trial.group_id for trial in piece])}.json" for piece in pieces]
         if self.ranks.is_main_process:
-            _discard_without_maps(files, folder)
+            self._discard_without_maps(files, pieces, folder)
         self.ranks.wait_for_everyone()
 
         def work(reel: Reel, file: Path) -> None:
@@ -206,6 +205,21 @@ class Task:
             write_json(file, written)
 
         share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
+
+    def _discard_without_maps(self, files: Sequence[Path], pieces: Sequence[Sequence[Trial]], folder: Path) -> None:
+        """Remove notes about maps that must be drawn again.
+
+        Either a map is no longer in FOLDER as it was written, or a video without a map can be read now.
+        """
+        discard_damaged(files)
+        for file, trials in zip(files, pieces, strict=True):
+            if not file.exists():
+                continue
+            noted = read_result(file)
+            changed = any(not (folder / name).is_file() or sha256_of(folder / name) != digest for name, digest in noted.items())
+            without = [it for it in self._films_of(trials) if file_name_for(it[0].film_id, ".npz") not in noted]
+            if changed or self._any_is_readable(without):
+                discard(file)
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _usual(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
@@ -286,8 +300,12 @@ class Task:
         lines = share(f"{what}, once more", some, lambda i: parts / f"line_{i:05d}.json", load, line, self.ranks)
         return replace(usual, foretold=load_lines(lines).slope)
 
+    def _films_of(self, trials: Sequence[Trial]) -> list[tuple[Film, Callable[[int], list[Window]]]]:
+        """Films, each with a function from its number of frames to its windows."""
+        return [(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films]
+
     def _load(self, trials: Sequence[Trial]) -> Reel:
-        return self._shoot([(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films])
+        return self._shoot(self._films_of(trials))
 
     def _shoot(self, films: Sequence[tuple[Film, Callable[[int], list[Window]]]]) -> Reel:
         by_length: dict[int, list[Shot]] = defaultdict(list)
@@ -319,15 +337,6 @@ class Reel:
     def note_unread(self, file: Path) -> None:
         if self.unread:
             write_json(file.with_suffix(UNREAD), self.unread)
-
-
-def _discard_without_maps(files: Sequence[Path], folder: Path) -> None:
-    """Remove notes about maps that are no longer in FOLDER as they were written, so that these are drawn again."""
-    discard_damaged(files)
-    for file in files:
-        noted = read_result(file) if file.exists() else {}
-        if not all((folder / name).is_file() and sha256_of(folder / name) == digest for name, digest in noted.items()):
-            discard(file)
 
 
 def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:

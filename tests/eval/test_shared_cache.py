@@ -9,11 +9,9 @@ from accelerate import PartialState
 
 from eval.cache_lock import cache_lock
 from eval.sealed import is_whole, seal
-from eval.surprise import task
 from eval.workload import discard_damaged
-from worldmodel.atomic import write_arrays, write_json
+from worldmodel.atomic import write_json
 from worldmodel.folder_lock import FolderLockError, hold_folder
-from worldmodel.outputs import sha256_of
 
 
 def test_a_second_evaluation_waits_until_the_first_has_filled_the_cache(tmp_path, monkeypatch, capsys):
@@ -45,21 +43,6 @@ def test_a_folder_of_the_cache_can_be_removed_while_it_is_locked(tmp_path):
     with cache_lock(folder, "films", PartialState()):
         assert folder.is_dir()
     assert not (tmp_path / "films" / ".key.lock").exists()
-
-
-def test_maps_that_were_removed_or_changed_are_drawn_again(tmp_path):
-    maps, notes = tmp_path / "maps", []
-    maps.mkdir()
-    for number in range(3):
-        path = maps / f"{number}.npz"
-        write_arrays(path, {"a": [number]})
-        notes.append(tmp_path / f"maps_{number}.json")
-        write_json(notes[-1], {path.name: sha256_of(path)})
-        seal(notes[-1])
-    (maps / "0.npz").unlink()
-    (maps / "1.npz").write_bytes(b"changed")
-    task._discard_without_maps(notes, maps)
-    assert [note.exists() for note in notes] == [False, False, True]
 
 
 def test_many_finished_pieces_are_checked_with_one_listing_of_their_folder(tmp_path, monkeypatch):

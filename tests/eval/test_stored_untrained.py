@@ -1,4 +1,4 @@
-"""Stored traces of untrained networks: used again, unless they are damaged or lack a video that can be read now."""
+"""Results of an evaluation are used again, unless they are damaged or lack a video that can be read now."""
 
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from accelerate import PartialState
 from eval.benchmarks import Suite
 from eval.plausibility.watching import usual_plan
 from eval.subject import Subject
-from eval.surprise.task import Task
+from eval.surprise.task import Task, unread_films
 from eval.surprise.traces import read_table
+from eval.surprise.usual import Usual
 from eval.trials import Film, Pair, Trial
 from worldmodel.video import write_video
 
@@ -89,3 +90,57 @@ def test_traces_of_an_evaluation_stay_when_another_one_removes_them_from_the_cac
     for file in in_cache(tmp_path):
         file.unlink()
     assert films_in(files) == {f"film {n}" for n in range(4)}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_resumed_evaluation_judges_a_video_that_can_be_read_again(task: Task, tmp_path: Path, again: bool):
+    parts = tmp_path / "parts"
+    (tmp_path / "1.mp4").rename(tmp_path / "elsewhere")
+    files, _ = task.judge(parts, ())
+    assert films_in(files) == {"film 0", "film 2", "film 3"}
+    if again:
+        (tmp_path / "elsewhere").rename(tmp_path / "1.mp4")
+    films = {f"film {n}" for n in range(4)} if again else {"film 0", "film 2", "film 3"}
+    assert films_in(task.judge(parts, ())[0]) == films
+    assert set(unread_films(parts)) == {f"film {n}" for n in range(4)} - films
+
+
+def test_maps_that_are_missing_changed_or_of_a_video_that_can_be_read_again_are_drawn(task: Task, tmp_path: Path):
+    maps, parts = tmp_path / "maps", tmp_path / "parts"
+    parts.mkdir()
+
+    def drawn() -> dict[str, bytes]:
+        task.draw_maps(maps, parts, task.suite.trials, Usual())
+        return {path.name: path.read_bytes() for path in maps.iterdir()}
+
+    whole = drawn()
+    assert len(whole) == 4
+    first, second, *_ = sorted(maps.iterdir())
+    modified = [path.stat().st_mtime_ns for path in (first, second)]
+    assert drawn() == whole
+    assert [path.stat().st_mtime_ns for path in (first, second)] == modified  # none was drawn again
+    first.unlink()
+    assert drawn() == whole
+    second.write_bytes(b"changed")
+    assert drawn() == whole
+    for path in (*parts.iterdir(), *maps.iterdir()):
+        path.unlink()
+    (tmp_path / "1.mp4").rename(tmp_path / "elsewhere")
+    assert len(drawn()) == 3
+    assert len(drawn()) == 3
+    (tmp_path / "elsewhere").rename(tmp_path / "1.mp4")
+    assert drawn() == whole
+
+
+def test_maps_are_drawn_again_when_the_calibration_changes(task: Task, tmp_path: Path):
+    lawful, parts = [_film(tmp_path, number) for number in (10, 11, 12)], tmp_path / "parts"
+    (tmp_path / "12.mp4").rename(tmp_path / "elsewhere")
+    _, usual = task.judge(parts, lawful)
+    task.draw_maps(tmp_path / "maps", parts, task.suite.trials, usual)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "maps").iterdir()}
+    (tmp_path / "elsewhere").rename(tmp_path / "12.mp4")
+    _, usual = task.judge(parts, lawful)
+    task.draw_maps(tmp_path / "maps", parts, task.suite.trials, usual)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "maps").iterdir()}
+    assert before.keys() == after.keys()
+    assert all(before[name] != after[name] for name in before)
