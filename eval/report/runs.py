@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import EvalError
+from eval.report.log_rows import Row, is_number, log_rows
 from eval.result_folder import read_json
 from worldmodel.config_yaml import MAX_BYTES, read_yaml
-from worldmodel.rows import read_rows
-from worldmodel.untrusted.terminal import say
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,7 @@ class Run:
     best: Row | None  # best.json
     state: Mapping[str, Any]  # of the last checkpoint
     written_s_ago: float | None  # the last row
+    damaged: Mapping[str, int]  # log -> how many of its rows are left out
 
     @property
     def name(self) -> str:
@@ -110,7 +107,7 @@ class Run:
     def horizons(self) -> list[str]:
         """In seconds, as rows name them, nearest first."""
         names = {key.partition("/")[2] for row in self.health for key in row if key.startswith("skill_copy/")}
-        return sorted(names, key=float)
+        return sorted((name for name in names if _is_horizon(name)), key=float)
 
     @property
     def times(self) -> Times | None:
@@ -139,31 +136,36 @@ def open_run(folder: Path) -> Run:
         raise EvalError(
             f"{folder} is no run folder: no recipe.yaml and no metrics.jsonl in it; give the folder that the recipe calls run"
         )
-    metrics, health, bad_clips = (_rows(path) for path in logs.values())
+    rows, damaged = {}, {}
+    for name, path in logs.items():
+        rows[name], damaged[path.name] = log_rows(path)
     text = _text(recipe) if recipe.exists() else ""
     written = [path.stat().st_mtime for path in logs.values() if path.exists()]
     return Run(
         folder,
-        [row for row in metrics if "loss" in row],
-        [row for row in health if "verdict" in row],
-        bad_clips,
+        rows["metrics"],
+        rows["health"],
+        rows["bad_clips"],
         _recipe(text, recipe),
         text,
-        _json(folder / "best.json"),
+        _best(folder / "best.json"),
         _last_state(folder),
         time.time() - max(written) if written else None,
+        {name: count for name, count in damaged.items() if count},
     )
 
 
-def _rows(path: Path) -> list[Row]:
-    """Rows that can be read; damaged lines are left out, with a word, and the next resume of the run removes them."""
-    rows = [row for row in read_rows(path) if isinstance(row.get("update"), int)]
-    lines = sum(bool(line) for line in path.read_bytes().split(b"\n")[:-1]) if path.exists() else 0
-    if lines and not rows:
-        raise EvalError(f"{path} is no log of a run: none of its lines is a JSON object with an update")
-    if lines > len(rows):
-        say(f"{path}: {lines - len(rows)} damaged line(s) left out", file=sys.stderr)
-    return [*rows]
+def _is_horizon(name: str) -> bool:
+    try:
+        return is_number(float(name))
+    except ValueError:
+        return False
+
+
+def _best(path: Path) -> Row | None:
+    """None where there is no such file, or where it does not name a checkpoint and its skill."""
+    best = _json(path) or {}
+    return best if str(best.get("checkpoint")).isdecimal() and is_number(best.get("skill")) else None
 
 
 def _text(path: Path) -> str:

@@ -64,7 +64,11 @@ def write_training_report(run: Run, path: Path) -> Path:
 
 
 def facts(run: Run) -> list[str]:
-    """How far it is, and how long it took."""
+    """How far it is, how long it took, and how many rows of its logs are left out."""
+    return [*_progress(run), *(f"{count:,} damaged row(s) of {name} left out" for name, count in run.damaged.items())]
+
+
+def _progress(run: Run) -> list[str]:
     if not run.metrics:
         every = run.asked("train.log_every")
         return [f"no row of metrics yet; the first is due at update {every}" if every else "no row of metrics yet"]
@@ -81,7 +85,7 @@ def facts(run: Run) -> list[str]:
     stops = run.asked("health.stop_on", ())
     if run.health and run.health[-1]["verdict"] in stops:
         return [*found, "ended by the doctor (health.stop_on)"]
-    if run.planned is not None and run.updates:
+    if run.planned is not None and last["update"]:
         left = float(last["seconds"]) / last["update"] * (run.planned - run.updates)
         found.append(f"unfinished, about {duration(left)} of work left")
     if run.written_s_ago is not None:
@@ -133,7 +137,7 @@ def skill_table(run: Run, best: Row | None) -> list[tuple[str, list[str]]]:
 def health(run: Run) -> list[Plot]:
     if not run.health:
         return []
-    directions = next((row["directions"] for row in run.health if row.get("directions")), None)
+    directions = next((row["directions"] for row in run.health if (row.get("directions") or 0) > 0), None)
     levels = {}
     if directions:
         least = directions ** run.asked("health.min_rank_exponent", 0.5)

@@ -147,6 +147,46 @@ def test_what_is_no_run_is_one_line(tmp_path: Path, capsys, file, content, said)
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("log", "changed"),
+    [
+        ("metrics", {"loss": "low"}),
+        ("metrics", {"loss/spread/std": [1]}),
+        ("metrics", {"samples": None}),
+        ("metrics", {"seconds": {}}),
+        ("metrics", {"lr": 1e308}),
+        ("metrics", {"clips_per_s": "fast"}),
+        ("metrics", {"grad_norm": True}),
+        ("metrics", {"update": -1}),
+        ("health", {"verdict": None}),
+        ("health", {"skill": "high"}),
+        ("health", {"skill_copy/0.25": []}),
+        ("health", {"directions": "8"}),
+        ("health", {"update": "600"}),
+    ],
+)
+def test_rows_with_values_of_another_type_are_left_out_and_counted(make_run, tmp_path: Path, capsys, log, changed):
+    run = make_run(tmp_path / "run")
+    whole, path = open_run(run), run / f"{log}.jsonl"
+    lines = path.read_text().splitlines()
+    damaged = json.dumps({**json.loads(lines[-1]), **changed})
+    path.write_text("\n".join([lines[0], "not json", damaged, *lines[1:], damaged]) + "\n")
+    assert getattr(open_run(run), log) == getattr(whole, log)
+    assert f"{path}: 3 damaged row(s) left out" in capsys.readouterr().err
+    assert f"3 damaged row(s) of {log}.jsonl left out" in page(run)
+
+
+def test_odd_names_and_a_damaged_best_checkpoint_do_not_end_the_report(make_run, tmp_path: Path):
+    run = make_run(tmp_path / "run")
+    whole = open_run(run).horizons
+    rows = [json.loads(line) for line in (run / "health.jsonl").read_text().splitlines()]
+    odd = {"skill_copy/far": 0.1, "skill_copy/inf": 0.1, "directions": -8, "advice": [1]}
+    (run / "health.jsonl").write_text("".join(json.dumps({**row, **odd}) + "\n" for row in rows))
+    (run / "best.json").write_text('{"checkpoint": "last", "skill": "high"}')
+    assert open_run(run).horizons == whole
+    assert "damaged row" not in page(run)
+
+
 def test_the_machine_is_told_where_checkpoints_know_it(make_run, tmp_path: Path):
     run = make_run(tmp_path / "run")
     assert "not told by this run" in page(run)
