@@ -139,5 +139,5 @@ def test_what_the_machine_lacks_ends_the_run_and_is_named(clips: Path, monkeypat
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(reading, "read_square", full)
-    with pytest.raises(DataError, match=r"Too many open files.*the clip is not bad"):
+    with pytest.raises(DataError, match=r"Too many open files.*not a damaged clip"):
         list(islice(updates(windows_of(clips), 0, 1), 1))

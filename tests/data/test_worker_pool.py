@@ -1,5 +1,6 @@
 """Worker processes: what ends one, what does not, and that nothing of them stays behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import psutil
 import pytest
 from made_clips import windows_of
 
+from worldmodel.data import worker_pool
 from worldmodel.data.loader import DataError, updates
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits of Linux")
@@ -125,3 +127,81 @@ def test_a_worker_is_small_because_it_imports_neither_torch_nor_the_manifest(cli
     assert worker.memory_info().rss < 200e6
     assert not any("torch" in Path(it.path).name for it in worker.memory_maps())
     stream.close()
+
+
+def test_a_worker_that_is_killed_while_it_sends_frames_ends_the_run_with_the_reason(clips: Path, monkeypatch):
+    whole, rooms = worker_pool._Process.read_into, []
+
+    def cut(self, room: memoryview) -> None:
+        rooms.append(room)
+        if len(room) > 10_000 and len(rooms) > 9:
+            self._process.kill()
+            self._process.wait()
+            while self._answers.read(1 << 16):
+                pass  # what was in the pipe is less than what is left of a clip
+        whole(self, room)
+
+    monkeypatch.setattr(worker_pool._Process, "read_into", cut)
+    with pytest.raises(DataError, match=r"a data worker died \(SIGKILL\)"):
+        list(updates(windows_of(clips, workers=1, prefetch=1), 0, 50))
+
+
+def test_a_worker_that_cannot_understand_a_task_ends():
+    program = [sys.executable, "-c", "from worldmodel.data.worker import main; main()"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(program, **pipes) as process:
+        process.stdin.write(b"cworldmodel.data.worker\nNoSuchClass\n.")
+        process.stdin.flush()
+        assert process.wait(30) == 1
+        assert b"NoSuchClass" in process.stderr.read()
+
+
+def test_a_worker_that_a_realtime_signal_ends_is_told_by_number(clips: Path):
+    stream = updates(windows_of(clips, workers=1, prefetch=1), 0, 5000)
+    next(stream)
+    for worker in workers():
+        worker.send_signal(40)
+    with pytest.raises(DataError, match=r"a data worker died \(signal 40\); the same command"):
+        list(stream)
+
+
+def test_a_program_that_ends_with_an_open_stream_ends_at_once(clips: Path):
+    program = (
+        "import atexit, sys, time\n"
+        f"sys.path[:0] = {[str(Path(__file__).parents[1])]!r}\n"
+        "from pathlib import Path\n"
+        "from made_clips import windows_of\n"
+        "from worldmodel.data.loader import updates\n"
+        f"stream = updates(windows_of(Path({str(clips)!r}), workers=2, prefetch=1), 0, 5000)\n"
+        "next(stream)\n"
+        "print(time.time())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert time.time() - float(done.stdout) < 1.8
+
+
+def test_workers_import_what_this_process_imports_wherever_it_goes(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(sys, "path", ["", "relative", *sys.path])
+    before = worker_pool._import_path()
+    monkeypatch.chdir(tmp_path)
+    assert worker_pool._import_path() == before
+    assert all(Path(entry).is_absolute() for entry in before)
+    ours = str(Path(worker_pool.__file__).resolve().parents[2])
+    assert ours in map(os.path.normpath, before)
+
+
+def test_a_job_that_was_suspended_has_not_waited_meanwhile(clips: Path, monkeypatch):
+    """Reading takes no time here; the clock jumps by an hour between two looks, as after Ctrl-Z and fg."""
+    stream = updates(windows_of(clips, workers=1, prefetch=1, worker_timeout_s=5.0), 0, 20)
+    next(stream)
+    wait, monotonic, jumps = worker_pool.WorkerPool.wait, time.monotonic, []
+
+    def suspended(self, pending, seconds):
+        if len(jumps) < 2:
+            jumps.append(3600.0)
+            return False
+        return wait(self, pending, seconds)
+
+    monkeypatch.setattr(worker_pool.WorkerPool, "wait", suspended)
+    monkeypatch.setattr("worldmodel.clock.time.monotonic", lambda: monotonic() + sum(jumps))
+    assert len(list(stream)) == 19
