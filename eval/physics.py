@@ -159,7 +159,7 @@ def evaluate(args: argparse.Namespace, task: Task, manifest: str | None, fit: Ca
     files, usual = task.judge(parts, lawful, FEWER_FILMS if args.ablate_whitening else ())
     trained = subject.model is not None and not args.model.startswith("untrained:")
     for seed in range(args.untrained_seeds if trained else 0):
-        files += task.judge_untrained(seed, lawful)
+        files += task.judge_untrained(seed, lawful, parts)
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)

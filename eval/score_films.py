@@ -31,6 +31,7 @@ from rich.table import Table
 
 from eval import run_reference
 from eval.cache_folder import cache_folder
+from eval.cache_lock import cache_lock
 from eval.errors import EvalError
 from eval.plausibility.cards import Scored, ends, short_names, write_page
 from eval.plausibility.expectations import decoder_of, expectations, no_decoder
@@ -161,6 +162,18 @@ def plan_windows(args: argparse.Namespace, model: WorldModel, lawful: Sequence[C
 def _score(viewing: Viewing, reference: Reference, named: Sequence[Named]) -> tuple[list[Scored], dict[str, str]]:
     """Films with a number, the most plausible first, and the others with the reason."""
     folder = cache_folder() / "films" / _key(reference, named)
+    with cache_lock(folder, "films", viewing.ranks):
+        found = _scored(viewing, reference, named, folder)
+        viewing.ranks.wait_for_everyone()
+        if viewing.ranks.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def _scored(
+    viewing: Viewing, reference: Reference, named: Sequence[Named], folder: Path
+) -> tuple[list[Scored], dict[str, str]]:
+    """As `_score`; files in FOLDER are used again where an interrupted command left them."""
     watched = viewing.watch("films", [it.clip for it in named], reference.measures, folder, by_place=True)
     yardstick, failed, found = reference.yardstick, {}, []
     lawful = {film.name for film in yardstick.films}
@@ -174,8 +187,6 @@ def _score(viewing: Viewing, reference: Reference, named: Sequence[Named]) -> tu
         except ValueError as error:
             failed[it.name] = str(error)
     found.sort(key=lambda one: _order(one[2]))
-    viewing.ranks.wait_for_everyone()
-    shutil.rmtree(folder, ignore_errors=True)
     return [(it, seen, {"rank": rank, **row}) for rank, (it, seen, row) in enumerate(found, 1)], failed
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from eval.cache_lock import cache_lock
 from eval.plausibility.viewing import Viewing
 from eval.plausibility.watching import Measure, Watched
 from eval.plausibility.yardstick import DISTANCE, FOLDS, WHITENED, LawfulFilm, Yardstick
+from eval.result_folder import read_json
 from eval.surprise.whitening import Whitening
+from worldmodel.atomic import write_json
+from worldmodel.launch import on_main_process
 from worldmodel.manifest import Clip
 from worldmodel.video.source import shown_name
 
 FORMAT = 1
+UNREAD = "unread.json"  # places of clips that could not be watched, in the list of all
 STRETCHES = 400  # of lawful films together, so that a few long ones give as many as many short ones
 
 
@@ -46,11 +52,27 @@ def lawful_reference(viewing: Viewing, weights: str, clips: Sequence[Clip], cach
     """
     key = _key(viewing, weights, clips)
     folder = cache / "lawful" / key
+    most = max(1, STRETCHES // max(1, len(clips)))
+    with cache_lock(folder, "lawful films", viewing.ranks):
+        on_main_process(viewing.ranks, lambda: _discard_outdated(viewing, clips, folder, most))
+        return _reference(viewing, key, clips, folder, most)
+
+
+def _discard_outdated(viewing: Viewing, clips: Sequence[Clip], folder: Path, most: int) -> None:
+    """Remove all files if they were made while a clip could not be read that can be read now: all of them depend on it."""
+    if not (folder / UNREAD).exists():
+        return
+    places = (read_json(folder / UNREAD) or {}).get("clips")
+    if not isinstance(places, list) or any(viewing.is_readable(clips[place], most) for place in places):
+        shutil.rmtree(folder)
+
+
+def _reference(viewing: Viewing, key: str, clips: Sequence[Clip], folder: Path, most: int) -> Reference:
+    """Make a reference, or read it from FOLDER, which no other process writes to meanwhile."""
     names = list(dict.fromkeys(file_name(clip) for clip in clips))
     folds = [[clip for clip in clips if names.index(file_name(clip)) % FOLDS == fold] for fold in range(FOLDS)]
-    most = max(1, STRETCHES // max(1, len(clips)))
     fits, why_raw = _fits(viewing, folds, folder, most)
-    films, unread = [], {}
+    films, unread, left_out = [], {}, []
     for fold, mine in enumerate(folds):
         measures = {DISTANCE: viewing.model.distance, **({WHITENED: whitened(fits[fold])} if fits else {})}
         what = f"lawful films, half {fold + 1} of {FOLDS}"
@@ -59,6 +81,9 @@ def lawful_reference(viewing: Viewing, weights: str, clips: Sequence[Clip], cach
                 films.append(LawfulFilm(file_name(clip), fold, watched))
             else:
                 unread[file_name(clip)] = watched
+                left_out.append(clips.index(clip))
+    if left_out and viewing.ranks.is_main_process:
+        write_json(folder / UNREAD, {"clips": left_out})
     return Reference(Yardstick(films, viewing.plan), viewing.model.distance, fits, key, why_raw, unread)
 
 

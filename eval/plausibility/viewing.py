@@ -102,6 +102,11 @@ class Viewing:
             _add(total, load_moments(file))
         return total.get("free/model")
 
+    def is_readable(self, clip: Clip, most: int | None = None) -> bool:
+        """Whether the clip is long enough for a window, and its stretches (`most` at most) can be read."""
+        stretches = self.stretches(clip, most)
+        return bool(stretches) and all(not isinstance(self._read([stretch])[0], str) for stretch in stretches)
+
     def _read(self, piece: Sequence[Stretch]) -> list[Frames | str]:
         return [read_stretch(stretch, self.plan.fps, self.model.size_px, self.square) for stretch in piece]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
+import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,6 +19,7 @@ from accelerate import PartialState
 
 from eval.benchmarks import Suite
 from eval.cache_folder import cache_folder
+from eval.cache_lock import cache_lock
 from eval.errors import EvalError
 from eval.result_folder import read_result
 from eval.sealed import discard
@@ -33,12 +33,9 @@ from eval.surprise.whitening import ErrorMoments, load_moments, save_moments
 from eval.surprise.windows import Window, WindowPlan
 from eval.trials import Film, Trial, read_film
 from eval.workload import discard_damaged, share
-from worldmodel.atomic import write_arrays, write_json
-from worldmodel.folder_lock import FolderLockError, hold_folder
-from worldmodel.launch import MAIN_ALONE, on_main_process
+from worldmodel.atomic import replacing, write_arrays, write_json
 from worldmodel.outputs import sha256_of
 from worldmodel.untrusted.file_names import file_name_for
-from worldmodel.untrusted.terminal import say
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
@@ -124,8 +121,11 @@ class Task:
 
         return share("films", self.pieces, lambda i: files[i], self._load, work, self.ranks), usual
 
-    def judge_untrained(self, seed: int, lawful: Sequence[Film]) -> list[Path]:
-        """Traces of the same architecture as it is born; kept for other evaluations of it on the same suite."""
+    def judge_untrained(self, seed: int, lawful: Sequence[Film], parts: Path) -> list[Path]:
+        """Traces of the same architecture, untrained: copies in PARTS of those that the cache holds for other evaluations.
+
+        Another evaluation may replace the files of the cache as soon as the lock on them is released, but not the copies.
+        """
         like = self.subject.model
         assert like is not None
         judge = Judge(untrained(like, seed, self.device), self.plan, self.device, self.scope, WITH_AND_WITHOUT_MEMORY)
@@ -135,9 +135,14 @@ class Task:
         said = {**like.architecture, **self._conditions(lawful), "untrained": UNTRAINED_FORMAT}
         folder = cache_folder() / "untrained" / _digest(said) / str(seed)
         what = f"untrained network {seed}"
-        with ExitStack() as held:
-            on_main_process(self.ranks, lambda: held.enter_context(_cache_lock(folder, what)))
-            return self._judge_untrained(judge, everywhere, folder, what, seed, lawful)
+        copies = [parts / f"untrained_{seed}_{index:05d}.parquet" for index in range(len(self.pieces))]
+        with cache_lock(folder, what, self.ranks):
+            files = self._judge_untrained(judge, everywhere, folder, what, seed, lawful)
+            if self.ranks.is_main_process:
+                for file, copy in zip(files, copies, strict=True):
+                    with replacing(copy) as part:
+                        shutil.copyfile(file, part)
+        return copies
 
     def _judge_untrained(
         self, judge: Judge, everywhere: Judge, folder: Path, what: str, seed: int, lawful: Sequence[Film]
@@ -161,19 +166,18 @@ class Task:
     def _discard_outdated(self, folder: Path, files: Sequence[Path], lawful: Sequence[Film]) -> None:
         """Remove results that were damaged, or made while a video could not be read that can be read now.
 
-        All results depend on the possible videos, each piece on its own videos.
+        All results depend on the possible videos; each piece depends on its own videos, too.
         """
         discard_damaged([*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json")])
         left_out = [film for path in folder.glob(f"lawful_*{LEFT_OUT}") for film in read_result(path)]
         by_id = {film.film_id: film for film in lawful}
         if self._any_is_readable([(by_id[name], self.plan.of_lawful) for name in left_out if name in by_id]):
-            for path in (*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json")):
+            for path in (*files, *folder.glob("lawful_*.npz"), *folder.glob("line_*.json"), *folder.glob("maps_*.json")):
                 discard(path)
         for file, trials in zip(files, self.pieces, strict=True):
             if (note := file.with_suffix(UNREAD)).exists():
                 unread = read_result(note)
-                films = [(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films]
-                if self._any_is_readable([(film, windows_of) for film, windows_of in films if film.film_id in unread]):
+                if self._any_is_readable([it for it in self._films_of(trials) if it[0].film_id in unread]):
                     discard(file)
 
     def _any_is_readable(self, films: Sequence[tuple[Film, Callable[[int], list[Window]]]]) -> bool:
@@ -188,7 +192,7 @@ class Task:
         pieces = in_pieces(trials)
         files = [parts / f"maps_{_digest([trial.group_id for trial in piece])}.json" for piece in pieces]
         if self.ranks.is_main_process:
-            _discard_without_maps(files, folder)
+            self._discard_without_maps(files, pieces, folder)
         self.ranks.wait_for_everyone()
 
         def work(reel: Reel, file: Path) -> None:
@@ -201,6 +205,21 @@ class Task:
             write_json(file, written)
 
         share("heat maps", pieces, lambda i: files[i], self._load, work, self.ranks)
+
+    def _discard_without_maps(self, files: Sequence[Path], pieces: Sequence[Sequence[Trial]], folder: Path) -> None:
+        """Remove notes about maps that must be drawn again.
+
+        Either a map is no longer in FOLDER as it was written, or a video without a map can be read now.
+        """
+        discard_damaged(files)
+        for file, trials in zip(files, pieces, strict=True):
+            if not file.exists():
+                continue
+            noted = read_result(file)
+            changed = any(not (folder / name).is_file() or sha256_of(folder / name) != digest for name, digest in noted.items())
+            without = [it for it in self._films_of(trials) if file_name_for(it[0].film_id, ".npz") not in noted]
+            if changed or self._any_is_readable(without):
+                discard(file)
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _usual(self, what: str, judge: Judge, parts: Path, lawful: Sequence[Film], ablation: Sequence[int]) -> Usual:
@@ -281,8 +300,12 @@ class Task:
         lines = share(f"{what}, once more", some, lambda i: parts / f"line_{i:05d}.json", load, line, self.ranks)
         return replace(usual, foretold=load_lines(lines).slope)
 
+    def _films_of(self, trials: Sequence[Trial]) -> list[tuple[Film, Callable[[int], list[Window]]]]:
+        """Films, each with a function from its number of frames to its windows."""
+        return [(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films]
+
     def _load(self, trials: Sequence[Trial]) -> Reel:
-        return self._shoot([(film, partial(self.plan.of, trial, film.fps)) for trial in trials for film in trial.films])
+        return self._shoot(self._films_of(trials))
 
     def _shoot(self, films: Sequence[tuple[Film, Callable[[int], list[Window]]]]) -> Reel:
         by_length: dict[int, list[Shot]] = defaultdict(list)
@@ -314,27 +337,6 @@ class Reel:
     def note_unread(self, file: Path) -> None:
         if self.unread:
             write_json(file.with_suffix(UNREAD), self.unread)
-
-
-def _discard_without_maps(files: Sequence[Path], folder: Path) -> None:
-    """Remove notes about maps that are no longer in FOLDER as they were written, so that these are drawn again."""
-    discard_damaged(files)
-    for file in files:
-        noted = read_result(file) if file.exists() else {}
-        if not all((folder / name).is_file() and sha256_of(folder / name) == digest for name, digest in noted.items()):
-            discard(file)
-
-
-@contextmanager
-def _cache_lock(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder of the cache; wait, with a word, while another evaluation computes the same into it."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(hold_folder(folder, "wait until it has ended"))
-        except FolderLockError as error:
-            say(f"{what}: another evaluation computes the same; waiting for it ({error})", file=sys.stderr)
-            held.enter_context(hold_folder(folder, "wait until it has ended", wait_s=MAIN_ALONE.total_seconds()))
-        yield
 
 
 def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:

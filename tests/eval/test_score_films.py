@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +248,24 @@ def test_what_lawful_films_showed_is_kept(world, score, tmp_path, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")} == kept
     score(film, "--contexts", "3")
     assert len(list((tmp_path / "cache" / "worldmodel" / "lawful").iterdir())) == 2
+
+
+def test_a_lawful_film_that_could_not_be_read_is_watched_once_it_can_be(world, score, tmp_path):
+    """The file is there all the time, as on storage that fails for a while. Its first clip is too short for ever."""
+    path, film = tmp_path / "damaged.mp4", str(world / "films" / HOSTILE)
+    path.write_bytes((world / "lawful_08.mp4").read_bytes())
+    clips = [clip(world / f"lawful_{n:02d}.mp4", 12) for n in range(8)] + [replace(clip(path, 12), frames=1), clip(path, 12)]
+    write_manifest(world / "damaged.parquet", clips, command="t", config={})
+    path.write_bytes(b"damaged")
+    assert score(film, lawful="damaged.parquet")[1][0]["compared_with"]["lawful_films"] == 8
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.npz")}
+    assert score(film, lawful="damaged.parquet")[1][0]["compared_with"]["lawful_films"] == 8
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.npz")} == kept
+    path.write_bytes((world / "lawful_08.mp4").read_bytes())
+    for _ in range(2):
+        found = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.npz")}
+        assert score(film, lawful="damaged.parquet")[1][0]["compared_with"]["lawful_films"] == 9
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.npz")} == found
 
 
 def test_answers_of_one_square_are_never_taken_for_the_other(world, score, tmp_path, monkeypatch):

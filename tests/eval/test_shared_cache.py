@@ -4,46 +4,45 @@ import os
 import threading
 import time
 
+import pytest
+from accelerate import PartialState
+
+from eval.cache_lock import cache_lock
 from eval.sealed import is_whole, seal
-from eval.surprise import task
 from eval.workload import discard_damaged
-from worldmodel.atomic import write_arrays, write_json
-from worldmodel.folder_lock import hold_folder
-from worldmodel.outputs import sha256_of
+from worldmodel.atomic import write_json
+from worldmodel.folder_lock import FolderLockError, hold_folder
 
 
 def test_a_second_evaluation_waits_until_the_first_has_filled_the_cache(tmp_path, monkeypatch, capsys):
-    """The lock is held by this process; `is_here` makes it one of another process for the second to wait for."""
+    """Two threads of this process stand for two evaluations."""
     order: list[str] = []
     folder = tmp_path / "untrained" / "key" / "0"
 
     def second() -> None:
-        with task._cache_lock(folder, "untrained network 0"):
+        with cache_lock(folder, "untrained network 0", PartialState()):
             order.append("second")
 
-    with hold_folder(folder, "..."):
+    with cache_lock(folder, "untrained network 0", PartialState()):
         waiting = threading.Thread(target=second)
         waiting.start()
         time.sleep(0.6)
         order.append("first")
     waiting.join(10)
     assert order == ["first", "second"]
-    assert "untrained network 0: another evaluation computes the same; waiting for it" in capsys.readouterr().err
+    assert "untrained network 0: another process computes the same; waiting until it has finished" in capsys.readouterr().err
 
 
-def test_maps_that_were_removed_or_changed_are_drawn_again(tmp_path):
-    maps, notes = tmp_path / "maps", []
-    maps.mkdir()
-    for number in range(3):
-        path = maps / f"{number}.npz"
-        write_arrays(path, {"a": [number]})
-        notes.append(tmp_path / f"maps_{number}.json")
-        write_json(notes[-1], {path.name: sha256_of(path)})
-        seal(notes[-1])
-    (maps / "0.npz").unlink()
-    (maps / "1.npz").write_bytes(b"changed")
-    task._discard_without_maps(notes, maps)
-    assert [note.exists() for note in notes] == [False, False, True]
+def test_a_folder_of_the_cache_can_be_removed_while_it_is_locked(tmp_path):
+    """As `eval score` does at its end. A third evaluation must not get the lock before the second releases it."""
+    folder = tmp_path / "films" / "key"
+    with cache_lock(folder, "films", PartialState()):
+        folder.rmdir()
+        with pytest.raises(FolderLockError, match="is in use by"), hold_folder(folder.parent, "...", ".key.lock"):
+            pass
+    with cache_lock(folder, "films", PartialState()):
+        assert folder.is_dir()
+    assert not (tmp_path / "films" / ".key.lock").exists()
 
 
 def test_many_finished_pieces_are_checked_with_one_listing_of_their_folder(tmp_path, monkeypatch):
