@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 before_exit: list[Callable[[], None]] = []  # what `exit_at_once` does first, such as releasing locks
@@ -75,10 +75,11 @@ def held(semaphores: bool = True) -> Iterator[None]:
             signal.signal(number, lambda number, _frame: arrived.append(number))
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _raise_all(arrived)
+        with ExitStack() as undo:  # it does every step, from the last one to the first, also where a handler raises in one
+            undo.callback(_raise_all, arrived)
+            for number, handler in handlers.items():
+                undo.callback(signal.signal, number, handler)
+            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)  # what it lets through is added to `arrived`
 
 
 def _raise_all(numbers: list[int]) -> None:

@@ -84,7 +84,8 @@ def completed(reader: Reader, pending: PendingBatch, patience: Patience) -> Batc
     for and other ranks wait for this one: they are within an update, so that the state cannot be saved.
     """
     storage = _StorageWait(patience)
-    clock = Clock() if patience.worker_s else Clock(longest_s=math.inf)  # one read of this process itself may take long
+    # a read of this process itself may take long
+    clock = Clock(longest_s=math.inf) if isinstance(reader, InProcessReader) else Clock()
     waited_s = 0.0
     step_s = min(_LOOK_EVERY_S, patience.worker_s or _LOOK_EVERY_S)
     while not reader.wait(pending, step_s):

@@ -70,11 +70,13 @@ def _receive(requests: BinaryIO, waiting: queue.PriorityQueue[tuple[int, int, Ta
             task = pickle.load(requests)
             waiting.put((task.number, arrived, task))
             arrived += 1
-    except (EOFError, OSError):
+    except (EOFError, OSError, pickle.UnpicklingError):  # UnpicklingError: the parent was killed while it wrote a task
         os._exit(0)
     except BaseException:  # this thread alone would end, and the process would wait for ever
-        traceback.print_exc()
-        os._exit(1)
+        try:
+            traceback.print_exc()
+        finally:  # standard error may be a terminal that is gone
+            os._exit(1)
 
 
 def _do(task: Task, answers: BinaryIO) -> None:

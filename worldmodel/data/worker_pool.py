@@ -33,7 +33,10 @@ _IMPORTED_IN = os.getcwd()  # to which relative entries of sys.path refer
 _END_S = 2.0  # how long workers have to end by themselves
 # How a decoder in C ends its process on a file that it cannot handle. SIGKILL is not among them: it comes from outside.
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
-_WINDOWS_CRASHES = {0xC0000005: "access violation", 0xC000001D: "illegal instruction", 0xC0000409: "stack buffer overrun"}
+_WINDOWS_CRASHES = {
+    0xC0000005: "access violation", 0xC000001D: "illegal instruction", 0xC0000094: "division by zero",
+    0xC00000FD: "stack overflow", 0xC0000374: "damaged heap", 0xC0000409: "stack buffer overrun",
+}  # fmt: skip
 
 
 class WorkerPool:
@@ -205,6 +208,7 @@ def _start_thread(target: Callable[[], None], process: _Process) -> None:
         threading.Thread(target=target, daemon=True).start()
     except RuntimeError as error:
         process.kill()
+        process.ends(time.monotonic() + 1.0)
         raise DataError(f"a data worker cannot be started: {error}; set data.workers lower") from error
 
 
