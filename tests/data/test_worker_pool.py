@@ -174,16 +174,18 @@ def test_a_worker_that_a_realtime_signal_ends_is_told_by_number(clips: Path):
 def test_a_program_that_ends_with_an_open_stream_ends_at_once(clips: Path):
     program = (
         "import atexit, sys, time\n"
+        "ended = []\n"
+        "atexit.register(lambda: print(time.monotonic() - ended[0]))  # called last\n"
         f"sys.path[:0] = {[str(Path(__file__).parents[1])]!r}\n"
         "from pathlib import Path\n"
         "from made_clips import windows_of\n"
         "from worldmodel.data.loader import updates\n"
         f"stream = updates(windows_of(Path({str(clips)!r}), workers=2, prefetch=1), 0, 5000)\n"
         "next(stream)\n"
-        "print(time.time())\n"
+        "ended.append(time.monotonic())\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert time.time() - float(done.stdout) < 1.8
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert float(done.stdout) < 1.9  # workers that do not end by themselves are killed after 2 s
 
 
 def test_workers_import_what_this_process_imports_wherever_it_goes(tmp_path: Path, monkeypatch):
