@@ -33,6 +33,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     )  # else child processes would ignore Ctrl-C where a shell runs pytest by &
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-call", action="store_true", help="tests/faults: let each call of each command fail (an hour)")
+
+
 def _isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Enter an empty working directory, and give this process and its children a home, caches and temporary files there."""
     work, home, temporary = (folder / name for name in ("work", "home", "tmp"))

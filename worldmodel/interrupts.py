@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 before_exit: list[Callable[[], None]] = []  # what `exit_at_once` does first, such as releasing locks
@@ -66,22 +66,29 @@ def held(semaphores: bool = True) -> Iterator[None]:
         _start_resource_tracker()
     numbers = (signal.SIGINT, signal.SIGTERM)
     arrived: list[int] = []
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     handlers = {number: signal.getsignal(number) for number in numbers} if _in_main_thread() else {}
-    for number, handler in handlers.items():
-        if callable(
-            handler
-        ):  # the mask is of this thread; where others run, they receive the signal, and Python calls its handler
-            signal.signal(number, lambda number, _frame: arrived.append(number))
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        for number in handlers:  # the mask is of this thread; another one may receive the signal, and Python calls its handler
+            signal.signal(number, lambda number, _frame: arrived.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number, handler in handlers.items():
-            if callable(handler):
-                signal.signal(number, handler)
-        for waited in arrived:
-            signal.raise_signal(waited)
+        with ExitStack() as undo:  # it does every step, from the last one to the first, also where a handler raises in one
+            undo.callback(_raise_all, arrived)
+            for number, handler in handlers.items():
+                undo.callback(signal.signal, number, handler)
+            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)  # what it lets through is added to `arrived`
+
+
+def _raise_all(numbers: list[int]) -> None:
+    """Raise signals that waited; the handler of one may raise an exception, and the others must not be lost."""
+    if numbers:
+        try:
+            signal.raise_signal(numbers[0])
+        finally:
+            _raise_all(numbers[1:])
 
 
 def _in_main_thread() -> bool:

@@ -147,7 +147,7 @@ def train(
     if last is None:
         teacher.fill(fresh.model, recipe)
     learner, optimizers = spread(fresh, recipe.optim, accelerator, recipe.train.parallel)
-    held = held_out(held_windows, recipe.health.windows)
+    held = held_out(held_windows, recipe.health.windows, resumes=last is not None)
     accelerator.print(
         described(recipe, windows, len(held.frames), unwrapped(learner), accelerator.num_processes, str(accelerator.device))
     )

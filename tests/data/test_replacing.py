@@ -1,9 +1,11 @@
 """A window that cannot be read is replaced by others until one reads, the same ones however the run is cut."""
 
 import errno
+import gc
 import shutil
 import threading
 import time
+import weakref
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from made_clips import windows_of
 
 from worldmodel.data import reading
 from worldmodel.data.batch import most_substitutes
-from worldmodel.data.loader import Batch, DataError, Windows, updates
+from worldmodel.data.loader import Batch, DataError, Windows, held_out, updates
 
 
 def damaged(manifest: Path, *numbers: int) -> None:
@@ -139,5 +141,34 @@ def test_what_the_machine_lacks_ends_the_run_and_is_named(clips: Path, monkeypat
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(reading, "read_square", full)
-    with pytest.raises(DataError, match=r"Too many open files.*the clip is not bad"):
+    with pytest.raises(DataError, match=r"Too many open files.*not a damaged clip"):
         list(islice(updates(windows_of(clips), 0, 1), 1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_training_waits_for_storage_before_it_reads_the_held_out_windows(clips: Path, workers: int):
+    expected = held_out(windows_of(clips), 4)
+    windows, gone = windows_of(clips, workers=workers), clips.parent.with_name("gone")
+    clips.parent.rename(gone)
+    timer = threading.Timer(1.5, lambda: gone.rename(clips.parent))
+    timer.start()
+    read = held_out(windows, 4, resumes=True)
+    timer.join()
+    assert torch.equal(read.frames, expected.frames)
+    assert read.bad == ()
+
+
+def test_a_training_that_begins_does_not_wait_for_a_folder_that_is_missing(clips: Path):
+    windows = windows_of(clips)
+    shutil.rmtree(clips.parent / "clips")
+    with pytest.raises(DataError, match="clips is missing, empty or not readable by this user"):
+        held_out(windows, 4)
+
+
+def test_windows_are_freed_although_they_were_asked_what_a_folder_holds(clips: Path):
+    windows = windows_of(clips)
+    windows.holds_much(str(clips.parent))
+    source = weakref.ref(windows.sources[0])
+    del windows
+    gc.collect()
+    assert source() is None

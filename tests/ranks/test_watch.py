@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from worldmodel.clock import Clock
 from worldmodel.ranks import hub as hub_module
 from worldmodel.ranks import member as member_module
 from worldmodel.ranks import watch as watch_module
@@ -14,7 +15,7 @@ from worldmodel.ranks.hub import Hub
 from worldmodel.ranks.line import Line
 from worldmodel.ranks.member import Member
 from worldmodel.ranks.peers import Peer, addresses, listener, named
-from worldmodel.ranks.watch import Clock, Watch
+from worldmodel.ranks.watch import Watch
 
 PEERS = [Peer(rank, f"host{rank}", 100 + rank) for rank in range(3)]
 TOKEN = "secret"
@@ -197,7 +198,7 @@ def test_closing_is_quick_and_silent(ends):
 
 def test_time_in_which_this_process_was_stopped_does_not_count(monkeypatch: pytest.MonkeyPatch):
     now = [100.0]
-    monkeypatch.setattr(watch_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("worldmodel.clock.time.monotonic", lambda: now[0])
     clock = Clock()
     now[0] += 0.5
     assert clock.tick() == 0.5

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,69 @@ def test_signals_that_arrive_while_children_start_are_heard_afterwards():
         assert child.stdout.strip() == "True"
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def raising_handlers() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM note their number and raise KeyboardInterrupt."""
+    heard: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield heard
+    try:
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(numbers) == set()
+        assert [signal.getsignal(number) for number in numbers] == handlers
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_signals_that_arrive_together_are_all_heard_although_their_handlers_raise(raising_handlers: list[int]):
+    def arrive_together() -> None:
+        with interrupts.held(semaphores=False):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt):
+        arrive_together()
+    assert sorted(raising_handlers) == [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("call", range(4))
+def test_a_handler_that_raises_between_two_steps_leaves_no_signal_blocked(raising_handlers, monkeypatch, call: int):
+    """After the n-th call that replaces a handler or restores one; the fixture looks at what is left."""
+    replace, calls = signal.signal, []
+
+    def raising(number: int, handler: object) -> object:
+        calls.append(number)
+        before = replace(number, handler)
+        if len(calls) == call + 1:
+            raise KeyboardInterrupt
+        return before
+
+    monkeypatch.setattr(interrupts.signal, "signal", raising)
+    with pytest.raises(KeyboardInterrupt), interrupts.held(semaphores=False):
+        pass
+    monkeypatch.undo()
+
+
+def test_a_handler_that_raises_as_signals_are_blocked_leaves_none_blocked(raising_handlers, monkeypatch):
+    block = signal.pthread_sigmask
+
+    def raising(how: int, numbers: object) -> object:
+        before = block(how, numbers)
+        if how == signal.SIG_BLOCK and numbers:
+            raise KeyboardInterrupt
+        return before
+
+    monkeypatch.setattr(interrupts.signal, "pthread_sigmask", raising)
+    with pytest.raises(KeyboardInterrupt), interrupts.held(semaphores=False):
+        pass
+    monkeypatch.undo()

@@ -128,7 +128,7 @@ def test_ctrl_c_while_storage_is_waited_for_saves_and_a_resumed_run_is_the_same(
     (tmp_path / "disk" / "films").rename(tmp_path / "disk" / "away")
     (tmp_path / "disk" / "other").touch()
     for line in process.stdout:
-        if "is missing, empty or closed" in line:
+        if "is missing, empty or not readable" in line:
             break
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)

@@ -116,8 +116,9 @@ class PendingBatch:
         path = shown_name(self._windows[place].path, self._windows[place].member)
         if failure.kind == "machine":
             raise DataError(
-                f"{failure.reason} (while {on_one_line(path)} was read). The machine lacks it, the clip is not bad. Free it or "
-                "raise the limit (`ulimit -n` for open files); the same command resumes from the last checkpoint"
+                f"{failure.reason} (while {on_one_line(path)} was read). This is a limit of this machine, not a damaged clip. "
+                "Free that resource or raise the limit (`ulimit -n` for open files); the same command resumes from the last "
+                "checkpoint"
             )
         if failure.kind == "storage" or (failure.kind == "folder" and self._replacing.waits_for(failure.folder)):
             self.vanished = failure

@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from functools import lru_cache
 from itertools import count as count_up
 from itertools import islice
 from typing import Literal
@@ -75,6 +74,7 @@ class Windows:
         self.sources = [WindowSource(manifest, split, window) for manifest in manifests]
         weights = config.weights if split == "train" else None
         self.order = Order(self.sizes, weights, seed)
+        self._holds_much: dict[str, bool] = {}  # by folder
         self.digests = [manifest.digest() for manifest in manifests] if split == "train" else []  # of the data's content
 
     def __len__(self) -> int:
@@ -113,7 +113,10 @@ class Windows:
 
     def holds_much(self, folder: str) -> bool:
         """Whether more of the windows of any source lie below a folder than may be bad: without it the run cannot go on."""
-        return any(_share_below(source, folder) > self.config.max_bad_share for source in self.sources)
+        if folder not in self._holds_much:
+            shares = (_share_below(source, folder) for source in self.sources)
+            self._holds_much[folder] = any(share > self.config.max_bad_share for share in shares)
+        return self._holds_much[folder]
 
     def ids(self, update: int) -> list[int]:
         """Which windows the whole global batch of an update holds, in order, on all ranks."""
@@ -126,7 +129,6 @@ class Windows:
         return list(dict.fromkeys(sample.window.path for sample in samples))
 
 
-@lru_cache(maxsize=64)
 def _share_below(source: WindowSource, folder: str) -> float:
     """The share of a source's windows that lie below a folder, of a sample of them."""
     places = np.unique(np.linspace(0, len(source) - 1, _PROBED).astype(np.int64))
@@ -171,14 +173,18 @@ def updates(
         stream.close()
 
 
-def held_out(windows: Windows, count: int) -> Batch:
-    """A fixed set of windows, decoded once and kept: at most `count`, centre square, not augmented."""
+def held_out(windows: Windows, count: int, resumes: bool = False) -> Batch:
+    """A fixed set of windows, decoded once and kept: at most `count`, centre square, not augmented.
+
+    Storage that is gone is waited for where training resumes; at its start a wrong path is more likely.
+    """
     count = min(count, 4 * len(windows))  # windows overlap where there are few, but not without end
     samples = [replace(sample, draws=(*sample.draws[:-1], 0.5)) for sample in windows.samples(np.arange(count))]
     size = 8
     lists = (samples[at : at + size] for at in range(0, count, size))
-    # storage that is gone is not waited for: a wrong path is more likely where nothing was read before
-    batches = list(_read(windows, lists, Patience(windows.config.worker_timeout_s if windows.config.workers else 0.0)))
+    config = windows.config
+    patience = Patience(config.worker_timeout_s if config.workers else 0.0, config.storage_wait_s if resumes else 0.0)
+    batches = list(_read(windows, lists, patience))
     bad = tuple(clip for batch in batches for clip in batch.bad)
     return Batch(torch.cat([b.frames for b in batches]), None, torch.cat([b.ids for b in batches]), bad=bad)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
+from worldmodel.clock import Clock
 from worldmodel.data.batch import Batch, DataError, PendingBatch
 from worldmodel.data.reading import RETRY_S, ReadFailure, read_window
 from worldmodel.video.source import on_one_line
 
 _LOOK_EVERY_S = 0.25  # for signals and limits, while a micro-batch is waited for
-_QUIET_S = 3.0  # storage that is back by then is not told; other micro-batches may still note that it was gone
+_QUIET_S = 3.0  # shorter interruptions are not reported; other micro-batches may still note that it was gone
 _SAY_EVERY_S = 60.0  # that storage is still gone
 
 
@@ -82,18 +84,22 @@ def completed(reader: Reader, pending: PendingBatch, patience: Patience) -> Batc
     for and other ranks wait for this one: they are within an update, so that the state cannot be saved.
     """
     storage = _StorageWait(patience)
-    began = time.monotonic()
+    # a read of this process itself may take long
+    clock = Clock(longest_s=math.inf) if isinstance(reader, InProcessReader) else Clock()
+    waited_s = 0.0
     step_s = min(_LOOK_EVERY_S, patience.worker_s or _LOOK_EVERY_S)
     while not reader.wait(pending, step_s):
-        if storage.goes_on(pending.vanished):
-            began = time.monotonic()
+        passed_s = clock.tick()
+        waited_s += passed_s
+        if storage.goes_on(pending.vanished, passed_s):
+            waited_s = 0.0
             if patience.stopped() and not patience.alone:
                 raise KeyboardInterrupt
         if patience.stopped() and patience.alone:
             return None
-        if patience.worker_s and time.monotonic() - began > patience.worker_s:
+        if patience.worker_s and waited_s > patience.worker_s:
             raise DataError(_hangs(patience.worker_s, reader.reading(pending)))
-    storage.goes_on(None)
+    storage.goes_on(None, clock.tick())
     return pending.batch()
 
 
@@ -101,7 +107,7 @@ def _hangs(limit_s: float, path: str) -> str:
     at = f" while it reads {on_one_line(path)}" if path else ""
     return (
         f"no batch within data.worker_timeout_s = {limit_s:g} s: a worker hangs{at}, or storage is slower than that. "
-        "Raise the limit, or set data.workers=0 to see where it stands still; the same command resumes from the last checkpoint"
+        "Raise the limit, or set data.workers=0 to find the file that blocks; the same command resumes from the last checkpoint"
     )
 
 
@@ -110,39 +116,39 @@ class _StorageWait:
 
     def __init__(self, patience: Patience) -> None:
         self._limit_s, self._say = patience.storage_s, patience.say
-        self._began = 0.0
-        self._said: float | None = None  # when the wait was last told
+        self._waited_s = 0.0
+        self._said: float | None = None  # after how long the wait was last told
         self._what = ""
 
-    def goes_on(self, vanished: ReadFailure | None) -> bool:
-        """Whether storage is gone. Raises DataError after the limit."""
-        now = time.monotonic()
+    def goes_on(self, vanished: ReadFailure | None, passed_s: float) -> bool:
+        """Whether storage is gone, so many seconds after the last call. Raises DataError after the limit."""
+        self._waited_s += passed_s
         if vanished is None:
             if self._said is not None:
-                self._say(f"{self._what} can be read again after {now - self._began:.0f} s; training goes on")
+                self._say(f"{self._what} can be read again after {self._waited_s:.0f} s; training goes on")
             self._said, self._what = None, ""
             return False
         if not self._what:
-            self._began = now
+            self._waited_s = 0.0
             self._what = on_one_line(vanished.folder)
-        if now - self._began >= self._limit_s:
+        if self._waited_s >= self._limit_s:
             waited = f"; waited {self._limit_s:g} s for it (data.storage_wait_s)" if self._limit_s else ""
             raise DataError(
                 f"{self._gone(vanished)}{waited}. Is its storage mounted? Once it is there again, the same command resumes "
                 "from the last checkpoint"
             )
-        if self._said is None and now - self._began >= _QUIET_S:
-            self._said = now
+        if self._said is None and self._waited_s >= _QUIET_S:
+            self._said = self._waited_s
             self._say(
                 f"{self._gone(vanished)}. Waiting for it, at most {self._limit_s:g} s (data.storage_wait_s). No sample is "
                 "replaced meanwhile"
             )
-        elif self._said is not None and now - self._said >= _SAY_EVERY_S:
-            self._said = now
-            self._say(f"still waiting for {self._what}: {now - self._began:.0f} s of {self._limit_s:g} s")
+        elif self._said is not None and self._waited_s - self._said >= _SAY_EVERY_S:
+            self._said = self._waited_s
+            self._say(f"still waiting for {self._what}: {self._waited_s:.0f} s of {self._limit_s:g} s")
         return True
 
     def _gone(self, vanished: ReadFailure) -> str:
         if vanished.kind == "storage":
             return f"the storage of {self._what} does not answer ({on_one_line(vanished.reason)})"
-        return f"{self._what} is missing, empty or closed to this user ({on_one_line(vanished.reason)})"
+        return f"{self._what} is missing, empty or not readable by this user ({on_one_line(vanished.reason)})"

@@ -13,6 +13,7 @@ import signal
 import struct
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -69,8 +70,13 @@ def _receive(requests: BinaryIO, waiting: queue.PriorityQueue[tuple[int, int, Ta
             task = pickle.load(requests)
             waiting.put((task.number, arrived, task))
             arrived += 1
-    except (EOFError, OSError, pickle.UnpicklingError):
+    except (EOFError, OSError, pickle.UnpicklingError):  # UnpicklingError: the parent was killed while it wrote a task
         os._exit(0)
+    except BaseException:  # this thread alone would end, and the process would wait for ever
+        try:
+            traceback.print_exc()
+        finally:  # standard error may be a terminal that is gone
+            os._exit(1)
 
 
 def _do(task: Task, answers: BinaryIO) -> None:

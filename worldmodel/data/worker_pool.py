@@ -15,18 +15,28 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import IO
 
+import worldmodel
 from worldmodel import interrupts
 from worldmodel.data.batch import DataError, PendingBatch
 from worldmodel.data.reading import RETRY_S, ReadFailure
 from worldmodel.data.worker import LENGTH, Answer, Task
 
-_PIPE_BYTES = 1 << 20  # for frames; Linux gives 64 kB unless it is asked for more
+# For frames; Linux gives 64 kB unless it is asked for more, and 64 MB to all pipes of a user, of which half are left to others
+_PIPE_BYTES, _ALL_PIPES_BYTES = 1 << 20, 32 << 20
+_IMPORTED_IN = os.getcwd()  # to which relative entries of sys.path refer
 _END_S = 2.0  # how long workers have to end by themselves
 # How a decoder in C ends its process on a file that it cannot handle. SIGKILL is not among them: it comes from outside.
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
+_WINDOWS_CRASHES = {
+    0xC0000005: "access violation", 0xC000001D: "illegal instruction", 0xC0000094: "division by zero",
+    0xC00000FD: "stack overflow", 0xC0000374: "damaged heap", 0xC0000409: "stack buffer overrun",
+}  # fmt: skip
 
 
 class WorkerPool:
@@ -36,10 +46,13 @@ class WorkerPool:
         self._changed = threading.Condition()
         self._error: Exception | None = None
         self._workers: list[_Worker] = []
+        self.close = weakref.finalize(self, _close, self._workers)  # at the latest when the interpreter exits
+        """End the workers: those that do not end when their pipe closes, such as stopped ones, are killed."""
+        pipe_bytes = min(_PIPE_BYTES, _ALL_PIPES_BYTES // (count * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         try:
             with interrupts.held(semaphores=False):
                 for _ in range(count):
-                    self._workers.append(_Worker(self._notify))
+                    self._workers.append(_Worker(self._notify, pipe_bytes))
         except BaseException:
             self.close()
             raise
@@ -57,14 +70,6 @@ class WorkerPool:
     def reading(self, pending: PendingBatch) -> str:
         return self._worker_of(pending).reading()
 
-    def close(self) -> None:
-        """End the workers: those that do not end when their pipe closes, such as stopped ones, are killed."""
-        for worker in self._workers:
-            worker.close()
-        until = time.monotonic() + _END_S
-        for worker in self._workers:
-            worker.end(until)
-
     def _worker_of(self, pending: PendingBatch) -> _Worker:
         return self._workers[pending.number % len(self._workers)]
 
@@ -74,17 +79,29 @@ class WorkerPool:
             self._changed.notify_all()
 
 
+def _close(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.close()
+    until = time.monotonic() + _END_S
+    stubborn = [worker for worker in workers if not worker.ends(until)]
+    for worker in stubborn:
+        worker.kill()
+    until = time.monotonic() + 1.0
+    for worker in stubborn:
+        worker.ends(until)  # one that waits in the kernel for storage is left behind
+
+
 class _Worker:
     """One worker, started again where a file makes it crash, and its micro-batches."""
 
-    def __init__(self, notify: Callable[[Exception | None], None]) -> None:
-        self._notify = notify
+    def __init__(self, notify: Callable[[Exception | None], None], pipe_bytes: int) -> None:
+        self._notify, self._pipe_bytes = notify, pipe_bytes
         self._lock = threading.Lock()
         self._pending: dict[int, PendingBatch] = {}
         self._reading: tuple[int, int] | None = None  # micro-batch and place
         self._closing = False
-        self._process = _Process()
-        threading.Thread(target=self._receive, daemon=True).start()
+        self._process = _Process(pipe_bytes)
+        _start_thread(self._receive, self._process)
 
     def submit(self, pending: PendingBatch) -> None:
         with self._lock:
@@ -97,12 +114,18 @@ class _Worker:
         return "" if now is None or pending is None else pending.request(now[1]).path
 
     def close(self) -> None:
-        with self._lock:
-            self._closing = True
-            self._process.close()
+        self._closing = True
+        if self._lock.acquire(timeout=1.0):  # at the exit of the interpreter a thread may hold it that runs no more
+            try:
+                self._process.close()
+            finally:
+                self._lock.release()
 
-    def end(self, until: float) -> None:
-        self._process.end(until)
+    def ends(self, until: float) -> bool:
+        return self._process.ends(until)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def _receive(self) -> None:
         """Run in a thread: take in answers until the worker ends."""
@@ -121,29 +144,34 @@ class _Worker:
         pending, place = self._pending[answer.number], answer.place
         if answer.outcome is None:
             self._reading = (answer.number, place)
-            return
-        self._reading = None
+            return None
         if isinstance(answer.outcome, ReadFailure):
+            self._reading = None
             pending.failed(place, answer.outcome)
             again = tuple((it, pending.request(it)) for it in (place, *answer.skipped))
             with self._lock:
                 self._process.send(Task(pending.number, again, RETRY_S if pending.vanished else 0.0))
-            return
-        self._process.read_into(pending.room(place))
+            return None
+        try:
+            self._process.read_into(pending.room(place))
+        except EOFError:  # it ended while it sent them
+            return self._restart()
+        self._reading = None
         pending.read(place)
         if not pending.left:
             with self._lock:
                 del self._pending[pending.number]
             self._notify(None)
+        return None
 
     def _restart(self) -> None:
         """Start the process again after a crash, without the file that caused it. Raises DataError for any other end."""
         code = self._process.code()
         if self._closing:
             return
-        name = signal.Signals(-code).name if code < 0 else ""
-        if name not in _CRASHES or self._reading is None:
-            raise DataError(_died(name or f"exit code {code}, see above"))
+        name = _cause_of(code)
+        if not name or (name not in (*_CRASHES, *_WINDOWS_CRASHES.values())) or self._reading is None:
+            raise DataError(_died(code, name))
         number, place = self._reading
         self._reading = None
         self._pending[number].failed(place, ReadFailure("clip", f"the process that decoded it crashed ({name})"))
@@ -151,38 +179,72 @@ class _Worker:
             if self._closing:
                 return
             with interrupts.held(semaphores=False):
-                self._process = _Process()
+                self._process = _Process(self._pipe_bytes)
             for pending in self._pending.values():
                 self._process.send(Task(pending.number, pending.requests()))
 
 
-def _died(how: str) -> str:
-    return (
-        f"a data worker died ({how}); most often the machine ran out of memory: lower data.workers or data.prefetch; "
-        "the same command resumes from the last checkpoint"
-    )
+def _cause_of(code: int) -> str:
+    """The signal or the crash that ended a process; empty where it ended by itself."""
+    if code >= 0:
+        return _WINDOWS_CRASHES.get(code, "")
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a realtime signal
+        return f"signal {-code}"
+
+
+def _died(code: int, cause: str) -> str:
+    resumes = "the same command resumes from the last checkpoint"
+    if not cause:
+        return f"a data worker ended with exit code {code}; its error is printed above; {resumes}"
+    memory = "most often the machine ran out of memory: lower data.workers or data.prefetch; " if cause == "SIGKILL" else ""
+    return f"a data worker died ({cause}); {memory}{resumes}"
+
+
+def _start_thread(target: Callable[[], None], process: _Process) -> None:
+    """Raises DataError, and ends the process, where the system gives no more threads."""
+    try:
+        threading.Thread(target=target, daemon=True).start()
+    except RuntimeError as error:
+        process.kill()
+        process.ends(time.monotonic() + 1.0)
+        raise DataError(f"a data worker cannot be started: {error}; set data.workers lower") from error
+
+
+def _interpreter() -> list[str]:
+    """Python with the isolation that this process was started with."""
+    flags = sys.flags
+    isolated = ["-I"] if flags.isolated else ["-E"] * flags.ignore_environment + ["-s"] * flags.no_user_site
+    return [sys.executable, *isolated]
+
+
+def _import_path() -> list[str]:
+    """sys.path of this process, changes by scripts and tests included, so that workers import the same modules."""
+    path = [os.path.join(_IMPORTED_IN, entry) for entry in sys.path if isinstance(entry, str)]
+    ours = str(Path(worldmodel.__file__ or "").absolute().parents[1])
+    return path if ours in map(os.path.normpath, path) else [ours, *path]
 
 
 class _Process:
     """A worker's process and its pipes. Tasks are written by a thread: the pipe of a worker that hangs may be full."""
 
-    def __init__(self) -> None:
-        # Its path is that of this process: PYTHONPATH, and what scripts and tests have changed
-        path = [entry for entry in sys.path if isinstance(entry, str)]
-        program = f"import sys; sys.path[:] = {path!r}; from worldmodel.data.worker import main; main()"
-        one_thread = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # decoding multiplies no matrices
+    def __init__(self, pipe_bytes: int) -> None:
+        program = f"import sys; sys.path[:] = {_import_path()!r}; from worldmodel.data.worker import main; main()"
+        # Decoding multiplies no matrices. More arenas of glibc fill with what its threads leave: 120 MB instead of 64
+        environment = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **os.environ}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", program], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=one_thread
+                [*_interpreter(), "-c", program], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
             )
         except OSError as error:
             raise DataError(f"a data worker cannot be started: {error}; set data.workers lower") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._answers: IO[bytes] = self._process.stdout
-        _widen(self._answers)
+        _widen(self._answers, pipe_bytes)
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        threading.Thread(target=self._write, args=(self._process.stdin,), daemon=True).start()
+        _start_thread(partial(self._write, self._process.stdin), self)
 
     def send(self, task: Task) -> None:
         self._tasks.put(task)
@@ -214,14 +276,14 @@ class _Process:
     def close(self) -> None:
         self._tasks.put(None)
 
-    def end(self, until: float) -> None:
-        """Wait until then for the process to end, and kill it. One that waits in the kernel for storage is left behind."""
-        try:
+    def ends(self, until: float) -> bool:
+        """Wait until then for the process to end; whether it has."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(1.0)
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def _write(self, pipe: IO[bytes]) -> None:
         with contextlib.suppress(OSError), pipe:  # its end is seen by the thread that reads
@@ -231,10 +293,10 @@ class _Process:
                     data = data[pipe.write(data) :]
 
 
-def _widen(pipe: IO[bytes]) -> None:
+def _widen(pipe: IO[bytes], size: int) -> None:
     """Let more frames fit into a pipe, where the system can."""
     if sys.platform == "linux":
         import fcntl
 
         with contextlib.suppress(OSError):  # beyond the limit of this user
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)

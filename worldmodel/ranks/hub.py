@@ -8,9 +8,10 @@ import socket
 import time
 from dataclasses import dataclass
 
+from worldmodel.clock import Clock
 from worldmodel.ranks.line import HELLO_BYTES, MAX_BYTES, Line, Message
 from worldmodel.ranks.peers import Peer
-from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, failed, gone, orphaned, silent
+from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Watch, failed, gone, orphaned, silent
 
 _FAREWELL_S = 1.0  # for what was sent to arrive
 _TOGETHER_S = 5.0  # ranks whose silence began within so many seconds are named together: they share a host or a link

@@ -6,9 +6,10 @@ import contextlib
 import socket
 import time
 
+from worldmodel.clock import Clock
 from worldmodel.ranks.line import Line, Message
 from worldmodel.ranks.peers import Peer
-from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Clock, Watch, gone, orphaned, silent
+from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Watch, gone, orphaned, silent
 
 STALE_S = 5.0  # without a beat on a connection, after which a new one is made: TCP tries an old one again after twice the cut
 _CONNECT_S = 1.0

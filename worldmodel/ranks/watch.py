@@ -21,7 +21,6 @@ import math
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 
 from worldmodel import interrupts
@@ -34,7 +33,6 @@ GONE_S = 5.0  # a rank whose connection is closed and does not come back within 
 GRACE_S = 5.0  # the main thread may end by itself within this time once another rank has ended or failed
 EXIT_CODE = 2
 _LAST_WORDS_S = 5.0  # for the line and the release of locks: the terminal or the storage may hang
-_LONGEST_TICK_S = 2.0
 
 
 class Watch:
@@ -127,18 +125,6 @@ class Watch:
         if self._checkpoint is None:
             return "There is no checkpoint yet: the same command begins again"
         return f"The same command resumes from the last checkpoint, {self._checkpoint}"
-
-
-class Clock:
-    """Seconds that pass while this process runs."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def tick(self) -> float:
-        """Seconds since the last tick; a longer pause was a stop of this process and counts as a short one."""
-        last, self._last = self._last, time.monotonic()
-        return min(self._last - last, _LONGEST_TICK_S)
 
 
 def silent(peers: list[Peer], limit_s: float) -> str:
