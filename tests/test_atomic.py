@@ -168,3 +168,17 @@ def test_a_link_is_replaced_and_its_target_is_not_touched(tmp_path):
 def test_a_folder_that_is_missing_is_an_error_of_the_output(tmp_path):
     with pytest.raises(OutputError, match=r"a\.json: cannot be written"):
         write_json(tmp_path / "gone" / "a.json", {})
+
+
+def test_a_folder_that_cannot_be_opened_can_be_written_to(tmp_path, monkeypatch):
+    opened = os.open
+
+    def open_(path, *words, **named):
+        if isinstance(path, os.PathLike) and os.path.isdir(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, *words, **named)
+
+    monkeypatch.setattr(os, "open", open_)
+    atomic.sync(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        atomic.sync(tmp_path / "a file that is missing")

@@ -247,6 +247,15 @@ def test_a_process_that_died_while_it_took_over_blocks_nobody(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_process_left_that_was_killed_while_it_took_over_is_removed_and_that_of_a_living_one_stays(tmp_path: Path):
+    dead, living, user = tmp_path / f".lock.{'a' * 32}", tmp_path / f".lock.{'b' * 32}", tmp_path / ".lock.notes"
+    for path, changes in ((dead, {"pid": 2**30}), (living, {}), (user, {"pid": 2**30})):
+        lock_of(tmp_path, **changes)
+        (tmp_path / ".lock").rename(path)
+    with hold_folder(tmp_path, "..."):
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / ".lock", living, user])
+
+
 def test_two_files_of_one_folder_have_locks_of_their_own(tmp_path: Path):
     one, two = tmp_path / "a.parquet", tmp_path / "b.parquet"
     refused = pytest.raises(FolderLockError, match=r"a\.parquet is in use")

@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from worldmodel.checkpoint import CheckpointError, UnreadableError, finding, latest, save_checkpoint, stored
+from worldmodel.checkpoint import CheckpointError, UnreadableError, finding, latest, save_checkpoint, state, stored
 from worldmodel.held_out import load_held_out, save_held_out
 from worldmodel.outputs import sha256_of
 from worldmodel.untrusted.json_files import read_object
@@ -38,8 +40,6 @@ def test_a_named_pipe_in_the_place_of_a_file_is_an_error_and_no_endless_wait(run
 @pytest.mark.parametrize("where", ["state.json", "model.safetensors"])
 def test_a_checkpoint_that_storage_does_not_give_now_is_not_passed_over(run, monkeypatch, where):
     """Else it would be set aside as damaged, and removed later."""
-    from worldmodel.checkpoint import state
-
     for module, name in ((state, "open_regular"), (stored, "sha256_of")):
         whole = getattr(module, name)
 
@@ -76,3 +76,61 @@ def test_a_config_that_names_weights_elsewhere_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"transformers_weights": "sub/model.safetensors.index.json"}))
     with pytest.raises(PretrainedError, match="transformers_weights names code or files elsewhere"):
         read_config_file(tmp_path)
+
+
+def test_pruning_never_removes_a_checkpoint_that_storage_does_not_give_now(run, monkeypatch):
+    """It may be the best one."""
+    whole = state.open_regular
+
+    def stale(path):
+        if path.parent.name == "00000001":
+            raise OSError(116, "Stale file handle", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(state, "open_regular", stale)
+    finding.prune(run, keep=1, update=2)
+    monkeypatch.undo()
+    assert latest(run).update == 2
+    assert (run / "checkpoints" / "00000001").is_dir()
+    finding.prune(run, keep=1, update=2)
+    assert not (run / "checkpoints" / "00000001").exists()
+
+
+def test_checkpoints_that_cannot_be_listed_do_not_count_as_none(run, monkeypatch):
+    """Else training would begin from scratch there."""
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    for find in (latest, finding.refuse_begun):
+        with pytest.raises(UnreadableError, match="checkpoints cannot be listed: Permission denied"):
+            find(run)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+def test_a_named_pipe_as_log_weights_or_frame_is_no_endless_wait(tmp_path):
+    """In a process of its own, which can be ended if it waits."""
+    for name in ("rows.jsonl", "model.safetensors", "0000.png"):
+        os.mkfifo(tmp_path / name)
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from worldmodel.models.pretrained_files import PretrainedError, read_tensors
+        from worldmodel.rows import read_rows
+        from worldmodel.video.errors import VideoError
+        from worldmodel.video.frame_folder import open_frame
+        folder = Path(sys.argv[1])
+        for call, argument, error in (
+            (read_rows, folder / "rows.jsonl", OSError),
+            (read_tensors, folder, PretrainedError),
+            (open_frame, folder / "0000.png", VideoError),
+        ):
+            try:
+                call(argument)
+            except error as found:
+                assert "not a regular file" in str(found), found
+            else:
+                raise AssertionError(call)
+    """
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)

@@ -159,14 +159,15 @@ def _sync_folder(path: Path) -> None:
     """Where the system can: Windows and some network and shared file systems sync files alone."""
     if os.name == "nt":
         return
-    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         if error.errno not in _NOT_OF_FOLDERS:
             raise
-    finally:
-        os.close(handle)
 
 
 def part_of(path: Path) -> Path:

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ STALE_S = 180.0  # without a refresh, after which a lock of another machine is t
 ATTEMPTS = 100  # to create or take over a lock while others create and release theirs
 _READ_S = 0.5  # a lock is created empty and then filled; its reader waits this long for the content
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}  # of a file system without them
+_TOKENS = re.compile(r"(?:\.[0-9a-f]{32})+")  # in the name of an auxiliary lock, after the name of the lock
 _UNKNOWN = "unknown"  # token and host of a lock whose content cannot be understood
 _HELD: list[FolderLock] = []  # by this process
 
@@ -112,6 +114,7 @@ def _hold(path: Path, target: Path, folder: Path, instead: str, wait_s: float) -
         time.sleep(0.1)
     lock = FolderLock(path, target, owner, made)
     remove_parts(folder)
+    _remove_left_locks(path, owner)
     _HELD.append(lock)
     release_on_signals()
     try:
@@ -187,6 +190,22 @@ def _take_over(path: Path, stale: Owner, owner: Owner) -> bool:
         return True
     finally:
         guard.unlink(missing_ok=True)
+
+
+def _remove_left_locks(path: Path, owner: Owner) -> None:
+    """Remove the auxiliary locks of processes that were killed while they took over earlier locks of this name.
+
+    `owner` holds the lock now, so that an auxiliary lock of any other token protects nothing any more.
+    """
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            tokens = entry.name.removeprefix(path.name)
+            if tokens == entry.name or not _TOKENS.fullmatch(tokens) or tokens.startswith(f".{owner.token}"):
+                continue
+            with contextlib.suppress(OSError):
+                other = _read(Path(entry.path))
+                if other is not None and _stale(Path(entry.path), other) is not None:
+                    os.unlink(entry.path)
 
 
 def _create(path: Path, owner: Owner) -> bool:

@@ -53,6 +53,8 @@ def start_of(pid: int) -> str | None:
         if sys.platform == "linux":  # in ticks since boot: the clock may be set, and seconds since 1970 then change
             return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
         return f"{process.create_time():.2f}"
+    except ValueError:  # of a negative number, which no process has
+        return ""
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None if _is_hidden(pid) else ""
     except (psutil.Error, OSError):
@@ -65,7 +67,7 @@ def _is_hidden(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True

@@ -13,6 +13,7 @@ from typing import Any
 
 from worldmodel.atomic import sync, write_bytes
 from worldmodel.output_errors import output_errors
+from worldmodel.untrusted.regular_file import open_regular
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
@@ -78,7 +79,8 @@ def _lines(path: Path) -> tuple[list[bytes], bytes]:
     """Lines that have an end, without it and without empty ones; and what follows the last end."""
     if not path.exists():
         return [], b""
-    whole, _, rest = path.read_bytes().rpartition(b"\n")
+    with open_regular(path) as file:
+        whole, _, rest = file.read().rpartition(b"\n")
     return [line for line in whole.split(b"\n") if line], rest
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from eval import run_reference
+from eval.errors import EvalError
 from eval.plausibility.reference import FORMAT, Reference
 from eval.plausibility.watching import Watched, arrays_of, watched_of
 from eval.plausibility.yardstick import LawfulFilm, Yardstick
@@ -18,6 +20,7 @@ from eval.surprise.whitening import Whitening
 from eval.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
+from worldmodel.untrusted.terminal import say
 from worldmodel.video.square import Square
 
 KIND = "score"
@@ -56,17 +59,23 @@ def stored_reference(
 ) -> tuple[Reference, str] | None:
     """(newest reference with these weights, squares and plan, its manifest); the plan asked for may depend on its clips."""
     assert subject.model is not None
-    for stored, plan in _candidates(folder, subject.hash, square):
-        if plan_of(stored.clips) == plan:
-            return _reference(stored, plan, subject.model), stored.about["manifest"]
+    for stored in run_reference.load_all(folder, KIND):
+        about = stored.about
+        if (about.get("format"), about.get("weights"), about.get("square")) != (FORMAT, subject.hash, square):
+            continue
+        try:
+            plan, clips, manifest = _plan(stored), stored.clips, str(about["manifest"])
+        except (EvalError, KeyError, TypeError, ValueError) as error:
+            say(f"{folder}: a stored reference is ignored: {type(error).__name__}: {error}", file=sys.stderr)
+            continue
+        if plan_of(clips) == plan:
+            return _reference(stored, plan, subject.model), manifest
     return None
 
 
-def _candidates(folder: Path, weights: str, square: Square) -> Iterator[tuple[run_reference.Stored, WindowPlan]]:
-    for stored in run_reference.load_all(folder, KIND):
-        about = stored.about
-        if (about.get("format"), about.get("weights"), about.get("square")) == (FORMAT, weights, square):
-            yield stored, WindowPlan(**{**about["plan"], "contexts": tuple(about["plan"]["contexts"])})
+def _plan(stored: run_reference.Stored) -> WindowPlan:
+    plan = stored.about["plan"]
+    return WindowPlan(**{**plan, "contexts": tuple(plan["contexts"])})
 
 
 def _reference(stored: run_reference.Stored, plan: WindowPlan, model: WorldModel) -> Reference:

@@ -48,7 +48,10 @@ class CalibrationFolder:
             return cls(folder, manifest, clips, instead=False)
         for stored in run_reference.load_all(folder, CLIPS):
             try:
-                return cls(folder, str(stored.about.get("manifest")), stored.clips, instead=True)
+                manifest_there = stored.about.get("manifest")
+                if not isinstance(manifest_there, str):
+                    raise EvalError("it does not name its manifest")
+                return cls(folder, manifest_there, stored.clips, instead=True)
             except EvalError as error:
                 say(f"{folder}: a stored list of videos is ignored: {error}", file=sys.stderr)
         return None
@@ -58,13 +61,12 @@ class CalibrationFolder:
         stored = run_reference.load(self._file(asked))
         if stored is None:
             return None
-        fits: dict[str, dict[str, Any]] = {}
-        for name, array in stored.arrays.items():
-            fit, _, part = name.rpartition("/")
-            fits.setdefault(fit, {})[part] = array
-        numbers, notes = stored.about["fits"], tuple(stored.about["notes"])
-        whitening = {name: Whitening.of_arrays(numbers[name], fits[name]) for name in numbers}
-        return Usual(whitening, stored.about["foretold"], notes)
+        try:
+            return _calibration(stored)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            say(f"{self._file(asked)} does not hold a calibration ({what}); it is ignored", file=sys.stderr)
+            return None
 
     def store(self, asked: Mapping[str, Any], usual: Usual) -> None:
         """Unless it is there, the folder cannot be written to, or some of the videos could not be used."""
@@ -83,3 +85,14 @@ class CalibrationFolder:
 
 def _digest(said: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _calibration(stored: run_reference.Stored) -> Usual:
+    """Raises KeyError, TypeError, ValueError or AttributeError where a file lacks something or holds it in another type."""
+    fits: dict[str, dict[str, Any]] = {}
+    for name, array in stored.arrays.items():
+        fit, _, part = name.rpartition("/")
+        fits.setdefault(fit, {})[part] = array
+    numbers, notes = stored.about["fits"], tuple(stored.about["notes"])
+    whitening = {name: Whitening.of_arrays(numbers[name], fits[name]) for name in numbers}
+    return Usual(whitening, stored.about["foretold"], notes)

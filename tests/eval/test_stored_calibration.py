@@ -126,3 +126,22 @@ def test_a_run_alone_is_evaluated_as_it_is_beside_its_data(tmp_path: Path):
     assert protocols[0]["whitening"]["films"] > 1
     for name in ("traces.parquet", "scores.csv"):
         assert (tmp_path / "beside" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+@pytest.mark.parametrize("about", [{}, {"fits": 3, "notes": []}, {"fits": {"a": {}}, "notes": [], "foretold": 0.0}])
+def test_a_calibration_file_with_other_content_is_ignored_with_a_line(tmp_path: Path, capsys, about: dict):
+    folder = CalibrationFolder(tmp_path, "val.parquet", [], False)
+    np.savez(folder._file(ASKED), about=np.array(json.dumps(about)))
+    assert folder.find(ASKED) is None
+    assert "does not hold a calibration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("about", [{"clips": []}, {"clips": 3, "manifest": "val.parquet"}, {"manifest": "val.parquet"}])
+def test_a_stored_list_of_videos_with_other_content_is_ignored_with_a_line(
+    subject: Subject, tmp_path: Path, capsys, about: dict
+):
+    folder = tmp_path / "run" / "reference"
+    folder.mkdir()
+    np.savez(folder / "clips-0.npz", about=np.array(json.dumps(about)))
+    assert CalibrationFolder.of(subject, None, []) is None
+    assert "a stored list of videos is ignored" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -102,11 +103,11 @@ def note_best(run: Path) -> None:
 def prune(run: Path, keep: int, update: int) -> None:
     """Remove all but the last `keep` checkpoints and the best, and damaged ones whose update the run has passed.
 
-    Those later than `update` are left alone.
+    Those later than `update` are left alone, and so are those that cannot be read now: one of them may be the best.
     """
     best = _best(run)
     past = [folder for folder in _folders(run) if int(folder.name) <= update]
-    gone = [folder for folder in past[:-keep] if best is None or folder != best[0]]
+    gone = [folder for folder in past[:-keep] if (best is None or folder != best[0]) and not _is_unreadable(folder)]
     gone += [folder for folder in _set_aside(run) if int(folder.name.removeprefix(_DAMAGED)) <= update]
     for folder in gone:
         _remove(folder)
@@ -138,14 +139,35 @@ def refuse_begun(run: Path) -> None:
 
 # --- by name and skill -----------------------------------------------------------------------------------------------
 def _folders(run: Path) -> list[Path]:
-    """The folders of checkpoints, damaged ones too, by their update."""
-    found = (run / "checkpoints").glob("[0-9]*")
-    return sorted((it for it in found if it.name.isdecimal() and it.is_dir()), key=lambda it: (int(it.name), it.name))
+    """The folders of checkpoints, damaged ones too, by their update. Raises UnreadableError where they cannot be listed."""
+    return sorted(_listed(run, ""), key=lambda it: (int(it.name), it.name))
 
 
 def _set_aside(run: Path) -> list[Path]:
-    found = (run / "checkpoints").glob(f"{_DAMAGED}[0-9]*")
-    return sorted(it for it in found if it.name.removeprefix(_DAMAGED).isdecimal() and it.is_dir())
+    """Raises UnreadableError where they cannot be listed."""
+    return sorted(_listed(run, _DAMAGED))
+
+
+def _listed(run: Path, prefix: str) -> list[Path]:
+    """Folders in RUN/checkpoints named PREFIX and a number. Path.glob would give none where they cannot be listed."""
+    name = re.compile(rf"{prefix}[0-9]+")
+    try:
+        with os.scandir(run / "checkpoints") as entries:
+            return [Path(entry.path) for entry in entries if name.fullmatch(entry.name) and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UnreadableError(f"{run / 'checkpoints'} cannot be listed: {error.strerror or error}") from None
+
+
+def _is_unreadable(folder: Path) -> bool:
+    try:
+        read_state(folder)
+    except UnreadableError:
+        return True
+    except CheckpointError:
+        return False
+    return False
 
 
 def _skill(folder: Path) -> float | None:

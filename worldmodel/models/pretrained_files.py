@@ -14,6 +14,7 @@ from torch import Tensor
 
 from worldmodel.models.layouts import PretrainedError
 from worldmodel.untrusted.json_files import read_object
+from worldmodel.untrusted.regular_file import open_regular
 
 CONFIG = "config.json"
 LARGEST = 1 << 16  # of a whole number in a config.json: widths, layers, frames, pixels
@@ -83,6 +84,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in weight_files(folder):
         try:
+            open_regular(file).close()
             tensors = load_file(file)
         except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError, MemoryError) as error:
             raise PretrainedError(f"{file} is damaged or is no safetensors file ({_line(error)})") from None

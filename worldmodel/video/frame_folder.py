@@ -14,6 +14,7 @@ import numpy as np
 from av import VideoFrame
 from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  importing the last two makes Pillow read them
 
+from worldmodel.untrusted.regular_file import open_regular
 from worldmodel.video.errors import VideoError, check_pixels
 from worldmodel.video.frame_patterns import Frames, NoSequence, choose
 from worldmodel.video.orientation import Orientation
@@ -114,6 +115,7 @@ def open_frame(path: Path) -> np.ndarray:
 def _opened(path: Path) -> Image.Image:
     """A picture with its pixels read. Pillow refuses a PNG with long texts; they are skipped, since they are not pixels."""
     try:
+        open_regular(path).close()
         return _loaded(path, path)
     except ValueError:
         if path.stat().st_size > MOST_BYTES:
