@@ -242,6 +242,6 @@ def _ranking(scored: Sequence[Scored]) -> Table:
 
 
 def _key(reference: Reference, named: Sequence[Named]) -> str:
-    """Of films as they lie on the disk, and what they are measured by: 16 hex digits."""
+    """Of films as they lie on the disk, and what they are measured by, which unread lawful films change: 16 hex digits."""
     films = [[it.name, it.clip.clip_id, it.clip.start_s, it.clip.fps, os.stat(it.clip.path).st_mtime_ns] for it in named]
-    return hashlib.sha256(json.dumps([reference.key, films]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([reference.key, sorted(reference.unread), films]).encode()).hexdigest()[:16]

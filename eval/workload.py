@@ -17,7 +17,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from data_prep.progress import bar
-from eval.sealed import discard, is_whole, names_by_stem, seal
+from eval.sealed import discard, is_whole, seal
 from worldmodel.launch import MAIN_ALONE
 from worldmodel.ranks.restart import init_method
 from worldmodel.untrusted.terminal import say
@@ -69,13 +69,11 @@ def share(
 
 def discard_damaged(files: Sequence[Path]) -> None:
     """Remove files that are not what was finished, so that they are made again. For one process alone."""
-    listed = {folder: names_by_stem(folder) for folder in {file.parent for file in files}}
     for file in files:
-        names = listed[file.parent].get(file.stem, [])
-        if (whole := is_whole(file, names)) is not True:
+        if (whole := is_whole(file)) is not True:
             if whole is False:
                 say(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
-            discard(file, names)
+            discard(file)
 
 
 def _ahead(pieces: Sequence[Piece], mine: Sequence[int], load: Callable[[Piece], Loaded]) -> Iterator[tuple[int, Loaded]]:

@@ -14,7 +14,11 @@ from worldmodel.untrusted.terminal import say
 Row = Mapping[str, Any]
 LARGEST = 3.5e38  # no float32 is larger, and figures cannot be drawn of numbers near the largest float64
 KIND = {"metrics": "loss", "health": "verdict"}  # log -> a field that all of its rows have; rows without it are ignored
-NEEDED = {"metrics": {"samples", "seconds"}, "health": {"verdict"}}  # fields that must have a value
+NEEDED = {
+    "metrics": {"samples", "seconds"},
+    "health": {"verdict"},
+    "bad_clips": {"path", "reason"},
+}  # must have a value
 TEXTS = {"verdict"}
 NUMBERS = {
     *("samples", "seconds", "loss", "lr", "grad_norm", "clips_per_s", "wait_share", "skill", "skill_copy", "skill_mean"),

@@ -22,7 +22,7 @@ from eval.cache_folder import cache_folder
 from eval.cache_lock import cache_lock
 from eval.errors import EvalError
 from eval.result_folder import read_result
-from eval.sealed import discard
+from eval.sealed import LEFT_OUT, UNREAD, discard
 from eval.subject import Subject, untrained, weights_hash
 from eval.surprise.forecasting import BOTH_EVERYWHERE, EVERYWHERE, MODEL_ALONE, WHERE_LOCKED, WITH_AND_WITHOUT_MEMORY, Scope
 from eval.surprise.judge import Judge, Shot, blind_traces
@@ -39,8 +39,6 @@ from worldmodel.untrusted.file_names import file_name_for
 from worldmodel.video import VideoError
 from worldmodel.video.square import Square
 
-LEFT_OUT = ".left_out.json"
-UNREAD = ".unread.json"
 UNTRAINED_FORMAT = 2  # results of format 1 do not tell which videos they lack
 TRIALS_AT_ONCE = 8
 LAWFUL_AT_ONCE = 25

@@ -305,6 +305,31 @@ def test_an_interrupted_scoring_writes_nothing_and_goes_on(world, score, tmp_pat
     assert not list((tmp_path / "cache" / "worldmodel" / "films").iterdir())
 
 
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def test_a_scoring_that_goes_on_is_made_again_where_a_lawful_video_is_back(world, score, monkeypatch):
+    """What it stored was whitened by the errors on the other lawful videos alone."""
+    films = [str(world / f"lawful_{seed:02d}.mp4") for seed in range(12)]
+    whole = score(*films)
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{os.environ['XDG_CACHE_HOME']} of another")
+    read = viewing.read_square
+
+    def fail(path, *given, **named):
+        if Path(path).name == "lawful_03.mp4":
+            raise OSError("the storage does not answer")
+        return read(path, *given, **named)
+
+    monkeypatch.setattr(viewing, "read_square", fail)
+    with monkeypatch.context() as interrupted:
+        load = viewing.load_watched
+        interrupted.setattr(viewing, "load_watched", lambda file: load(file) if "films" not in file.parts else _interrupt())
+        assert score(*films)[0] == 130
+    monkeypatch.setattr(viewing, "read_square", read)
+    assert score(*films)[1] == whole[1]
+
+
 def test_objects_go_to_standard_output_and_words_do_not(world, score, capsys):
     options = ["--model", f"untrained:{world / 'recipe.yaml'}", "--lawful", str(world / "lawful.parquet")]
     assert main(["score", str(world / "films" / "wide.mp4"), *options]) == 0

@@ -222,3 +222,12 @@ def test_a_report_is_made_without_torch(make_run, tmp_path: Path):
     run = make_run(tmp_path / "run")
     code = f"import sys; from eval.__main__ import main; main(['report', {str(run)!r}]); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+
+
+def test_an_unreadable_video_without_a_reason_is_left_out(make_run, tmp_path: Path):
+    run = make_run(tmp_path / "run")
+    rows = [{"update": 3, "path": "whole.mp4", "reason": "cut"}, {"update": 4, "path": "other.mp4"}]
+    (run / "bad_clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    html = page(run)
+    assert "whole.mp4" in html
+    assert "other.mp4" not in html
