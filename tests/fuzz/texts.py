@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data_prep.errors import PrepError
 from data_prep.journal import Journal
+from data_prep.transcode import VERSION, _claim
 from data_prep.transcode import Recipe as CopyRecipe
-from data_prep.transcode import _claim
 from eval.compare import open_evaluation
 from eval.errors import EvalError
 from eval.physics import write_scores
@@ -29,7 +29,7 @@ def seeds(folder: Path) -> Mapping[str, Path]:
     """A recipe, a run folder, a finished evaluation, and the note and journal of data preparation."""
     found = {name: folder / name for name in ("recipe.yaml", "transcode.json", "mark.json", "journal.jsonl")}
     found["recipe.yaml"].write_bytes((ROOT / "configs" / "demo.yaml").read_bytes())
-    found["transcode.json"].write_text(json.dumps({"short_side_px": 80, "max_fps": None, "gop": 12, "version": 2}))
+    found["transcode.json"].write_text(json.dumps({"short_side_px": 80, "max_fps": None, "gop": 12, "version": VERSION}))
     found["mark.json"].write_text('{"made_by": "python -m data_prep index"}')
     record = {"path": "a.mp4", "member": None, "label": None, "reason": None, "detail": None, "duration_s": 1.0, "fps": 10.0}
     found["journal.jsonl"].write_text('{"val": 0.1}\n' + f"{json.dumps(record)}\n" * 3)
