@@ -308,3 +308,10 @@ def test_memory_is_suspected_only_where_the_system_may_have_killed_the_worker():
     assert "memory" in worker_pool._died(-9, "SIGKILL")
     assert "memory" not in worker_pool._died(-15, "SIGTERM")
     assert worker_pool._died(1, "").startswith("a data worker ended with exit code 1; its error is printed above")
+
+
+def test_workers_import_the_package_of_this_process_though_another_lies_before_it(tmp_path: Path, monkeypatch):
+    (tmp_path / "worldmodel").mkdir()
+    (tmp_path / "worldmodel" / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert worker_pool._import_path()[0] == str(Path(worker_pool.__file__).absolute().parents[2])

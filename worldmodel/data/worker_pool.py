@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import IO
 
@@ -47,7 +48,6 @@ class WorkerPool:
         self._error: Exception | None = None
         self._workers: list[_Worker] = []
         self.close = weakref.finalize(self, _close, self._workers)  # at the latest when the interpreter exits
-        """End the workers: those that do not end when their pipe closes, such as stopped ones, are killed."""
         pipe_bytes = min(_PIPE_BYTES, _ALL_PIPES_BYTES // (count * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         try:
             with interrupts.held(semaphores=False):
@@ -80,6 +80,7 @@ class WorkerPool:
 
 
 def _close(workers: list[_Worker]) -> None:
+    """End the workers: those that do not end when their pipe closes, such as stopped ones, are killed."""
     for worker in workers:
         worker.close()
     until = time.monotonic() + _END_S
@@ -222,8 +223,10 @@ def _interpreter() -> list[str]:
 def _import_path() -> list[str]:
     """sys.path of this process, changes by scripts and tests included, so that workers import the same modules."""
     path = [os.path.join(_IMPORTED_IN, entry) for entry in sys.path if isinstance(entry, str)]
-    ours = str(Path(worldmodel.__file__ or "").absolute().parents[1])
-    return path if ours in map(os.path.normpath, path) else [ours, *path]
+    ours, found = Path(worldmodel.__file__ or "").absolute(), PathFinder.find_spec("worldmodel", path)
+    if found is not None and found.origin is not None and Path(os.path.normpath(found.origin)) == ours:
+        return path
+    return [str(ours.parents[1]), *path]
 
 
 class _Process:

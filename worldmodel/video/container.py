@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from worldmodel.video import errors
@@ -49,6 +51,15 @@ class Video:
     def frame_ticks(self) -> float:
         """How long a frame is shown on average, in ticks, as the container states it."""
         return self.ticks_per_s / float(self.stream.average_rate or 25)
+
+    def packets(self) -> Iterator[Packet]:
+        """The packets of the stream from here on, an empty one at the end."""
+        return _packets(self.container, self.stream)
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Frames decoded from here on."""
+        for packet in self.packets():
+            yield from self.stream.codec_context.decode(packet)
 
     def shown_for(self, duration: int | None) -> float:
         """How long, in ticks, a last frame of the stated duration is shown: not shorter than frames are on average."""
@@ -105,13 +116,19 @@ def _opened(name: str, path: Path | str, member: str | None) -> Iterator[tuple[I
         yield container, _best_stream(name, container, path, member)
 
 
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    """`container.demux`, closed also where its reader stops early: PyAV 18.1 then frees its packet only if it is closed."""
+    with closing(container.demux(stream)) as packets:  # type: ignore[type-var]  # it is a generator
+        yield from packets
+
+
 def _first_tick(container: InputContainer, stream: VideoStream) -> int:
     """Presentation time of the first frame, from the first packets: AVI states 0 also where B frames delay it.
 
     In a recording that begins in the middle of a broadcast, nothing before the first keyframe can be decoded.
     """
     first = None
-    for packet in container.demux(stream):
+    for packet in _packets(container, stream):
         if packet.pts is None:
             break
         if packet.is_keyframe:

@@ -62,7 +62,7 @@ def read(
 def _orientation(path: Path | str, member: str | None) -> Orientation:
     """How to show what decord returns: it has turned frames, and not stretched them. Raises VideoError for mirrored ones."""
     with open_video(path, member) as video:
-        frame = next(video.container.decode(video.stream), None)
+        frame = next(video.frames(), None)
         if frame is None:
             raise video.error("zero frames", "it has a video stream, but no frame in it")
         how = orientation.of(frame, video.stream)

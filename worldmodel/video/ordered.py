@@ -57,7 +57,7 @@ def damaged_frame(video: Video, number: int) -> VideoError:
 
 def _timed(video: Video, ticks: np.ndarray | None) -> Iterator[Shown]:
     clock = _FrameClock(video)
-    for number, frame in enumerate(video.container.decode(video.stream)):
+    for number, frame in enumerate(video.frames()):
         tick, timed = clock.tick(frame)
         if ticks is not None and number < len(ticks):
             tick, timed = int(ticks[number]), frame.pts == ticks[number]

@@ -79,7 +79,7 @@ class _Stated:
 def _look(path: Path | str, member: str | None) -> _Stated:
     with open_video(path, member) as video:
         stated = video.stream.frames
-        frame = next(video.container.decode(video.stream), None)
+        frame = next(video.frames(), None)
         if frame is None and stated:
             raise video.error("truncated", f"its header promises {stated} frames, none is there")
         if frame is None:

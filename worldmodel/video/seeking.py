@@ -95,7 +95,7 @@ def _packets_around(video: Video, first: int, last: int) -> list[Packet]:
 def _demux_until(video: Video, first: int, last: int) -> list[Packet]:
     """Packets up to decoding time `last`; none, if the keyframe at their beginning is shown after `first`."""
     packets: list[Packet] = []
-    for packet in video.container.demux(video.stream):
+    for packet in video.packets():
         if not packet.size or (not packets and not packet.is_keyframe):
             continue
         if packet.pts is None or packet.dts is None:

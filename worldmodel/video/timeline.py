@@ -92,7 +92,7 @@ def scan(video: Video, until: int | None = None) -> Timeline:
     keys: list[int] = []
     packets, cut_off, last_length = 0, False, video.frame_ticks
     first_key: int | None = None  # the presentation time of the first keyframe
-    for packet in video.container.demux(video.stream):
+    for packet in video.packets():
         if not packet.size:  # the flush at the end, or a frame that the file leaves out
             continue
         packets, cut_off, latest = packets + 1, packet.is_corrupt, clock.latest

@@ -129,7 +129,7 @@ def _suspicion_by_kind(video: Video, timeline: Timeline) -> str:
 
 
 def _suspicion_by_first_frames(video: Video, timeline: Timeline) -> str:
-    ticks = [frame.pts for frame in islice(video.container.decode(video.stream), FIRST_FRAMES)]
+    ticks = [frame.pts for frame in islice(video.frames(), FIRST_FRAMES)]
     if ticks != timeline.ticks[: len(ticks)].tolist():
         return "the first frames are not shown at the times of their packets"
     if video.stream.codec_context.reorder_depth and not timeline.reordered:
@@ -143,7 +143,7 @@ def _suspicion_after_seeks(video: Video, timeline: Timeline) -> str:
     places = SEEKS.get(video.kind, 1)
     for key in [int(keys[len(keys) * (place + 1) // (places + 1)]) for place in range(places) if len(keys) > 1]:
         video.container.seek(key, stream=video.stream, backward=True)
-        packets = [packet for packet in islice(video.container.demux(video.stream), PACKETS_AFTER_SEEK) if packet.size]
+        packets = [packet for packet in islice(video.packets(), PACKETS_AFTER_SEEK) if packet.size]
         if not _contains(timeline.stored, [(packet.pts, packet.size) for packet in packets if not packet.is_discard]):
             return "after a seek, packets have other times than when they are read from the start"
     return ""
