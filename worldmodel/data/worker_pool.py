@@ -234,8 +234,7 @@ class _Process:
 
     def __init__(self, pipe_bytes: int) -> None:
         program = f"import sys; sys.path[:] = {_import_path()!r}; from worldmodel.data.worker import main; main()"
-        # Decoding multiplies no matrices. With two arenas of glibc a loop over 8,000 clips ends at 64 MB, with more at 84 MB
-        environment = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", **os.environ}
+        environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # decoding multiplies no matrices
         try:
             self._process = subprocess.Popen(
                 [*_interpreter(), "-c", program], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
