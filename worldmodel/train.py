@@ -336,7 +336,7 @@ def restore_or_begin(
     """The state to start from: that of the last checkpoint, of `init_from`, or none."""
     if last is not None:
         checkpoints.restore(learner, optimizers, last)
-        on_main_process(accelerator, lambda: tidy(Path(recipe.run), last.update))
+        on_main_process(accelerator, lambda: tidy(Path(recipe.run), last.update, recipe.checkpoint.keep))
         now = machine(accelerator.device, accelerator.num_processes)
         accelerator.print(f"resuming {recipe.run} after update {last.update}")
         if changes := changed_since(last.state.get("machine", {}), now):
@@ -353,13 +353,18 @@ def restore_or_begin(
     return {"update": 0, "seconds": 0.0}
 
 
-def tidy(run: Path, update: int) -> None:
-    """Before training goes on after `update`: set damaged later checkpoints aside, and let best.json name one that is there."""
+def tidy(run: Path, update: int, keep: int) -> None:
+    """Do what an interrupted save left undone, before training goes on after `update`.
+
+    Damaged later checkpoints are set aside, best.json names a checkpoint that exists, and all but the last `keep` and the best
+    are removed.
+    """
     try:
         for folder in checkpoints.set_aside_later(run, update):
             number = folder.name.rpartition("-")[2]
             print(f"checkpoint {number} was renamed to {folder}; it is removed when the run has passed that update")
         checkpoints.note_best(run)  # a kill may have come between a checkpoint and its note
+        checkpoints.prune(run, keep, update)  # or between the note and this
     except OSError as error:
         raise checkpoints.CheckpointError(checkpoints.cannot_write(run / "checkpoints", error, run)) from error
 
