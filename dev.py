@@ -322,7 +322,7 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from worldmodel.streams import survive_broken_streams  # of the standard library alone, as this file
+    from worldmodel.process.streams import survive_broken_streams  # of the standard library alone, as this file
 
     survive_broken_streams()
     sys.exit(main(sys.argv[1:]))

@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import ttest_1samp
 
-from data_prep.physics.draws import Dice
-from data_prep.physics.production import single_threaded
+from data_prep.physics.generation import single_threaded
+from data_prep.physics.keyed_random import Dice
 from data_prep.physics.quadruplets import draw_quadruplet
 from data_prep.physics.scenes import Format
 from data_prep.physics.suite import BY_NAME, PROPERTIES, QuadrupletJob, Size, suite_jobs
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
-from eval.baselines import BLIND, FrameClassifier, frame_features, pixel_copy, pixel_extrapolation, prefix_only, suffix_only
-from eval.oracle import count_violations
-from eval.pairs import FILMS, quadruplet_scores
-from worldmodel.arguments import count
+from eval.voe.baselines import BLIND, FrameClassifier, frame_features, pixel_copy, pixel_extrapolation, prefix_only, suffix_only
+from eval.voe.oracle import count_violations
+from eval.voe.pairs import FILMS, quadruplet_scores
+from worldmodel.process.arguments import count
 
 PROVEN = (
     "prefix only",

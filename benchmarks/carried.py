@@ -21,14 +21,14 @@ import numpy as np
 import torch
 
 from data_prep.progress import bar
-from eval.benchmarks import open_suite
 from eval.intervals import bootstrap_mean, bootstrap_of_sums
-from eval.pairs import FILMS, quadruplet_scores
-from eval.probes.truths import read_truth
+from eval.probes.ground_truth import read_truth
 from eval.subject import open_subject
-from eval.surprise.forecasting import outlooks
-from eval.surprise.windows import widest
-from eval.trials import Trial, read_film
+from eval.voe.pairs import FILMS, quadruplet_scores
+from eval.voe.suites import open_suite
+from eval.voe.surprise.forecasting import outlooks
+from eval.voe.surprise.windows import widest
+from eval.voe.trials import Trial, read_film
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel
 

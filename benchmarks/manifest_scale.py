@@ -21,7 +21,7 @@ MAIN = """
 import resource, statistics, sys, time
 import numpy as np, psutil
 from worldmodel.data.loader import DataConfig, open_windows
-from worldmodel.window import WindowConfig
+from worldmodel.data.window_config import WindowConfig
 
 def mib():
     return psutil.Process().memory_info().rss / 2**20

@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_prep.physics.lawful import ACTS, draw_lawful
-from data_prep.physics.production import Production, Shard, claim, single_threaded, versions
+from data_prep.physics.generation import Production, Shard, claim, single_threaded, versions
+from data_prep.physics.possible import ACTS, draw_lawful
+from data_prep.physics.rendering.clip import shoot
 from data_prep.physics.scenes import Format
-from data_prep.physics.takes import shoot
-from worldmodel.arguments import count
+from worldmodel.process.arguments import count
 
 GOALS = {64: 350, 96: 200, 128: 120}
 

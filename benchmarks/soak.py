@@ -26,7 +26,7 @@ import matplotlib
 import numpy as np
 import psutil
 
-from worldmodel.atomic import write_json
+from worldmodel.files.atomic import write_json
 from worldmodel.manifest import Clip, write_manifest
 from worldmodel.video import probe, write_video
 

@@ -23,17 +23,17 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from worldmodel.arguments import count
 from worldmodel.config import load
-from worldmodel.cores import usable_cores
 from worldmodel.data.loader import Batch
-from worldmodel.latents import Latents
-from worldmodel.learner import measure
+from worldmodel.models.latents import Latents
 from worldmodel.objectives import OBJECTIVES, build_objective
 from worldmodel.objectives.objective import Centers, ObjectiveBase
 from worldmodel.objectives.statistics import Statistics, evaluate, shared_centers, with_exact_gradient
+from worldmodel.process.arguments import count
+from worldmodel.process.cores import usable_cores
 from worldmodel.recipe import Recipe
 from worldmodel.train import DEMO, build_learner
+from worldmodel.training.learner import measure
 
 RANKS, REPEATS = 2, 7
 LOOPBACK = Path("/sys/class/net/lo/statistics/tx_bytes")

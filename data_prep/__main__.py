@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from worldmodel import interrupts, streams
+from worldmodel.process import interrupts, streams
 
 if __name__ == "__main__":
     streams.survive_broken_streams()
@@ -16,13 +16,14 @@ if __name__ == "__main__":
     # the ray caster needs no OpenGL, and the process that MuJoCo starts to look for it answers Ctrl-C with a traceback
     os.environ.setdefault("MUJOCO_GL", "disable")
 
-from data_prep import index, probe, show, synthesize, transcode
+from data_prep.commands import index, show, synthesize, transcode
+from data_prep.commands import inspect as probe
 from data_prep.errors import PrepError
-from worldmodel.arguments import check_text
-from worldmodel.folder_lock import FolderLockError
+from worldmodel.files.folder_lock import FolderLockError
+from worldmodel.files.output_errors import OutputError
 from worldmodel.manifest import ManifestError
-from worldmodel.output_errors import OutputError
-from worldmodel.untrusted.terminal import never_fail_to_print, say
+from worldmodel.process.arguments import check_text
+from worldmodel.process.terminal import never_fail_to_print, say
 from worldmodel.video import VideoError
 
 COMMANDS: dict[str, ModuleType] = {

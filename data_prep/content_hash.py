@@ -7,8 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from worldmodel.video.frame_folder import frame_names
-from worldmodel.video.source import open_bytes
+from worldmodel.video.container.source import open_bytes
+from worldmodel.video.frame_folder.frames import frame_names
 
 METHOD = "sha256 of the whole content"
 """Stands in the metadata of manifests. Those without it have hashes of the first and last MiB, or of unknown origin."""

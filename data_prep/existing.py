@@ -6,10 +6,10 @@ from pathlib import Path
 
 from data_prep.errors import PrepError
 from data_prep.sources import Survey, folder
+from worldmodel.files.json_files import parsed
+from worldmodel.files.output_errors import output_errors
+from worldmodel.files.output_mark import made_by, write_mark
 from worldmodel.manifest import Manifest, ManifestError
-from worldmodel.output_errors import output_errors
-from worldmodel.output_folder import made_by, write_mark
-from worldmodel.untrusted.json_files import parsed
 
 
 def check_manifest(path: Path, command: str, advice: str) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from data_prep.errors import PrepError
-from data_prep.examine import Record
+from data_prep.inspection import Record
 from data_prep.sources.item import Item
-from worldmodel.output_errors import output_errors
-from worldmodel.untrusted.json_files import parsed
+from worldmodel.files.json_files import parsed
+from worldmodel.files.output_errors import output_errors
 
 
 class Journal:

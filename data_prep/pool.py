@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from worldmodel import interrupts
-from worldmodel.output_errors import OutputError
+from worldmodel.files.output_errors import OutputError
+from worldmodel.process import interrupts
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -13,14 +13,14 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from worldmodel.atomic import replacing
-from worldmodel.output_errors import output_errors
+from worldmodel.files.atomic import replacing
+from worldmodel.files.output_errors import output_errors
 from worldmodel.video import VideoError, orientation, probe
-from worldmodel.video.container import Video, open_video
-from worldmodel.video.frame_folder import frame_names, open_frame
-from worldmodel.video.ordered import damaged_frame, frames_from_start
+from worldmodel.video.backends.in_order import damaged_frame, frames_from_start
+from worldmodel.video.container.opening import Video, open_video
+from worldmodel.video.container.timing import Examined, examine
+from worldmodel.video.frame_folder.frames import frame_names, open_frame
 from worldmodel.video.resize import Drawer, target_size
-from worldmodel.video.timing import Examined, examine
 from worldmodel.video.write import mux, open_output
 
 # tune fastdecode: no CABAC, no loop filter, no weighted prediction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data_prep.examine import Record
+from data_prep.inspection import Record
 
 FEW_FILES = 20  # below, shares of files mean little, and files are split in time
 HELD_OUT = 0.2  # the last fifth of each

@@ -8,22 +8,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-from worldmodel import interrupts, streams
-from worldmodel.arguments import check_text
-from worldmodel.untrusted.terminal import never_fail_to_print, say
+from worldmodel.process import interrupts, streams
+from worldmodel.process.arguments import check_text
+from worldmodel.process.terminal import never_fail_to_print, say
 
 COMMANDS = {
-    "physics": "eval.physics",
-    "rescore": "eval.rescore",
-    "compare": "eval.compare",
-    "score": "eval.score_films",
-    "export": "eval.exports",
-    "probe": "eval.probe",
-    "forecast": "eval.forecast",
-    "ablate": "eval.ablate",
-    "tradeoff": "eval.tradeoff",
-    "report": "eval.training_report",
-    "doctor": "eval.doctor",
+    "physics": "eval.commands.voe",
+    "rescore": "eval.commands.rescore",
+    "compare": "eval.commands.compare",
+    "score": "eval.commands.plausibility",
+    "export": "eval.commands.submit",
+    "probe": "eval.commands.probe",
+    "forecast": "eval.commands.forecast",
+    "ablate": "eval.commands.ablate",
+    "tradeoff": "eval.commands.tradeoff",
+    "report": "eval.commands.report",
+    "doctor": "eval.commands.validate",
 }
 
 
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def errors_of_the_user() -> tuple[type[Exception], ...]:
     """What is told in one line. Asked for only once something was raised: the rooms these live in load torch."""
     from eval.errors import EvalError
-    from eval.trials import TrialError
+    from eval.voe.trials import TrialError
     from worldmodel.checkpoint import CheckpointError
     from worldmodel.config import ConfigError
-    from worldmodel.folder_lock import FolderLockError
+    from worldmodel.files.folder_lock import FolderLockError
+    from worldmodel.files.outputs import ForeignFileError
     from worldmodel.manifest import ManifestError
-    from worldmodel.models.layouts import PretrainedError
+    from worldmodel.models.pretrained.layouts import PretrainedError
     from worldmodel.models.world_model import ReachError
-    from worldmodel.outputs import ForeignFileError
     from worldmodel.ranks.watched import RankError
     from worldmodel.video import VideoError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from eval.errors import EvalError
-from worldmodel.untrusted.npz_files import load_npz
+from worldmodel.files.npz_files import load_npz
 
 MOST_BYTES = 1 << 33  # of the arrays of a file
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.commit import commit
+from worldmodel.process.commit import commit
 
 if TYPE_CHECKING:  # what is made without a model is made without torch
     from eval.subject import Subject

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from eval.errors import EvalError
-from eval.trials import TrialError
-from worldmodel.outputs import RECORD, output_folder, sha256_of
-from worldmodel.untrusted.json_files import parsed, read_object
+from eval.voe.trials import TrialError
+from worldmodel.files.json_files import parsed, read_object
+from worldmodel.files.outputs import RECORD, output_folder, sha256_of
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.plausibility.watching import copy_share, mean_surprise, time_course, usual_plan, watch
-from eval.surprise.whitening import Whitening
-from eval.surprise.windows import WindowPlan
+from eval.plausibility.sliding_windows import copy_share, mean_surprise, time_course, usual_plan, watch
+from eval.voe.surprise.whitening import Whitening
+from eval.voe.surprise.windows import WindowPlan
 from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.video.square import Square, cut_square
 

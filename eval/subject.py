@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from eval.scorers import BLIND
-from eval.trials import TrialError
+from eval.voe.scorers import BLIND
+from eval.voe.trials import TrialError
 from worldmodel.checkpoint import Checkpoint, find_checkpoint, load_model
 from worldmodel.config import load
 from worldmodel.models import build_model
-from worldmodel.models.hub import load_pretrained
+from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
 

@@ -17,10 +17,10 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from data_prep.progress import bar
-from eval.sealed import discard, is_whole, seal
-from worldmodel.launch import MAIN_ALONE
+from eval.cache.sealed import discard, is_whole, seal
+from worldmodel.process.launch import MAIN_ALONE
+from worldmodel.process.terminal import say
 from worldmodel.ranks.restart import init_method
-from worldmodel.untrusted.terminal import say
 
 SILENT_S = 60.0  # a rank that gives no sign of life for so long ends the others
 Piece = TypeVar("Piece")

@@ -24,12 +24,10 @@ FREE_OF_TORCH = (
     "worldmodel.config",
     "worldmodel.manifest",
     "worldmodel.video",
-    "worldmodel.folder_lock",
-    "worldmodel.outputs",
     "worldmodel.data.worker",
-    "worldmodel.untrusted",
-    "worldmodel.cores",
-    "worldmodel.streams",
+    "worldmodel.files",
+    "worldmodel.process.cores",
+    "worldmodel.process.streams",
 )
 BRINGS_TORCH = ("torch", "accelerate", "safetensors.torch", "einops.layers.torch", "transformers")
 
@@ -149,6 +147,6 @@ def test_the_loop_defines_no_class():
 def test_imports_within_functions_are_seen(tmp_path):
     file = tmp_path / "room.py"
     file.write_text(
-        "def f():\n    if True:\n        from eval.scores.score import a\n        import torch.nn as nn\nfrom . import x\n"
+        "def f():\n    if True:\n        from eval.voe.scores.score import a\n        import torch.nn as nn\nfrom . import x\n"
     )
-    assert set(imports_of(file)) == {"eval.scores.score.a", "torch.nn", ".x"}
+    assert set(imports_of(file)) == {"eval.voe.scores.score.a", "torch.nn", ".x"}

@@ -18,11 +18,12 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from worldmodel.checkup import CheckupConfig
 from worldmodel.config import Config, ConfigError, load, read, schema
-from worldmodel.config_explained import explained
+from worldmodel.config.explained import explained
 from worldmodel.data.augment import AugmentConfig
 from worldmodel.data.loader import DataConfig
+from worldmodel.data.window_config import WindowConfig
+from worldmodel.health.monitor import CheckupConfig
 from worldmodel.models import ModelConfig
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.decoder import DecoderConfig
@@ -30,9 +31,8 @@ from worldmodel.objectives import ObjectiveConfig
 from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.objective import Update
 from worldmodel.objectives.vicreg import VICRegConfig
-from worldmodel.optim import OptimConfig
-from worldmodel.streams import survive_broken_streams
-from worldmodel.window import WindowConfig
+from worldmodel.process.streams import survive_broken_streams
+from worldmodel.training.optimizer import OptimConfig
 
 DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from worldmodel import interrupts, streams
+from worldmodel.process import interrupts, streams
 
 if __name__ == "__main__":
     streams.survive_broken_streams()
@@ -24,33 +24,33 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
-from worldmodel.arguments import above_zero, check_text, count, number
-from worldmodel.atomic import write_json
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model
-from worldmodel.commit import commit
 from worldmodel.config import ConfigError
-from worldmodel.continuations import step_errors
 from worldmodel.data.loader import DataError, held_out, open_windows
-from worldmodel.devices import add_device
-from worldmodel.fit_decoder import fit_decoder, load_decoder
-from worldmodel.folder_lock import FolderLockError
-from worldmodel.held_out import load_held_out
-from worldmodel.imagining import error_curves, roll_out
+from worldmodel.data.window_config import WindowConfig
+from worldmodel.files.atomic import write_json
+from worldmodel.files.folder_lock import FolderLockError
+from worldmodel.files.output_mark import mark_output
+from worldmodel.files.outputs import ForeignFileError, output_folder
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
 from worldmodel.models.decoder import Decoder
 from worldmodel.models.world_model import FrameWise, ReachError, WorldModel
-from worldmodel.nearest import TrainingFrames, training_frames
-from worldmodel.output_folder import mark_output
-from worldmodel.outputs import ForeignFileError, output_folder
+from worldmodel.process.arguments import above_zero, check_text, count, number
+from worldmodel.process.commit import commit
+from worldmodel.process.devices import add_device
+from worldmodel.process.terminal import say
 from worldmodel.recipe import Recipe
 from worldmodel.render import horizon_curve, save_figure, write_gallery
 from worldmodel.render.rollouts import KINDS, card_of, rollout_names, write_rollout
-from worldmodel.run_data import RunData, find_data, run_folder_of
-from worldmodel.untrusted.terminal import say
+from worldmodel.rollouts.continuations import step_errors
+from worldmodel.rollouts.decoder_fitting import fit_decoder, load_decoder
+from worldmodel.rollouts.nearest import TrainingFrames, training_frames
+from worldmodel.rollouts.prediction import error_curves, roll_out
+from worldmodel.runs.held_out import load_held_out
+from worldmodel.runs.run_data import RunData, find_data, run_folder_of
 from worldmodel.video import VideoError, probe
 from worldmodel.video.square import read_square
-from worldmodel.window import WindowConfig
 
 PAGE = ("gallery.html", "horizon.png", "horizon.json")
 _CURVE_WINDOWS = 64  # held-out windows behind the curve of errors

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from worldmodel import interrupts, streams
+from worldmodel.process import interrupts, streams
 
 if __name__ == "__main__":
     streams.survive_broken_streams()
@@ -29,31 +29,39 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from worldmodel import checkpoint as checkpoints
-from worldmodel import teacher
-from worldmodel.arguments import check_text
-from worldmodel.atomic import remove_parts
-from worldmodel.checkup import examine
 from worldmodel.config import ConfigError, parse, save
 from worldmodel.data.loader import BadClip, Batch, DataError, Windows, held_out, open_windows, updates
-from worldmodel.fit_decoder import fit_decoder
-from worldmodel.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
-from worldmodel.held_out import save_held_out
-from worldmodel.launch import end_with, on_main_process, report, signalled, start_accelerator, stop_on_signal, with_precision
-from worldmodel.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
-from worldmodel.machine import changed_since, machine
+from worldmodel.files.atomic import remove_parts
+from worldmodel.files.folder_lock import FolderLock, FolderLockError, hold_folder, release_on_signals
+from worldmodel.files.outputs import ForeignFileError, writing
+from worldmodel.health.monitor import examine
 from worldmodel.manifest import ManifestError
 from worldmodel.models import build_model
 from worldmodel.objectives import build_objective
-from worldmodel.optim import Optimizers, lr_share_at, set_lr
-from worldmodel.outputs import ForeignFileError, writing
-from worldmodel.parallel import settle, spread, unwrapped
-from worldmodel.plan import check_layers, check_plan, described
+from worldmodel.process.arguments import check_text
+from worldmodel.process.launch import (
+    end_with,
+    on_main_process,
+    report,
+    signalled,
+    start_accelerator,
+    stop_on_signal,
+    with_precision,
+)
+from worldmodel.process.machine import changed_since, machine
 from worldmodel.ranks.agreed import agreed_checkpoint
 from worldmodel.ranks.watch import Watch
 from worldmodel.ranks.watched import RankError, watched
 from worldmodel.recipe import DEMO, Recipe, changed_fields, file_and_overrides, read_recipe
-from worldmodel.run_data import require_data, settled
-from worldmodel.runlog import RunLog
+from worldmodel.rollouts.decoder_fitting import fit_decoder
+from worldmodel.runs.held_out import save_held_out
+from worldmodel.runs.plan import check_layers, check_plan, described
+from worldmodel.runs.run_data import require_data, settled
+from worldmodel.runs.run_log import RunLog
+from worldmodel.training import teacher
+from worldmodel.training.learner import Learner, Loss, NotFiniteError, Whole, mean_loss, measure
+from worldmodel.training.optimizer import Optimizers, lr_share_at, set_lr
+from worldmodel.training.parallel import settle, spread, unwrapped
 
 ANOTHER_RUN = "give another run=FOLDER"
 RUN_FILES = ("recipe.yaml", "metrics.jsonl", "health.jsonl", "bad_clips.jsonl", "best.json", "held_out.npz", "checkpoints")

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.physics.draws import Dice
+from data_prep.physics.base_scene import Stage, draw_stage
+from data_prep.physics.keyed_random import Dice
+from data_prep.physics.rendering.clip import Take, cut, shoot
 from data_prep.physics.scenes import Format, Scene
-from data_prep.physics.stage import Stage, draw_stage
-from data_prep.physics.takes import Take, cut, shoot
 from data_prep.physics.world import Track, simulate
 
 CopyClass = Literal["easy", "neutral", "hard"]

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from data_prep.sources.item import Item
 from data_prep.sources.survey import Seen, Survey
-from worldmodel.output_folder import NOTES, made_by
-from worldmodel.video.frame_folder import SUFFIXES as FRAMES
-from worldmodel.video.source import tar_members
+from worldmodel.files.output_mark import NOTES, made_by
+from worldmodel.video.container.source import tar_members
+from worldmodel.video.frame_folder.frames import SUFFIXES as FRAMES
 
 # fmt: off
 VIDEOS = (

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.plausibility.viewing import Stretch, Viewing, frames_at, read_stretch
+from eval.plausibility.batches import Stretch, Viewing, frames_at, read_stretch
 from eval.subject import Subject
-from eval.surprise.forecasting import outlooks
-from eval.surprise.windows import Window, WindowPlan
-from worldmodel.fit_decoder import load_decoder
+from eval.voe.surprise.forecasting import outlooks
+from eval.voe.surprise.windows import Window, WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.models.decoder import Decoder
+from worldmodel.rollouts.decoder_fitting import load_decoder
 
 AT_ONCE = 32  # latent steps that are drawn together
 Frames = NDArray[np.uint8]

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import torch
 from accelerate import PartialState
 
-from eval import run_reference
-from eval.cache_folder import cache_folder
+from eval.cache import run_folder as run_reference
+from eval.cache.cache_folder import cache_folder
 from eval.errors import EvalError
-from eval.plausibility.reference import Reference, lawful_reference
+from eval.plausibility.batches import Viewing
+from eval.plausibility.reference_videos import Reference, lawful_reference
 from eval.plausibility.stored_reference import KIND, store_reference, stored_reference
-from eval.plausibility.viewing import Viewing
 from eval.subject import Subject
-from eval.surprise.lawful import lawful_clips, run_data
-from eval.surprise.windows import WindowPlan
+from eval.voe.surprise.calibration_videos import lawful_clips, run_data
+from eval.voe.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
-from worldmodel.untrusted.terminal import say
+from worldmodel.process.terminal import say
 from worldmodel.video.square import Square
 
 PlanOf = Callable[[Sequence[Clip]], WindowPlan]

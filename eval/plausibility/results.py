@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.plausibility.film_list import Named
-from eval.plausibility.watching import Values, Watched, copy_share, mean_surprise, time_course
-from eval.plausibility.yardstick import FEWEST, FOLDS, WHITENED, Standing, Yardstick
-from eval.surprise.windows import WindowPlan
+from eval.plausibility.reference_distribution import FEWEST, FOLDS, WHITENED, Standing, Yardstick
+from eval.plausibility.sliding_windows import Values, Watched, copy_share, mean_surprise, time_course
+from eval.plausibility.video_list import Named
+from eval.voe.surprise.windows import WindowPlan
 
 DIGITS = 6  # significant ones
 

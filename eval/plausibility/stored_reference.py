@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 from numpy.typing import NDArray
 
-from eval import run_reference
+from eval.cache import run_folder as run_reference
 from eval.errors import EvalError
-from eval.plausibility.reference import FORMAT, Reference
-from eval.plausibility.watching import Watched, arrays_of, watched_of
-from eval.plausibility.yardstick import LawfulFilm, Yardstick
+from eval.plausibility.reference_distribution import LawfulFilm, Yardstick
+from eval.plausibility.reference_videos import FORMAT, Reference
+from eval.plausibility.sliding_windows import Watched, arrays_of, watched_of
 from eval.subject import Subject
-from eval.surprise.whitening import Whitening
-from eval.surprise.windows import WindowPlan
+from eval.voe.surprise.whitening import Whitening
+from eval.voe.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
-from worldmodel.untrusted.terminal import say
+from worldmodel.process.terminal import say
 from worldmodel.video.square import Square
 
 KIND = "score"

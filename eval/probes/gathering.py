@@ -10,9 +10,9 @@ import torch
 from data_prep.progress import bar
 from eval.errors import EvalError
 from eval.probes.clips import alike, choose, open_lawful, read_clips, shown_frames
-from eval.probes.readout import SEEN_STEPS, Cohort
+from eval.probes.evaluation import SEEN_STEPS, Cohort
+from eval.probes.ground_truth import read_truth
 from eval.probes.recordings import Recording, join, record, record_pixels
-from eval.probes.truths import read_truth
 from eval.subject import Subject, untrained
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel

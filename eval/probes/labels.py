@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.progress import bar
+from eval.cache.results import Kept
 from eval.errors import EvalError
-from eval.kept import Kept
 from eval.probes.attentive import AttentivePool, Head, MeanPool, sweep
 from eval.probes.clips import alike, choose, frames_in, read_clips
+from eval.probes.evaluation import as_json
 from eval.probes.gathering import FILMS_AT_ONCE, MODEL, PIXELS
 from eval.probes.layers import show, told
-from eval.probes.measures import accuracy
-from eval.probes.readout import as_json
+from eval.probes.metrics import accuracy
 from eval.probes.recordings import record, record_pixels
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel

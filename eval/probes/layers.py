@@ -22,11 +22,11 @@ from torch import Tensor
 from data_prep.progress import bar
 from eval.errors import EvalError
 from eval.probes.clips import read_clips
+from eval.probes.evaluation import Question, as_json, encoded
 from eval.probes.gathering import FILMS_AT_ONCE, PIXELS, Films
-from eval.probes.readings import PROPERTIES
-from eval.probes.readout import Question, as_json, encoded
 from eval.probes.recordings import Recording, join, numpy
-from eval.surprise.whitening import MOST_FEATURES, narrowed
+from eval.probes.targets import PROPERTIES
+from eval.voe.surprise.whitening import MOST_FEATURES, narrowed
 from worldmodel.models.world_model import Layered, WorldModel, window_frames
 
 PLACES = 8  # a side

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from eval.errors import EvalError
 from eval.probes.clips import alike, choose, open_lawful, shown_frames
 from eval.probes.gathering import MODEL, gather
+from eval.probes.ground_truth import read_segmentation, read_truth
 from eval.probes.linear import LinearProbe, fit_ridge
-from eval.probes.truths import read_segmentation, read_truth
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
 

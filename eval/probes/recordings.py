@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.surprise.forecasting import outlooks
-from eval.surprise.windows import widest
+from eval.voe.surprise.forecasting import outlooks
+from eval.voe.surprise.windows import widest
 from worldmodel.models.world_model import FrameWise, WorldModel, window_frames
 
 Latents = NDArray[np.float32]

@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.physics.takes import OCCLUDER_ID
+from data_prep.physics.rendering.clip import OCCLUDER_ID
 from eval.intervals import bootstrap_of_sums
+from eval.probes.evaluation import CONSTANT_VELOCITY, SEEN_STEPS, extrapolate, last_place
 from eval.probes.gathering import MODEL, Films, gather
+from eval.probes.ground_truth import read_segmentation
 from eval.probes.linear import Folded, scene_folds
-from eval.probes.readout import CONSTANT_VELOCITY, SEEN_STEPS, extrapolate, last_place
 from eval.probes.recordings import Recording
-from eval.probes.truths import read_segmentation
 from worldmodel.models.world_model import WorldModel
 
 Values = NDArray[np.floating]

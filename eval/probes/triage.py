@@ -31,14 +31,14 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.progress import bar
-from eval.compare import Evaluation, open_evaluation
+from eval.commands.compare import Evaluation, open_evaluation
 from eval.errors import EvalError
 from eval.intervals import bootstrap_mean
+from eval.probes.contrast import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED, Answers, ask
 from eval.probes.gathering import FILMS_AT_ONCE, MODEL
-from eval.probes.inquiry import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED, Answers, ask
 from eval.probes.object_maps import fit_maps
 from eval.subject import Subject
-from eval.trials import Trial
+from eval.voe.trials import Trial
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel
 

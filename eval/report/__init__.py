@@ -2,6 +2,6 @@
 
 from eval.report.page import write_report
 from eval.report.quadruplets import shown_trials
-from eval.report.single import Drawn, FilmCard, Ranked, write_film_page
+from eval.report.video_page import Drawn, FilmCard, Ranked, write_film_page
 
 __all__ = ["Drawn", "FilmCard", "Ranked", "shown_trials", "write_film_page", "write_report"]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from eval.npz_files import load_arrays
 from eval.report.player import HeatMap
-from eval.scores.film_scores import SAME_S
-from worldmodel.untrusted.file_names import file_name_for
+from eval.voe.scores.video_scores import SAME_S
+from worldmodel.files.file_names import file_name_for
 
 Maps = Mapping[str, NDArray[np.floating]]  # as `Judge.maps` has them
 

@@ -15,8 +15,8 @@ from eval.report.plots import accuracy_curve
 from eval.report.quadruplets import Album
 from eval.report.rendering import render
 from eval.result_folder import read_result
-from eval.scorers import is_ablation
-from eval.trials import Trial, read_trials
+from eval.voe.scorers import is_ablation
+from eval.voe.trials import Trial, read_trials
 from worldmodel.video.square import SEEN
 
 FIRST = ("whitened", "distance", "adjusted")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.pairs import compare
-from eval.report.films import MOST_BYTES, film_bytes, page_rate
 from eval.report.heat import heat_map, read_maps
 from eval.report.player import HeatMap, Line, Player, Screen
+from eval.report.videos import MOST_BYTES, film_bytes, page_rate
 from eval.result_folder import read_result
-from eval.scores.film_scores import ScorerTrace, by_scorer
-from eval.surprise.traces import Traces
-from eval.trials import Film, Trial, read_trials
+from eval.voe.pairs import compare
+from eval.voe.scores.video_scores import ScorerTrace, by_scorer
+from eval.voe.surprise.traces import Traces
+from eval.voe.trials import Film, Trial, read_trials
 from worldmodel.video import VideoError
 
 MOST_TRIALS = 30

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.scorers import unmeasured, whitening_steps
+from eval.voe.scorers import unmeasured, whitening_steps
 
 Score = Mapping[str, Any]
 Tree = Mapping[str, Any]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from worldmodel.data.augment import DRAWS, AugmentConfig, augment
-from worldmodel.pixels import to_float
+from worldmodel.models.pixels import to_float
 
 OFF = {"crop_area_min": 1.0, "crop_aspect_max": 1.0, "flip_share": 0.0}
 

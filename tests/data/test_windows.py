@@ -9,10 +9,10 @@ import pytest
 
 from worldmodel.data.loader import DataConfig, Windows, updates
 from worldmodel.data.order import Draw
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import WindowSource, windows_of
 from worldmodel.manifest import Clip, Manifest, ManifestError, write_manifest
 from worldmodel.video import write_video
-from worldmodel.window import WindowConfig
 
 TEN_SECONDS = Clip("0", "a.mp4", None, 0.0, 10.0, 30.0, 300, 64, 48, 0, "h264", "train", None, None, "test", "0")
 

@@ -89,7 +89,7 @@ def test_workers_read_where_standard_error_is_closed(clips: Path):
     program = (
         "import os; os.close(2)\n"
         "from worldmodel.data.loader import DataConfig, Windows, updates\n"
-        "from worldmodel.window import WindowConfig\n"
+        "from worldmodel.data.window_config import WindowConfig\n"
         f"config = DataConfig(manifest={str(clips)!r}, batch_size=4, workers=1, worker_timeout_s=60)\n"
         "windows = Windows(config, WindowConfig(frames=8, fps=10, size_px=32), 'train', 0, 32)\n"
         "print([batch.ids.tolist() for (batch,) in updates(windows, 0, 3)])\n"
@@ -176,7 +176,7 @@ def test_a_program_that_ends_with_an_open_stream_ends_at_once(clips: Path):
         "import atexit, sys, time\n"
         "ended = []\n"
         "atexit.register(lambda: print(time.monotonic() - ended[0]))  # called last\n"
-        f"sys.path[:0] = {[str(Path(__file__).parents[1])]!r}\n"
+        f"sys.path[:0] = {[str(Path(__file__).parents[1] / 'support')]!r}\n"
         "from pathlib import Path\n"
         "from made_clips import windows_of\n"
         "from worldmodel.data.loader import updates\n"
@@ -211,7 +211,7 @@ def test_a_job_that_was_suspended_has_not_waited_meanwhile(clips: Path, monkeypa
         return wait(self, pending, seconds)
 
     monkeypatch.setattr(worker_pool.WorkerPool, "wait", suspended)
-    monkeypatch.setattr("worldmodel.clock.time.monotonic", lambda: monotonic() + sum(jumps))
+    monkeypatch.setattr("worldmodel.process.clock.time.monotonic", lambda: monotonic() + sum(jumps))
     assert len(list(stream)) == 19
 
 
@@ -224,7 +224,7 @@ def test_a_job_that_was_suspended_has_not_waited_for_storage_meanwhile(monkeypat
         looks.append(3600.0 if looks else 0.0)
         return len(looks) > 3
 
-    monkeypatch.setattr("worldmodel.clock.time.monotonic", lambda: monotonic() + sum(looks))
+    monkeypatch.setattr("worldmodel.process.clock.time.monotonic", lambda: monotonic() + sum(looks))
     patience = Patience(worker_timeout_s, storage_s=600.0, say=lambda _text: None)
     assert completed(Mock(wait=wait), pending, patience) is pending.batch()
 

@@ -174,7 +174,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_manifest(tmp_path, video_fo
 
 
 def test_a_resumed_run_looks_at_no_file_twice(tmp_path, video_folder, monkeypatch):
-    from data_prep import index as module
+    from data_prep.commands import index as module
 
     folder, seen = video_folder(6), []
 

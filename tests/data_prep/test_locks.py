@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
-from worldmodel.folder_lock import hold_file, hold_folder
+from worldmodel.files.folder_lock import hold_file, hold_folder
 
 
 @pytest.fixture

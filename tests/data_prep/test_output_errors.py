@@ -11,9 +11,9 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.pool import run_each
-from worldmodel.atomic import replacing
+from worldmodel.files.atomic import replacing
+from worldmodel.files.output_errors import OutputError, output_errors
 from worldmodel.manifest import Manifest
-from worldmodel.output_errors import OutputError, output_errors
 from worldmodel.video import VideoError, write_video
 
 resource = pytest.importorskip("resource", reason="limits of the size of files are POSIX")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data_prep.__main__ import main
-from data_prep.physics.sheets import LINE_PX, MARGIN_PX, Row, sheet
+from data_prep.physics.rendering.contact_sheets import LINE_PX, MARGIN_PX, Row, sheet
 from worldmodel.manifest import Manifest
 
 

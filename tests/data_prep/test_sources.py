@@ -12,8 +12,8 @@ import pytest
 from data_prep.__main__ import main
 from data_prep.sources import Survey, folder
 from data_prep.sources.survey import Seen
+from worldmodel.files.output_mark import MARK, made_by, mark_output
 from worldmodel.manifest import Manifest
-from worldmodel.output_folder import MARK, made_by, mark_output
 
 
 def found(root):

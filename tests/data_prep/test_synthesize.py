@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.physics import films
+from data_prep.physics import jobs as films
 from worldmodel.manifest import Manifest
 
 TRAIN = ["--train", "6", "--size-px", "32"]

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from eval.benchmarks.builtin import PAIRS
-from eval.probes.truths import FilmTruth
-from eval.scores.score import score
-from eval.surprise.traces import Block, Traces, write_traces
-from eval.trials import Film, Trial, read_trials, write_trials
+from eval.probes.ground_truth import FilmTruth
+from eval.voe.scores.score import score
+from eval.voe.suites.builtin import PAIRS
+from eval.voe.surprise.traces import Block, Traces, write_traces
+from eval.voe.trials import Film, Trial, read_trials, write_trials
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
 from worldmodel.models.video_encoder import VideoEncoderConfig
 from worldmodel.video import write_video
-from worldmodel.window import WindowConfig
 
 FPS, FRAMES, REVEAL = 12.0, 24, 15
 HOSTILE = "<script>window.pwned=1</script>"
@@ -111,7 +111,7 @@ def make_run():
 
 @pytest.fixture(scope="session")
 def evaluation(tmp_path_factory) -> Path:
-    """32 test quadruplets of two properties, one with a hostile name, and 8 on val; scores.json as eval.scores.score makes it.
+    """32 test quadruplets of two properties, one with a hostile name, and 8 on val; scores.json as eval.voe.scores.score makes it.
 
     Whitened surprise finds the impossible film in every quadruplet but numbers 0 and 1 of permanence, by a margin that grows
     with the number; the best of permanence, number 15, has lost its films.

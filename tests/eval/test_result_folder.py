@@ -7,7 +7,7 @@ import pytest
 
 from eval.errors import EvalError
 from eval.result_folder import check_same_model, result_folder
-from worldmodel.outputs import ForeignFileError
+from worldmodel.files.outputs import ForeignFileError
 
 MODEL = {"name": "demo", "hash": "0123456789abcdef"}
 

@@ -27,7 +27,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("faults")
-    shim, source = folder / "shim.so", Path(__file__).with_name("shim.c")
+    shim, source = folder / "shim.so", Path(__file__).parents[1] / "support" / "faults" / "shim.c"
     subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", shim, source, "-ldl"], check=True)
     (folder / "root").mkdir()
     with serving(shim, folder / "root") as running:

@@ -3,8 +3,7 @@
 import sys
 
 import pytest
-
-from tests.fuzz.campaign import FAMILIES, findings
+from fuzz.campaign import FAMILIES, findings
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited and measured by Linux's means")
 SHARE = {"videos": 5000, "tables": 2000, "texts": 1500, "weights": 1500}  # ten thousand in all

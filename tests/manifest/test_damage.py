@@ -84,7 +84,7 @@ from pathlib import Path
 import numpy as np
 from worldmodel.data.windows import WindowSource
 from worldmodel.manifest import Manifest, ManifestError
-from worldmodel.window import WindowConfig
+from worldmodel.data.window_config import WindowConfig
 
 try:
     import resource

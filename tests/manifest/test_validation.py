@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import WindowSource
 from worldmodel.manifest import SCHEMA, Clip, Manifest, ManifestError, write_manifest
-from worldmodel.window import WindowConfig
 
 ROWS = 5
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.layers import block_causal_mask, rotary_angles, rotate
 from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.targets import EmaTarget, SharedTarget
-from worldmodel.window import WindowConfig
 
 FRAMES = 12
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.fuzz import weights
-from worldmodel.models.hub import load_pretrained
-from worldmodel.models.layouts import PretrainedError
+from fuzz import weights
+from worldmodel.models.pretrained.layouts import PretrainedError
+from worldmodel.models.pretrained.load import load_pretrained
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from worldmodel.config import Config
-from worldmodel.latents import Latents
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig
+from worldmodel.models.latents import Latents
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, PixelTarget
 from worldmodel.models.masks import MaskConfig
 from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.video_encoder import VideoEncoderConfig
-from worldmodel.window import WindowConfig
 
 WINDOW = WindowConfig(frames=12, size_px=32)
 BLOCKS, PAST = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, seen_share=(0.3, 0.7))

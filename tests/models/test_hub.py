@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from worldmodel.models import build_model
-from worldmodel.models.hub import load_pretrained
 from worldmodel.models.layers import grid_positions
-from worldmodel.models.layouts import PretrainedError
 from worldmodel.models.masked import MaskedWorldModel
+from worldmodel.models.pretrained.layouts import PretrainedError
+from worldmodel.models.pretrained.load import load_pretrained
+from worldmodel.models.pretrained.vjepa2 import TABLES_UNUSED, load_huggingface, load_original, save_huggingface, save_original
 from worldmodel.models.targets import EmaTarget
-from worldmodel.models.vjepa2 import TABLES_UNUSED, load_huggingface, load_original, save_huggingface, save_original
 
 FRAMES, SIZE, PATCH, PLACES = 8, 32, 8, 16
 ARCHITECTURE = {

@@ -6,17 +6,17 @@ import pytest
 import torch
 from einops import rearrange
 
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig
-from worldmodel.models.hub import load_pretrained
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, PixelTarget
 from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.targets import EmaTarget
 from worldmodel.models.video_encoder import VideoEncoderConfig
 from worldmodel.models.world_model import Layered
-from worldmodel.window import WindowConfig
 
 WINDOW = WindowConfig(frames=8, fps=6, size_px=16)
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from eval.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks
-from eval.surprise.windows import Window
-from worldmodel.checkup import forecasts_within
+from eval.voe.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks
+from eval.voe.surprise.windows import Window
 from worldmodel.data.augment import AugmentConfig
 from worldmodel.data.loader import Batch
-from worldmodel.learner import Learner, measure
+from worldmodel.data.window_config import WindowConfig
+from worldmodel.health.monitor import forecasts_within
 from worldmodel.models import build_model
 from worldmodel.models.layers import grid_positions, rotary_angles, rotate
 from worldmodel.models.mask_predictor import MaskPredictorConfig
@@ -21,7 +21,7 @@ from worldmodel.objectives import build_objective
 from worldmodel.objectives.barlow import BarlowTwinsConfig
 from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.vicreg import VICRegConfig
-from worldmodel.window import WindowConfig
+from worldmodel.training.learner import Learner, measure
 
 FRAMES, SIZE, F, PATCH = 8, 32, 2, 8
 STEPS, PLACES = FRAMES // F, (SIZE // PATCH) ** 2

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from worldmodel.models.hub import load_pretrained
-from worldmodel.models.layouts import PretrainedError
+from worldmodel.models.pretrained.layouts import PretrainedError
+from worldmodel.models.pretrained.load import load_pretrained
 
 FRAMES, SIZE, PLACES, PATCH = 8, 32, 4, 16
 ARCHITECTURE = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives import build_objective
 from worldmodel.objectives.objective import ObjectiveBase
 from worldmodel.objectives.statistics import Statistics, evaluate, shared_centers, with_exact_gradient

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.barlow import BarlowTwinsConfig
 from worldmodel.objectives.directions import directions
 from worldmodel.objectives.info_nce import InfoNCEConfig

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.forecast import Forecast, ForecastConfig
 
 

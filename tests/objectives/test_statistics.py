@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives import OBJECTIVES
 from worldmodel.objectives.barlow import BarlowTwinsConfig
 from worldmodel.objectives.forecast import ForecastConfig

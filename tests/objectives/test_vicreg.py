@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.statistics import shared_centers
 from worldmodel.objectives.vicreg import STD_EPSILON, VICReg, VICRegConfig, mean_squared_offdiagonal, std_shortfall, variance
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from worldmodel.data.augment import AugmentConfig
 from worldmodel.data.loader import Batch
-from worldmodel.learner import Learner, measure
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
 from worldmodel.models.encoder import EncoderConfig
@@ -29,7 +29,7 @@ from worldmodel.objectives.straightening import StraighteningConfig
 from worldmodel.objectives.temporal_similarity import TemporalSimilarityConfig
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.objectives.visreg import VISRegConfig
-from worldmodel.window import WindowConfig
+from worldmodel.training.learner import Learner, measure
 
 WINDOWS = 8
 CONFIGS = {
@@ -92,7 +92,7 @@ def gradients(family: str, names: list[str], dtype: torch.dtype, micros: int, pa
     if parallel == "ddp":  # an objective that looks at latents alone does not reach the predictor
         wrapped = torch.nn.parallel.DistributedDataParallel(inner, find_unused_parameters=True)
     elif parallel == "fsdp2":
-        from worldmodel.parallel import shard
+        from worldmodel.training.parallel import shard
 
         shard(inner)
     batches = micro_batches(rank, ranks, micros)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worldmodel.clock import Clock
+from worldmodel.process.clock import Clock
 from worldmodel.ranks import hub as hub_module
 from worldmodel.ranks import member as member_module
 from worldmodel.ranks import watch as watch_module
@@ -198,7 +198,7 @@ def test_closing_is_quick_and_silent(ends):
 
 def test_time_in_which_this_process_was_stopped_does_not_count(monkeypatch: pytest.MonkeyPatch):
     now = [100.0]
-    monkeypatch.setattr("worldmodel.clock.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("worldmodel.process.clock.time.monotonic", lambda: now[0])
     clock = Clock()
     now[0] += 0.5
     assert clock.tick() == 0.5

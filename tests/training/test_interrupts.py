@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from worldmodel import interrupts
+from worldmodel.process import interrupts
 
 UPDATES = "train.updates=100000"
 

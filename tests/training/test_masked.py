@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from worldmodel import teacher as teachers
 from worldmodel.checkpoint import load_model
 from worldmodel.config import ConfigError, parse
-from worldmodel.models.layouts import PretrainedError
 from worldmodel.models.masked import MaskedWorldModel
-from worldmodel.models.vjepa2 import save_huggingface
+from worldmodel.models.pretrained.layouts import PretrainedError
+from worldmodel.models.pretrained.vjepa2 import save_huggingface
 from worldmodel.models.world_model import ReachError
 from worldmodel.recipe import Recipe
+from worldmodel.training import teacher as teachers
 
 MODEL = (
     "model={kind: masked, encoder: {patch_px: 8, frames_per_latent: 2, width: 24, depth: 1, heads: 2}, "

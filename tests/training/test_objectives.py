@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from worldmodel import teacher as teachers
 from worldmodel.checkpoint import find_checkpoint, load_model, restore_weights
 from worldmodel.config import ConfigError, parse
 from worldmodel.recipe import Recipe
 from worldmodel.train import build_learner
+from worldmodel.training import teacher as teachers
 
 FAST = ("train.updates=5", "checkpoint.every=5", "health.every=5")
 ALL = (

@@ -139,7 +139,7 @@ def test_torchrun_starts_again_after_a_kill_and_the_run_ends_as_if_undisturbed(t
 PATCHED = """
 import os, sys
 from worldmodel import train
-from worldmodel.launch import end_with
+from worldmodel.process.launch import end_with
 
 whole = train.checkpoints.{function}
 
@@ -183,7 +183,7 @@ def test_a_rank_that_fails_while_all_save_ends_all(trainer, tmp_path: Path, func
 
 
 def test_what_the_main_process_raises_is_told_in_its_words_where_it_cannot_be_sent():
-    from worldmodel.launch import _sendable
+    from worldmodel.process.launch import _sendable
 
     class LocalError(Exception):
         """Of a function: no other process can build it."""
@@ -196,7 +196,7 @@ def test_an_uncaught_error_of_one_rank_of_several_ends_its_process_at_once(tmp_p
     """The interpreter would wait for threads that are no daemons, such as workers that hang."""
     script = tmp_path / "program.py"
     script.write_text(
-        "import threading, time\nfrom worldmodel.launch import end_with\n"
+        "import threading, time\nfrom worldmodel.process.launch import end_with\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "def main():\n    raise ValueError('the reason')\n"
         "end_with(main)\n"

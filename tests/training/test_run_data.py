@@ -10,12 +10,12 @@ import yaml
 
 from worldmodel.checkpoint import find_checkpoint, latest, write_state
 from worldmodel.config import load, parse
-from worldmodel.fit_decoder import fit_decoder
-from worldmodel.held_out import MOST_BYTES, load_held_out, save_held_out
 from worldmodel.manifest import Manifest, ManifestError, write_manifest
 from worldmodel.recipe import Recipe, changed_fields, read_recipe
 from worldmodel.rollout import main as rollout
-from worldmodel.run_data import find_data, settled
+from worldmodel.rollouts.decoder_fitting import fit_decoder
+from worldmodel.runs.held_out import MOST_BYTES, load_held_out, save_held_out
+from worldmodel.runs.run_data import find_data, settled
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_held_out_windows_are_kept_exactly_and_few(tmp_path: Path):
 def test_a_decoder_is_not_stored_where_nothing_can_be_written(project: Path, monkeypatch):
     run, said = project / "runs" / "run", []
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    monkeypatch.setattr("worldmodel.fit_decoder.os.access", lambda *_: False)
+    monkeypatch.setattr("worldmodel.rollouts.decoder_fitting.os.access", lambda *_: False)
     fit_decoder(run, torch.device("cpu"), updates=1, say=said.append)
     assert any("not stored" in line for line in said)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from data_prep.examine import examine
+from data_prep.inspection import examine
 from data_prep.recode import Recipe, recode
 from data_prep.sources.item import Item
 from worldmodel.video import VideoError, probe, read_frames
-from worldmodel.video.frame_folder import open_frame
+from worldmodel.video.frame_folder.frames import open_frame
 
 
 def chunk(kind, data):

@@ -10,7 +10,7 @@ from PIL import Image
 from data_prep.__main__ import main
 from worldmodel.manifest import Manifest
 from worldmodel.video import VideoError, probe, read_frames
-from worldmodel.video.frame_patterns import NoSequence, choose, patterns_of
+from worldmodel.video.frame_folder.patterns import NoSequence, choose, patterns_of
 
 
 def series(pattern, count=12, first=0):

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from worldmodel.video import read_frames, write_video
-from worldmodel.video.container import open_video
+from worldmodel.video.container.opening import open_video
 
 IN_USE = getattr(ctypes.CDLL(None), "mallinfo2", None) if os.name == "posix" else None
 

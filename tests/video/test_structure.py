@@ -6,7 +6,7 @@ import av
 import pytest
 
 from worldmodel.video import VideoError, probe
-from worldmodel.video.structure import is_cut_off
+from worldmodel.video.container.structure import is_cut_off
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "webm", "avi"])

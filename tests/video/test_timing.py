@@ -13,7 +13,7 @@ import pytest
 
 from data_prep.recode import Recipe, recode
 from worldmodel.video import VideoError, probe, read_frames
-from worldmodel.video.timing import examine, timing_of
+from worldmodel.video.container.timing import examine, timing_of
 
 COUNT, FPS = 40, 25
 STEADY = list(range(COUNT))  # frame numbers, in units of 1/FPS s
@@ -236,7 +236,7 @@ def test_the_last_frame_is_shown_for_as_long_as_the_file_says_also_in_the_copy(t
 
 def test_the_timing_is_examined_once_a_process_and_file(tmp_path, make_kind, monkeypatch):
     path, calls = make_kind("avi", "libx264", H264_B), []
-    monkeypatch.setattr("worldmodel.video.timing.examine", lambda *args: calls.append(args) or examine(*args))
+    monkeypatch.setattr("worldmodel.video.container.timing.examine", lambda *args: calls.append(args) or examine(*args))
     for _ in range(3):
         assert timing_of(path) == "order"
     assert len(calls) == 1

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from worldmodel.atomic import part_of, write_json
 from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, UnreadableError, read_state
 from worldmodel.checkpoint.stored import Checkpoint, open_checkpoint
-from worldmodel.untrusted.json_files import read_object
+from worldmodel.files.atomic import part_of, write_json
+from worldmodel.files.json_files import read_object
 
 _DAMAGED = "damaged-"  # before the name of a checkpoint that was set aside
 _MOST_NAMED = 4  # checkpoints in a message

@@ -22,8 +22,8 @@ from worldmodel.checkpoint.state import CheckpointError
 from worldmodel.checkpoint.stored import Checkpoint
 from worldmodel.config import parse
 from worldmodel.models import TrainedModel, build_model
-from worldmodel.optim import Optimizers
 from worldmodel.recipe import Recipe
+from worldmodel.training.optimizer import Optimizers
 
 
 def restore(learner: nn.Module, optimizers: Optimizers, checkpoint: Checkpoint) -> None:

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
 
-from worldmodel.atomic import part_of, remove_parts, replacing, replacing_folder, sync
 from worldmodel.checkpoint.finding import latest
 from worldmodel.checkpoint.state import CheckpointError, State, read_state, write_state
 from worldmodel.checkpoint.stored import Checkpoint, is_file_of
-from worldmodel.folder_lock import hold_folder
-from worldmodel.optim import Optimizers
-from worldmodel.outputs import sha256_of
+from worldmodel.files.atomic import part_of, remove_parts, replacing, replacing_folder, sync
+from worldmodel.files.folder_lock import hold_folder
+from worldmodel.files.outputs import sha256_of
+from worldmodel.training.optimizer import Optimizers
 
 PREFIXES = {"ema": "model.teacher.", "model": "model.", "objectives": "objectives."}  # file -> names in the learner
 _DIGITS = 16  # of the digest in the name of a file that was added

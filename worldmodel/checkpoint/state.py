@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, cast
 
-from worldmodel.atomic import write_json
-from worldmodel.untrusted.regular_file import open_regular
+from worldmodel.files.atomic import write_json
+from worldmodel.files.regular_file import open_regular
 
 FORMAT = 2  # CONTRIBUTING.md says when to raise it
 _DIGEST_SINCE = 2

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from worldmodel.checkpoint.state import CheckpointError, State, read_state, unreadable
-from worldmodel.outputs import sha256_of
+from worldmodel.files.outputs import sha256_of
 
 
 @dataclass(frozen=True)

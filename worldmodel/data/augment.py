@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from worldmodel.config import Config
-from worldmodel.pixels import to_float
+from worldmodel.models.pixels import to_float
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 DRAWS = 10  # uniform numbers in [0, 1) that one sample's augmentation takes

@@ -14,7 +14,7 @@ from worldmodel.data.augment import DRAWS
 from worldmodel.data.order import Draw
 from worldmodel.data.reading import ReadFailure, ReadRequest
 from worldmodel.data.windows import Window
-from worldmodel.video.source import on_one_line, shown_name
+from worldmodel.video.container.source import on_one_line, shown_name
 
 
 class DataError(RuntimeError):

@@ -21,10 +21,10 @@ from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, Repla
 from worldmodel.data.order import Draw, Order, rng, share_of
 from worldmodel.data.readers import InProcessReader, Patience, Reader, completed, warn
 from worldmodel.data.uniforms import uniforms
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import Window, WindowSource, windows_of
 from worldmodel.data.worker_pool import WorkerPool
 from worldmodel.manifest import Manifest
-from worldmodel.window import WindowConfig
 
 __all__ = ["BadClip", "Batch", "DataConfig", "DataError", "Sample", "Windows", "held_out", "open_windows", "updates"]
 

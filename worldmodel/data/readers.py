@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from worldmodel.clock import Clock
 from worldmodel.data.batch import Batch, DataError, PendingBatch
 from worldmodel.data.reading import RETRY_S, ReadFailure, read_window
-from worldmodel.video.source import on_one_line
+from worldmodel.process.clock import Clock
+from worldmodel.video.container.source import on_one_line
 
 _LOOK_EVERY_S = 0.25  # for signals and limits, while a micro-batch is waited for
 _QUIET_S = 3.0  # shorter interruptions are not reported; other micro-batches may still note that it was gone

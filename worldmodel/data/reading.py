@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 
 from worldmodel.video import VideoError
+from worldmodel.video.container.timing import Timing
 from worldmodel.video.read import Backend
 from worldmodel.video.square import read_square
-from worldmodel.video.timing import Timing
 
 RETRY_S = 1.0  # between two attempts to read from storage that is gone
 _ATTEMPTS = 3  # for a file that alone does not answer, though its folder does

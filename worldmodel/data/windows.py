@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from worldmodel.data.order import Draw
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Manifest, ManifestError
-from worldmodel.video.timing import Timing
-from worldmodel.window import WindowConfig
+from worldmodel.video.container.timing import Timing
 
 _TEXTS = ("path", "member", "timing")
 

@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from worldmodel import interrupts
 from worldmodel.data.reading import ReadFailure, ReadRequest, read_window
+from worldmodel.process import interrupts
 
 LENGTH = struct.Struct("<I")  # of the pickled Answer that follows
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import IO
 
 import worldmodel
-from worldmodel import interrupts
 from worldmodel.data.batch import DataError, PendingBatch
 from worldmodel.data.reading import RETRY_S, ReadFailure
 from worldmodel.data.worker import LENGTH, Answer, Task
+from worldmodel.process import interrupts
 
 # For frames; Linux gives 64 kB unless it is asked for more, and 64 MB to all pipes of a user, of which half are left to others
 _PIPE_BYTES, _ALL_PIPES_BYTES = 1 << 20, 32 << 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from worldmodel.video.timing import Timing
+from worldmodel.video.container.timing import Timing
 
 FORMAT_VERSION = 1  # CONTRIBUTING.md says when to raise it
 ADDED_LATER = {"timing"}  # columns that manifests of earlier versions do not have; read as null

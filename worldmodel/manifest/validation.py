@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from worldmodel.manifest.clip import ADDED_LATER, SCHEMA, SPLITS, ManifestError
-from worldmodel.video.timing import TIMINGS
+from worldmodel.video.container.timing import TIMINGS
 
 _LONGEST_S = 1e9  # 31 years
 _LARGEST_PX = 1e6

@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldmodel.atomic import open_part, replacing
+from worldmodel.files.atomic import open_part, replacing
+from worldmodel.files.output_errors import output_errors
 from worldmodel.manifest.checksum import append_checksum
 from worldmodel.manifest.clip import FORMAT_VERSION, SCHEMA, Clip, ManifestError
 from worldmodel.manifest.digest import SampleDigest
 from worldmodel.manifest.validation import Fault, conformed
-from worldmodel.output_errors import output_errors
 
 ROWS_PER_GROUP = 4096  # reading one clip reads one group; reading a column takes some 30 us more for each group
 _UNIQUE = ("clip_id", "path", "content_hash")  # columns of values that seldom repeat: a dictionary makes them larger

@@ -1,7 +1,7 @@
 """Model families. A new one is a file here and its line in FAMILIES, ModelConfig and TrainedModel.
 
 A family's config says what a recipe must know of it: `check(window)` what makes it impossible, `latents_of(window)` what
-it makes of it (worldmodel.latents.Extent), `places_per_side(window)`, `tokens(window)`, `target`, `normalised`, `distance`. Its
+it makes of it (worldmodel.models.latents.Extent), `places_per_side(window)`, `tokens(window)`, `target`, `normalised`, `distance`. Its
 model has `encoder` and `predictor`, each with `blocks`, and a `teacher` or None: what is compiled, sharded and saved by name.
 """
 
@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import Field
 
 from worldmodel.config import Config
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
-from worldmodel.window import WindowConfig
 
 ModelConfig = Annotated[CausalConfig | MaskedConfig, Field(discriminator="kind")]
 TrainedModel = CausalWorldModel | MaskedWorldModel

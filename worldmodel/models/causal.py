@@ -12,14 +12,14 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.latents import Extent, Latents
+from worldmodel.data.window_config import WindowConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
+from worldmodel.models.latents import Extent, Latents
 from worldmodel.models.layers import outputs_of
+from worldmodel.models.pixels import standardise, to_float
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.targets import EmaTarget, FrozenFrames, SharedTarget, follow, teacher_of
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
-from worldmodel.pixels import standardise, to_float
-from worldmodel.window import WindowConfig
 
 
 class CausalConfig(Config):

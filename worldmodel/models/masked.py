@@ -15,16 +15,16 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.latents import Extent, Latents
+from worldmodel.data.window_config import WindowConfig
+from worldmodel.models.latents import Extent, Latents
 from worldmodel.models.layers import grid_positions, outputs_of
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
 from worldmodel.models.masks import MaskConfig, View, draw_views
+from worldmodel.models.pixels import standardise, to_float, unstandardised
 from worldmodel.models.targets import EmaTarget, FrozenTubelets, SharedTarget, follow, teacher_of
 from worldmodel.models.tubelets import imagined_pixels, normalised_tubelets
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, take
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, check_size, latent_distance
-from worldmodel.pixels import standardise, to_float, unstandardised
-from worldmodel.window import WindowConfig
 
 
 class PixelTarget(Config):

@@ -83,7 +83,9 @@ def teacher_of(encoder: Encoder, target: Config, fresh: Callable[[Any], Encoder]
     if not isinstance(target, FrozenTarget):
         return None
     if target.encoder is None:
-        raise ValueError("model.target.encoder is not known; worldmodel.teacher.resolved fills it in from model.target.run")
+        raise ValueError(
+            "model.target.encoder is not known; worldmodel.training.teacher.resolved fills it in from model.target.run"
+        )
     return fresh(target.encoder).requires_grad_(False)
 
 

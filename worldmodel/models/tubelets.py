@@ -6,8 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from worldmodel.models.pixels import standardise, unstandardised
 from worldmodel.models.world_model import WorldModel
-from worldmodel.pixels import standardise, unstandardised
 
 _FLOOR = 1e-6  # added to standard deviations, as VideoMAE does
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field, NonNegativeFloat
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.models.world_model import DistanceKind, latent_distance
 from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.objective import Objective, ObjectiveBase, Rows, Terms, Update
 from worldmodel.objectives.statistics import precise
 

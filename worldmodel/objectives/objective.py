@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.latents import Extent, Latents
+from worldmodel.models.latents import Extent, Latents
 
 Sums = dict[str, Tensor]  # added up over rows, micro-batches and ranks
 Rows = dict[str, Tensor]  # [M, ...] each: strung together over micro-batches and ranks, all in the same order

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.directions import directions
 from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise

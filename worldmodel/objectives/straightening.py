@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise
 

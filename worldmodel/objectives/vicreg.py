@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
 from worldmodel.objectives.statistics import precise
 

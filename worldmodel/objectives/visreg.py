@@ -8,7 +8,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from worldmodel.latents import Latents
+from worldmodel.models.latents import Latents
 from worldmodel.objectives.directions import directions
 from worldmodel.objectives.objective import Objective, ObjectiveBase, Rows, Terms, Update
 from worldmodel.objectives.statistics import precise

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from worldmodel.checkpoint import Checkpoint, CheckpointError, latest, open_checkpoint
-from worldmodel.launch import on_main_process
+from worldmodel.process.launch import on_main_process
 
 VISIBLE_S = 60.0  # for a checkpoint to become visible on every host
 _RETRY_S = 1.0

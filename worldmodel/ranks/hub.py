@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from worldmodel.clock import Clock
+from worldmodel.process.clock import Clock
 from worldmodel.ranks.line import HELLO_BYTES, MAX_BYTES, Line, Message
 from worldmodel.ranks.peers import Peer
 from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Watch, failed, gone, orphaned, silent

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 
-from worldmodel.clock import Clock
+from worldmodel.process.clock import Clock
 from worldmodel.ranks.line import Line, Message
 from worldmodel.ranks.peers import Peer
 from worldmodel.ranks.watch import BEAT_S, GONE_S, GRACE_S, TICK_S, Watch, gone, orphaned, silent

@@ -23,7 +23,7 @@ import sys
 import threading
 from pathlib import Path
 
-from worldmodel import interrupts
+from worldmodel.process import interrupts
 from worldmodel.ranks.line import Message
 from worldmodel.ranks.peers import Peer, named
 

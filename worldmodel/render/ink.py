@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image, ImageDraw, ImageFont
 
-from worldmodel.atomic import replacing_file
+from worldmodel.files.atomic import replacing_file
 
 Rgb = tuple[int, int, int]
 

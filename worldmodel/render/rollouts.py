@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.render.films import side_by_side, strip
 from worldmodel.render.gallery import GalleryCard
 from worldmodel.render.ink import save_png
 from worldmodel.render.latents import error_map, error_reach, fit_pca, pca_frames
+from worldmodel.render.panels import side_by_side, strip
 from worldmodel.video import write_video
 
 KINDS = ("mp4", "gif", "png")  # files of each rollout, by ending

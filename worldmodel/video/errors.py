@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from worldmodel.output_errors import OutputError
-from worldmodel.untrusted.terminal import on_one_line
+from worldmodel.files.output_errors import OutputError
+from worldmodel.process.terminal import on_one_line
 
 MAX_PIXELS = 1 << 27  # of one picture: 16K video has 132,710,400
 

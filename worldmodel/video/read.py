@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from worldmodel.video import decord_backend, frame_folder, pyav_backend
+from worldmodel.video.backends import decord_backend, pyav_backend
+from worldmodel.video.container.source import shown_name
+from worldmodel.video.container.timing import Timing
 from worldmodel.video.errors import reading_errors
+from worldmodel.video.frame_folder import frames as frame_folder
 from worldmodel.video.resize import Size
-from worldmodel.video.source import shown_name
-from worldmodel.video.timing import Timing
 
 BACKENDS = {"pyav": pyav_backend.read, "decord": decord_backend.read}
 Backend = Literal["pyav", "decord"]

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from worldmodel.video.container.timing import Timing
 from worldmodel.video.read import Backend, read_frames
-from worldmodel.video.timing import Timing
 
 Square = Literal["squeeze", "crop"]  # the whole picture, squeezed; or the square in its centre
 SEEN: dict[Square, str] = {

@@ -16,8 +16,8 @@ from av.packet import Packet
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from worldmodel.atomic import replacing
-from worldmodel.output_errors import output_errors
+from worldmodel.files.atomic import replacing
+from worldmodel.files.output_errors import output_errors
 
 LOSSY: dict[str, object] = {"crf": "18", "preset": "medium"}
 LOSSLESS: dict[str, object] = {"qp": "0", "preset": "veryfast", "tune": "fastdecode"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from data_prep.physics.casting import draw_look
-from data_prep.physics.props import body, plate, screen, wood
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import body, plate, screen, wood
+from data_prep.physics.object_sampling import draw_look
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.scenes import Thing
-from data_prep.physics.stage import Stage
 
 PACES = (0.95, 1.05, 1.15)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from data_prep.physics.casting import draw_look
+from data_prep.physics.base_scene import HUE_GAP, Stage, hue_gap
+from data_prep.physics.object_sampling import draw_look
 from data_prep.physics.properties.passing import Lookalikes, passage, revealed
 from data_prep.physics.quadruplets import Invalid, Property, Template
 from data_prep.physics.scenes import Shape
-from data_prep.physics.stage import HUE_GAP, Stage, hue_gap
 
 HUE_STEPS = (0.2, 0.33, 0.5)
 

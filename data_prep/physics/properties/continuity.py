@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from data_prep.physics.casting import Look, draw_look, mover, pace
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import covered
+from data_prep.physics.object_sampling import Look, draw_look, mover, pace
 from data_prep.physics.properties.sides import either_side
-from data_prep.physics.props import covered
 from data_prep.physics.quadruplets import Pair, Property, Template
-from data_prep.physics.stage import Stage
 
 JUMPS = (1.5, 2.0, 2.5)
 NEAR_Y_M = -0.25

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from data_prep.physics.props import body, ramp, screen, wood
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import body, ramp, screen, wood
 from data_prep.physics.quadruplets import Pair, Property, Template
-from data_prep.physics.stage import Stage
 
 SLOPES = (25.0, 32.0, 40.0)
 

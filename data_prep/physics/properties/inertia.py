@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from data_prep.physics.casting import draw_look, mover
-from data_prep.physics.props import body, covered
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import body, covered
+from data_prep.physics.object_sampling import draw_look, mover
 from data_prep.physics.quadruplets import Pair, Property, Template
 from data_prep.physics.scenes import Scene
-from data_prep.physics.stage import Stage
 
 ANGLES_DEG = (14.0, 18.0, 22.0)
 RATIOS = (1.3, 1.5, 1.7)

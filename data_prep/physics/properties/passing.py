@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from data_prep.physics.casting import Look, arriving, mover, pace, sliding_shapes
-from data_prep.physics.props import covered, lowered
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import covered, lowered
+from data_prep.physics.object_sampling import Look, arriving, mover, pace, sliding_shapes
 from data_prep.physics.quadruplets import Pair
 from data_prep.physics.scenes import Shape
-from data_prep.physics.stage import Stage
 
 
 @dataclass(frozen=True)

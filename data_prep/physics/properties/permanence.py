@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from data_prep.physics.casting import Look, arriving, draw_look, mover, pace, sliding_shapes
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import covered, lowered
+from data_prep.physics.object_sampling import Look, arriving, draw_look, mover, pace, sliding_shapes
 from data_prep.physics.properties.sides import either_side
-from data_prep.physics.props import covered, lowered
 from data_prep.physics.quadruplets import Pair, Property, Template
-from data_prep.physics.stage import Stage
 
 
 def _passage(stage: Stage, *, hidden: bool = True) -> Pair:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from data_prep.physics.casting import Look
-from data_prep.physics.props import body, occluder, plate, wood
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import body, occluder, plate, wood
+from data_prep.physics.object_sampling import Look
 from data_prep.physics.quadruplets import Pair
 from data_prep.physics.scenes import Thing
-from data_prep.physics.stage import Stage
 
 PASSED_HALF_WIDTH_M = 0.68
 WALLED_HALF_WIDTH_M = 1.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from data_prep.physics.casting import draw_look
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.object_sampling import draw_look
 from data_prep.physics.properties.passing import Lookalikes, passage, revealed
 from data_prep.physics.quadruplets import Property, Template
 from data_prep.physics.scenes import Shape
-from data_prep.physics.stage import Stage
 
 RATIOS = (1.25, 1.35, 1.45)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from data_prep.physics.casting import draw_look, mover
-from data_prep.physics.props import plate, screen, wood
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import plate, screen, wood
+from data_prep.physics.object_sampling import draw_look, mover
 from data_prep.physics.quadruplets import Pair, Property, Template
-from data_prep.physics.stage import Stage
 
 HEIGHTS = (0.8, 1.1, 1.4)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from data_prep.physics.casting import draw_look
-from data_prep.physics.props import body, screen, table, wood
+from data_prep.physics.base_scene import Stage
+from data_prep.physics.bodies import body, screen, table, wood
+from data_prep.physics.object_sampling import draw_look
 from data_prep.physics.quadruplets import Pair, Property, Template
-from data_prep.physics.stage import Stage
 
 GAPS = (1.5, 1.7, 1.9)
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.__main__ import main
-from eval.pairs import FILMS
+from eval.voe.pairs import FILMS
 from worldmodel.manifest import Manifest
 from worldmodel.video import read_frames
 

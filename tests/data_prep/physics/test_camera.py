@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.physics import camera as camera_module
-from data_prep.physics.camera import RayCamera
-from data_prep.physics.draws import Dice
-from data_prep.physics.props import body, curtain, occluder
+from data_prep.physics.base_scene import draw_stage
+from data_prep.physics.bodies import body, curtain, occluder
+from data_prep.physics.keyed_random import Dice
+from data_prep.physics.rendering import camera as camera_module
+from data_prep.physics.rendering.camera import RayCamera
+from data_prep.physics.rendering.clip import shoot
 from data_prep.physics.scenes import Camera, Format, Light, Scene, Thing
-from data_prep.physics.stage import draw_stage
-from data_prep.physics.takes import shoot
 from data_prep.physics.world import Puppets, simulate
 
 FILM = Format(64, 4, 12.0)

@@ -17,9 +17,9 @@ from data_prep.__main__ import main
 from data_prep.physics.quadruplets import draw_quadruplet
 from data_prep.physics.scenes import Format
 from data_prep.physics.suite import PROPERTIES, Size, suite_jobs
-from eval.baselines import BLIND
-from eval.oracle import violations
-from eval.pairs import FILMS, quadruplet_scores
+from eval.voe.baselines import BLIND
+from eval.voe.oracle import violations
+from eval.voe.pairs import FILMS, quadruplet_scores
 
 pytestmark = pytest.mark.slow
 

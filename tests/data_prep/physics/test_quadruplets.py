@@ -6,11 +6,11 @@ from collections import Counter
 
 import numpy as np
 
-from data_prep.physics.films import draw_quadruplet
+from data_prep.physics.jobs import draw_quadruplet
 from data_prep.physics.quadruplets import copy_class
 from data_prep.physics.scenes import Format
 from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES, QuadrupletJob, suite_jobs
-from eval.baselines import (
+from eval.voe.baselines import (
     FrameClassifier,
     each_frame_alone,
     frame_features,
@@ -19,8 +19,8 @@ from eval.baselines import (
     prefix_only,
     suffix_only,
 )
-from eval.oracle import violations
-from eval.pairs import FILMS, pair_scores, quadruplet_scores
+from eval.voe.oracle import violations
+from eval.voe.pairs import FILMS, pair_scores, quadruplet_scores
 
 
 def test_every_property_has_spliced_and_visible_films(quads):

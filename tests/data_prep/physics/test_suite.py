@@ -7,15 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.physics.draws import Dice, opaque_name
-from data_prep.physics.lawful import ACTS, draw_lawful
+from data_prep.physics.base_scene import HUE_GAP, draw_stage, hue_gap
+from data_prep.physics.keyed_random import Dice, opaque_name
+from data_prep.physics.possible import ACTS, draw_lawful
 from data_prep.physics.quadruplets import draw_quadruplet
+from data_prep.physics.rendering.clip import shoot
 from data_prep.physics.scenes import Format
-from data_prep.physics.stage import HUE_GAP, draw_stage, hue_gap
 from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES, suite_jobs, train_jobs
-from data_prep.physics.takes import shoot
-from eval.oracle import violations
-from eval.pairs import FILMS, quadruplet_scores
+from eval.voe.oracle import violations
+from eval.voe.pairs import FILMS, quadruplet_scores
 
 
 def test_mini_is_what_the_specification_says():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_prep.physics.casting import arriving, draw_look
-from data_prep.physics.draws import Dice
-from data_prep.physics.props import body, plate, screen
+from data_prep.physics.base_scene import draw_stage
+from data_prep.physics.bodies import body, plate, screen
+from data_prep.physics.keyed_random import Dice
+from data_prep.physics.object_sampling import arriving, draw_look
 from data_prep.physics.scenes import Format
-from data_prep.physics.stage import draw_stage
 from data_prep.physics.world import simulate
 
 FILM = Format(64, 24, 12.0)

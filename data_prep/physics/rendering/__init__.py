@@ -1,0 +1,1 @@
+"""Rendering of scenes with MuJoCo's CPU ray caster."""

@@ -1,0 +1,1 @@
+"""Forecast error by horizon: skill, tables and the figure."""

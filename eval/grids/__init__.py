@@ -1,1 +1,0 @@
-"""Many small trainings from one recipe, side by side."""

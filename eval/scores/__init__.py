@@ -1,1 +1,0 @@
-"""Traces to numbers: pairs, intervals, diagnostics, tables. Pure numpy; neither a model nor films are needed."""

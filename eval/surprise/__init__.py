@@ -1,1 +1,0 @@
-"""How surprised is a model? Windows, forecasts, distances and what is usual, to a table of traces."""

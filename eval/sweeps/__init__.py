@@ -1,0 +1,1 @@
+"""Sweeps: many small trainings from one recipe, side by side."""

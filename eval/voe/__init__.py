@@ -1,0 +1,1 @@
+"""Violation of expectation: suites, surprise, scores."""

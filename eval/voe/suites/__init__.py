@@ -1,0 +1,50 @@
+"""Benchmarks, by the layout they come in.
+
+A new one: a file here with `open_folder(path, **options) -> Suite` and SOURCE, where its data come from; its line in SUITES.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import parse_qsl
+
+from eval.voe.suites import builtin, grasp, inflevel, intphys, intphys2
+from eval.voe.suites.layout import come_from
+from eval.voe.suites.suite import Count, Published, Suite
+from eval.voe.trials import TrialError
+
+SUITES: dict[str, ModuleType] = {
+    "builtin": builtin,
+    "intphys": intphys,
+    "intphys2": intphys2,
+    "grasp": grasp,
+    "inflevel": inflevel,
+}
+
+
+def open_suite(spec: str) -> Suite:
+    """From KIND:DIR, with options as in inflevel:DIR?priming=yes. Raises TrialError for what is wrong, all of it at once."""
+    kind, colon, rest = spec.partition(":")
+    folder, _, query = rest.partition("?")
+    if kind not in SUITES or not colon or not folder:
+        near = difflib.get_close_matches(kind, SUITES, 1)
+        raise TrialError(
+            f"{spec!r} is no suite{f'; did you mean {near[0]}:DIR?' if near else ''}; expected one of "
+            + ", ".join(f"{name}:DIR" for name in SUITES)
+        )
+    if not Path(folder).is_dir():
+        raise TrialError(f"{folder}: no such folder (from {spec!r}){come_from(SUITES[kind].SOURCE)}")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    known = list(inspect.signature(SUITES[kind].open_folder).parameters)[1:]
+    if unknown := [name for name in options if name not in known]:
+        raise TrialError(f"{spec!r}: {', '.join(unknown)} is no option of {kind}; it has {', '.join(known) or 'none'}")
+    if empty := [name for name, value in options.items() if not value]:
+        raise TrialError(f"{spec!r}: {empty[0]} has no value; write ?{empty[0]}=VALUE")
+    suite: Suite = SUITES[kind].open_folder(Path(folder), **options)
+    return suite
+
+
+__all__ = ["SUITES", "Count", "Published", "Suite", "open_suite"]

@@ -1,0 +1,48 @@
+"""Which of four films begin alike: pairs of IntPhys are films that are equal until the event, in an order that is shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from worldmodel.video.frame_folder.frames import frame_names, open_frame
+
+MATCHINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+
+
+def match_by_prefix(folders: Sequence[Path]) -> tuple[tuple[tuple[int, int], tuple[int, int]], dict[tuple[int, int], int]]:
+    """(the two pairs of four folders of frames that share the longest beginnings, frames shared by any two).
+
+    Raises ValueError where two ways to pair them are equally good or a pair has no frame in common, VideoError for frames
+    that cannot be read.
+    """
+    shared = {two: shared_prefix(folders[two[0]], folders[two[1]]) for two in combinations(range(4), 2)}
+    *_, second, best = sorted(MATCHINGS, key=lambda matching: _worth(matching, shared))
+    if _worth(best, shared) == _worth(second, shared):
+        raise ValueError("its films can be paired in several ways that share equally long beginnings")
+    if not all(shared[pair] for pair in best):
+        raise ValueError("a film begins like no other")
+    return best, shared
+
+
+def _worth(matching: Sequence[tuple[int, int]], shared: dict[tuple[int, int], int]) -> int:
+    return sum(shared[pair] for pair in matching)
+
+
+def shared_prefix(first: Path, second: Path) -> int:
+    """How many frames at the start of two folders are equal, pixel by pixel."""
+    names = list(zip(frame_names(first), frame_names(second), strict=False))
+    for count, (one, other) in enumerate(names):
+        if not _same(first / one, second / other):
+            return count
+    return len(names)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Equal files are equal pictures; others are decoded, since two encoders may have written them."""
+    if one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes():
+        return True
+    return np.array_equal(open_frame(one), open_frame(other))

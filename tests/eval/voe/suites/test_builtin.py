@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eval.voe.pairs import FILMS
+from eval.voe.suites import open_suite
+from eval.voe.trials import TrialError, check_trials
+from worldmodel.manifest import Manifest, write_manifest
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return pq.read_table(folder / "quads.parquet").to_pylist()
+
+
+def write_rows(folder: Path, rows: list[dict]) -> None:
+    pq.write_table(pa.Table.from_pylist(rows), folder / "quads.parquet")
+
+
+def test_a_quadruplet_becomes_a_trial(physics_suite):
+    suite = open_suite(f"builtin:{physics_suite}")
+    check_trials(suite.trials)
+    trial = suite.trials[0]
+    assert [(film.context_id, film.outcome_id) for film in trial.films] == list(FILMS)
+    assert [film.label for film in trial.films] == [True, True, False, False]
+    assert [(film.fps, film.frames) for film in trial.films] == [(12.0, 8)] * 4
+    assert all(Path(film.path).is_file() for film in trial.films)
+    assert (trial.property, trial.visibility, trial.level, trial.copy_class) == ("permanence", "occluded", "1", "hard")
+    assert (trial.splice, trial.occlusion, trial.violation, trial.reveal, trial.magnitude) == (4, (3, 6), 4, 6, 1.5)
+    assert trial.locked == (5, 7)  # the last two frames seen are both hidden, in [3, 6)
+
+
+def test_each_pair_differs_in_one_thing_only(physics_suite):
+    films = open_suite(f"builtin:{physics_suite}").trials[0].films
+    for pair in open_suite(f"builtin:{physics_suite}").trials[0].pairs:
+        one, other = films[pair.possible], films[pair.impossible]
+        assert (one.context_id == other.context_id) == (pair.kind == "same context")
+        assert (one.outcome_id == other.outcome_id) == (pair.kind == "same outcome")
+
+
+def test_films_in_full_sight_are_not_locked(physics_suite):
+    trial = open_suite(f"builtin:{physics_suite}").trials[1]
+    assert (trial.locked, trial.occlusion, trial.splice, trial.spliced) == (None, None, None, False)
+
+
+def test_lawful_films_are_found_where_they_are(physics_suite):
+    assert open_suite(f"builtin:{physics_suite}").lawful == str(physics_suite / "lawful.parquet")
+    (physics_suite / "lawful.parquet").unlink()
+    assert open_suite(f"builtin:{physics_suite}").lawful is None
+
+
+def test_a_missing_film_is_named(physics_suite):
+    rows = [row for row in rows_of(physics_suite) if (row["context_id"], row["outcome_id"], row["spliced"]) != ("a", "v", True)]
+    write_rows(physics_suite, rows)
+    with pytest.raises(TrialError) as caught:
+        open_suite(f"builtin:{physics_suite}")
+    assert "permanence-occluded-test-0000, film a-v is missing in quads.parquet" in str(caught.value)
+    assert "belongs to no quadruplet" in str(caught.value)
+
+
+def test_a_film_that_the_manifest_lacks_is_named(physics_suite):
+    manifest = Manifest.open(physics_suite / "suite.parquet")
+    write_manifest(physics_suite / "suite.parquet", [manifest.clip(row) for row in range(7)], command="test", config={})
+    with pytest.raises(TrialError, match=r"film b-v \(.*\) is missing in suite.parquet"):
+        open_suite(f"builtin:{physics_suite}")
+
+
+@pytest.mark.parametrize("label", [None, False])
+def test_a_label_that_is_missing_or_contradicts_is_an_error(physics_suite, label):
+    rows = rows_of(physics_suite)
+    assert (rows[2]["context_id"], rows[2]["outcome_id"]) == ("a", "u")
+    rows[2]["possible"] = label
+    write_rows(physics_suite, rows)
+    with pytest.raises(TrialError, match=f"film a-u must be possible; it is {label} in quads.parquet"):
+        open_suite(f"builtin:{physics_suite}")
+
+
+def test_the_manifest_must_agree_on_labels(physics_suite):
+    manifest = Manifest.open(physics_suite / "suite.parquet")
+    clips = [manifest.clip(row) for row in range(8)]
+    clips[2] = replace(clips[2], label=None)
+    write_manifest(physics_suite / "suite.parquet", clips, command="test", config={})
+    with pytest.raises(TrialError, match=r"None in suite\.parquet"):
+        open_suite(f"builtin:{physics_suite}")
+
+
+def test_another_folder_is_told_how_to_make_a_suite(tmp_path):
+    with pytest.raises(TrialError, match="data_prep synthesize"):
+        open_suite(f"builtin:{tmp_path}")
+
+
+def test_a_large_suite_opens_within_a_second(physics_suite):
+    manifest, some = Manifest.open(physics_suite / "suite.parquet"), rows_of(physics_suite)
+    clips = [manifest.clip(row) for row in range(8)]
+    many = [replace(clip, clip_id=f"{clip.clip_id}-{n}") for n in range(700) for clip in clips]
+    rows = [{**row, "quad_id": f"{row['quad_id']}-{n}", "clip_id": f"{row['clip_id']}-{n}"} for n in range(700) for row in some]
+    write_manifest(physics_suite / "suite.parquet", many, command="test", config={})
+    write_rows(physics_suite, rows)
+    began = time.process_time()
+    suite = open_suite(f"builtin:{physics_suite}")
+    assert len(suite.trials) == 1400
+    assert time.process_time() - began < 1.0

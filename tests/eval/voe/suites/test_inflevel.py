@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from eval.voe.suites import open_suite
+from eval.voe.trials import TrialError, check_trials
+
+COLUMNS = [
+    f"vid{film}_{name}"
+    for film in (1, 2)
+    for name in ("path", "start_priming_1", "end_priming_1", "start_priming_2", "end_priming_2", "label")
+]
+CODES = {
+    "continuity": (("vv", "vi"), ("ii", "iv")),
+    "gravity": (("ui", "uv"), ("cv", "ci")),
+    "solidity": (("ui", "uv"), ("cv", "ci")),
+}
+END_OF_PRIMING = 2
+
+
+def name_of(prop: str, code: str, obj: str = "redball") -> str:
+    return f"center__{prop}__bluecup__{obj}__{code}" + ("__LR" if prop == "continuity" else "")
+
+
+def row_of(prop: str, possible: str, impossible: str) -> dict[str, str]:
+    row = dict.fromkeys(COLUMNS, "0")
+    for film, code, label in ((1, possible, "possible"), (2, impossible, "impossible")):
+        row[f"vid{film}_path"] = f"{prop}/{name_of(prop, code)}.mp4"
+        row[f"vid{film}_label"] = label
+        row[f"vid{film}_end_priming_2"] = str(END_OF_PRIMING)
+    return row
+
+
+def write_table(folder: Path, prop: str, rows: list[dict[str, str]]) -> None:
+    with (folder / f"{prop}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def named(tmp_path, make_film) -> Path:
+    """One scene a property; the second film of each pair is longer by a frame."""
+    for prop, couples in CODES.items():
+        for codes in couples:
+            for longer, code in enumerate(codes):
+                make_film(tmp_path / prop / f"{name_of(prop, code)}.mp4", frames=8 + longer, fps=30.0)
+    return tmp_path
+
+
+@pytest.fixture
+def tables() -> dict[str, list[dict[str, str]]]:
+    return {prop: [row_of(prop, *codes) for codes in couples] for prop, couples in CODES.items()}
+
+
+@pytest.fixture
+def paired(named, tables) -> Path:
+    for prop, rows in tables.items():
+        write_table(named, prop, rows)
+    return named
+
+
+def couples_of(trial) -> list[tuple[str, str]]:
+    codes = [film.context_id + film.outcome_id for film in trial.films]
+    return [(codes[pair.possible], codes[pair.impossible]) for pair in trial.pairs]
+
+
+def test_rows_are_pairs_and_a_scene_is_a_trial(paired):
+    suite = open_suite(f"inflevel:{paired}")
+    check_trials(suite.trials)
+    assert {trial.property: couples_of(trial) for trial in suite.trials} == {
+        prop: list(couples) for prop, couples in CODES.items()
+    }
+    assert suite.trials[0].group_id == "center__continuity__bluecup__redball__LR"
+    assert suite.trials[0].films[0].film_id == "center__continuity__bluecup__redball__vv__LR"
+    assert {pair.kind for trial in suite.trials for pair in trial.pairs} == {"matched"}
+
+
+def test_films_begin_after_their_priming_and_end_together(paired):
+    possible, impossible = open_suite(f"inflevel:{paired}").trials[1].films[:2]
+    assert (possible.start_frame, possible.frames, possible.fps) == (3, 5, 30.0)  # of 8
+    assert (impossible.start_frame, impossible.frames) == (4, 5)  # of 9
+    assert any("without it" in note for note in open_suite(f"inflevel:{paired}").notes)
+
+
+def test_priming_is_kept_on_request(paired):
+    suite = open_suite(f"inflevel:{paired}?priming=yes")
+    assert [(film.start_frame, film.frames) for film in suite.trials[1].films[:2]] == [(0, 8), (1, 8)]
+    assert open_suite(f"inflevel:{paired}?priming=no").trials == open_suite(f"inflevel:{paired}").trials
+    assert suite.hash != open_suite(f"inflevel:{paired}").hash
+
+
+def test_without_tables_codes_pair_films_and_it_is_said(named):
+    suite = open_suite(f"inflevel:{named}")
+    check_trials(suite.trials)
+    assert couples_of(suite.trials[0]) == [("vv", "vi"), ("vv", "iv"), ("ii", "vi"), ("ii", "iv")]
+    assert couples_of(suite.trials[1]) == [("ui", "uv"), ("ui", "ci"), ("cv", "uv"), ("cv", "ci")]
+    assert {film.frames for trial in suite.trials for film in trial.films} == {8}
+    assert any("no pair CSV" in note for note in suite.notes)
+    with pytest.raises(TrialError, match="they tell where priming ends"):
+        open_suite(f"inflevel:{named}?priming=no")
+
+
+def test_without_tables_incomplete_scenes_are_left_out_and_counted(named, make_film):
+    make_film(named / "gravity" / f"{name_of('gravity', 'ui', 'bluepen')}.mp4")
+    suite = open_suite(f"inflevel:{named}")
+    assert len(suite.trials) == 3
+    assert any("1 scenes lack one of their four films" in note for note in suite.notes)
+
+
+def test_a_film_without_a_label_in_its_name_is_an_error(named, make_film):
+    make_film(named / "solidity" / "center__solidity__bluecup__redball__xx.mp4")
+    make_film(named / "gravity" / f"{name_of('gravity', 'vv')}.mp4")  # a code of continuity
+    with pytest.raises(TrialError) as caught:
+        open_suite(f"inflevel:{named}")
+    assert "redball__xx.mp4: its name has no code" in str(caught.value)
+    assert "redball__vv.mp4: its name has no code" in str(caught.value)
+
+
+def test_tables_that_are_wrong_are_told_all_at_once(paired, tables):
+    (paired / "continuity.csv").unlink()
+    gravity, solidity = tables["gravity"], tables["solidity"]
+    gravity[0]["vid1_label"] = ""
+    gravity[1]["vid2_path"] = "../elsewhere.mp4"
+    solidity[0]["vid1_end_priming_2"] = "-3"
+    solidity[1]["vid2_path"] = "solidity/gone__solidity__bluecup__redball__ci.mp4"
+    write_table(paired, "gravity", gravity)
+    write_table(paired, "solidity", solidity)
+    with pytest.raises(TrialError) as caught:
+        open_suite(f"inflevel:{paired}")
+    said = str(caught.value)
+    assert "continuity.csv is not there, others are" in said
+    assert "gravity.csv, line 2: vid1_label is ''" in said
+    assert "gravity.csv, line 3: '../elsewhere.mp4' leads out of" in said
+    assert "solidity.csv, line 2: vid1_end_priming_2 is '-3'" in said
+    assert "solidity.csv, line 3: solidity/gone" in said
+
+
+def test_two_possible_films_in_a_pair_are_an_error(paired, tables):
+    tables["gravity"][0]["vid2_path"], tables["gravity"][0]["vid2_label"] = tables["gravity"][1]["vid1_path"], "possible"
+    write_table(paired, "gravity", tables["gravity"])
+    with pytest.raises(TrialError, match=r"gravity.csv, line 2: its films must be one possible and one impossible"):
+        open_suite(f"inflevel:{paired}")
+
+
+def test_a_label_that_contradicts_the_name_is_an_error(paired, tables):
+    row = tables["solidity"][0]
+    row["vid1_path"], row["vid2_path"] = row["vid2_path"], row["vid1_path"]
+    write_table(paired, "solidity", tables["solidity"])
+    with pytest.raises(TrialError, match="is called possible, its code 'uv' says otherwise"):
+        open_suite(f"inflevel:{paired}")
+
+
+def test_priming_that_leaves_nothing_is_an_error(paired, tables):
+    tables["gravity"][0]["vid1_end_priming_2"] = "7"
+    write_table(paired, "gravity", tables["gravity"])
+    with pytest.raises(TrialError, match="nothing is left"):
+        open_suite(f"inflevel:{paired}")
+
+
+def test_counts_are_of_pairs_or_of_whole_scenes(named, tables):
+    assert [(c.found, c.expected) for c in open_suite(f"inflevel:{named}").counts] == [(1, 540), (1, 591), (1, 225)]
+    for prop, rows in tables.items():
+        write_table(named, prop, rows)
+    assert [(c.found, c.expected) for c in open_suite(f"inflevel:{named}").counts] == [(2, 1116), (2, 1182), (2, 450)]
+
+
+def test_options_are_checked(named):
+    with pytest.raises(TrialError, match="expected yes or no"):
+        open_suite(f"inflevel:{named}?priming=maybe")
+    with pytest.raises(TrialError, match="priming has no value"):
+        open_suite(f"inflevel:{named}?priming")
+
+
+def test_another_folder_is_none(tmp_path):
+    with pytest.raises(TrialError, match="no folder continuity"):
+        open_suite(f"inflevel:{tmp_path}")

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from eval.voe.suites import open_suite
+from eval.voe.trials import TrialError, check_trials
+
+COLUMNS = ["SceneIndex", "name", "file_name", "game_name", "condition", "env", "type", "occluder", "Difficulty", "Camera"]
+TYPES = ("2_Impossible", "1_Possible", "2_Possible", "1_Impossible")  # shuffled
+SCENES = {"10": ("Solidity", "None"), "2": ("Permanence", "BasicLevel_0"), "3": ("Continuity", "DesertMap_0")}
+
+
+def rows_of(scene: str, condition: str, env: str, rendering: str = "") -> list[dict[str, str]]:
+    """Names that do not sort as their types do."""
+    return [
+        {
+            "SceneIndex": scene,
+            "name": f"{place}f{scene}{rendering}",
+            "file_name": f"Videos/{place}f{scene}{rendering}.mp4",
+            "condition": condition,
+            "env": env,
+            "type": kind,
+        }
+        for place, kind in enumerate(TYPES)
+    ]
+
+
+def write_table(folder: Path, rows: list[dict[str, str]]) -> None:
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="x")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def rows() -> list[dict[str, str]]:
+    return [row for scene, (condition, env) in SCENES.items() for row in rows_of(scene, condition, env)]
+
+
+@pytest.fixture
+def main(tmp_path, make_film, rows) -> Path:
+    for place, row in enumerate(rows):
+        make_film(tmp_path / "Main" / row["file_name"], frames=5 + place % 4, fps=60.0)
+    write_table(tmp_path / "Main", rows)
+    return tmp_path
+
+
+def test_scenes_become_trials_with_a_pair_a_run(main):
+    suite = open_suite(f"intphys2:{main}")
+    check_trials(suite.trials)
+    assert [(t.group_id, t.property, t.level) for t in suite.trials] == [
+        ("scene 2", "permanence", "Easy"),
+        ("scene 3", "continuity", "Medium"),
+        ("scene 10", "solidity", "Hard"),
+    ]
+    trial = suite.trials[0]
+    couples = [(trial.films[p.possible].film_id, trial.films[p.impossible].film_id) for p in trial.pairs]
+    assert couples == [("1f2", "3f2"), ("2f2", "0f2")]
+    assert {pair.kind for pair in trial.pairs} == {"matched"}
+    assert suite.trials == open_suite(f"intphys2:{main / 'Main'}").trials
+
+
+def test_films_keep_their_own_lengths(main):
+    films = {film.film_id: film for trial in open_suite(f"intphys2:{main}").trials for film in trial.films}
+    assert [films[f"{place}f2"].frames for place in range(4)] == [5, 6, 7, 8]
+    assert {film.fps for film in films.values()} == {60.0}
+
+
+def test_file_names_without_their_folder_are_found(main, rows):
+    for row in rows:
+        row["file_name"] = Path(row["file_name"]).name
+    write_table(main / "Main", rows)
+    assert len(open_suite(f"intphys2:{main}").trials) == 3
+
+
+def test_missing_labels_and_table_are_errors_never_possible(main, rows):
+    rows[0]["type"] = ""
+    rows[5]["type"] = "1_Maybe"
+    write_table(main / "Main", rows)
+    with pytest.raises(TrialError) as caught:
+        open_suite(f"intphys2:{main}")
+    assert "line 2 (Videos/0f10.mp4): type '' is no label" in str(caught.value)
+    assert "type '1_Maybe' is no label" in str(caught.value)
+    (main / "Main/metadata.csv").unlink()
+    with pytest.raises(TrialError, match="without it no film of Main has a label"):
+        open_suite(f"intphys2:{main}")
+
+
+def test_two_possible_films_in_a_pair_are_an_error(main, rows):
+    assert rows[3]["type"] == "1_Impossible"
+    rows[3]["type"] = "1_Possible"
+    write_table(main / "Main", rows)
+    with pytest.raises(TrialError, match="scene 10 has 2 1_Possible, 0 1_Impossible, 1 2_Possible, 1 2_Impossible"):
+        open_suite(f"intphys2:{main}")
+
+
+def test_missing_and_broken_films_are_all_named(main, rows):
+    (main / "Main/Videos/1f2.mp4").unlink()
+    (main / "Main/Videos/2f3.mp4").write_bytes(b"")
+    with pytest.raises(TrialError) as caught:
+        open_suite(f"intphys2:{main}")
+    assert "Videos/1f2.mp4 is not there" in str(caught.value)
+    assert "2f3.mp4" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../HeldOut/Videos/x.mp4", "/etc/passwd", "Videos/../../x.mp4"])
+def test_a_table_cannot_name_films_elsewhere(main, rows, name):
+    rows[0]["file_name"] = name
+    write_table(main / "Main", rows)
+    with pytest.raises(TrialError, match="leads out of"):
+        open_suite(f"intphys2:{main}")
+
+
+def test_main_is_counted_against_506_pairs(main):
+    (count,) = open_suite(f"intphys2:{main}").counts
+    assert (count.found, count.expected) == (6, 506)
+
+
+def test_debug_holds_renderings_of_the_same_film(tmp_path, make_film):
+    rows = [row for rendering in "abc" for row in rows_of("1", "Permanence", "BasicLevel_0", rendering)]
+    for row in rows:
+        make_film(tmp_path / "Debug" / row["file_name"])
+    write_table(tmp_path / "Debug", rows)
+    (trial,) = open_suite(f"intphys2:{tmp_path}").trials
+    check_trials([trial])
+    assert len(trial.pairs) == 6
+    assert all(trial.films[p.possible].film_id[3:] == trial.films[p.impossible].film_id[3:] for p in trial.pairs)
+    write_table(tmp_path / "Debug", rows[:-1])
+    with pytest.raises(TrialError, match="expected as many of each"):
+        open_suite(f"intphys2:{tmp_path}")
+
+
+def test_labels_of_held_out_are_secret(main, make_film):
+    for name in ("bb", "aa"):
+        make_film(main / f"HeldOut/Videos/{name}.mp4", frames=7)
+    suite = open_suite(f"intphys2:{main}?part=HeldOut")
+    check_trials(suite.trials)
+    assert [(t.films[0].film_id, t.films[0].label, t.films[0].frames, t.pairs) for t in suite.trials] == [
+        ("aa", None, 7, ()),
+        ("bb", None, 7, ()),
+    ]
+    assert any("secret" in note for note in suite.notes)
+    assert open_suite(f"intphys2:{main / 'HeldOut'}").trials == suite.trials
+    assert open_suite(f"intphys2:{main}").trials[0].films[0].label is True
+
+
+def test_an_unknown_part_is_refused(main):
+    with pytest.raises(TrialError, match="expected one of Main, HeldOut, Debug"):
+        open_suite(f"intphys2:{main}?part=main")

@@ -1,0 +1,367 @@
+import errno
+import io
+import json
+import math
+import sys
+import types
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import worldmodel.runs.progress
+import worldmodel.runs.run_log
+from worldmodel import checkpoint as checkpoints
+from worldmodel.config import ConfigError
+from worldmodel.data.loader import BadClip
+from worldmodel.health.diagnostics import Health, HealthConfig, diagnose, measure
+from worldmodel.files.folder_lock import FolderLockError, hold_folder
+from worldmodel.runs.progress import Progress, duration
+from worldmodel.recipe import Recipe, TrainConfig
+from worldmodel.runs.log_rows import append_row, read_rows, truncate_after
+from worldmodel.runs.run_log import RunLog
+
+RECIPE = Recipe(train=TrainConfig(updates=1000))
+
+
+def health(update: int, verdict: str = "healthy") -> Health:
+    latents = torch.randn(4, 6, 1, 8, generator=torch.Generator().manual_seed(0))
+    forecasts = latents[:, :, None] * 0.5
+    return replace(diagnose(measure(latents, forecasts), HealthConfig(), update=update, updates=1000, fps=10), verdict=verdict)
+
+
+def row(loss: float = 0.5) -> dict[str, float]:
+    return {"samples": 32, "loss": loss, "loss/forecast": loss}
+
+
+class Clock:
+    """Time that passes only when told."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(worldmodel.runs.run_log.time, "monotonic", lambda: self.now)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+def test_rows_come_back_as_they_were_written(tmp_path):
+    written = {"update": 1, "loss": 0.1 + 0.2, "name": "Übung", "flag": True, "none": None}
+    append_row(tmp_path / "a.jsonl", written)
+    append_row(tmp_path / "a.jsonl", {"update": np.int64(2), "loss": np.float64(0.25)})
+    assert read_rows(tmp_path / "a.jsonl") == [written, {"update": 2, "loss": 0.25}]
+
+
+def test_what_json_cannot_say_is_null(tmp_path):
+    append_row(tmp_path / "a.jsonl", {"update": 1, "nan": math.nan, "inf": -math.inf})
+    assert (tmp_path / "a.jsonl").read_text() == '{"update": 1, "nan": null, "inf": null}\n'
+
+
+def test_tensors_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(TypeError, match=r"loss is a Tensor; .* \.item\(\)"):
+        append_row(tmp_path / "a.jsonl", {"update": 1, "loss": torch.tensor(1.0)})
+    assert not (tmp_path / "a.jsonl").exists()
+
+
+def test_truncation_keeps_rows_up_to_the_checkpoint_byte_for_byte(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for update in (10, 20, 30):
+        append_row(path, {"update": update, "loss": 1 / update})
+    two_rows = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
+    truncate_after(path, 20)
+    assert path.read_bytes() == two_rows
+    assert [file.name for file in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_a_line_cut_short_anywhere_is_dropped(tmp_path, cut):
+    path = tmp_path / "a.jsonl"
+    append_row(path, {"update": 10, "loss": 1.0})
+    whole = path.read_bytes()
+    append_row(path, {"update": 20, "word": "Übermaß"})
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert read_rows(path) == [{"update": 10, "loss": 1.0}]
+    truncate_after(path, 20)
+    assert path.read_bytes() == whole
+
+
+DAMAGED = [
+    b"\0" * 40,
+    b'{"update": 15, "lo',
+    b'{"update": \xff}',
+    b"[1]",
+    b'{"loss": 1.0}',
+    b'{"update": "15"}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_is_removed_and_the_file_as_it_was_is_kept(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    append_row(path, {"update": 10})
+    append_row(path, {"update": 20})
+    whole = path.read_bytes()
+    first, second = whole.splitlines(keepends=True)
+    damaged = first + line + b"\n" + second
+    path.write_bytes(damaged)
+    assert [it["update"] for it in read_rows(path) if it.get("update") in (10, 20)] == [10, 20]
+    assert truncate_after(path, 30) == ["1 damaged line was removed (the file as it was is metrics.jsonl.damaged)"]
+    assert path.read_bytes() == whole
+    assert truncate_after(path, 30) == []
+    path.write_bytes(line + b"\n" + damaged)
+    assert "2 damaged lines were removed (the file as it was is metrics.jsonl.damaged-2)" in truncate_after(path, 30)
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == damaged
+
+
+def test_rows_that_a_checkpoint_counted_and_that_are_gone_are_told(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for update in (10, 20, 30):
+        append_row(path, {"update": update})
+    assert truncate_after(path, 20, expected=2) == []
+    assert truncate_after(path, 20, expected=5) == ["3 of the 5 rows up to update 20 are missing and cannot be recovered"]
+    path.unlink()
+    assert truncate_after(path, 20, expected=1) == ["1 of the 1 rows up to update 20 is missing and cannot be recovered"]
+    assert not path.exists()
+
+
+def test_a_row_after_a_line_cut_short_is_not_spoiled(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"update": 10}\n{"upd')
+    append_row(path, {"update": 20})
+    assert read_rows(path) == [{"update": 10}, {"update": 20}]
+
+
+def test_no_file_is_no_rows(tmp_path):
+    truncate_after(tmp_path / "none.jsonl", 5)
+    assert read_rows(tmp_path / "none.jsonl") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the log of a run ------------------------------------------------------------------------------------------------
+def test_every_row_says_when(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    with RunLog(tmp_path, RECIPE, start=20, seconds=5.0) as log:
+        clock.now += 2
+        log.train(30, row())
+    (written,) = read_rows(tmp_path / "metrics.jsonl")
+    assert list(written)[:3] == ["update", "samples", "seconds"]
+    assert (written["update"], written["samples"], written["seconds"]) == (30, 32, 7.0)
+    assert written["clips_per_s"] == 10 * RECIPE.data.batch_size / 2
+
+
+def test_waiting_is_told_from_working(tmp_path, monkeypatch):
+    """Three updates that each wait 1 s for data and work 3 s: a quarter of the time is waiting."""
+    clock = Clock(monkeypatch)
+
+    def slow_stream():
+        for update in range(3):
+            clock.now += 1
+            yield update
+
+    with RunLog(tmp_path, RECIPE) as log:
+        for update in log.timed(slow_stream()):
+            clock.now += 3
+            log.train(update + 1, row())
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [r["wait_share"] for r in rows] == [0.25, 0.25, 0.25]
+    assert [r["clips_per_s"] for r in rows] == [RECIPE.data.batch_size / 4] * 3
+
+
+def test_resuming_gives_the_log_of_an_uninterrupted_run(tmp_path):
+    def write(run, start, stop):
+        with RunLog(run, RECIPE, start=start) as log:
+            for update in range(start + 1, stop + 1):
+                log.train(update, row(1 / update))
+                log.health(update, health(update))
+
+    write(tmp_path / "whole", 0, 6)
+    write(tmp_path / "parts", 0, 5)  # killed after update 5; its last checkpoint is of 3
+    with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
+        file.write('{"update": 6, "lo')
+    write(tmp_path / "parts", 3, 6)
+
+    timeless = ("seconds", "clips_per_s", "wait_share")
+    for name in ("metrics.jsonl", "health.jsonl"):
+        whole, parts = (
+            [{k: v for k, v in r.items() if k not in timeless} for r in read_rows(tmp_path / run / name)]
+            for run in ("whole", "parts")
+        )
+        assert whole == parts
+
+
+def test_what_a_resume_finds_in_its_logs_is_told_once_and_in_a_line_for_each(tmp_path, capsys):
+    with RunLog(tmp_path, RECIPE) as log:
+        for update in (1, 2, 3):
+            log.train(update, row())
+            log.health(update, health(update))
+        counted = log.rows
+    assert counted == {"metrics": 3, "health": 3, "bad_clips": 0}
+    lines = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_bytes(lines[0] + b"\0\0\n" + lines[2][:-9])
+    (tmp_path / "health.jsonl").unlink()
+    capsys.readouterr()
+    with RunLog(tmp_path, RECIPE, start=3, rows=counted) as log:
+        said = [line for line in capsys.readouterr().out.splitlines() if ".jsonl" in line]
+        counted = log.rows
+    assert len(said) == 2
+    for words in ("1 damaged line was removed", "its last line was cut short", "2 of the 3 rows up to update 3 are missing"):
+        assert words in said[0]
+    assert "health.jsonl: 3 of the 3 rows up to update 3 are missing" in said[1]
+    with RunLog(tmp_path, RECIPE, start=3, rows=counted):
+        assert ".jsonl" not in capsys.readouterr().out
+
+
+def test_logs_that_changed_are_synced_before_a_checkpoint_counts_on_them(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(worldmodel.runs.run_log, "sync", lambda path: synced.append(path.name))
+    with RunLog(tmp_path / "run", RECIPE) as log:
+        log.train(1, row())
+        log.sync()
+        log.sync()
+        log.health(2, health(2))
+        log.sync()
+    assert synced == ["metrics.jsonl", "run", "health.jsonl", "run"]
+
+
+def test_other_processes_write_nothing_but_count_alike(tmp_path):
+    with RunLog(tmp_path / "run", RECIPE, main=False) as log:
+        assert list(log.timed(range(2))) == [0, 1]
+        log.train(1, row())
+        log.health(1, health(1))
+        log.bad_clips([BadClip("a.mp4", "truncated")])
+        assert log.skill_at(1) is not None
+    assert not (tmp_path / "run").exists()
+
+
+def test_health_rows_hold_the_contracts_fields(tmp_path):
+    with RunLog(tmp_path, RECIPE) as log:
+        log.health(50, health(50))
+        assert log.skill_at(50) == health(50).skill
+        assert log.skill_at(51) is None
+    (written,) = [json.loads(line) for line in (tmp_path / "health.jsonl").read_text().splitlines()]
+    fields = "update verdict effective_rank std_min std_mean cov_offdiag skill_copy/0.1 skill_mean/0.1 skill/0.1"
+    assert set(fields.split()) <= set(written)
+
+
+def test_a_skill_that_cannot_be_told_is_none(tmp_path):
+    still = torch.zeros(2, 6, 1, 8)
+    nothing = diagnose(measure(still, still[:, :, None]), HealthConfig(), update=5, updates=9, fps=10)
+    with RunLog(tmp_path, RECIPE) as log:
+        log.health(5, nothing)
+        assert log.skill_at(5) is None
+    assert read_rows(tmp_path / "health.jsonl")[0]["skill/0.1"] is None
+
+
+def test_a_video_is_named_once_and_counted_always(tmp_path):
+    bad = BadClip("a.mp4", "truncated")
+    with RunLog(tmp_path, RECIPE) as log:
+        log.bad_clips([bad, bad])
+    with RunLog(tmp_path, RECIPE, start=100) as log:
+        log.bad_clips([bad, BadClip("b.mp4", "empty file")])
+    assert [(r["update"], r["path"]) for r in read_rows(tmp_path / "bad_clips.jsonl")] == [(0, "a.mp4"), (100, "b.mp4")]
+
+
+# --- on the screen ---------------------------------------------------------------------------------------------------
+def test_new_verdicts_are_said_with_what_to_do_about_them(tmp_path, capsys):
+    with RunLog(tmp_path, RECIPE) as log:
+        log.health(50, health(50))
+        log.health(100, health(100))
+        log.health(150, health(150, "unpredictable"))
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[:2] for line in said] == [["update 50", " healthy"], ["update 150", " unpredictable"]]
+
+
+def test_without_a_terminal_a_line_every_ten_seconds_and_the_last(monkeypatch):
+    clock = Clock(monkeypatch)
+    screen = io.StringIO()
+    with Progress(100, console=Console(file=screen, width=200)) as progress:
+        for update in range(1, 101):
+            clock.now += 0.5
+            progress.advance(update)
+            progress.show(loss=0.5, clips_per_s=64.0, wait_share=0.04)
+    lines = screen.getvalue().splitlines()
+    assert lines[0] == "update 1/100  loss 0.5  64 clips/s  waiting 4%  50 s left"
+    assert [line.split()[1] for line in lines] == ["1/100", "21/100", "41/100", "61/100", "81/100", "100/100"]
+
+
+def test_in_a_terminal_one_bar_with_everything():
+    screen = io.StringIO()
+    with Progress(2000, start=1000, console=Console(file=screen, width=160, force_terminal=True)) as progress:
+        progress.feel("dimensional_collapse")
+        progress.advance(1200)
+        progress.show(loss=0.4321, clips_per_s=64.0, wait_share=0.04)
+    last = [line for line in screen.getvalue().splitlines() if "2,000" in line][-1]
+    for part in ("60%", "1,200/2,000", "loss 0.4321", "64 clips/s", "waiting 4%", "dimensional_collapse", "left"):
+        assert part in last
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(45, "45 s"), (720, "12 min"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h"), (5_970, "1 h 40 min")]
+)
+def test_durations_have_two_units_at_most(seconds, words):
+    assert duration(seconds) == words
+
+
+# --- trackers --------------------------------------------------------------------------------------------------------
+def tracked(name: str) -> Recipe:
+    return Recipe(train=TrainConfig(updates=1000, trackers=(name,)))
+
+
+def test_tensorboard_gets_the_numbers(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with RunLog(tmp_path, tracked("tensorboard")) as log:
+        log.train(10, row(0.25))
+        log.health(10, health(10))
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss/forecast")] == [(10, 0.25)]
+    assert "health/skill/0.1" in events.Tags()["scalars"]
+
+
+def test_wandb_goes_on_in_the_same_run(tmp_path, monkeypatch):
+    """Against a stand-in with wandb's three calls, since the real one wants a network."""
+    begun, logged = [], []
+    run = types.SimpleNamespace(id="abc", log=lambda numbers, step: logged.append((step, numbers)), finish=lambda: None)
+    fake = types.ModuleType("wandb")
+    fake.__spec__ = types.SimpleNamespace()
+    fake.init = lambda **given: begun.append(given) or run
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    for start in (0, 10):
+        with RunLog(tmp_path, tracked("wandb"), start=start) as log:
+            log.train(start + 10, {**row(), "ids_hash": "f00", "lr": math.nan})
+    assert [given["id"] for given in begun] == [None, "abc"]
+    assert [step for step, _ in logged] == [10, 20]
+    assert {"loss", "clips_per_s"} <= set(logged[0][1])
+    assert not {"ids_hash", "lr", "update"} & set(logged[0][1])
+
+
+def test_a_missing_tracker_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"wandb is not installed; `pip install 'worldmodel\[track\]'`"):
+        RunLog(tmp_path, tracked("wandb"))
+
+
+def test_a_row_that_finds_the_disk_full_names_the_last_whole_checkpoint(tmp_path, monkeypatch):
+    def full(path, row):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(worldmodel.runs.run_log, "append_row", full)
+    checkpoints.save_checkpoint(tmp_path, {}, {"update": 7, "recipe": {}})
+    with RunLog(tmp_path, RECIPE) as log, pytest.raises(checkpoints.CheckpointError) as raised:
+        log.train(10, row())
+    (line,) = str(raised.value).splitlines()
+    assert "metrics.jsonl could not be written: [Errno 28] No space left on device" in line
+    assert f"the last whole checkpoint is {tmp_path}/checkpoints/00000007. Make room" in line
+
+
+def test_nothing_is_written_once_the_folder_is_no_longer_locked(tmp_path):
+    with hold_folder(tmp_path / "run", "...") as lock, RunLog(tmp_path / "run", RECIPE, lock=lock) as log:
+        log.train(10, row())
+        (tmp_path / "run" / ".lock").unlink()
+        with pytest.raises(FolderLockError):
+            log.train(20, row())
+        with pytest.raises(FolderLockError):
+            log.bad_clips([BadClip("a.mp4", "broken")])
+    assert [it["update"] for it in read_rows(tmp_path / "run" / "metrics.jsonl")] == [10]
+    assert not (tmp_path / "run" / "bad_clips.jsonl").exists()

@@ -1,0 +1,95 @@
+"""Run mutations in child processes, and say which of them raised, crashed, hung or took too much memory.
+
+python -m fuzz.campaign videos 2000 [SEED]     # findings on standard output
+
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FAMILIES = ("videos", "tables", "texts", "weights")
+READ_S = 20.0  # one read of a tiny file; more is a hang
+START_S = 120.0
+MOST_FINDINGS = 20
+
+
+def findings(family: str, count: int, seed: int = 0) -> list[str]:
+    """A line for each kind of finding, which says how to repeat it and where the damaged file is."""
+    found: dict[str, str] = {}
+    turn = 0
+    while turn < count and len(found) < MOST_FINDINGS:
+        turn = _run(family, turn, count, seed, found)
+    return list(found.values())
+
+
+def _run(family: str, first: int, last: int, seed: int, found: dict[str, str]) -> int:
+    """One child process; the turn at which another one goes on."""
+    folder = tempfile.mkdtemp(prefix="fuzz")
+    command = [sys.executable, "-m", "fuzz.child", family, str(first), str(last), str(seed), f"{folder}/child"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[3]), *sys.path])}
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, env=environment)
+        assert child.stdout is not None
+        turn, name, path = first, "", ""
+
+        def note(what: str, where: str) -> None:
+            kind = f"{name} {what.partition(':')[0]} {what.rpartition('(at ')[2]}"
+            found.setdefault(kind, f"{family} seed {seed} turn {turn} ({name}): {what}; the file is {where}")
+
+        try:
+            for row in _rows(child):
+                turn, name, path = row["turn"], row["name"], row["path"]
+                if "finding" in row:
+                    note(row["finding"], path)
+            child.wait(timeout=READ_S)
+        except TimeoutError:
+            note(f"no answer within {READ_S:g} s", _saved(path, turn))
+            return turn + 1
+        finally:
+            child.kill()
+            child.wait()
+        if child.returncode:
+            said.seek(0)
+            words = said.read()[-2000:].decode(errors="replace")
+            died = child.returncode < 0
+            how = f"killed by {signal.Signals(-child.returncode).name}" if died else f"exit code {child.returncode}: {words}"
+            note(how, _saved(path, turn))
+            return turn + 1 if died or name else last
+    return last
+
+
+def _rows(child: subprocess.Popen):
+    """Lines of the child, each within READ_S of the one before. Raises TimeoutError."""
+    wait_s, waiting = START_S, b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if not selector.select(wait_s):
+                raise TimeoutError
+            chunk = os.read(child.stdout.fileno(), 1 << 16)
+            if not chunk:
+                return
+            wait_s = READ_S
+            *lines, waiting = (waiting + chunk).split(b"\n")
+            yield from map(json.loads, lines)
+
+
+def _saved(path: str, turn: int) -> str:
+    """Where a copy of the damaged file is now; the child's folder is removed."""
+    if not path or not os.path.exists(path):
+        return "lost"
+    return str(shutil.copy(path, Path(tempfile.mkdtemp(prefix="found")) / f"{turn}-{Path(path).name}"))
+
+
+if __name__ == "__main__":
+    for line in findings(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0):
+        print(line)

@@ -1,0 +1,68 @@
+"""Schedules are pure functions of the update; decay falls on matrices alone."""
+
+import pytest
+import torch
+from torch import nn
+
+from worldmodel.models.layers import Blocks
+from worldmodel.training.optimizer import OptimConfig, build_optimizers, lr_share_at, set_lr
+
+
+def test_warm_up_is_linear_and_leaves_at_the_full_rate():
+    config = OptimConfig(lr=1.0, warmup_updates=4)
+    assert [lr_share_at(u, config, 100) for u in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(("schedule", "middle", "end"), [("cosine", 0.55, 0.1), ("linear", 0.55, 0.1), ("constant", 1.0, 1.0)])
+def test_the_last_update_has_the_final_share(schedule: str, middle: float, end: float):
+    config = OptimConfig(lr=1.0, warmup_updates=0, schedule=schedule, final_share=0.1)
+    assert lr_share_at(50, config, 101) == pytest.approx(middle)
+    assert lr_share_at(100, config, 101) == pytest.approx(end)
+
+
+def test_biases_norms_and_positions_are_not_decayed_and_all_that_is_trained_is_there():
+    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2).requires_grad_(False))
+    module.position = nn.Parameter(torch.zeros(5, 4))
+    (optimizer,) = build_optimizers(module, OptimConfig(weight_decay=0.1))
+    decayed, free = optimizer.param_groups
+    assert [p.shape for p in decayed["params"]] == [(4, 3)]
+    assert decayed["weight_decay"] == 0.1
+    assert free["weight_decay"] == 0.0
+    assert len(free["params"]) == 4
+
+
+def test_muon_takes_the_matrices_between_and_adamw_what_reads_and_writes():
+    head = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 3))
+    module = nn.ModuleDict({"embed": nn.Linear(5, 8), "blocks": Blocks(1, 8, 2), "head": head})
+    adamw, muon = build_optimizers(module, OptimConfig(kind="muon"))
+    mine = {id(p) for p in muon.param_groups[0]["params"]}
+    names = {name for name, p in module.named_parameters() if id(p) in mine}
+    block = "blocks.layers.0."
+    assert names == {
+        *(block + part for part in ("attention.qkv.weight", "attention.out.weight", "mlp.0.weight", "mlp.2.weight")),
+        "head.0.weight",
+    }
+    rest = sum(len(group["params"]) for group in adamw.param_groups)
+    assert rest + len(mine) == len(list(module.parameters()))
+
+
+def test_every_optimizer_follows_the_schedule_at_its_own_scale():
+    config = OptimConfig(kind="muon", lr=1e-3, muon_lr=0.02)
+    optimizers = build_optimizers(Blocks(1, 8, 2), config)
+    set_lr(optimizers, config, 0.5)
+    assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == pytest.approx([5e-4, 0.01])
+
+
+def test_an_update_of_muon_is_orthogonal_whatever_the_scale_of_the_gradient():
+    block = Blocks(1, 16, 2)
+    config = OptimConfig(kind="muon", muon_lr=1.0, weight_decay=0)
+    weight = block.layers[0].attention.out.weight
+    for scale in (1e-3, 1e3):
+        _, muon = build_optimizers(block, config)
+        before = weight.detach().clone()
+        weight.grad = scale * torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+        muon.step()
+        # five steps of Newton and Schulz leave singular values about 1 (Jordan 2024: within 0.7 and 1.2), bf16 a little more
+        sizes = torch.linalg.svdvals(before - weight.detach())
+        assert 0.5 < sizes.median() < 1.3
+        assert sizes.max() < 1.5

@@ -1,0 +1,1 @@
+"""Files on disk: atomic writes, locks, owned outputs, and checked reading of files that others wrote."""

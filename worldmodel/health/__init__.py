@@ -1,0 +1,1 @@
+"""Collapse diagnostics: health metrics, their verdict, and when they are computed."""

@@ -1,0 +1,1 @@
+"""Models that others trained: V-JEPA 2 and VideoMAE weights."""

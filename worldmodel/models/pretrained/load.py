@@ -1,0 +1,57 @@
+"""Models that others trained, asked as our own: one function, whatever is in the folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from worldmodel.models.pretrained.files import read_config_file
+from worldmodel.models.pretrained.layouts import PretrainedError
+from worldmodel.models.pretrained.videomae import load_videomae
+from worldmodel.models.pretrained.vjepa2 import load_huggingface
+from worldmodel.models.world_model import WorldModel
+
+LOADERS: dict[str, Callable[[Path], WorldModel]] = {"vjepa2": load_huggingface, "videomae": load_videomae}  # by model_type
+
+
+def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldModel:
+    """A folder in the layout of Hugging Face (config.json, *.safetensors), or the id of one on their hub.
+
+    Raises PretrainedError where it is neither, is of a kind not known here, or its weights do not fit to the last key.
+    """
+    folder = _folder(where)
+    kind = read_config_file(folder).get("model_type")
+    if kind is None:
+        raise PretrainedError(f"{folder}/config.json does not say what model this is; expected a field model_type")
+    if not isinstance(kind, str) or kind not in LOADERS:
+        raise PretrainedError(f"{folder} holds a model of kind {kind!r}; known are {', '.join(LOADERS)}")
+    try:
+        model = LOADERS[kind](folder)
+    except PretrainedError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise PretrainedError(f"{folder}/config.json does not describe a valid model ({reason})") from error
+    except ImportError as error:
+        raise PretrainedError(f"{kind} needs the extra `hf`: pip install 'worldmodel[hf]' ({error})") from None
+    placed: WorldModel = model.to(device).eval()  # type: ignore[attr-defined]
+    return placed
+
+
+def _folder(where: str) -> Path:
+    if Path(where).is_dir():
+        return Path(where)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", where):
+        raise PretrainedError(f"{where}: no such folder, and no id of a model on the Hugging Face hub (owner/name)")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError:
+        raise PretrainedError(f"{where} is no folder here; to fetch it: pip install 'worldmodel[hf]'") from None
+    try:
+        return Path(snapshot_download(where, allow_patterns=["*.json", "*.safetensors"]))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise PretrainedError(f"{where} is no folder here and could not be fetched: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,233 @@
+"""V-JEPA 2 checkpoints, in the layout of `transformers` and in that of the original code, into MaskedWorldModel and back."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from worldmodel.data.window_config import WindowConfig
+from worldmodel.files.atomic import replacing, write_json
+from worldmodel.models.mask_predictor import MaskPredictorConfig
+from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
+from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file, read_tensors
+from worldmodel.models.pretrained.layouts import Part, PretrainedError, to_ours, to_theirs
+from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget
+from worldmodel.models.video_encoder import NORM_EPS, VideoEncoderConfig
+
+FPS = 4.0  # of the frames they were trained on; no file says it
+TABLES_UNUSED = ("pos_embed", "predictor_pos_embed")
+"""Tables of positions that released original files keep beside rotary weights that have no use for them."""
+
+_DEFAULTS: dict[str, Any] = {  # of transformers' VJEPA2Config: its files leave out what is so
+    "patch_size": 16,
+    "crop_size": 256,
+    "frames_per_clip": 64,
+    "tubelet_size": 2,
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "mlp_ratio": 4.0,
+    "pred_hidden_size": 384,
+    "pred_num_attention_heads": 12,
+    "pred_num_hidden_layers": 12,
+    "pred_num_mask_tokens": 10,
+    "pred_mlp_ratio": 4.0,
+}
+_FIXED: dict[str, Any] = {  # what our modules do, whatever a file says; another value is refused
+    "in_chans": 3,
+    "layer_norm_eps": NORM_EPS,
+    "qkv_bias": True,
+    "hidden_act": "gelu",
+    "drop_path_rate": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+# --- transformers ----------------------------------------------------------------------------------------------------
+def load_huggingface(folder: Path) -> MaskedWorldModel:
+    """From a folder with config.json and *.safetensors. Its one encoder serves for contexts and for targets.
+
+    Raises PretrainedError for what does not fit, naming it.
+    """
+    config, window = read_config(read_config_file(folder), folder)
+    e, p = config.encoder, config.predictor
+    patches = 3 * e.frames_per_latent * e.patch_px**2 * e.width
+    check_weights_fit(patches + 4 * (e.depth * e.width**2 + p.depth * p.width**2) + (p.mask_tokens or 0) * p.width, folder)
+    tensors = read_tensors(folder)
+    model = MaskedWorldModel(config, window)
+    model.load_state_dict(to_ours(list(_huggingface(config)), tensors, model.state_dict(), folder))
+    return model
+
+
+def save_huggingface(model: MaskedWorldModel, folder: Path) -> None:
+    """A folder that `transformers` opens as VJEPA2Model. A model with a teacher gives that as the encoder, as released."""
+    if not model.config.tiled_rotary or model.of_pixels:
+        raise PretrainedError("VJEPA2Model lays rotary frequencies out tiled and predicts latents; this model does not")
+    _refuse_frozen(model)
+    weights = model.state_dict()
+    weights |= {
+        name.replace("teacher.", "encoder.", 1): value for name, value in weights.items() if name.startswith("teacher.")
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "model.safetensors") as part:
+        save_file(to_theirs(list(_huggingface(model.config)), weights), part, {"format": "pt"})
+    write_json(folder / "config.json", written_config(model))
+
+
+def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, WindowConfig]:
+    """The architecture that a config.json of VJEPA2Model describes."""
+    if other := [f"{key} {given[key]}" for key, value in _FIXED.items() if given.get(key, value) != value]:
+        raise PretrainedError(f"{where}: {', '.join(other)} is not supported; the result would differ from the original model")
+    check_numbers(given, _DEFAULTS, where)
+    c = {key: given.get(key, value) for key, value in _DEFAULTS.items()}
+    encoder = VideoEncoderConfig(
+        patch_px=c["patch_size"],
+        frames_per_latent=c["tubelet_size"],
+        width=c["hidden_size"],
+        depth=c["num_hidden_layers"],
+        heads=c["num_attention_heads"],
+        mlp_ratio=c["mlp_ratio"],
+    )
+    predictor = MaskPredictorConfig(
+        width=c["pred_hidden_size"],
+        depth=c["pred_num_hidden_layers"],
+        heads=c["pred_num_attention_heads"],
+        mlp_ratio=c["pred_mlp_ratio"],
+        mask_tokens=c["pred_num_mask_tokens"],
+    )
+    target = SharedTarget(stop_gradient=True)
+    config = MaskedConfig(encoder=encoder, predictor=predictor, target=target, tiled_rotary=True)
+    return config, WindowConfig(frames=c["frames_per_clip"], fps=FPS, size_px=c["crop_size"])
+
+
+def written_config(model: MaskedWorldModel) -> dict[str, Any]:
+    """The config.json of a model; `read_config` gives its architecture back."""
+    e, p = model.config.encoder, model.config.predictor
+    values = (
+        e.patch_px, model.size_px, model.window.frames, e.frames_per_latent, e.width, e.heads, e.depth, e.mlp_ratio,
+        p.width, p.heads, p.depth, len(model.predictor.mask_tokens), p.mlp_ratio,
+    )  # fmt: skip
+    return {
+        "architectures": ["VJEPA2Model"],
+        "model_type": "vjepa2",
+        **dict(zip(_DEFAULTS, values, strict=True)),
+        **_FIXED,
+    }
+
+
+def _huggingface(config: MaskedConfig) -> Iterator[Part]:
+    e, p = config.encoder, config.predictor
+    patches = (e.width, 3, e.frames_per_latent, e.patch_px, e.patch_px)
+    yield Part("encoder.embeddings.patch_embeddings.proj.weight", "encoder.patch.weight", patches)
+    yield Part("encoder.embeddings.patch_embeddings.proj.bias", "encoder.patch.bias")
+    yield from _split_blocks("encoder.layer", "encoder.blocks.layers", e.depth, e.width)
+    yield from _both("encoder.layernorm", "encoder.norm")
+    yield from _both("predictor.embeddings.predictor_embeddings", "predictor.embed")
+    tokens = p.mask_tokens or len(config.masks)
+    yield Part("predictor.embeddings.mask_tokens", "predictor.mask_tokens", (tokens, 1, 1, p.width))
+    yield from _split_blocks("predictor.layer", "predictor.blocks.layers", p.depth, p.width)
+    yield from _both("predictor.layernorm", "predictor.norm")
+    yield from _both("predictor.proj", "predictor.head")
+
+
+def _split_blocks(theirs: str, ours: str, depth: int, width: int) -> Iterator[Part]:
+    for i in range(depth):
+        for name in ("query", "key", "value"):
+            yield Part(f"{theirs}.{i}.attention.{name}.weight", f"{ours}.{i}.attention.qkv.weight", (width, width))
+            yield Part(f"{theirs}.{i}.attention.{name}.bias", f"{ours}.{i}.attention.qkv.bias", (width,))
+        yield from _both(f"{theirs}.{i}.attention.proj", f"{ours}.{i}.attention.out")
+        yield from _rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
+
+
+# --- original --------------------------------------------------------------------------------------------------------
+def load_original(file: Path, model: MaskedWorldModel, unused: Sequence[str] = ()) -> None:
+    """A checkpoint of the original code into a model of its architecture, which the file does not say.
+
+    `encoder` becomes the encoder and `target_encoder` the teacher; a model without a teacher takes `target_encoder` for both,
+    as the released models do. `unused`: keys that may be there and are left out, such as TABLES_UNUSED; without a word a table
+    of positions is refused, since the weights of V-JEPA 1, whose names are the same, need theirs. Raises PretrainedError.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PretrainedError(f"{file} holds more than tensors, or is no checkpoint of torch: {reason}") from None
+    state, loaded = model.state_dict(), dict[str, Tensor]()
+    for ours, theirs in _sections(model):
+        if theirs not in content:
+            raise PretrainedError(f"{file} has no {theirs!r}; it holds {', '.join(map(str, content))}")
+        bare = {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in content[theirs].items()}
+        tensors = {key: value for key, value in bare.items() if key not in unused}
+        loaded |= to_ours(_original(ours, model.config), tensors, state, f"{file}, {theirs!r}")
+    model.load_state_dict(loaded)
+
+
+def save_original(model: MaskedWorldModel, file: Path) -> None:
+    """A checkpoint that the original code reads."""
+    _refuse_frozen(model)
+    state = model.state_dict()
+    content = {
+        theirs: {f"module.backbone.{k}": v for k, v in to_theirs(_original(ours, model.config), state).items()}
+        for ours, theirs in _sections(model)
+    }
+    with replacing(file) as part:
+        torch.save(content, part)
+
+
+def _refuse_frozen(model: MaskedWorldModel) -> None:
+    """Raise PretrainedError for a student of a frozen teacher: both layouts hold one encoder and its own slow copy."""
+    if isinstance(model.config.target, FrozenTarget):
+        raise PretrainedError("a student and the frozen teacher of another run are two encoders; this layout has room for one")
+
+
+def _sections(model: MaskedWorldModel) -> list[tuple[str, str]]:
+    """Modules of ours and the part of a file that each is stored in."""
+    if isinstance(model.config.target, EmaTarget):
+        return [("encoder", "encoder"), ("predictor", "predictor"), ("teacher", "target_encoder")]
+    return [("encoder", "target_encoder"), ("predictor", "predictor")]
+
+
+def _original(module: str, config: MaskedConfig) -> list[Part]:
+    e, p = config.encoder, config.predictor
+    if module != "predictor":
+        patches = (e.width, 3, e.frames_per_latent, e.patch_px, e.patch_px)
+        return [
+            Part("patch_embed.proj.weight", f"{module}.patch.weight", patches),
+            Part("patch_embed.proj.bias", f"{module}.patch.bias"),
+            *_fused_blocks("blocks", f"{module}.blocks.layers", e.depth),
+            *_both("norm", f"{module}.norm"),
+        ]
+    tokens = range(p.mask_tokens or len(config.masks))
+    return [
+        *_both("predictor_embed", "predictor.embed"),
+        *(Part(f"mask_tokens.{i}", "predictor.mask_tokens", (1, 1, p.width)) for i in tokens),
+        *_fused_blocks("predictor_blocks", "predictor.blocks.layers", p.depth),
+        *_both("predictor_norm", "predictor.norm"),
+        *_both("predictor_proj", "predictor.head"),
+    ]
+
+
+def _fused_blocks(theirs: str, ours: str, depth: int) -> Iterator[Part]:
+    """Query, key and value lie one after another in one matrix, in theirs as in ours."""
+    for i in range(depth):
+        yield from _both(f"{theirs}.{i}.attn.qkv", f"{ours}.{i}.attention.qkv")
+        yield from _both(f"{theirs}.{i}.attn.proj", f"{ours}.{i}.attention.out")
+        yield from _rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+def _rest_of_block(theirs: str, ours: str) -> Iterator[Part]:
+    for name, own in (("norm1", "norm_attention"), ("norm2", "norm_mlp"), ("mlp.fc1", "mlp.0"), ("mlp.fc2", "mlp.2")):
+        yield from _both(f"{theirs}.{name}", f"{ours}.{own}")
+
+
+def _both(theirs: str, ours: str) -> Iterator[Part]:
+    yield Part(f"{theirs}.weight", f"{ours}.weight")
+    yield Part(f"{theirs}.bias", f"{ours}.bias")

@@ -1,0 +1,220 @@
+"""Where the training data of a run lies: the same files from any working directory, and also after a move.
+
+Training writes absolute paths into RUN/recipe.yaml and into the checkpoints, and beside them the folder of the run. Where a
+manifest is no longer at its absolute path, the same path relative to the run folder is tried, so that a project can be moved
+as a whole. A run of an earlier version has relative paths; these are tried in the folders above the run folder, the nearest
+first, and then in the working directory. A manifest with other content is never taken for the run's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldmodel.checkpoint import Checkpoint
+from worldmodel.config import ConfigError, parse, read
+from worldmodel.data.windows import WindowSource
+from worldmodel.manifest import Manifest, ManifestError
+from worldmodel.models.targets import FrozenTarget
+from worldmodel.recipe import Recipe
+from worldmodel.files.json_files import read_object
+
+DIGESTS = "data"  # key of a checkpoint's state: what Manifest.digest says of each manifest
+RUN_FOLDER = "run_folder"  # key of a checkpoint's state: the absolute path of the run folder when it was written
+_MOST_NAMED = 3  # places in a message
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The manifests of a run, in the order of data.manifest, and a sentence about each one that is not found."""
+
+    manifests: tuple[Path | None, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe with these paths in place of its own. Raises ManifestError where one of them is missing."""
+        if self.missing:
+            raise ManifestError("; ".join(self.missing))
+        return _with_manifests(recipe, [str(path) for path in self.manifests])
+
+
+def find_data(recipe: Recipe, checkpoint: Checkpoint | None = None, given: Sequence[str] = ()) -> RunData:
+    """Find the manifests of a run, or take those that the user names instead (`given`), which are not compared with its own.
+
+    Without a checkpoint the recipe is one of the user's, and its paths are taken from the working directory.
+    Raises ManifestError where `given` has another number of manifests than the recipe.
+    """
+    named = recipe.data.manifests
+    if given:
+        if len(given) != len(named):
+            raise ManifestError(f"{len(given)} manifests are given; this run has {len(named)}: {', '.join(named)}")
+        named, checkpoint = tuple(given), None
+    if checkpoint is None:
+        paths = [Path(os.path.abspath(name)) for name in named]
+        missing = tuple(f"{name}: no such manifest" for name, path in zip(named, paths, strict=True) if not path.is_file())
+        return RunData(tuple(path if path.is_file() else None for path in paths), missing)
+    found, missing_ones = [], []
+    for index, name in enumerate(named):
+        path, why = _find(checkpoint, recipe, index, name)
+        found.append(path)
+        missing_ones += [why] if path is None else []
+    return RunData(tuple(found), tuple(missing_ones))
+
+
+def settled(recipe: Recipe, last: Checkpoint | None) -> Recipe:
+    """The recipe that training starts with, or goes on with after `last`: its paths are absolute.
+
+    Where a run goes on, a manifest that is not where the recipe says is looked for where the run's own lies; the recipe must
+    mean the same file. `init_from` and the run of a frozen teacher keep the spelling that the run has, if they are the same.
+    """
+    written = [os.path.abspath(name) for name in recipe.data.manifests]
+    if last is not None:
+        began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
+        own, gone = began.data.manifests, not all(map(os.path.exists, written))
+        if gone and len(own) == len(written):
+            found = find_data(began, last).manifests
+            for index, (given, path) in enumerate(zip(recipe.data.manifests, found, strict=True)):
+                here = not os.path.exists(written[index]) and path is not None and same_path(last, own[index], given, recipe)
+                written[index] = str(path) if here else written[index]
+    settled_recipe = _with_manifests(recipe, written)
+    target = recipe.model.target
+    if recipe.init_from is not None:
+        init_from = _spelling(last, "init_from", recipe.init_from, recipe)
+        settled_recipe = settled_recipe.model_copy(update={"init_from": init_from})
+    if isinstance(target, FrozenTarget):
+        filled = target.model_copy(update={"run": _spelling(last, "model.target.run", target.run, recipe)})
+        model = recipe.model.model_copy(update={"target": filled})
+        settled_recipe = settled_recipe.model_copy(update={"model": model})
+    return settled_recipe
+
+
+def require_data(recipe: Recipe, last: Checkpoint | None) -> None:
+    """Raise ManifestError where a run that goes on after `last` does not find its data."""
+    missing = [path for path in recipe.data.manifests if not Path(path).exists()]
+    if last is not None and missing:
+        raise ManifestError(
+            f"{', '.join(missing)}: no such manifest, and the run's data is not found relative to {recipe.run} either. "
+            "Where it was moved, resume with data.manifest=NEW/PATH"
+        )
+
+
+def same_path(last: Checkpoint, recorded: str, given: str, recipe: Recipe) -> bool:
+    """Whether a path in a recipe is the one that a run has recorded, spelt otherwise or moved along with the run.
+
+    True for equal files, for a relative spelling that is the end of the other path, and for equal paths from the run folder.
+    """
+    if os.path.realpath(recorded) == os.path.realpath(given):
+        return True
+    short, long = sorted((Path(recorded), Path(given)), key=lambda path: path.is_absolute())
+    if not short.is_absolute() and Path(os.path.abspath(long)).parts[-len(short.parts) :] == short.parts:
+        return True
+    before = _from_run(recorded, last.state)
+    return before is not None and before == _relative(os.path.abspath(given), os.path.abspath(recipe.run))
+
+
+def _spelling(last: Checkpoint | None, field: str, given: str, recipe: Recipe) -> str:
+    """The run's own spelling of a path where it names the same, else the absolute path."""
+    node: Any = {} if last is None else last.state["recipe"]
+    for part in field.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if last is not None and isinstance(node, str) and same_path(last, node, given, recipe):
+        return node
+    return os.path.abspath(given)
+
+
+def _with_manifests(recipe: Recipe, paths: Sequence[str]) -> Recipe:
+    manifest = paths[0] if isinstance(recipe.data.manifest, str) else tuple(paths)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"manifest": manifest})})
+
+
+def run_folder_of(checkpoint: Checkpoint) -> Path:
+    """The run folder that a checkpoint lies in, absolute."""
+    return Path(os.path.abspath(checkpoint.folder)).parent.parent
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+def _find(checkpoint: Checkpoint, recipe: Recipe, index: int, name: str) -> tuple[Path | None, str]:
+    """The manifest, or None with a sentence that says where it was looked for."""
+    tried: list[Path] = []
+    other: list[Path] = []
+    records = _records(checkpoint)
+    for path in _places(checkpoint, records, index, name):
+        if path in tried:
+            continue
+        tried.append(path)
+        if path.is_file():
+            if any(_is_of(path, record, index, recipe) for record in records):
+                return path, ""
+            other.append(path)
+    if other:
+        return None, f"{other[0]} is not the data that this run was trained on (its clips differ)"
+    if Path(name).is_absolute():
+        return None, f"{' and '.join(map(str, tried[:_MOST_NAMED]))}: no such manifest"
+    run = run_folder_of(checkpoint)
+    return None, f"{name}: no such manifest in {run}, in the folders above it, or in {Path.cwd()}"
+
+
+def _places(checkpoint: Checkpoint, records: Sequence[Mapping[str, Any]], index: int, name: str) -> Iterator[Path]:
+    """Where a manifest may lie, the likeliest place first."""
+    run = run_folder_of(checkpoint)
+    names = [*_in_recipe_file(run, index), name]
+    for path in filter(os.path.isabs, names):
+        yield Path(path)
+    for path in filter(os.path.isabs, names):
+        for record in records:
+            if (relative := _from_run(path, record)) is not None:
+                yield Path(os.path.normpath(run / relative))
+    for path in names:
+        if not os.path.isabs(path):
+            yield from (Path(os.path.normpath(folder / path)) for folder in (run, *run.parents))
+            yield Path(os.path.abspath(path))
+
+
+def _in_recipe_file(run: Path, index: int) -> list[str]:
+    """The manifest as RUN/recipe.yaml names it: newer than the best checkpoint where training went on after a move."""
+    try:
+        manifest = read(run / "recipe.yaml")["data"]["manifest"]
+        return [str([manifest][index] if isinstance(manifest, str) else manifest[index])]
+    except (ConfigError, KeyError, IndexError, TypeError):
+        return []
+
+
+def _records(checkpoint: Checkpoint) -> list[Mapping[str, Any]]:
+    """What the run has written down of itself: in this checkpoint, and in its last one."""
+    last = sorted(checkpoint.folder.parent.glob("[0-9]*/state.json"))[-1:]
+    try:
+        return [checkpoint.state, *(read_object(path, ValueError) for path in last)]
+    except (OSError, ValueError):
+        return [checkpoint.state]
+
+
+def _is_of(path: Path, record: Mapping[str, Any], index: int, recipe: Recipe) -> bool:
+    """Whether a manifest is what a run was trained on: by its digest, else by its number of training windows."""
+    try:
+        manifest = Manifest.open(path)
+        if isinstance(digests := record.get(DIGESTS), list):
+            return index < len(digests) and bool(manifest.digest() == digests[index])
+        windows = record.get("windows")
+        return windows is None or bool(len(WindowSource(manifest, "train", recipe.window)) == windows[index])
+    except (ManifestError, IndexError):
+        return False
+
+
+def _from_run(path: str, record: Mapping[str, Any]) -> str | None:
+    """An absolute path as it was seen from the run folder when it was recorded; None where that is not known."""
+    folder = record.get(RUN_FOLDER)
+    return _relative(path, folder) if isinstance(folder, str) and os.path.isabs(path) else None
+
+
+def _relative(path: str, folder: str) -> str | None:
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:  # on another drive of Windows
+        return None

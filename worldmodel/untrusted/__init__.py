@@ -1,1 +1,0 @@
-"""Handling of names and files that others wrote: file names, JSON files, text for the terminal. No torch."""

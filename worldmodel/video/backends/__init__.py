@@ -1,0 +1,1 @@
+"""Decoding: PyAV and decord, by seeking or in order."""

@@ -1,0 +1,1 @@
+"""Container files: opening, formats, structure, and the times of their frames."""

@@ -1,0 +1,127 @@
+"""Where a video's bytes are: a file, or a stretch of a tar read in place. Nothing is extracted, names are only keys."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from worldmodel.process.terminal import on_one_line as on_one_line  # its earlier place
+from worldmodel.video.errors import VideoError
+
+MAX_HEADER_BYTES = 1 << 20  # of a tar: a longer name is damage, and reading it could fill the memory
+
+
+def shown_name(path: Path | str, member: str | None) -> str:
+    """How a message names a video: `clip.mp4`, or `shard.tar::clip.mp4`."""
+    return str(path) if member is None else f"{path}::{member}"
+
+
+class Span(io.RawIOBase):
+    """The bytes [offset, offset + size) of a file, as a file of their own."""
+
+    def __init__(self, path: Path | str, offset: int, size: int) -> None:
+        super().__init__()
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
+        self._offset, self._size, self._at = offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._at)
+        self._file.seek(self._offset + self._at)
+        data = self._file.read(left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def open_bytes(path: Path | str, member: str | None) -> Iterator[io.RawIOBase]:
+    """The video's bytes, closed on leaving. Raises VideoError for what is missing or empty."""
+    offset, size = locate(path, member)
+    file = Span(path, offset, size)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def locate(path: Path | str, member: str | None) -> tuple[int, int]:
+    """(offset, size) in bytes of a video within the file `path`. Raises VideoError for what is missing or empty."""
+    name = shown_name(path, member)
+    try:
+        stat = os.stat(path)
+        offset, size = 0, stat.st_size
+        if member is not None:
+            offset, size = _members(str(path), stat.st_mtime_ns, stat.st_size)[member]
+    except FileNotFoundError:
+        raise VideoError(name, "missing file", "no such file; was it moved since the manifest was written?") from None
+    except KeyError:
+        raise VideoError(name, "missing member", f"the tar has no regular file {member!r}") from None
+    except PermissionError:
+        raise VideoError(name, "no permission", "this user may not read the file") from None
+    except (OSError, tarfile.TarError) as error:
+        raise VideoError(name, "unreadable file", str(error)) from None
+    if size == 0:
+        raise VideoError(name, "empty file", "the file is empty (0 bytes)")
+    return offset, size
+
+
+def modified(path: Path | str, member: str | None) -> tuple[int, int]:
+    """(time of the last change in ns, size in bytes) of the file that holds a video. Raises VideoError where it is missing."""
+    locate(path, member)
+    stat = os.stat(path)
+    return stat.st_mtime_ns, stat.st_size
+
+
+def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory.
+
+    Raises OSError or tarfile.TarError for a damaged tar.
+    """
+    with _Headers(path) as headers:
+        try:
+            with tarfile.open(fileobj=headers, mode="r:") as tar:
+                while (info := tar.next()) is not None:
+                    if info.size < 0:
+                        raise tarfile.ReadError(f"the size of its member {info.name!r} is negative")
+                    if info.isreg() and not info.issparse():
+                        yield info.name, info.offset_data, info.size
+                    tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
+        except (ValueError, OverflowError) as error:
+            raise tarfile.ReadError(f"a header cannot be understood ({error})") from None
+
+
+class _Headers(io.FileIO):
+    """A tar of which headers are read. A header that claims to be longer than any is an error, not an allocation."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header says that it is {size} bytes long")
+        return super().read(size)
+
+
+@lru_cache(maxsize=8)
+def _members(path: str, modified_ns: int, size: int) -> dict[str, tuple[int, int]]:
+    """Offsets by name; the time and size of the tar are part of the key, so that a rewritten tar is read anew."""
+    return {name: (offset, length) for name, offset, length in tar_members(path)}

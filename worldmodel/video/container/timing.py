@@ -1,0 +1,158 @@
+"""Whether the times in a file's packets are those of its frames. Checked before they are used to find frames.
+
+Containers and muxers get this wrong in many ways: AVI and MXF store no presentation times, a stream copied from a raw file has
+decoding times in their place, joined recordings start their clock again, hidden frames have packets of their own. A wrong time
+is a wrong frame, and nothing would report it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from worldmodel.video.backends.in_order import Decoded, decode_all
+from worldmodel.video.container.opening import Video, open_video
+from worldmodel.video.container.source import modified
+from worldmodel.video.container.timeline import NO_TIME, Timeline, scan
+from worldmodel.video.errors import VideoError
+
+# packets: every packet has the time of its own frame. Frames are found by seeking.
+# order: the file has as many times as frames, but does not tell which is whose. Frame k in the order shown has the k-th time.
+# frames: the number of packets is not that of frames. Only decoded frames tell when they are shown.
+# With "order" and "frames" a video is decoded from its start: right, but slower.
+Timing = Literal["packets", "order", "frames"]
+TIMINGS: tuple[Timing, ...] = ("packets", "order", "frames")
+
+HIDES_FRAMES = {"vp8"}  # packets that are decoded but not shown
+NOT_SEEKABLE = {"gif"}  # has no keyframes to start from
+# MPEG-PS has one time for several frames; FFmpeg counts on from it, and counts differently after a seek.
+INEXACT_SEEK = {"mpeg"}
+FIRST_FRAMES = 24  # decoded from the start
+PACKETS_AFTER_SEEK = 12
+SEEKS = {"mpegts": 4}  # places where times after a seek are compared with those of the scan; 1 in other containers
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the packets and, where these are not enough, the decoded frames of a video say of its times."""
+
+    timing: Timing
+    timeline: Timeline
+    frames: int
+    start_s: float  # presentation time of the first frame, on the file's clock
+    stop_s: float  # when the last one ends
+    reason: str  # why the packets are not trusted; empty where they are
+
+
+def timing_of(path: Path | str, member: str | None = None) -> Timing:
+    """How the frames of a video are found. Examined once for each process and file. Raises VideoError."""
+    return _timing_once(str(path), member, *modified(path, member))
+
+
+@lru_cache(maxsize=1 << 16)
+def _timing_once(path: str, member: str | None, _modified_ns: int, _size: int) -> Timing:
+    return examine(path, member).timing
+
+
+def examine(path: Path | str, member: str | None = None, thorough: bool = False) -> Examined:
+    """Scan all packets and decode a few frames; all frames where these do not agree, or with `thorough`. Raises VideoError.
+
+    With `thorough` a damaged frame is an error.
+    """
+    with open_video(path, member) as video:
+        timeline = scan(video)
+        rate = video.ticks_per_s
+    if not len(timeline.ticks):
+        raise video.error("zero frames", "it has a video stream, but no frame in it")
+    if timeline.cut_off:
+        raise video.error("truncated", "the file ends in the middle of a frame")
+    reason = _suspicion(path, member, timeline)
+    if not reason and not thorough:
+        return Examined("packets", timeline, len(timeline.ticks), *timeline.span_s(rate), reason="")
+    with open_video(path, member) as video:
+        decoded = decode_all(video, strict=thorough)
+        timing = _classify(video, timeline, decoded)
+    if timing == "packets" and reason:
+        with open_video(path, member) as video:
+            timing = "order" if _suspicion_after_seeks(video, timeline) else timing
+    if timing == "frames":
+        start_s, stop_s = float(decoded.ticks[0] / rate), float(decoded.end_tick / rate)
+        return Examined(timing, timeline, len(decoded.ticks), start_s, stop_s, reason)
+    said = "" if timing == "packets" else reason or "decoded frames are not shown at the times of their packets"
+    return Examined(timing, timeline, len(timeline.ticks), *timeline.span_s(rate), reason=said)
+
+
+def _classify(video: Video, timeline: Timeline, decoded: Decoded) -> Timing:
+    """From all decoded frames."""
+    guessed = timeline.reordered and not video.stores_presentation_times  # and guessed otherwise after a seek
+    can_seek = video.codec not in NOT_SEEKABLE and video.kind not in INEXACT_SEEK and not guessed
+    same = decoded.in_order and np.array_equal(decoded.ticks, timeline.ticks)
+    if same and timeline.seekable and can_seek and video.start_tick == timeline.ticks[0]:
+        return "packets"
+    regular = bool((np.diff(timeline.ticks) > 0).all())
+    return "order" if len(decoded.ticks) == len(timeline.ticks) and regular else "frames"
+
+
+def _suspicion(path: Path | str, member: str | None, timeline: Timeline) -> str:
+    """Why the packets may not tell when each frame is shown; empty where nothing speaks against them."""
+    try:
+        with open_video(path, member) as video:
+            reason = _suspicion_by_kind(video, timeline) or _suspicion_by_first_frames(video, timeline)
+        if not reason:
+            with open_video(path, member) as video:
+                reason = _suspicion_after_seeks(video, timeline)
+    except VideoError as error:
+        return error.detail  # all frames are decoded then, which finds out
+    return reason
+
+
+def _suspicion_by_kind(video: Video, timeline: Timeline) -> str:
+    kind = video.kind
+    if video.codec in HIDES_FRAMES | NOT_SEEKABLE:
+        return f"packets of {video.codec} are not frames"
+    if kind in INEXACT_SEEK:
+        return f"{kind} has no time of its own for each frame"
+    if not timeline.seekable:
+        return "packets without a time, or a clock that starts again"
+    if (np.diff(timeline.ticks) == 0).any():
+        return "several packets have one time"
+    if video.start_tick != timeline.ticks[0]:
+        return f"the first frame is shown at tick {timeline.ticks[0]}, the container says {video.start_tick}"
+    if video.may_reorder and not video.stores_presentation_times:
+        return f"{kind} does not store when frames of {video.codec} are shown"
+    return ""
+
+
+def _suspicion_by_first_frames(video: Video, timeline: Timeline) -> str:
+    ticks = [frame.pts for frame in islice(video.frames(), FIRST_FRAMES)]
+    if ticks != timeline.ticks[: len(ticks)].tolist():
+        return "the first frames are not shown at the times of their packets"
+    if video.stream.codec_context.reorder_depth and not timeline.reordered:
+        return "the codec reorders frames, their packets have the times of the order decoded"
+    return ""
+
+
+def _suspicion_after_seeks(video: Video, timeline: Timeline) -> str:
+    """Whether a seek leads to packets with other times than those that the scan found."""
+    keys = np.sort(timeline.key_ticks)
+    places = SEEKS.get(video.kind, 1)
+    for key in [int(keys[len(keys) * (place + 1) // (places + 1)]) for place in range(places) if len(keys) > 1]:
+        video.container.seek(key, stream=video.stream, backward=True)
+        packets = [packet for packet in islice(video.packets(), PACKETS_AFTER_SEEK) if packet.size]
+        if not _contains(timeline.stored, [(packet.pts, packet.size) for packet in packets if not packet.is_discard]):
+            return "after a seek, packets have other times than when they are read from the start"
+    return ""
+
+
+def _contains(stored: np.ndarray, packets: list[tuple[int | None, int]]) -> bool:
+    """Whether packets that follow a seek stand in the file as the scan found them, one after another."""
+    if not packets or packets[0][0] is None:
+        return False
+    found = np.asarray([(NO_TIME if tick is None else tick, size) for tick, size in packets], np.int64)
+    starts = np.flatnonzero((stored == found[0]).all(1))
+    return any(np.array_equal(stored[at : at + len(found)], found) for at in starts)
