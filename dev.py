@@ -41,8 +41,8 @@ CHECKS = {
     "mypy": ["-m", "mypy"],
 }
 FILMS, QUICK_FILMS = 7500, 100
-QUICK = ["train.updates=120", "optim.warmup_updates=20", "health.every=40", "checkpoint.every=40"]
-QUICK += ["decoder.updates=80", "decoder.windows=64"]
+QUICK = ["train.max_steps=120", "optim.warmup_steps=20", "health.every=40", "checkpoint.every=40"]
+QUICK += ["decoder.max_steps=80", "decoder.windows=64"]
 DIGEST = "import sys; from worldmodel.manifest import Manifest; print(Manifest.open(sys.argv[1]).digest())"
 LAUNCH = ["-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # said, so that it does not warn of its defaults
@@ -274,7 +274,7 @@ def summary(run_folder: Path) -> list[tuple[str, str]]:
     metrics = rows(run_folder / "metrics.jsonl")
     speeds = [row["clips_per_s"] for row in metrics if row.get("clips_per_s")]
     if speeds:
-        table.append(("updates", str(metrics[-1]["update"])))
+        table.append(("updates", str(metrics[-1]["step"])))
         table.append(("clips per second", f"{statistics.median(speeds):.0f}"))
     return table
 

@@ -120,11 +120,11 @@ def write_recipe(out: Path, updates: int, workers: int) -> Path:
             "rollout_steps": 1,
             "rollout_context": 2,
         },
-        "optim": {"warmup_updates": min(100, updates // 10)},
-        "train": {"updates": updates, "log_every": max(1, updates // 1000), "precision": "fp32"},
+        "optim": {"warmup_steps": min(100, updates // 10)},
+        "train": {"max_steps": updates, "log_every": max(1, updates // 1000), "precision": "fp32"},
         "health": {"every": max(1, updates // 200), "windows": 4},
         "checkpoint": {"every": max(1, updates // 200), "keep": 2},
-        "decoder": {"updates": 0},
+        "decoder": {"max_steps": 0},
     }
     path = out / "soak.yaml"
     write_json(path, recipe)  # JSON is YAML
@@ -223,7 +223,7 @@ def last_update(run: Path) -> int:
         with (run / "metrics.jsonl").open("rb") as rows:
             rows.seek(max(0, rows.seek(0, os.SEEK_END) - 4096))
             lines = rows.read().split(b"\n")[:-1]
-        return int(json.loads(lines[-1])["update"])
+        return int(json.loads(lines[-1])["step"])
     except (OSError, ValueError, IndexError, KeyError):
         return 0
 
@@ -232,7 +232,7 @@ def digests(run: Path) -> dict[str, str]:
     """SHA-256 of the files of the last checkpoint."""
     last = max(run.glob("checkpoints/*/state.json"))
     state = json.loads(last.read_text(encoding="utf-8"))
-    return {**state["sha256"], "update": str(state["update"])}
+    return {**state["sha256"], "step": str(state["step"])}
 
 
 # --- slopes and figure -----------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def draw(figure: Path, whole: list[Sample], killed: list[Sample], kills: list[Ki
         axes.legend(fontsize=7, loc="lower right")
     memory.set_ylabel("resident memory (MB)")
     files.set_ylabel("open file descriptors")
-    files.set_xlabel("update")
+    files.set_xlabel("step")
     drawn.savefig(figure, dpi=130)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # what is made without a model is made without torch
 
 def provenance(subject: Subject) -> dict[str, Any]:
     """For the head of a JSON file."""
-    model = {"name": subject.name, "spec": subject.spec, "update": subject.update, "hash": subject.hash}
+    model = {"name": subject.name, "spec": subject.spec, "step": subject.update, "hash": subject.hash}
     return {**circumstances(), "model": model}
 
 
@@ -37,6 +37,6 @@ def circumstances() -> dict[str, Any]:
 def named(source: dict[str, Any]) -> str:
     """For a caption: "demo, update 2000, weights 0123abcd, commit 4567cde"."""
     model = source["model"]
-    update = [] if model["update"] is None else [f"update {model['update']}"]
+    update = [] if model["step"] is None else [f"update {model['step']}"]
     made = [] if source["commit"] is None else [f"commit {source['commit']}"]
     return ", ".join([model["name"], *update, f"weights {model['hash'][:8]}", *made])

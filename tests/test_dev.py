@@ -199,15 +199,15 @@ def test_a_failing_check_hides_no_other_and_fails_the_whole(dev, monkeypatch, ca
 
 def test_the_table_takes_the_last_whole_row_and_the_worse_of_two_baselines(dev, tmp_path):
     health = [
-        {"update": 100, "verdict": "warming_up"},
-        {"update": 200, "verdict": "healthy", "effective_rank": 12.34}
+        {"step": 100, "verdict": "warming_up"},
+        {"step": 200, "verdict": "healthy", "effective_rank": 12.34}
         | {"skill_copy/0.5": 0.4, "skill_mean/0.5": 0.31, "skill_copy/1.0": -0.2, "skill_mean/1.0": 0.5}
         | {"skill_copy/10.0": 0.1, "skill_mean/10.0": 0.2, "skill_copy/2.0": None, "skill_mean/2.0": 0.2},
     ]
-    metrics = [{"update": update, "clips_per_s": speed} for update, speed in [(10, 2.0), (20, 50.0), (30, 52.0)]]
-    (tmp_path / "health.jsonl").write_text("".join(json.dumps(row) + "\n" for row in health) + '{"update": 3')
+    metrics = [{"step": update, "clips_per_s": speed} for update, speed in [(10, 2.0), (20, 50.0), (30, 52.0)]]
+    (tmp_path / "health.jsonl").write_text("".join(json.dumps(row) + "\n" for row in health) + '{"step": 3')
     (tmp_path / "metrics.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in metrics) + '{"update": 30, "val/loss": 1}\n'
+        "".join(json.dumps(row) + "\n" for row in metrics) + '{"step": 30, "val/loss": 1}\n'
     )
     assert dev.summary(tmp_path) == [
         ("verdict", "healthy"),

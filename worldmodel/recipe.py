@@ -40,15 +40,15 @@ DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
 class TrainConfig(Config):
     """The loop."""
 
-    updates: PositiveInt = 2000  # steps of the optimizer, each on data.batch_size windows
-    micro_batches: PositiveInt = 1  # an update's batch is cut into so many; the loss stays that of the whole batch
+    max_steps: PositiveInt = 2000  # steps of the optimizer, each on data.batch_size windows
+    grad_accum_steps: PositiveInt = 1  # an update's batch is cut into so many; the loss stays that of the whole batch
     # False: statistics of each micro-batch alone, over all ranks: saves a forward pass each, changes every loss but forecasts'
     exact_accumulation: bool = True
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor computes in it, else fp32
     compile: bool = False  # torch.compile of encoder and predictor
     parallel: Literal["ddp", "fsdp2"] = "ddp"  # fsdp2: weights and moments sharded over ranks (torch fully_shard)
     # With several processes: when one gives no sign of life for so long, all end. 0 = wait for ever
-    silent_rank_s: NonNegativeFloat = 60.0
+    rank_timeout_s: NonNegativeFloat = 60.0
     log_every: PositiveInt = 10  # updates from one row of metrics.jsonl to the next
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()  # beside metrics.jsonl, which is always written
 
@@ -64,7 +64,7 @@ class DecoderRun(Config):
     """The small decoder that draws latents, trained at the end on the frozen model."""
 
     net: DecoderConfig = DecoderConfig()
-    updates: NonNegativeInt = 600  # of its own training; 0 = none: a rollout then trains one when asked for
+    max_steps: NonNegativeInt = 600  # of its own training; 0 = none: a rollout then trains one when asked for
     windows: PositiveInt = 192  # of the training split, decoded once and kept in memory
     batch_size: PositiveInt = 64  # latent steps an update
     lr: float = Field(3e-3, gt=0)  # of its AdamW at the start; falls linearly to 0
@@ -93,18 +93,18 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         problems = self.model.check(self.window)
-        if self.optim.warmup_updates >= self.train.updates:
+        if self.optim.warmup_steps >= self.train.max_steps:
             problems.append(
-                f"optim.warmup_updates {self.optim.warmup_updates} is not below train.updates {self.train.updates}: "
+                f"optim.warmup_steps {self.optim.warmup_steps} is not below train.max_steps {self.train.max_steps}: "
                 "the learning rate would never leave its warm-up"
             )
-        if self.data.batch_size % self.train.micro_batches:
+        if self.data.batch_size % self.train.grad_accum_steps:
             problems.append(
-                f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches}"
+                f"data.batch_size {self.data.batch_size} is not divisible by train.grad_accum_steps {self.train.grad_accum_steps}"
             )
-        if self.processes and self.data.batch_size % (self.train.micro_batches * self.processes):
+        if self.processes and self.data.batch_size % (self.train.grad_accum_steps * self.processes):
             problems.append(
-                f"data.batch_size {self.data.batch_size} is not divisible by train.micro_batches {self.train.micro_batches} "
+                f"data.batch_size {self.data.batch_size} is not divisible by train.grad_accum_steps {self.train.grad_accum_steps} "
                 f"x processes {self.processes}"
             )
         if self.optim.kind == "muon" and self.train.parallel == "fsdp2":
@@ -125,8 +125,8 @@ class Recipe(Config):
         problems += self._scale_problems()
         if bad := [name for name in self.objectives if not name.isidentifier()]:
             problems.append(f"objectives: {', '.join(map(repr, bad))}: a name must be letters, digits and underscores")
-        side = self.model.places_per_side(self.window)
-        if self.decoder.updates and side > self.decoder.net.size_px:
+        side = self.model.latent_grid(self.window)
+        if self.decoder.max_steps and side > self.decoder.net.size_px:
             problems.append(
                 f"decoder.net.size_px {self.decoder.net.size_px} is less than the {side} places a side it would have to draw"
             )
@@ -142,7 +142,7 @@ class Recipe(Config):
         return found
 
     def _update(self) -> Update:
-        cut = 1 if self.train.exact_accumulation else self.train.micro_batches
+        cut = 1 if self.train.exact_accumulation else self.train.grad_accum_steps
         return Update(**vars(self.model.latents_of(self.window)), clips=self.data.batch_size // cut)
 
     def _scale_problems(self) -> list[str]:
@@ -196,8 +196,8 @@ def changed_fields(old: Recipe, new: Recipe) -> list[str]:
         "data.prefetch",
         "data.worker_timeout_s",
         "data.storage_wait_s",
-        "data.max_bad_share",
-        "train.silent_rank_s",
+        "data.max_failed_fraction",
+        "train.rank_timeout_s",
         "train.log_every",
         "train.trackers",
     }

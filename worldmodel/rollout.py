@@ -66,8 +66,8 @@ def clip_frames(path: str, model: WorldModel, window: WindowConfig, start_s: flo
     info = probe(path)
     fps = model.fps if window.stride_frames is None else info.fps / window.stride_frames
     left_s = info.duration_s - start_s
-    count = int(min(seconds, left_s) * fps + 1e-6) // model.frames_per_latent * model.frames_per_latent
-    if count < 2 * model.frames_per_latent:
+    count = int(min(seconds, left_s) * fps + 1e-6) // model.tubelet_size * model.tubelet_size
+    if count < 2 * model.tubelet_size:
         raise RolloutError(
             f"{path}: {max(0.0, left_s):.2f} s are left from {start_s:g} s on; that is less than two latent steps"
         )
@@ -77,7 +77,7 @@ def clip_frames(path: str, model: WorldModel, window: WindowConfig, start_s: flo
 
 def context_of(model: WorldModel, context_s: float | None, frames: int) -> int:
     """Frames of context: as asked, else a third of the window."""
-    f = model.frames_per_latent
+    f = model.tubelet_size
     wanted = model.max_context // 3 if context_s is None else round(context_s * model.fps)
     context = max(f, wanted // f * f)
     if not context < frames or context > model.max_context:
@@ -110,7 +110,7 @@ def decoder_of(
     decoder = load_decoder(checkpoint, model, recipe, device)
     if decoder is None and can_train:
         say("this checkpoint has no decoder yet; training one on the frozen latents")
-        decoder = fit_decoder(checkpoint.folder, device, updates=recipe.decoder.updates or 600, data=recipe.data)
+        decoder = fit_decoder(checkpoint.folder, device, updates=recipe.decoder.max_steps or 600, data=recipe.data)
     return decoder
 
 
@@ -268,7 +268,7 @@ def write_curve(
     curves: dict[str, list[float]], model: TrainedModel, context: int, windows: int, source: str, out: Path
 ) -> None:
     """horizon.png and the numbers behind it, horizon.json."""
-    step_s = model.frames_per_latent / model.fps
+    step_s = model.tubelet_size / model.fps
     horizons_s = [step_s * (k + 1) for k in range(len(curves["copy"]))]
     caption = f"{windows} held-out windows, {context / model.fps:.2g} s seen; {source}"
     save_figure(horizon_curve(horizons_s, curves, quantity=error_name(model), caption=caption), out / "horizon.png")

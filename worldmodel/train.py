@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.from_scratch and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart by torchrun resumes
             checkpoints.refuse_begun(Path(recipe.run))
         stop: list[int] = []  # signals that ask for a checkpoint and an end
-        with watched(accelerator, recipe.train.silent_rank_s) as watch, run_folder(recipe, accelerator) as lock:
+        with watched(accelerator, recipe.train.rank_timeout_s) as watch, run_folder(recipe, accelerator) as lock:
             finished = train(recipe, accelerator, stop, args.allow_changed_recipe, lock, watch)
             if torch.distributed.is_initialized():
                 accelerator.wait_for_everyone()
@@ -170,7 +170,7 @@ def train(
 
     stop_on_signal(stop)
     log = RunLog(
-        run, recipe, start=start["update"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock,
+        run, recipe, start=start["step"], seconds=start["seconds"], main=accelerator.is_main_process, lock=lock,
         rows=start.get("rows"),
     )  # fmt: skip
     with log:
@@ -184,7 +184,7 @@ def finish(recipe: Recipe, finished: bool, device: torch.device, lock: FolderLoc
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)  # all is saved
     release_on_signals()
     run = Path(recipe.run)
-    if finished and recipe.decoder.updates and not checkpoints.find_checkpoint(run).has("decoder"):
+    if finished and recipe.decoder.max_steps and not checkpoints.find_checkpoint(run).has("decoder"):
         lock.check()
         fit_decoder(run, device, data=settled(recipe, checkpoints.latest(run)).data)
     print(f"{'finished' if finished else 'stopped'}: {run}; see it with `python -m worldmodel.rollout {run}`")
@@ -206,10 +206,10 @@ def loop(
     inner = unwrapped(learner)
     bad: list[BadClip] = []  # since the last training row, on this rank
     failed = 0  # reads that failed since this start, on all ranks
-    total, first = recipe.train.updates, start["update"]
+    total, first = recipe.train.max_steps, start["step"]
     stream = updates(
         windows, first, total,
-        rank=accelerator.process_index, ranks=accelerator.num_processes, micros=recipe.train.micro_batches,
+        rank=accelerator.process_index, ranks=accelerator.num_processes, micros=recipe.train.grad_accum_steps,
         pin=accelerator.device.type == "cuda", say=log.say, stopped=lambda: bool(stop),
     )  # fmt: skip
     done = first
@@ -257,7 +257,7 @@ def step(
     windows: Windows,
 ) -> tuple[Loss, torch.Tensor]:
     """One update: the loss of the whole global batch, and its gradient gathered over micro-batches and ranks."""
-    set_lr(optimizers, recipe.optim, lr_share_at(update, recipe.optim, recipe.train.updates))
+    set_lr(optimizers, recipe.optim, lr_share_at(update, recipe.optim, recipe.train.max_steps))
     exact = recipe.train.exact_accumulation
     wholes: list[Whole | None] = [None] * len(micros)
     if exact and len(micros) > 1:
@@ -358,7 +358,7 @@ def restore_or_begin(
         kept = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
         checkpoints.restore_weights(learner, other, but=kept)
         accelerator.print(f"weights from {other.folder}")
-    return {"update": 0, "seconds": 0.0}
+    return {"step": 0, "seconds": 0.0}
 
 
 def tidy(run: Path, update: int, keep: int) -> None:
@@ -379,7 +379,7 @@ def tidy(run: Path, update: int, keep: int) -> None:
 
 def blank_batch(recipe: Recipe, windows: Windows, accelerator: Accelerator) -> Batch:
     """A micro-batch of black frames in the shape of the real ones."""
-    count = recipe.data.batch_size // (accelerator.num_processes * recipe.train.micro_batches)
+    count = recipe.data.batch_size // (accelerator.num_processes * recipe.train.grad_accum_steps)
     size = windows.decode_px
     frames = torch.zeros(count, recipe.window.frames, size, size, 3, dtype=torch.uint8)
     return Batch(frames, torch.rand(count, 10), torch.arange(count)).to(accelerator.device)
@@ -398,17 +398,17 @@ def training_row(done: int, loss: Loss, norm: torch.Tensor, recipe: Recipe, wind
         "samples": done * recipe.data.batch_size,
         "loss": loss.total.item(),
         **{f"loss/{name}": value.item() for name, value in loss.terms.items()},
-        "lr": recipe.optim.lr * lr_share_at(done - 1, recipe.optim, recipe.train.updates),
+        "lr": recipe.optim.lr * lr_share_at(done - 1, recipe.optim, recipe.train.max_steps),
         "grad_norm": norm.item(),
-        "ids_hash": hashlib.sha256(ids.encode()).hexdigest()[:16],
+        "batch_hash": hashlib.sha256(ids.encode()).hexdigest()[:16],
     }
 
 
 def check_share(failed: int, seen: int, recipe: Recipe) -> None:
     """Raise DataError where more than the recipe's share of reads failed. `seen` samples were read in the end."""
-    if failed > max(10, recipe.data.max_bad_share * (seen + failed)):
+    if failed > max(10, recipe.data.max_failed_fraction * (seen + failed)):
         raise DataError(
-            f"{failed} of {seen + failed} reads failed (data.max_bad_share {recipe.data.max_bad_share:g}); the files are named "
+            f"{failed} of {seen + failed} reads failed (data.max_failed_fraction {recipe.data.max_failed_fraction:g}); the files are named "
             f"in {recipe.run}/bad_clips.jsonl. Index the data again: `python -m data_prep index`"
         )
 
@@ -431,7 +431,7 @@ def keep(
         log.sync()
         skill = log.skill_at(done)
         state: checkpoints.State = {
-            "update": done,
+            "step": done,
             "samples": done * recipe.data.batch_size,
             "seconds": log.seconds,
             "skill": skill,

@@ -1,7 +1,7 @@
 """Ways against collapse side by side: each is trained and evaluated on the same films with the same updates.
 
     python -m eval ablate --out runs/ablation                       # configs/ablation.yaml
-    python -m eval ablate mine.yaml seeds=[0,1] overrides=[train.updates=400] --out OUT
+    python -m eval ablate mine.yaml seeds=[0,1] overrides=[train.max_steps=400] --out OUT
 
 A cell is a way and a seed: `worldmodel/train.py`, then `eval physics`, `probe` and `forecast` on the last checkpoint, as
 anyone would run them, in OUT/runs/<way>-seed<seed>. The same command again goes on where it stopped. After every cell OUT has

@@ -80,11 +80,11 @@ def forecast(args: argparse.Namespace, subject: Subject, device: torch.device) -
     clips, steps = alike(chosen, model, cut + 1)
     if len(clips) < 2:
         raise EvalError(f"{args.data}: {len(clips)} {args.split} film is too few; intervals are over films")
-    step_s = model.frames_per_latent / model.fps
+    step_s = model.tubelet_size / model.fps
     context, latents = watch(model, clips, cut, steps, device)
     errors = latent_errors(model, latents)
     notes = [] if len(clips) == len(chosen) else [f"{len(chosen) - len(clips)} shorter films are left out."]
-    if steps - cut > (reach := direct_steps(model, cut * model.frames_per_latent)):
+    if steps - cut > (reach := direct_steps(model, cut * model.tubelet_size)):
         notes.append(f"Direct forecasts end at {reach * step_s:.3g} s: further the model does not reach.")
     found: dict[str, Any] = {
         "made": provenance(subject),
@@ -127,7 +127,7 @@ def watch(
     model: WorldModel, clips: list[Clip], cut: int, steps: int, device: torch.device
 ) -> tuple[NDArray[np.float32], Latents]:
     """Latents of the context [F, cut, N, D], encoded without what follows, and by forecaster of the K steps after it."""
-    f, ahead = model.frames_per_latent, steps - cut
+    f, ahead = model.tubelet_size, steps - cut
     contexts, parts = [], defaultdict(list)
     with bar("films", len(clips)) as progress:
         for first in range(0, len(clips), FILMS_AT_ONCE):

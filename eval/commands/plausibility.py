@@ -155,7 +155,7 @@ def plan_windows(args: argparse.Namespace, model: WorldModel, lawful: Sequence[C
         fps,
         given.get("stride"),
         [frames_of(text, fps) for text in args.contexts.split(",")] if args.contexts else None,
-        max(1, given["horizon"] // model.frames_per_latent) if "horizon" in given else None,
+        max(1, given["horizon"] // model.tubelet_size) if "horizon" in given else None,
     )
 
 

@@ -109,12 +109,12 @@ def recipe_of(args: argparse.Namespace) -> tuple[Path, list[str]]:
         named, changes = str(DEMO), [named, *changes]
     half = -(-args.updates // 2)  # what a kill can cost
     short = [
-        f"train.updates={args.updates}",
-        f"optim.warmup_updates={args.updates // 10}",
+        f"train.max_steps={args.updates}",
+        f"optim.warmup_steps={args.updates // 10}",
         f"health.every={half}",
         f"checkpoint.every={half}",
         "checkpoint.keep=1",
-        "decoder.updates=0",
+        "decoder.max_steps=0",
     ]
     return Path(named), [*short, *changes]
 

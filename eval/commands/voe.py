@@ -208,7 +208,7 @@ def show(out: Path) -> None:
 def plan_windows(args: argparse.Namespace, subject: Subject, suite: Suite) -> WindowPlan:
     """From the arguments, else the suite's published protocol where the model can follow it, else the model's window."""
     model, published = subject.model, suite.protocol
-    f = model.frames_per_latent if model is not None else 1
+    f = model.tubelet_size if model is not None else 1
     most = model.max_context if model is not None else sys.maxsize
     fps = args.fps or (published.fps if published else model.fps if model is not None else BLIND_RATE)
     reach = model.max_steps if model is not None else sys.maxsize

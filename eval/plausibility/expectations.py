@@ -46,7 +46,7 @@ class Expectations:
 @torch.no_grad()
 def expectations(viewing: Viewing, decoder: Decoder, clip: Clip, first: int, stop: int) -> Expectations | None:
     """Of the frames [first, stop) of a clip, at the plan's rate; None where they cannot be read or nothing is judged."""
-    plan, f = viewing.plan, viewing.model.frames_per_latent
+    plan, f = viewing.plan, viewing.model.tubelet_size
     views = middle_views(plan, frames_at(clip, plan.fps), first, stop)
     if not views:
         return None
@@ -88,7 +88,7 @@ def middle_views(plan: WindowPlan, length: int, first: int, stop: int) -> Mappin
     judging: dict[int, list[tuple[int, int, Window, int]]] = defaultdict(list)
     for window in plan.free(length):
         for step in range(window.steps):
-            lead = step * plan.frames_per_latent
+            lead = step * plan.tubelet_size
             if first <= window.cut + lead < stop:
                 judging[window.cut + lead].append((lead, -window.context, window, step))
     found = {}

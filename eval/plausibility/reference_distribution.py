@@ -182,7 +182,7 @@ def cut(watched: Watched, start: int, frames: int, plan: WindowPlan) -> Watched:
     stop = start + max(0, frames - plan.frames) // plan.stride + 1
     judged = np.full((len(plan.contexts), plan.horizon), True)
     if frames < plan.frames:
-        ends = np.array(plan.contexts)[:, None] + (1 + np.arange(plan.horizon)) * plan.frames_per_latent
+        ends = np.array(plan.contexts)[:, None] + (1 + np.arange(plan.horizon)) * plan.tubelet_size
         judged = ends <= frames
 
     def of(values: Mapping[str, Values]) -> dict[str, Values]:

@@ -70,7 +70,7 @@ def watch(
     for outlook in outlooks(model, frames, windows, {"free": ("model", "latent copy")}):
         window = outlook.window
         row, column = starts.index(window.start), plan.contexts.index(window.context)
-        moments = slice(window.cut, window.cut + window.steps * plan.frames_per_latent, plan.frames_per_latent)
+        moments = slice(window.cut, window.cut + window.steps * plan.tubelet_size, plan.tubelet_size)
         judged[moments] += 1
         for who, by_name in found.items():
             for name, values in by_name.items():
@@ -132,7 +132,7 @@ def time_course(values: Values, plan: WindowPlan, length: int) -> Values:
     for column, context in enumerate(plan.contexts):
         for step in range(steps):
             each = values[..., column, step]
-            first = context + step * plan.frames_per_latent
+            first = context + step * plan.tubelet_size
             frames = first + plan.stride * np.arange(windows)
             there = frames < length
             total[..., frames[there]] += np.nan_to_num(each[..., there])
@@ -158,7 +158,7 @@ def usual_plan(
 ) -> WindowPlan:
     """How films are cut for a model: windows of so many frames, seen from a sixth to two thirds, forecast as far as the model
     reaches. Raises EvalError for a plan that the model cannot follow."""
-    f, rate = model.frames_per_latent, fps or model.fps
+    f, rate = model.tubelet_size, fps or model.fps
     seen = tuple(sorted(set(contexts or default_contexts(rate, frames, f, model.max_context))))
     span = model.max_span
     reach = min(model.max_steps, (min(frames, span or frames) - min(seen)) // f)
@@ -174,7 +174,7 @@ def usual_plan(
 def too_short(length: int, plan: WindowPlan) -> str:
     seen = min(plan.contexts)
     return (
-        f"{length} frames at {plan.fps:g} frames/s are too few: {seen + plan.frames_per_latent} are needed, {seen} to see and "
+        f"{length} frames at {plan.fps:g} frames/s are too few: {seen + plan.tubelet_size} are needed, {seen} to see and "
         "a latent to forecast"
     )
 

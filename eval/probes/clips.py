@@ -50,7 +50,7 @@ def alike(clips: Sequence[Clip], model: WorldModel, least_steps: int, windows: i
 
     Raises EvalError where even the longest has fewer than `least_steps`.
     """
-    f = model.frames_per_latent
+    f = model.tubelet_size
     steps = [frames_in(clip, model.fps) // f for clip in clips]
     longest = int(np.argmax(steps))
     wanted = min(steps[longest], max(windows * window_frames(model) // f, least_steps))

@@ -39,7 +39,7 @@ def ask(
 ) -> list[Answers]:
     """Of each trial; trials are spliced quadruplets with full occlusion. `probes`: to object maps, by network."""
     model = nets[MODEL]
-    f = model.frames_per_latent
+    f = model.tubelet_size
     films = [clips[film.film_id] for trial in trials for film in trial.films if film.label]
     steps = min(frames_in(clip, model.fps) for clip in films) // f
     frames = torch.from_numpy(read_clips(films, model.fps, model.size_px, steps * f, [0] * len(films))).to(device)
@@ -116,12 +116,12 @@ def told_apart(reading: Values, truth: Values) -> float:
 
 def locked_cuts(trial: Trial, steps: int, model: WorldModel) -> dict[int, int]:
     """Of the trial's locked windows, those of `eval physics`: the latent steps forecast, by those that were before."""
-    f = model.frames_per_latent
+    f = model.tubelet_size
     windows = widest(model).locked(trial.locked, trial.films[0].fps, steps * f)
     return {window.cut // f: window.steps for window in windows if window.cut % f == 0}
 
 
 def step_of(frame: int, fps: float, model: WorldModel) -> int:
     """The first latent step whose last frame is shown at or after a frame of the film."""
-    f = model.frames_per_latent
+    f = model.tubelet_size
     return max(0, int(np.ceil((frame / fps * model.fps - f + 1) / f - 1e-6)))

@@ -53,7 +53,7 @@ def open_films(path: str, split: str, limit: int | None, model: WorldModel, leas
 
 def film_cohort(clips: Sequence[Clip], steps: int, model: WorldModel, folds: int) -> Films:
     """Clips of so many latent steps, with their truth. Raises EvalError where one has none."""
-    f = model.frames_per_latent
+    f = model.tubelet_size
     truths = [read_truth(clip) for clip in clips]
     shown = [shown_frames(steps * f, model.fps, clip)[f - 1 :: f] for clip in clips]
     shown = [frames.clip(max=truth.frames - 1) for frames, truth in zip(shown, truths, strict=True)]
@@ -78,7 +78,7 @@ def gather(
                 films = torch.from_numpy(read_clips(some, model.fps, model.size_px, frames, [0] * len(some))).to(device)
                 for name, net in nets.items():
                     parts[name].append(record(net, films, reach))
-                parts[PIXELS].append(record_pixels(films, model.frames_per_latent, list(reach)))
+                parts[PIXELS].append(record_pixels(films, model.tubelet_size, list(reach)))
                 progress.step(len(some))
             found.append({name: join(some) for name, some in parts.items()})
     return found
@@ -87,7 +87,7 @@ def gather(
 def first_cut(model: WorldModel, context_s: float | None) -> int:
     """Steps of the shortest context: as asked, else a third of the model's window, but enough of them to know a body's way
     by. Raises EvalError beyond the model."""
-    f = model.frames_per_latent
+    f = model.tubelet_size
     if context_s is None:
         return max(1, min(max(model.max_context // 3, SEEN_STEPS * f), model.max_context) // f)
     frames = round(context_s * model.fps)

@@ -70,7 +70,7 @@ def open_labelled(path: str, model: WorldModel, limit: int | None) -> Labelled:
             f"{path}: no train clip has the label {unknown[0]!r}, which val or test clips have; divide it otherwise"
         )
     if empty := [split for split in SPLITS if not named[split]]:
-        raise EvalError(f"{path}: no {empty[0]} clip is as long as the {steps * model.frames_per_latent} frames looked at")
+        raise EvalError(f"{path}: no {empty[0]} clip is as long as the {steps * model.tubelet_size} frames looked at")
     return Labelled(clips, steps, classes)
 
 
@@ -87,7 +87,7 @@ def classify(
             "manifest": path,
             "clips": {split: int(data.of(split).sum()) for split in SPLITS},
             "classes": data.classes,
-            "window_s": data.steps * model.frames_per_latent / model.fps,
+            "window_s": data.steps * model.tubelet_size / model.fps,
         },
         "classes": {
             kind: {
@@ -131,7 +131,7 @@ def watch(nets: Mapping[str, WorldModel], data: Labelled, device: torch.device) 
     for frames in windows_of("clips", data, model, device):
         for name, net in nets.items():
             parts[name].append(record(net, frames, {}).target)
-        parts[PIXELS].append(record_pixels(frames, model.frames_per_latent, []).target[:, stills])
+        parts[PIXELS].append(record_pixels(frames, model.tubelet_size, []).target[:, stills])
     return {name: np.concatenate(some) for name, some in parts.items()}
 
 
@@ -150,7 +150,7 @@ def watch_layers(
 
 def windows_of(what: str, data: Labelled, model: WorldModel, device: torch.device) -> Iterator[Tensor]:
     """The middle of each clip, some at a time: uint8 [B, T, H, W, 3]."""
-    count = data.steps * model.frames_per_latent
+    count = data.steps * model.tubelet_size
     with bar(what, len(data.clips)) as progress:
         for first in range(0, len(data.clips), FILMS_AT_ONCE):
             some = data.clips[first : first + FILMS_AT_ONCE]

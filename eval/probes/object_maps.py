@@ -55,7 +55,7 @@ def fit_maps(
 ) -> dict[str, LinearProbe]:
     """By network: a probe from one latent [R, 1, N, D] to the object map, fitted on lawful films."""
     model = nets[MODEL]
-    f = model.frames_per_latent
+    f = model.tubelet_size
     clips, steps = alike(choose(open_lawful(data), split, limit), model, 1)
     recordings = gather("lawful films", nets, [(clips, {})], steps * f, device)[0]
     step = np.arange(0, steps, FIT_EVERY)
@@ -66,7 +66,7 @@ def fit_maps(
 
 def maps_of(clip: Clip, steps: int, model: WorldModel) -> Values:
     """Object maps at the end of each latent step [S, M]."""
-    f, truth = model.frames_per_latent, read_truth(clip)
+    f, truth = model.tubelet_size, read_truth(clip)
     shown = shown_frames(steps * f, model.fps, clip)[f - 1 :: f].clip(max=truth.frames - 1)
     assert clip.truth is not None
     return object_map(read_segmentation(clip.truth)[shown], truth.colour_rgb)

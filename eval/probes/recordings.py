@@ -51,7 +51,7 @@ class Recording:
 @torch.no_grad()
 def record(model: WorldModel, frames: Tensor, reach: Mapping[int, int]) -> Recording:
     """Films uint8 [F, T, H, W, 3], T a multiple of f. `reach`: how many steps to forecast, by cut."""
-    f = model.frames_per_latent
+    f = model.tubelet_size
     pixels = model.normalise(frames)
     target = torch.cat([model.encode(part) for part in pixels.split(window_frames(model), 1)], 1)
     seen, ahead, plan = {}, {}, widest(model)
@@ -70,9 +70,9 @@ def record(model: WorldModel, frames: Tensor, reach: Mapping[int, int]) -> Recor
 
 
 @torch.no_grad()
-def record_pixels(frames: Tensor, frames_per_latent: int, cuts: Sequence[int]) -> Recording:
+def record_pixels(frames: Tensor, tubelet_size: int, cuts: Sequence[int]) -> Recording:
     """The same of raw pixels: each step's last picture, averaged to PIXELS x PIXELS places of three colours. No forecasts."""
-    last = frames[:, frames_per_latent - 1 :: frames_per_latent]
+    last = frames[:, tubelet_size - 1 :: tubelet_size]
     small = F.adaptive_avg_pool2d(last.flatten(0, 1).permute(0, 3, 1, 2).float() / 255, PIXELS)
     target = numpy(small.flatten(2).transpose(1, 2).unflatten(0, last.shape[:2]))
     return Recording(target, {cut: target[:, max(0, cut - MOMENTS) : cut] for cut in cuts}, {})

@@ -138,7 +138,7 @@ class Album:
     def _heats(self, films: Sequence[Film]) -> dict[str, list[HeatMap | None]]:
         """Of each curve the surprise that it is the mean of, place by place."""
         maps = [read_maps(self.out, film.film_id) for film in films]
-        step_s = self.protocol["model"].get("frames_per_latent", 1) / self.protocol["windows"]["fps"]
+        step_s = self.protocol["model"].get("tubelet_size", 1) / self.protocol["windows"]["fps"]
         found = {}
         for windows, words in WINDOWS_WORDS.items():
             for scorer in self.scorers:

@@ -136,7 +136,7 @@ def _nearest(by_time: Mapping[str, Any], horizon_s: float) -> str:
     return min(by_time, key=lambda time: abs(float(time) - horizon_s), default="")
 
 
-def _last_row(path: Path, having: str = "update") -> dict[str, Any]:
+def _last_row(path: Path, having: str = "step") -> dict[str, Any]:
     return [row for row in read_rows(path) if having in row][-1]
 
 

@@ -43,7 +43,7 @@ def figure(found: Mapping[str, Any]) -> Figure:
         )
     for axes in (skill, position, physics):
         axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
-    updates = next((text for text in found["config"]["overrides"] if text.startswith("train.updates=")), "")
+    updates = next((text for text in found["config"]["overrides"] if text.startswith("train.max_steps=")), "")
     made = f", commit {found['commit']}" if found["commit"] else ""
     under(
         drawn,

@@ -97,9 +97,9 @@ def train_all(cells: Sequence[Cell]) -> dict[str, str]:
 def finished(cell: Cell) -> bool:
     """All its updates are done, and its decoder is there where it shall have one."""
     last = cell.checkpoint()
-    if last is None or last.update < cell.recipe.train.updates:
+    if last is None or last.update < cell.recipe.train.max_steps:
         return False
-    return not cell.recipe.decoder.updates or last.has("decoder")
+    return not cell.recipe.decoder.max_steps or last.has("decoder")
 
 
 def check_none_failed(failed: Mapping[str, str], cells: Sequence[Cell]) -> None:
@@ -149,7 +149,7 @@ def _train(cell: Cell) -> str:
         return ""
     last = cell.checkpoint()
     done = last.update if last else 0
-    return f"it ended after update {done} of {cell.recipe.train.updates}, by a signal or by health.stop_on"
+    return f"it ended after update {done} of {cell.recipe.train.max_steps}, by a signal or by health.stop_on"
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from collections.abc import Mapping, Sequence
 from eval.errors import EvalError
 from worldmodel.data.augment import AugmentConfig
 
-NONE: Mapping[str, float] = {"crop_area_min": 1, "crop_aspect_max": 1, "flip_share": 0}  # other fields are 0 by themselves
+NONE: Mapping[str, float] = {"crop_area_min": 1, "crop_aspect_max": 1, "hflip_prob": 0}  # other fields are 0 by themselves
 USUAL: Mapping[str, Mapping[str, float]] = {
     "crop": {"crop_area_min": 0.08, "crop_aspect_max": 4 / 3},
-    "flip": {"flip_share": 0.5},
+    "flip": {"hflip_prob": 0.5},
     "colour": {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2},
     "blur": {"blur_px": 2 / 224},  # of a picture of one pixel
 }

@@ -51,7 +51,7 @@ def saved(tmp_path: Path, request: pytest.FixtureRequest):
 
 
 def state_of(update: int, skill: float | None = None) -> checkpoints.State:
-    return {"update": update, "samples": update, "skill": skill, "recipe": RECIPE.model_dump(mode="json")}
+    return {"step": update, "samples": update, "skill": skill, "recipe": RECIPE.model_dump(mode="json")}
 
 
 def save(run: Path, *skills: float | None) -> None:

@@ -46,9 +46,9 @@ def flip(file: Path) -> None:
 def check_course(run: Path) -> None:
     """The rows of all updates are those of the run without interruption, as far as processors agree."""
     rows, whole = read_rows(run / "metrics.jsonl"), read_rows(run.parent / "whole.jsonl")
-    assert [row["update"] for row in rows] == [row["update"] for row in whole] == list(range(1, 13))
+    assert [row["step"] for row in rows] == [row["step"] for row in whole] == list(range(1, 13))
     for row, expected in zip(rows, whole, strict=True):
-        assert row["ids_hash"] == expected["ids_hash"]
+        assert row["batch_hash"] == expected["batch_hash"]
         assert row["loss"] == pytest.approx(expected["loss"], rel=1e-3)
 
 
@@ -84,7 +84,7 @@ def test_it_resumes_to_the_losses_of_the_whole_run(run: Path):
 def test_a_damaged_last_checkpoint_is_passed_over_set_aside_and_removed_later(newest: Path):
     flip(newest / "checkpoints" / "00000008" / "optimizer.safetensors")
     (newest / "best.json").write_text(json.dumps({"checkpoint": "00000008", "skill": 0.9}))
-    done = train(newest, "train.updates=6", "--allow-changed-recipe")
+    done = train(newest, "train.max_steps=6", "--allow-changed-recipe")
     assert done.returncode == 0, done.stderr
     assert "00000008/optimizer.safetensors is damaged" in done.stdout
     assert "00000008 was renamed to" in done.stdout
@@ -92,7 +92,7 @@ def test_a_damaged_last_checkpoint_is_passed_over_set_aside_and_removed_later(ne
     names = sorted(path.name for path in (newest / "checkpoints").iterdir())
     assert names == ["00000004", "00000006", "damaged-00000008"]
     assert json.loads((newest / "best.json").read_text())["checkpoint"] in names
-    assert train(newest, "train.updates=9", "--allow-changed-recipe").returncode == 0
+    assert train(newest, "train.max_steps=9", "--allow-changed-recipe").returncode == 0
     assert not (newest / "checkpoints" / "damaged-00000008").exists()
 
 

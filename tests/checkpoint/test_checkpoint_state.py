@@ -11,7 +11,7 @@ from worldmodel import checkpoint as checkpoints
 from worldmodel.checkpoint import FORMAT, CheckpointError, NewerFormatError, open_checkpoint, write_state
 
 STATE = {
-    "update": 7,
+    "step": 7,
     "samples": 56,
     "seconds": 1.5,
     "skill": 0.25,
@@ -63,10 +63,10 @@ def test_every_flipped_bit_is_found_or_changes_nothing(folder: Path):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("update", -1, "update is -1, expected a number of updates"),
-        ("update", True, "update is True"),
-        ("update", 8, "is of update 8, which is not that of its folder"),
-        ("update", 10**30, "update is a number of more than 64 bits"),
+        ("step", -1, "update is -1, expected a number of updates"),
+        ("step", True, "update is True"),
+        ("step", 8, "is of update 8, which is not that of its folder"),
+        ("step", 10**30, "update is a number of more than 64 bits"),
         ("samples", "56", "samples is '56', expected a number of samples"),
         ("seconds", -1.0, "seconds is -1.0, expected a number of seconds"),
         ("skill", "high", "skill is 'high', expected a number or null"),
@@ -93,7 +93,7 @@ def test_a_wrong_field_is_one_line_with_file_and_field(folder: Path, field: str,
     assert said in refused(folder)
 
 
-@pytest.mark.parametrize("field", ["update", "recipe", "sha256"])
+@pytest.mark.parametrize("field", ["step", "recipe", "sha256"])
 def test_a_missing_field_is_named(folder: Path, field: str):
     state = dict(open_checkpoint(folder).state)
     del state[field]
@@ -131,7 +131,7 @@ def test_a_huge_state_is_not_read(folder: Path):
 
 def test_a_newer_format_is_told_from_damage(folder: Path):
     state = open_checkpoint(folder).state
-    write_state(folder, {**state, "format": FORMAT + 1, "update": "in other words"})
+    write_state(folder, {**state, "format": FORMAT + 1, "step": "in other words"})
     with pytest.raises(NewerFormatError, match=rf"format {FORMAT + 1}, .* up to {FORMAT}\); update this project"):
         open_checkpoint(folder)
     (folder / "state.json").write_text(json.dumps({**state, "format": FORMAT + 1}))
@@ -147,4 +147,4 @@ def test_a_copy_under_another_name_is_opened_and_under_another_number_refused(fo
 
 def test_what_resuming_needs_is_named_where_it_is_missing(folder: Path):
     with pytest.raises(CheckpointError, match=r"state\.json has no lost and no gone"):
-        open_checkpoint(folder).require("update", "lost", "gone")
+        open_checkpoint(folder).require("step", "lost", "gone")

@@ -93,7 +93,7 @@ def problems(read):
 
 def test_later_wins_defaults_then_yaml_then_overrides_in_order(read):
     recipe = read("train: {lr: 0.1, warmup: 5}", "train.lr=0.2", "train.lr=0.3")
-    assert (recipe.train.lr, recipe.train.warmup, recipe.train.updates) == (0.3, 5, 100)
+    assert (recipe.train.lr, recipe.train.warmup, recipe.train.max_steps) == (0.3, 5, 100)
 
 
 @pytest.mark.parametrize("written", ["1e-4", "'1e-4'", "1E-4", "0.0001", "1.0e-4", "+.0001"])
@@ -104,7 +104,7 @@ def test_a_float_is_read_however_it_is_spelt(read, written):
 
 def test_a_whole_number_may_have_underscores_and_serves_as_a_float(read):
     train = read("train: {updates: 1_000, lr: 1}").train
-    assert train.updates == 1000
+    assert train.max_steps == 1000
     assert train.lr == 1.0
     assert isinstance(train.lr, float)
 
@@ -170,7 +170,7 @@ demo.yaml: max_minutes is Infinity; expected a finite number
 demo.yaml: sources.0.manifest is missing; expected a path
 demo.yaml: train.lr is 'abc'; expected a number
 demo.yaml: train.warmup is true; expected a whole number
-demo.yaml: train.updates is 1.5; expected a whole number
+demo.yaml: train.max_steps is 1.5; expected a whole number
 demo.yaml: train.compile is 'yes please'; expected true or false
 demo.yaml: rum is not a field of Recipe; did you mean run?
 demo.yaml: lr is not a field of Recipe; did you mean train.lr?
@@ -185,7 +185,7 @@ demo.yaml: lr is not a field of Recipe; did you mean train.lr?
         ("train: null", "train is null; expected a mapping"),
         ("size: true", "size is true; expected a whole number or a list of 2"),
         ("max_minutes: None", "max_minutes is 'None'; expected a number or null (nothing is written null)"),
-        ("train: {updates: 1e5}", "train.updates is 100000.0; expected a whole number (write 100000)"),
+        ("train: {updates: 1e5}", "train.max_steps is 100000.0; expected a whole number (write 100000)"),
         ("run: true", "run is true; expected text (put it in quotes)"),
         ("run: null", "run is null; expected text"),
         ("ema: {kind: vicreg}", "ema.kind is 'vicreg'; expected 'forecast'"),
@@ -255,7 +255,7 @@ def test_a_wrong_override_is_put_down_to_the_command_line(problems, override, re
 
 
 def test_each_problem_is_put_down_to_where_it_came_from(problems):
-    assert problems("train: {warmup: 50}\nrum: x", "train.updates=20", "target.kind=forecast", "oops") == [
+    assert problems("train: {warmup: 50}\nrum: x", "train.max_steps=20", "target.kind=forecast", "oops") == [
         "command line: 'oops' is not an override; write a.b=value, for example train.lr=1e-4",
         "command line: target.std_weight is not a field of forecast; its fields are kind, horizons, distance, forecast",
         "command line: target.cov_weight is not a field of forecast; its fields are kind, horizons, distance, forecast",

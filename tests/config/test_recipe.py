@@ -31,7 +31,9 @@ def masked(kind: str = "temporal_similarity", *, model: dict | None = None, wind
     return {"objectives": objectives, "model": {"kind": "masked", **(model or {})}, "window": window}
 
 
-PAST = {"masks": [{"blocks": 0, "seen_share": [0.3, 0.7]}]}  # everything is seen of a clip's beginning, nothing of its end
+PAST = {
+    "masks": [{"blocks": 0, "visible_time_fraction": [0.3, 0.7]}]
+}  # everything is seen of a clip's beginning, nothing of its end
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -44,18 +46,18 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"train": {"updates": 100}, "optim": {"warmup_updates": 100}}, "never leave its warm-up"),
+        ({"train": {"max_steps": 100}, "optim": {"warmup_steps": 100}}, "never leave its warm-up"),
         (
-            {"window": {"frames": 25}, "model": {"kind": "causal", "encoder": {"frames_per_latent": 2}}},
-            "not divisible by model.encoder.frames_per_latent 2",
+            {"window": {"frames": 25}, "model": {"kind": "causal", "encoder": {"tubelet_size": 2}}},
+            "not divisible by model.encoder.tubelet_size 2",
         ),
         ({"window": {"size_px": 60}}, "window.size_px 60 is not divisible by model.encoder.patch_px 16"),
-        ({"model": {"kind": "causal", "encoder": {"places_per_side": 3}}}, "does not divide the 4 x 4 patches"),
+        ({"model": {"kind": "causal", "encoder": {"latent_grid": 3}}}, "does not divide the 4 x 4 patches"),
         ({"window": {"frames": 10}}, "reaches beyond the window"),
-        ({"model": {"kind": "causal", "predictor": {"token_side": 2}}}, "token_side 2 does not divide"),
+        ({"model": {"kind": "causal", "predictor": {"patch_merge": 2}}}, "patch_merge 2 does not divide"),
         ({"model": {"kind": "causal", "rollout_context": 22}}, "more than the window's 24 latent steps"),
         ({"model": {"kind": "causal", "predictor": {"width": 12, "heads": 4}}}, "rotary positions need an even number"),
-        ({"train": {"micro_batches": 7}}, "not divisible by train.micro_batches 7"),
+        ({"train": {"grad_accum_steps": 7}}, "not divisible by train.grad_accum_steps 7"),
         ({"processes": 3}, "processes 3"),
         ({"checkpoint": {"every": 300}}, "not a multiple of health.every"),
         ({"optim": {"kind": "muon"}, "train": {"parallel": "fsdp2"}}, "turns whole matrices"),
@@ -70,11 +72,14 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         (with_objective("temporal_similarity", window={"frames": 1}, model=TINY), "1 latent step is seen"),
         (with_objective("info_nce", data={"batch_size": 1}), "asks for other clips, but there is one at a time"),
         (
-            {**with_objective("info_nce", data={"batch_size": 4}), "train": {"micro_batches": 4, "exact_accumulation": False}},
+            {
+                **with_objective("info_nce", data={"batch_size": 4}),
+                "train": {"grad_accum_steps": 4, "exact_accumulation": False},
+            },
             "asks for other clips, but there is one at a time",
         ),
         (with_objective("info_nce", window={"frames": 2}, model=TINY), "has one that can be predicted"),
-        (with_objective("sigreg", moments_apart=True, data={"batch_size": 1}), "has one sample of each place"),
+        (with_objective("sigreg", per_timestep=True, data={"batch_size": 1}), "has one sample of each place"),
         (with_objective("visreg", data={"batch_size": 1}, window={"frames": 1}, model=TINY), "one latent step"),
         (with_objective("barlow", model={"kind": "causal", "encoder": {"latent_dim": 1}}), "the latents have 1"),
         (with_objective("vicreg", model={"kind": "causal", "encoder": {"latent_dim": 1}}), "set it to 0"),
@@ -103,7 +108,7 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
             "model.encoder.width 96 is not that of the frozen teacher, 48",
         ),
         ({"model": {"encoder": {}}}, "model.kind is missing; expected causal or masked"),
-        ({"model": {"kind": "masked"}, "window": {"frames": 2}}, "not at least twice model.encoder.frames_per_latent 2"),
+        ({"model": {"kind": "masked"}, "window": {"frames": 2}}, "not at least twice model.encoder.tubelet_size 2"),
         ({"model": {"kind": "masked", "masks": [{"blocks": 1, "area": 0.9}]}}, "cover all 4 x 4 places"),
         ({"model": {"kind": "masked", "predictor": {"mask_tokens": 1}}}, "less than the 2 masks"),
         (
@@ -140,7 +145,7 @@ def test_what_does_not_see_scale_is_welcome_where_something_else_holds_it(fields
         masked("info_nce", model={"target": {"kind": "shared"}}),  # targets are layer-normalised: angles are all there is
         *(masked(kind, model={"target": {"kind": "pixels"}}) for kind in ("barlow", "info_nce")),
         masked("info_nce", model=PAST, other_times=False),
-        masked("vicreg", clip_std_weight=1, model=PAST),
+        masked("vicreg", temporal_std_weight=1, model=PAST),
     ],
 )
 def test_objectives_work_on_what_a_masked_model_sees(fields: dict):
@@ -157,7 +162,7 @@ def test_a_recipe_says_what_keeps_its_latents_from_collapse():
 
 def test_all_problems_are_said_at_once():
     with pytest.raises(ConfigError) as caught:
-        parse(Recipe, {"window": {"size_px": 60, "frames": 10}, "train": {"micro_batches": 7}}, "x.yaml")
+        parse(Recipe, {"window": {"size_px": 60, "frames": 10}, "train": {"grad_accum_steps": 7}}, "x.yaml")
     text = str(caught.value)
     assert all(word in text for word in ("60", "beyond the window", "micro_batches 7"))
 
@@ -186,7 +191,7 @@ def test_what_show_prints_is_the_recipe_and_explains_it(capsys: pytest.CaptureFi
 
 
 def test_show_takes_the_demo_where_no_file_is_named_as_training_does(capsys: pytest.CaptureFixture):
-    assert main(["show", "train.updates=300", "seed=3"]) == 0
+    assert main(["show", "train.max_steps=300", "seed=3"]) == 0
     said = capsys.readouterr()
     assert "\n  updates: 300  # steps of the optimizer" in said.out
     assert "\nseed: 3  #" in said.out
@@ -209,7 +214,7 @@ def test_every_field_says_what_it_means():
 
 def test_a_file_of_several_recipes_says_which_command_it_is_for():
     with pytest.raises(ConfigError) as caught:
-        read_recipe(ABLATION, ["train.updates=300"])
+        read_recipe(ABLATION, ["train.max_steps=300"])
     assert len(caught.value.problems) == 1
     assert "`python -m eval ablate`" in str(caught.value)
 
@@ -217,7 +222,7 @@ def test_a_file_of_several_recipes_says_which_command_it_is_for():
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("updats", "train.updates"),  # not data, which is a field of the root
+        ("updats", "train.max_steps"),  # not data, which is a field of the root
         ("batch_sise", "data.batch_size"),
         ("trian", "train"),
         ("window_", "window"),  # not health.windows

@@ -8,7 +8,7 @@ import torch
 from worldmodel.data.augment import DRAWS, AugmentConfig, augment
 from worldmodel.models.pixels import to_float
 
-OFF = {"crop_area_min": 1.0, "crop_aspect_max": 1.0, "flip_share": 0.0}
+OFF = {"crop_area_min": 1.0, "crop_aspect_max": 1.0, "hflip_prob": 0.0}
 
 
 def frames(batch: int = 3, steps: int = 4, size: int = 16) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_a_window_does_not_depend_on_the_batch_it_is_in():
 def test_all_frames_of_a_window_are_cut_and_coloured_alike():
     still = frames(steps=1).expand(-1, 5, -1, -1, -1)
     config = AugmentConfig(
-        crop_area_min=0.3, flip_share=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, blur_px=1.0
+        crop_area_min=0.3, hflip_prob=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, blur_px=1.0
     )
     seen = augment(still, draws(), 12, config)
     torch.testing.assert_close(seen, seen[:, :1].expand_as(seen))
@@ -63,7 +63,7 @@ def test_the_crop_is_the_box_that_was_drawn():
 def test_flipping_mirrors_and_mirrors_its_share():
     chance = torch.rand(4000, DRAWS, generator=torch.Generator().manual_seed(2))
     tiny = torch.tensor([0.0, 1.0]).expand(4000, 1, 3, 2, 2)
-    seen = augment(as_bytes(tiny), chance, 2, AugmentConfig(**OFF | {"flip_share": 0.3}))
+    seen = augment(as_bytes(tiny), chance, 2, AugmentConfig(**OFF | {"hflip_prob": 0.3}))
     flipped = seen[:, 0, 0, 0, 0] == 1
     assert flipped.float().mean().item() == pytest.approx(0.3, abs=0.03)
     assert torch.equal(seen[flipped], tiny.flip(-1)[flipped])

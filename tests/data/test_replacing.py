@@ -36,11 +36,11 @@ def joined(windows: Windows, first: int, last: int, micros: int = 1, ranks: int 
 
 def test_substitutes_do_not_depend_on_workers_ranks_micro_batches_or_restarts(clips: Path):
     damaged(clips, *range(0, 12, 2))
-    windows = windows_of(clips, max_bad_share=0.9)
+    windows = windows_of(clips, max_failed_fraction=0.9)
     frames, bad = joined(windows, 0, 6)
     assert len(bad) > 6
     for other in (
-        joined(windows_of(clips, max_bad_share=0.9, workers=2), 0, 6),
+        joined(windows_of(clips, max_failed_fraction=0.9, workers=2), 0, 6),
         joined(windows, 0, 6, micros=2),
         joined(windows, 0, 6, ranks=2),
     ):
@@ -53,7 +53,7 @@ def test_substitutes_do_not_depend_on_workers_ranks_micro_batches_or_restarts(cl
 @pytest.mark.parametrize("workers", [0, 1])
 def test_one_good_video_among_many_bad_ones_is_found(clips: Path, workers: int):
     damaged(clips, *range(1, 12))
-    windows = windows_of(clips, workers=workers, max_bad_share=1)
+    windows = windows_of(clips, workers=workers, max_failed_fraction=1)
     frames, bad = joined(windows, 0, 2)
     assert len(frames) == 8
     assert len(bad) > 16

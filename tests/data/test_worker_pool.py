@@ -30,7 +30,7 @@ def workers() -> list[psutil.Process]:
 def test_a_file_that_crashes_the_decoder_is_a_bad_clip(clips: Path, reading_goes_wrong):
     expected = [(batch.ids, batch.frames) for (batch,) in updates(windows_of(clips), 0, 6)]
     reading_goes_wrong("os.kill(os.getpid(), signal.SIGSEGV)")
-    batches = [batch for (batch,) in updates(windows_of(clips, workers=2, max_bad_share=0.5), 0, 6)]
+    batches = [batch for (batch,) in updates(windows_of(clips, workers=2, max_failed_fraction=0.5), 0, 6)]
     bad = [clip for batch in batches for clip in batch.bad]
     assert {Path(clip.path).name for clip in bad} == {"000.mp4"}
     assert "crashed (SIGSEGV)" in bad[0].reason
@@ -42,7 +42,7 @@ def test_a_file_that_crashes_the_decoder_is_a_bad_clip(clips: Path, reading_goes
 
 def test_an_allocation_that_fails_in_a_worker_is_a_bad_clip(clips: Path, reading_goes_wrong):
     reading_goes_wrong("resource.setrlimit(resource.RLIMIT_AS, (4 << 30,) * 2); np.ones(1 << 40, np.uint8)")
-    bad = [clip for (batch,) in updates(windows_of(clips, workers=1, max_bad_share=0.5), 0, 3) for clip in batch.bad]
+    bad = [clip for (batch,) in updates(windows_of(clips, workers=1, max_failed_fraction=0.5), 0, 3) for clip in batch.bad]
     assert {Path(clip.path).name for clip in bad} == {"000.mp4"}
     assert "MemoryError: there was not enough memory" in bad[0].reason
 

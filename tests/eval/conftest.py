@@ -56,7 +56,7 @@ def masked_model() -> MaskedWorldModel:
     """Context and forecast share a window of 8 frames at 12 fps, 4 latent steps of 4 x 4 places; as if trained."""
     torch.manual_seed(0)
     config = MaskedConfig(
-        encoder=VideoEncoderConfig(patch_px=4, frames_per_latent=2, width=12, depth=1, heads=2),
+        encoder=VideoEncoderConfig(patch_px=4, tubelet_size=2, width=12, depth=1, heads=2),
         predictor=MaskPredictorConfig(width=12, depth=1, heads=2),
     )
     model = build_model(config, WindowConfig(frames=8, fps=12, size_px=16)).eval()
@@ -78,20 +78,20 @@ def write_run(folder: Path, *, verdicts=VERDICTS, skills=SKILLS, updates: int = 
     for update in range(10, updates + 1, 10):
         seconds += 10 + 5 * (update - 10 in looks)
         row = {
-            "update": update,
+            "step": update,
             "samples": 8 * update,
             "seconds": seconds,
             "loss": 50 / update,
             "loss/forecast/direct": 30 / update,
         }
-        row |= {"loss/forecast/imagined": 0.0, "loss/spread/std": 20 / update, "lr": 1e-3, "grad_norm": 2.0, "ids_hash": "00"}
-        lines.append({**row, "clips_per_s": 8.0, "wait_share": wait})
+        row |= {"loss/forecast/imagined": 0.0, "loss/spread/std": 20 / update, "lr": 1e-3, "grad_norm": 2.0, "batch_hash": "00"}
+        lines.append({**row, "clips_per_s": 8.0, "data_wait_fraction": wait})
     health = []
     for update, (verdict, skill) in looks.items():
         signs = {"effective_rank": 7.0, "directions": 8, "effective_rank_pooled": 6.0, "position_share": 0.3}
-        signs |= {"std_min": 0.5, "std_mean": 1.0, "cov_offdiag": 0.01, "skill": skill}
+        signs |= {"std_min": 0.5, "std_mean": 1.0, "corr_offdiag": 0.01, "skill": skill}
         ahead = {f"{name}/{h}": skill for name in ("skill", "skill_copy", "skill_mean") for h in ("0.25", "0.5", "1")}
-        health.append({"update": update, "verdict": verdict, "advice": "as was seen", **signs, **ahead})
+        health.append({"step": update, "verdict": verdict, "advice": "as was seen", **signs, **ahead})
     for name, rows in (("metrics", lines), ("health", health)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     best = max(looks, key=lambda update: looks[update][1], default=None)

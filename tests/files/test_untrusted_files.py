@@ -19,7 +19,7 @@ from worldmodel.runs.held_out import load_held_out, save_held_out
 @pytest.fixture
 def run(tmp_path):
     for update in (1, 2):
-        state = {"update": update, "samples": update, "recipe": {}, "skill": None, "seconds": 1.0, "windows": [1]}
+        state = {"step": update, "samples": update, "recipe": {}, "skill": None, "seconds": 1.0, "windows": [1]}
         save_checkpoint(tmp_path, {"model": {"w": torch.full((2,), float(update))}}, state)
     return tmp_path
 

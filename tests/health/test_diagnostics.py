@@ -107,23 +107,23 @@ def test_forecasts_beyond_the_window_are_not_looked_at():
 
 def test_horizons_are_in_seconds():
     vitals = measure(latents := ar1(windows=4), best(latents))
-    row = diagnose(vitals, CONFIG, update=7, updates=9, fps=10, frames_per_latent=2).row()
+    row = diagnose(vitals, CONFIG, update=7, updates=9, fps=10, tubelet_size=2).row()
     assert [name for name in row if name.startswith("skill_copy/")] == [
         "skill_copy/0.2",
         "skill_copy/0.4",
         "skill_copy/0.6",
     ]
     assert {
-        "update",
+        "step",
         "verdict",
         "effective_rank",
         "std_min",
         "std_mean",
-        "cov_offdiag",
+        "corr_offdiag",
         "skill_mean/0.2",
         "skill/0.2",
     } <= set(row)
-    assert row["update"] == 7
+    assert row["step"] == 7
     assert row["skill"] == pytest.approx(sum(row[f"skill/{h}"] for h in ("0.2", "0.4", "0.6")) / 3)
 
 
@@ -139,7 +139,7 @@ def test_correlations_do_not_depend_on_scale():
     """Of three features two are copies up to scale and sign: one pair of three correlates fully, 1/3."""
     x, y = noise(500, 10, 1, 1), noise(500, 10, 1, 1, seed=1)
     latents = torch.cat([x, -1000 * x, 0.001 * y], dim=-1)
-    assert signs(latents, copies(latents)).cov_offdiag == pytest.approx(1 / 3, abs=0.002)
+    assert signs(latents, copies(latents)).corr_offdiag == pytest.approx(1 / 3, abs=0.002)
 
 
 def test_small_variance_on_a_large_mean_is_measured():
@@ -265,7 +265,7 @@ def test_full_marks_for_harmonics_of_one_scalar():
     seen = health(harmonics, perfect(harmonics))
     assert seen.verdict == "healthy"
     assert seen.signs.effective_rank > 7.9
-    assert seen.signs.cov_offdiag < 0.01
+    assert seen.signs.corr_offdiag < 0.01
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from worldmodel.models.targets import EmaTarget, SharedTarget
 FRAMES = 12
 
 
-def small(frames_per_latent: int = 1, side: int = 1, token: int = 1, depth: int = 1, **fields: object) -> CausalWorldModel:
+def small(tubelet_size: int = 1, side: int = 1, token: int = 1, depth: int = 1, **fields: object) -> CausalWorldModel:
     """A model of random weights that does not merely copy."""
     torch.manual_seed(0)
     config = CausalConfig(
@@ -25,10 +25,10 @@ def small(frames_per_latent: int = 1, side: int = 1, token: int = 1, depth: int 
             heads=2,
             latent_dim=12,
             head_width=16,
-            places_per_side=side,
-            frames_per_latent=frames_per_latent,
+            latent_grid=side,
+            tubelet_size=tubelet_size,
         ),
-        predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=3, token_side=token),
+        predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=3, patch_merge=token),
         rollout_steps=2,
         rollout_context=2,
         **fields,
@@ -130,7 +130,7 @@ def test_a_predictor_at_birth_copies():
 )
 def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, says: str):
     with pytest.raises(ValueError, match=says):
-        small(frames_per_latent=2).forecast(clip(frames=frames), steps)
+        small(tubelet_size=2).forecast(clip(frames=frames), steps)
 
 
 def test_targets_receive_gradient_unless_stopped():
@@ -170,7 +170,7 @@ def test_block_causal_mask_worked_by_hand():
 def test_activation_checkpointing_changes_memory_not_the_gradient():
     grads = []
     for checkpointing in (False, True):
-        model = small(checkpoint_activations=checkpointing)
+        model = small(activation_checkpointing=checkpointing)
         model(clip(), torch.arange(2), 0).predicted.square().sum().backward()
         grads.append(model.encoder.patch.weight.grad)
     torch.testing.assert_close(*grads)

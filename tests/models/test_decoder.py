@@ -46,7 +46,7 @@ def test_eight_pictures_can_be_told_from_their_latents(places):
 def test_two_frames_of_a_latent_come_out_in_order():
     frames = pictures(8)[None]  # eight frames from four latents
     latents = torch.randn(1, 4, 1, 16, generator=torch.Generator().manual_seed(1))
-    decoder = Decoder(SMALL, features=16, frames_per_latent=2)
+    decoder = Decoder(SMALL, features=16, tubelet_size=2)
     assert fit(decoder, latents, frames, updates=300) < 0.06
     drawn = decoder(latents)
     distances = (drawn[0, :, None] - frames[0, None]).abs().mean((2, 3, 4))
@@ -73,7 +73,7 @@ def test_pictures_teach_the_model_nothing():
 
 
 def test_moments_and_clips_are_drawn_alone():
-    decoder = Decoder(SMALL, features=16, frames_per_latent=2)
+    decoder = Decoder(SMALL, features=16, tubelet_size=2)
     latents = torch.randn(2, 3, 1, 16)
     whole = decoder(latents)
     assert torch.allclose(whole[1, 4:], decoder(latents[1:, 2:])[0], atol=1e-6)

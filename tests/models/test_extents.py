@@ -16,18 +16,18 @@ from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.video_encoder import VideoEncoderConfig
 
 WINDOW = WindowConfig(frames=12, size_px=32)
-BLOCKS, PAST = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, seen_share=(0.3, 0.7))
-BLOCKS_OF_THE_PAST = MaskConfig(blocks=2, area=0.3, seen_share=(0.3, 0.5))
+BLOCKS, PAST = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, visible_time_fraction=(0.3, 0.7))
+BLOCKS_OF_THE_PAST = MaskConfig(blocks=2, area=0.3, visible_time_fraction=(0.3, 0.5))
 
 
 def causal() -> CausalConfig:
-    encoder = EncoderConfig(patch_px=16, width=16, heads=2, places_per_side=2, latent_dim=6, frames_per_latent=2)
+    encoder = EncoderConfig(patch_px=16, width=16, heads=2, latent_grid=2, latent_dim=6, tubelet_size=2)
     predictor = PredictorConfig(width=24, depth=1, heads=2, horizons=3)
     return CausalConfig(encoder=encoder, predictor=predictor, rollout_steps=0)
 
 
 def masked(*masks: MaskConfig, **fields: object) -> MaskedConfig:
-    encoder = VideoEncoderConfig(patch_px=8, frames_per_latent=2, width=12, depth=1, heads=2)
+    encoder = VideoEncoderConfig(patch_px=8, tubelet_size=2, width=12, depth=1, heads=2)
     return MaskedConfig(encoder=encoder, predictor=MaskPredictorConfig(width=12, depth=1, heads=2), masks=masks, **fields)
 
 

@@ -23,7 +23,7 @@ WINDOW = WindowConfig(frames=8, fps=6, size_px=16)
 
 def causal(depth: int = 2, **changed):
     torch.manual_seed(0)
-    encoder = EncoderConfig(patch_px=4, width=24, depth=depth, heads=2, latent_dim=6, places_per_side=2, frames_per_latent=2)
+    encoder = EncoderConfig(patch_px=4, width=24, depth=depth, heads=2, latent_dim=6, latent_grid=2, tubelet_size=2)
     config = CausalConfig(
         encoder=encoder, predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=2), rollout_steps=0, **changed
     )

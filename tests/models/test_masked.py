@@ -25,14 +25,14 @@ from worldmodel.training.learner import Learner, measure
 
 FRAMES, SIZE, F, PATCH = 8, 32, 2, 8
 STEPS, PLACES = FRAMES // F, (SIZE // PATCH) ** 2
-BLOCKS, FUTURE = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, seen_share=(0.25, 0.75))
+BLOCKS, FUTURE = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, visible_time_fraction=(0.25, 0.75))
 TARGETS = (EmaTarget(), SharedTarget(), PixelTarget())
 
 
 def small(**fields: object) -> MaskedWorldModel:
     torch.manual_seed(0)
     config = MaskedConfig(
-        encoder=VideoEncoderConfig(patch_px=PATCH, frames_per_latent=F, width=24, depth=2, heads=2),
+        encoder=VideoEncoderConfig(patch_px=PATCH, tubelet_size=F, width=24, depth=2, heads=2),
         predictor=MaskPredictorConfig(width=24, depth=2, heads=2),
         **{"masks": (BLOCKS, FUTURE), **fields},
     )
@@ -198,7 +198,7 @@ def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient(t
     spread = VICRegConfig(std_weight=3.0, cov_weight=5.0, margin=2.0)
     objectives = {"forecast": ForecastConfig(distance="l1"), "spread": spread, "views": BarlowTwinsConfig()}
     learner = Learner(
-        small(target=target), {name: build_objective(c) for name, c in objectives.items()}, AugmentConfig(flip_share=0.5)
+        small(target=target), {name: build_objective(c) for name, c in objectives.items()}, AugmentConfig(hflip_prob=0.5)
     )
     learner.double()
     source = torch.Generator().manual_seed(1)
@@ -257,7 +257,7 @@ def test_frames_of_another_size_are_refused_as_their_positions_would_be_wrong():
 def test_activation_checkpointing_changes_memory_not_the_gradient():
     grads = []
     for checkpointing in (False, True):
-        model = small(checkpoint_activations=checkpointing)
+        model = small(activation_checkpointing=checkpointing)
         model(clip(), torch.arange(3), 0).predicted.square().sum().backward()
         grads.append(model.encoder.patch.weight.grad)
     torch.testing.assert_close(*grads)

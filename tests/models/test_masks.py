@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from worldmodel.models.masks import MaskConfig, View, draw_views
 
 PUBLISHED = (MaskConfig(blocks=8, area=0.15), MaskConfig(blocks=2, area=0.7))
-FUTURE = MaskConfig(blocks=0, seen_share=(0.25, 0.75))
+FUTURE = MaskConfig(blocks=0, visible_time_fraction=(0.25, 0.75))
 STEPS, SIDE = 8, 16
 PLACES = SIDE * SIDE
 
@@ -75,7 +75,7 @@ def test_a_view_of_the_past_wants_all_of_the_future_and_nothing_else():
 
 
 def test_blocks_may_hide_part_of_the_past_besides():
-    mask = MaskConfig(blocks=2, area=0.3, seen_share=(0.5, 0.5))
+    mask = MaskConfig(blocks=2, area=0.3, visible_time_fraction=(0.5, 0.5))
     (view,) = draw_views([mask], [1, 2, 3], 0, STEPS, SIDE)
     assert view.visible.max() < 4 * PLACES
     for wanted in view.wanted:
@@ -96,7 +96,7 @@ def test_a_tiny_picture_still_shows_something():
     [
         ({"blocks": 0}, "nothing may be left to predict"),
         ({"aspect": (1.5, 0.75)}, r"aspect \[1.5, 0.75\] is not a range"),
-        ({"seen_share": (0.5, 1.5)}, "up to 1"),
+        ({"visible_time_fraction": (0.5, 1.5)}, "up to 1"),
     ],
 )
 def test_a_mask_that_makes_no_sense_is_refused(fields: dict, says: str):

@@ -84,19 +84,19 @@ def test_barlow_is_that_of_lightly(loss, rows):
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("moments_apart", [False, True])
+@pytest.mark.parametrize("per_timestep", [False, True])
 def test_sigreg_is_that_of_stable_worldmodel_divided_by_the_number_of_samples(
-    of_context, loss, latents, monkeypatch, moments_apart: bool
+    of_context, loss, latents, monkeypatch, per_timestep: bool
 ):
     module = file_of("stable_worldmodel", "wm/loss.py")
     theirs = module.SIGReg(knots=17, num_proj=64)
     drawn = directions(CHANCE, 64, latents)
     monkeypatch.setattr(module.torch, "randn", lambda *_, **__: drawn.clone())  # the same directions
     by_moment = latents[:, :, 0].transpose(0, 1)
-    samples = by_moment if moments_apart else by_moment.reshape(1, -1, FEATURES)
+    samples = by_moment if per_timestep else by_moment.reshape(1, -1, FEATURES)
     expected = theirs(samples) / samples.shape[1]
     monkeypatch.undo()
-    found, _ = loss(SIGRegConfig(weight=1.0, directions=64, moments_apart=moments_apart), of_context(latents, chance=CHANCE))
+    found, _ = loss(SIGRegConfig(weight=1.0, directions=64, per_timestep=per_timestep), of_context(latents, chance=CHANCE))
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
 
 

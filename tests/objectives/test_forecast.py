@@ -25,7 +25,7 @@ def value(latents: Latents, **config: object) -> dict[str, float]:
 
 
 def test_mean_squared_error_over_rows_direct_and_imagined_apart():
-    found = value(rows([1.0, 2.0, 3.0], [1, 2, 1], [False, False, True]), weight=2.0, imagined_weight=0.5)
+    found = value(rows([1.0, 2.0, 3.0], [1, 2, 1], [False, False, True]), weight=2.0, rollout_weight=0.5)
     assert found == {"direct": pytest.approx(2 * (1 + 4) / 2), "imagined": pytest.approx(2 * 0.5 * 9)}
 
 

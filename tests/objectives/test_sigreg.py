@@ -44,7 +44,7 @@ def test_latents_that_encode_only_their_place_are_not_normal(of_context, loss):
 def test_each_moment_by_itself_sees_latents_that_encode_only_the_time(of_context, loss):
     time = torch.randn(1, 64, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).expand(8, 64, 1, 4)
     together = loss(SIGRegConfig(weight=1.0), of_context(time))[1]["normality"]
-    apart = loss(SIGRegConfig(weight=1.0, moments_apart=True), of_context(time))[1]["normality"]
+    apart = loss(SIGRegConfig(weight=1.0, per_timestep=True), of_context(time))[1]["normality"]
     assert apart > 10 * together
 
 

@@ -17,12 +17,12 @@ from worldmodel.objectives.visreg import VISRegConfig
 
 CONFIGS = [
     ForecastConfig(horizon_weights=(1.0, 0.5)),
-    VICRegConfig(clip_std_weight=5.0, margin=2.0),
+    VICRegConfig(temporal_std_weight=5.0, margin=2.0),
     BarlowTwinsConfig(),
     InfoNCEConfig(),
     InfoNCEConfig(other_times=False),
     SIGRegConfig(directions=16),
-    SIGRegConfig(directions=16, moments_apart=True),
+    SIGRegConfig(directions=16, per_timestep=True),
     VISRegConfig(directions=16),
     StraighteningConfig(),
     TemporalSimilarityConfig(),

@@ -48,7 +48,7 @@ def test_latents_that_encode_only_their_place_are_seen_as_collapsed():
 
 def test_a_static_background_does_not_satisfy_the_variance_within_a_clip():
     still = torch.randn(64, 1, 1, 8).expand(64, 6, 1, 8)
-    terms = terms_of(2 * still, std_weight=1.0, clip_std_weight=1.0)
+    terms = terms_of(2 * still, std_weight=1.0, temporal_std_weight=1.0)
     assert terms["std"].item() < 0.01
     assert terms["clip_std"].item() == pytest.approx(0.99, abs=1e-4)
 
@@ -73,7 +73,7 @@ def test_masked_latents_do_not_count():
     seen = torch.rand(6, 4, 2) < 0.6
     latents = as_latents(context)
     masked = replace(latents, context=context.masked_fill(~seen[..., None], 1e3), context_mask=seen)
-    vicreg = VICReg(VICRegConfig(clip_std_weight=1.0))
+    vicreg = VICReg(VICRegConfig(temporal_std_weight=1.0))
     sums = vicreg.sums(masked, shared_centers(masked))
     rows = [context[:, :, n][seen[:, :, n]] for n in range(2)]
     gram = sum((r - r.mean(0)).T @ (r - r.mean(0)) for r in rows)

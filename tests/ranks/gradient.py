@@ -34,11 +34,11 @@ from worldmodel.training.learner import Learner, measure
 WINDOWS = 8
 CONFIGS = {
     "forecast": ForecastConfig(horizon_weights=(1.0, 2.0, 0.5)),
-    "vicreg": VICRegConfig(std_weight=3.0, cov_weight=5.0, clip_std_weight=2.0, margin=2.0),
+    "vicreg": VICRegConfig(std_weight=3.0, cov_weight=5.0, temporal_std_weight=2.0, margin=2.0),
     "barlow": BarlowTwinsConfig(),
     "info_nce": InfoNCEConfig(),
     "sigreg": SIGRegConfig(directions=32),
-    "sigreg_by_moment": SIGRegConfig(directions=32, moments_apart=True),
+    "sigreg_by_moment": SIGRegConfig(directions=32, per_timestep=True),
     "visreg": VISRegConfig(directions=32),
     "straightening": StraighteningConfig(weight=1.0),
     "temporal_similarity": TemporalSimilarityConfig(),
@@ -47,15 +47,15 @@ CONFIGS = {
 
 FAMILIES = {
     "causal": CausalConfig(
-        encoder=EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, places_per_side=2),
+        encoder=EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, latent_grid=2),
         predictor=PredictorConfig(width=24, depth=1, heads=2, horizons=3),
         rollout_steps=2,
         rollout_context=2,
     ),
     "masked": MaskedConfig(  # of one view blocks are hidden, of the other the end
-        encoder=VideoEncoderConfig(patch_px=4, frames_per_latent=1, width=12, depth=1, heads=2),
+        encoder=VideoEncoderConfig(patch_px=4, tubelet_size=1, width=12, depth=1, heads=2),
         predictor=MaskPredictorConfig(width=24, depth=1, heads=2),
-        masks=(MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, seen_share=(0.5, 0.7))),
+        masks=(MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, visible_time_fraction=(0.5, 0.7))),
     ),
 }
 
@@ -73,7 +73,7 @@ def learner(dtype: torch.dtype, family: str, names: list[str]) -> Learner:
                 parameter += 0.3 * torch.randn_like(parameter)
         configs |= {name: ForecastConfig() for name in configs if name == "forecast"}  # what is filled in has no horizon
     objectives = {name: build_objective(config) for name, config in configs.items()}
-    return Learner(model, objectives, AugmentConfig(flip_share=0.5)).to(dtype)
+    return Learner(model, objectives, AugmentConfig(hflip_prob=0.5)).to(dtype)
 
 
 def micro_batches(rank: int, ranks: int, micros: int) -> list[Batch]:

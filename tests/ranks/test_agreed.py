@@ -17,7 +17,7 @@ RANK_1 = SimpleNamespace(num_processes=2, process_index=1, is_main_process=False
 def run(tmp_path: Path) -> Path:
     for update in (1, 2):
         save_checkpoint(
-            tmp_path, {"model": {"w": torch.full((2,), float(update))}}, {"update": update, "samples": update, "recipe": {}}
+            tmp_path, {"model": {"w": torch.full((2,), float(update))}}, {"step": update, "samples": update, "recipe": {}}
         )
     return tmp_path
 

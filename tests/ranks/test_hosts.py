@@ -88,11 +88,11 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"manifest": str(folder / "films.parquet"), "batch_size": 4, "workers": 0},
         "window": {"frames": 8, "fps": 8, "size_px": 16},
         "model": {"kind": "causal", "encoder": encoder, "predictor": predictor, "rollout_steps": 2},
-        "optim": {"warmup_updates": 2},
-        "train": {"updates": 100000, "log_every": 1, "silent_rank_s": LIMIT_S},
+        "optim": {"warmup_steps": 2},
+        "train": {"max_steps": 100000, "log_every": 1, "rank_timeout_s": LIMIT_S},
         "health": {"every": 5, "windows": 2},
         "checkpoint": {"every": 5},
-        "decoder": {"updates": 0},
+        "decoder": {"max_steps": 0},
     }
     (folder / "small.yaml").write_text(yaml.safe_dump(content))
     return folder / "small.yaml"
@@ -138,16 +138,16 @@ def wait_for(run: Path, count: int, processes: list[subprocess.Popen[str]]) -> N
 
 @pytest.mark.slow
 def test_training_on_two_hosts_is_training_on_two_ranks_of_one(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
-    ended += on_both(hosts, recipe, tmp_path / "two", "train.updates=8")
+    ended += on_both(hosts, recipe, tmp_path / "two", "train.max_steps=8")
     for process in ended:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = [*launch, str(TRAIN), str(recipe), f"run={tmp_path / 'one'}", "train.updates=8"]
+    words = [*launch, str(TRAIN), str(recipe), f"run={tmp_path / 'one'}", "train.max_steps=8"]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run(words, check=True, capture_output=True, env=one_thread, timeout=120)
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
-    assert [row["ids_hash"] for row in one] == [row["ids_hash"] for row in two]
+    assert [row["batch_hash"] for row in one] == [row["batch_hash"] for row in two]
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-5)
 
 

@@ -204,10 +204,10 @@ def test_a_horizon_curve_shows_what_it_is_given():
 
 
 def test_training_curves_leave_gaps_where_a_number_is_missing():
-    metrics = [{"update": u, "loss": 1 / u} for u in range(1, 20)] + [{"update": 20, "val/x": 1.0}]
+    metrics = [{"step": u, "loss": 1 / u} for u in range(1, 20)] + [{"step": 20, "val/x": 1.0}]
     health = [
         {
-            "update": u,
+            "step": u,
             "verdict": verdict,
             "effective_rank": rank,
             "std_mean": 1.0,
@@ -228,7 +228,7 @@ def test_training_curves_leave_gaps_where_a_number_is_missing():
 
 def test_curves_of_a_run_that_has_hardly_begun(tmp_path):
     save_figure(training_curves([], []), tmp_path / "a.png")
-    save_figure(training_curves([{"update": 1, "loss": None}], []), tmp_path / "b.png")
+    save_figure(training_curves([{"step": 1, "loss": None}], []), tmp_path / "b.png")
 
 
 def test_files_are_whole_or_not_there(tmp_path):

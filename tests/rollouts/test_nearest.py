@@ -20,7 +20,7 @@ def test_the_nearest_is_the_least_mean_over_places():
 
 def model() -> CausalWorldModel:
     torch.manual_seed(0)
-    encoder = {"patch_px": 8, "width": 16, "depth": 1, "heads": 2, "latent_dim": 8, "places_per_side": 2}
+    encoder = {"patch_px": 8, "width": 16, "depth": 1, "heads": 2, "latent_dim": 8, "latent_grid": 2}
     predictor = {"width": 16, "depth": 1, "heads": 2, "horizons": 2}
     config = CausalConfig.model_validate({"encoder": encoder, "predictor": predictor, "rollout_steps": 0})
     net = CausalWorldModel(config, WindowConfig(frames=12, fps=12.0, size_px=16)).eval()

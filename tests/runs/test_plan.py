@@ -30,7 +30,7 @@ def with_layer(layer: nn.Module) -> nn.Module:
 )
 def test_layers_that_depend_on_how_a_batch_is_cut_are_refused_and_named(layer: nn.Module, micros: int, ranks: int):
     with pytest.raises(ConfigError, match=rf"model\.encoder\.extra \({type(layer).__name__}\)"):
-        check_layers(with_layer(layer), recipe(micro_batches=micros), ranks)
+        check_layers(with_layer(layer), recipe(grad_accum_steps=micros), ranks)
 
 
 @pytest.mark.parametrize(
@@ -44,15 +44,15 @@ def test_layers_that_depend_on_how_a_batch_is_cut_are_refused_and_named(layer: n
     ],
 )
 def test_layers_that_do_not_are_welcome(layer: nn.Module, micros: int, ranks: int):
-    check_layers(with_layer(layer), recipe(micro_batches=micros), ranks)
+    check_layers(with_layer(layer), recipe(grad_accum_steps=micros), ranks)
 
 
 def test_no_layer_of_ours_is_refused():
-    check_layers(build_learner(recipe()), recipe(micro_batches=4), 8)
+    check_layers(build_learner(recipe()), recipe(grad_accum_steps=4), 8)
 
 
 def test_whoever_gives_up_exact_accumulation_may_drop_out():
-    check_layers(with_layer(nn.Dropout(0.1)), recipe(micro_batches=2, exact_accumulation=False), 1)
+    check_layers(with_layer(nn.Dropout(0.1)), recipe(grad_accum_steps=2, exact_accumulation=False), 1)
 
 
 class SomeWindows:
@@ -73,14 +73,14 @@ def test_the_start_says_what_keeps_latents_from_collapse_and_that_nothing_does()
 
 
 def test_the_start_counts_the_tokens_of_a_window_of_any_family():
-    assert "12,288,000 tokens" in said(train={"updates": 500})  # 500 x 64 windows x 24 frames x 4 x 4 patches
+    assert "12,288,000 tokens" in said(train={"max_steps": 500})  # 500 x 64 windows x 24 frames x 4 x 4 patches
     masked = {"model": {"kind": "masked"}, "objectives": {"forecast": {"kind": "forecast", "distance": "l1"}}}
-    assert "6,144,000 tokens" in said(**masked, train={"updates": 500})  # tubelets of two frames
+    assert "6,144,000 tokens" in said(**masked, train={"max_steps": 500})  # tubelets of two frames
 
 
 def test_the_start_says_what_is_lost_with_exact_accumulation():
-    assert "exact_accumulation" not in said(train={"micro_batches": 4})
-    assert "statistics are those of 16 windows, not of 64" in said(train={"micro_batches": 4, "exact_accumulation": False})
+    assert "exact_accumulation" not in said(train={"grad_accum_steps": 4})
+    assert "statistics are those of 16 windows, not of 64" in said(train={"grad_accum_steps": 4, "exact_accumulation": False})
 
 
 def clips(split: str, *sizes_px: tuple[int, int]) -> list[Clip]:

@@ -23,7 +23,7 @@ from worldmodel.recipe import Recipe, TrainConfig
 from worldmodel.runs.log_rows import append_row, read_rows, truncate_after
 from worldmodel.runs.run_log import RunLog
 
-RECIPE = Recipe(train=TrainConfig(updates=1000))
+RECIPE = Recipe(train=TrainConfig(max_steps=1000))
 
 
 def health(update: int, verdict: str = "healthy") -> Health:
@@ -46,27 +46,27 @@ class Clock:
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 def test_rows_come_back_as_they_were_written(tmp_path):
-    written = {"update": 1, "loss": 0.1 + 0.2, "name": "Übung", "flag": True, "none": None}
+    written = {"step": 1, "loss": 0.1 + 0.2, "name": "Übung", "flag": True, "none": None}
     append_row(tmp_path / "a.jsonl", written)
-    append_row(tmp_path / "a.jsonl", {"update": np.int64(2), "loss": np.float64(0.25)})
-    assert read_rows(tmp_path / "a.jsonl") == [written, {"update": 2, "loss": 0.25}]
+    append_row(tmp_path / "a.jsonl", {"step": np.int64(2), "loss": np.float64(0.25)})
+    assert read_rows(tmp_path / "a.jsonl") == [written, {"step": 2, "loss": 0.25}]
 
 
 def test_what_json_cannot_say_is_null(tmp_path):
-    append_row(tmp_path / "a.jsonl", {"update": 1, "nan": math.nan, "inf": -math.inf})
-    assert (tmp_path / "a.jsonl").read_text() == '{"update": 1, "nan": null, "inf": null}\n'
+    append_row(tmp_path / "a.jsonl", {"step": 1, "nan": math.nan, "inf": -math.inf})
+    assert (tmp_path / "a.jsonl").read_text() == '{"step": 1, "nan": null, "inf": null}\n'
 
 
 def test_tensors_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(TypeError, match=r"loss is a Tensor; .* \.item\(\)"):
-        append_row(tmp_path / "a.jsonl", {"update": 1, "loss": torch.tensor(1.0)})
+        append_row(tmp_path / "a.jsonl", {"step": 1, "loss": torch.tensor(1.0)})
     assert not (tmp_path / "a.jsonl").exists()
 
 
 def test_truncation_keeps_rows_up_to_the_checkpoint_byte_for_byte(tmp_path):
     path = tmp_path / "a.jsonl"
     for update in (10, 20, 30):
-        append_row(path, {"update": update, "loss": 1 / update})
+        append_row(path, {"step": update, "loss": 1 / update})
     two_rows = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
     truncate_after(path, 20)
     assert path.read_bytes() == two_rows
@@ -76,22 +76,22 @@ def test_truncation_keeps_rows_up_to_the_checkpoint_byte_for_byte(tmp_path):
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_a_line_cut_short_anywhere_is_dropped(tmp_path, cut):
     path = tmp_path / "a.jsonl"
-    append_row(path, {"update": 10, "loss": 1.0})
+    append_row(path, {"step": 10, "loss": 1.0})
     whole = path.read_bytes()
-    append_row(path, {"update": 20, "word": "Übermaß"})
+    append_row(path, {"step": 20, "word": "Übermaß"})
     path.write_bytes(path.read_bytes()[:-cut])
-    assert read_rows(path) == [{"update": 10, "loss": 1.0}]
+    assert read_rows(path) == [{"step": 10, "loss": 1.0}]
     truncate_after(path, 20)
     assert path.read_bytes() == whole
 
 
 DAMAGED = [
     b"\0" * 40,
-    b'{"update": 15, "lo',
-    b'{"update": \xff}',
+    b'{"step": 15, "lo',
+    b'{"step": \xff}',
     b"[1]",
     b'{"loss": 1.0}',
-    b'{"update": "15"}',
+    b'{"step": "15"}',
     b"[" * 100_000,
 ]
 
@@ -99,13 +99,13 @@ DAMAGED = [
 @pytest.mark.parametrize("line", DAMAGED)
 def test_a_damaged_line_is_removed_and_the_file_as_it_was_is_kept(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
-    append_row(path, {"update": 10})
-    append_row(path, {"update": 20})
+    append_row(path, {"step": 10})
+    append_row(path, {"step": 20})
     whole = path.read_bytes()
     first, second = whole.splitlines(keepends=True)
     damaged = first + line + b"\n" + second
     path.write_bytes(damaged)
-    assert [it["update"] for it in read_rows(path) if it.get("update") in (10, 20)] == [10, 20]
+    assert [it["step"] for it in read_rows(path) if it.get("step") in (10, 20)] == [10, 20]
     assert truncate_after(path, 30) == ["1 damaged line was removed (the file as it was is metrics.jsonl.damaged)"]
     assert path.read_bytes() == whole
     assert truncate_after(path, 30) == []
@@ -117,7 +117,7 @@ def test_a_damaged_line_is_removed_and_the_file_as_it_was_is_kept(tmp_path, line
 def test_rows_that_a_checkpoint_counted_and_that_are_gone_are_told(tmp_path):
     path = tmp_path / "metrics.jsonl"
     for update in (10, 20, 30):
-        append_row(path, {"update": update})
+        append_row(path, {"step": update})
     assert truncate_after(path, 20, expected=2) == []
     assert truncate_after(path, 20, expected=5) == ["3 of the 5 rows up to update 20 are missing and cannot be recovered"]
     path.unlink()
@@ -127,9 +127,9 @@ def test_rows_that_a_checkpoint_counted_and_that_are_gone_are_told(tmp_path):
 
 def test_a_row_after_a_line_cut_short_is_not_spoiled(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"update": 10}\n{"upd')
-    append_row(path, {"update": 20})
-    assert read_rows(path) == [{"update": 10}, {"update": 20}]
+    path.write_bytes(b'{"step": 10}\n{"upd')
+    append_row(path, {"step": 20})
+    assert read_rows(path) == [{"step": 10}, {"step": 20}]
 
 
 def test_no_file_is_no_rows(tmp_path):
@@ -145,8 +145,8 @@ def test_every_row_says_when(tmp_path, monkeypatch):
         clock.now += 2
         log.train(30, row())
     (written,) = read_rows(tmp_path / "metrics.jsonl")
-    assert list(written)[:3] == ["update", "samples", "seconds"]
-    assert (written["update"], written["samples"], written["seconds"]) == (30, 32, 7.0)
+    assert list(written)[:3] == ["step", "samples", "seconds"]
+    assert (written["step"], written["samples"], written["seconds"]) == (30, 32, 7.0)
     assert written["clips_per_s"] == 10 * RECIPE.data.batch_size / 2
 
 
@@ -164,7 +164,7 @@ def test_waiting_is_told_from_working(tmp_path, monkeypatch):
             clock.now += 3
             log.train(update + 1, row())
     rows = read_rows(tmp_path / "metrics.jsonl")
-    assert [r["wait_share"] for r in rows] == [0.25, 0.25, 0.25]
+    assert [r["data_wait_fraction"] for r in rows] == [0.25, 0.25, 0.25]
     assert [r["clips_per_s"] for r in rows] == [RECIPE.data.batch_size / 4] * 3
 
 
@@ -178,10 +178,10 @@ def test_resuming_gives_the_log_of_an_uninterrupted_run(tmp_path):
     write(tmp_path / "whole", 0, 6)
     write(tmp_path / "parts", 0, 5)  # killed after update 5; its last checkpoint is of 3
     with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
-        file.write('{"update": 6, "lo')
+        file.write('{"step": 6, "lo')
     write(tmp_path / "parts", 3, 6)
 
-    timeless = ("seconds", "clips_per_s", "wait_share")
+    timeless = ("seconds", "clips_per_s", "data_wait_fraction")
     for name in ("metrics.jsonl", "health.jsonl"):
         whole, parts = (
             [{k: v for k, v in r.items() if k not in timeless} for r in read_rows(tmp_path / run / name)]
@@ -240,7 +240,7 @@ def test_health_rows_hold_the_contracts_fields(tmp_path):
         assert log.skill_at(50) == health(50).skill
         assert log.skill_at(51) is None
     (written,) = [json.loads(line) for line in (tmp_path / "health.jsonl").read_text().splitlines()]
-    fields = "update verdict effective_rank std_min std_mean cov_offdiag skill_copy/0.1 skill_mean/0.1 skill/0.1"
+    fields = "update verdict effective_rank std_min std_mean corr_offdiag skill_copy/0.1 skill_mean/0.1 skill/0.1"
     assert set(fields.split()) <= set(written)
 
 
@@ -259,7 +259,7 @@ def test_a_video_is_named_once_and_counted_always(tmp_path):
         log.bad_clips([bad, bad])
     with RunLog(tmp_path, RECIPE, start=100) as log:
         log.bad_clips([bad, BadClip("b.mp4", "empty file")])
-    assert [(r["update"], r["path"]) for r in read_rows(tmp_path / "bad_clips.jsonl")] == [(0, "a.mp4"), (100, "b.mp4")]
+    assert [(r["step"], r["path"]) for r in read_rows(tmp_path / "bad_clips.jsonl")] == [(0, "a.mp4"), (100, "b.mp4")]
 
 
 # --- on the screen ---------------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_without_a_terminal_a_line_every_ten_seconds_and_the_last(monkeypatch):
         for update in range(1, 101):
             clock.now += 0.5
             progress.advance(update)
-            progress.show(loss=0.5, clips_per_s=64.0, wait_share=0.04)
+            progress.show(loss=0.5, clips_per_s=64.0, data_wait_fraction=0.04)
     lines = screen.getvalue().splitlines()
     assert lines[0] == "update 1/100  loss 0.5  64 clips/s  waiting 4%  50 s left"
     assert [line.split()[1] for line in lines] == ["1/100", "21/100", "41/100", "61/100", "81/100", "100/100"]
@@ -290,7 +290,7 @@ def test_in_a_terminal_one_bar_with_everything():
     with Progress(2000, start=1000, console=Console(file=screen, width=160, force_terminal=True)) as progress:
         progress.feel("dimensional_collapse")
         progress.advance(1200)
-        progress.show(loss=0.4321, clips_per_s=64.0, wait_share=0.04)
+        progress.show(loss=0.4321, clips_per_s=64.0, data_wait_fraction=0.04)
     last = [line for line in screen.getvalue().splitlines() if "2,000" in line][-1]
     for part in ("60%", "1,200/2,000", "loss 0.4321", "64 clips/s", "waiting 4%", "dimensional_collapse", "left"):
         assert part in last
@@ -305,7 +305,7 @@ def test_durations_have_two_units_at_most(seconds, words):
 
 # --- trackers --------------------------------------------------------------------------------------------------------
 def tracked(name: str) -> Recipe:
-    return Recipe(train=TrainConfig(updates=1000, trackers=(name,)))
+    return Recipe(train=TrainConfig(max_steps=1000, trackers=(name,)))
 
 
 def test_tensorboard_gets_the_numbers(tmp_path):
@@ -329,11 +329,11 @@ def test_wandb_goes_on_in_the_same_run(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", fake)
     for start in (0, 10):
         with RunLog(tmp_path, tracked("wandb"), start=start) as log:
-            log.train(start + 10, {**row(), "ids_hash": "f00", "lr": math.nan})
+            log.train(start + 10, {**row(), "batch_hash": "f00", "lr": math.nan})
     assert [given["id"] for given in begun] == [None, "abc"]
     assert [step for step, _ in logged] == [10, 20]
     assert {"loss", "clips_per_s"} <= set(logged[0][1])
-    assert not {"ids_hash", "lr", "update"} & set(logged[0][1])
+    assert not {"batch_hash", "lr", "step"} & set(logged[0][1])
 
 
 def test_a_missing_tracker_names_the_extra(tmp_path, monkeypatch):
@@ -347,7 +347,7 @@ def test_a_row_that_finds_the_disk_full_names_the_last_whole_checkpoint(tmp_path
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(worldmodel.runs.run_log, "append_row", full)
-    checkpoints.save_checkpoint(tmp_path, {}, {"update": 7, "recipe": {}})
+    checkpoints.save_checkpoint(tmp_path, {}, {"step": 7, "recipe": {}})
     with RunLog(tmp_path, RECIPE) as log, pytest.raises(checkpoints.CheckpointError) as raised:
         log.train(10, row())
     (line,) = str(raised.value).splitlines()
@@ -363,5 +363,5 @@ def test_nothing_is_written_once_the_folder_is_no_longer_locked(tmp_path):
             log.train(20, row())
         with pytest.raises(FolderLockError):
             log.bad_clips([BadClip("a.mp4", "broken")])
-    assert [it["update"] for it in read_rows(tmp_path / "run" / "metrics.jsonl")] == [10]
+    assert [it["step"] for it in read_rows(tmp_path / "run" / "metrics.jsonl")] == [10]
     assert not (tmp_path / "run" / "bad_clips.jsonl").exists()

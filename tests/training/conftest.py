@@ -65,11 +65,11 @@ RECIPE = {
         "predictor": {"width": 16, "depth": 1, "heads": 2, "horizons": 4},
         "rollout_steps": 2,
     },
-    "optim": {"warmup_updates": 2},
-    "train": {"updates": 20, "log_every": 1},
+    "optim": {"warmup_steps": 2},
+    "train": {"max_steps": 20, "log_every": 1},
     "health": {"every": 5, "windows": 6},
     "checkpoint": {"every": 5, "keep": 10},
-    "decoder": {"updates": 0, "windows": 8, "batch_size": 8, "net": {"size_px": 16, "width": 4}},
+    "decoder": {"max_steps": 0, "windows": 8, "batch_size": 8, "net": {"size_px": 16, "width": 4}},
 }
 
 

@@ -14,7 +14,7 @@ from worldmodel import checkpoint as checkpoints
 @pytest.mark.parametrize("errors_too", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_into_head_comes_to_its_end(trainer, read_rows, tmp_path: Path, errors_too: bool):
     run = tmp_path / "run"
-    command = trainer.command(run, "train.updates=10", "data.workers=1", "decoder.updates=5")
+    command = trainer.command(run, "train.max_steps=10", "data.workers=1", "decoder.max_steps=5")
     error = subprocess.STDOUT if errors_too else subprocess.PIPE
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=error, text=True)
     for _ in range(3):
@@ -37,7 +37,7 @@ def test_training_without_any_stream_comes_to_its_end(trainer, read_rows, tmp_pa
         for number in (0, 1, 2):
             os.close(number)
 
-    assert subprocess.Popen(trainer.command(run, "train.updates=10", "data.workers=2"), preexec_fn=closed).wait(120) == 0
+    assert subprocess.Popen(trainer.command(run, "train.max_steps=10", "data.workers=2"), preexec_fn=closed).wait(120) == 0
     assert len(read_rows(run)) == 10
 
 
@@ -50,7 +50,7 @@ def test_training_under_nohup_outlives_its_terminal(trainer, read_rows, tmp_path
     def nohup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    command = trainer.command(run, "train.updates=10", "data.workers=1")
+    command = trainer.command(run, "train.max_steps=10", "data.workers=1")
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=nohup, start_new_session=True)
     os.close(slave)
     os.read(master, 10)

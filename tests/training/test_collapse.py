@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-FAST = ("train.updates=200", "data.batch_size=16", "optim.lr=3e-3", "optim.warmup_updates=20")
+FAST = ("train.max_steps=200", "data.batch_size=16", "optim.lr=3e-3", "optim.warmup_steps=20")
 OFTEN = ("health.every=50", "health.windows=48", "checkpoint.every=200")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from worldmodel.process import interrupts
 
-UPDATES = "train.updates=100000"
+UPDATES = "train.max_steps=100000"
 
 
 def interrupted(process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[int, str, str]:
@@ -81,7 +81,7 @@ def test_ctrl_c_in_training_saves_and_exits_with_130(trainer, read_rows, tmp_pat
     code, out, _ = interrupted(process)
     assert code == 130
     assert f"stopped: {run}" in out
-    assert int(sorted(os.listdir(run / "checkpoints"))[-1]) == read_rows(run)[-1]["update"]
+    assert int(sorted(os.listdir(run / "checkpoints"))[-1]) == read_rows(run)[-1]["step"]
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_accumulation_is_that_of_the_whole_batch_unless_given_up(exact: bool):
     """Given up, forecasts (a mean over rows) are still the same; statistics of few windows are not."""
     losses, slopes = [], []
     for micros in (1, 4):
-        train = {"micro_batches": micros, "exact_accumulation": exact}
+        train = {"grad_accum_steps": micros, "exact_accumulation": exact}
         recipe = Recipe.model_validate({"train": train, "optim": {"clip_norm": None}, "window": {"frames": 16, "size_px": 32}})
         torch.manual_seed(0)
         learner = build_learner(recipe)

@@ -18,9 +18,9 @@ from worldmodel.recipe import Recipe
 from worldmodel.training import teacher as teachers
 
 MODEL = (
-    "model={kind: masked, encoder: {patch_px: 8, frames_per_latent: 2, width: 24, depth: 1, heads: 2}, "
+    "model={kind: masked, encoder: {patch_px: 8, tubelet_size: 2, width: 24, depth: 1, heads: 2}, "
     "predictor: {width: 24, depth: 1, heads: 2}, "
-    "masks: [{blocks: 2, area: 0.3}, {blocks: 0, seen_share: [0.3, 0.7]}], target: {kind: ema, momentum: 0.9}}"
+    "masks: [{blocks: 2, area: 0.3}, {blocks: 0, visible_time_fraction: [0.3, 0.7]}], target: {kind: ema, momentum: 0.9}}"
 )
 CHANGED = ("--allow-changed-recipe",)
 L1 = "objectives={forecast: {kind: forecast, distance: l1}, spread: {kind: vicreg}}"
@@ -31,12 +31,12 @@ L1 = "objectives={forecast: {kind: forecast, distance: l1}, spread: {kind: vicre
 def test_ranks_and_micro_batches_have_the_masks_and_the_loss_of_one_process(
     trainer, read_rows, tmp_path: Path, ranks: int, parallel: str
 ):
-    short = (MODEL, L1, "train.updates=6")
-    for name, count, more in (("one", 1, ()), ("many", ranks, (f"train.parallel={parallel}", "train.micro_batches=2"))):
+    short = (MODEL, L1, "train.max_steps=6")
+    for name, count, more in (("one", 1, ()), ("many", ranks, (f"train.parallel={parallel}", "train.grad_accum_steps=2"))):
         done = trainer(tmp_path / name, *short, *more, ranks=count)
         assert done.returncode == 0, done.stderr
     for one, many in zip(read_rows(tmp_path / "one"), read_rows(tmp_path / "many"), strict=True):
-        assert one["ids_hash"] == many["ids_hash"]
+        assert one["batch_hash"] == many["batch_hash"]
         assert many["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
 
@@ -44,7 +44,7 @@ def test_it_learns_to_fill_in_and_is_drawn(trainer, read_rows, tmp_path: Path):
     from worldmodel.rollout import main
 
     run = tmp_path / "run"
-    done = trainer(run, MODEL, L1, "train.updates=40", "optim.lr=3e-3", "health.every=20", "checkpoint.every=20")
+    done = trainer(run, MODEL, L1, "train.max_steps=40", "optim.lr=3e-3", "health.every=20", "checkpoint.every=20")
     assert done.returncode == 0, done.stderr
     filled_in = [row["loss/forecast/direct"] for row in read_rows(run)]
     assert sum(filled_in[-5:]) < 0.9 * sum(filled_in[:5])
@@ -60,7 +60,7 @@ def test_pixels_as_targets_need_no_pressure_against_collapse(trainer, read_rows,
         "model.distance=l2",
         "objectives={forecast: {kind: forecast, distance: l2}}",
     )
-    done = trainer(tmp_path / "run", *pixels, "train.updates=40", "optim.lr=3e-3")
+    done = trainer(tmp_path / "run", *pixels, "train.max_steps=40", "optim.lr=3e-3")
     assert done.returncode == 0, done.stderr
     losses = [row["loss"] for row in read_rows(tmp_path / "run")]
     assert sum(losses[-5:]) < 0.97 * sum(losses[:5])
@@ -69,7 +69,7 @@ def test_pixels_as_targets_need_no_pressure_against_collapse(trainer, read_rows,
 
 def test_a_student_of_a_frozen_autoencoder_needs_its_run_no_more(trainer, tmp_path: Path):
     """SALT (Li et al. 2025): a teacher that fills in pixels, then a student that predicts its latents and nothing else."""
-    short = (MODEL, "train.updates=3", "health.every=3", "checkpoint.every=3")
+    short = (MODEL, "train.max_steps=3", "health.every=3", "checkpoint.every=3")
     first, run = tmp_path / "first", tmp_path / "student"
     pixels = ("model.target={kind: pixels}", "model.distance=l2", "objectives={forecast: {kind: forecast}}")
     assert trainer(first, *short, *pixels).returncode == 0
@@ -100,7 +100,7 @@ def test_a_student_of_a_frozen_autoencoder_needs_its_run_no_more(trainer, tmp_pa
 
 
 def test_a_teacher_of_the_other_family_is_refused(trainer, tmp_path: Path):
-    assert trainer(tmp_path / "causal", "train.updates=3", "health.every=3", "checkpoint.every=3").returncode == 0
+    assert trainer(tmp_path / "causal", "train.max_steps=3", "health.every=3", "checkpoint.every=3").returncode == 0
     said = json.loads((tmp_path / "causal" / "checkpoints" / "00000003" / "state.json").read_text())["recipe"]
     said["model"] = {
         "kind": "masked",

@@ -14,7 +14,7 @@ from worldmodel.recipe import Recipe
 from worldmodel.train import build_learner
 from worldmodel.training import teacher as teachers
 
-FAST = ("train.updates=5", "checkpoint.every=5", "health.every=5")
+FAST = ("train.max_steps=5", "checkpoint.every=5", "health.every=5")
 ALL = (
     "objectives={forecast: {kind: forecast}, a: {kind: vicreg}, b: {kind: barlow}, c: {kind: info_nce}, "
     "d: {kind: sigreg, directions: 16}, e: {kind: visreg, directions: 16}, f: {kind: straightening}, "
@@ -26,7 +26,7 @@ ALONE = "objectives={forecast: {kind: forecast}}"
 @pytest.mark.slow
 def test_all_objectives_together_train_on_two_ranks_and_micro_batches_as_on_one(trainer, read_rows, tmp_path: Path):
     assert trainer(tmp_path / "one", *FAST, ALL).returncode == 0
-    done = trainer(tmp_path / "two", *FAST, ALL, "train.micro_batches=2", ranks=2)
+    done = trainer(tmp_path / "two", *FAST, ALL, "train.grad_accum_steps=2", ranks=2)
     assert done.returncode == 0, done.stderr
     for one, two in zip(read_rows(tmp_path / "one"), read_rows(tmp_path / "two"), strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
@@ -50,7 +50,7 @@ def test_a_frozen_teacher_stays_what_its_run_made_it_and_its_run_is_not_needed_a
     assert done.returncode == 0, done.stderr
     assert "against collapse: targets of a teacher (frozen)" in done.stdout
     shutil.rmtree(gone)
-    done = trainer(run, *recipe, "train.updates=8", flags=("--allow-changed-recipe",))
+    done = trainer(run, *recipe, "train.max_steps=8", flags=("--allow-changed-recipe",))
     assert done.returncode == 0, done.stderr
 
     kept, theirs = load_file(run / "checkpoints" / "00000008" / "ema.safetensors"), encoder_of(teacher)

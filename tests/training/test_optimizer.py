@@ -9,13 +9,13 @@ from worldmodel.training.optimizer import OptimConfig, build_optimizers, lr_shar
 
 
 def test_warm_up_is_linear_and_leaves_at_the_full_rate():
-    config = OptimConfig(lr=1.0, warmup_updates=4)
+    config = OptimConfig(lr=1.0, warmup_steps=4)
     assert [lr_share_at(u, config, 100) for u in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 
 @pytest.mark.parametrize(("schedule", "middle", "end"), [("cosine", 0.55, 0.1), ("linear", 0.55, 0.1), ("constant", 1.0, 1.0)])
 def test_the_last_update_has_the_final_share(schedule: str, middle: float, end: float):
-    config = OptimConfig(lr=1.0, warmup_updates=0, schedule=schedule, final_share=0.1)
+    config = OptimConfig(lr=1.0, warmup_steps=0, schedule=schedule, min_lr_ratio=0.1)
     assert lr_share_at(50, config, 101) == pytest.approx(middle)
     assert lr_share_at(100, config, 101) == pytest.approx(end)
 

@@ -13,7 +13,7 @@ import pytest
 
 from worldmodel import checkpoint as checkpoints
 
-ENDLESS = ("train.updates=100000", "train.silent_rank_s=8", "checkpoint.keep=2")
+ENDLESS = ("train.max_steps=100000", "train.rank_timeout_s=8", "checkpoint.keep=2")
 
 
 def ranks_of(launcher: subprocess.Popen) -> dict[int, psutil.Process]:
@@ -117,8 +117,8 @@ def test_a_killed_rank_is_named_without_a_traceback_of_gloo(trainer, read_rows, 
 
 @pytest.mark.slow
 def test_torchrun_starts_again_after_a_kill_and_the_run_ends_as_if_undisturbed(trainer, read_rows, tmp_path: Path):
-    assert trainer(tmp_path / "whole", "train.updates=40", ranks=2).returncode == 0
-    command = trainer.command(tmp_path / "cut", "train.updates=40", ranks=2)
+    assert trainer(tmp_path / "whole", "train.max_steps=40", ranks=2).returncode == 0
+    command = trainer.command(tmp_path / "cut", "train.max_steps=40", ranks=2)
     at = command.index("--standalone")
     command[at:at] = ["--max-restarts", "3", "--monitor-interval", "0.1"]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -50,7 +50,7 @@ def test_a_film_that_fails_is_replaced_named_and_counted(trainer, read_rows, fil
     (tmp_path / "some" / "003.mp4").write_bytes(b"not a film")
     manifest = f"data.manifest={tmp_path / 'some' / 'films.parquet'}"
     for name in ("a", "b"):
-        done = trainer(tmp_path / name, manifest, "train.updates=6", f"data.workers={workers}")
+        done = trainer(tmp_path / name, manifest, "train.max_steps=6", f"data.workers={workers}")
         assert done.returncode == 0, done.stderr
     (bad,) = read_rows(tmp_path / "a", "bad_clips")
     assert bad["path"].endswith("003.mp4")
@@ -61,13 +61,13 @@ def test_too_many_bad_films_stop_the_run(trainer, films: Path, tmp_path: Path):
     shutil.copytree(films.parent, tmp_path / "many")
     for number in range(0, 30, 2):
         (tmp_path / "many" / f"{number:03d}.mp4").write_bytes(b"")
-    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'many' / 'films.parquet'}", "train.updates=500")
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'many' / 'films.parquet'}", "train.max_steps=500")
     assert done.returncode == 2
-    assert "data.max_bad_share" in done.stderr or "windows in a row" in done.stderr
+    assert "data.max_failed_fraction" in done.stderr or "windows in a row" in done.stderr
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_term_and_clips(trainer, tmp_path: Path):
-    done = trainer(tmp_path / "run", "optim.lr=1e30", "optim.clip_norm=null", "train.updates=50")
+    done = trainer(tmp_path / "run", "optim.lr=1e30", "optim.clip_norm=null", "train.max_steps=50")
     line = only_line(done)
     assert "loss" in line
     assert "spread/" in line
@@ -75,7 +75,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_term_and_clips(traine
 
 
 def test_a_worker_that_dies_ends_the_run_with_a_word(trainer, read_rows, tmp_path: Path):
-    process = trainer.start(tmp_path / "run", "data.workers=1", "train.updates=100000", "checkpoint.every=100000")
+    process = trainer.start(tmp_path / "run", "data.workers=1", "train.max_steps=100000", "checkpoint.every=100000")
     while len(read_rows(tmp_path / "run")) < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -103,7 +103,7 @@ def wait_for_rows(process, read_rows, run: Path, count: int) -> None:
 
 
 def test_a_stopped_worker_ends_the_run_within_the_limit(trainer, read_rows, tmp_path: Path):
-    process = trainer.start(tmp_path / "run", "data.workers=1", "train.updates=100000", "data.worker_timeout_s=4")
+    process = trainer.start(tmp_path / "run", "data.workers=1", "train.max_steps=100000", "data.worker_timeout_s=4")
     wait_for_rows(process, read_rows, tmp_path / "run", 2)
     worker = worker_of(process)
     worker.send_signal(signal.SIGSTOP)
@@ -121,7 +121,7 @@ def test_ctrl_c_while_storage_is_waited_for_saves_and_a_resumed_run_is_the_same(
     shutil.copytree(films.parent, tmp_path / "disk" / "films")
     manifest = f"data.manifest={tmp_path / 'disk' / 'films' / 'films.parquet'}"
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    words = (manifest, "data.workers=1", "data.prefetch=1", "checkpoint.every=1000", "train.updates=40")
+    words = (manifest, "data.workers=1", "data.prefetch=1", "checkpoint.every=1000", "train.max_steps=40")
     assert trainer(whole, *words).returncode == 0
     process = trainer.start(cut, *words)
     wait_for_rows(process, read_rows, cut, 2)
@@ -135,7 +135,7 @@ def test_ctrl_c_while_storage_is_waited_for_saves_and_a_resumed_run_is_the_same(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "stopped: " in out
-    done = read_rows(cut)[-1]["update"]
+    done = read_rows(cut)[-1]["step"]
     assert [int(it.name) for it in sorted((cut / "checkpoints").iterdir())] == [done]
     (tmp_path / "disk" / "away").rename(tmp_path / "disk" / "films")
     assert trainer(cut, *words).returncode == 0
@@ -144,7 +144,7 @@ def test_ctrl_c_while_storage_is_waited_for_saves_and_a_resumed_run_is_the_same(
 
 
 def test_a_killed_group_leaves_nothing_in_shared_memory(trainer, read_rows, tmp_path: Path):
-    process = trainer.start(tmp_path / "run", "data.workers=2", "train.updates=100000")
+    process = trainer.start(tmp_path / "run", "data.workers=2", "train.max_steps=100000")
     wait_for_rows(process, read_rows, tmp_path / "run", 2)
     main = psutil.Process(process.pid)
     group = [main, *main.children(recursive=True)]
@@ -160,6 +160,6 @@ def test_the_number_of_failed_reads_is_told_at_the_end(trainer, films: Path, tmp
     shutil.copytree(films.parent, tmp_path / "some")
     (tmp_path / "some" / "003.mp4").chmod(0)  # no help against root
     (tmp_path / "some" / "005.mp4").write_bytes(b"not a film")
-    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'some' / 'films.parquet'}", "train.updates=6")
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'some' / 'films.parquet'}", "train.max_steps=6")
     assert done.returncode == 0, done.stderr
     assert "reads failed since this start; other windows took their places" in done.stdout

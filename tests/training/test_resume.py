@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TIMED = {"seconds", "clips_per_s", "wait_share"}
+TIMED = {"seconds", "clips_per_s", "data_wait_fraction"}
 
 
 def course(rows: list[dict]) -> list[dict]:
@@ -22,13 +22,13 @@ def course(rows: list[dict]) -> list[dict]:
 def test_killed_at_any_moment_and_started_again_the_course_is_the_same(
     trainer, read_rows, tmp_path: Path, workers: int, ranks: int
 ):
-    more = [f"data.workers={workers}", "model.target={kind: ema}", "train.micro_batches=2"]
+    more = [f"data.workers={workers}", "model.target={kind: ema}", "train.grad_accum_steps=2"]
     assert trainer(tmp_path / "whole", *more, ranks=ranks).returncode == 0
     for after in (3, 8, 15):  # before the first checkpoint, between two, late
         trainer.killed(tmp_path / "cut", *more, after=after, ranks=ranks)
     assert trainer(tmp_path / "cut", *more, ranks=ranks).returncode == 0
     whole, cut = (course(read_rows(tmp_path / name)) for name in ("whole", "cut"))
-    assert [row["update"] for row in cut] == list(range(1, 21))
+    assert [row["step"] for row in cut] == list(range(1, 21))
     assert cut == whole
     health = [read_rows(tmp_path / name, "health") for name in ("whole", "cut")]
     assert health[0] == health[1]
@@ -36,25 +36,25 @@ def test_killed_at_any_moment_and_started_again_the_course_is_the_same(
 
 def test_workers_change_nothing(trainer, read_rows, tmp_path: Path):
     for workers in (0, 2):
-        assert trainer(tmp_path / str(workers), f"data.workers={workers}", "train.updates=6").returncode == 0
+        assert trainer(tmp_path / str(workers), f"data.workers={workers}", "train.max_steps=6").returncode == 0
     assert course(read_rows(tmp_path / "0")) == course(read_rows(tmp_path / "2"))
 
 
 def test_two_ranks_have_the_samples_of_one_and_its_loss(trainer, read_rows, tmp_path: Path):
     for ranks in (1, 2):
-        assert trainer(tmp_path / str(ranks), "train.updates=6", ranks=ranks).returncode == 0
+        assert trainer(tmp_path / str(ranks), "train.max_steps=6", ranks=ranks).returncode == 0
     for one, two in zip(read_rows(tmp_path / "1"), read_rows(tmp_path / "2"), strict=True):
-        assert one["ids_hash"] == two["ids_hash"]
+        assert one["batch_hash"] == two["batch_hash"]
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
 
 
 @pytest.mark.slow
 def test_a_sharded_run_is_the_same_run_and_its_checkpoint_goes_on_in_one_process(trainer, read_rows, tmp_path: Path):
     for name, ranks, parallel in (("one", 1, "ddp"), ("sharded", 2, "fsdp2")):
-        assert trainer(tmp_path / name, "train.updates=10", f"train.parallel={parallel}", ranks=ranks).returncode == 0
+        assert trainer(tmp_path / name, "train.max_steps=10", f"train.parallel={parallel}", ranks=ranks).returncode == 0
     for one, two in zip(read_rows(tmp_path / "one"), read_rows(tmp_path / "sharded"), strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
-    go_on = ("train.updates=14", "train.parallel=ddp")
+    go_on = ("train.max_steps=14", "train.parallel=ddp")
     for name in ("one", "sharded"):
         done = trainer(tmp_path / name, *go_on, flags=("--allow-changed-recipe",))
         assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_a_sharded_run_is_the_same_run_and_its_checkpoint_goes_on_in_one_process
 
 def test_sigterm_saves_and_exits_cleanly(trainer, read_rows, tmp_path: Path):
     run = tmp_path / "run"
-    process = trainer.start(run, "train.updates=5000", "checkpoint.every=5000", "data.workers=1")
+    process = trainer.start(run, "train.max_steps=5000", "checkpoint.every=5000", "data.workers=1")
     while len(read_rows(run)) < 3:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -73,24 +73,24 @@ def test_sigterm_saves_and_exits_cleanly(trainer, read_rows, tmp_path: Path):
     assert process.returncode == 0, err
     assert "stopped" in out
     last = sorted(os.listdir(run / "checkpoints"))[-1]
-    assert int(last) == read_rows(run)[-1]["update"]
+    assert int(last) == read_rows(run)[-1]["step"]
 
 
 def test_a_changed_recipe_is_refused_unless_told(trainer, tmp_path: Path):
     run = tmp_path / "run"
-    assert trainer(run, "train.updates=5").returncode == 0
-    refused = trainer(run, "train.updates=8", "optim.lr=0.5")
+    assert trainer(run, "train.max_steps=5").returncode == 0
+    refused = trainer(run, "train.max_steps=8", "optim.lr=0.5")
     assert refused.returncode == 2
     assert "optim.lr: 0.001 -> 0.5" in refused.stderr
-    assert "train.updates: 5 -> 8" in refused.stderr
-    assert trainer(run, "train.updates=8", flags=("--allow-changed-recipe",)).returncode == 0
+    assert "train.max_steps: 5 -> 8" in refused.stderr
+    assert trainer(run, "train.max_steps=8", flags=("--allow-changed-recipe",)).returncode == 0
 
 
 def test_init_from_starts_a_new_run_with_the_weights_of_another(trainer, read_rows, tmp_path: Path):
     assert trainer(tmp_path / "a").returncode == 0
-    done = trainer(tmp_path / "b", f"init_from={tmp_path / 'a'}", "train.updates=5")
+    done = trainer(tmp_path / "b", f"init_from={tmp_path / 'a'}", "train.max_steps=5")
     assert done.returncode == 0, done.stderr
     first, fresh = read_rows(tmp_path / "b")[0], read_rows(tmp_path / "a")[0]
-    assert first["update"] == 1
-    assert first["ids_hash"] == fresh["ids_hash"]
+    assert first["step"] == 1
+    assert first["batch_hash"] == fresh["batch_hash"]
     assert first["loss/spread/std"] < 0.7 * fresh["loss/spread/std"]

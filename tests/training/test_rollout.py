@@ -19,7 +19,7 @@ def rollout(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def run(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
     """A short run with no decoder of its own."""
-    return train_once(tmp_path_factory.mktemp("rollout"), "train.updates=10")
+    return train_once(tmp_path_factory.mktemp("rollout"), "train.max_steps=10")
 
 
 def test_films_strip_and_curve_are_made_and_the_decoder_is_trained_when_missing(run: Path):

@@ -26,7 +26,7 @@ def trained(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -
     (project / "runs").mkdir()
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(project)
-        train_once(project / "runs", "train.updates=5", "data.manifest=data/films.parquet", "decoder.updates=5")
+        train_once(project / "runs", "train.max_steps=5", "data.manifest=data/films.parquet", "decoder.max_steps=5")
     return project
 
 
@@ -192,7 +192,7 @@ def test_resuming_with_a_new_path_writes_it_down(trainer, project: Path, tmp_pat
     run = project / "runs" / "run"
     shutil.move(project / "data", project / "elsewhere")
     moved = project / "elsewhere" / "films.parquet"
-    more = ("train.updates=10", "decoder.updates=5")
+    more = ("train.max_steps=10", "decoder.max_steps=5")
     lost = trainer(run, *more, "data.manifest=/gone/project/data/films.parquet", flags=("--allow-changed-recipe",))
     assert lost.returncode == 2
     assert "/gone/project/data/films.parquet: no such manifest" in lost.stderr
@@ -260,7 +260,7 @@ def test_data_is_not_made_in_the_wrong_folder(trainer, project: Path, tmp_path: 
     run = tmp_path / "alone"
     shutil.move(project / "runs" / "run", run)
     make = "data.make=[synthesize, films/demo, --train, '4']"
-    done = trainer(run, make, "data.manifest=/gone/project/data/films.parquet", "train.updates=5", "decoder.updates=5")
+    done = trainer(run, make, "data.manifest=/gone/project/data/films.parquet", "train.max_steps=5", "decoder.max_steps=5")
     assert done.returncode == 2
     assert "no such manifest" in done.stderr
     assert "making it" not in done.stdout

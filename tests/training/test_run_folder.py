@@ -15,7 +15,7 @@ import pytest
 from worldmodel.checkpoint import write_state
 from worldmodel.manifest import Clip, Manifest, write_manifest
 
-LONG = ("train.updates=100000", "checkpoint.every=5", "health.every=5", "checkpoint.keep=2")
+LONG = ("train.max_steps=100000", "checkpoint.every=5", "health.every=5", "checkpoint.keep=2")
 
 
 def wait_for(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -50,7 +50,7 @@ def test_a_second_training_in_the_folder_is_refused_and_the_first_goes_on(traine
         assert (second.returncode, lines(second.stderr)) == (2, told)
     os.killpg(first.pid, signal.SIGTERM)
     assert first.wait(60) == 0
-    updates = [row["update"] for row in read_rows(run)]
+    updates = [row["step"] for row in read_rows(run)]
     assert updates == list(range(1, len(updates) + 1))
     assert not (run / ".lock").exists()
 
@@ -97,7 +97,7 @@ def test_a_folder_that_is_removed_meanwhile_ends_the_run_and_is_not_made_again(t
 def test_files_that_no_training_made_are_not_overwritten(trainer, tmp_path: Path):
     run = tmp_path / "run"
     run.mkdir()
-    (run / "metrics.jsonl").write_text('{"update": 7, "loss": 1}\n')
+    (run / "metrics.jsonl").write_text('{"step": 7, "loss": 1}\n')
     done = trainer(run)
     assert done.returncode == 2
     (line,) = lines(done.stderr)
@@ -107,14 +107,14 @@ def test_files_that_no_training_made_are_not_overwritten(trainer, tmp_path: Path
 
 @pytest.fixture(scope="module")
 def finished(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
-    return train_once(tmp_path_factory.mktemp("finished"), "train.updates=5")
+    return train_once(tmp_path_factory.mktemp("finished"), "train.max_steps=5")
 
 
 def test_other_data_with_as_many_windows_are_refused(trainer, finished: Path, films: Path, tmp_path: Path):
     shutil.copytree(finished, tmp_path / "run")
     clips = [dataclasses.replace(clip, clip_id=f"{number:016x}") for number, clip in enumerate(clips_of(films), 1000)]
     write_manifest(tmp_path / "other.parquet", clips, command="test", config={})
-    done = trainer(tmp_path / "run", "train.updates=5", f"data.manifest={tmp_path / 'other.parquet'}")
+    done = trainer(tmp_path / "run", "train.max_steps=5", f"data.manifest={tmp_path / 'other.parquet'}")
     assert done.returncode == 2
     (line,) = lines(done.stderr)
     assert "other.parquet are not those that the run began with" in line
@@ -124,7 +124,7 @@ def test_other_data_with_as_many_windows_are_refused(trainer, finished: Path, fi
 def test_an_equal_manifest_that_was_moved_and_written_again_goes_on(trainer, finished: Path, films: Path, tmp_path: Path):
     shutil.copytree(finished, tmp_path / "run")
     write_manifest(tmp_path / "again.parquet", clips_of(films), command="another", config={"by": "hand"})
-    done = trainer(tmp_path / "run", "train.updates=5", f"data.manifest={tmp_path / 'again.parquet'}")
+    done = trainer(tmp_path / "run", "train.max_steps=5", f"data.manifest={tmp_path / 'again.parquet'}")
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stdout
 
@@ -135,6 +135,6 @@ def test_a_checkpoint_that_does_not_know_its_data_goes_on_with_a_warning(trainer
     state = json.loads(file.read_text())
     assert len(state.pop("data")) == 1
     write_state(file.parent, state)
-    done = trainer(tmp_path / "run", "train.updates=5")
+    done = trainer(tmp_path / "run", "train.max_steps=5")
     assert done.returncode == 0, done.stderr
     assert "cannot be checked whether the data are those" in done.stdout

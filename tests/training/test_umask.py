@@ -14,7 +14,7 @@ def test_all_that_training_and_a_rollout_write_keeps_the_umask(trainer, tmp_path
     run = tmp_path / "run"
     before = os.umask(0o002)  # the children inherit it
     try:
-        done = trainer(run, "train.updates=4", "decoder.updates=2")
+        done = trainer(run, "train.max_steps=4", "decoder.max_steps=2")
         assert done.returncode == 0, done.stderr
         words = [sys.executable, "-m", "worldmodel.rollout", str(run), "--count", "1", "--device", "cpu"]
         shown = subprocess.run(words, capture_output=True, text=True, timeout=240)

@@ -44,7 +44,7 @@ def gather(learner: nn.Module, optimizers: Optimizers) -> dict[str, dict[str, Te
 
 def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: State) -> Path:
     """Write RUN/checkpoints/<update>; on the main process alone. Raises CheckpointError, the last good one untouched."""
-    folder = run / "checkpoints" / f"{state['update']:08d}"
+    folder = run / "checkpoints" / f"{state['step']:08d}"
     remove_parts(folder.parent)
     try:
         with replacing_folder(folder) as part:

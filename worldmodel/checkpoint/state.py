@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, cast
 
+from worldmodel.config.renamed import with_new_keys
 from worldmodel.files.atomic import write_json
 from worldmodel.files.regular_file import open_regular
 
-FORMAT = 2  # CONTRIBUTING.md says when to raise it
+FORMAT = 3  # CONTRIBUTING.md says when to raise it
 _DIGEST_SINCE = 2
+_TODAYS_NAMES_SINCE = 3
 _MAX_BYTES = 1 << 24  # a state.json has some 4 kB
 _RESTORE = "restore it from a copy"
 _FILE, _DIGEST = re.compile(r"[A-Za-z0-9_-]+\.safetensors"), re.compile(r"[0-9a-f]{64}")
@@ -38,10 +40,10 @@ class NewerFormatError(CheckpointError):
 
 
 class State(TypedDict, total=False):
-    """Content of state.json. `update`, `recipe` and `sha256` are always there; resuming needs RESUME_FIELDS too."""
+    """Content of state.json. `step`, `recipe` and `sha256` are always there; resuming needs RESUME_FIELDS too."""
 
     format: int
-    update: int
+    step: int
     samples: int
     seconds: float  # of training
     skill: float | None  # mean held-out skill at this update; None where it was not measured
@@ -81,15 +83,25 @@ def read_state(folder: Path) -> State:
             f"{folder} was made by a newer version of this project (format {_shown(form)}, this version reads up to "
             f"{FORMAT}); update this project"
         )
+    if form < _TODAYS_NAMES_SINCE:
+        found = _with_todays_names(found)
     for name, (is_valid, expected, required) in _FIELDS.items():
         if name not in found:
             if required:
                 raise CheckpointError(f"{path} has no {name}; {_RESTORE}")
         elif not is_valid(found[name]):
             raise CheckpointError(f"{path}: {name} is {_shown(found[name])}, expected {expected}; {_RESTORE}")
-    if folder.name.isdecimal() and int(folder.name) != found["update"]:
-        raise CheckpointError(f"{path} is of update {found['update']}, which is not that of its folder; {_RESTORE}")
+    if folder.name.isdecimal() and int(folder.name) != found["step"]:
+        raise CheckpointError(f"{path} is of update {found['step']}, which is not that of its folder; {_RESTORE}")
     return cast(State, found)
+
+
+def _with_todays_names(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an earlier format as one of this format. Its digest, which is of the old names, is left out."""
+    renamed = {"step" if name == "update" else name: value for name, value in state.items() if name != "digest"}
+    if isinstance(recipe := renamed.get("recipe"), dict):
+        renamed["recipe"] = with_new_keys(recipe)
+    return {**renamed, "format": FORMAT}
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -184,7 +196,7 @@ def _are_digests(value: Any) -> bool:
 
 
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str, bool]] = {  # whether it is valid, what is expected, whether it is required
-    "update": (_is_count, "a number of updates", True),
+    "step": (_is_count, "a number of updates", True),
     "samples": (_is_count, "a number of samples", False),
     "seconds": (lambda value: _is_number(value) and value >= 0, "a number of seconds", False),
     "skill": (lambda value: value is None or _is_number(value), "a number or null", False),

@@ -21,7 +21,7 @@ class Checkpoint:
 
     @property
     def update(self) -> int:
-        return self.state["update"]
+        return self.state["step"]
 
     def has(self, name: str) -> bool:
         """Whether it holds "model", "ema", "optimizer", "objectives" or "decoder"."""

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from worldmodel.config.renamed import new_name
+
 _VERY_NEAR = 0.75  # likeness of names, 1 = equal: "updats" and "updates" are .92, "std_weight" and "weights" .71
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
@@ -111,6 +113,9 @@ def _unknown(trail: Sequence[Node]) -> str:
     fields = list(owner.model.model_fields) if owner.model else []
     title = owner.value.get("kind", owner.model.__name__ if owner.model else owner.dotted)
     name = str(node.path[-1])
+    new = new_name(tuple(part for part in node.path if isinstance(part, str)))
+    if new is not None and (not fields or new in fields):
+        return f"{node.dotted} is the old name of this field; it is now {new}"
     suggestion = _nearest_at_any_depth(name, trail[0].hint) if len(node.path) == 1 else ""
     suggestion = suggestion or nearest(name, fields) or "; its fields are " + ", ".join(fields)
     return f"{node.dotted} is not a field of {title}{suggestion}"

@@ -22,7 +22,7 @@ class AugmentConfig(Config):
 
     crop_area_min: float = Field(0.7, gt=0, le=1)  # smallest share of the picture that is kept; 1 = all of it
     crop_aspect_max: float = Field(1.15, ge=1)  # widest ratio of width to height, and its inverse
-    flip_share: float = Field(0.5, ge=0, le=1)  # of windows mirrored left to right
+    hflip_prob: float = Field(0.5, ge=0, le=1)  # of windows mirrored left to right
     brightness: float = Field(0.0, ge=0, le=1)  # factor 1 +- this
     contrast: float = Field(0.0, ge=0, le=1)  # factor 1 +- this, about the window's mean grey
     saturation: float = Field(0.0, ge=0, le=1)  # factor 1 +- this, about grey
@@ -47,8 +47,8 @@ def augment(frames: Tensor, draws: Tensor | None, size_px: int, config: AugmentC
     if draws is None:
         return resized(to_float(frames), size_px)
     area, aspect, across, down, flip, *colour, blur = draws.unbind(1)
-    if config.flip_share:
-        flipped = (flip < config.flip_share)[:, None, None, None, None]
+    if config.hflip_prob:
+        flipped = (flip < config.hflip_prob)[:, None, None, None, None]
         frames = torch.where(flipped, frames.flip(3), frames)  # while a pixel is still a byte
     pixels = to_float(frames)
     if config.crops:

@@ -66,15 +66,17 @@ class Replacing:
     most: int  # substitutes of one sample, see `most_substitutes`
 
 
-def most_substitutes(max_bad_share: float) -> int:
+def most_substitutes(max_failed_fraction: float) -> int:
     """How many substitutes of a sample are tried: so many that, at the allowed share of bad clips, one always reads.
 
     At most 1 sample in 10^12 finds none. 100 at least, since a small dataset may exceed the share; 1,000 at most, so that a
     dataset in which nothing can be read is told soon, whatever the share.
     """
-    if max_bad_share <= 0:
+    if max_failed_fraction <= 0:
         return 100
-    return 1000 if max_bad_share >= 0.98 else min(1000, max(100, math.ceil(math.log(1e-12) / math.log(max_bad_share))))
+    return (
+        1000 if max_failed_fraction >= 0.98 else min(1000, max(100, math.ceil(math.log(1e-12) / math.log(max_failed_fraction))))
+    )
 
 
 class PendingBatch:

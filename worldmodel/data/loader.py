@@ -43,7 +43,7 @@ class DataConfig(Config):
     workers: NonNegativeInt = 2  # processes that decode, per training process
     prefetch: PositiveInt = 4  # micro-batches each of them keeps ready
     worker_timeout_s: NonNegativeFloat = 300.0  # a micro-batch that takes longer ends the run; 0 = wait for ever
-    max_bad_share: float = Field(0.1, ge=0, le=1)  # of reads that fail, above which the run stops
+    max_failed_fraction: float = Field(0.1, ge=0, le=1)  # of reads that fail, above which the run stops
     storage_wait_s: NonNegativeFloat = 600.0  # how long a missing folder, or storage that does not answer, is waited for
     backend: Literal["pyav", "decord"] = "pyav"  # what decodes; decord is not there on macOS and ARM
 
@@ -115,7 +115,7 @@ class Windows:
         """Whether more of the windows of any source lie below a folder than may be bad: without it the run cannot go on."""
         if folder not in self._holds_much:
             shares = (_share_below(source, folder) for source in self.sources)
-            self._holds_much[folder] = any(share > self.config.max_bad_share for share in shares)
+            self._holds_much[folder] = any(share > self.config.max_failed_fraction for share in shares)
         return self._holds_much[folder]
 
     def ids(self, update: int) -> list[int]:
@@ -201,7 +201,7 @@ def _read(
 ) -> Generator[Batch, None, None]:
     """The micro-batches of lists of samples, in order. Ends early where the user asked for an end."""
     config = windows.config
-    replacing = Replacing(windows.substitutes, windows.holds_much, most_substitutes(config.max_bad_share))
+    replacing = Replacing(windows.substitutes, windows.holds_much, most_substitutes(config.max_failed_fraction))
     reader: Reader = WorkerPool(config.workers) if config.workers else InProcessReader()
     waiting: deque[PendingBatch] = deque()
 

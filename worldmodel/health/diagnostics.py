@@ -42,13 +42,13 @@ class HealthConfig(Config):
     """Where the doctor draws its lines. They are ratios, so that they mean the same for 32 and for 1024 features."""
 
     # Share of all updates in which no verdict is given: fresh weights look collapsed and forecast nothing.
-    warmup_share: NonNegativeFloat = 0.05
+    warmup_fraction: NonNegativeFloat = 0.05
     # Latents whose std is below this share of their size (root mean square), or of 1, are dead: some sink to a
     # constant, others towards 0 in proportion. VICReg's margin and LayerNorm hold targets to 1; healthy ones were
     # seen at 0.5 to 1.2, those without any such pressure at 0.003 to 0.07 after 200 updates.
-    dead_std: float = Field(0.1, gt=0)
+    collapse_std: float = Field(0.1, gt=0)
     # Latents of whose variance less than this is content know only their position (untrained ones: 0.8 to 0.9).
-    min_content_share: float = Field(0.02, ge=0, le=1)
+    min_content_fraction: float = Field(0.02, ge=0, le=1)
     # log(rank) / log(D) below this is dimensional collapse: rank under the square root of D, 5.7 of 32 or 32 of 1024.
     # Where variances fall as 1/i^2, steep but usual, it is .83 and .75; as 1/i^4, .42 and .23.
     min_rank_exponent: float = Field(0.5, ge=0, le=1)
@@ -83,7 +83,7 @@ class Signs:
     std_pooled: float  # root mean square of their distance from one common mean, so that position counts too
     std_min: float  # over features, of the content
     std_mean: float
-    cov_offdiag: float  # mean squared correlation of two features of the content
+    corr_offdiag: float  # mean squared correlation of two features of the content
     horizons_s: tuple[float, ...]
     skill_copy: tuple[float, ...]  # 1 - error / error of repeating the last latent seen
     skill_mean: tuple[float, ...]  # 1 - error / error of the best constant per place
@@ -115,7 +115,7 @@ class Health:
         """Flat, skills named by horizon in seconds: `skill_copy/0.5`."""
         signs = self.signs
         row: dict[str, float | str] = {
-            "update": self.update,
+            "step": self.update,
             "verdict": self.verdict,
             "advice": self.advice,
             "effective_rank": signs.effective_rank,
@@ -124,7 +124,7 @@ class Health:
             "position_share": signs.position_share,
             "std_min": signs.std_min,
             "std_mean": signs.std_mean,
-            "cov_offdiag": signs.cov_offdiag,
+            "corr_offdiag": signs.corr_offdiag,
             "skill": self.skill,
         }
         named = {"skill": signs.skill, "skill_copy": signs.skill_copy, "skill_mean": signs.skill_mean}
@@ -195,7 +195,7 @@ def merge(one: Vitals, other: Vitals) -> Vitals:
     )
 
 
-def examine(vitals: Vitals, *, fps: float, frames_per_latent: int = 1) -> Signs:
+def examine(vitals: Vitals, *, fps: float, tubelet_size: int = 1) -> Signs:
     """The numbers behind a verdict.
 
     The mean that forecasts are held against is, at each place, that of the very latents to be forecast: the best
@@ -211,7 +211,7 @@ def examine(vitals: Vitals, *, fps: float, frames_per_latent: int = 1) -> Signs:
     pooled = vitals.scatter.trace() + position.trace()
     freedom = places * (vitals.rows - 1)
     std = (vitals.scatter.diagonal() / freedom).sqrt()
-    moments_apart = 2 * vitals.mean_error  # of two unrelated moments: twice the variance
+    per_timestep = 2 * vitals.mean_error  # of two unrelated moments: twice the variance
     return Signs(
         directions=min(features, freedom),
         effective_rank=effective_rank(vitals.scatter),
@@ -221,11 +221,11 @@ def examine(vitals: Vitals, *, fps: float, frames_per_latent: int = 1) -> Signs:
         std_pooled=(pooled / values).sqrt().item(),
         std_min=std.min().item(),
         std_mean=std.mean().item(),
-        cov_offdiag=mean_squared_correlation(vitals.scatter),
-        horizons_s=tuple(k * frames_per_latent / fps for k in range(1, len(vitals.targets) + 1)),
+        corr_offdiag=mean_squared_correlation(vitals.scatter),
+        horizons_s=tuple(k * tubelet_size / fps for k in range(1, len(vitals.targets) + 1)),
         skill_copy=tuple((1 - vitals.error / vitals.copy_error).tolist()),
         skill_mean=tuple((1 - vitals.error / vitals.mean_error).tolist()),
-        change=(vitals.copy_error.sum() / moments_apart.sum()).item(),
+        change=(vitals.copy_error.sum() / per_timestep.sum()).item(),
         moved=(vitals.moved.sum() / vitals.copy_error.sum()).item(),
     )
 
@@ -255,9 +255,9 @@ def mean_squared_correlation(scatter: Tensor) -> float:
 
 def judge(signs: Signs, config: HealthConfig) -> Verdict:
     """The first failing that explains the rest: dead latents, then too few directions, then poor forecasts."""
-    if signs.std_pooled < config.dead_std * max(signs.size, 1.0):
+    if signs.std_pooled < config.collapse_std * max(signs.size, 1.0):
         return "complete_collapse"
-    if signs.position_share > 1 - config.min_content_share:
+    if signs.position_share > 1 - config.min_content_fraction:
         return "position_only"
     if log(max(signs.effective_rank, 1)) < config.min_rank_exponent * log(signs.directions):
         return "dimensional_collapse"
@@ -269,12 +269,10 @@ def judge(signs: Signs, config: HealthConfig) -> Verdict:
     return "healthy"
 
 
-def diagnose(
-    vitals: Vitals, config: HealthConfig, *, update: int, updates: int, fps: float, frames_per_latent: int = 1
-) -> Health:
+def diagnose(vitals: Vitals, config: HealthConfig, *, update: int, updates: int, fps: float, tubelet_size: int = 1) -> Health:
     """Health at `update` of `updates`; fps is that of the frames the model saw."""
-    signs = examine(vitals, fps=fps, frames_per_latent=frames_per_latent)
-    verdict = "warming_up" if update < config.warmup_share * updates else judge(signs, config)
+    signs = examine(vitals, fps=fps, tubelet_size=tubelet_size)
+    verdict = "warming_up" if update < config.warmup_fraction * updates else judge(signs, config)
     return Health(update=update, verdict=verdict, advice=advise(verdict, signs, config), signs=signs)
 
 
@@ -299,7 +297,7 @@ def advise(verdict: Verdict, signs: Signs, config: HealthConfig) -> str:
         return f"latents fill {rank} (at least {least:.1f} wanted); raise cov_weight or give the model fewer features"
     if verdict == "predictor_copies":
         if not signs.change > STILL:
-            return "latents hardly change within a window, so repeating the last is best; ask for clip_std_weight"
+            return "latents hardly change within a window, so repeating the last is best; ask for temporal_std_weight"
         if signs.moved < 0.5:
             return (
                 f"forecasts stay near the last latent (skill against it {copy:.2f}); "
@@ -312,7 +310,7 @@ def advise(verdict: Verdict, signs: Signs, config: HealthConfig) -> str:
     if verdict == "unpredictable":
         return (
             f"forecasts beat the last latent ({copy:.2f}) but not the mean ({mean:.2f}): "
-            "latents change in ways that cannot be foreseen; lower clip_std_weight or std_weight"
+            "latents change in ways that cannot be foreseen; lower temporal_std_weight or std_weight"
         )
     return f"{rank}, and forecasts beat both copy and mean (skill {skill:.2f})"
 

@@ -31,7 +31,7 @@ def examine(model: TrainedModel, held: Batch, update: int, updates: int, config:
     model.eval()
     vitals = functools.reduce(merge, (_vitals(model, chunk.to(device)) for chunk in held.frames.split(_CHUNK)))
     model.train()
-    return diagnose(vitals, config, update=update, updates=updates, fps=model.fps, frames_per_latent=model.frames_per_latent)
+    return diagnose(vitals, config, update=update, updates=updates, fps=model.fps, tubelet_size=model.tubelet_size)
 
 
 def forecasts_within(model: WorldModel, pixels: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def forecasts_within(model: WorldModel, pixels: Tensor) -> Tensor:
     """
     if isinstance(model, FrameWise):
         return model.forecast_all(pixels)
-    f = model.frames_per_latent
+    f = model.tubelet_size
     steps = pixels.shape[1] // f
     forecasts = pixels.new_zeros(len(pixels), steps, model.max_steps, *model.latent_shape)
     for seen in range(1, steps):

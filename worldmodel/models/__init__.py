@@ -1,7 +1,7 @@
 """Model families. A new one is a file here and its line in FAMILIES, ModelConfig and TrainedModel.
 
 A family's config says what a recipe must know of it: `check(window)` what makes it impossible, `latents_of(window)` what
-it makes of it (worldmodel.models.latents.Extent), `places_per_side(window)`, `tokens(window)`, `target`, `normalised`, `distance`. Its
+it makes of it (worldmodel.models.latents.Extent), `latent_grid(window)`, `tokens(window)`, `target`, `normalised`, `distance`. Its
 model has `encoder` and `predictor`, each with `blocks`, and a `teacher` or None: what is compiled, sharded and saved by name.
 """
 

@@ -34,35 +34,35 @@ class CausalConfig(Config):
     distance: DistanceKind = "l2"  # of forecast and target, the model's own measure of surprise: l2 squared, l1 absolute
     rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
     rollout_context: PositiveInt = 4  # latent steps seen at least before such a rollout begins
-    checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
+    activation_checkpointing: bool = False  # compute activations again in the backward pass: less memory, a third more time
 
     @property
     def normalised(self) -> bool:
         """Whether what came is of one length, so that latents differ by angles alone."""
         return self.normalise_latents
 
-    def places_per_side(self, _window: WindowConfig) -> int:
-        return self.encoder.places_per_side
+    def latent_grid(self, _window: WindowConfig) -> int:
+        return self.encoder.latent_grid
 
     def latents_of(self, window: WindowConfig) -> Extent:
-        steps, features = window.frames // self.encoder.frames_per_latent, self.encoder.latent_dim
-        return Extent(steps, self.encoder.places_per_side**2, features, features, steps - 1, self.predictor.horizons)
+        steps, features = window.frames // self.encoder.tubelet_size, self.encoder.latent_dim
+        return Extent(steps, self.encoder.latent_grid**2, features, features, steps - 1, self.predictor.horizons)
 
     def tokens(self, window: WindowConfig) -> int:
         """Tubelets of a window."""
-        return window.frames // self.encoder.frames_per_latent * (window.size_px // self.encoder.patch_px) ** 2
+        return window.frames // self.encoder.tubelet_size * (window.size_px // self.encoder.patch_px) ** 2
 
     def check(self, window: WindowConfig) -> list[str]:
         """What makes this model impossible for that window; one line each."""
-        f, patch, side = self.encoder.frames_per_latent, self.encoder.patch_px, self.encoder.places_per_side
+        f, patch, side = self.encoder.tubelet_size, self.encoder.patch_px, self.encoder.latent_grid
         problems = []
         if window.frames % f:
-            problems.append(f"window.frames {window.frames} is not divisible by model.encoder.frames_per_latent {f}")
+            problems.append(f"window.frames {window.frames} is not divisible by model.encoder.tubelet_size {f}")
         if window.size_px % patch:
             problems.append(f"window.size_px {window.size_px} is not divisible by model.encoder.patch_px {patch}")
         elif (window.size_px // patch) % side:
             grid = window.size_px // patch
-            problems.append(f"model.encoder.places_per_side {side} does not divide the {grid} x {grid} patches")
+            problems.append(f"model.encoder.latent_grid {side} does not divide the {grid} x {grid} patches")
         steps = window.frames // f
         if self.predictor.horizons >= steps:
             problems.append(
@@ -74,11 +74,11 @@ class CausalConfig(Config):
                 f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} "
                 f"is more than the window's {steps} latent steps"
             )
-        token = self.predictor.token_side
+        token = self.predictor.patch_merge
         if side % token:
-            problems.append(f"model.predictor.token_side {token} does not divide model.encoder.places_per_side {side}")
+            problems.append(f"model.predictor.patch_merge {token} does not divide model.encoder.latent_grid {side}")
         if isinstance(self.target, FrozenFrames):
-            problems += self.target.misfits(self.encoder, ("latent_dim", "places_per_side", "frames_per_latent"))
+            problems += self.target.misfits(self.encoder, ("latent_dim", "latent_grid", "tubelet_size"))
             if not self.rollout_steps:
                 problems.append(
                     "model.rollout_steps 0: latents of a frozen teacher are not the encoder's own, so the predictor must be "
@@ -113,18 +113,18 @@ class CausalWorldModel(nn.Module):
         self.config, self.window = config, window
         self.fps = window.fps
         self.size_px = window.size_px
-        self.frames_per_latent = config.encoder.frames_per_latent
+        self.tubelet_size = config.encoder.tubelet_size
         self.max_context = window.frames
         self.max_steps = config.predictor.horizons
-        side = config.encoder.places_per_side
-        self.encoder = FrameEncoder(config.encoder, window.size_px, config.checkpoint_activations)
-        self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.checkpoint_activations)
+        side = config.encoder.latent_grid
+        self.encoder = FrameEncoder(config.encoder, window.size_px, config.activation_checkpointing)
+        self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.activation_checkpointing)
         self.teacher = teacher_of(self.encoder, config.target, lambda theirs: FrameEncoder(theirs, window.size_px))
 
     @property
     def latent_shape(self) -> tuple[int, int]:
         """(N, D) of a latent step."""
-        return self.config.encoder.places_per_side**2, self.config.encoder.latent_dim
+        return self.config.encoder.latent_grid**2, self.config.encoder.latent_dim
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast_after(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
-        check_forecast(self, latents.shape[1] * self.frames_per_latent, steps)
+        check_forecast(self, latents.shape[1] * self.tubelet_size, steps)
         return self.predictor.after(latents, seen, steps)
 
     @torch.no_grad()
@@ -216,7 +216,7 @@ class CausalWorldModel(nn.Module):
 
     def rollout_cuts(self) -> range:
         """Numbers of latent steps that may be seen before a rollout, so that it ends within the window."""
-        steps = self.max_context // self.frames_per_latent
+        steps = self.max_context // self.tubelet_size
         return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
 
     def update_teacher(self, progress: float) -> None:
@@ -230,7 +230,7 @@ class CausalWorldModel(nn.Module):
 
     def _roll(self, latents: Tensor, steps: int) -> Tensor:
         """Feed predictions back one step at a time, the context sliding: [B, T, N, D] -> [B, steps, N, D]."""
-        longest = self.max_context // self.frames_per_latent
+        longest = self.max_context // self.tubelet_size
         seen = latents
         for _ in range(steps):
             seen = torch.cat((seen, self.predictor.last(seen[:, -longest:], 1).to(seen.dtype)), dim=1)

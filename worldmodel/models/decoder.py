@@ -32,9 +32,7 @@ class Decoder(nn.Module):
     here: however it is used, no gradient of a picture reaches the model. Two decoders of one seed are equal.
     """
 
-    def __init__(
-        self, config: DecoderConfig, *, features: int, places: int = 1, frames_per_latent: int = 1, seed: int = 0
-    ) -> None:
+    def __init__(self, config: DecoderConfig, *, features: int, places: int = 1, tubelet_size: int = 1, seed: int = 0) -> None:
         super().__init__()
         grid = isqrt(places)
         if grid * grid != places:
@@ -43,7 +41,7 @@ class Decoder(nn.Module):
             raise ValueError(f"a {grid}x{grid} grid of latents cannot be drawn in decoder.size_px = {config.size_px}")
         sides = sides_px(config.size_px, coarsest=max(grid, COARSEST_PX if places == 1 else 1))
         widths = [config.width * min(WIDEST, 2 ** (len(sides) - 1 - i)) for i in range(len(sides))]
-        self.frames_per_latent, self.grid, self.sides = frames_per_latent, grid, sides
+        self.tubelet_size, self.grid, self.sides = tubelet_size, grid, sides
         self.cell = sides[0] if places == 1 else 1  # side of the piece of map that one vector holds
         with torch.random.fork_rng(devices=[]):  # leaves the run's own random numbers as they were
             torch.default_generator.manual_seed(seed)
@@ -51,7 +49,7 @@ class Decoder(nn.Module):
             self.stages = nn.ModuleList(
                 convolutions(before, after, config.depth) for before, after in zip([widths[0], *widths], widths, strict=False)
             )
-            self.paint = nn.Conv2d(widths[-1], 3 * frames_per_latent, 3, padding=1)
+            self.paint = nn.Conv2d(widths[-1], 3 * tubelet_size, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
         """[B, T, N, D] -> [B, T*f, 3, S, S]."""
@@ -63,7 +61,7 @@ class Decoder(nn.Module):
             # Nearest, then a convolution: transposed convolutions leave a checkerboard (Odena et al. 2016)
             picture = stage(F.interpolate(picture, size=(side_px, side_px), mode="nearest"))
         frames = self.paint(picture).sigmoid()
-        return rearrange(frames, "(b t) (f c) h w -> b (t f) c h w", b=latents.shape[0], f=self.frames_per_latent)
+        return rearrange(frames, "(b t) (f c) h w -> b (t f) c h w", b=latents.shape[0], f=self.tubelet_size)
 
 
 def sides_px(size_px: int, coarsest: int) -> list[int]:

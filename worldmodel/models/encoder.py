@@ -15,12 +15,12 @@ class EncoderConfig(Config):
     """A small vision transformer that looks at one frame (or tubelet of frames) at a time (Dosovitskiy et al. 2021)."""
 
     patch_px: PositiveInt = 16  # side of the square patches a frame is cut into
-    frames_per_latent: PositiveInt = 1  # frames in a tubelet: 1 = every frame has its own latent
+    tubelet_size: PositiveInt = 1  # frames in a tubelet: 1 = every frame has its own latent
     width: PositiveInt = 64  # features of a patch inside the transformer
     depth: NonNegativeInt = 1  # blocks; 0 = patches never look at one another
     heads: PositiveInt = 4  # of attention, which share `width`
     mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
-    places_per_side: PositiveInt = 1  # N = its square: 1 = one vector a frame, size/patch = one a patch
+    latent_grid: PositiveInt = 1  # N = its square: 1 = one vector a frame, size/patch = one a patch
     latent_dim: PositiveInt = 32  # D: features of the latent of a place
     linear_dim: NonNegativeInt = 0  # of latent_dim, read from a place's pixels by a linear map alone
     head_width: PositiveInt = 256  # hidden layer of the MLP from a place's patches to its latent
@@ -41,12 +41,12 @@ class FrameEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.grid = size_px // config.patch_px
-        side = config.places_per_side
+        side = config.latent_grid
         if size_px % config.patch_px or self.grid % side:
             raise ValueError(
                 f"{size_px} px cannot be cut into patches of {config.patch_px} px that {side} x {side} places share evenly"
             )
-        patch_dim = 3 * config.frames_per_latent * config.patch_px**2
+        patch_dim = 3 * config.tubelet_size * config.patch_px**2
         self.patch = nn.Linear(patch_dim, config.width)
         self.position = nn.Parameter(torch.empty(self.grid**2, config.width))
         nn.init.trunc_normal_(self.position, std=0.02)
@@ -66,7 +66,7 @@ class FrameEncoder(nn.Module):
         patches = rearrange(
             frames,
             "b (t f) c (gh ph) (gw pw) -> (b t) (gh gw) (f c ph pw)",
-            f=c.frames_per_latent, ph=c.patch_px, pw=c.patch_px,
+            f=c.tubelet_size, ph=c.patch_px, pw=c.patch_px,
         )  # fmt: skip
         patches = patches.to(self.position.dtype)
         latents = self.head(self._places(self.norm(self.blocks(self.patch(patches) + self.position))))
@@ -76,6 +76,6 @@ class FrameEncoder(nn.Module):
 
     def _places(self, patches: Tensor) -> Tensor:
         """Neighbouring patches side by side: [M, gh*gw, W] -> [M, N, W * patches in a place]."""
-        side = self.config.places_per_side
+        side = self.config.latent_grid
         inner = self.grid // side
         return rearrange(patches, "m (nh ph nw pw) w -> m (nh nw) (ph pw w)", nh=side, nw=side, ph=inner, pw=inner)

@@ -49,45 +49,43 @@ class MaskedConfig(Config):
     target: Annotated[EmaTarget | SharedTarget | FrozenTubelets | PixelTarget, Field(discriminator="kind")] = EmaTarget()
     distance: DistanceKind = "l1"  # of forecast and target, the model's own measure of surprise: l2 squared, l1 absolute
     tiled_rotary: bool = False  # rotary frequencies laid out as in the released V-JEPA 2 weights; see layers.rotary_angles
-    checkpoint_activations: bool = False  # compute activations again in the backward pass: less memory, a third more time
+    activation_checkpointing: bool = False  # compute activations again in the backward pass: less memory, a third more time
 
     @property
     def normalised(self) -> bool:
         """What came is layer-normalised: of one length."""
         return True
 
-    def places_per_side(self, window: WindowConfig) -> int:
+    def latent_grid(self, window: WindowConfig) -> int:
         return window.size_px // self.encoder.patch_px
 
     def latents_of(self, window: WindowConfig) -> Extent:
         """Training rows are not sorted by how far ahead they are: within blocks, all that is hidden is filled in."""
-        c, steps = self.encoder, window.frames // self.encoder.frames_per_latent
+        c, steps = self.encoder, window.frames // self.encoder.tubelet_size
         seen = [mask.steps_seen(steps, 1) for mask in self.masks]
         filled_in = max(count if mask.blocks else 1 for mask, count in zip(self.masks, seen, strict=True))
-        pixels = 3 * c.frames_per_latent * c.patch_px**2
+        pixels = 3 * c.tubelet_size * c.patch_px**2
         target_features = pixels if isinstance(self.target, PixelTarget) else c.width
-        return Extent(max(seen), self.places_per_side(window) ** 2, c.width, target_features, filled_in, None)
+        return Extent(max(seen), self.latent_grid(window) ** 2, c.width, target_features, filled_in, None)
 
     def tokens(self, window: WindowConfig) -> int:
         """Tubelets of a window."""
-        return window.frames // self.encoder.frames_per_latent * self.places_per_side(window) ** 2
+        return window.frames // self.encoder.tubelet_size * self.latent_grid(window) ** 2
 
     def check(self, window: WindowConfig) -> list[str]:
         """What makes this model impossible for that window; one line each."""
-        f, patch = self.encoder.frames_per_latent, self.encoder.patch_px
+        f, patch = self.encoder.tubelet_size, self.encoder.patch_px
         problems = []
         if window.frames % f or window.frames < 2 * f:
-            problems.append(
-                f"window.frames {window.frames} is not at least twice model.encoder.frames_per_latent {f}, and whole"
-            )
+            problems.append(f"window.frames {window.frames} is not at least twice model.encoder.tubelet_size {f}, and whole")
         if window.size_px % patch:
             problems.append(f"window.size_px {window.size_px} is not divisible by model.encoder.patch_px {patch}")
         if isinstance(self.target, FrozenTubelets):
-            problems += self.target.misfits(self.encoder, ("width", "patch_px", "frames_per_latent"))
+            problems += self.target.misfits(self.encoder, ("width", "patch_px", "tubelet_size"))
         if (tokens := self.predictor.mask_tokens) is not None and tokens < len(self.masks):
             problems.append(f"model.predictor.mask_tokens {tokens} is less than the {len(self.masks)} masks")
         for number, mask in enumerate(self.masks):
-            said = mask.check(window.frames // f, self.places_per_side(window))
+            said = mask.check(window.frames // f, self.latent_grid(window))
             problems += [f"model.masks.{number}: {line}" for line in said]
         return problems
 
@@ -107,14 +105,14 @@ class MaskedWorldModel(nn.Module):
             raise ValueError("; ".join(problems))
         self.config, self.window = config, window
         self.fps, self.size_px = window.fps, window.size_px
-        self.frames_per_latent = config.encoder.frames_per_latent
+        self.tubelet_size = config.encoder.tubelet_size
         self.max_span: int | None = window.frames
-        self.max_context = window.frames - self.frames_per_latent  # something must be left to forecast
-        self.max_steps = window.frames // self.frames_per_latent - 1
+        self.max_context = window.frames - self.tubelet_size  # something must be left to forecast
+        self.max_steps = window.frames // self.tubelet_size - 1
         self.of_pixels = isinstance(config.target, PixelTarget)
         self.target_scope = "past" if self.of_pixels else "window"
         mask_tokens = config.predictor.mask_tokens or len(config.masks)
-        tiled, checkpointing = config.tiled_rotary, config.checkpoint_activations
+        tiled, checkpointing = config.tiled_rotary, config.activation_checkpointing
         self.encoder = VideoEncoder(config.encoder, tiled, checkpointing)
         self.predictor = MaskPredictor(
             config.predictor, config.encoder.width, self.latent_shape[1], mask_tokens, tiled, checkpointing
@@ -177,7 +175,7 @@ class MaskedWorldModel(nn.Module):
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
         """Of a window that is seen whole, or of its beginning. Where targets are pixels, "output" is the encoder's."""
         check_size(self, frames)
-        encoder, steps = self.teacher or self.encoder, frames.shape[1] // self.frames_per_latent
+        encoder, steps = self.teacher or self.encoder, frames.shape[1] // self.tubelet_size
         within = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
         with outputs_of(within) as seen:
             output = encoder(frames) if self.of_pixels else self._targets(frames).flatten(1, 2)
@@ -193,8 +191,8 @@ class MaskedWorldModel(nn.Module):
         Masks are a function of a sample's id ([B]) and of `chance`, a number of the update; see masks.py.
         """
         check_size(self, frames)
-        steps = frames.shape[1] // self.frames_per_latent
-        views = draw_views(self.config.masks, ids.tolist(), chance, steps, self.config.places_per_side(self.window))
+        steps = frames.shape[1] // self.tubelet_size
+        views = draw_views(self.config.masks, ids.tolist(), chance, steps, self.config.latent_grid(self.window))
         views = [View(view.visible.to(frames.device), view.wanted.to(frames.device)) for view in views]
         visible, wanted = [view.visible for view in views], [view.wanted for view in views]
         context = self.encoder(frames, visible)
@@ -210,7 +208,7 @@ class MaskedWorldModel(nn.Module):
     # --- inside ------------------------------------------------------------------------------------------------------
     def _targets(self, frames: Tensor) -> Tensor:
         """[B, T, 3, H, W] -> [B, T/f, N, D]."""
-        f, patch_px = self.frames_per_latent, self.config.encoder.patch_px
+        f, patch_px = self.tubelet_size, self.config.encoder.patch_px
         if self.of_pixels:
             return normalised_tubelets(unstandardised(frames), f, patch_px)
         tokens = (self.teacher or self.encoder)(frames)
@@ -241,7 +239,7 @@ class MaskedWorldModel(nn.Module):
         return torch.cat(imagined, dim=1)
 
     def _positions(self, steps: int, device: torch.device) -> Tensor:
-        return grid_positions(steps, self.config.places_per_side(self.window), device)
+        return grid_positions(steps, self.config.latent_grid(self.window), device)
 
 
 def _rows(views: list[View], context: Tensor, predicted: Tensor, target: Tensor, grid: tuple[int, int], chance: int) -> Latents:

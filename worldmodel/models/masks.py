@@ -31,16 +31,24 @@ class MaskConfig(Config):
     blocks: NonNegativeInt = 8  # rectangles; what they cover together is predicted
     area: float = Field(0.15, gt=0, lt=1)  # share of the picture that each of them covers
     aspect: tuple[float, float] = (0.75, 1.5)  # height to width, drawn between these for all blocks of an update
-    seen_share: tuple[float, float] = (1.0, 1.0)  # of a clip's time, drawn between these; all that comes later is predicted too
+    visible_time_fraction: tuple[float, float] = (
+        1.0,
+        1.0,
+    )  # of a clip's time, drawn between these; all that comes later is predicted too
 
     @model_validator(mode="after")
     def _check(self) -> MaskConfig:
         problems = []
-        for name, (low, high), most in (("aspect", self.aspect, float("inf")), ("seen_share", self.seen_share, 1.0)):
+        for name, (low, high), most in (
+            ("aspect", self.aspect, float("inf")),
+            ("visible_time_fraction", self.visible_time_fraction, 1.0),
+        ):
             if not 0 < low <= high <= most:
                 problems.append(f"{name} [{low:g}, {high:g}] is not a range above 0{f' up to {most:g}' if most == 1 else ''}")
-        if not self.blocks and self.seen_share[1] == 1:
-            problems.append("without blocks and with seen_share up to 1 nothing may be left to predict; lower seen_share")
+        if not self.blocks and self.visible_time_fraction[1] == 1:
+            problems.append(
+                "without blocks and with visible_time_fraction up to 1 nothing may be left to predict; lower visible_time_fraction"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -49,8 +57,8 @@ class MaskConfig(Config):
         """What makes this view impossible for so many latent steps of side x side places."""
         if self.blocks and any(np.prod(self.block_size(side, aspect)) == side**2 for aspect in (*self.aspect, 1.0)):
             return [f"blocks of area {self.area:g} cover all {side} x {side} places, so nothing would be seen"]
-        if steps < 2 and self.seen_share != (1, 1):
-            return [f"seen_share needs at least 2 latent steps; the window has {steps}"]
+        if steps < 2 and self.visible_time_fraction != (1, 1):
+            return [f"visible_time_fraction needs at least 2 latent steps; the window has {steps}"]
         return []
 
     def block_size(self, side: int, aspect: float) -> tuple[int, int]:
@@ -60,8 +68,8 @@ class MaskConfig(Config):
         return min(max(height, 1), side), min(max(width, 1), side)
 
     def steps_seen(self, steps: int, fraction: float) -> int:
-        """Latent steps whose tokens may be seen, for a fraction in [0, 1] of the way through `seen_share`."""
-        low, high = (share * steps for share in self.seen_share)
+        """Latent steps whose tokens may be seen, for a fraction in [0, 1] of the way through `visible_time_fraction`."""
+        low, high = (share * steps for share in self.visible_time_fraction)
         first, last = max(1, round(low)), max(1, round(high) if self.blocks else min(round(high), steps - 1))
         return min(first + int(fraction * (last - first + 1)), last)
 

@@ -21,7 +21,7 @@ class PredictorConfig(Config):
     heads: PositiveInt = 4  # of attention, which share `width`
     mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
     horizons: PositiveInt = 10  # K: latent steps ahead that are forecast directly, 1..K
-    token_side: PositiveInt = 1  # so many by so many neighbouring places share a token: fine latents, few tokens
+    patch_merge: PositiveInt = 1  # so many by so many neighbouring places share a token: fine latents, few tokens
 
     @model_validator(mode="after")
     def _check(self) -> PredictorConfig:
@@ -38,12 +38,12 @@ class CausalPredictor(nn.Module):
 
     called_by_name = ("last",)  # beside forward
 
-    def __init__(self, config: PredictorConfig, latent_dim: int, places_per_side: int, checkpointing: bool = False) -> None:
+    def __init__(self, config: PredictorConfig, latent_dim: int, latent_grid: int, checkpointing: bool = False) -> None:
         super().__init__()
         self.config = config
         self.side, self.inner = (
-            places_per_side // config.token_side,
-            config.token_side,
+            latent_grid // config.patch_merge,
+            config.patch_merge,
         )  # tokens a side, places a side of a token
         token_dim = latent_dim * self.inner**2
         self.embed = nn.Linear(token_dim, config.width)

@@ -12,12 +12,12 @@ from worldmodel.models.world_model import WorldModel
 _FLOOR = 1e-6  # added to standard deviations, as VideoMAE does
 
 
-def normalised_tubelets(frames: Tensor, frames_per_latent: int, patch_px: int) -> Tensor:
+def normalised_tubelets(frames: Tensor, tubelet_size: int, patch_px: int) -> Tensor:
     """Each tubelet's values, of every colour less its mean and over its standard deviation in that tubelet.
 
     float [B, T, 3, H, W] in [0, 1] -> [B, T/f, N, f*p*p*3]; a tubelet depends on its own f frames alone.
     """
-    values = _by_colour(frames, frames_per_latent, patch_px)
+    values = _by_colour(frames, tubelet_size, patch_px)
     mean, std = _statistics(values)
     return rearrange((values - mean) / std, "b t n v c -> b t n (v c)")
 
@@ -41,7 +41,7 @@ def imagined_pixels(model: WorldModel, frames: Tensor, steps: int, patch_px: int
     imagined = []
     for _ in range(steps):
         imagined.append(model.forecast(frames[:, -model.max_context :], 1))
-        last = unstandardised(frames[:, -model.frames_per_latent :])
+        last = unstandardised(frames[:, -model.tubelet_size :])
         frames = torch.cat((frames, standardise(painted(imagined[-1], last, patch_px))), dim=1)
     return torch.cat(imagined, dim=1)
 

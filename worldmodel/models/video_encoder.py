@@ -19,7 +19,7 @@ class VideoEncoderConfig(Config):
     """Every token looks at every other one, in space and time; positions are rotary."""
 
     patch_px: PositiveInt = 16  # side of the square a tubelet covers
-    frames_per_latent: PositiveInt = 2  # frames in a tubelet, which is one token
+    tubelet_size: PositiveInt = 2  # frames in a tubelet, which is one token
     width: PositiveInt = 96  # features of a token, and of a latent
     depth: PositiveInt = 4  # blocks
     heads: PositiveInt = 4  # of attention, which share `width`
@@ -37,7 +37,7 @@ class VideoEncoder(nn.Module):
     def __init__(self, config: VideoEncoderConfig, tiled_rotary: bool, checkpointing: bool = False) -> None:
         super().__init__()
         self.config, self.tiled_rotary = config, tiled_rotary
-        self.patch = nn.Linear(3 * config.frames_per_latent * config.patch_px**2, config.width)
+        self.patch = nn.Linear(3 * config.tubelet_size * config.patch_px**2, config.width)
         self.blocks = Blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing, NORM_EPS)
         self.norm = nn.LayerNorm(config.width, NORM_EPS)
         init_linear(self.patch)
@@ -51,10 +51,10 @@ class VideoEncoder(nn.Module):
         tubelets = rearrange(
             frames,
             "b (t f) c (gh ph) (gw pw) -> b (t gh gw) (c f ph pw)",
-            f=c.frames_per_latent, ph=c.patch_px, pw=c.patch_px,
+            f=c.tubelet_size, ph=c.patch_px, pw=c.patch_px,
         )  # fmt: skip
         tokens = self.patch(tubelets.to(self.patch.weight.dtype))
-        positions = grid_positions(frames.shape[1] // c.frames_per_latent, frames.shape[-1] // c.patch_px, frames.device)
+        positions = grid_positions(frames.shape[1] // c.tubelet_size, frames.shape[-1] // c.patch_px, frames.device)
         angles = rotary_angles(positions, c.width // c.heads, tiled=self.tiled_rotary)
         if visible:
             shown = torch.cat(tuple(visible), dim=1)

@@ -20,7 +20,7 @@ class WorldModel(Protocol):
     """
 
     fps: float
-    frames_per_latent: int
+    tubelet_size: int
     max_context: int  # frames
     max_steps: int  # latent steps that `forecast` reaches
     max_span: int | None  # frames that a context and what is forecast after it may fill together; None = no such limit
@@ -107,7 +107,7 @@ def direct_steps(model: WorldModel, context: int) -> int:
     """Latent steps that `forecast` reaches after a context of so many frames."""
     if model.max_span is None:
         return model.max_steps
-    return min(model.max_steps, (model.max_span - context) // model.frames_per_latent)
+    return min(model.max_steps, (model.max_span - context) // model.tubelet_size)
 
 
 class ReachError(ValueError):
@@ -116,10 +116,8 @@ class ReachError(ValueError):
 
 def check_context(model: WorldModel, frames: int) -> None:
     """Raise ReachError unless a context of so many frames is one the model can take."""
-    if frames == 0 or frames % model.frames_per_latent:
-        raise ReachError(
-            f"a context of {frames} frames is not a positive multiple of {model.frames_per_latent} (frames a latent)"
-        )
+    if frames == 0 or frames % model.tubelet_size:
+        raise ReachError(f"a context of {frames} frames is not a positive multiple of {model.tubelet_size} (frames a latent)")
     if frames > model.max_context:
         raise ReachError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
 
@@ -138,7 +136,7 @@ def check_forecast(model: WorldModel, frames: int, steps: int) -> None:
     check_context(model, frames)
     if not 0 < steps <= model.max_steps:
         raise ReachError(f"asked to forecast {steps} steps; this model forecasts 1 to {model.max_steps} directly")
-    if model.max_span is not None and (both := frames + steps * model.frames_per_latent) > model.max_span:
+    if model.max_span is not None and (both := frames + steps * model.tubelet_size) > model.max_span:
         raise ReachError(
             f"a context of {frames} frames and {steps} steps after it fill {both} frames, this model's window has "
             f"{model.max_span}; show it less, or ask for less"

@@ -23,7 +23,7 @@ class ForecastConfig(ObjectiveBase):
     distance: DistanceKind = "l2"  # of forecast and target, as model.distance
     weight: float = Field(1.0, gt=0)  # of this objective in the loss
     horizon_weights: tuple[NonNegativeFloat, ...] | None = None  # one per horizon 1..K; null = every row counts the same
-    imagined_weight: NonNegativeFloat = 1.0  # of forecasts made by feeding predictions back
+    rollout_weight: NonNegativeFloat = 1.0  # of forecasts made by feeding predictions back
 
     def check(self, update: Update) -> list[str]:
         weights = self.horizon_weights
@@ -53,4 +53,4 @@ class Forecast(Objective):
 
     def value(self, totals: Sums) -> Terms:
         direct, imagined = totals["error"] / totals["weight"].clamp(min=1e-12)
-        return {"direct": self.config.weight * direct, "imagined": self.config.weight * self.config.imagined_weight * imagined}
+        return {"direct": self.config.weight * direct, "imagined": self.config.weight * self.config.rollout_weight * imagined}

@@ -24,14 +24,14 @@ class SIGRegConfig(ObjectiveBase):
 
     Each place by itself, mean included: else knowing one's position in the picture would do. `weight` is of the mean
     WITHOUT the factor N (number of samples) that LeJEPA multiplies by; `weight_of` turns published weights into ours. What
-    never moves within a clip satisfies it: look at the skill against copying, and compose it with `clip_std_weight` of vicreg
+    never moves within a clip satisfies it: look at the skill against copying, and compose it with `temporal_std_weight` of vicreg
     where that stays at 0. Takes memory for samples x directions numbers.
     """
 
     kind: Literal["sigreg"] = "sigreg"
     weight: float = Field(30.0, gt=0)  # of this objective in the loss; the default is LeVJEPA's, for video
     directions: PositiveInt = 256  # random ones that latents are projected on, drawn anew every update
-    moments_apart: bool = False  # also each moment of the window by itself, its samples the clips alone, as LeWM does
+    per_timestep: bool = False  # also each moment of the window by itself, its samples the clips alone, as LeWM does
 
     @property
     def keeps_apart(self) -> bool:
@@ -41,7 +41,7 @@ class SIGRegConfig(ObjectiveBase):
         return True
 
     def check(self, update: Update) -> list[str]:
-        if (update.clips if self.moments_apart else update.clips * update.steps) < 2:
+        if (update.clips if self.per_timestep else update.clips * update.steps) < 2:
             return [" asks how latents are spread, but has one sample of each place; raise data.batch_size"]
         return []
 
@@ -58,7 +58,7 @@ class Published:
 
 PUBLISHED = {
     "lejepa": Published(0.02, 256, times_samples=True, shared=True),  # its minimal example; the paper tries 0.01 to 0.1
-    "lewm": Published(0.09, 128, times_samples=True),  # moments_apart
+    "lewm": Published(0.09, 128, times_samples=True),  # per_timestep
     "eb_jepa": Published(10.0, 256, times_samples=False),  # "BCS", on 10 knots
     # its flag normalize_by_n=false means: the mean is multiplied by N, here that of a micro-batch over all ranks
     "levjepa": Published(0.02, 1536, times_samples=True),
@@ -99,7 +99,7 @@ class SIGReg(Objective):
 
     def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Sums of cos and sin of knot x projection, per place (or moment and place): [Q, G, K], and samples [G]."""
-        over = (0,) if self.config.moments_apart else (0, 1)
+        over = (0,) if self.config.per_timestep else (0, 1)
         context = precise(latents.context)
         seen = latents.context_mask.to(context.dtype)
         along = context @ directions(latents.chance, self.config.directions, context)  # [B, T, N, K]

@@ -27,12 +27,12 @@ class VICRegConfig(ObjectiveBase):
     cov_weight: NonNegativeFloat = 25.0  # pushes features apart (eq. 3-4, but the mean over the D(D-1) pairs, not the sum / D)
     # Asks the standard deviation of what changes within a clip (the temporal term of PLDM, Sobal et al. 2025; pooled over
     # clips, where PLDM takes each by itself: a film in which nothing moves owes nothing as long as others move enough).
-    clip_std_weight: NonNegativeFloat = 0.0
+    temporal_std_weight: NonNegativeFloat = 0.0
     margin: float = Field(1.0, gt=0)  # standard deviation that is enough
 
     @property
     def keeps_apart(self) -> bool:
-        return self.std_weight > 0 or self.clip_std_weight > 0
+        return self.std_weight > 0 or self.temporal_std_weight > 0
 
     def keeps_scale(self, normalised: bool) -> bool:
         return self.keeps_apart
@@ -43,8 +43,8 @@ class VICRegConfig(ObjectiveBase):
             problems.append(".std_weight asks how latents vary, but an update has one latent step")
         if self.cov_weight and update.features < 2:
             problems.append(".cov_weight asks pairs of features, but the latents have 1; set it to 0")
-        if self.clip_std_weight and update.steps < 2:
-            problems.append(".clip_std_weight asks what changes within a clip, but 1 latent step of it is seen")
+        if self.temporal_std_weight and update.steps < 2:
+            problems.append(".temporal_std_weight asks what changes within a clip, but 1 latent step of it is seen")
         return problems
 
 
@@ -84,7 +84,7 @@ class VICReg(Objective):
             "sum": rows.sum(dim=(0, 1)),  # [N, D]
             "gram": rows.flatten(0, 2).T @ rows.flatten(0, 2),  # [D, D]
         }
-        if self.config.clip_std_weight:
+        if self.config.temporal_std_weight:
             moments = seen.sum(1, keepdim=True)  # [B, 1, N, 1]: in time
             change = (rows - rows.sum(1, keepdim=True) / moments.clamp(min=1)) * seen
             sums["clip_squares"] = change.square().sum(dim=(0, 1, 2))  # [D]
@@ -97,7 +97,7 @@ class VICReg(Objective):
             "std": c.std_weight * std_shortfall(covariance.diagonal(), c.margin),
             "cov": c.cov_weight * mean_squared_offdiagonal(covariance),
         }
-        if c.clip_std_weight:
+        if c.temporal_std_weight:
             within = totals["clip_squares"] / totals["clip_count"].clamp(min=1)
-            terms["clip_std"] = c.clip_std_weight * std_shortfall(within, c.margin)
+            terms["clip_std"] = c.temporal_std_weight * std_shortfall(within, c.margin)
         return terms

@@ -65,7 +65,7 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], health: Sequence[Mappi
     for axes in (loss, skill, life):
         bare(axes)
         axes.tick_params(labelbottom=False)
-    verdicts.set_xlabel("update")
+    verdicts.set_xlabel("step")
     under(figure, caption)
     return figure
 
@@ -88,7 +88,7 @@ def draw_skill(axes: Axes, health: Sequence[Mapping[str, Any]]) -> None:
         ("skill_copy/", "copy", STYLES[1]),
         ("skill_mean/", "mean", STYLES[2]),
     ):
-        rows = [{"update": row["update"], "value": mean_of(row, name)} for row in health]
+        rows = [{"step": row["step"], "value": mean_of(row, name)} for row in health]
         axes.plot(*series(rows, "value"), label=label, **{**style, "markersize": 3})
     axes.axhline(0, color=hexadecimal(MUTED), linewidth=0.8)
     axes.set_ylim(bottom=max(-1.0, axes.get_ylim()[0]), top=1)  # far below nothing is not worth the room
@@ -115,8 +115,8 @@ def draw_verdicts(axes: Axes, health: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylim(0, 1)
     axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=8, length=0)
-    spans = [(verdict, [row["update"] for row in rows]) for verdict, rows in groupby(health, lambda row: row["verdict"])]
-    begin, end = 0, max((row["update"] for row in health), default=1)
+    spans = [(verdict, [row["step"] for row in rows]) for verdict, rows in groupby(health, lambda row: row["verdict"])]
+    begin, end = 0, max((row["step"] for row in health), default=1)
     for verdict, updates in spans:
         colour = VERDICT_COLOURS.get(verdict, hexadecimal(BAD))
         axes.axvspan(begin, updates[-1], facecolor=colour, edgecolor="white", linewidth=1.5)
@@ -130,7 +130,7 @@ def series(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np
     """Updates and values of the rows that have it; null, which stands for NaN, leaves a gap."""
     having = [row for row in rows if name in row]
     values = [np.nan if row[name] is None else row[name] for row in having]
-    return np.array([row["update"] for row in having], float), np.array(values, float)
+    return np.array([row["step"] for row in having], float), np.array(values, float)
 
 
 def mean_of(row: Mapping[str, Any], prefix: str) -> float:

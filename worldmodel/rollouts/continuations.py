@@ -35,7 +35,7 @@ def continuation(model: FrameWiseModel, context: Tensor, steps: int, residuals: 
     Errors are normal with the covariance of `residuals` [R, N, D] over places and features, independent from step to step.
     """
     seen, _ = model.observe(context)
-    longest, begin = model.max_context // model.frames_per_latent, seen.shape[1]
+    longest, begin = model.max_context // model.tubelet_size, seen.shape[1]
     for _ in range(steps):
         last = seen[:, -longest:]
         ahead = model.forecast_after(last, [last.shape[1]], 1)[:, 0]

@@ -38,7 +38,7 @@ def fit_decoder(
     checkpoint = find_checkpoint(run)
     model, recipe = load_model(checkpoint.folder, device)
     data = data or find_data(recipe, checkpoint).recipe(recipe).data
-    config, count = recipe.decoder, recipe.decoder.updates if updates is None else updates
+    config, count = recipe.decoder, recipe.decoder.max_steps if updates is None else updates
     train, held = (
         held_out(windows, n).frames
         for windows, n in zip(open_windows(data, recipe.window, recipe.seed, crops=False), (config.windows, 32), strict=True)
@@ -46,7 +46,7 @@ def fit_decoder(
     latents = encoded(model, train, device)
     decoder = new_decoder(model, recipe).to(device)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=config.lr)
-    f = model.frames_per_latent
+    f = model.tubelet_size
     moments = rearrange(train, "b (t f) h w c -> (b t) f h w c", f=f)
     places = rearrange(latents, "b t n d -> (b t) 1 n d")
     for update in range(count):
@@ -80,9 +80,7 @@ def load_decoder(checkpoint: Checkpoint, model: WorldModel, recipe: Recipe, devi
 
 def new_decoder(model: WorldModel, recipe: Recipe) -> Decoder:
     places, features = model.latent_shape
-    return Decoder(
-        recipe.decoder.net, features=features, places=places, frames_per_latent=model.frames_per_latent, seed=recipe.seed
-    )
+    return Decoder(recipe.decoder.net, features=features, places=places, tubelet_size=model.tubelet_size, seed=recipe.seed)
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ def training_frames(model: WorldModel, recipe: Recipe, device: torch.device) -> 
     windows = open_windows(data, recipe.window, recipe.seed, crops=False)[0]
     films = held_out(windows, min(WINDOWS, len(windows))).frames
     latents = rearrange(encoded(model, films, device), "b t n d -> (b t) n d")
-    frames = rearrange(films.numpy(), "b (t f) h w c -> (b t) f h w c", f=model.frames_per_latent)
+    frames = rearrange(films.numpy(), "b (t f) h w c -> (b t) f h w c", f=model.tubelet_size)
     return TrainingFrames(latents, frames, len(films), len(windows))
 
 

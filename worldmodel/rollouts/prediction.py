@@ -29,7 +29,7 @@ def roll_out(
 
     The first of `samples` continuations is the model's own, the others have errors drawn from `residuals`.
     """
-    f = model.frames_per_latent
+    f = model.tubelet_size
     pixels = model.normalise(torch.from_numpy(frames)[None].to(device))
     target = model.encode(pixels)
     seen, context = context_frames // f, pixels[:, :context_frames]
@@ -73,7 +73,7 @@ def error_curves(model: WorldModel, held: torch.Tensor, context_frames: int, dev
     held: uint8 [B, T, S, S, 3]. imagined: predictions fed back; direct: asked at once, NaN beyond the model's reach;
     copy: the last latent seen; mean: the best constant per place, in hindsight.
     """
-    f = model.frames_per_latent
+    f = model.tubelet_size
     seen = context_frames // f
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in ("imagined", "direct", "copy")}
     targets = []

@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from worldmodel.config.renamed import with_new_columns
 from worldmodel.files.atomic import sync, write_bytes
 from worldmodel.files.output_errors import output_errors
 from worldmodel.files.regular_file import open_regular
@@ -57,8 +58,8 @@ def truncate_after(path: Path, update: float, expected: int = 0) -> list[str]:
         return [_missing(expected, expected, update)] if expected else []
     lines, rest = _lines(path)
     rows = [_row(line) for line in lines]
-    is_row = [row is not None and _is_number(row.get("update")) for row in rows]
-    kept = [line for line, row, fits in zip(lines, rows, is_row, strict=True) if fits and row and row["update"] <= update]
+    is_row = [row is not None and _is_number(row.get("step")) for row in rows]
+    kept = [line for line, row, fits in zip(lines, rows, is_row, strict=True) if fits and row and row["step"] <= update]
     found = []
     if damaged := is_row.count(False):
         copy = _free_name(path)
@@ -90,7 +91,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
         row = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) else None
+    return with_new_columns(row) if isinstance(row, dict) else None
 
 
 def _is_number(value: Any) -> bool:

@@ -13,14 +13,14 @@ from worldmodel.recipe import Recipe
 def check_plan(recipe: Recipe, train: Windows, ranks: int) -> None:
     """Raise ConfigError for what cannot work with this data on so many processes."""
     problems = []
-    batch, micros = recipe.data.batch_size, recipe.train.micro_batches
+    batch, micros = recipe.data.batch_size, recipe.train.grad_accum_steps
     if recipe.processes is not None and ranks != recipe.processes:
         problems.append(
             f"the recipe names processes: {recipe.processes}, but {ranks} run. On CPUs start several with "
             f"`torchrun --nproc_per_node {recipe.processes}` (accelerate launch --cpu starts one); or set processes=null"
         )
     if batch % (micros * ranks):
-        problems.append(f"data.batch_size {batch} is not divisible by train.micro_batches {micros} x {ranks} processes")
+        problems.append(f"data.batch_size {batch} is not divisible by train.grad_accum_steps {micros} x {ranks} processes")
     if len(train) < batch:
         problems.append(
             f"{', '.join(recipe.data.manifests)}: {len(train)} training windows are fewer than one batch of {batch}; "
@@ -32,21 +32,21 @@ def check_plan(recipe: Recipe, train: Windows, ranks: int) -> None:
 
 def check_layers(learner: Learner, recipe: Recipe, ranks: int) -> None:
     """Raise ConfigError where a layer would make the loss depend on how an update's batch is cut up."""
-    micros = recipe.train.micro_batches if recipe.train.exact_accumulation else 1
+    micros = recipe.train.grad_accum_steps if recipe.train.exact_accumulation else 1
     if names := inexact_layers(learner, micros, ranks):
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise ConfigError(
             [
                 f"{shown}: what it gives out depends on how a batch is cut, so the loss is not exact on {ranks} process(es) x "
-                f"{micros} micro-batch(es). Take LayerNorm or GroupNorm, no dropout; or one process and train.micro_batches=1"
+                f"{micros} micro-batch(es). Take LayerNorm or GroupNorm, no dropout; or one process and train.grad_accum_steps=1"
             ]
         )
 
 
 def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, ranks: int, device: str) -> str:
     """Updates, samples, tokens, epochs, parameters: the run in numbers, one line each."""
-    updates, batch, window = recipe.train.updates, recipe.data.batch_size, recipe.window
-    model, micros = recipe.model, recipe.train.micro_batches
+    updates, batch, window = recipe.train.max_steps, recipe.data.batch_size, recipe.window
+    model, micros = recipe.model, recipe.train.grad_accum_steps
     tokens = model.tokens(window)
     samples = updates * batch
     places, features = learner.model.latent_shape
@@ -73,7 +73,7 @@ def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, r
             f"          a window is {window.frames} frames at {sampled}, {window.size_px} px{enlarged}",
             f"model     {sizes}; a latent step is {places} place(s) x {features} features",
             f"losses    {aims}; against collapse: {kept}",
-            f"training  {updates:,} updates, {recipe.optim.warmup_updates} of them warm-up; {alone}",
+            f"training  {updates:,} updates, {recipe.optim.warmup_steps} of them warm-up; {alone}",
             f"          {samples:,} samples = {samples / len(train):.1f} epochs, {samples * tokens:,} tokens{cut}",
         )
     )

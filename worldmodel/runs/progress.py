@@ -51,8 +51,8 @@ class Progress:
         if time.monotonic() - self._said_at >= REFRESH_S and self.console.is_terminal:
             self._draw()
 
-    def show(self, loss: float, clips_per_s: float, wait_share: float) -> None:
-        self._words = [f"loss {loss:.4g}", f"{clips_per_s:.3g} clips/s", f"waiting {wait_share:.0%}"]
+    def show(self, loss: float, clips_per_s: float, data_wait_fraction: float) -> None:
+        self._words = [f"loss {loss:.4g}", f"{clips_per_s:.3g} clips/s", f"waiting {data_wait_fraction:.0%}"]
         if self.console.is_terminal:
             self._draw()
         elif self._done == self._updates or time.monotonic() - self._said_at >= LINE_EVERY_S:

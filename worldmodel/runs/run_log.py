@@ -63,7 +63,7 @@ class RunLog:
             return
         run.mkdir(parents=True, exist_ok=True)
         self._unsynced: set[str] = set()
-        self._progress = Progress(recipe.train.updates, start)
+        self._progress = Progress(recipe.train.max_steps, start)
         for name in LOGS:
             self._mend(name, start, (rows or {}).get(name, 0))
         self._rows = {name: len(read_rows(self._path(name))) for name in LOGS}
@@ -108,10 +108,10 @@ class RunLog:
         elapsed_s = max(now - self._row_at, 1e-9)
         speed = {
             "clips_per_s": (update - self._row_update) * self._batch_size / elapsed_s,
-            "wait_share": min(1.0, self._waited_s / elapsed_s),
+            "data_wait_fraction": min(1.0, self._waited_s / elapsed_s),
         }
         self._row_at, self._row_update, self._waited_s = now, update, 0.0
-        first = {"update": update, "samples": row["samples"], "seconds": round(self.seconds, 3)}
+        first = {"step": update, "samples": row["samples"], "seconds": round(self.seconds, 3)}
         self._write("metrics", update, {**first, **row, **speed})
         self._progress.advance(update)
         self._progress.show(row["loss"], **speed)
@@ -137,7 +137,7 @@ class RunLog:
         for clip in clips:
             if self._main and clip.path not in self._named:
                 self._named.add(clip.path)
-                self._append("bad_clips", {"update": self._done, "path": clip.path, "reason": clip.reason})
+                self._append("bad_clips", {"step": self._done, "path": clip.path, "reason": clip.reason})
                 self._progress.say(f"cannot be read: {clip.path}: {clip.reason}")
 
     def say(self, text: str) -> None:

@@ -70,5 +70,5 @@ def numbers_of(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return {
         prefix + name: float(value)
         for name, value in row.items()
-        if isinstance(value, int | float) and name != "update" and math.isfinite(value)
+        if isinstance(value, int | float) and name != "step" and math.isfinite(value)
     }

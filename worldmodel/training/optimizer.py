@@ -21,8 +21,8 @@ class OptimConfig(Config):
     lr: PositiveFloat = 1e-3  # of AdamW, after the warm-up
     muon_lr: PositiveFloat = 0.02  # of hidden matrices under muon: their updates are orthogonal, so its scale is another
     schedule: Literal["cosine", "linear", "constant"] = "cosine"  # how the rate falls after the warm-up
-    warmup_updates: NonNegativeInt = 100  # in which the rate rises linearly
-    final_share: float = Field(0.05, ge=0, le=1)  # of the full rate, reached at the last update (not by "constant")
+    warmup_steps: NonNegativeInt = 100  # in which the rate rises linearly
+    min_lr_ratio: float = Field(0.05, ge=0, le=1)  # of the full rate, reached at the last update (not by "constant")
     weight_decay: NonNegativeFloat = 0.02  # of matrices; never of biases, norms, positions
     beta1: float = Field(0.9, ge=0, lt=1)  # AdamW's, for the running mean of gradients
     beta2: float = Field(0.999, ge=0, lt=1)  # AdamW's, for that of their squares
@@ -34,13 +34,13 @@ Optimizers = tuple[torch.optim.Optimizer, ...]
 
 def lr_share_at(update: int, config: OptimConfig, total: int) -> float:
     """Share of the full learning rate at update 0, 1, ... total-1."""
-    if update < config.warmup_updates:
-        return (update + 1) / config.warmup_updates
+    if update < config.warmup_steps:
+        return (update + 1) / config.warmup_steps
     if config.schedule == "constant":
         return 1.0
-    progress = (update - config.warmup_updates) / max(1, total - 1 - config.warmup_updates)
+    progress = (update - config.warmup_steps) / max(1, total - 1 - config.warmup_steps)
     left = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-    return config.final_share + (1 - config.final_share) * left
+    return config.min_lr_ratio + (1 - config.min_lr_ratio) * left
 
 
 def set_lr(optimizers: Optimizers, config: OptimConfig, share: float) -> None:

@@ -44,7 +44,7 @@ def learnt(run: Run) -> Finding:
         said = f"At the last look latents had collapsed; a skill of {skill:.2f} among collapsed latents means nothing."
         return Finding(question, "No", "bad", said)
     least = run.asked("health.min_skill", 0.05)
-    told = f"Held-out skill {skill:.2f} at update {last['update']:,}, on average over horizons: "
+    told = f"Held-out skill {skill:.2f} at update {last['step']:,}, on average over horizons: "
     if skill <= least:
         way = _way(judged, skill, best)
         return Finding(question, "No", "bad", f"{told}forecasts are no better than {BASELINES} (above {least:g} counts). {way}")
@@ -60,11 +60,11 @@ def looks(run: Run) -> list[Row]:
 def _way(judged: Sequence[Row], skill: float, best: Row) -> str:
     """How skill went of late."""
     top = float(best["skill"])
-    earlier = [row for row in judged if row["update"] <= 0.75 * judged[-1]["update"]]
+    earlier = [row for row in judged if row["step"] <= 0.75 * judged[-1]["step"]]
     if not earlier:
         return "Too few looks to say how it goes on."
     if top - skill > FALLEN:
-        return f"It was better at update {best['update']:,} ({top:.2f}): it learns by heart, or the learning rate is too high."
+        return f"It was better at update {best['step']:,} ({top:.2f}): it learns by heart, or the learning rate is too high."
     if skill - float(earlier[-1]["skill"]) > RISING:
         return "It still rose at the end: training longer should help."
     return "It had levelled off."
@@ -84,7 +84,7 @@ def healthy(run: Run) -> Finding:
     last = run.health[-1]
     verdict = str(last["verdict"])
     meaning = meaning_of(verdict)
-    measured = f" At update {last['update']:,}: {last['advice']}." if last.get("advice") else ""
+    measured = f" At update {last['step']:,}: {last['advice']}." if last.get("advice") else ""
     answer = "Yes" if verdict == "healthy" else spoken(verdict).capitalize()
     return Finding(question, answer, meaning.tone, f"{meaning.words}{measured}")
 
@@ -98,7 +98,7 @@ def collapsed(run: Run) -> Finding:
     bad = [span for span in spans if meaning_of(span.verdict).collapsed]
     if not bad:
         some = "look" if len(judged) == 1 else "looks"
-        return Finding(question, "No", "good", f"Not in {len(judged)} {some} up to update {judged[-1]['update']:,}.")
+        return Finding(question, "No", "good", f"Not in {len(judged)} {some} up to update {judged[-1]['step']:,}.")
     told = "; ".join(f"{spoken(span.verdict)} {_when(span, spans[-1])}" for span in bad)
     if spans[-1] in bad:
         return Finding(question, "Yes", "bad", f"{told.capitalize()}. What to do stands below.")

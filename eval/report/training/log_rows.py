@@ -21,8 +21,19 @@ NEEDED = {
 }  # must have a value
 TEXTS = {"verdict"}
 NUMBERS = {
-    *("samples", "seconds", "loss", "lr", "grad_norm", "clips_per_s", "wait_share", "skill", "skill_copy", "skill_mean"),
-    *("effective_rank", "effective_rank_pooled", "directions", "std_mean", "std_min", "cov_offdiag", "position_share"),
+    *(
+        "samples",
+        "seconds",
+        "loss",
+        "lr",
+        "grad_norm",
+        "clips_per_s",
+        "data_wait_fraction",
+        "skill",
+        "skill_copy",
+        "skill_mean",
+    ),
+    *("effective_rank", "effective_rank_pooled", "directions", "std_mean", "std_min", "corr_offdiag", "position_share"),
 }  # or null; for loss/NAME and skill/HORIZON, the name before the slash
 
 
@@ -34,11 +45,11 @@ def log_rows(path: Path) -> tuple[list[Row], int]:
     """
     written = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # before the rows: a run may append more meanwhile
     found: Sequence[Row] = read_rows(path)
-    rows = [row for row in found if _is_update(row.get("update"))]
+    rows = [row for row in found if _is_update(row.get("step"))]
     lines = max(len(found), sum(bool(line) for line in written))
     if lines and not rows:
         raise EvalError(f"{path} is no log of a run: none of its lines is a JSON object with an update")
-    kind, needed = KIND.get(path.stem, "update"), NEEDED.get(path.stem, set())
+    kind, needed = KIND.get(path.stem, "step"), NEEDED.get(path.stem, set())
     of_kind = [row for row in rows if kind in row]
     whole = [row for row in of_kind if all(row.get(name) is not None for name in needed) and _is_well_formed(row)]
     damaged = lines - len(rows) + len(of_kind) - len(whole)

@@ -85,8 +85,8 @@ def _progress(run: Run) -> list[str]:
     stops = run.asked("health.stop_on", ())
     if run.health and run.health[-1]["verdict"] in stops:
         return [*found, "ended by the doctor (health.stop_on)"]
-    if run.planned is not None and last["update"]:
-        left = float(last["seconds"]) / last["update"] * (run.planned - run.updates)
+    if run.planned is not None and last["step"]:
+        left = float(last["seconds"]) / last["step"] * (run.planned - run.updates)
         found.append(f"unfinished, about {duration(left)} of work left")
     if run.written_s_ago is not None:
         found.append(f"last row {duration(run.written_s_ago)} before this page was made")
@@ -123,7 +123,7 @@ def skills(run: Run) -> list[Plot]:
     if best := run.best_look:
         what = "the best checkpoint" if run.best is not None else "the look with the highest skill"
         words = "How far ahead it sees: where a line meets 0 it knows nothing more than that baseline."
-        found.append(Plot(f"Skill by horizon at {what}, update {best['update']:,}", words, Markup(plots.horizons(run, best))))
+        found.append(Plot(f"Skill by horizon at {what}, update {best['step']:,}", words, Markup(plots.horizons(run, best))))
     return found
 
 
@@ -164,7 +164,7 @@ def health(run: Run) -> list[Plot]:
         Plot(
             "Off-diagonal covariance",
             "Mean squared correlation of two features: 0, each says something of its own; 1, all say the same.",
-            Markup(plots.course(run, [plots.line_of(rows, "cov_offdiag")], bottom=0.0, log=True)),
+            Markup(plots.course(run, [plots.line_of(rows, "corr_offdiag")], bottom=0.0, log=True)),
         ),
         Plot(
             "Share of variance that is place",
@@ -207,7 +207,7 @@ def optimisation(run: Run) -> list[Plot]:
         words += f" Clipped to {clip:g} in {sum(norm > clip for norm in norms) / len(norms):.0%} of the rows."
     words += " Sudden peaks that stay: lower optim.lr."
     levels = {"clip_norm": float(clip)} if clip else {}
-    rate = f"{run.asked('optim.warmup_updates', 0)} updates of warm-up, then {run.asked('optim.schedule', 'its schedule')}."
+    rate = f"{run.asked('optim.warmup_steps', 0)} updates of warm-up, then {run.asked('optim.schedule', 'its schedule')}."
     if run.asked("optim.kind") == "muon":
         rate += f" Hidden matrices go by muon_lr, {run.asked('optim.muon_lr'):g} at most, in the same proportion."
     return [
@@ -224,7 +224,7 @@ def speed(run: Run) -> list[Plot]:
     if not run.metrics:
         return []
     orange = {**STYLES[1], "linestyle": "-"}
-    waits = [plots.line_of(run.metrics, "wait_share", style=orange, noisy=True)]
+    waits = [plots.line_of(run.metrics, "data_wait_fraction", style=orange, noisy=True)]
     return [
         Plot(
             "Windows a second",

@@ -68,7 +68,7 @@ def course(run: Run, lines: Sequence[Line], **asked: Any) -> str:
     strip(axes, run, end)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel("update", fontsize=8.5, color=hexadecimal(MUTED))
+    axes.set_xlabel("step", fontsize=8.5, color=hexadecimal(MUTED))
     if any(line.label for line in lines):
         _legend(axes)
     return svg(figure)

@@ -74,11 +74,11 @@ class Run:
 
     @property
     def updates(self) -> int:
-        return max((int(rows[-1]["update"]) for rows in (self.metrics, self.health) if rows), default=0)
+        return max((int(rows[-1]["step"]) for rows in (self.metrics, self.health) if rows), default=0)
 
     @property
     def planned(self) -> int | None:
-        planned = self.asked("train.updates")
+        planned = self.asked("train.max_steps")
         return planned if isinstance(planned, int) else None
 
     @property
@@ -89,7 +89,7 @@ class Run:
     def spans(self) -> list[Span]:
         found, start = [], 0
         for verdict, rows in groupby(self.health, lambda row: str(row["verdict"])):
-            stop = int([row["update"] for row in rows][-1])
+            stop = int([row["step"] for row in rows][-1])
             found.append(Span(verdict, start, stop))
             start = stop
         return found
@@ -99,7 +99,7 @@ class Run:
         """The look at the best checkpoint; where none is noted yet, the one with the highest skill."""
         if self.best is not None:
             at = int(self.best["checkpoint"])
-            return next((row for row in self.health if row["update"] == at), None)
+            return next((row for row in self.health if row["step"] == at), None)
         told = [row for row in self.health if row.get("skill") is not None]
         return max(told, key=lambda row: float(row["skill"]), default=None)
 
@@ -112,14 +112,14 @@ class Run:
     @property
     def times(self) -> Times | None:
         """None before there are three rows."""
-        looks = {int(row["update"]) for row in self.health}
+        looks = {int(row["step"]) for row in self.health}
         steps, waiting_s = [], 0.0  # of each row but the first: updates, seconds, whether a look lies in it
         for before, row in pairwise(self.metrics):
-            first, last = int(before["update"]), int(row["update"])
+            first, last = int(before["step"]), int(row["step"])
             seconds = float(row["seconds"]) - float(before["seconds"])
             if last > first and seconds > 0:
                 steps.append((last - first, seconds, any(update in looks for update in range(first, last))))
-                waiting_s += seconds * float(row.get("wait_share") or 0)
+                waiting_s += seconds * float(row.get("data_wait_fraction") or 0)
         plain = [seconds / count for count, seconds, looked in steps if not looked]
         if len(steps) < 2:
             return None

@@ -24,7 +24,7 @@ VERDICTS: dict[str, Meaning] = {
     "warming_up": Meaning(
         "open",
         "Too early for a verdict: fresh weights look collapsed and forecast nothing.",
-        ("Wait; the share of updates without a verdict is health.warmup_share.",),
+        ("Wait; the share of updates without a verdict is health.warmup_fraction.",),
     ),
     "healthy": Meaning(
         "good",
@@ -41,7 +41,7 @@ VERDICTS: dict[str, Meaning] = {
             "Begin again: such a run seldom recovers.",
             "Name something that keeps latents apart: vicreg, barlow, info_nce, sigreg, visreg, or targets of a teacher. "
             "The start of a run says what it has.",
-            "With vicreg raise std_weight; in any case lower optim.lr or lengthen optim.warmup_updates.",
+            "With vicreg raise std_weight; in any case lower optim.lr or lengthen optim.warmup_steps.",
             "health.stop_on: [complete_collapse] ends the next one early.",
         ),
     ),
@@ -66,9 +66,9 @@ VERDICTS: dict[str, Meaning] = {
         "fair",
         "Latents are alive, but forecasts are no better than repeating the last latent.",
         (
-            "Train for longer: train.updates. Look whether skill against copying rises.",
+            "Train for longer: train.max_steps. Look whether skill against copying rises.",
             "Ask further ahead, so that something happens: more horizons, a lower window.fps.",
-            "If latents hardly change within a window, raise clip_std_weight (vicreg).",
+            "If latents hardly change within a window, raise temporal_std_weight (vicreg).",
             "If the loss is far lower than skill suggests it learns by heart: more films, or augment.",
         ),
     ),
@@ -76,7 +76,7 @@ VERDICTS: dict[str, Meaning] = {
         "fair",
         "Forecasts beat repeating the last latent, but not the mean: latents change in ways that cannot be foreseen.",
         (
-            "Lower clip_std_weight or std_weight (vicreg): they can reward noise.",
+            "Lower temporal_std_weight or std_weight (vicreg): they can reward noise.",
             "Train for longer, on more films; ask less far ahead.",
         ),
     ),

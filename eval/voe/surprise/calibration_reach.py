@@ -32,9 +32,9 @@ def calibration(plan: WindowPlan, films: Sequence[Film], manifest: str | None, h
         return Calibration(plan, ())
     lengths = [frames_shown(film, plan.fps) for film in films]
     reached = reachable_steps(plan, lengths)
-    step_s = plan.frames_per_latent / plan.fps
+    step_s = plan.tubelet_size / plan.fps
     if reached == 0:
-        needed = min(plan.contexts) + plan.frames_per_latent
+        needed = min(plan.contexts) + plan.tubelet_size
         found = f"{len(films)} possible video{'' if len(films) == 1 else 's'}"
         longest = f", the longest of {max(lengths)} frames" if lengths else ""
         return Calibration(
@@ -50,7 +50,7 @@ def calibration(plan: WindowPlan, films: Sequence[Film], manifest: str | None, h
     if horizon is not None:
         raise EvalError(
             f"--horizon {horizon} is {plan.horizon} latent steps, but the possible videos of {manifest}, on which errors are "
-            f"calibrated, reach {reached}; give --horizon {reached * plan.frames_per_latent} (frames), or longer videos with "
+            f"calibrated, reach {reached}; give --horizon {reached * plan.tubelet_size} (frames), or longer videos with "
             "--lawful MANIFEST"
         )
     lowered, whole = (f"{steps * step_s:.3g} s ({steps} latent steps)" for steps in (reached, plan.horizon))

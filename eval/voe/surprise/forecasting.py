@@ -105,7 +105,7 @@ def _once(same: Same, ask: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
 
 def _shared(model: WorldModel, frames: Tensor, windows: Sequence[Window], asked: Asked, same: Same) -> Iterator[Outlook]:
     assert isinstance(model, FrameWise)
-    f = model.frames_per_latent
+    f = model.tubelet_size
     by_phase: dict[int, dict[int, list[Window]]] = defaultdict(lambda: defaultdict(list))
     for window in windows:
         by_phase[window.start % f][window.start].append(window)
@@ -149,7 +149,7 @@ def _made(
 def _apart(
     model: WorldModel, pixels: Tensor, windows: Sequence[Window], asked: Asked, scope: Scope, same: Same
 ) -> Iterator[Outlook]:
-    f, whole = model.frames_per_latent, {}
+    f, whole = model.tubelet_size, {}
 
     def encode(start: int, stop: int) -> Tensor:
         return _once(same[:, start:stop], model.encode, pixels[:, start:stop])

@@ -37,7 +37,7 @@ def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str |
     if model is not None:
         asked = {
             name: getattr(model, name)
-            for name in ("target_scope", "fps", "size_px", "frames_per_latent", "max_context", "max_steps", "max_span")
+            for name in ("target_scope", "fps", "size_px", "tubelet_size", "max_context", "max_steps", "max_span")
         }
         asked["latent"] = list(model.latent_shape)
     single = len(plan.contexts) == 1
@@ -55,7 +55,7 @@ def protocol(args: argparse.Namespace, task: Task, usual: Usual, manifest: str |
             "name": task.subject.name,
             "spec": task.subject.spec,
             "hash": task.subject.hash,
-            "update": task.subject.update,
+            "step": task.subject.update,
             **asked,
         },
         "suite": {
@@ -84,7 +84,7 @@ def windows_of(task: Task) -> dict[str, Any]:
         "window_s": plan.frames / plan.fps,
         "stride_s": plan.stride / plan.fps,
         "contexts_s": [context / plan.fps for context in plan.contexts],
-        "horizon_s": plan.horizon * plan.frames_per_latent / plan.fps,
+        "horizon_s": plan.horizon * plan.tubelet_size / plan.fps,
         "scope": task.scope,
     }
 

@@ -127,7 +127,7 @@ class Judge:
 
     def paths(self, shots: Sequence[Shot]) -> list[Block]:
         """Statistics of the path that each film's latents take."""
-        f, fps = self.model.frames_per_latent, self.plan.fps
+        f, fps = self.model.tubelet_size, self.plan.fps
         whole = len(shots[0].frames) // f * f
         if whole // f < 3:
             return []
@@ -171,7 +171,7 @@ class Judge:
 
 def blind_traces(shots: Sequence[Shot], plan: WindowPlan) -> list[Block]:
     """Of films of equal length, by scorers that look at pixels alone."""
-    f = plan.frames_per_latent
+    f = plan.tubelet_size
     grams = [frame_gram(shot.frames) for shot in shots]
     scorers: dict[str, Callable[..., NDArray[np.float64]]] = {
         "pixel copy": pixel_copy,
@@ -202,7 +202,7 @@ def _same(shots: Sequence[Shot]) -> Same:
 
 
 def _block(films: list[str], scorer: str, window: Window, plan: WindowPlan, values: NDArray[np.float64]) -> Block:
-    times = (window.cut + np.arange(window.steps) * plan.frames_per_latent) / plan.fps
+    times = (window.cut + np.arange(window.steps) * plan.tubelet_size) / plan.fps
     return Block(films, scorer, window.kind, window.start / plan.fps, window.context / plan.fps, times, values)
 
 

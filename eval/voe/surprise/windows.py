@@ -36,19 +36,19 @@ class WindowPlan:
     stride: int  # frames from one free window to the next
     contexts: tuple[int, ...]  # frames seen of a free window; each is tried
     horizon: int  # latent steps that are forecast at most
-    frames_per_latent: int
+    tubelet_size: int
     max_context: int  # frames a model can see; locked windows show it as many as there are
     max_span: int | None = None  # frames that what is seen and what is forecast may fill together, where they share a window
 
     @property
     def reach(self) -> int:
         """Latent steps that windows which see as much as they can are forecast: where both share a window, half of it."""
-        most = self.horizon if self.max_span is None else max(1, self.max_span // self.frames_per_latent // 2)
+        most = self.horizon if self.max_span is None else max(1, self.max_span // self.tubelet_size // 2)
         return min(self.horizon, most)
 
     def check(self) -> list[str]:
         """What makes this plan impossible; one line each."""
-        f = self.frames_per_latent
+        f = self.tubelet_size
         problems = [
             f"a context of {c} frames is no multiple of {f} (frames a latent)" for c in self.contexts if c % f or c <= 0
         ]
@@ -70,12 +70,12 @@ class WindowPlan:
             Window("free", start, context, steps)
             for start in range(0, length - frames + 1, self.stride)
             for context in self.contexts
-            if (steps := min(self.horizon, (min(frames, self.max_span or frames) - context) // self.frames_per_latent)) > 0
+            if (steps := min(self.horizon, (min(frames, self.max_span or frames) - context) // self.tubelet_size)) > 0
         ]
 
     def ending_at(self, cut: int, length: int, kind: Kind = "locked") -> Window | None:
         """The window that sees as much as the model can before `cut`; None where nothing is left to see or forecast."""
-        f, span = self.frames_per_latent, self.max_span
+        f, span = self.tubelet_size, self.max_span
         steps = min(self.reach, (length - cut) // f)
         context = min(cut, self.max_context, self.max_context if span is None else span - steps * f) // f * f
         return Window(kind, cut - context, context, steps) if context and steps > 0 else None
@@ -104,7 +104,7 @@ class WindowPlan:
 
 def widest(model: WorldModel) -> WindowPlan:
     """Windows of all that a model can see, forecast as far as it reaches."""
-    f = model.frames_per_latent
+    f = model.tubelet_size
     return WindowPlan(model.fps, model.max_context, 1, (f,), model.max_steps, f, model.max_context, model.max_span)
 
 

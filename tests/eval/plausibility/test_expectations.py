@@ -34,9 +34,7 @@ def test_of_the_windows_that_judge_a_moment_the_middle_lead_is_taken_and_then_th
 
 def causal_model() -> WorldModel:
     torch.manual_seed(0)
-    encoder = EncoderConfig(
-        patch_px=4, frames_per_latent=2, width=12, depth=1, heads=2, latent_dim=6, head_width=12, places_per_side=2
-    )
+    encoder = EncoderConfig(patch_px=4, tubelet_size=2, width=12, depth=1, heads=2, latent_dim=6, head_width=12, latent_grid=2)
     config = CausalConfig(encoder=encoder, predictor=PredictorConfig(width=24, depth=1, heads=2, horizons=3), rollout_steps=0)
     model = build_model(config, WindowConfig(frames=12, fps=FPS, size_px=16)).eval()
     with torch.no_grad():
@@ -63,7 +61,7 @@ def clip(tmp_path) -> Clip:
 
 def draw(model: WorldModel, clip: Clip, first: int, stop: int) -> tuple[Expectations, Viewing, Decoder]:
     places, features = model.latent_shape
-    decoder = Decoder(DecoderConfig(size_px=16, width=4), features=features, places=places, frames_per_latent=2, seed=3)
+    decoder = Decoder(DecoderConfig(size_px=16, width=4), features=features, places=places, tubelet_size=2, seed=3)
     frames = model.max_context if model.max_span is None else model.max_span
     viewing = Viewing(model, usual_plan(model, frames), torch.device("cpu"), start_ranks())
     found = expectations(viewing, decoder.eval(), clip, first, stop)

@@ -34,7 +34,7 @@ data: {manifest: nowhere.parquet}
 decoder: {net: {size_px: 16, width: 4}}
 model:
   kind: causal
-  encoder: {patch_px: 8, width: 16, depth: 1, heads: 2, latent_dim: 4, head_width: 16, places_per_side: 2}
+  encoder: {patch_px: 8, width: 16, depth: 1, heads: 2, latent_dim: 4, head_width: 16, latent_grid: 2}
   predictor: {width: 24, depth: 1, heads: 2, horizons: 6}
   rollout_steps: 0
 """
@@ -85,7 +85,7 @@ def run_with_decoder(world) -> Path:
     recipe = load(Recipe, world / "recipe.yaml")
     torch.manual_seed(0)
     model = build_model(recipe.model, recipe.window)
-    state = {"update": 1, "samples": 0, "recipe": recipe.model_dump(mode="json")}
+    state = {"step": 1, "samples": 0, "recipe": recipe.model_dump(mode="json")}
     folder = save_checkpoint(world / "run", {"model": model.state_dict()}, state)
     add_file(open_checkpoint(folder), "decoder", new_decoder(model, recipe).state_dict())
     return world / "run"
@@ -403,7 +403,7 @@ def project(world, tmp_path) -> Path:
     recipe = load(Recipe, world / "recipe.yaml", [f"data.manifest={folder / 'data' / 'films.parquet'}"])
     torch.manual_seed(0)
     model = build_model(recipe.model, recipe.window)
-    state = {"update": 1, "samples": 0, "recipe": recipe.model_dump(mode="json"), "run_folder": str(folder / "run")}
+    state = {"step": 1, "samples": 0, "recipe": recipe.model_dump(mode="json"), "run_folder": str(folder / "run")}
     save_checkpoint(folder / "run", {"model": model.state_dict()}, state)
     return folder
 
@@ -443,7 +443,7 @@ def test_a_stored_reference_is_of_one_protocol_and_of_one_checkpoint(project, sc
     before = open_checkpoint(checkpoint)
     weights = {name: tensor + 0.01 for name, tensor in before.tensors("model").items()}
     state = {key: value for key, value in before.state.items() if key not in ("sha256", "format")}
-    save_checkpoint(run, {"model": weights}, {**state, "update": 2})
+    save_checkpoint(run, {"model": weights}, {**state, "step": 2})
     code, _, said = score(film, lawful="", model=str(run / "checkpoints" / "00000002"))
     assert code == 2
     assert "holds some for other weights or another protocol" in said

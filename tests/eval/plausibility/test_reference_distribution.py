@@ -9,7 +9,7 @@ from eval.plausibility.sliding_windows import Watched
 from eval.voe.surprise.whitening import ErrorMoments, Whitening
 from eval.voe.surprise.windows import WindowPlan
 
-PLAN = WindowPlan(fps=10, frames=4, stride=2, contexts=(2,), horizon=2, frames_per_latent=1, max_context=4)
+PLAN = WindowPlan(fps=10, frames=4, stride=2, contexts=(2,), horizon=2, tubelet_size=1, max_context=4)
 
 
 def watched(surprise, copying=1.0, motion=1.0, frames: int = 4, **scorers) -> Watched:

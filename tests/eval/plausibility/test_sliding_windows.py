@@ -17,13 +17,13 @@ from eval.plausibility.sliding_windows import (
 )
 from eval.voe.surprise.windows import WindowPlan
 
-PLAN = WindowPlan(fps=10, frames=6, stride=2, contexts=(2, 4), horizon=3, frames_per_latent=1, max_context=6)
+PLAN = WindowPlan(fps=10, frames=6, stride=2, contexts=(2, 4), horizon=3, tubelet_size=1, max_context=6)
 
 
 class Drift:
     """A latent is the mean grey of each half of the picture; it forecasts that both go on rising by 1 a frame."""
 
-    fps, frames_per_latent, max_context, max_steps, size_px, target_scope = 10.0, 1, 6, 3, 4, "past"
+    fps, tubelet_size, max_context, max_steps, size_px, target_scope = 10.0, 1, 6, 3, 4, "past"
     max_span = None
 
     def normalise(self, frames):
@@ -132,7 +132,7 @@ def test_windows_follow_the_model():
     model = Drift()
     plan = usual_plan(model, 6)
     assert (plan.contexts, plan.horizon, plan.stride) == ((1, 2, 3, 4), 3, 2)
-    model.frames_per_latent, model.max_steps = 4, 9
+    model.tubelet_size, model.max_steps = 4, 9
     plan = usual_plan(model, 24)
     assert (plan.contexts, plan.horizon, plan.stride) == ((4,), 5, 4)  # it sees 6 frames, and whole latents of 4
     with pytest.raises(EvalError, match="horizon of 6 latent steps is beyond the 5"):

@@ -8,8 +8,8 @@ from eval.errors import EvalError
 from eval.probes.gathering import first_cut
 
 
-def model(max_context: int, frames_per_latent: int) -> SimpleNamespace:
-    return SimpleNamespace(fps=12.0, max_context=max_context, frames_per_latent=frames_per_latent)
+def model(max_context: int, tubelet_size: int) -> SimpleNamespace:
+    return SimpleNamespace(fps=12.0, max_context=max_context, tubelet_size=tubelet_size)
 
 
 @pytest.mark.parametrize(

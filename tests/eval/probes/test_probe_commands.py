@@ -170,7 +170,7 @@ def test_the_card_and_its_numbers(films: Path, tmp_path: Path):
         assert all(len(curve) == horizons for curve in by_baseline.values())
     at = next(k for k, it in enumerate(found["position_px"]["constant velocity"]) if it)
     assert found["position_px"]["constant velocity"][at]["value"] < found["position_px"]["last place"][at]["value"]
-    assert "update" not in (tmp_path / "forecast.md").read_text().splitlines()[0]  # it never trained
+    assert "step" not in (tmp_path / "forecast.md").read_text().splitlines()[0]  # it never trained
     assert imread(tmp_path / "forecast.png").ndim == 3
 
 

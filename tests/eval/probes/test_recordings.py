@@ -17,7 +17,7 @@ class Counter:
 
     Its targets see the whole window they stand in: to each is added a hundredth of the last number in it."""
 
-    fps, frames_per_latent, max_context, max_steps, size_px, target_scope = 10.0, 2, 8, 2, 4, "window"
+    fps, tubelet_size, max_context, max_steps, size_px, target_scope = 10.0, 2, 8, 2, 4, "window"
     max_span = None
 
     def normalise(self, frames):

@@ -88,7 +88,7 @@ def test_nothing_to_forecast_is_not_asked():
 @pytest.mark.parametrize(("frame", "f", "fps", "step"), [(5, 1, 12.0, 5), (5, 2, 12.0, 2), (4, 2, 12.0, 2), (5, 1, 6.0, 3)])
 def test_the_step_that_ends_at_a_frame_or_after(frame, f, fps, step):
     class Model:
-        frames_per_latent = f
+        tubelet_size = f
 
     Model.fps = fps
     assert step_of(frame, 12.0, Model) == step

@@ -193,7 +193,7 @@ def test_what_whitening_does_is_told_by_property_from_none_to_the_most(copied):
 
 def test_a_blind_scorer_has_a_page(copied):
     protocol = json.loads((copied / "protocol.json").read_text())
-    protocol["model"] = {"name": "pixel copy", "spec": "blind:pixel copy", "hash": "0", "update": None}
+    protocol["model"] = {"name": "pixel copy", "spec": "blind:pixel copy", "hash": "0", "step": None}
     protocol["whitening"] = None
     (copied / "protocol.json").write_text(json.dumps(protocol))
     scores = json.loads((copied / "scores.json").read_text())

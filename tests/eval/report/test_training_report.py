@@ -105,7 +105,7 @@ def test_losses_are_drawn_part_by_part_but_for_those_that_are_nothing(make_run, 
 
 def test_names_from_disk_are_text(make_run, tmp_path: Path):
     run = make_run(tmp_path / "run")
-    bad = {"update": 3, "path": f"{HOSTILE}.mp4", "reason": HOSTILE}
+    bad = {"step": 3, "path": f"{HOSTILE}.mp4", "reason": HOSTILE}
     (run / "bad_clips.jsonl").write_text(json.dumps(bad) + "\n")
     html = page(run)
     assert HOSTILE not in html
@@ -116,7 +116,7 @@ def test_a_run_that_still_trains_can_be_looked_at(make_run, tmp_path: Path):
     """A line cut short by a kill, no look yet, no checkpoint; then not even a row."""
     run = make_run(tmp_path / "run", verdicts=(), skills=(), updates=50, planned=100)
     with (run / "metrics.jsonl").open("a") as file:
-        file.write('{"update": 60, "lo')
+        file.write('{"step": 60, "lo')
     html = page(run)
     assert "50 of 100 updates" in html
     assert "unfinished, about 50 s of work left" in html
@@ -157,12 +157,12 @@ def test_what_is_no_run_is_one_line(tmp_path: Path, capsys, file, content, said)
         ("metrics", {"lr": 1e308}),
         ("metrics", {"clips_per_s": "fast"}),
         ("metrics", {"grad_norm": True}),
-        ("metrics", {"update": -1}),
+        ("metrics", {"step": -1}),
         ("health", {"verdict": None}),
         ("health", {"skill": "high"}),
         ("health", {"skill_copy/0.25": []}),
         ("health", {"directions": "8"}),
-        ("health", {"update": "600"}),
+        ("health", {"step": "600"}),
     ],
 )
 def test_rows_with_values_of_another_type_are_left_out_and_counted(make_run, tmp_path: Path, capsys, log, changed):
@@ -226,7 +226,7 @@ def test_a_report_is_made_without_torch(make_run, tmp_path: Path):
 
 def test_an_unreadable_video_without_a_reason_is_left_out(make_run, tmp_path: Path):
     run = make_run(tmp_path / "run")
-    rows = [{"update": 3, "path": "whole.mp4", "reason": "cut"}, {"update": 4, "path": "other.mp4"}]
+    rows = [{"step": 3, "path": "whole.mp4", "reason": "cut"}, {"step": 4, "path": "other.mp4"}]
     (run / "bad_clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     html = page(run)
     assert "whole.mp4" in html

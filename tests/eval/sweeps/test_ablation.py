@@ -62,12 +62,12 @@ RECIPE = """
 run: x
 data: {{manifest: {films}/train.parquet, batch_size: 8, workers: 0}}
 window: {{frames: 24, fps: 12, size_px: 64}}
-augment: {{crop_area_min: 1, crop_aspect_max: 1, flip_share: 0.5}}
+augment: {{crop_area_min: 1, crop_aspect_max: 1, hflip_prob: 0.5}}
 model:
   kind: causal
   encoder: {{patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16}}
   predictor: {{width: 24, depth: 1, heads: 2, horizons: 8}}
-optim: {{warmup_updates: 1}}
+optim: {{warmup_steps: 1}}
 train: {{updates: 4}}
 health: {{every: 4, windows: 8}}
 checkpoint: {{every: 4}}
@@ -104,7 +104,7 @@ def test_the_shipped_ablation_can_run_from_any_folder(tmp_path: Path, monkeypatc
     assert len(cells) == 18
     kept = {cell.variant: cell.recipe.against_collapse() for cell in cells}
     assert [way for way, against in kept.items() if not against] == ["none"]
-    assert len({cell.recipe.train.updates for cell in cells}) == 1
+    assert len({cell.recipe.train.max_steps for cell in cells}) == 1
 
 
 def test_a_recipe_is_looked_for_beside_the_file_then_above_it_then_here(tmp_path: Path, monkeypatch):

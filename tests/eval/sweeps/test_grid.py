@@ -22,7 +22,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def do(cell: Cell, updates: int) -> None:
     """Leave what a training leaves after so many updates, but for its weights."""
-    state = {"update": updates, "recipe": cell.recipe.model_dump(mode="json"), "windows": [1]}
+    state = {"step": updates, "recipe": cell.recipe.model_dump(mode="json"), "windows": [1]}
     save_checkpoint(Path(cell.recipe.run), {}, state)
 
 
@@ -56,7 +56,7 @@ def test_a_cell_that_was_trained_otherwise_is_refused_and_says_how(recipe: Path,
 
 
 def test_what_is_finished_is_not_trained_again_and_a_failure_stops_no_other(recipe: Path, tmp_path: Path, monkeypatch):
-    cells = cells_of(recipe, ["train.updates=200"], {name: [] for name in "abcd"}, [0], tmp_path)
+    cells = cells_of(recipe, ["train.max_steps=200"], {name: [] for name in "abcd"}, [0], tmp_path)
     do(cells[0], 200)
     do(cells[1], 150)  # interrupted
     trained = []

@@ -21,7 +21,7 @@ def test_strength_one_is_what_simclr_takes_of_pictures_of_224_px():
         {
             "crop_area_min": 0.08,
             "crop_aspect_max": 4 / 3,
-            "flip_share": 0.5,
+            "hflip_prob": 0.5,
             "brightness": 0.8,
             "contrast": 0.8,
             "saturation": 0.8,
@@ -34,7 +34,7 @@ def test_strength_one_is_what_simclr_takes_of_pictures_of_224_px():
 def test_half_way_worked_by_hand_and_parts_that_are_not_asked_left_out():
     half = augment_at(0.5, ["crop", "blur"], 56)
     assert (half.crop_area_min, half.crop_aspect_max, half.blur_px) == pytest.approx((0.54, 7 / 6, 0.25))
-    assert half.flip_share == 0
+    assert half.hflip_prob == 0
     assert not half.colours
 
 

@@ -139,4 +139,4 @@ def updates(run: Path) -> int:
     """The last one that is logged."""
     file = run / "metrics.jsonl"
     rows = [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
-    return rows[-1]["update"] if rows else 0
+    return rows[-1]["step"] if rows else 0

@@ -20,9 +20,7 @@ def world_model(f: int = 1, side: int = 1, target: EmaTarget | None = None):
     torch.manual_seed(0)
     config = CausalConfig(
         target=target or SharedTarget(),
-        encoder=EncoderConfig(
-            patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, places_per_side=side, frames_per_latent=f
-        ),
+        encoder=EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, latent_grid=side, tubelet_size=f),
         predictor=PredictorConfig(width=24, depth=1, heads=2, horizons=4),
         rollout_steps=0,
     )
@@ -38,7 +36,7 @@ class Apart:
 
     def __init__(self, model):
         self.model = model
-        for name in ("fps", "frames_per_latent", "max_context", "max_span", "max_steps", "size_px", "target_scope"):
+        for name in ("fps", "tubelet_size", "max_context", "max_span", "max_steps", "size_px", "target_scope"):
             setattr(self, name, getattr(model, name))
 
     def normalise(self, frames):
@@ -55,7 +53,7 @@ def films(count: int = 3, frames: int = 14) -> torch.Tensor:
     return torch.randint(0, 256, (count, frames, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
 
 
-PLAN = WindowPlan(fps=12, frames=10, stride=2, contexts=(2, 4, 6), horizon=3, frames_per_latent=1, max_context=12)
+PLAN = WindowPlan(fps=12, frames=10, stride=2, contexts=(2, 4, 6), horizon=3, tubelet_size=1, max_context=12)
 
 
 @pytest.mark.parametrize(("f", "side"), [(1, 1), (2, 1), (1, 2), (2, 2)])
@@ -120,7 +118,7 @@ def test_no_forecast_changes_when_the_future_does():
 
 
 # --- against the released protocol: windows of 16 frames every 2, five contexts, context and window encoded for each ---------
-PUBLISHED = WindowPlan(fps=7.5, frames=16, stride=2, contexts=(2, 4, 6, 8, 10), horizon=14, frames_per_latent=2, max_context=16)
+PUBLISHED = WindowPlan(fps=7.5, frames=16, stride=2, contexts=(2, 4, 6, 8, 10), horizon=14, tubelet_size=2, max_context=16)
 
 
 class Counted:
@@ -139,7 +137,7 @@ class WholeWindow(torch.nn.Module):
     """A family whose latents see all frames they are encoded with, as in the released code: two frames and four places a
     latent, attention over everything; targets are layer-normed, distances L1. The predictor goes by the context's mean."""
 
-    fps, frames_per_latent, max_context, max_steps, size_px, target_scope = 7.5, 2, 16, 7, 16, "window"
+    fps, tubelet_size, max_context, max_steps, size_px, target_scope = 7.5, 2, 16, 7, 16, "window"
     max_span = None
 
     def __init__(self) -> None:
@@ -178,7 +176,7 @@ class Mixing(torch.nn.Module):
 def released(model, frames: torch.Tensor, plan: WindowPlan) -> dict[Window, torch.Tensor]:
     """S_{w,C}: mean over future tokens and features of |P(E(x_<=C)) - LN(T(x))|, by window and context, as the released code
     goes about it: for each context length the window is encoded whole, the future gathered, the context encoded alone."""
-    pixels, f, found = model.normalise(frames), plan.frames_per_latent, {}
+    pixels, f, found = model.normalise(frames), plan.tubelet_size, {}
     for start in range(0, frames.shape[1] - plan.frames + 1, plan.stride):
         for context in plan.contexts:
             window = pixels[:, start : start + plan.frames]
@@ -197,9 +195,7 @@ def shared(model, frames: torch.Tensor, plan: WindowPlan) -> dict[Window, torch.
 def frame_wise():
     torch.manual_seed(0)
     config = CausalConfig(
-        encoder=EncoderConfig(
-            patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, places_per_side=2, frames_per_latent=2
-        ),
+        encoder=EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, head_width=16, latent_grid=2, tubelet_size=2),
         predictor=PredictorConfig(width=24, depth=1, heads=2, horizons=7),
         distance="l1",
         normalise_latents=True,

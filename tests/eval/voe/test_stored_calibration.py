@@ -28,7 +28,7 @@ RECIPE = """
 window: {frames: 24, fps: 12, size_px: 64}
 model:
   kind: causal
-  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, places_per_side: 2}
+  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, latent_grid: 2}
   predictor: {width: 24, depth: 1, heads: 2, horizons: 8}
   rollout_steps: 0
 """
@@ -110,7 +110,7 @@ def test_a_run_alone_is_evaluated_as_it_is_beside_its_data(tmp_path: Path):
     torch.manual_seed(0)
     model = build_model(recipe.model, recipe.window)
     save_checkpoint(
-        tmp_path / "run", {"model": model.state_dict()}, {"update": 1, "samples": 0, "recipe": recipe.model_dump(mode="json")}
+        tmp_path / "run", {"model": model.state_dict()}, {"step": 1, "samples": 0, "recipe": recipe.model_dump(mode="json")}
     )
     protocols = []
     for out in ("beside", "alone"):

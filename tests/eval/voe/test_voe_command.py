@@ -23,7 +23,7 @@ RECIPE = """
 window: {frames: 24, fps: 12, size_px: 64}
 model:
   kind: causal
-  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, places_per_side: 2}
+  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, latent_grid: 2}
   predictor: {width: 24, depth: 1, heads: 2, horizons: 8}
   rollout_steps: 0
 """
@@ -35,7 +35,7 @@ def suite(tmp_path_factory) -> Path:
     options = ["--suite", "nano", "--properties", "permanence,colour", "--workers", "1"]
     assert data_prep(["synthesize", str(folder), *options]) == 0
     (folder / "recipe.yaml").write_text(RECIPE)
-    (folder / "one_place.yaml").write_text(RECIPE.replace("places_per_side: 2", "places_per_side: 1"))
+    (folder / "one_place.yaml").write_text(RECIPE.replace("latent_grid: 2", "latent_grid: 1"))
     return folder
 
 

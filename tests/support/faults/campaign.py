@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 MODES = {"full": 1, "short": 2, "once": 3, "gone": 4, "kill": 5}  # those of shim.c
-TIMES = {"seconds", "clips_per_s", "wait_share", "digest"}  # what differs from run to run; digest: of these too
+TIMES = {"seconds", "clips_per_s", "data_wait_fraction", "digest"}  # what differs from run to run; digest: of these too
 GROWING = ("metrics.jsonl", "health.jsonl", "bad_clips.jsonl")
 STORES = ("cache/", "run/reference/")  # where results are stored for the next time; a command does not fail for them
 CREATED = rb'"created": "[^"]*"'

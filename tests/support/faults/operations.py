@@ -37,11 +37,11 @@ RECIPE = {
         "rollout_steps": 1,
         "rollout_context": 2,
     },
-    "optim": {"warmup_updates": 1},
-    "train": {"updates": 3, "log_every": 1, "precision": "fp32"},
+    "optim": {"warmup_steps": 1},
+    "train": {"max_steps": 3, "log_every": 1, "precision": "fp32"},
     "health": {"every": 1, "windows": 4},
     "checkpoint": {"every": 1, "keep": 1},
-    "decoder": {"updates": 2, "windows": 4, "batch_size": 4, "net": {"size_px": 16, "width": 4}},
+    "decoder": {"max_steps": 2, "windows": 4, "batch_size": 4, "net": {"size_px": 16, "width": 4}},
 }
 
 
@@ -82,7 +82,7 @@ def _tensors(update: int) -> Mapping[str, Mapping[str, torch.Tensor]]:
 
 def _keep(run: Path, update: int) -> None:
     """What training does when a checkpoint is due."""
-    state = {"update": update, "samples": update, "seconds": float(update), "skill": 0.1 * update, "recipe": {}}
+    state = {"step": update, "samples": update, "seconds": float(update), "skill": 0.1 * update, "recipe": {}}
     checkpoints.save_checkpoint(run, _tensors(update), state)
     try:
         checkpoints.note_best(run)
@@ -154,14 +154,14 @@ def prepare_resume(folder: Path) -> None:
     save = checkpoints.save_checkpoint
 
     def interrupted(run: Path, tensors: Any, state: Any, *rest: Any, **more: Any) -> Path:
-        if state["update"] == 3:
+        if state["step"] == 3:
             raise KeyboardInterrupt
         return save(run, tensors, state, *rest, **more)
 
     checkpoints.save_checkpoint = interrupted
     assert train(folder) == 130
     with (folder / "run" / "metrics.jsonl").open("a", encoding="utf-8") as rows:
-        rows.write('{"update": 4, "samples": 16, "loss": 1.0}\n{"update": 5, "sam')
+        rows.write('{"step": 4, "samples": 16, "loss": 1.0}\n{"step": 5, "sam')
 
 
 resume = train

@@ -38,7 +38,7 @@ def seeds(folder: Path) -> Mapping[str, Path]:
     (run / "recipe.yaml").write_bytes(found["recipe.yaml"].read_bytes())
     for name, row in (("metrics", {"loss": 1.0, "lr": 0.1}), ("health", {"verdict": "healthy", "skill": 0.5})):
         found[f"{name}.jsonl"] = run / f"{name}.jsonl"
-        found[f"{name}.jsonl"].write_text("".join(json.dumps({"update": n, **row}) + "\n" for n in range(5)))
+        found[f"{name}.jsonl"].write_text("".join(json.dumps({"step": n, **row}) + "\n" for n in range(5)))
     found["best.json"] = run / "best.json"
     found["best.json"].write_text('{"checkpoint": "00000010", "skill": 0.5}')
     evaluation = folder / "evaluation"

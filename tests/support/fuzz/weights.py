@@ -27,7 +27,7 @@ def seeds(folder: Path) -> Mapping[str, Path]:
     """A V-JEPA 2 of a few thousand weights in the layout of Hugging Face, and a checkpoint folder with the same tensors."""
     torch.manual_seed(0)
     config = MaskedConfig(
-        encoder=VideoEncoderConfig(patch_px=8, frames_per_latent=2, width=12, depth=1, heads=1),
+        encoder=VideoEncoderConfig(patch_px=8, tubelet_size=2, width=12, depth=1, heads=1),
         predictor=MaskPredictorConfig(width=12, depth=1, heads=1, mask_tokens=2),
         target=SharedTarget(stop_gradient=True),
         tiled_rotary=True,
@@ -38,7 +38,7 @@ def seeds(folder: Path) -> Mapping[str, Path]:
     checkpoint.mkdir()
     weights = checkpoint / "model.safetensors"
     weights.write_bytes((pretrained / "model.safetensors").read_bytes())
-    state = {"format": 1, "update": 5, "recipe": {}, "sha256": {"model.safetensors": sha256_of(weights)}}
+    state = {"format": 1, "step": 5, "recipe": {}, "sha256": {"model.safetensors": sha256_of(weights)}}
     (checkpoint / "state.json").write_text(json.dumps(state))
     return {
         "config.json": pretrained / "config.json",

@@ -53,7 +53,7 @@ class VideoMAE(nn.Module):
         self.net = VideoMAEForPreTraining(config)
         self.fps = FPS
         self.size_px = config.image_size
-        self.frames_per_latent = config.tubelet_size
+        self.tubelet_size = config.tubelet_size
         self.frames: int = config.num_frames
         self.max_span: int | None = config.num_frames
         self.max_context = config.num_frames - config.tubelet_size
@@ -79,7 +79,7 @@ class VideoMAE(nn.Module):
     def encode(self, frames: Tensor) -> Tensor:
         """The normalised pixels of each tubelet, as its loss sees them; no network is asked."""
         check_size(self, frames)
-        return normalised_tubelets(unstandardised(frames), self.frames_per_latent, self.net.config.patch_size)
+        return normalised_tubelets(unstandardised(frames), self.tubelet_size, self.net.config.patch_size)
 
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
@@ -118,8 +118,8 @@ class VideoMAE(nn.Module):
         """As many frames as the network takes, blank after those given, and which tokens are masked: all after them."""
         batch, shown = frames.shape[:2]
         blank = frames.new_zeros(batch, self.frames - shown, *frames.shape[2:])
-        number = torch.arange(self.frames // self.frames_per_latent * self.latent_shape[0], device=frames.device)
-        masked = number >= shown // self.frames_per_latent * self.latent_shape[0]
+        number = torch.arange(self.frames // self.tubelet_size * self.latent_shape[0], device=frames.device)
+        masked = number >= shown // self.tubelet_size * self.latent_shape[0]
         return torch.cat((frames, blank), dim=1), masked.expand(batch, -1)
 
 

@@ -58,7 +58,7 @@ def load_huggingface(folder: Path) -> MaskedWorldModel:
     """
     config, window = read_config(read_config_file(folder), folder)
     e, p = config.encoder, config.predictor
-    patches = 3 * e.frames_per_latent * e.patch_px**2 * e.width
+    patches = 3 * e.tubelet_size * e.patch_px**2 * e.width
     check_weights_fit(patches + 4 * (e.depth * e.width**2 + p.depth * p.width**2) + (p.mask_tokens or 0) * p.width, folder)
     tensors = read_tensors(folder)
     model = MaskedWorldModel(config, window)
@@ -89,7 +89,7 @@ def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, 
     c = {key: given.get(key, value) for key, value in _DEFAULTS.items()}
     encoder = VideoEncoderConfig(
         patch_px=c["patch_size"],
-        frames_per_latent=c["tubelet_size"],
+        tubelet_size=c["tubelet_size"],
         width=c["hidden_size"],
         depth=c["num_hidden_layers"],
         heads=c["num_attention_heads"],
@@ -111,7 +111,7 @@ def written_config(model: MaskedWorldModel) -> dict[str, Any]:
     """The config.json of a model; `read_config` gives its architecture back."""
     e, p = model.config.encoder, model.config.predictor
     values = (
-        e.patch_px, model.size_px, model.window.frames, e.frames_per_latent, e.width, e.heads, e.depth, e.mlp_ratio,
+        e.patch_px, model.size_px, model.window.frames, e.tubelet_size, e.width, e.heads, e.depth, e.mlp_ratio,
         p.width, p.heads, p.depth, len(model.predictor.mask_tokens), p.mlp_ratio,
     )  # fmt: skip
     return {
@@ -124,7 +124,7 @@ def written_config(model: MaskedWorldModel) -> dict[str, Any]:
 
 def _huggingface(config: MaskedConfig) -> Iterator[Part]:
     e, p = config.encoder, config.predictor
-    patches = (e.width, 3, e.frames_per_latent, e.patch_px, e.patch_px)
+    patches = (e.width, 3, e.tubelet_size, e.patch_px, e.patch_px)
     yield Part("encoder.embeddings.patch_embeddings.proj.weight", "encoder.patch.weight", patches)
     yield Part("encoder.embeddings.patch_embeddings.proj.bias", "encoder.patch.bias")
     yield from _split_blocks("encoder.layer", "encoder.blocks.layers", e.depth, e.width)
@@ -197,7 +197,7 @@ def _sections(model: MaskedWorldModel) -> list[tuple[str, str]]:
 def _original(module: str, config: MaskedConfig) -> list[Part]:
     e, p = config.encoder, config.predictor
     if module != "predictor":
-        patches = (e.width, 3, e.frames_per_latent, e.patch_px, e.patch_px)
+        patches = (e.width, 3, e.tubelet_size, e.patch_px, e.patch_px)
         return [
             Part("patch_embed.proj.weight", f"{module}.patch.weight", patches),
             Part("patch_embed.proj.bias", f"{module}.patch.bias"),

@@ -18,8 +18,8 @@ from eval.__main__ import main
 from worldmodel.video import write_video
 
 ROOT = Path(__file__).resolve().parents[4]
-SHORTENED = ["train.updates=2", "optim.warmup_updates=1", "health.every=2", "health.windows=4", "checkpoint.every=2"]
-SHORTENED += ["decoder.updates=0", "data.batch_size=4", "data.workers=0"]
+SHORTENED = ["train.max_steps=2", "optim.warmup_steps=1", "health.every=2", "health.windows=4", "checkpoint.every=2"]
+SHORTENED += ["decoder.max_steps=0", "data.batch_size=4", "data.workers=0"]
 SIZE_PX = 32
 
 

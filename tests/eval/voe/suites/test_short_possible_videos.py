@@ -24,11 +24,11 @@ window: {frames: 24, fps: 12, size_px: 16}
 data: {manifest: nowhere.parquet}
 model:
   kind: causal
-  encoder: {patch_px: 8, frames_per_latent: 2, width: 16, depth: 1, heads: 2, latent_dim: 4, head_width: 16}
+  encoder: {patch_px: 8, tubelet_size: 2, width: 16, depth: 1, heads: 2, latent_dim: 4, head_width: 16}
   predictor: {width: 24, depth: 1, heads: 2, horizons: 6}
   rollout_steps: 0
 """
-PLAN = WindowPlan(fps=5, frames=16, stride=2, contexts=(2, 4), horizon=6, frames_per_latent=2, max_context=24)
+PLAN = WindowPlan(fps=5, frames=16, stride=2, contexts=(2, 4), horizon=6, tubelet_size=2, max_context=24)
 LONG, SHORT, SHORTER_THAN_A_LATENT = (60, 12.0), (24, 12.0), (1, 12.0)
 MANIFESTS = {
     "one": [LONG],
