@@ -1,7 +1,7 @@
 """Time and memory of a large manifest, in fresh processes: `python benchmarks/manifest_scale.py [--rows 1000000]`.
 
-Prints what the imports of training cost, what opening the manifest for training adds, how long 256 samples take, and what a
-process that only reads clips (a data worker) weighs. Times are of the processor; the wall clock counts other programs too.
+Prints the memory of the imports of training, the time and memory of opening the manifest, the time of 256 samples, and the
+memory of a process that only reads clips (a data worker). Times are CPU time, which other programs hardly change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ print(f"imports of the data loader: {mib():.0f} MiB")
 before, cpu, wall = mib(), time.process_time(), time.perf_counter()
 train, val = open_windows(DataConfig(manifest=sys.argv[1]), WindowConfig(), 0, False)
 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-print(f"opened for training: {len(train):,} + {len(val):,} windows in {cpu:.2f} s of CPU ({wall:.2f} s by the clock)")
+print(f"opened for training: {len(train):,} + {len(val):,} windows in {cpu:.2f} s of CPU time ({wall:.2f} s of wall time)")
 print(f"memory: {mib():.0f} MiB, {mib() - before:.0f} of them for the manifest, at most {peak_mib():.0f}")
 times = []
 for batch in range(40):
@@ -53,14 +53,14 @@ IMPORTED = ("numpy", "torch", "pyarrow.parquet", "worldmodel.manifest", "worldmo
 
 
 def clips(rows: int) -> Iterator[Clip]:
-    """Clips as of a large data set of actions: several hundred folders, random names, one clip in twenty held out."""
-    chance = random.Random(0)
+    """Clips of a large action recognition data set: several hundred folders, random names, one clip in twenty held out."""
+    rng = random.Random(0)
     for number in range(rows):
         content = hashlib.sha256(str(number).encode()).hexdigest()
-        label, stop_s, fps = number * 31 % 700, round(chance.uniform(2, 20), 3), chance.choice((24.0, 25.0, 29.97, 30.0))
+        label, stop_s, fps = number * 31 % 700, round(rng.uniform(2, 20), 3), rng.choice((24.0, 25.0, 29.97, 30.0))
         yield Clip(
             content[:16], f"kinetics/train/class_{label:03d}/{content[20:31]}_{number % 1000:06d}.mp4", None, 0.0, stop_s, fps,
-            int(stop_s * fps), 340, 256, 0, "h264", "val" if chance.random() < 0.05 else "train", f"class {label}", None,
+            int(stop_s * fps), 340, 256, 0, "h264", "val" if rng.random() < 0.05 else "train", f"class {label}", None,
             "kinetics", content, "packets",
         )  # fmt: skip
 

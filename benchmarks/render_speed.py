@@ -1,9 +1,9 @@
-"""How fast the physics world is filmed: frames a second of CPU time on one core, and what two workers gain.
+"""Speed of the physics renderer: frames per second of CPU time on one core, and the gain of several processes.
 
-    python benchmarks/render_speed.py [--films 24] [--workers 2]
+    python benchmarks/render_speed.py [--videos 24] [--workers 2]
 
-Scenes are those of the films to learn from (level 1). Time is CPU time, so other load on the machine matters little;
-it counts simulation, casting, soft shadows, four samples a pixel, and the truth, and not the writing of files.
+Scenes are those of training videos (level 1). CPU time is used because other load on the machine hardly changes it. It
+includes simulation, shadows, four samples per pixel and the ground truth, but not the writing of files.
 """
 
 from __future__ import annotations
@@ -13,48 +13,53 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_prep.physics.generation import Production, Shard, claim, single_threaded, versions
-from data_prep.physics.possible import ACTS, draw_lawful
-from data_prep.physics.rendering.clip import shoot
-from data_prep.physics.scenes import Format
-from worldmodel.process.arguments import count
+from data_prep.physics.generation import GenerationConfig, Shard, claim_output, library_versions, limit_threads
+from data_prep.physics.possible import SCENARIOS, sample_possible_scene
+from data_prep.physics.rendering.video import render_video
+from data_prep.physics.scenes import VideoFormat
+from worldmodel.process.arguments import whole_number
 
-GOALS = {64: 350, 96: 200, 128: 120}
+GOALS = {64: 350, 96: 200, 128: 120}  # frames per second by size in px
+FRAMES, FPS = 24, 12.0
 
 
-def frames_per_s(size_px: int, films: int) -> float:
-    """Frames a second of CPU time over so many films of 24 frames."""
-    film = Format(size_px, 24, 12.0)
-    scenes = [draw_lawful(film, 0, "speed", index, levels=(1,))[1] for index in range(films)]
-    shoot(scenes[0], film)  # the first film pays for imports
-    began = time.process_time()
+def frames_per_s(size_px: int, videos: int) -> float:
+    """Frames per second of CPU time over some videos."""
+    video_format = VideoFormat(size_px, FRAMES, FPS)
+    scenes = [sample_possible_scene(video_format, 0, "speed", index, levels=(1,))[1] for index in range(videos)]
+    render_video(scenes[0], video_format)  # excludes the time of imports
+    start = time.process_time()
     for scene in scenes:
-        shoot(scene, film)
-    return films * film.frames / (time.process_time() - began)
+        render_video(scene, video_format)
+    return videos * FRAMES / (time.process_time() - start)
 
 
-def wall_s(workers: int, films: int) -> float:
-    """Seconds that so many films take, written to disk, with so many processes."""
-    production = Production(kind="train", films=films, seed=0, size_px=64, frames=24, fps=12.0, **versions())
+def wall_s(workers: int, videos: int) -> float:
+    """Seconds to write some videos to disk with some processes."""
+    config = GenerationConfig(kind="train", videos=videos, seed=0, size_px=64, frames=FRAMES, fps=FPS, **library_versions())
     with tempfile.TemporaryDirectory() as folder:
-        claim(Path(folder), production)
-        began = time.monotonic()
-        Shard(Path(folder), production, 0, 1).run(workers)
-        return time.monotonic() - began
+        claim_output(Path(folder), config)
+        start = time.monotonic()
+        Shard(Path(folder), config, 0, 1).run(workers)
+        return time.monotonic() - start
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=count(1), default=24)
-    parser.add_argument("--workers", type=count(0), default=0, help="also measure the gain of so many processes (idle machine)")
+    parser.add_argument("--videos", type=whole_number(1), default=24, help="videos per row")
+    parser.add_argument("--workers", type=whole_number(0), default=0, help="also compare 1 with N processes (idle machine)")
     args = parser.parse_args()
-    single_threaded()
-    print(f"| px | frames/s on one core | goal |\n|---|---|---|  <!-- {len(ACTS)} acts, {args.films} films a row -->")
+    limit_threads()
+    comment = f"<!-- {len(SCENARIOS)} scenarios, {args.videos} videos per row -->"
+    print(f"| px | frames/s on one core | goal |\n|---|---|---|  {comment}")
     for size_px, goal in GOALS.items():
-        print(f"| {size_px} | {frames_per_s(size_px, args.films):.0f} | {goal} |", flush=True)
+        print(f"| {size_px} | {frames_per_s(size_px, args.videos):.0f} | {goal} |", flush=True)
     if args.workers > 1:
-        one, many = wall_s(1, 8 * args.films), wall_s(args.workers, 8 * args.films)
-        print(f"{8 * args.films} films: {one:.1f} s by one process, {many:.1f} s by {args.workers} ({one / many:.2f} times)")
+        videos = 8 * args.videos
+        one, many = wall_s(1, videos), wall_s(args.workers, videos)
+        print(
+            f"{videos} videos: {one:.1f} s with one process, {many:.1f} s with {args.workers} ({one / many:.2f} times faster)"
+        )
 
 
 if __name__ == "__main__":

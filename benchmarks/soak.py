@@ -1,12 +1,12 @@
-"""Soak test of training: a tiny recipe, killed at random and started again, until its last update.
+"""Soak test of training: a tiny recipe is killed at random and restarted until its last training step.
 
-    python benchmarks/soak.py --out runs/soak [--updates 20000] [--kills 25] [--figure docs/soak.png]
+    python benchmarks/soak.py --out runs/soak [--steps 20000] [--kills 25] [--figure docs/soak.png]
 
-Two runs of one recipe: `whole` is left alone, `killed` is sent SIGKILL after updates that are drawn from --seed, to its main
-process or to its whole process group, and started again. Of both, memory (RSS) and open file descriptors are recorded once a
-second, for the main process and its data workers. OUT gets soak.json: the samples, the kills, the slopes of memory and of
-descriptors over updates with 95 % intervals, and whether the last checkpoints of both runs are equal to the last bit. The exit
-code is 1 where they are not, or where processes of a killed run did not end.
+Two runs use one recipe. `whole` is not disturbed. `killed` is sent SIGKILL after random training steps (--seed), to its main
+process or to its whole process group, and is started again. Memory (RSS) and open file descriptors of the main process and
+its data workers are recorded once a second. OUT gets soak.json: the samples, the kills, the slopes of memory and descriptors
+over training steps with 95 % intervals, and whether the last checkpoints of both runs are equal to the last bit. The exit
+code is 1 if they are not, or if processes of a killed run did not end.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ import psutil
 
 from worldmodel.files.atomic import write_json
 from worldmodel.manifest import Clip, write_manifest
-from worldmodel.video import probe, write_video
+from worldmodel.video import inspect_video, write_video
 
 TRAIN = Path(__file__).resolve().parents[1] / "worldmodel" / "train.py"
 FPS, FRAMES, SIZE_PX, VIDEOS = 12, 14, 16, 30
-SAMPLE_S = 1.0  # from one reading of memory to the next
-SETTLED = 0.02  # share of all updates that a process makes before its memory counts: caches fill at first
-ORPHANS_S = 60.0  # until when the workers of a killed main process must have ended
-CHUNKS = 20  # that are left out one by one for the intervals
+SAMPLE_S = 1.0  # between two samples of memory
+WARM_UP_FRACTION = 0.02  # of all steps; samples of a process before that are ignored, since caches fill at first
+ORPHANS_S = 60.0  # within which the workers of a killed main process must end
+CHUNKS = 20  # of the samples, left out one by one for the intervals (jackknife)
 SERIES = ("main_mb", "worker_mb", "main_files", "worker_files")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One reading of a run. Memory in MB (RSS), of the workers their mean; life: how often the run had been started."""
+    """One sample of a run. Memory is RSS in MB; workers are averaged; restarts: how often the run was restarted before."""
 
-    life: int
-    update: int
+    restarts: int
+    step: int
     seconds: float
     main_mb: float
     worker_mb: float
@@ -55,37 +55,37 @@ class Sample:
 
 @dataclass(frozen=True)
 class Kill:
-    update: int  # the last one logged
-    group: bool  # the whole process group, not the main process alone
+    step: int  # the last logged one
+    group: bool  # the whole process group was killed, not only the main process
     orphans: int  # processes that had not ended after ORPHANS_S
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
-    parser.add_argument("--updates", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
-    parser.add_argument("--figure", type=Path, help="a picture of memory and descriptors over updates")
+    parser.add_argument("--figure", type=Path, help="figure of memory and descriptors over training steps")
     args = parser.parse_args()
     args.out.mkdir(parents=True)
-    recipe = write_recipe(args.out, args.updates, args.workers)
-    chance = np.random.default_rng(args.seed)
-    due = np.sort(chance.integers(args.updates // 20, args.updates * 19 // 20, args.kills)).tolist()
-    print(f"{args.updates} updates left alone", flush=True)
-    whole, _ = train(recipe, args.out / "whole", [], chance)
-    print(f"{args.updates} updates with {args.kills} kills", flush=True)
-    killed, kills = train(recipe, args.out / "killed", due, chance)
+    recipe = write_recipe(args.out, args.steps, args.workers)
+    rng = np.random.default_rng(args.seed)
+    due = np.sort(rng.integers(args.steps // 20, args.steps * 19 // 20, args.kills)).tolist()
+    print(f"{args.steps} steps without kills", flush=True)
+    whole, _ = train(recipe, args.out / "whole", [], rng)
+    print(f"{args.steps} steps with {args.kills} kills", flush=True)
+    killed, kills = train(recipe, args.out / "killed", due, rng)
     summary = {
-        "updates": args.updates,
+        "steps": args.steps,
         "kills": len(kills),
         "kills_of_the_group": sum(kill.group for kill in kills),
         "orphans": sum(kill.orphans for kill in kills),
         "equal": digests(args.out / "whole") == digests(args.out / "killed"),
-        "updates_per_s": args.updates / whole[-1].seconds,
-        "per_1000_updates": {
-            name: {series: slope(samples, series, args.updates) for series in SERIES}
+        "steps_per_s": args.steps / whole[-1].seconds,
+        "per_1000_steps": {
+            name: {series: slope(samples, series, args.steps) for series in SERIES}
             for name, samples in (("whole", whole), ("killed", killed))
         },
     }
@@ -93,19 +93,19 @@ def main() -> int:
     write_json(args.out / "soak.json", {**summary, "killed_at": [asdict(kill) for kill in kills], "samples": samples})
     print(json.dumps(summary, indent=1))
     if args.figure is not None:
-        draw(args.figure, whole, killed, kills, summary["per_1000_updates"])
+        draw_figure(args.figure, whole, killed, kills, summary["per_1000_steps"])
     return 0 if summary["equal"] and not summary["orphans"] and len(kills) == args.kills else 1
 
 
 # --- the recipe ------------------------------------------------------------------------------------------------------
-def write_recipe(out: Path, updates: int, workers: int) -> Path:
-    """Small videos, their manifest, and the recipe. Rows, health checks and checkpoints are as many whatever `updates` is."""
+def write_recipe(out: Path, steps: int, workers: int) -> Path:
+    """Write small videos, their manifest and the recipe. The number of log rows and checkpoints does not depend on `steps`."""
     clips = []
     for number in range(VIDEOS):
         path = out / "videos" / f"{number:03d}.mp4"
         path.parent.mkdir(exist_ok=True)
         write_video(path, ball(number), FPS)
-        info = probe(path)
+        info = inspect_video(path)
         split, name = "val" if number % 5 == 4 else "train", f"{number:016d}"
         size, span = (info.width, info.height, info.rotation, info.codec), (0.0, info.duration_s)
         clips.append(Clip(name, str(path), None, *span, info.fps, info.frames, *size, split, None, None, "balls", name))
@@ -120,10 +120,10 @@ def write_recipe(out: Path, updates: int, workers: int) -> Path:
             "rollout_steps": 1,
             "rollout_context": 2,
         },
-        "optim": {"warmup_steps": min(100, updates // 10)},
-        "train": {"max_steps": updates, "log_every": max(1, updates // 1000), "precision": "fp32"},
-        "health": {"every": max(1, updates // 200), "windows": 4},
-        "checkpoint": {"every": max(1, updates // 200), "keep": 2},
+        "optim": {"warmup_steps": min(100, steps // 10)},
+        "train": {"max_steps": steps, "log_every": max(1, steps // 1000), "precision": "fp32"},
+        "health": {"every": max(1, steps // 200), "windows": 4},
+        "checkpoint": {"every": max(1, steps // 200), "keep": 2},
         "decoder": {"max_steps": 0},
     }
     path = out / "soak.yaml"
@@ -132,9 +132,9 @@ def write_recipe(out: Path, updates: int, workers: int) -> Path:
 
 
 def ball(seed: int) -> np.ndarray:
-    """A disc that flies straight: uint8 [14, 16, 16, 3]."""
-    chance = np.random.default_rng(seed)
-    start, speed, colour = chance.uniform(0, SIZE_PX, 2), chance.uniform(-2, 2, 2), chance.integers(90, 256, 3)
+    """A disc on a straight path: uint8 [14, 16, 16, 3]."""
+    rng = np.random.default_rng(seed)
+    start, speed, colour = rng.uniform(0, SIZE_PX, 2), rng.uniform(-2, 2, 2), rng.integers(90, 256, 3)
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
     frames = np.full((FRAMES, SIZE_PX, SIZE_PX, 3), 40, np.uint8)
     for t, frame in enumerate(frames):
@@ -144,67 +144,67 @@ def ball(seed: int) -> np.ndarray:
 
 
 # --- a run -----------------------------------------------------------------------------------------------------------
-def train(recipe: Path, run: Path, due: Sequence[int], chance: np.random.Generator) -> tuple[list[Sample], list[Kill]]:
-    """Start the run again and again, until it ends by itself. It is killed once it has logged the updates of `due`."""
+def train(recipe: Path, run: Path, due: Sequence[int], rng: np.random.Generator) -> tuple[list[Sample], list[Kill]]:
+    """Start the run and restart it until it ends by itself. It is killed after it has logged each of the steps `due`."""
     samples: list[Sample] = []
     kills: list[Kill] = []
-    began, life = time.monotonic(), 0
+    start, restarts = time.monotonic(), 0
     while True:
         command = [sys.executable, str(TRAIN), str(recipe), f"run={run}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        with (run.with_suffix(".log")).open("a") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, env=environment)
+        with (run.with_suffix(".log")).open("a") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
         try:
             target = due[len(kills)] if len(kills) < len(due) else None
-            watched = watch(process, run, life, began, target, samples.append)
-            if watched is None:
+            reached = sample_until(process, run, restarts, start, target, samples.append)
+            if reached is None:
                 break
-            time.sleep(chance.uniform(0, 0.05))  # so that it falls anywhere, also into the writing of a checkpoint
-            kills.append(kill(process, watched, group=bool(chance.integers(2))))
-            print(f"killed at update {kills[-1].update}", flush=True)
+            time.sleep(rng.uniform(0, 0.05))  # so that the kill may happen at any time, also while a checkpoint is written
+            kills.append(kill(process, reached, group=bool(rng.integers(2))))
+            print(f"killed at step {kills[-1].step}", flush=True)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        life += 1
+        restarts += 1
     if process.returncode:
         raise SystemExit(f"training ended with {process.returncode}; see {run.with_suffix('.log')}")
     return samples, kills
 
 
-def watch(
-    process: subprocess.Popen[bytes], run: Path, life: int, began: float, due: int | None, add: Callable[[Sample], None]
+def sample_until(
+    process: subprocess.Popen[bytes], run: Path, restarts: int, start: float, due: int | None, add: Callable[[Sample], None]
 ) -> int | None:
-    """Read memory once a second; the last update once that reaches `due`, None where the process ended by itself."""
-    following = 0.0
+    """Sample memory once a second. Return the last step once it reaches `due`, or None if the process ended by itself."""
+    next_sample = 0.0
     while process.poll() is None:
-        done = last_update(run)
+        done = last_step(run)
         if done >= (due if due is not None else sys.maxsize):
             return done
-        if time.monotonic() >= following and (sample := read(process.pid, life, done, time.monotonic() - began)):
+        if time.monotonic() >= next_sample and (sample := sample_run(process.pid, restarts, done, time.monotonic() - start)):
             add(sample)
-            following = time.monotonic() + SAMPLE_S
+            next_sample = time.monotonic() + SAMPLE_S
         time.sleep(0.02)
     return None
 
 
-def read(pid: int, life: int, update: int, seconds: float) -> Sample | None:
-    """None where a process ends while it is looked at, or no worker runs yet."""
+def sample_run(pid: int, restarts: int, step: int, seconds: float) -> Sample | None:
+    """Sample a run; None if a process ends meanwhile, or if no worker runs yet."""
     try:
         process = psutil.Process(pid)
         workers = [it for it in process.children() if "resource_tracker" not in " ".join(it.cmdline())]
-        if not workers or not update:
+        if not workers or not step:
             return None
         memory, files = [it.memory_info().rss / 1e6 for it in workers], [it.num_fds() for it in workers]
         mean_mb, mean_files = float(np.mean(memory)), float(np.mean(files))
         main_mb = process.memory_info().rss / 1e6
-        return Sample(life, update, seconds, main_mb, mean_mb, process.num_fds(), mean_files, len(workers))
+        return Sample(restarts, step, seconds, main_mb, mean_mb, process.num_fds(), mean_files, len(workers))
     except psutil.Error:
         return None
 
 
-def kill(process: subprocess.Popen[bytes], update: int, group: bool) -> Kill:
-    """Kill the main process or its group, and wait for those that it started."""
+def kill(process: subprocess.Popen[bytes], step: int, group: bool) -> Kill:
+    """Kill the main process or its group, and wait for the processes that it started."""
     started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     if group:
         os.killpg(process.pid, signal.SIGKILL)
@@ -214,11 +214,11 @@ def kill(process: subprocess.Popen[bytes], update: int, group: bool) -> Kill:
     _, left = psutil.wait_procs(started, timeout=ORPHANS_S)
     for orphan in left:
         orphan.kill()
-    return Kill(update, group, len(left))
+    return Kill(step, group, len(left))
 
 
-def last_update(run: Path) -> int:
-    """The last one that a run has logged."""
+def last_step(run: Path) -> int:
+    """The last training step that a run has logged."""
     try:
         with (run / "metrics.jsonl").open("rb") as rows:
             rows.seek(max(0, rows.seek(0, os.SEEK_END) - 4096))
@@ -236,18 +236,18 @@ def digests(run: Path) -> dict[str, str]:
 
 
 # --- slopes and figure -----------------------------------------------------------------------------------------------
-def slope(samples: Sequence[Sample], series: str, updates: int) -> dict[str, float | None]:
-    """Change a 1,000 updates within the lives of processes, and the half width of its 95 % interval (jackknife over chunks).
+def slope(samples: Sequence[Sample], series: str, steps: int) -> dict[str, float | None]:
+    """Change per 1,000 steps within processes, and the half width of its 95 % interval (jackknife over chunks).
 
-    Samples of the first updates of a life are left out. None where too few are left.
+    Samples of the first steps of each process are left out. None if too few are left.
     """
-    begins: dict[int, int] = {}
+    starts: dict[int, int] = {}
     for it in samples:
-        begins.setdefault(it.life, it.update)
-    settled = [it for it in samples if it.update >= begins[it.life] + SETTLED * updates]
+        starts.setdefault(it.restarts, it.step)
+    settled = [it for it in samples if it.step >= starts[it.restarts] + WARM_UP_FRACTION * steps]
     chunks = [list(map(int, chunk)) for chunk in np.array_split(np.arange(len(settled)), CHUNKS)]
-    without = [[it for place, it in enumerate(settled) if place not in set(chunk)] for chunk in chunks]
-    fitted = [_slope(some, series) for some in (settled, *without)]
+    without = [[it for index, it in enumerate(settled) if index not in set(chunk)] for chunk in chunks]
+    fitted = [_fit_slope(some, series) for some in (settled, *without)]
     if len(settled) < 2 * CHUNKS or any(it is None for it in fitted):
         return {"slope": None, "interval": None, "samples": len(settled)}
     each = np.array(fitted[1:], float)
@@ -255,12 +255,12 @@ def slope(samples: Sequence[Sample], series: str, updates: int) -> dict[str, flo
     return {"slope": fitted[0], "interval": float(1.96 * error), "samples": len(settled)}
 
 
-def _slope(samples: Iterable[Sample], series: str) -> float | None:
-    """Least squares with an intercept for each life."""
-    lives: dict[int, list[tuple[float, float]]] = {}
+def _fit_slope(samples: Iterable[Sample], series: str) -> float | None:
+    """Least-squares slope with an intercept for each process."""
+    processes: dict[int, list[tuple[float, float]]] = {}
     for it in samples:
-        lives.setdefault(it.life, []).append((it.update / 1000, getattr(it, series)))
-    centred = [np.array(points) - np.mean(points, axis=0) for points in lives.values()]
+        processes.setdefault(it.restarts, []).append((it.step / 1000, getattr(it, series)))
+    centred = [np.array(points) - np.mean(points, axis=0) for points in processes.values()]
     if not centred:
         return None
     x, y = np.concatenate(centred).T
@@ -268,8 +268,8 @@ def _slope(samples: Iterable[Sample], series: str) -> float | None:
     return float((x * y).sum() / spread) if spread > 0 else None
 
 
-def draw(figure: Path, whole: list[Sample], killed: list[Sample], kills: list[Kill], slopes: dict) -> None:
-    """Memory above, descriptors below; kills are dotted lines."""
+def draw_figure(figure: Path, whole: list[Sample], killed: list[Sample], kills: list[Kill], slopes: dict) -> None:
+    """Plot memory (above) and descriptors (below); kills are dotted lines."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
@@ -281,11 +281,11 @@ def draw(figure: Path, whole: list[Sample], killed: list[Sample], kills: list[Ki
                 measured = slopes["whole" if name == "undisturbed" else "killed"][series]
                 text = f"{who}, {name}"
                 if measured["slope"] is not None:
-                    text += f": {measured['slope']:+.3f} ± {measured['interval']:.3f} {unit} per 1,000 updates"
+                    text += f": {measured['slope']:+.3f} ± {measured['interval']:.3f} {unit} per 1,000 steps"
                 values = [getattr(it, series) for it in samples]
-                axes.plot([it.update for it in samples], values, style, ms=2, lw=1, color=colour, label=text, alpha=0.8)
-        for place, it in enumerate(kills):
-            axes.axvline(it.update, color="grey", lw=0.5, ls=":", label="SIGKILL" if place == 0 else None)
+                axes.plot([it.step for it in samples], values, style, ms=2, lw=1, color=colour, label=text, alpha=0.8)
+        for number, it in enumerate(kills):
+            axes.axvline(it.step, color="grey", lw=0.5, ls=":", label="SIGKILL" if number == 0 else None)
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=7, loc="lower right")
     memory.set_ylabel("resident memory (MB)")

@@ -1,1 +1,4 @@
-"""Make data sets for training: probe, index, transcode, synthesize, show. `python -m data_prep --help`."""
+"""Prepare data sets for training: inspect, index, transcode, synthesize, show.
+
+`python -m data_prep --help`.
+"""

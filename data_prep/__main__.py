@@ -1,4 +1,7 @@
-"""`python -m data_prep COMMAND ...`: each command is a module with HELP, add_arguments(parser) and run(args) -> int."""
+"""`python -m data_prep COMMAND ...`.
+
+Each command is a module with HELP, add_arguments(parser) and run(args) -> int.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,22 @@ from worldmodel.process import interrupts, streams
 if __name__ == "__main__":
     streams.survive_broken_streams()
     interrupts.exit_at_once("data_prep")
-    # the ray caster needs no OpenGL, and the process that MuJoCo starts to look for it answers Ctrl-C with a traceback
+    # The ray caster needs no OpenGL. Without this, MuJoCo starts a process that looks for it and
+    # prints a traceback on Ctrl-C.
     os.environ.setdefault("MUJOCO_GL", "disable")
 
-from data_prep.commands import index, show, synthesize, transcode
-from data_prep.commands import inspect as probe
+from data_prep.commands import index, inspect, show, synthesize, transcode
 from data_prep.errors import PrepError
 from worldmodel.files.folder_lock import FolderLockError
 from worldmodel.files.output_errors import OutputError
 from worldmodel.manifest import ManifestError
-from worldmodel.process.arguments import check_text
-from worldmodel.process.terminal import never_fail_to_print, say
+from worldmodel.process.arguments import check_utf8
+from worldmodel.process.terminal import escape_unencodable_output, print_escaped
 from worldmodel.video import VideoError
 
+RESUME_ADVICE = "the same command resumes from here"
 COMMANDS: dict[str, ModuleType] = {
-    "probe": probe,
+    "inspect": inspect,
     "index": index,
     "transcode": transcode,
     "synthesize": synthesize,
@@ -36,31 +40,35 @@ COMMANDS: dict[str, ModuleType] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; an error of the user's world is one line and exit code 1 (2 for a wrong command line)."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make data sets for training.")
+    """Run one command.
+
+    Errors that the user can cause are reported in one line, with exit code 1 (2 for a wrong command
+    line).
+    """
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description="Prepare data sets for training.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
-        as_written = argparse.RawDescriptionHelpFormatter  # the lines of docstrings
-        said = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
-        module.add_arguments(said)
+        keep_lines = argparse.RawDescriptionHelpFormatter  # shows docstrings as they are
+        command = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=keep_lines)
+        module.add_arguments(command)
     args = parser.parse_args(arguments)
-    check_text(parser, args)
-    never_fail_to_print()
-    interrupts.raise_from_now_on()
+    check_utf8(parser, args)
+    escape_unencodable_output()
+    interrupts.raise_keyboard_interrupt()
     try:
         return COMMANDS[args.command].run(args)
     except (PrepError, ManifestError, VideoError, FolderLockError) as error:
-        say(f"data_prep {args.command}: {error}", file=sys.stderr)
+        print_escaped(f"data_prep {args.command}: {error}", file=sys.stderr)
         return 1
     except OutputError as error:
-        resumed = "; the same command again goes on from here" if getattr(COMMANDS[args.command], "RESUMES", False) else ""
-        say(f"data_prep {args.command}: {error}{resumed}", file=sys.stderr)
+        advice = f"; {RESUME_ADVICE}" if getattr(COMMANDS[args.command], "RESUMES", False) else ""
+        print_escaped(f"data_prep {args.command}: {error}{advice}", file=sys.stderr)
         return 1
     except OSError as error:
-        say(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        print_escaped(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return interrupts.stopped(f"data_prep {args.command}", "the same command again goes on from here")
+        return interrupts.report_interrupt(f"data_prep {args.command}", RESUME_ADVICE)
 
 
 if __name__ == "__main__":

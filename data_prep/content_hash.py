@@ -1,4 +1,7 @@
-"""Identity of a video: a hash of its whole content. Copies, splits and the ids of clips are functions of it."""
+"""Hash of the whole content of a video.
+
+It determines the split, the ids of the clips and the name of a transcoded copy.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,21 @@ from worldmodel.video.container.source import open_bytes
 from worldmodel.video.frame_folder.frames import frame_names
 
 METHOD = "sha256 of the whole content"
-"""Stands in the metadata of manifests. Those without it have hashes of the first and last MiB, or of unknown origin."""
-DIGEST = re.compile(r"[0-9a-f]{64}")  # what a hash looks like; a manifest of others may hold any text
+"""Stored in the metadata of manifests.
+
+Manifests without it hold hashes of the first and last MiB, or of unknown origin.
+"""
+DIGEST = re.compile(r"[0-9a-f]{64}")  # format of a hash; manifests of other programs may hold any text
 MIB = 1 << 20
 CHUNK_BYTES = 4 * MIB
 
 
 def content_hash(path: str, member: str | None) -> str:
-    """sha256 of a video file or tar member, or of all frames of a folder: 64 hex digits, in constant memory.
+    """SHA-256 of a video file, a tar member or a folder of frames, as 64 hex digits.
 
-    Of a file: its size in decimal, its bytes, and its last MiB once more, so that files of up to 1 MiB have the hash that
-    earlier versions gave them. Of a folder of frames: the length and the bytes of each frame, in order; names do not count.
-    Raises VideoError or OSError for what cannot be read.
+    A file is hashed as its size in decimal, its bytes, and its last MiB once more. So files of up
+    to 1 MiB keep the hash of earlier versions. A folder is hashed as the length and the bytes of
+    each frame, in order, without the names. Raises VideoError or OSError for what cannot be read.
     """
     digest = hashlib.sha256()
     if member is None and os.path.isdir(path):

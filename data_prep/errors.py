@@ -1,5 +1,8 @@
-"""What ends a command of data_prep: one line that says what was given, what was expected, and what to do."""
+"""The error that ends a command of data_prep. It is reported in one line."""
 
 
 class PrepError(ValueError):
-    """The command cannot do its work; the message is the whole story."""
+    """A command cannot do its work.
+
+    The message says what was given, what was expected, and what to do.
+    """

@@ -1,4 +1,7 @@
-"""One item -> one record: what the video is, or why it cannot be used. This runs in the worker processes."""
+"""Inspection of one item of a source: the properties of the video, or why it cannot be used.
+
+Runs in worker processes.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ from dataclasses import dataclass
 
 from data_prep.content_hash import content_hash
 from data_prep.sources.item import Item
-from worldmodel.video import VideoError, probe
+from worldmodel.video import VideoError, inspect_video
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.frame_folder.frames import frames_of
 
 
 @dataclass(frozen=True)
-class Record:
-    """A line of the indexer's journal: an item with what was found out; `reason` is None for a usable video."""
+class VideoRecord:
+    """A line of the journal of `index`: an item and its properties.
+
+    For a usable video `reason` is None.
+    """
 
     path: str
     member: str | None
@@ -32,30 +38,30 @@ class Record:
     codec: str = ""
     timing: Timing = "packets"
     content_hash: str = ""
-    left_out: str = ""  # pictures of a folder that are no frames of the video
+    left_out: str = ""  # a sentence on images of a folder that are not frames of the video
 
 
-def rejected(item: Item, reason: str, detail: str | None) -> Record:
-    return Record(item.path, item.member, item.label, reason, detail)
+def rejected_record(item: Item, reason: str, detail: str | None) -> VideoRecord:
+    return VideoRecord(item.path, item.member, item.label, reason, detail)
 
 
-def examine(item: Item, min_seconds: float, thorough: bool) -> Record:
-    """Look into one video. Unusable ones come back with their reason; nothing is raised for them."""
+def inspect_item(item: Item, min_seconds: float, thorough: bool) -> VideoRecord:
+    """Inspect one video. Unusable videos are returned with their reason, and raise no error."""
     if item.problem is not None:
-        return rejected(item, item.problem, item.detail)
+        return rejected_record(item, item.problem, item.detail)
     try:
-        info = probe(item.path, item.member, thorough=thorough)
+        info = inspect_video(item.path, item.member, thorough=thorough)
         digest = content_hash(item.path, item.member)
         left_out = frames_of(item.path).left_out if item.member is None and os.path.isdir(item.path) else ""
     except VideoError as error:
-        return rejected(item, error.reason, error.detail)
+        return rejected_record(item, error.reason, error.detail)
     except OSError as error:
-        return rejected(item, "unreadable file", str(error))
+        return rejected_record(item, "unreadable file", str(error))
     if not 0 < info.duration_s < math.inf:
-        return rejected(item, "no times", f"its {info.frames} frames last {info.duration_s:g} s together")
+        return rejected_record(item, "no times", f"its {info.frames} frames last {info.duration_s:g} s in total")
     if info.frames < 2 or info.duration_s < min_seconds:
-        detail = f"{info.frames} frames, {info.duration_s:.2f} s; wanted 2 frames and {min_seconds:g} s at least"
-        return rejected(item, "too short", detail)
+        detail = f"{info.frames} frames, {info.duration_s:.2f} s; expected at least 2 frames and {min_seconds:g} s"
+        return rejected_record(item, "too short", detail)
     facts = dataclasses.asdict(info)
-    del facts["start_s"]  # frames are read relative to it
-    return Record(item.path, item.member, item.label, content_hash=digest, left_out=left_out, **facts)
+    del facts["start_s"]  # times are relative to it
+    return VideoRecord(item.path, item.member, item.label, content_hash=digest, left_out=left_out, **facts)

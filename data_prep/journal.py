@@ -1,7 +1,8 @@
-"""The indexer's memory beside its output: one line a finished item, in the order of the source.
+"""Journal of `index`: a file beside the output with one line per finished item.
 
-Because the order is the source's, a run that was killed goes on by walking journal and source side by side: nothing is
-held in memory, and the first line that does not fit, or was cut short, is where work begins again.
+The lines are in the order of the source. A run that was killed resumes by reading journal and
+source in parallel, in constant memory. It resumes at the first line that does not match the source
+or was cut short.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from data_prep.errors import PrepError
-from data_prep.inspection import Record
+from data_prep.inspection import VideoRecord
 from data_prep.sources.item import Item
-from worldmodel.files.json_files import parsed
+from worldmodel.files.json_files import parse_json
 from worldmodel.files.output_errors import output_errors
 
 
 class Journal:
-    """An open journal: `done` lines of it stand, `items` are left to do."""
+    """An open journal. `done` items are finished, and `items` are left."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any], items: Iterator[Item]) -> None:
-        """Opens or begins the journal. Another run's journal (other settings) is begun anew. Raises OutputError."""
+        """Open or create the journal.
+
+        A journal with other settings is started again. Raises OutputError.
+        """
         self.path = path
         with output_errors(path):
             self._file: BinaryIO = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115  closed by close()
@@ -40,7 +44,10 @@ class Journal:
             self._file.truncate()
 
     def _match(self, items: Iterator[Item]) -> Iterator[Item]:
-        """Step over the lines that are the work on these items; leaves the file at the end of the last one."""
+        """Skip the items that have a line in the journal.
+
+        Leaves the file after the last of these lines.
+        """
         for item in items:
             at = self._file.tell()
             value = _value(self._file.readline())
@@ -54,7 +61,7 @@ class Journal:
             self.done += 1
         return iter(())
 
-    def add(self, record: Record) -> None:
+    def append(self, record: VideoRecord) -> None:
         self._write(dataclasses.asdict(record))
 
     def _write(self, value: Mapping[str, Any]) -> None:
@@ -63,19 +70,19 @@ class Journal:
             self._file.write(line)
             self._file.flush()
 
-    def records(self) -> Iterator[Record]:
-        """All records, from the first."""
+    def records(self) -> Iterator[VideoRecord]:
+        """All records, from the first. Raises PrepError for a damaged line."""
         with open(self.path, "rb") as lines:
             next(lines)
             for line in lines:
                 try:
-                    yield Record(**parsed(line))
+                    yield VideoRecord(**parse_json(line))
                 except (ValueError, TypeError) as error:
-                    problem = f"a line of it is damaged ({error}); delete it, and the same command again looks at all videos"
+                    problem = f"a line is damaged ({error}); delete the file, and the same command inspects all videos again"
                     raise PrepError(f"{self.path}: {problem}") from None
 
     def close(self) -> None:
-        """Raises OutputError where the last lines cannot be written."""
+        """Raises OutputError if the last lines cannot be written."""
         with output_errors(self.path):
             self._file.close()
 
@@ -86,11 +93,11 @@ class Journal:
 
 
 def _value(line: bytes) -> dict[str, Any] | None:
-    """The object in a whole line; None for a line cut short."""
+    """The JSON object in a complete line, or None."""
     if not line.endswith(b"\n"):
         return None
     try:
-        value = parsed(line)
+        value = parse_json(line)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

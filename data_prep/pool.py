@@ -1,6 +1,7 @@
-"""A pool of processes that survives its tasks: one that crashes or hangs is a failed task, not the end of the run.
+"""A process pool in which a task that crashes or hangs its process fails alone.
 
-The standard pools end when a worker dies, and cannot say on which task; video files do kill decoders.
+The pools of the standard library end when a worker dies, and do not say on which task. Damaged
+video files can crash decoders.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from typing import Any, Generic, TypeVar
 
 from worldmodel.files.output_errors import OutputError
 from worldmodel.process import interrupts
+from worldmodel.process.exit_codes import exit_cause
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-STOP_S = 2.0  # how long a process may take to end by itself, before it is killed
-AHEAD = 256  # tasks that may be finished before the oldest one is: results come in order, so they have to wait
+STOP_S = 2.0  # a process that has not ended after this time is killed
+MAX_UNFINISHED = 256  # tasks that may run or wait for an older one, because results are returned in order
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A task without a result. reason: "crashed", "hung", or "error"; detail: a sentence."""
+    """A task without a result. `reason` is "crashed", "hung" or "error"; `detail` is a sentence."""
 
     reason: str
     detail: str
@@ -34,7 +36,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class _Unwritable:
-    """What a process sends when it cannot write its output: that is no fault of the task, and ends the run."""
+    """The answer of a process that cannot write its output.
+
+    This is not the fault of the task and ends the run.
+    """
 
     error: OutputError
 
@@ -42,41 +47,42 @@ class _Unwritable:
 def run_each(
     work: Callable[[Task], Result], tasks: Iterable[Task], workers: int, timeout_s: float
 ) -> Iterator[tuple[Task, Result | Failed]]:
-    """(task, result) for every task, in their order, by `workers` spawned processes, with bounded memory.
+    """Run `work` on every task in spawned processes. Yields (task, result) in order.
 
-    `work` is a module-level function or a partial of one; tasks and results are pickled. `tasks` is read as needed.
-    Raises OutputError as soon as `work` raises one for any task: the others would fail too.
+    `work` is a module-level function or a partial of one. Tasks and results are pickled. `tasks` is
+    read as needed, so memory is bounded. Raises OutputError as soon as `work` raises one for any
+    task, since the others would fail too.
     """
-    crew = [_Worker(work) for _ in range(workers)]
+    pool = [_Worker(work) for _ in range(workers)]
     numbered, oldest, done = enumerate(tasks), 0, False
     finished: dict[int, tuple[Task, Result | Failed]] = {}
     try:
         while True:
-            for worker in crew:
-                running = sum(other.busy for other in crew)
-                if done or worker.busy or len(finished) + running >= AHEAD:
+            for worker in pool:
+                running = sum(other.busy for other in pool)
+                if done or worker.busy or len(finished) + running >= MAX_UNFINISHED:
                     continue
                 following = next(numbered, None)
                 done = following is None
                 if following is not None:
                     worker.start(*following)
-            if done and not finished and not any(worker.busy for worker in crew):
+            if done and not finished and not any(worker.busy for worker in pool):
                 return
-            for number, task, result in _next_results(crew, timeout_s):
+            for number, task, result in _next_results(pool, timeout_s):
                 finished[number] = task, result
             while oldest in finished:
                 yield finished.pop(oldest)
                 oldest += 1
     finally:
-        for worker in crew:
-            worker.ask_to_stop()  # all at once, so that they end side by side
-        for worker in crew:
+        for worker in pool:
+            worker.request_stop()  # of all workers first, so that they end at the same time
+        for worker in pool:
             worker.stop()
 
 
-def _next_results(crew: list[_Worker[Any, Any]], timeout_s: float) -> Iterator[tuple[int, Any, Any]]:
-    """Wait until some worker is done, dead or late."""
-    busy = [worker for worker in crew if worker.busy]
+def _next_results(pool: list[_Worker[Any, Any]], timeout_s: float) -> Iterator[tuple[int, Any, Any]]:
+    """Wait up to a second for workers that have finished, died or exceeded the time limit."""
+    busy = [worker for worker in pool if worker.busy]
     ready = wait([worker.pipe for worker in busy], timeout=min(1.0, timeout_s))
     for worker in busy:
         if worker.pipe in ready:
@@ -87,19 +93,19 @@ def _next_results(crew: list[_Worker[Any, Any]], timeout_s: float) -> Iterator[t
 
 
 class _Worker(Generic[Task, Result]):
-    """One process and the task it is at."""
+    """One process and its current task."""
 
     def __init__(self, work: Callable[[Task], Result]) -> None:
         self._work = work
         self._spawn()
 
     def _spawn(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would carry locks of FFmpeg and Arrow over
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
-        with interrupts.held():
+        context = multiprocessing.get_context("spawn")  # a fork would copy locks of FFmpeg and Arrow
+        self.pipe, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_end, self._work), daemon=True)
+        with interrupts.signals_blocked():
             self._process.start()
-        theirs.close()
+        child_end.close()
         self.busy = False
 
     def start(self, number: int, task: Task) -> None:
@@ -107,15 +113,18 @@ class _Worker(Generic[Task, Result]):
         self.pipe.send(task)
 
     def collect(self) -> Result | Failed:
-        """The result; a process that died instead is replaced. Raises OutputError where the process could not write."""
+        """The result.
+
+        A process that died is replaced. Raises OutputError if the process could not write its
+        output.
+        """
         try:
             result = self.pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
             code = self._process.exitcode or 0
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             self.restart()
-            return Failed("crashed", f"the process reading it died ({how})")
+            return Failed("crashed", f"the process reading it died ({exit_cause(code) or f'exit code {code}'})")
         self.busy = False
         if isinstance(result, _Unwritable):
             raise result.error
@@ -125,23 +134,23 @@ class _Worker(Generic[Task, Result]):
         self.stop()
         self._spawn()
 
-    def ask_to_stop(self) -> None:
-        """The process removes what it has half written, and ends."""
+    def request_stop(self) -> None:
+        """Ask the process to remove its unfinished files and to end."""
         self.pipe.close()
         self._process.terminate()
 
     def stop(self) -> None:
-        """End the process, by force if need be."""
-        self.ask_to_stop()
+        """End the process. It is killed if it does not end by itself."""
+        self.request_stop()
         self._process.join(STOP_S)
         self._process.kill()
         self._process.join()
 
 
 def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
-    """The life of a worker: until the parent hangs up."""
-    signal.signal(signal.SIGTERM, _leave)
-    interrupts.leave_to_parent(signal.SIGINT)
+    """Run tasks in a worker process until the parent closes the pipe."""
+    signal.signal(signal.SIGTERM, _exit)
+    interrupts.ignore_in_child(signal.SIGINT)
     while True:
         try:
             task = pipe.recv()
@@ -151,7 +160,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
             result = work(task)
         except OutputError as error:
             result = _Unwritable(error)
-        except Exception as error:  # whatever it is, it belongs to this task
+        except Exception as error:  # any other error belongs to this task
             result = Failed("error", f"{type(error).__name__}: {error}")
         try:
             pipe.send(result)
@@ -159,6 +168,6 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
             return
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End the process by an exception, so that unfinished files are removed on the way."""
+def _exit(number: int, frame: FrameType | None) -> None:
+    """End the process by an exception, so that unfinished files are removed."""
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left."""
+"""Progress bar with rate and remaining time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 
@@ -18,26 +26,26 @@ class _Rate(ProgressColumn):
 
 
 class Bar:
-    """Counts what is done, and what of it went wrong."""
+    """Counts finished items, and how many of them were rejected."""
 
     def __init__(self, progress: Progress, row: TaskID) -> None:
-        self._progress, self._row, self._bad = progress, row, 0
+        self._progress, self._row, self._rejected = progress, row, 0
 
     def step(self, done: int = 1, ok: bool = True) -> None:
-        self._bad += not ok
-        self._progress.update(self._row, advance=done, bad=f"{self._bad} rejected" if self._bad else "")
+        self._rejected += not ok
+        self._progress.update(self._row, advance=done, rejected=f"{self._rejected} rejected" if self._rejected else "")
 
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Bar]:
-    """A bar on standard error: `what` 12/99 3.1/s 0:00:28."""
+    """A progress bar on standard error, such as `index 12/99 3.1/s 0:00:28`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
-        TimeLeftColumn(),
-        TextColumn("{task.fields[bad]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rejected]}"),
     )
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=20) as progress:
-        yield Bar(progress, progress.add_task(what, total=total, bad=""))
+        yield Bar(progress, progress.add_task(what, total=total, rejected=""))

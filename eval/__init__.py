@@ -1,6 +1,7 @@
-"""Measure what a model knows: a client of `worldmodel` and `data_prep`.
+"""Evaluate what a model has learned. A client of `worldmodel` and `data_prep`.
 
-Commands stand here, a file each (`__main__` lists them), with what several rooms share. The rooms: `benchmarks` (a layout on
-disk to trials), `surprise` (a model and films to traces), `scores` (traces to numbers), `probes` (what latents and forecasts
-hold), `plausibility` (films that nobody paired), `grids` (many trainings side by side), `report` (pages).
+commands: one module per command of `python -m eval`. voe: violation of expectation (suites,
+surprise, scores). probes: what latents and forecasts encode. forecasts: error and skill by horizon.
+plausibility: surprise of single videos. sweeps: many trainings side by side. report: HTML pages.
+cache: stored results. Modules in this folder are shared by several of these.
 """

@@ -1,7 +1,10 @@
-"""What can be wrong in the user's world, told in a line."""
+"""User-facing errors, reported in one line."""
 
 from __future__ import annotations
 
 
 class EvalError(ValueError):
-    """An evaluation that cannot be made as asked; says what was given, what was expected, what to do."""
+    """An evaluation that cannot be made as requested.
+
+    The message says what was given, what was expected and what to do.
+    """

@@ -1,9 +1,14 @@
-"""How sure a number is: bootstrap over groups, Wilson, sign-flips, Holm. Pure numpy and scipy, seeded."""
+"""Uncertainty of scores: bootstrap over groups, Wilson intervals, sign-flip tests, Holm correction.
+Pure numpy and scipy.
+
+All random numbers are seeded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +17,24 @@ from scipy.stats import t as student
 
 RESAMPLES = 2000
 FLIPS = 9999
-EXACT_UP_TO = 12  # groups: all 2^12 sign patterns are looked at
+EXACT_UP_TO = 12  # groups: all 2^12 sign patterns are evaluated
 SEED = 0
 
 Values = NDArray[np.float64]
 
 
 def bootstrap_mean(strata: Sequence[Values]) -> tuple[float, float, float]:
-    """(mean, low, high): the mean over strata of the mean over groups of each, with its 95 % percentile interval.
+    """Mean over strata of the mean over groups, with its 95 % interval: (mean, low, high).
 
-    Groups are drawn within their stratum. Percentiles, since BCa has no value where all groups are right. To draw groups is
-    to draw how often each distinct value comes, which is quicker: few values are distinct where pairs are right or wrong.
+    Groups are resampled within their stratum. Percentiles are used because BCa has no value where
+    all groups are right. It is enough to draw how often each distinct value occurs, which is
+    faster: pairs that are right or wrong have few.
     """
     means, drawn = 0.0, np.zeros(RESAMPLES)
     for index, values in enumerate(strata):
         distinct, count = np.unique(values, return_counts=True)
-        dice = np.random.default_rng((SEED, index))
-        draws = dice.multinomial(len(values), count / len(values), size=RESAMPLES)
+        rng = np.random.default_rng((SEED, index))
+        draws = rng.multinomial(len(values), count / len(values), size=RESAMPLES)
         means += float(np.einsum("d,d->", count, distinct)) / len(values)
         drawn += np.einsum("rd,d->r", draws, distinct) / len(values)
     low, high = np.quantile(drawn / len(strata), (0.025, 0.975))
@@ -36,17 +42,19 @@ def bootstrap_mean(strata: Sequence[Values]) -> tuple[float, float, float]:
 
 
 def bootstrap_crossed(strata: Sequence[Values]) -> tuple[float, float, float]:
-    """(mean, low, high) as `bootstrap_mean`, where several networks judged the groups: each stratum is [networks, groups].
+    """(mean, low, high) of groups that several networks scored: strata of [networks, groups].
 
-    Networks are drawn, the same for all strata, and groups within their stratum (the pigeonhole bootstrap, Owen 2007): what
-    all groups share by the luck of one network does not count as knowledge of many. Drawn from few networks none lies
-    outside of those seen, so the interval is at least as wide as Student's over networks; of one it is over groups alone.
+    Networks are resampled, the same for all strata, and groups within their stratum (the pigeonhole
+    bootstrap, Owen 2007). So chance deviations of one network, which all groups share, widen the
+    interval. Resampled means of few networks never lie outside those that were seen, so the
+    interval is at least as wide as Student's over networks. With one network it is over groups
+    alone.
     """
     networks = len(strata[0])
-    weights = _shares(0, networks)
+    weights = _resampling_weights(0, networks)
     drawn = np.zeros(RESAMPLES)
     for index, values in enumerate(strata, start=1):
-        groups = _shares(index, values.shape[1])
+        groups = _resampling_weights(index, values.shape[1])
         drawn += np.einsum("rn,rn->r", weights, np.einsum("rg,ng->rn", groups, values, optimize=True))
     low, high = np.quantile(drawn / len(strata), (0.025, 0.975))
     by_network = np.mean([values.mean(1) for values in strata], axis=0)
@@ -56,20 +64,21 @@ def bootstrap_crossed(strata: Sequence[Values]) -> tuple[float, float, float]:
 
 
 @lru_cache(maxsize=64)
-def _shares(index: int, count: int) -> Values:
-    """[RESAMPLES, count]: how often each was drawn, as shares."""
+def _resampling_weights(index: int, count: int) -> Values:
+    """[RESAMPLES, count]: the fraction of draws that fell on each."""
     return np.random.default_rng((SEED, index)).multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
 
 
 def bootstrap_of_sums(
     sums: NDArray[np.floating], statistic: Callable[[NDArray[np.floating]], NDArray[np.floating]]
 ) -> tuple[float, float, float]:
-    """(value, low, high) of what is computed from sums over groups, with its 95 % percentile interval.
+    """(value, low, high) of a statistic of sums over groups, with its 95 % percentile interval.
 
-    sums [G, Q]: what each group adds. statistic: sums over groups [..., Q] -> [...]; NaN where it has no value.
+    sums [G, Q]: what each group adds. statistic: sums over groups [..., Q] -> [...]; NaN where it
+    has no value.
     """
-    dice = np.random.default_rng(SEED)
-    draws = dice.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    rng = np.random.default_rng(SEED)
+    draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
     drawn = statistic(np.einsum("rg,gq->rq", draws.astype(float), sums))
     low, high = np.nanquantile(drawn, (0.025, 0.975)) if np.isfinite(drawn).any() else (np.nan, np.nan)
     return float(statistic(sums.sum(0))), float(low), float(high)
@@ -82,10 +91,11 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def sign_flip_p(strata: Sequence[Values]) -> float:
-    """Two-sided p-value that differences between paired groups are about 0: [groups] of each stratum.
+    """Two-sided p-value that differences between paired groups are symmetric about 0.
 
-    The statistic is the mean over strata of their means. Groups without a difference flip to themselves and are passed over.
-    Exact for few groups, else by FLIPS random patterns, the one seen counted among them.
+    strata: [groups] each. The statistic is the mean over strata of their means. Groups without a
+    difference do not count. Exact for few groups, else from FLIPS random sign patterns, with the
+    observed pattern counted among them.
     """
     weighted = np.concatenate([values / len(values) / len(strata) for values in strata])
     weighted = weighted[weighted != 0]
@@ -95,7 +105,7 @@ def sign_flip_p(strata: Sequence[Values]) -> float:
     if len(weighted) <= EXACT_UP_TO:
         return float((np.abs(weighted @ _all_signs(len(weighted))) >= seen).mean())
     capacity = 1 << (len(weighted) - 1).bit_length()
-    # einsum, not @: the threads of a BLAS stand in each other's way in thousands of such small sums
+    # einsum, not @: BLAS threads slow each other down in thousands of such small sums
     flipped = np.abs(np.einsum("g,gf->f", weighted, _random_signs(capacity)[: len(weighted)]))
     return (int((flipped >= seen).sum()) + 1) / (FLIPS + 1)
 
@@ -109,14 +119,21 @@ def _all_signs(groups: int) -> Values:
 @lru_cache(maxsize=8)
 def _random_signs(groups: int) -> Values:
     """[groups, FLIPS]."""
-    dice = np.random.default_rng((SEED, groups))
-    return (dice.integers(0, 2, (groups, FLIPS), dtype=np.int8) * 2.0 - 1.0).astype(np.float64)
+    rng = np.random.default_rng((SEED, groups))
+    return (rng.integers(0, 2, (groups, FLIPS), dtype=np.int8) * 2.0 - 1.0).astype(np.float64)
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """p-values of a family, corrected (Holm 1979)."""
+    """Corrected p-values of a family of tests (Holm 1979)."""
     corrected, highest = {}, 0.0
     for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
         highest = max(highest, min(1.0, (len(p) - rank) * p[name]))
         corrected[name] = highest
     return corrected
+
+
+def correct_family(family: Iterable[Any]) -> None:
+    """Add Holm's p_holm to every record of a family that has a p."""
+    tested = {str(index): it for index, it in enumerate(family) if it.get("p") is not None}
+    for index, p in holm({index: it["p"] for index, it in tested.items()}).items():
+        tested[index]["p_holm"] = p

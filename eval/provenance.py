@@ -1,4 +1,4 @@
-"""Where numbers and figures come from: the run, its update and weights, the commit, the command."""
+"""Where numbers and figures come from: the run, its step and weights, the commit, the command."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.process.commit import commit
+from worldmodel.process.commit import current_commit
 
-if TYPE_CHECKING:  # what is made without a model is made without torch
+if TYPE_CHECKING:  # results without a model are written without torch
     from eval.subject import Subject
 
 
 def provenance(subject: Subject) -> dict[str, Any]:
-    """For the head of a JSON file."""
-    model = {"name": subject.name, "spec": subject.spec, "step": subject.update, "hash": subject.hash}
-    return {**circumstances(), "model": model}
+    """The command, the versions and the model, for the head of a JSON file."""
+    model = {"name": subject.name, "spec": subject.spec, "step": subject.step, "hash": subject.hash}
+    return {**environment(), "model": model}
 
 
-def circumstances() -> dict[str, Any]:
-    """The same of what is of several models."""
+def environment() -> dict[str, Any]:
+    """The command and the versions, for a JSON file about several models."""
     return {
         "command": "python -m eval " + shlex.join(sys.argv[1:]),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": current_commit(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("worldmodel", "torch", "numpy")},
@@ -34,9 +34,9 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def named(source: dict[str, Any]) -> str:
-    """For a caption: "demo, update 2000, weights 0123abcd, commit 4567cde"."""
+def provenance_caption(source: dict[str, Any]) -> str:
+    """The provenance in one line: "demo, step 2000, weights 0123abcd, commit 4567cde"."""
     model = source["model"]
-    update = [] if model["step"] is None else [f"update {model['step']}"]
+    step = [] if model["step"] is None else [f"step {model['step']}"]
     made = [] if source["commit"] is None else [f"commit {source['commit']}"]
-    return ", ".join([model["name"], *update, f"weights {model['hash'][:8]}", *made])
+    return ", ".join([model["name"], *step, f"weights {model['hash'][:8]}", *made])

@@ -1,4 +1,7 @@
-"""OUT of a command: locked, and nothing in it is replaced but what the same command made of the same model."""
+"""The output folder OUT of a command.
+
+It is locked, and only files that the same command wrote are replaced.
+"""
 
 from __future__ import annotations
 
@@ -12,47 +15,50 @@ import pyarrow as pa
 
 from eval.errors import EvalError
 from eval.voe.trials import TrialError
-from worldmodel.files.json_files import parsed, read_object
+from worldmodel.files.json_files import parse_json, read_json_object
 from worldmodel.files.outputs import RECORD, output_folder, sha256_of
 
 
 @contextlib.contextmanager
 def result_folder(out: Path, names: Sequence[str], known_by: str) -> Iterator[None]:
-    """Lock OUT and write these files and folders into it.
+    """Lock OUT to write these files and folders into it.
 
-    known_by: the JSON file in OUT that says how it was made. By it the files of an earlier version, which kept no record, are
-    known to be the command's own.
-    Raises FolderLockError where another process writes there, ForeignFileError where a file is not the command's own.
+    known_by: the JSON file in OUT that says how it was made. By it, files of an earlier version
+    that kept no record are recognised as the command's own. Raises FolderLockError where another
+    process writes there, ForeignFileError where a file is not the command's own.
     """
-    said = read_json(out / known_by)
-    known = said is not None and bool({"made", "command"} & said.keys())
-    with output_folder(out, names, adopt=known):
+    about = read_json(out / known_by)
+    known = about is not None and bool({"made", "command"} & about.keys())
+    with output_folder(out, names, adopt_unrecorded=known):
         yield
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is none."""
+    """The JSON object in a file, or None where there is none."""
     try:
-        return read_object(file, EvalError)
+        return read_json_object(file, EvalError)
     except EvalError:
         return None
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """The JSON object of a result file. Raises EvalError that names the file where it is damaged."""
-    return read_object(file, EvalError)
+    """The JSON object in a file of results.
+
+    Raises EvalError that names the file where it is damaged.
+    """
+    return read_json_object(file, EvalError)
 
 
 def check_unchanged(out: Path, names: Sequence[str]) -> None:
-    """Raise EvalError for a result file that is not what its command wrote, by the digests that OUT holds.
+    """Raise EvalError for a file of results that changed, by the digests that OUT holds.
 
-    A folder without digests, which an earlier version made, is not checked.
+    A folder without digests, which an earlier version wrote, is not checked.
     """
     written: dict[str, Any] = {}
     with contextlib.suppress(OSError):
         for line in (out / RECORD).read_bytes().splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                row = parsed(line)
+                row = parse_json(line)
                 written[row["file"]] = row["sha256"]
     for name in names:
         if written.get(name) and (out / name).is_file() and sha256_of(out / name) != written[name]:
@@ -61,7 +67,7 @@ def check_unchanged(out: Path, names: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def reading_results(out: Path, names: Sequence[str]) -> Iterator[None]:
-    """Turn errors of results that lack a field, or have another value in it than expected, into EvalError that names OUT."""
+    """Turn errors of missing fields and unexpected values in results into EvalError."""
     try:
         yield
     except (EvalError, TrialError, OSError):
@@ -74,16 +80,16 @@ def reading_results(out: Path, names: Sequence[str]) -> Iterator[None]:
 
 
 def check_same_model(file: Path, model_hash: str, data: str, split: str | None) -> None:
-    """Raise EvalError where a result file is of another model, or of other films, than would now be measured."""
-    said = read_json(file)
-    if said is None or "made" not in said or "data" not in said:
+    """Raise EvalError where a file of results is of another model, or of other videos."""
+    about = read_json(file)
+    if about is None or "made" not in about or "data" not in about:
         return
     with reading_results(file.parent, [file.name]):
-        model, there = said["made"]["model"], said["data"]
+        model, there = about["made"]["model"], about["data"]
         if model["hash"] != model_hash:
             other = f"of another model, {model['name']} (weights {model['hash'][:8]}, now {model_hash[:8]})"
         elif os.path.abspath(there["manifest"]) != os.path.abspath(data) or there.get("split", split) != split:
-            other = f"of other films, {there['manifest']}"
+            other = f"of other videos, {there['manifest']}"
         else:
             return
     raise EvalError(f"{file.parent} holds results {other}; give another --out, or remove them")

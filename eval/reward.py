@@ -1,10 +1,10 @@
-"""Surprise of films that are tensors: a reward, or a penalty, for whatever makes films.
+"""Surprise of videos given as tensors, as a reward or penalty for models that generate videos.
 
 model, _ = load_model("runs/demo", "cuda")
-found = surprise_of(model, films, fps=24)      # uint8 or float [B, T, H, W, 3]
-reward = -found.surprise                       # [B]; but a film in which nothing moves is the easiest to foresee
-reward = 0.5 - found.copy_share                # [B]; above 0 where forecasts beat copying, so that rest earns nothing
-found.over_time, found.times_s                 # [B, S] and [S]: where in a film it is that surprises
+found = surprise_of(model, videos, fps=24)      # uint8 or float [B, T, H, W, 3]
+reward = -found.surprise                        # [B]; a video without motion gets the highest reward
+reward = 0.5 - found.copy_relative_surprise     # [B]; positive where forecasts are better than the copy baseline
+found.over_time, found.times_s                  # [B, S] and [S]: surprise over time
 """
 
 from __future__ import annotations
@@ -15,73 +15,87 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.plausibility.sliding_windows import copy_share, mean_surprise, time_course, usual_plan, watch
+from eval.plausibility.sliding_windows import (
+    copy_relative_surprise,
+    default_plan,
+    mean_surprise,
+    time_course,
+    window_surprise,
+)
 from eval.voe.surprise.whitening import Whitening
 from eval.voe.surprise.windows import WindowPlan
 from worldmodel.models.world_model import WorldModel, window_frames
-from worldmodel.video.square import Square, cut_square
+from worldmodel.video.geometry import Geometry, crop_square
+from worldmodel.video.selection import frame_count_at
 
 
 @dataclass(frozen=True)
-class FilmSurprise:
-    """Of B films, at the S moments that are judged; on the films' device, without gradient."""
+class VideoSurprise:
+    """Surprise of B videos, on their device and without gradient. S is the number of times with a forecast."""
 
     surprise: Tensor  # [B] mean over windows of the mean over steps
-    copy_share: Tensor  # [B] surprise / (surprise + error of copying), 0 to 1; one half is no better than copying
+    copy_relative_surprise: Tensor  # [B] surprise / (surprise + error of the copy baseline), 0 to 1; 0.5: no better than it
     over_time: Tensor  # [B, S]
     times_s: Tensor  # [S] since the first frame
 
 
 def surprise_of(
     model: WorldModel,
-    films: Tensor,
+    videos: Tensor,
     fps: float | None = None,
     plan: WindowPlan | None = None,
     whitening: Whitening | None = None,
-    square: Square = "squeeze",
-) -> FilmSurprise:
-    """Films uint8, or float from 0 to 1, [B, T, H, W, 3] at `fps` frames a second (default: the model's rate), of any size.
+    geometry: Geometry = "center_crop",
+) -> VideoSurprise:
+    """Surprise of videos uint8, or float from 0 to 1, [B, T, H, W, 3] of any size.
 
-    Surprise is by the model's own distance, or whitened where a fit is given (`Viewing.moments` of lawful clips makes one).
-    Frames that are not square are squeezed, or the central square is cut out of them with square="crop".
-    Films are judged in windows of all that the model can see, as by `python -m eval score`, unless a plan says otherwise.
-    Raises EvalError for films that are too short, ValueError for tensors of another kind.
+    fps: frame rate of the videos (default: that of the model).
+    plan: windows (default: as long as the model can see, as in `python -m eval plausibility`).
+    whitening: use whitened surprise instead of the latent distance (`BatchedInference.error_moments` gives the moments).
+    geometry: how frames become square, see `worldmodel.video.geometry`.
+
+    Raises EvalError for videos that are too short, and ValueError for tensors of another kind.
     """
     rate = plan.fps if plan is not None else model.fps
-    frames = as_seen(films, fps or rate, rate, model.size_px, square)
-    plan = plan or usual_plan(model, min(window_frames(model), frames.shape[1]))
-    measure = model.distance if whitening is None else lambda forecast, target: whitening.surprise(forecast - target)
-    watched = watch(model, frames, plan, {"": measure})
-    surprise, copying = mean_surprise(watched.surprise[""]), mean_surprise(watched.copying[""])
-    course = time_course(watched.surprise[""], plan, frames.shape[1])
-    judged = watched.judged[0].nonzero()[0]
+    frames = model_frames(videos, fps or rate, rate, model.size_px, geometry)
+    plan = plan or default_plan(model, min(window_frames(model), frames.shape[1]))
+    distance = model.distance if whitening is None else lambda forecast, target: whitening.surprise(forecast - target)
+    by_window = window_surprise(model, frames, plan, {"": distance})
+    surprise, copy_error = mean_surprise(by_window.surprise[""]), mean_surprise(by_window.copy_error[""])
+    course = time_course(by_window.surprise[""], plan, frames.shape[1])
+    times = by_window.window_counts[0].nonzero()[0]
 
     def on_device(values: object) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float32, device=films.device)
+        return torch.as_tensor(values, dtype=torch.float32, device=videos.device)
 
-    return FilmSurprise(
-        on_device(surprise), on_device(copy_share(surprise, copying)), on_device(course[:, judged]), on_device(judged / rate)
+    return VideoSurprise(
+        surprise=on_device(surprise),
+        copy_relative_surprise=on_device(copy_relative_surprise(surprise, copy_error)),
+        over_time=on_device(course[:, times]),
+        times_s=on_device(times / rate),
     )
 
 
-def as_seen(films: Tensor, fps: float, rate: float, size_px: int, square: Square = "squeeze") -> Tensor:
-    """[B, T, H, W, 3] -> uint8 [B, T', size_px, size_px, 3] at another rate: the frames shown at the moments looked at,
-    made square as `square` says. Raises ValueError."""
-    if films.ndim != 5 or films.shape[-1] != 3 or not films.numel():
-        raise ValueError(f"films are {list(films.shape)}; expected [B, T, H, W, 3]")
-    if not (films.dtype == torch.uint8 or films.is_floating_point()):
-        raise ValueError(f"films are {films.dtype}; expected uint8, or float from 0 to 1")
-    if films.is_floating_point() and (films.min() < 0 or films.max() > 1):
-        raise ValueError(f"films are float from {films.min():.3g} to {films.max():.3g}; expected 0 to 1")
-    count = int((films.shape[1] - 1) / fps * rate + 1e-6) + 1
-    shown = (torch.arange(count, dtype=torch.float64) / rate * fps + 1e-3).long()
-    frames = films[:, shown.to(films.device)]
-    if square == "crop":
-        frames = cut_square(frames)
+def model_frames(videos: Tensor, fps: float, rate: float, size_px: int, geometry: Geometry = "center_crop") -> Tensor:
+    """Convert videos to the frame rate and input size of a model: [B, T, H, W, 3] -> uint8 [B, T', size_px, size_px, 3].
+
+    Each output time shows the frame that is visible then. Raises ValueError for tensors of another kind.
+    """
+    if videos.ndim != 5 or videos.shape[-1] != 3 or not videos.numel():
+        raise ValueError(f"videos are {list(videos.shape)}; expected [B, T, H, W, 3]")
+    if not (videos.dtype == torch.uint8 or videos.is_floating_point()):
+        raise ValueError(f"videos are {videos.dtype}; expected uint8, or float from 0 to 1")
+    if videos.is_floating_point() and (videos.min() < 0 or videos.max() > 1):
+        raise ValueError(f"videos are float from {videos.min():.3g} to {videos.max():.3g}; expected 0 to 1")
+    count = frame_count_at(videos.shape[1], fps, rate)
+    visible = (torch.arange(count, dtype=torch.float64) / rate * fps + 1e-3).long()
+    frames = videos[:, visible.to(videos.device)]
+    if geometry == "center_crop":
+        frames = crop_square(frames)
     if frames.shape[2:4] != (size_px, size_px):
         planes = frames.flatten(0, 1).movedim(-1, 1).float()
         shrinks = min(frames.shape[2:4]) >= size_px
         sized = F.interpolate(planes, (size_px, size_px), mode="area" if shrinks else "bilinear")
         frames = sized.movedim(1, -1).unflatten(0, frames.shape[:2])
-        frames = frames if films.is_floating_point() else frames.round().to(torch.uint8)
+        frames = frames if videos.is_floating_point() else frames.round().to(torch.uint8)
     return frames if frames.dtype == torch.uint8 else (frames * 255).round().to(torch.uint8)

@@ -1,6 +1,7 @@
-"""Work in pieces: each leaves a file, so that what was interrupted goes on, and ranks share it without communication.
+"""Work in pieces that ranks share and an interrupted command continues from.
 
-Pieces are the same whatever the number of ranks, and each is worked on by one of them: results are equal exactly.
+The pieces are the same for any number of ranks, and each is computed by one rank: results are
+exactly equal.
 """
 
 from __future__ import annotations
@@ -18,23 +19,27 @@ from accelerate.utils import broadcast_object_list
 
 from data_prep.progress import bar
 from eval.cache.sealed import discard, is_whole, seal
-from worldmodel.process.launch import MAIN_ALONE
-from worldmodel.process.terminal import say
-from worldmodel.ranks.restart import init_method
+from worldmodel.process.terminal import print_escaped
+from worldmodel.ranks.launch import MAIN_PROCESS_TIMEOUT
+from worldmodel.ranks.rendezvous import init_method
 
-SILENT_S = 60.0  # a rank that gives no sign of life for so long ends the others
+SILENT_S = 60.0  # a rank without a sign of life for this long ends the others
 Piece = TypeVar("Piece")
 Loaded = TypeVar("Loaded")
 
 
 def start_ranks() -> PartialState:
-    """This process among others; several without GPUs talk over gloo, which Accelerate does only when told `cpu`."""
+    """Set up this process among the ranks.
+
+    Several ranks without GPUs use gloo, which Accelerate does only for `cpu=True`.
+    """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    # a rank may have much less to do than another, and all wait for the main one: silent ranks are noticed by `watched`
-    return PartialState(cpu=several and not torch.cuda.is_available(), init_method=init_method(), timeout=MAIN_ALONE)
+    # a rank may have much less to do than another, and all wait for the main one: silent ranks are
+    # noticed by `watched`
+    return PartialState(cpu=several and not torch.cuda.is_available(), init_method=init_method(), timeout=MAIN_PROCESS_TIMEOUT)
 
 
-def share(
+def compute_pieces(
     what: str,
     pieces: Sequence[Piece],
     file_of: Callable[[int], Path],
@@ -42,25 +47,27 @@ def share(
     work: Callable[[Loaded, Path], None],
     ranks: PartialState,
 ) -> list[Path]:
-    """Work on every piece whose file is not there yet; all files, in order, once all ranks are done.
+    """Compute every piece whose file is missing. Returns all files once all ranks are done.
 
-    The next piece is loaded while one is worked on. A file that was cut or changed since it was finished is made again.
+    what: name of the work for the progress bar. load: reads a piece, while the one before is
+    computed. work: computes a piece and writes its file. A file that was cut off or changed since
+    it was finished is computed again.
     """
     files = [file_of(index) for index in range(len(pieces))]
     if ranks.is_main_process:
         discard_damaged(files)
     missing = [index for index, file in enumerate(files) if not file.exists()]
     if ranks.num_processes > 1:
-        (missing,) = broadcast_object_list([missing])  # those that the main process sees
+        (missing,) = broadcast_object_list([missing])  # what the main process sees
     mine = missing[ranks.process_index :: ranks.num_processes]
     if ranks.is_main_process and mine:
         with bar(what, len(mine)) as progress:
-            for index, loaded in _ahead(pieces, mine, load):
+            for index, loaded in _load_ahead(pieces, mine, load):
                 work(loaded, files[index])
                 seal(files[index])
                 progress.step()
     else:
-        for index, loaded in _ahead(pieces, mine, load):
+        for index, loaded in _load_ahead(pieces, mine, load):
             work(loaded, files[index])
             seal(files[index])
     ranks.wait_for_everyone()
@@ -68,15 +75,19 @@ def share(
 
 
 def discard_damaged(files: Sequence[Path]) -> None:
-    """Remove files that are not what was finished, so that they are made again. For one process alone."""
+    """Remove files that changed since they were finished, so that they are computed again.
+
+    For one process alone.
+    """
     for file in files:
         if (whole := is_whole(file)) is not True:
             if whole is False:
-                say(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
+                print_escaped(f"{file} was damaged or changed since it was written; it is computed again", file=sys.stderr)
             discard(file)
 
 
-def _ahead(pieces: Sequence[Piece], mine: Sequence[int], load: Callable[[Piece], Loaded]) -> Iterator[tuple[int, Loaded]]:
+def _load_ahead(pieces: Sequence[Piece], mine: Sequence[int], load: Callable[[Piece], Loaded]) -> Iterator[tuple[int, Loaded]]:
+    """(index, loaded piece) in order. The next piece is loaded in a thread meanwhile."""
     with ThreadPoolExecutor(1) as reader:
         waiting = None
         for index in [*mine, None]:

@@ -1,4 +1,4 @@
-"""Claims about dev.py's decisions; what it installs is seen by running it."""
+"""The decisions of dev.py. Installation itself is tested by running it."""
 
 import argparse
 import ast
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def dev(tmp_path, monkeypatch):
-    """dev.py as a module, at home in an empty project."""
+    """dev.py as a module, in an empty project."""
     spec = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -34,26 +34,26 @@ def dev(tmp_path, monkeypatch):
 
 @pytest.fixture
 def commands(dev, monkeypatch):
-    """The commands of the steps that set_up takes, none of which is run."""
+    """The commands that set_up would run; none is run."""
     taken = []
-    monkeypatch.setattr(dev, "step", lambda what, tries: taken.extend(tries))
+    monkeypatch.setattr(dev, "step", lambda title, tries: taken.extend(tries))
     return taken
 
 
-def test_a_machine_without_nvidia_is_offered_the_small_torch_first_and_the_plain_one_in_the_end(dev):
+def test_without_nvidia_the_small_torch_is_tried_first_and_the_plain_one_last(dev):
     tries = dev.torch_tries("linux", nvidia=False)
     assert tries[0] == ["torch==2.13.0+cpu"]
     assert "https://download.pytorch.org/whl/cpu" in tries[1]
-    assert tries[1][-4:] == ["--timeout", "10", "--retries", "0"]  # where that host cannot be reached it fails at once
+    assert tries[1][-4:] == ["--timeout", "10", "--retries", "0"]  # fails at once if the host cannot be reached
     assert tries[2:] == [["torch==2.13.0"], ["torch>=2.7"]]
 
 
 @pytest.mark.parametrize(("system", "nvidia"), [("linux", True), ("darwin", False), ("win32", False), ("win32", True)])
-def test_elsewhere_torch_is_the_plain_build_of_the_index_pip_knows(dev, system, nvidia):
+def test_elsewhere_torch_is_the_plain_build(dev, system, nvidia):
     assert dev.torch_tries(system, nvidia) == [["torch==2.13.0"], ["torch>=2.7"]]
 
 
-def test_an_install_is_skipped_only_while_nothing_it_depends_on_changed(dev, commands, tmp_path, monkeypatch):
+def test_an_install_is_skipped_only_if_nothing_it_depends_on_changed(dev, commands, tmp_path, monkeypatch):
     monkeypatch.setattr(dev, "installed", lambda package: "2.13.0+cpu")
     dev.set_up()
     assert commands
@@ -69,12 +69,12 @@ def test_an_install_is_skipped_only_while_nothing_it_depends_on_changed(dev, com
     assert commands
 
 
-def test_an_interrupted_install_is_done_again(dev, commands, monkeypatch):
+def test_an_interrupted_install_is_repeated(dev, commands, monkeypatch):
     monkeypatch.setattr(dev, "installed", lambda package: "2.13.0+cpu")
     dev.set_up()
     (dev.HERE / "pyproject.toml").write_text("changed")
 
-    def interrupted(what, tries):
+    def interrupted(title, tries):
         raise KeyboardInterrupt
 
     whole = dev.step
@@ -82,13 +82,13 @@ def test_an_interrupted_install_is_done_again(dev, commands, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         dev.set_up()
     monkeypatch.setattr(dev, "step", whole)
-    (dev.HERE / "pyproject.toml").write_text("[project]\n")  # even back at what was installed before
+    (dev.HERE / "pyproject.toml").write_text("[project]\n")  # even if the file is again what was installed before
     commands.clear()
     dev.set_up()
     assert commands
 
 
-def test_a_torch_that_stands_in_the_environment_is_kept_and_pinned(dev, commands, monkeypatch):
+def test_a_torch_that_is_already_installed_is_kept_and_pinned(dev, commands, monkeypatch):
     monkeypatch.setattr(dev, "installed", lambda package: "2.9.0+cu128")
     dev.set_up()
     assert (dev.VENV / "constraints.txt").read_text() == "torch==2.9.0+cu128\n"
@@ -96,7 +96,7 @@ def test_a_torch_that_stands_in_the_environment_is_kept_and_pinned(dev, commands
     assert install[-4:] == ["--constraint", str(dev.VENV / "constraints.txt"), "--editable", f"{dev.HERE}[dev]"]
 
 
-def test_a_missing_ensurepip_is_told_with_what_to_install(dev, commands, monkeypatch):
+def test_a_missing_ensurepip_is_reported_with_what_to_install(dev, commands, monkeypatch):
     monkeypatch.setattr(dev, "PYTHON", dev.VENV / "none")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "ensurepip" else object())
     with pytest.raises(dev.StepError, match=rf"no ensurepip.*sudo apt install python3\.{sys.version_info[1]}-venv"):
@@ -104,7 +104,7 @@ def test_a_missing_ensurepip_is_told_with_what_to_install(dev, commands, monkeyp
     assert commands == []
 
 
-def test_a_step_takes_the_first_command_that_succeeds_and_shows_what_was_said_when_none_does(dev, capfd):
+def test_a_step_uses_the_first_command_that_succeeds_and_shows_the_output_if_none_does(dev, capfd):
     fail, succeed = ([sys.executable, "-c", f"import sys; print('said'); sys.exit({code})"] for code in (3, 0))
     dev.step("trying", [fail, succeed])
     assert capfd.readouterr().out == "trying ... 0 s, at try 2\n"
@@ -122,19 +122,19 @@ def test_a_part_of_the_demo_that_fails_ends_it_with_its_exit_code(dev, monkeypat
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_folder_of_videos_that_is_not_there_is_told_before_anything_is_installed(dev, capsys):
+def test_a_missing_folder_of_videos_is_reported_before_anything_is_installed(dev, capsys):
     assert dev.main(["demo", "--videos", "nowhere"]) == 1
     assert capsys.readouterr().err == "dev.py: --videos nowhere: no such folder\n"
 
 
-def test_a_quick_demo_and_a_whole_one_share_no_run_and_no_films(dev):
+def test_a_quick_demo_and_a_full_one_share_no_run_and_no_videos(dev):
     quick, whole = (dev.demo_parts(name, None, name == "demo_quick") for name in ("demo_quick", "demo"))
-    assert quick[-1][0] == whole[-1][0] == "is it surprised by the impossible?"
+    assert quick[-1][0] == whole[-1][0] == "violation of expectation"
     assert not {argument for _, part in quick for argument in part if "demo/" in argument}
     assert "run=runs/demo" in dict(whole)["train"]
 
 
-def test_two_folders_of_one_name_share_neither_films_nor_run(dev, tmp_path):
+def test_two_folders_of_one_name_share_neither_videos_nor_run(dev, tmp_path):
     one, two = (tmp_path / person / "my videos" for person in ("anna", "ben"))
     names = [dev.demo_name(folder, quick) for folder in (one, two) for quick in (False, True)]
     assert len(set(names)) == 4
@@ -143,7 +143,7 @@ def test_two_folders_of_one_name_share_neither_films_nor_run(dev, tmp_path):
     assert [dev.demo_name(None, quick) for quick in (False, True)] == ["demo", "demo_quick"]
 
 
-def test_videos_that_were_added_get_a_model_of_their_own_and_an_interrupted_demo_goes_on(dev, tmp_path, capsys):
+def test_a_changed_folder_gets_a_new_model_and_an_interrupted_demo_resumes(dev, tmp_path, capsys):
     def state(run_name, **content):
         folder = tmp_path / "runs" / run_name / "checkpoints" / "00000010"
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,19 +164,19 @@ def test_videos_that_were_added_get_a_model_of_their_own_and_an_interrupted_demo
     assert "runs/mine holds a model of other videos" in capsys.readouterr().out
     state("mine_2", data=[after])
     assert dev.run_of("mine", tmp_path / "m.parquet") == "mine_2"
-    state("mine_2", windows=[4])  # of an earlier version, which did not note its data
+    state("mine_2", windows=[4])  # of an earlier version, which did not record its data
     assert dev.run_of("mine", tmp_path / "m.parquet") == "mine_3"
 
 
 @pytest.mark.parametrize("videos", [None, Path("some")])
 @pytest.mark.parametrize("quick", [False, True])
-def test_what_the_demo_changes_are_fields_of_its_recipes(dev, videos, quick):
-    from worldmodel.config import load
+def test_overrides_of_the_demo_are_fields_of_its_recipes(dev, videos, quick):
+    from worldmodel.config import load_config
     from worldmodel.recipe import Recipe
 
     (arguments,) = (part for title, part in dev.demo_parts("mine", videos, quick) if title == "train")
     _, recipe, *overrides = arguments[arguments.index("worldmodel/train.py") :]
-    assert load(Recipe, ROOT / recipe, overrides).run == "runs/mine"
+    assert load_config(Recipe, ROOT / recipe, overrides).run == "runs/mine"
 
 
 def test_arguments_after_test_reach_pytest_in_their_order(dev, monkeypatch):
@@ -184,27 +184,27 @@ def test_arguments_after_test_reach_pytest_in_their_order(dev, monkeypatch):
     ran = []
     monkeypatch.setattr(dev, "run", lambda arguments: ran.append(arguments) or 0)
     assert dev.main(["test", "--fast", "-k", "config", "tests/test_config.py", "-x"]) == 0
-    assert ran[-1] == ["-m", "pytest", "-m", "not slow", "-k", "config", "tests/test_config.py", "-x"]
+    assert ran[-1] == ["-m", "pytest", *dev.PARALLEL, "-m", "not slow", "-k", "config", "tests/test_config.py", "-x"]
     assert [arguments[1] for arguments in ran] == ["ruff", "ruff", "mypy", "pytest"]
 
 
-def test_a_failing_check_hides_no_other_and_fails_the_whole(dev, monkeypatch, capsys):
+def test_a_failing_check_does_not_prevent_others_and_fails_the_run(dev, monkeypatch, capsys):
     monkeypatch.setattr(dev, "set_up", lambda: None)
     monkeypatch.setattr(dev, "run", lambda arguments: {"mypy": 2}.get(arguments[1], 0))
     assert dev.main(["test"]) == 2
-    said = capsys.readouterr()
-    assert said.out.count("passed") == 3
-    assert said.err == "dev.py: failed: mypy\n"
+    output = capsys.readouterr()
+    assert output.out.count("passed") == 3
+    assert output.err == "dev.py: failed: mypy\n"
 
 
-def test_the_table_takes_the_last_whole_row_and_the_worse_of_two_baselines(dev, tmp_path):
+def test_the_summary_uses_the_last_complete_row_and_the_better_of_two_baselines(dev, tmp_path):
     health = [
         {"step": 100, "verdict": "warming_up"},
         {"step": 200, "verdict": "healthy", "effective_rank": 12.34}
         | {"skill_copy/0.5": 0.4, "skill_mean/0.5": 0.31, "skill_copy/1.0": -0.2, "skill_mean/1.0": 0.5}
         | {"skill_copy/10.0": 0.1, "skill_mean/10.0": 0.2, "skill_copy/2.0": None, "skill_mean/2.0": 0.2},
     ]
-    metrics = [{"step": update, "clips_per_s": speed} for update, speed in [(10, 2.0), (20, 50.0), (30, 52.0)]]
+    metrics = [{"step": update, "samples_per_s": speed} for update, speed in [(10, 2.0), (20, 50.0), (30, 52.0)]]
     (tmp_path / "health.jsonl").write_text("".join(json.dumps(row) + "\n" for row in health) + '{"step": 3')
     (tmp_path / "metrics.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in metrics) + '{"step": 30, "val/loss": 1}\n'
@@ -215,35 +215,35 @@ def test_the_table_takes_the_last_whole_row_and_the_worse_of_two_baselines(dev, 
         ("skill at 1.0 s", "-0.20"),
         ("skill at 10.0 s", "0.10"),
         ("effective rank", "12.3"),
-        ("updates", "30"),
-        ("clips per second", "50"),
+        ("training steps", "30"),
+        ("windows per second", "50"),
     ]
 
 
-@pytest.mark.parametrize("physics", [True, False])
-def test_the_commands_named_at_the_end_are_commands(dev, physics):
-    """Each as its own module reads it: a flag that is renamed there must be renamed here."""
-    for command in dev.next_commands("runs/demo", physics):
+@pytest.mark.parametrize("has_suite", [True, False])
+def test_the_suggested_commands_are_commands(dev, has_suite):
+    """Each is parsed by its own module, so that a renamed flag is noticed."""
+    for command in dev.next_commands("runs/demo", has_suite):
         _, module, *arguments = command.split()
         if module == "eval":
             parser = argparse.ArgumentParser()
-            importlib.import_module(f"eval.{arguments[0]}").add_arguments(parser)
+            importlib.import_module(f"eval.commands.{arguments[0]}").add_arguments(parser)
             parser.parse_args(arguments[1:])
         else:
             assert (module, arguments) == ("worldmodel.rollout", ["runs/demo", "--samples", "4"])
 
 
-def test_a_run_that_wrote_nothing_has_an_empty_table(dev, tmp_path):
+def test_a_run_without_logs_has_an_empty_summary(dev, tmp_path):
     assert dev.summary(tmp_path) == []
 
 
 def test_dev_needs_nothing_but_the_standard_library():
     command = [sys.executable, "-I", "-S", str(ROOT / "dev.py"), "--help"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "python3 dev.py demo" in said
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "python3 dev.py demo" in output
 
 
-def test_a_python_that_is_too_old_can_read_dev_and_is_told(dev):
+def test_a_python_that_is_too_old_can_parse_dev_and_gets_a_message(dev):
     source = (ROOT / "dev.py").read_text(encoding="utf-8")
     ast.parse(source, feature_version=(3, 6))
     before = source.partition("HERE = ")[0].replace("sys.version_info <", "(3, 6) <")

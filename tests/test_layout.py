@@ -1,11 +1,12 @@
-"""The one rule of the house, held: which rooms may know which, and what a room may be called."""
+"""The rules of the layout: which package may import which, what modules may be called, and how many files a folder holds."""
 
 import ast
 import graphlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -19,7 +20,7 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("worldmodel", "data_prep", "eval")
 FORBIDDEN = {"worldmodel": ("data_prep", "eval"), "data_prep": ("eval",), "eval": ()}
-FREE_OF_TORCH = (
+WITHOUT_TORCH = (
     "data_prep",
     "worldmodel.config",
     "worldmodel.manifest",
@@ -38,13 +39,24 @@ def modules_of(root: Path) -> dict[str, Path]:
     return {".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
 
 
-def imports_of(file: Path) -> Iterator[str]:
-    """Dotted names a file imports, at any depth, within functions too; `from a import b` gives a.b."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+@cache
+def imports_of(file: Path) -> tuple[str, ...]:
+    """Dotted names a file imports, at any depth, within functions too; `from a import b` gives a.b.
+
+    Imports under `if TYPE_CHECKING:` are left out, since they never run.
+    """
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    checking = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    skipped = {id(below) for node in checking for statement in node.body for below in ast.walk(statement)}
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            names += (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ("." * node.level + f"{node.module or ''}.{name.name}".strip(".") for name in node.names)
+            names += ("." * node.level + f"{node.module or ''}.{name.name}".strip(".") for name in node.names)
+    return tuple(names)
 
 
 def known(name: str, modules: dict[str, Path]) -> str | None:
@@ -75,25 +87,42 @@ def reached_from(start: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_library_does_not_know_its_clients(package):
-    known_clients = {
+def test_a_package_does_not_import_those_that_build_on_it(package):
+    found = {
         f"{name} imports {imported}"
         for name, file in MODULES.items()
         for imported in imports_of(file)
         if below(name, (package,)) and below(imported, FORBIDDEN[package])
     }
-    assert known_clients == set()
+    assert found == set()
 
 
-def test_there_are_no_circles():
+def test_only_a_command_line_imports_command_modules():
+    """Code that two commands share belongs to the library."""
+    packages = ("eval.commands", "data_prep.commands")
+    found = {
+        f"{name} imports {imported}"
+        for name, file in MODULES.items()
+        for imported in imports_of(file)
+        if below(imported, packages) and not name.endswith("__main__")
+    }
+    assert found == set()
+
+
+def test_no_folder_holds_more_than_fifteen_modules():
+    folders = Counter(file.parent for file in MODULES.values() if file.name != "__init__.py")
+    assert {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > 15} == {}
+
+
+def test_there_are_no_import_cycles():
     try:
         graphlib.TopologicalSorter(GRAPH).prepare()
     except graphlib.CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_rooms_free_of_torch_reach_it_through_no_other_room():
-    free = [name for name in MODULES if name == "worldmodel" or below(name, FREE_OF_TORCH)]
+def test_modules_without_torch_do_not_import_it_through_others():
+    free = [name for name in MODULES if name == "worldmodel" or below(name, WITHOUT_TORCH)]
     found = {
         f"{start} reaches {name} (by {asker}), which imports {imported}"
         for start in free
@@ -105,8 +134,8 @@ def test_rooms_free_of_torch_reach_it_through_no_other_room():
     assert found == set()
 
 
-def test_importing_rooms_free_of_torch_leaves_it_out():
-    free = [name for name in MODULES if name == "worldmodel" or below(name, FREE_OF_TORCH)]
+def test_importing_modules_without_torch_does_not_load_it():
+    free = [name for name in MODULES if name == "worldmodel" or below(name, WITHOUT_TORCH)]
     code = f"import importlib, sys\nfor name in {free}: importlib.import_module(name)\nassert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -116,7 +145,7 @@ def test_imports_are_absolute_because_train_is_run_as_a_script():
     assert {name for name, file in MODULES.items() if any(i.startswith(".") for i in imports_of(file))} == set()
 
 
-def test_no_room_hides_a_module_of_python_or_of_a_dependency():
+def test_no_module_hides_one_of_python_or_of_a_dependency():
     """`accelerate launch worldmodel/train.py` puts the folder worldmodel first on the path."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     requirements = [
@@ -130,11 +159,11 @@ def test_no_room_hides_a_module_of_python_or_of_a_dependency():
         if required & {distribution.lower() for distribution in distributions}
     }
     assert {"torch", "yaml"} <= provided
-    rooms = {name.split(".")[1] for name in MODULES if "." in name}
-    assert rooms & (provided | sys.stdlib_module_names) - {"__main__"} == set()
+    modules = {name.split(".")[1] for name in MODULES if "." in name}
+    assert modules & (provided | sys.stdlib_module_names) - {"__main__"} == set()
 
 
-def test_no_room_is_a_drawer_for_everything():
+def test_no_module_has_a_name_that_says_nothing():
     assert {name for name in MODULES if name.rpartition(".")[2] in ("utils", "helpers", "common", "misc")} == set()
 
 
@@ -145,7 +174,7 @@ def test_the_loop_defines_no_class():
 
 
 def test_imports_within_functions_are_seen(tmp_path):
-    file = tmp_path / "room.py"
+    file = tmp_path / "module.py"
     file.write_text(
         "def f():\n    if True:\n        from eval.voe.scores.score import a\n        import torch.nn as nn\nfrom . import x\n"
     )

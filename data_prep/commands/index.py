@@ -1,4 +1,7 @@
-"""Look into every video of a data set and write its manifest. A run that was killed goes on where it was."""
+"""Inspect every video of a data set and write its manifest.
+
+An interrupted command resumes when it is given again.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,24 @@ import numpy as np
 
 from data_prep.content_hash import METHOD
 from data_prep.errors import PrepError
-from data_prep.existing import check_lines, check_manifest
-from data_prep.inspection import Record, examine, rejected
+from data_prep.inspection import VideoRecord, inspect_item, rejected_record
 from data_prep.journal import Journal
+from data_prep.overwrite_checks import check_lines, check_manifest
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
-from data_prep.rejected import listing_of, row
-from data_prep.sources import SOURCES, Survey
-from data_prep.splits import FEW_FILES, Stretch, by_content, in_time, whole
-from worldmodel.files.atomic import replacing_file
-from worldmodel.files.folder_lock import hold_file
+from data_prep.rejected_list import rejected_line, rejected_path
+from data_prep.sources import SOURCES, SkippedFiles
+from data_prep.splits import FEW_FILES, TimeRange, split_in_time, split_of, whole_file
+from worldmodel.files.atomic import atomic_file
+from worldmodel.files.folder_lock import lock_file
 from worldmodel.files.output_errors import output_errors
-from worldmodel.files.outputs import ANOTHER_OUT
+from worldmodel.files.outputs import GIVE_ANOTHER_OUT
 from worldmodel.manifest import Clip, clip_id, write_manifest
-from worldmodel.process.arguments import above_zero, count, number
+from worldmodel.process.arguments import finite_number, positive_number, whole_number
 from worldmodel.process.cores import usable_cores
-from worldmodel.process.terminal import say
+from worldmodel.process.terminal import print_escaped
 
-HELP = "make a manifest of a folder of videos, or of a list in V-JEPA's form"
+HELP = "write a manifest of a folder of videos, or of a list in the format of V-JEPA"
 RESUMES = True
 TIMEOUT_S = 60.0
 
@@ -39,46 +42,56 @@ TIMEOUT_S = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, metavar="DIR", help="the folder (or, with --source csv, the list)")
     parser.add_argument("--out", type=Path, required=True, metavar="M.parquet", help="the manifest to write")
-    parser.add_argument("--source", choices=SOURCES, help="how the data set is laid out (default: csv for a .csv file)")
-    parser.add_argument("--name", help="the data set's name, for the column `source` (default: that of DIR)")
+    parser.add_argument("--source", choices=SOURCES, help="layout of the data set (default: folder, or csv for a file)")
+    parser.add_argument("--name", help="name of the data set, for the column `source` (default: the name of DIR)")
     parser.add_argument(
-        "--min-seconds", type=number(0, what="seconds"), default=1.0, help="shorter videos are rejected (default 1)"
+        "--min-seconds", type=finite_number(0, expected="seconds"), default=1.0, help="shorter videos are rejected (default 1)"
     )
-    parser.add_argument("--val", type=number(0, 1, "a share"), default=0.1, help="share of files in val (default 0.1)")
-    parser.add_argument("--test", type=number(0, 1, "a share"), default=0.1, help="share of files in test (default 0.1)")
-    parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage in the middle")
-    parser.add_argument("--workers", type=count(1), default=usable_cores(), help="processes (default: one a core)")
     parser.add_argument(
-        "--timeout-s", type=above_zero("seconds"), default=TIMEOUT_S, help="a file that takes longer is rejected"
+        "--val", type=finite_number(0, 1, "a fraction"), default=0.1, help="fraction of files in val (default 0.1)"
+    )
+    parser.add_argument(
+        "--test", type=finite_number(0, 1, "a fraction"), default=0.1, help="fraction of files in test (default 0.1)"
+    )
+    parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage anywhere in a file")
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
+    )
+    parser.add_argument(
+        "--timeout-s", type=positive_number("seconds"), default=TIMEOUT_S, help="reject a file that takes longer (default 60)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises PrepError when there is nothing to index, or `--out` is not an index; OutputError when it cannot be written."""
+    """Run the command.
+
+    Raises PrepError if there is nothing to index or `--out` is another file, and OutputError if it
+    cannot be written.
+    """
     _check(args)
     root, out = Path(os.path.abspath(args.root)), Path(os.path.abspath(args.out))
     _check_out(out)
     source = args.source or ("csv" if root.is_file() else "folder")
-    survey = Survey()
-    total = sum(1 for _ in SOURCES[source](root, survey))
+    skipped = SkippedFiles()
+    total = sum(1 for _ in SOURCES[source](root, skipped))
     if not total:
-        raise PrepError(f"{args.root}: no videos in it or below it; {'; '.join(survey.lines(root)) or 'it is empty'}")
+        raise PrepError(f"{args.root}: no videos in this folder or below it; {'; '.join(skipped.lines(root)) or 'it is empty'}")
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    with hold_file(out, ANOTHER_OUT):
-        return _index(args, root, out, source, total, survey)
+    with lock_file(out, GIVE_ANOTHER_OUT):
+        return _index(args, root, out, source, total, skipped)
 
 
-def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: int, survey: Survey) -> int:
+def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: int, skipped: SkippedFiles) -> int:
     settings = {"root": str(root), "source": source, "min_seconds": args.min_seconds, "thorough": args.thorough}
     settings["content_hash"] = METHOD
-    journal = Journal(_journal_of(out), settings, SOURCES[source](root, Survey()))
+    journal = Journal(_journal_of(out), settings, SOURCES[source](root, SkippedFiles()))
     try:
-        _examine_all(journal, total, args)
-        shares = {"val": args.val, "test": args.test}
-        say("\n".join([*_write(journal, out, args.name or root.stem, settings | shares), *survey.lines(root)]))
+        _inspect_all(journal, total, args)
+        fractions = {"val": args.val, "test": args.test}
+        print_escaped("\n".join([*_write(journal, out, args.name or root.stem, settings | fractions), *skipped.lines(root)]))
     except PrepError:
-        journal.remove()  # all are rejected: the next run shall look again
+        journal.remove()  # all videos are rejected; the next run inspects them again
         raise
     finally:
         journal.close()
@@ -90,18 +103,18 @@ def _check(args: argparse.Namespace) -> None:
     if not args.root.exists():
         raise PrepError(f"{args.root}: no such folder")
     if args.root.is_file() and args.source not in (None, "csv"):
-        raise PrepError(f"{args.root}: --source {args.source} expects a folder, this is a file")
+        raise PrepError(f"{args.root}: --source {args.source} expects a folder, but this is a file")
     if args.out.is_dir():
-        raise PrepError(f"{args.out}: --out is a folder; name a file in it, such as {args.out / 'm.parquet'}")
+        raise PrepError(f"{args.out}: --out is a folder; give a file in it, such as {args.out / 'm.parquet'}")
     if min(args.val, args.test) < 0 or args.val + args.test >= 1:
-        raise PrepError(f"--val {args.val:g} --test {args.test:g}: expected shares that leave something to train on")
+        raise PrepError(f"--val {args.val:g} --test {args.test:g}: expected fractions from 0 with a sum below 1")
 
 
 def _check_out(out: Path) -> None:
-    """Raises PrepError where a file of others would be overwritten."""
-    advice = "name another file as --out"
+    """Raises PrepError where a file of other origin would be overwritten."""
+    advice = "give another file as --out"
     check_manifest(out, "data_prep index", advice)
-    check_lines(listing_of(out), "reason", advice)
+    check_lines(rejected_path(out), "reason", advice)
     check_lines(_journal_of(out), "root", advice)
 
 
@@ -109,102 +122,107 @@ def _journal_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.part.jsonl")
 
 
-def _examine_all(journal: Journal, total: int, args: argparse.Namespace) -> None:
-    """Bring the journal to its end."""
+def _inspect_all(journal: Journal, total: int, args: argparse.Namespace) -> None:
+    """Inspect the items that are left, and append them to the journal."""
     with bar("index", total) as progress:
         progress.step(done=journal.done)
-        work = partial(examine, min_seconds=args.min_seconds, thorough=args.thorough)
+        work = partial(inspect_item, min_seconds=args.min_seconds, thorough=args.thorough)
         left = total - journal.done
         for item, result in run_each(work, journal.items, min(args.workers, max(1, left)), args.timeout_s):
-            record = rejected(item, result.reason, result.detail) if isinstance(result, Failed) else result
-            journal.add(record)
+            record = rejected_record(item, result.reason, result.detail) if isinstance(result, Failed) else result
+            journal.append(record)
             progress.step(ok=record.reason is None)
 
 
 def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> list[str]:
-    """Manifest and list of rejected files, from the journal; returns the summary. Raises PrepError if all are rejected."""
+    """Write the manifest and the list of rejected files.
+
+    Returns the lines of a summary. Raises PrepError if all are rejected.
+    """
     reasons = Counter(record.reason for record in journal.records() if record.reason is not None)
-    contents = np.unique(np.fromiter((_number(record) for record in _usable(journal)), np.uint64))
-    splits = Counter(by_content(record.content_hash, settings["val"], settings["test"]) for record in _usable(journal))
+    contents = np.unique(np.fromiter((_hash_number(record) for record in _usable(journal)), np.uint64))
+    splits = Counter(split_of(record.content_hash, settings["val"], settings["test"]) for record in _usable(journal))
     usable, unusable = splits.total(), reasons.total()
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    listing = listing_of(out)
-    _write_rejected(journal, listing, unusable)
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    rejected_file = rejected_path(out)
+    _write_rejected(journal, rejected_file, unusable)
     if not usable:
-        raise PrepError(f"none of {unusable} files can be used: {told}; see {listing}")
+        raise PrepError(f"none of {unusable} files can be used: {counts}; see {rejected_file}")
     few = len(contents) < FEW_FILES
     clips = _clips(journal, name, few, settings)
     written = write_manifest(out, clips, command="python -m data_prep index", config=settings)
     lines = [f"{out}: {written} clips of {usable} files"]
     if few:
-        lines.append(f"fewer than {FEW_FILES} files: split in time, the last fifth of each is held out as val")
+        lines.append(f"fewer than {FEW_FILES} files: each is split in time, and its last fifth is held out as val")
     else:
         lines.append(", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test")) + ", by content")
         if settings["val"] and not splits["val"]:
-            lines.append("no file fell into val; a larger --val helps")
+            lines.append("no file is in val; give a larger --val")
     if duplicates := usable - len(contents):
         lines.append(
-            f"{duplicates} {'files have' if duplicates > 1 else 'file has'} the same content as another, and its split"
+            f"{duplicates} {'files have' if duplicates > 1 else 'file has'} the same content as another one, and the same split"
         )
     if slow := sum(record.timing != "packets" for record in _usable(journal)):
         lines.append(
-            f"{slow} {'videos do' if slow > 1 else 'video does'} not tell when frames are shown: each window is decoded from "
+            f"{slow} {'videos do' if slow > 1 else 'video does'} not say when frames are shown: each window is decoded from "
             "the start, which is slow; copies made by `python -m data_prep transcode` are read fast"
         )
     lines += _left_out(journal)
     if unusable:
-        lines.append(f"{unusable} rejected: {told}; see {listing}")
+        lines.append(f"{unusable} rejected: {counts}; see {rejected_file}")
     return lines
 
 
-def _usable(journal: Journal) -> Iterator[Record]:
+def _usable(journal: Journal) -> Iterator[VideoRecord]:
     return (record for record in journal.records() if record.reason is None)
 
 
-def _number(record: Record) -> int:
-    """64 bits of the content hash: a million of them are 8 MB."""
+def _hash_number(record: VideoRecord) -> int:
+    """64 bits of the content hash, so that a million of them take 8 MB."""
     return int(record.content_hash[:16], 16)
 
 
 def _left_out(journal: Journal) -> list[str]:
-    """A line on folders that hold other pictures than their frames, if there are any."""
+    """A line on folders with images that are not frames of their video, if there are any."""
     folders = [(record.path, record.left_out) for record in journal.records() if record.left_out]
     if not folders:
         return []
     path, what = folders[0]
     more = f", and in {len(folders) - 1} more folders" if len(folders) > 1 else ""
-    return [f"{path}: {what}{more} (`python -m data_prep probe FOLDER` names them)"]
+    return [f"{path}: {what}{more} (`python -m data_prep inspect FOLDER` lists them)"]
 
 
-def _write_rejected(journal: Journal, listing: Path, count: int) -> None:
+def _write_rejected(journal: Journal, rejected_file: Path, count: int) -> None:
     if not count:
-        listing.unlink(missing_ok=True)
+        rejected_file.unlink(missing_ok=True)
         return
-    with replacing_file(listing) as lines:
+    with atomic_file(rejected_file) as lines:
         for record in journal.records():
             if record.reason is not None:
-                lines.write(row(record.path, record.member, record.reason, record.detail, listing.parent).encode())
+                lines.write(
+                    rejected_line(record.path, record.member, record.reason, record.detail, rejected_file.parent).encode()
+                )
 
 
 def _clips(journal: Journal, name: str, few: bool, settings: dict[str, Any]) -> Iterator[Clip]:
-    cut: dict[str, list[Stretch]] = {}  # by content, where files are few: the same content is cut at the same time
+    split_ranges: dict[str, list[TimeRange]] = {}  # by content, if there are few files, so that equal content is split equally
     for record in _usable(journal):
-        split = by_content(record.content_hash, settings["val"], settings["test"])
-        stretches = cut.setdefault(record.content_hash, in_time(record)) if few else whole(record, split)
-        for stretch in stretches:
+        split = split_of(record.content_hash, settings["val"], settings["test"])
+        ranges = split_ranges.setdefault(record.content_hash, split_in_time(record)) if few else whole_file(record, split)
+        for time_range in ranges:
             yield Clip(
-                clip_id=clip_id(record.content_hash, stretch.start_s, stretch.stop_s),
+                clip_id=clip_id(record.content_hash, time_range.start_s, time_range.stop_s),
                 path=record.path,
                 member=record.member,
-                start_s=stretch.start_s,
-                stop_s=stretch.stop_s,
+                start_s=time_range.start_s,
+                stop_s=time_range.stop_s,
                 fps=record.fps,
-                frames=stretch.frames,
+                frames=time_range.frames,
                 width=record.width,
                 height=record.height,
                 rotation=record.rotation,
                 codec=record.codec,
-                split=stretch.split,
+                split=time_range.split,
                 label=record.label,
                 truth=None,
                 source=name,

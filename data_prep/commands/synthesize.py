@@ -1,8 +1,12 @@
-"""Make films of the built-in physics world: lawful ones to learn from (--train N), matched ones to be measured on (--suite).
+"""Generate videos of the built-in physics world.
 
-OUT/train.parquet holds lawful films; OUT/suite.parquet and OUT/quads.parquet the matched quadruplets, with lawful films
-beside them in OUT/lawful.parquet. The same command again goes on where it stopped; several machines share the work with
---rank and --world.
+--train N writes OUT/train.parquet: possible videos for training.
+--suite SIZE writes OUT/suite.parquet and OUT/quads.parquet: matched quadruplets of two possible and
+two impossible videos. Beside them OUT/calibration.parquet lists possible videos on which error
+statistics are fitted.
+
+An interrupted command resumes when it is given again. Several machines share the work with --rank
+and --world.
 """
 
 from __future__ import annotations
@@ -11,79 +15,100 @@ import argparse
 import shlex
 import time
 from pathlib import Path
+from typing import Any
 
 from data_prep.errors import PrepError
-from data_prep.physics.generation import Production, Shard, claim, single_threaded, versions
-from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES
-from worldmodel.files.folder_lock import hold_folder
-from worldmodel.process.arguments import count, number
+from data_prep.physics.generation import GenerationConfig, Shard, claim_output, library_versions, limit_threads
+from data_prep.physics.suite import BY_NAME, PROPERTIES, SUITE_SIZES
+from worldmodel.files.folder_lock import lock_folder
+from worldmodel.process.arguments import finite_number, whole_number
 from worldmodel.process.cores import usable_cores
-from worldmodel.process.terminal import say
+from worldmodel.process.terminal import print_escaped
 
-HELP = "make films of the built-in physics world"
+HELP = "generate videos of the built-in physics world"
 RESUMES = True
-PX = (32, 512)
-FRAMES = (16, 480)
-FPS = (4.0, 60.0)
+SIZE_PX_RANGE = (32, 512)
+FRAMES_RANGE = (16, 480)
+FPS_RANGE = (4.0, 60.0)
+MIN_DURATION_S = 1.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to fill")
-    parser.add_argument("--train", type=count(0), default=0, metavar="N", help="so many lawful films to learn from")
-    parser.add_argument("--suite", choices=SIZES, help="matched quadruplets: 2, 100 or 300 a property to be tested on")
-    parser.add_argument("--quadruplets", type=count(1), metavar="N", help="another number of quadruplets a property")
-    parser.add_argument("--properties", metavar="A,B", help=f"only these of {','.join(BY_NAME)}")
-    parser.add_argument("--size-px", type=count(*PX), metavar="PX", help="height and width (default: 64, full: 128)")
-    parser.add_argument("--frames", type=count(*FRAMES), metavar="T", help="frames a film (default: 24, full: 48)")
-    parser.add_argument("--fps", type=number(*FPS, what="frames a second"), default=12.0, help="frames a second (default 12)")
-    parser.add_argument("--seed", type=count(0), default=0, help="another seed, other films (default 0)")
-    parser.add_argument("--workers", type=count(1), default=usable_cores(), help="processes (default: one a core)")
-    parser.add_argument("--rank", type=count(0), default=0, help="which of --world machines this is, from 0")
-    parser.add_argument("--world", type=count(1), default=1, help="how many machines share the work")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the output folder")
+    parser.add_argument("--train", type=whole_number(0), default=0, metavar="N", help="number of possible videos for training")
+    parser.add_argument("--suite", choices=SUITE_SIZES, help="test suite with 2, 100 or 300 occluded quadruplets per property")
+    parser.add_argument(
+        "--quadruplets", type=whole_number(1), metavar="N", help="another number of occluded quadruplets per property"
+    )
+    parser.add_argument("--properties", metavar="A,B", help=f"use only some of {','.join(BY_NAME)}")
+    parser.add_argument(
+        "--size-px", type=whole_number(*SIZE_PX_RANGE), metavar="PX", help="height and width (default: 64, full: 128)"
+    )
+    parser.add_argument(
+        "--frames", type=whole_number(*FRAMES_RANGE), metavar="T", help="frames per video (default: 24, full: 48)"
+    )
+    parser.add_argument(
+        "--fps", type=finite_number(*FPS_RANGE, expected="frames a second"), default=12.0, help="frame rate (default 12)"
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of all random numbers (default 0)")
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
+    )
+    parser.add_argument("--rank", type=whole_number(0), default=0, help="number of this machine among --world machines, from 0")
+    parser.add_argument("--world", type=whole_number(1), default=1, help="number of machines that share the work")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises PrepError for arguments that make no sense, and where a film cannot be made."""
-    productions = _productions(args)
+    """Run the command.
+
+    Raises PrepError for arguments that do not fit together, and for a video that cannot be
+    generated.
+    """
+    configs = _configs(args)
     if args.out.exists() and not args.out.is_dir():
         raise PrepError(f"{args.out} is a file; OUT must be a folder")
     lock = ".lock" if args.world == 1 else f".lock_{args.rank}_of_{args.world}"  # machines that share the work write at once
-    with hold_folder(args.out, "give another OUT", lock):
-        return _synthesize(args, productions)
+    with lock_folder(args.out, "give another OUT", lock):
+        return _synthesize(args, configs)
 
 
-def _synthesize(args: argparse.Namespace, productions: list[Production]) -> int:
-    command = f"python -m data_prep synthesize {shlex.quote(args.out.name)} " + _said(args)
-    single_threaded()
-    for production in productions:
-        claim(args.out, production)
-    for production in productions:
-        began = time.monotonic()
-        shard = Shard(args.out, production, args.rank, args.world)
+def _synthesize(args: argparse.Namespace, configs: list[GenerationConfig]) -> int:
+    command = f"python -m data_prep synthesize {shlex.quote(args.out.name)} " + _options(args)
+    limit_threads()
+    for config in configs:
+        claim_output(args.out, config)
+    for config in configs:
+        start = time.monotonic()
+        shard = Shard(args.out, config, args.rank, args.world)
         shard.run(args.workers)
         if shard.complete():
-            count = shard.publish(production.kind, command)
-            say(f"{args.out / production.kind}.parquet: {count} films, {time.monotonic() - began:.0f} s")
+            videos = shard.write_tables(command)
+            print_escaped(f"{args.out / config.tables[0]}: {videos} videos, {time.monotonic() - start:.0f} s")
         else:
-            say(f"{production.kind}: shard {args.rank} of {args.world} is done; the last to finish writes the table")
+            print_escaped(
+                f"{config.kind}: shard {args.rank} of {args.world} is finished; the last shard to finish writes the table"
+            )
     return 0
 
 
-def _productions(args: argparse.Namespace) -> list[Production]:
-    """What is asked for, checked."""
+def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
+    """The configurations for these arguments.
+
+    Raises PrepError where the arguments do not fit together.
+    """
     if not args.train and not args.suite:
-        raise PrepError("nothing to make; say --train 3000, or --suite nano (or mini, or full), or both")
+        raise PrepError("nothing to generate; give --train 3000, or --suite nano (or mini, or full), or both")
     if not 0 <= args.rank < args.world:
         raise PrepError(f"--rank {args.rank} of --world {args.world}: ranks go from 0 to {args.world - 1}")
     names = tuple(args.properties.split(",")) if args.properties else tuple(p.name for p in PROPERTIES)
     if unknown := [name for name in names if name not in BY_NAME]:
         raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(BY_NAME)}")
-    productions = []
+    configs = []
     if args.train:
-        productions.append(Production(kind="train", films=args.train, **_picture(args, 64, 24)))
+        configs.append(GenerationConfig(kind="train", videos=args.train, **_shared_fields(args, 64, 24)))
     if args.suite:
-        size = SIZES[args.suite]
-        picture = _picture(args, size.size_px, size.frames)
+        size = SUITE_SIZES[args.suite]
+        shared = _shared_fields(args, size.size_px, size.frames)
         scale = 1.0 if args.quadruplets is None else args.quadruplets / size.occluded
         counts = {
             "occluded": args.quadruplets or size.occluded,
@@ -91,20 +116,28 @@ def _productions(args: argparse.Namespace) -> list[Production]:
             "validation": round(size.validation * scale),
             "unseen": round(size.unseen * scale),
         }
-        productions.append(Production(kind="suite", levels=size.levels, properties=names, **counts, **picture))
-        productions.append(Production(kind="lawful", levels=size.levels, films=size.lawful, **picture))
-    return productions
+        configs.append(GenerationConfig(kind="suite", levels=size.levels, properties=names, **counts, **shared))
+        configs.append(GenerationConfig(kind="calibration", levels=size.levels, videos=size.calibration, **shared))
+    return configs
 
 
-def _picture(args: argparse.Namespace, size_px: int, frames: int) -> dict:
+def _shared_fields(args: argparse.Namespace, size_px: int, frames: int) -> dict[str, Any]:
+    """Fields that all configurations share; size and frames are the defaults.
+
+    Raises PrepError for too short videos.
+    """
     size_px = size_px if args.size_px is None else args.size_px
     frames = frames if args.frames is None else args.frames
-    if frames / args.fps < 1.2:
-        raise PrepError(f"{frames} frames at {args.fps:g} fps are {frames / args.fps:.2f} s; events need 1.2 s to happen in")
-    return {"seed": args.seed, "size_px": size_px, "frames": frames, "fps": args.fps, **versions()}
+    duration_s = frames / args.fps
+    if duration_s < MIN_DURATION_S:
+        raise PrepError(f"{frames} frames at {args.fps:g} fps are {duration_s:.2f} s; the events need {MIN_DURATION_S} s")
+    return {"seed": args.seed, "size_px": size_px, "frames": frames, "fps": args.fps, **library_versions()}
 
 
-def _said(args: argparse.Namespace) -> str:
-    """The options that determine the films, as they would be typed; how the work was shared does not."""
+def _options(args: argparse.Namespace) -> str:
+    """The options that determine the videos, as on a command line.
+
+    How the work is shared is left out.
+    """
     names = ("train", "suite", "quadruplets", "properties", "size_px", "frames", "fps", "seed")
     return " ".join(f"--{n.replace('_', '-')} {shlex.quote(str(getattr(args, n)))}" for n in names if getattr(args, n))

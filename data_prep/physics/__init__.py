@@ -1,4 +1,11 @@
-"""A physics world that makes its own films: MuJoCo moves it, MuJoCo's CPU ray caster sees it, numpy shades it."""
+"""Synthetic videos of a physics world.
+
+MuJoCo simulates and casts rays on the CPU, and numpy shades the pixels.
+"""
 
 VERSION = "1"
-"""Of the generator: raised whenever a pixel, a draw or a truth changes, and part of every random key."""
+"""Version of the generator.
+
+It is raised whenever a pixel, a random number or a ground-truth value changes. It is part of the
+key of every random number and of every file name.
+"""

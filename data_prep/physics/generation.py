@@ -1,8 +1,9 @@
-"""Making many films: in parallel, in shards, and again from where it stopped.
+"""Generation of many videos: in parallel, in shards, and resumable.
 
-Beside its table each set of films has a JSON of its exact configuration, written first: a folder is never filled by two
-configurations. Every finished job leaves a line in a journal, in the order of the plan; a run that was killed reads how
-many lines stand and goes on after them. The table itself is written at the very end, from the journals of all shards.
+The configuration of a set of videos is first written as JSON beside its table, so that a folder
+never mixes two configurations. Every finished job appends a line to a journal, in the order of the
+plan. A run that was killed resumes after the last complete line. The table is written at the end,
+from the journals of all shards.
 """
 
 from __future__ import annotations
@@ -15,200 +16,187 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.errors import PrepError
-from data_prep.existing import check_absent, check_no_link, claim_folder
+from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
 from data_prep.physics import VERSION
-from data_prep.physics.jobs import Made, make
-from data_prep.physics.scenes import Format
-from data_prep.physics.suite import BY_NAME, LawfulJob, QuadrupletJob, Size, lawful_jobs, suite_jobs, train_jobs
+from data_prep.physics.jobs import JobResult, run_job
+from data_prep.physics.quad_table import write_quads
+from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.suite import BY_NAME, PossibleJob, QuadrupletJob, SuiteSize, calibration_jobs, suite_jobs, train_jobs
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from worldmodel.config import Config
-from worldmodel.files.atomic import replacing, write_text
-from worldmodel.files.json_files import parsed, read_object
+from worldmodel.files.atomic import write_text
+from worldmodel.files.json_files import parse_json, read_json_object
 from worldmodel.files.output_errors import output_errors
-from worldmodel.files.output_mark import write_mark
+from worldmodel.files.output_mark import mark_folder
 from worldmodel.manifest import Clip, write_manifest
 
-Job = LawfulJob | QuadrupletJob
+Job = PossibleJob | QuadrupletJob
 TIMEOUT_S = 600.0
 COMMAND = "data_prep synthesize"
-QUAD_SCHEMA = pa.schema(
-    [
-        ("quad_id", pa.string()),
-        ("clip_id", pa.string()),
-        ("context_id", pa.string()),
-        ("outcome_id", pa.string()),
-        ("possible", pa.bool_()),
-        ("property", pa.string()),
-        ("template", pa.string()),
-        ("visibility", pa.string()),
-        ("spliced", pa.bool_()),
-        ("level", pa.int64()),
-        ("copy_class", pa.string()),
-        ("magnitude", pa.float64()),
-        ("split", pa.string()),
-        ("fps", pa.float64()),
-        ("splice", pa.int64()),
-        ("occlusion_start", pa.int64()),
-        ("occlusion_stop", pa.int64()),
-        ("violation", pa.int64()),
-        ("reveal", pa.int64()),
-        ("seed", pa.int64()),
-    ]
-)
 
 
-class Production(Config):
-    """Everything that determines a set of films."""
+class GenerationConfig(Config):
+    """Everything that determines a set of videos."""
 
-    kind: Literal["train", "lawful", "suite"]
+    kind: Literal["train", "calibration", "suite"]
     seed: int
     size_px: int
     frames: int
     fps: float
-    films: int = 0  # of lawful ones
-    occluded: int = 0  # quadruplets a property
+    videos: int = 0
+    """Number of videos for training or calibration."""
+    occluded: int = 0
+    """Number of occluded quadruplets per property for the test."""
     visible: int = 0
+    """Number of visible quadruplets per property for the test."""
     validation: int = 0
+    """Number of occluded quadruplets per property to choose a scorer."""
     unseen: int = 0
+    """Number of occluded quadruplets per property with held-out shapes, textures and occluders."""
     levels: tuple[int, ...] = (1, 2)
     properties: tuple[str, ...] = ()
     generator: str = VERSION
-    mujoco: str = ""  # pixels are the same for the same versions
+    mujoco: str = ""
+    """Version of MuJoCo. Equal versions give equal pixels."""
     numpy: str = ""
 
     @property
-    def format(self) -> Format:
-        return Format(self.size_px, self.frames, self.fps)
+    def format(self) -> VideoFormat:
+        return VideoFormat(self.size_px, self.frames, self.fps)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables that are written at the end."""
+        return (f"{self.kind}.parquet", *(["quads.parquet"] if self.kind == "suite" else []))
 
     def jobs(self) -> Iterator[Job]:
-        """The plan, in order."""
-        size = Size(
-            self.occluded, self.visible, self.validation, self.unseen, self.levels, self.size_px, self.frames, self.films
-        )
+        """All jobs, in the order of the table."""
         if self.kind == "train":
-            return train_jobs(self.films, self.seed)
-        if self.kind == "lawful":
-            return lawful_jobs(size, self.seed)
+            return train_jobs(self.videos, self.seed)
+        if self.kind == "calibration":
+            return calibration_jobs(self.videos, self.seed, self.levels)
+        size = SuiteSize(
+            self.occluded, self.visible, self.validation, self.unseen, self.levels, self.size_px, self.frames, self.videos
+        )
         return suite_jobs(size, tuple(BY_NAME[name] for name in self.properties), self.seed)
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     return {"mujoco": version("mujoco"), "numpy": np.__version__}
 
 
 class Shard:
-    """This process's part of a production: every world-th job."""
+    """The jobs of one process out of `world`: every world-th job, from number `rank` on."""
 
-    def __init__(self, folder: Path, production: Production, rank: int, world: int) -> None:
-        self._folder, self._production, self._world = folder, production, world
-        self._rank = rank
-        making = folder / ".making"
-        with output_errors(making):
-            making.mkdir(parents=True, exist_ok=True)
-        self._journals = [making / f"{production.kind}.{r}-of-{world}.jsonl" for r in range(world)]
+    def __init__(self, folder: Path, config: GenerationConfig, rank: int, world: int) -> None:
+        self._folder, self._config, self._rank, self._world = folder, config, rank, world
+        journals = folder / ".making"
+        with output_errors(journals):
+            journals.mkdir(parents=True, exist_ok=True)
+        self._journals = [journals / f"{config.kind}.{r}-of-{world}.jsonl" for r in range(world)]
 
     def run(self, workers: int) -> None:
-        """Do what is left of this shard."""
-        journal = self._journals[self._rank]
-        done = _keep_whole_lines(journal)
+        """Run the jobs of this shard that are not in its journal yet."""
+        journal, config = self._journals[self._rank], self._config
+        done = _drop_partial_line(journal)
         total = sum(1 for _ in self._jobs())
         if done >= total:
             return
-        production = self._production
-        work = partial(make, folder=str(self._folder), film=production.format)
-        each = 4 if production.kind == "suite" else 1
-        with open(journal, "ab") as lines, bar(f"{production.kind} films", total * each) as progress:
-            progress.step(done * each)
-            for job, made in _results(work, itertools.islice(self._jobs(), done, None), workers):
-                if isinstance(made, Failed):
-                    raise PrepError(f"{_named(job)} could not be made: {made.detail}; the same command again goes on from here")
+        work = partial(run_job, folder=str(self._folder), video=config.format)
+        videos_per_job = 4 if config.kind == "suite" else 1
+        with open(journal, "ab") as lines, bar(f"{config.kind} videos", total * videos_per_job) as progress:
+            progress.step(done * videos_per_job)
+            for job, result in _results(work, itertools.islice(self._jobs(), done, None), workers):
+                if isinstance(result, Failed):
+                    raise PrepError(f"{_job_name(job)} failed: {result.detail}; the same command resumes from here")
                 with output_errors(journal):
-                    lines.write(json.dumps(asdict(made)).encode() + b"\n")
+                    lines.write(json.dumps(asdict(result)).encode() + b"\n")
                     lines.flush()
-                progress.step(each)
+                progress.step(videos_per_job)
 
     def complete(self) -> bool:
-        """Whether all shards have done their jobs."""
-        total = sum(1 for _ in self._production.jobs())
-        return total == sum(_lines(journal) for journal in self._journals if journal.exists())
+        """Whether all shards have finished their jobs."""
+        total = sum(1 for _ in self._config.jobs())
+        return total == sum(_count_lines(journal) for journal in self._journals if journal.exists())
 
-    def publish(self, name: str, command: str) -> int:
-        """Write OUT/name.parquet, and quads.parquet with a suite; returns the number of films."""
-        config = self._production.model_dump(mode="json")
-        if self._production.kind == "suite":
-            _write_quads(self._folder / "quads.parquet", (row for made in self._all() for row in made.quads), config)
-        clips = (Clip(**clip) for made in self._all() for clip in made.clips)
+    def write_tables(self, command: str) -> int:
+        """Write the manifest, and for a suite quads.parquet. Returns the number of videos."""
+        config = self._config.model_dump(mode="json")
+        if self._config.kind == "suite":
+            rows = (row for result in self._all_results() for row in result.quads)
+            write_quads(self._folder / "quads.parquet", rows, config)
         # paths in the journal are relative to the folder, as in the manifest
-        return write_manifest(self._folder / f"{name}.parquet", clips, command=command, config=config)
+        clips = (Clip(**clip) for result in self._all_results() for clip in result.clips)
+        return write_manifest(self._folder / self._config.tables[0], clips, command=command, config=config)
 
     def _jobs(self) -> Iterator[Job]:
-        return itertools.islice(self._production.jobs(), self._rank, None, self._world)
+        return itertools.islice(self._config.jobs(), self._rank, None, self._world)
 
-    def _all(self) -> Iterator[Made]:
-        """Everything made, in the order of the plan: a line of each journal in turn."""
+    def _all_results(self) -> Iterator[JobResult]:
+        """The results of all shards in the order of the plan: one line of each journal in turn."""
         files = [open(journal, encoding="utf-8") for journal in self._journals]  # noqa: SIM115  closed below
         try:
             for file in itertools.cycle(files):
                 line = file.readline()
                 if not line:
                     return
-                yield _made(line, file.name)
+                yield _parse_result(line, file.name)
         finally:
             for file in files:
                 file.close()
 
 
-def _made(line: str, journal: str) -> Made:
+def _parse_result(line: str, journal: str) -> JobResult:
     try:
-        return Made(**parsed(line))
+        return JobResult(**parse_json(line))
     except (ValueError, TypeError) as error:
         raise PrepError(
-            f"{journal}: a line of it is damaged ({error}); delete it, and the same command again makes it"
+            f"{journal}: a line is damaged ({error}); delete the file, and the same command generates its videos again"
         ) from None
 
 
-def claim(folder: Path, production: Production) -> None:
-    """Make the folder, and write or compare its configuration: one folder, one configuration. Raises PrepError.
+def claim_output(folder: Path, config: GenerationConfig) -> None:
+    """Create the folder and write the configuration, or compare it with the one that is there.
 
-    A folder with videos or tables that this command did not make is refused, too.
+    Raises PrepError for another configuration, and for a folder with videos or tables that this
+    command did not write.
     """
-    path = folder / f"{production.kind}.json"
-    wanted = production.model_dump(mode="json")
+    path = folder / f"{config.kind}.json"
+    wanted = config.model_dump(mode="json")
     if not path.exists():
-        for name in (path.name, *_tables(production)):
+        for name in (path.name, *config.tables):
             check_absent(folder / name, "choose another folder")
         claim_folder(folder, COMMAND)
         write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     try:
-        found = read_object(path, PrepError)
+        found = read_json_object(path, PrepError)
     except PrepError:
         found = {}
     if "generator" not in found:
-        raise PrepError(f"{path}: not a configuration of films, {COMMAND} did not make it; choose another folder")
-    other = [f"{key} {found.get(key)!r} there, {value!r} now" for key, value in wanted.items() if found.get(key) != value]
-    if other:
+        raise PrepError(f"{path}: not a configuration written by {COMMAND}; choose another folder")
+    if "films" in found:  # the former name of the field
+        found["videos"] = found.pop("films")
+    differences = [
+        f"{key} is {found.get(key)!r} there and {value!r} now" for key, value in wanted.items() if found.get(key) != value
+    ]
+    if differences:
         raise PrepError(
-            f"{path}: these films are made otherwise ({'; '.join(other)}); choose another folder or delete this one"
+            f"{path}: these videos have another configuration ({'; '.join(differences)}); "
+            "choose another folder, or delete this one"
         )
-    for name in _tables(production):
+    for name in config.tables:
         check_no_link(folder / name, "choose another folder")
-    write_mark(folder, f"python -m {COMMAND}")
+    mark_folder(folder, f"python -m {COMMAND}")
 
 
-def _tables(production: Production) -> tuple[str, ...]:
-    return (f"{production.kind}.parquet", *(["quads.parquet"] if production.kind == "suite" else []))
-
-
-def _results(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Made | Failed]]:
+def _results(work: Callable[[Job], JobResult], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, JobResult | Failed]]:
     if workers > 1:
         yield from run_each(work, jobs, workers, TIMEOUT_S)
         return
@@ -216,14 +204,14 @@ def _results(work: Callable[[Job], Made], jobs: Iterable[Job], workers: int) -> 
         yield job, work(job)
 
 
-def _named(job: Job) -> str:
-    if isinstance(job, LawfulJob):
-        return f"{job.stream} film {job.index}"
+def _job_name(job: Job) -> str:
+    if isinstance(job, PossibleJob):
+        return f"{'calibration' if job.stream == 'lawful' else job.stream} video {job.index}"
     return f"{job.property} quadruplet {job.index} ({job.split}, {job.visibility})"
 
 
-def _keep_whole_lines(journal: Path) -> int:
-    """How many lines stand in a journal; one that was cut short is cut off."""
+def _drop_partial_line(journal: Path) -> int:
+    """Remove an incomplete line at the end of a journal. Returns the number of complete lines."""
     if not journal.exists():
         return 0
     count, length = 0, 0
@@ -236,19 +224,12 @@ def _keep_whole_lines(journal: Path) -> int:
     return count
 
 
-def _lines(journal: Path) -> int:
+def _count_lines(journal: Path) -> int:
     with open(journal, "rb") as file:
         return sum(line.endswith(b"\n") for line in file)
 
 
-def _write_quads(path: Path, rows: Iterator[dict[str, Any]], config: dict[str, Any]) -> None:
-    schema = QUAD_SCHEMA.with_metadata({"physics": json.dumps(config, sort_keys=True)})
-    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        while group := list(itertools.islice(rows, 1024)):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-
-
-def single_threaded() -> None:
-    """One thread a process from here on: the workers are the parallelism."""
+def limit_threads() -> None:
+    """Use one thread per process in numerical libraries, since the workers use all cores."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")

@@ -1,4 +1,4 @@
-"""One job made: a scene or a quadruplet filmed, its films and truths on disk, and the rows that will list them."""
+"""Jobs: generate a possible video or a quadruplet, and return the rows of the tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 from data_prep.content_hash import content_hash
 from data_prep.physics.keyed_random import opaque_name
-from data_prep.physics.possible import draw_lawful
-from data_prep.physics.quadruplets import draw_quadruplet
-from data_prep.physics.rendering.clip import Take, shoot
-from data_prep.physics.scenes import Format
-from data_prep.physics.suite import BY_NAME, LawfulJob, QuadrupletJob
+from data_prep.physics.possible import sample_possible_scene
+from data_prep.physics.quad_table import QuadRow
+from data_prep.physics.quadruplets import sample_quadruplet
+from data_prep.physics.rendering.video import RenderedVideo, render_video
+from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.suite import BY_NAME, PossibleJob, QuadrupletJob
 from worldmodel.files.atomic import write_arrays
 from worldmodel.files.output_errors import output_errors
 from worldmodel.manifest import Clip, clip_id
@@ -23,34 +24,43 @@ POSSIBLE = {("a", "u"), ("b", "v")}
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a job left: rows for the manifest, and rows for the table of quadruplets (none for a lawful film)."""
+class JobResult:
+    """Rows of a finished job for the manifest and for the table of quadruplets.
+
+    The latter has none for possible videos.
+    """
 
     clips: list[dict[str, Any]]
-    quads: list[dict[str, Any]]
+    quads: list[QuadRow]
 
 
-def make(job: LawfulJob | QuadrupletJob, folder: str, film: Format) -> Made:
-    """Do a job. The same job gives the same bytes anywhere; files appear whole or not at all. Raises OutputError."""
-    return _lawful(job, Path(folder), film) if isinstance(job, LawfulJob) else _quadruplet(job, Path(folder), film)
+def run_job(job: PossibleJob | QuadrupletJob, folder: str, video: VideoFormat) -> JobResult:
+    """Generate the videos of a job. The same job gives the same bytes on every run.
+
+    Every file appears complete or not at all. Raises OutputError.
+    """
+    return _possible(job, Path(folder), video) if isinstance(job, PossibleJob) else _quadruplet(job, Path(folder), video)
 
 
-def _lawful(job: LawfulJob, folder: Path, film: Format) -> Made:
-    act, scene = draw_lawful(film, *job.key(), levels=job.levels)
-    clip = _write(shoot(scene, film), folder, opaque_name(*job.key(), film), film, job.split, act)
-    return Made([asdict(clip)], [])
+def _possible(job: PossibleJob, folder: Path, video: VideoFormat) -> JobResult:
+    scenario, scene = sample_possible_scene(video, *job.key(), levels=job.levels)
+    name = opaque_name(*job.key(), video.key)
+    clip = _write(render_video(scene, video), folder, name, video, job.split, scenario)
+    return JobResult([asdict(clip)], [])
 
 
-def _quadruplet(job: QuadrupletJob, folder: Path, film: Format) -> Made:
+def _quadruplet(job: QuadrupletJob, folder: Path, video: VideoFormat) -> JobResult:
     property_ = BY_NAME[job.property]
     template = property_.templates[job.template]
-    made = draw_quadruplet(property_, template, film, job.level, *job.key(), unseen=job.split == "ood")
-    clips, quads = [], []
-    for pair, take in made.films.items():
+    quadruplet = sample_quadruplet(property_, template, video, job.level, *job.key(), unseen=job.split == "ood")
+    clips: list[dict[str, Any]] = []
+    quads: list[QuadRow] = []
+    for pair, rendered in quadruplet.videos.items():
         label = "possible" if pair in POSSIBLE else "impossible"
-        clip = _write(take, folder, opaque_name(*job.key(), job.visibility, film, *pair), film, job.split, label)
+        name = opaque_name(*job.key(), job.visibility, video.key, *pair)
+        clip = _write(rendered, folder, name, video, job.split, label)
         clips.append(asdict(clip))
-        start, stop = made.occlusion or (None, None)
+        start, stop = quadruplet.occlusion or (None, None)
         quads.append(
             {
                 "quad_id": f"{job.property}-{job.visibility}-{job.split}-{job.index:04d}",
@@ -58,50 +68,51 @@ def _quadruplet(job: QuadrupletJob, folder: Path, film: Format) -> Made:
                 "context_id": pair[0],
                 "outcome_id": pair[1],
                 "possible": pair in POSSIBLE,
-                "property": made.property,
-                "template": made.template,
-                "visibility": made.visibility,
-                "spliced": made.splice is not None,
-                "level": made.level,
-                "copy_class": made.copy_class,
-                "magnitude": made.magnitude,
+                "property": quadruplet.property,
+                "template": quadruplet.template,
+                "visibility": quadruplet.visibility,
+                "spliced": quadruplet.splice is not None,
+                "level": quadruplet.level,
+                "copy_class": quadruplet.copy_class,
+                "magnitude": quadruplet.magnitude,
                 "split": job.split,
-                "fps": film.fps,
-                "splice": made.splice,
+                "fps": video.fps,
+                "splice": quadruplet.splice,
                 "occlusion_start": start,
                 "occlusion_stop": stop,
-                "violation": made.violation,
-                "reveal": made.reveal,
+                "violation": quadruplet.violation,
+                "reveal": quadruplet.reveal,
                 "seed": job.seed,
             }
         )
-    return Made(clips, quads)
+    return JobResult(clips, quads)
 
 
-def _write(take: Take, folder: Path, name: str, film: Format, split: str, label: str) -> Clip:
-    video = folder / "clips" / name[:2] / f"{name}.mp4"
-    truth = folder / "truth" / name[:2] / f"{name}.npz"
-    for path in (video, truth):
+def _write(rendered: RenderedVideo, folder: Path, name: str, video: VideoFormat, split: str, label: str) -> Clip:
+    """Write a video and its ground truth. Returns the row of the manifest, with relative paths."""
+    video_path = folder / "clips" / name[:2] / f"{name}.mp4"
+    truth_path = folder / "truth" / name[:2] / f"{name}.npz"
+    for path in (video_path, truth_path):
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(truth, take.truth(), compressed=True)
-    write_video(video, take.frames, film.fps, lossless=True)
-    digest = content_hash(str(video), None)
+    write_arrays(truth_path, rendered.ground_truth(), compressed=True)
+    write_video(video_path, rendered.frames, video.fps, lossless=True)
+    digest = content_hash(str(video_path), None)
     return Clip(
-        clip_id=clip_id(digest, 0.0, film.duration_s),
-        path=str(video.relative_to(folder)),
+        clip_id=clip_id(digest, 0.0, video.duration_s),
+        path=str(video_path.relative_to(folder)),
         member=None,
         start_s=0.0,
-        stop_s=film.duration_s,
-        fps=film.fps,
-        frames=film.frames,
-        width=film.size_px,
-        height=film.size_px,
+        stop_s=video.duration_s,
+        fps=video.fps,
+        frames=video.frames,
+        width=video.size_px,
+        height=video.size_px,
         rotation=0,
         codec="h264",
         split=split,
         label=label,
-        truth=str(truth.relative_to(folder)),
+        truth=str(truth_path.relative_to(folder)),
         source=SOURCE,
         content_hash=digest,
         timing="packets",

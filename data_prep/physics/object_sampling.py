@@ -1,65 +1,107 @@
-"""Who appears: what bodies look like, and how they come in."""
+"""Random appearances and motions of bodies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from data_prep.physics.base_scene import Stage
-from data_prep.physics.bodies import body
-from data_prep.physics.scenes import Colour, Shape, Thing
+from data_prep.physics.base_scene import BaseScene
+from data_prep.physics.bodies import Appearance, body
+from data_prep.physics.scenes import Entity, Shape
 
 GRAVITY_M_S2 = 9.81
-OFFSTAGE_M = 2.0  # half a body is in the picture there
+LANES_M = (-0.25, 0.6, 1.45)
+PICTURE_EDGE_M = 2.0  # a body at this distance from the middle is half in the picture
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a body looks like."""
-
-    shape: Shape
-    width_px: float  # in a film of 64 pixels
-    colour: Colour
-    pattern: str | None = None
+def sample_appearance(base: BaseScene, shape: Shape | None = None, hue: float | None = None) -> Appearance:
+    """A random appearance. Shape and hue are random too, unless they are given."""
+    colour = base.sample_colour(base.sample_hue() if hue is None else hue)
+    pattern = base.sample_pattern() if base.level > 1 else None
+    chosen = base.rng.choice(base.shapes) if shape is None else shape
+    return Appearance(chosen, base.rng.uniform(11.2, 13.2), colour, pattern)
 
 
-def draw_look(stage: Stage, shape: Shape | None = None, hue: float | None = None) -> Look:
-    """Any body."""
-    colour = stage.paint(stage.hue() if hue is None else hue)
-    pattern = stage.pattern() if stage.level > 1 else None
-    chosen = stage.dice.pick(stage.shapes) if shape is None else shape
-    return Look(chosen, stage.dice.uniform(11.2, 13.2), colour, pattern)
+def sliding_shapes(base: BaseScene) -> tuple[Shape, ...]:
+    """The shapes that friction stops: all but the sphere, which rolls on."""
+    return tuple(shape for shape in base.shapes if shape != "sphere")
 
 
-def sliding_shapes(stage: Stage) -> tuple[Shape, ...]:
-    """Shapes that friction stops."""
-    return tuple(shape for shape in stage.shapes if shape != "sphere")
+def sample_speed_and_time(base: BaseScene) -> tuple[float, float]:
+    """A speed in m/s, and the time in s at which a body passes the middle.
+
+    It is seen before and after that.
+    """
+    return base.rng.uniform(1.7, 1.95) / base.video.slowdown, base.video.duration_s * base.rng.uniform(0.47, 0.53)
 
 
-def mover(stage: Stage, name: str, look: Look, side: int, y_m: float, speed_m_s: float, middle_s: float) -> Thing:
-    """A body that comes in from a side (-1 left, 1 right) and is in the middle of the stage at a certain time."""
-    width = stage.width_m(look.width_px, y_m)
-    start_m = side * speed_m_s * middle_s
+def passing_body(
+    base: BaseScene, name: str, appearance: Appearance, side: int, y_m: float, speed_m_s: float, middle_s: float
+) -> Entity:
+    """A body that comes from a side (-1 left, 1 right) and is at x = 0 at time `middle_s`."""
+    start = (side * speed_m_s * middle_s, y_m)
+    return body(base, name, appearance, start, velocity_m_s=(-side * speed_m_s, 0.0, 0.0))
+
+
+def stopping_body(
+    base: BaseScene, name: str, appearance: Appearance, side: int, rest_m: tuple[float, float], stop_s: float
+) -> Entity:
+    """A body that slides in from a side and is stopped by friction. Not for spheres.
+
+    It stops at (x, y) = `rest_m` and at time `stop_s`.
+    """
+    start_m = side * PICTURE_EDGE_M
+    deceleration = 2 * abs(start_m - rest_m[0]) / stop_s**2
+    velocity = (-side * deceleration * stop_s, 0.0, 0.0)
+    friction = deceleration / GRAVITY_M_S2
+    return body(base, name, appearance, (start_m, rest_m[1]), velocity_m_s=velocity, friction=friction)
+
+
+def frictionless_body(
+    base: BaseScene, name: str, appearance: Appearance, side: int, start_m: tuple[float, float], speed_m_s: float
+) -> Entity:
+    """A body from a side that slides without rolling or slowing down, and bounces off walls."""
     velocity = (-side * speed_m_s, 0.0, 0.0)
-    return body(stage, name, look.shape, width, (start_m, y_m), look.colour, velocity_m_s=velocity, pattern=look.pattern)
+    return body(base, name, appearance, start_m, velocity_m_s=velocity, rolls=False, elastic=True, friction=1e-4)
 
 
-def still(stage: Stage, name: str, look: Look, at_m: tuple[float, float]) -> Thing:
-    """A body at rest."""
-    return body(stage, name, look.shape, stage.width_m(look.width_px, at_m[1]), at_m, look.colour, pattern=look.pattern)
+def colliding_discs(
+    base: BaseScene,
+    appearances: tuple[Appearance, Appearance],
+    width_m: float,
+    rest_m: tuple[float, float],
+    start_m: tuple[float, float],
+    velocity_x_m_s: float,
+) -> tuple[Entity, Entity]:
+    """A disc at rest and one that moves towards it. They are equally heavy and bounce."""
+    velocity = (velocity_x_m_s, 0.0, 0.0)
+    struck = body(base, "struck", appearances[0], rest_m, width_m=width_m, elastic=True)
+    striker = body(base, "striker", appearances[1], start_m, width_m=width_m, velocity_m_s=velocity, elastic=True)
+    return struck, striker
 
 
-def arriving(stage: Stage, name: str, look: Look, side: int, rest_m: tuple[float, float], stops_s: float) -> Thing:
-    """A body that slides in from a side (no ball: it would roll on) and comes to rest, by friction, at a place and time."""
-    start_m = side * OFFSTAGE_M
-    slowing = 2 * abs(start_m - rest_m[0]) / stops_s**2
-    width = stage.width_m(look.width_px, rest_m[1])
-    velocity = (-side * slowing * stops_s, 0.0, 0.0)
-    at = (start_m, rest_m[1])
-    thing = body(stage, name, look.shape, width, at, look.colour, velocity_m_s=velocity, pattern=look.pattern)
-    return replace(thing, friction=slowing / GRAVITY_M_S2)
+def passing_bodies(base: BaseScene, count: int, *, centred: bool) -> list[Entity]:
+    """Bodies that cross, each in its own lane.
+
+    With `centred` they are in the middle at about half of the video.
+    """
+    rng, video = base.rng, base.video
+    lanes = [rng.uniform(-0.25, 0.6)] if count == 1 else [LANES_M[i] for i in rng.geometry.permutation(len(LANES_M))[:count]]
+    bodies: list[Entity] = []
+    hues: list[float] = []
+    for number, lane in enumerate(lanes):
+        hues.append(base.sample_hue(*hues, min_gap=0.12))
+        middle_s = video.duration_s * (rng.uniform(0.46, 0.54) if centred else rng.uniform(0.2, 0.8))
+        speed = rng.uniform(1.4, 2.4) / video.slowdown
+        appearance = sample_appearance(base, hue=hues[-1])
+        bodies.append(passing_body(base, f"passer {number}", appearance, rng.side(), lane, speed, middle_s))
+    return bodies
 
 
-def pace(stage: Stage) -> tuple[float, float]:
-    """A speed in m/s, and the time in s at which the middle is passed, so that coming and going are both seen."""
-    tempo = stage.film.tempo
-    return stage.dice.uniform(1.7, 1.95) / tempo, stage.film.duration_s * stage.dice.uniform(0.47, 0.53)
+def falling_body(base: BaseScene, name: str, at_m: tuple[float, float], *, ball: bool = False) -> Entity:
+    """A body that is thrown up gently above the picture and then falls into it."""
+    rng, appearance, duration = base.rng, sample_appearance(base), base.video.duration_s
+    if ball:
+        appearance = replace(appearance, shape="sphere")
+    rise_m_s = rng.uniform(0.0, 1.2) + (1.6 * (duration - 2) if duration > 2 else 0.0)
+    bottom_m = rng.uniform(2.3, 2.5) - base.width_m(appearance.width_px, at_m[1]) / 2
+    return body(base, name, appearance, at_m, on_m=bottom_m, velocity_m_s=(0.0, 0.0, rise_m_s), friction=0.8, rolls=False)

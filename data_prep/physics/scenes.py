@@ -1,6 +1,6 @@
-"""What a scene is made of: things, a camera, a light. Plain frozen data: the same scene is the same film.
+"""Data of a scene: entities, a camera and a light, all frozen. Equal scenes give equal videos.
 
-The world is in metres, x to the right, y away from the camera, z up; the floor is z = 0.
+The world is in metres: x to the right, y away from the camera, z up. The floor is z = 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Motion = Literal["fixed", "free", "scripted"]
 
 @dataclass(frozen=True)
 class Texture:
-    """A closed-form darkening of a surface, in the thing's own coordinates: it turns as the thing turns."""
+    """A surface pattern, given by a formula in the entity's own coordinates."""
 
     pattern: str
     per_m: float = 1.0  # repeats per metre
@@ -25,10 +25,12 @@ class Texture:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One geom. `object` things are counted in the truth; the others are scenery (floor, walls, occluders).
+class Entity:
+    """One geometric body of a scene.
 
-    `free` things are moved by MuJoCo; `scripted` things (screens) follow `path` and touch nothing.
+    Objects (`is_object`) are listed in the ground truth. The others are scenery: floor, wall,
+    occluders. Free entities are moved by MuJoCo. Scripted entities (screens) follow `path` and
+    collide with nothing.
     """
 
     name: str
@@ -37,21 +39,24 @@ class Thing:
     position_m: Vec3
     colour_rgb: Colour
     motion: Motion = "fixed"
-    object: bool = False
-    occluder: bool = False
-    backdrop: bool = False  # floor and back wall: they catch shadows and cast none
+    is_object: bool = False
+    is_occluder: bool = False
+    is_backdrop: bool = False  # floor and back wall: shadows fall on them, and they cast none
     velocity_m_s: Vec3 = (0.0, 0.0, 0.0)
     spin_rad_s: Vec3 = (0.0, 0.0, 0.0)
     quaternion: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     texture: Texture | None = None
     friction: float = 0.8
-    bouncy: bool = False
-    path: tuple[tuple[float, Vec3], ...] = ()  # (time_s, position_m), straight between
+    elastic: bool = False  # keeps nearly all its speed in a collision
+    path: tuple[tuple[float, Vec3], ...] = ()  # (time_s, position_m), interpolated linearly
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole that looks at a point; `drift_m` is how far it has moved sideways by the last frame."""
+    """A pinhole camera that looks at a point.
+
+    It moves by `drift_m` from the first frame to the last.
+    """
 
     position_m: Vec3
     look_at_m: Vec3 = (0.0, 0.0, 0.5)
@@ -61,7 +66,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """A square lamp (four points, so shadows have soft edges) over an even ambient light. They add up to less than 1."""
+    """A square lamp and an even ambient light. The lamp has four points, which makes shadows soft.
+
+    Ambient and diffuse light add up to less than 1, so that no pixel is clipped.
+    """
 
     position_m: Vec3
     side_m: float = 0.5
@@ -72,8 +80,8 @@ class Light:
 
 
 @dataclass(frozen=True)
-class Format:
-    """How a film is taken: its picture and its clock."""
+class VideoFormat:
+    """Size, length and frame rate of a video."""
 
     size_px: int = 64
     frames: int = 24
@@ -84,30 +92,34 @@ class Format:
         return self.frames / self.fps
 
     @property
-    def tempo(self) -> float:
-        """How much slower things go than in a film of two seconds: 1 there, 2 in a film of four seconds."""
+    def slowdown(self) -> float:
+        """How much slower bodies move than in a video of 2 s: 1 there, 2 in a video of 4 s."""
         return min(max(self.duration_s / 2.0, 0.6), 3.0)
+
+    @property
+    def key(self) -> str:
+        """The format in the hashed names of files.
+
+        The text must stay as it is: another one renames every file.
+        """
+        return f"Format(size_px={self.size_px!r}, frames={self.frames!r}, fps={self.fps!r})"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that determines a film but its size in pixels."""
+    """Everything that determines a video, except its format."""
 
-    things: tuple[Thing, ...]
+    entities: tuple[Entity, ...]
     camera: Camera
     light: Light
     sky_rgb: Colour = (0.8, 0.86, 0.92)
 
-    def with_things(self, things: Iterable[Thing]) -> Scene:
-        """The same scene with more things."""
-        return replace(self, things=(*self.things, *things))
+    def with_entities(self, entities: Iterable[Entity]) -> Scene:
+        """The same scene with more entities."""
+        return replace(self, entities=(*self.entities, *entities))
 
-    def without(self, name: str) -> Scene:
-        """The same scene with one thing less."""
-        return replace(self, things=tuple(thing for thing in self.things if thing.name != name))
-
-    def recast(self, other: Scene) -> Scene:
-        """This stage with the actors of `other`: fixed and scripted things stay, free things are exchanged."""
-        stage = tuple(thing for thing in self.things if thing.motion != "free")
-        cast = tuple(thing for thing in other.things if thing.motion == "free")
-        return replace(self, things=stage + cast)
+    def with_free_entities_of(self, other: Scene) -> Scene:
+        """This scene with its free entities replaced by those of `other`."""
+        scenery = tuple(entity for entity in self.entities if entity.motion != "free")
+        free = tuple(entity for entity in other.entities if entity.motion == "free")
+        return replace(self, entities=scenery + free)

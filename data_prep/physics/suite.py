@@ -1,4 +1,8 @@
-"""What is made: the properties, the sizes of the suites, and the plan of jobs, each with an address of its own."""
+"""The plan of what to generate: the properties, the sizes of the suites, and the jobs.
+
+Each job has a key. All random numbers of the job and the names of its files are functions of the
+key.
+"""
 
 from __future__ import annotations
 
@@ -30,39 +34,39 @@ PROPERTIES: tuple[Property, ...] = (
     INERTIA,
     COLLISION,
 )
-"""Every property there is. A new one: a file in `properties/`, and its line here."""
+"""All properties. A new one needs a file in `properties/` and a line here."""
 
 BY_NAME = {property_.name: property_ for property_ in PROPERTIES}
 Split = Literal["train", "val", "test", "ood"]
 
 
 @dataclass(frozen=True)
-class Size:
-    """How many quadruplets a property has, how its films are taken, and how many lawful films stand beside."""
+class SuiteSize:
+    """Numbers of quadruplets per property and of calibration videos, and the video format."""
 
-    occluded: int  # for testing
-    visible: int
-    validation: int  # occluded, for choosing how to score
-    unseen: int  # occluded, of held-out shapes, textures and occluders
+    occluded: int  # for the test
+    visible: int  # for the test
+    validation: int  # occluded, to choose a scorer
+    unseen: int  # occluded, with held-out shapes, textures and occluders
     levels: tuple[int, ...]
     size_px: int
     frames: int
-    lawful: int
+    calibration: int
 
 
-SIZES = {
-    "nano": Size(2, 1, 1, 0, (1,), 64, 24, 8),
-    "mini": Size(100, 20, 20, 0, (1, 2), 64, 24, 400),
-    "full": Size(300, 60, 60, 60, (1, 2, 3), 128, 48, 400),
+SUITE_SIZES = {
+    "nano": SuiteSize(2, 1, 1, 0, (1,), 64, 24, 8),
+    "mini": SuiteSize(100, 20, 20, 0, (1, 2), 64, 24, 400),
+    "full": SuiteSize(300, 60, 60, 60, (1, 2, 3), 128, 48, 400),
 }
 
 
 @dataclass(frozen=True)
 class QuadrupletJob:
-    """One quadruplet to be made. `key` is the address of its randomness."""
+    """A quadruplet to generate."""
 
     property: str
-    template: int  # in the property's tuple of templates
+    template: int  # index in the property's tuple of templates
     visibility: Visibility
     split: Split
     level: int
@@ -70,20 +74,25 @@ class QuadrupletJob:
     seed: int
 
     def key(self) -> tuple[object, ...]:
+        """The key of the random numbers.
+
+        It is hashed, so the names of properties, templates and splits must stay.
+        """
         template = BY_NAME[self.property].templates[self.template].name
         return (self.seed, self.split, self.property, template, self.level, self.index)
 
 
 @dataclass(frozen=True)
-class LawfulJob:
-    """One lawful film to be made."""
+class PossibleJob:
+    """A possible video to generate, for training, validation or calibration."""
 
-    stream: Literal["train", "val", "lawful"]
+    stream: Literal["train", "val", "lawful"]  # "lawful" is the stream of the calibration videos
     index: int
     seed: int
     levels: tuple[int, ...] = (1, 2)
 
     def key(self) -> tuple[object, ...]:
+        """The key of the random numbers. It is hashed, so the names of the streams must stay."""
         return (self.seed, self.stream, self.index)
 
     @property
@@ -91,23 +100,26 @@ class LawfulJob:
         return "train" if self.stream == "train" else "val"
 
 
-VAL_EVERY = 20
-"""Of the films to learn from, each so-manieth is held out, and drawn from a stream of its own."""
+VAL_INTERVAL = 20
+"""Every 20th of the videos for training is held out (val). It has a random stream of its own."""
 
 
-def train_jobs(count: int, seed: int) -> Iterator[LawfulJob]:
+def train_jobs(count: int, seed: int) -> Iterator[PossibleJob]:
     for index in range(count):
-        held_out = index % VAL_EVERY == VAL_EVERY - 1
-        yield LawfulJob("val" if held_out else "train", index, seed)
+        held_out = index % VAL_INTERVAL == VAL_INTERVAL - 1
+        yield PossibleJob("val" if held_out else "train", index, seed)
 
 
-def lawful_jobs(size: Size, seed: int) -> Iterator[LawfulJob]:
-    for index in range(size.lawful):
-        yield LawfulJob("lawful", index, seed, size.levels)
+def calibration_jobs(count: int, seed: int, levels: tuple[int, ...]) -> Iterator[PossibleJob]:
+    for index in range(count):
+        yield PossibleJob("lawful", index, seed, levels)
 
 
-def suite_jobs(size: Size, properties: tuple[Property, ...], seed: int) -> Iterator[QuadrupletJob]:
-    """Property by property: test, in plain sight, val, held out. Templates take turns, then levels."""
+def suite_jobs(size: SuiteSize, properties: tuple[Property, ...], seed: int) -> Iterator[QuadrupletJob]:
+    """For each property the quadruplets for test (occluded, then visible), val and ood.
+
+    Templates alternate, then levels.
+    """
     for property_ in properties:
         groups: tuple[tuple[Split, Visibility, int], ...] = (
             ("test", "occluded", size.occluded),
@@ -118,6 +130,6 @@ def suite_jobs(size: Size, properties: tuple[Property, ...], seed: int) -> Itera
         for split, visibility, count in groups:
             templates = [i for i, template in enumerate(property_.templates) if template.visibility == visibility]
             for index in range(count if templates else 0):
-                turn, place = divmod(index, len(templates))
+                turn, position = divmod(index, len(templates))
                 level = size.levels[turn % len(size.levels)]
-                yield QuadrupletJob(property_.name, templates[place], visibility, split, level, index, seed)
+                yield QuadrupletJob(property_.name, templates[position], visibility, split, level, index, seed)

@@ -1,4 +1,7 @@
-"""Native layouts of data sets, one small file each. A new one is a function (root, survey -> Items) and a line in SOURCES."""
+"""Layouts of data sets, one small file each.
+
+A new one is a function `find(root, skipped)` that yields Items, and a line in SOURCES.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from pathlib import Path
 
 from data_prep.sources import classes, csv_list, folder
 from data_prep.sources.item import Item
-from data_prep.sources.survey import Survey
+from data_prep.sources.skipped import SkippedFiles
 
-SOURCES: dict[str, Callable[[Path, Survey], Iterator[Item]]] = {
+SOURCES: dict[str, Callable[[Path, SkippedFiles], Iterator[Item]]] = {
     "folder": folder.find,  # every video below a folder
     "classes": classes.find,  # the same; the first folder below the root is the label
-    "csv": csv_list.find,  # a text file with lines `path label`, as V-JEPA reads
+    "csv": csv_list.find,  # a text file with lines `path label`, as for V-JEPA
 }
 
 __all__ = ["SOURCES", "Item", "Survey"]

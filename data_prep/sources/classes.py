@@ -1,4 +1,4 @@
-"""A folder per class, as Kinetics and UCF-101 are laid out: the first folder below the root is the label."""
+"""One folder per class, as in Kinetics and UCF-101. The first folder below the root is the label."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from data_prep.sources import folder
 from data_prep.sources.item import Item
-from data_prep.sources.survey import Survey
+from data_prep.sources.skipped import SkippedFiles
 
 
-def find(root: Path, survey: Survey) -> Iterator[Item]:
-    for item in folder.find(root, survey):
+def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
+    for item in folder.find(root, skipped):
         below = Path(item.path).relative_to(root).parts
         is_frame_folder = Path(item.path).is_dir()
         labelled = len(below) > 1 or (len(below) == 1 and is_frame_folder)

@@ -1,6 +1,7 @@
-"""A list of videos in V-JEPA's form: lines `path label`, a space between, no header; quotes around a path with spaces.
+"""A list of videos in the format of V-JEPA: lines `path label` without a header.
 
-A path may be relative to the list's folder. What stands before the last space is the path, so quotes are rarely needed.
+A path may be relative to the folder of the list. Everything before the last space is the path, so a
+path with spaces needs no quotes.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from pathlib import Path
 
 from data_prep.errors import PrepError
 from data_prep.sources.item import Item
-from data_prep.sources.survey import Survey
+from data_prep.sources.skipped import SkippedFiles
 
 
-def find(root: Path, survey: Survey) -> Iterator[Item]:
-    """Items in the order of the list, all of them, so the survey stays empty. Raises PrepError for a list that is not text."""
+def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
+    """All items in the order of the list.
+
+    Nothing is skipped. Raises PrepError for a list that is not text.
+    """
     if not root.is_file():
         raise PrepError(f"{root}: expected a text file with lines `path label`")
     folder = os.path.abspath(root.parent)
@@ -24,9 +28,9 @@ def find(root: Path, survey: Survey) -> Iterator[Item]:
         try:
             for fields in csv.reader(lines, delimiter=" "):
                 while fields and not fields[-1]:
-                    fields.pop()  # spaces at the end
+                    fields.pop()  # from spaces at the end of the line
                 if fields:
                     *path, label = fields if len(fields) > 1 else [*fields, ""]
                     yield Item(os.path.join(folder, " ".join(path)), label=label or None)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise PrepError(f"{root}: not a list in the form `path label` ({error})") from None
+            raise PrepError(f"{root}: not a list with lines `path label` ({error})") from None

@@ -1,4 +1,4 @@
-"""Every video below a folder: video files, videos in tars, folders of frames. In a fixed order, whatever the disk's."""
+"""All videos below a folder: video files, videos in tars, and folders of frames."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from data_prep.sources.item import Item
-from data_prep.sources.survey import Seen, Survey
-from worldmodel.files.output_mark import NOTES, made_by
+from data_prep.sources.skipped import Int64Set, SkippedFiles
+from worldmodel.files.output_mark import MARKER_NAMES, writer_of
 from worldmodel.video.container.source import tar_members
 from worldmodel.video.frame_folder.frames import SUFFIXES as FRAMES
 
@@ -31,24 +31,24 @@ VIDEOS = (
 TARS, COMPRESSED_TARS = (".tar",), (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
-def find(root: Path, survey: Survey) -> Iterator[Item]:
-    """Items below `root`, sorted folder by folder; what is not an item is counted in the survey.
+def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
+    """Items below `root`, sorted folder by folder. Other files are counted in `skipped`.
 
-    Links are followed, but every file and folder is visited once, under the first of its names. Folders that this project
-    filled are left out, but not `root` itself.
+    Links are followed, but every file and folder is visited once, under the first of its names.
+    Folders that commands of this project wrote are skipped, except `root` itself.
     """
-    return _Walk(survey).below(str(root))
+    return _Walk(skipped).below(str(root))
 
 
 @dataclass
 class _Walk:
-    """A walk through folders. It ends whatever links there are."""
+    """A walk through folders that ends even where links form a cycle."""
 
-    survey: Survey
-    seen: Seen = field(default_factory=Seen)  # device and inode of files and folders
+    skipped: SkippedFiles
+    seen: Int64Set = field(default_factory=Int64Set)  # device and inode of files and folders
 
     def below(self, root: str) -> Iterator[Item]:
-        waiting = [iter([root])]  # per level the folders that are still to be visited: no recursion, paths can be deep
+        waiting = [iter([root])]  # folders to visit, per level; no recursion, since paths can be deep
         while waiting:
             folder = next(waiting[-1], None)
             if folder is None:
@@ -61,40 +61,40 @@ class _Walk:
             except OSError as error:
                 yield Item(folder, problem="unreadable folder", detail=str(error))
                 continue
-            command = made_by(folder) if listing.has_note and folder != root and self.survey.leave_out_made else None
+            command = writer_of(folder) if listing.has_note and folder != root and self.skipped.skip_own_outputs else None
             if command is not None:
                 if count := _count_videos(folder):
-                    self.survey.made[folder] = command, count
+                    self.skipped.own_outputs[folder] = command, count
                 continue
             yield from self._items_in(folder, listing)
             waiting.append(_joined(folder, listing.folders))
 
     def _items_in(self, folder: str, listing: _Listing) -> Iterator[Item]:
-        """The items of one folder, without those of its folders."""
-        pictures: Counter[str] = Counter()
+        """The items of one folder, without those of its subfolders."""
+        images: Counter[str] = Counter()
         has_videos = False
         for name in listing.files:
             lower, path = name.as_py().lower(), os.path.join(folder, name.as_py())
             if lower.endswith(FRAMES):
-                pictures[os.path.splitext(lower)[1]] += 1
+                images[os.path.splitext(lower)[1]] += 1
             elif lower.endswith(VIDEOS + TARS + COMPRESSED_TARS):
                 has_videos = True
                 yield from self._items_of_file(lower, path)
             else:
-                self.survey.pass_over(lower)
+                self.skipped.add_file(lower)
         for name in listing.unwritable:
             yield Item(os.path.join(folder, name), problem="name is not UTF-8", detail="rename it; no table can hold this name")
-        if has_videos:  # pictures beside videos are thumbnails
-            self.survey.others.update(pictures)
-        elif pictures:
+        if has_videos:  # images beside videos are taken for thumbnails
+            self.skipped.by_suffix.update(images)
+        elif images:
             yield Item(folder)
 
     def _items_of_file(self, lower: str, path: str) -> Iterator[Item]:
-        """What a file holds: itself, the videos in a tar, or nothing that can be used."""
+        """The items of a file: a video, the videos in a tar, or an item with a problem."""
         try:
             about = os.stat(path)
         except OSError:
-            yield Item(path)  # reading it will tell what is wrong with it
+            yield Item(path)  # the inspection will find what is wrong with it
             return
         if not stat.S_ISREG(about.st_mode):
             yield Item(path, problem="not a file", detail="a pipe, a socket or a device; reading it may never end")
@@ -108,12 +108,12 @@ class _Walk:
             yield from self._items_of_tar(path)
 
     def _items_of_tar(self, path: str) -> Iterator[Item]:
-        """Of members with the same name the last one counts, as when a tar is extracted."""
-        seen = Seen()
+        """Of several members with the same name the last one is used, as when the tar is extracted."""
+        seen = Int64Set()
         try:
             for member, _, _ in tar_members(path):
                 if not member.lower().endswith(VIDEOS):
-                    self.survey.pass_over(member)
+                    self.skipped.add_file(member)
                 elif not _is_text(member):
                     shown = member.encode(errors="backslashreplace").decode()
                     yield Item(path, shown, problem="name is not UTF-8", detail="rename it; no table can hold this name")
@@ -126,9 +126,12 @@ class _Walk:
             yield Item(path, problem="damaged tar", detail=str(error))
 
     def _is_new(self, about: os.stat_result) -> bool:
-        """Whether a file or folder is met for the first time; otherwise it is counted."""
+        """Whether a file or folder is found for the first time.
+
+        Otherwise it is counted as repeated.
+        """
         new = self.seen.add(hash((about.st_dev, about.st_ino)))
-        self.survey.repeats += not new
+        self.skipped.repeats += not new
         return new
 
 
@@ -137,25 +140,28 @@ def _joined(folder: str, names: pa.Array) -> Iterator[str]:
 
 
 def _count_videos(folder: str) -> int:
-    """How many videos and pictures lie below a folder; links to folders are not followed."""
+    """The number of videos and images below a folder. Links to folders are not followed."""
     return sum(name.lower().endswith(VIDEOS + FRAMES) for _, _, names in os.walk(folder) for name in names)
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """Names in a folder, sorted, as Arrow arrays: a million strings are 100 MB in Python. Hidden ones are left out."""
+    """Sorted names in a folder, without hidden ones, as Arrow arrays.
+
+    A million Python strings would take 100 MB.
+    """
 
     files: pa.Array
     folders: pa.Array
-    unwritable: list[str]  # names that are no text, escaped
-    has_note: bool  # this project may have filled the folder
+    unwritable: list[str]  # names that are not valid text, escaped
+    has_note: bool  # a command of this project may have written the folder
 
 
 def _listing(folder: str) -> _Listing:
     files, folders, unwritable, has_note = _Names(), _Names(), [], False
     with os.scandir(folder) as entries:
         for entry in entries:
-            has_note = has_note or entry.name in NOTES
+            has_note = has_note or entry.name in MARKER_NAMES
             if entry.name.startswith("."):
                 continue
             if not _is_text(entry.name):
@@ -173,7 +179,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class _Names:
-    """Strings gathered in chunks of Arrow memory."""
+    """Strings collected in chunks of Arrow memory."""
 
     def __init__(self) -> None:
         self._chunks: list[pa.Array] = []

@@ -1,4 +1,4 @@
-"""What a source finds: a video that has not been looked into yet."""
+"""What a source finds: a video that has not been inspected yet."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Item:
-    """A file, a folder of frames or a tar member, and what the layout tells of it."""
+    """A file, a folder of frames or a tar member, with its label."""
 
     path: str
     member: str | None = None
     label: str | None = None
-    problem: str | None = None  # why the source already knows that it cannot be used, e.g. "compressed tar"
-    detail: str | None = None  # more on the problem
+    problem: str | None = None  # why it cannot be used, if the source already knows, such as "compressed tar"
+    detail: str | None = None  # a sentence on the problem
 
     @property
     def name(self) -> str:

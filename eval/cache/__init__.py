@@ -1,1 +1,1 @@
-"""Stored results: caches, seals and locks."""
+"""Stored results: cached results, checksums, keys and locks."""

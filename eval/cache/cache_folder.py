@@ -1,4 +1,4 @@
-"""The folder in which results are stored that later evaluations use again."""
+"""The folder that holds results for later evaluations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import tempfile
 from pathlib import Path
 
 from eval.errors import EvalError
-from worldmodel.process.terminal import say
+from worldmodel.process.terminal import print_escaped
 
-_told: set[Path] = set()  # folders whose replacement was announced
+_announced: set[Path] = set()  # folders whose replacement was printed
 
 
 def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/worldmodel, else ~/.cache/worldmodel, else, where that cannot be written, a temporary folder.
+    """The folder of the cache.
 
-    The temporary folder is the same for all processes of a user. Raises EvalError where it cannot be written either.
+    It is $XDG_CACHE_HOME/worldmodel, else ~/.cache/worldmodel, else, where that cannot be written,
+    a temporary folder.
+
+    The temporary folder is the same for all processes of a user. Raises EvalError where it cannot
+    be written either.
     """
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
@@ -33,9 +37,9 @@ def cache_folder() -> Path:
             f"neither the cache folder {folder} ({problem}) nor {instead} ({also or 'it belongs to another user'}) can be "
             f"written; {advice}"
         )
-    if folder not in _told and os.environ.get("RANK", "0") == "0":
-        _told.add(folder)
-        say(
+    if folder not in _announced and os.environ.get("RANK", "0") == "0":
+        _announced.add(folder)
+        print_escaped(
             f"the cache folder {folder} cannot be written ({problem}); using {instead}. To change that, {advice}",
             file=sys.stderr,
         )
@@ -43,7 +47,7 @@ def cache_folder() -> Path:
 
 
 def _why_not_writable(folder: Path) -> str:
-    """Why no file can be made in a folder, which is made where it is missing; empty where one can."""
+    """Why no file can be made in a folder, which is created first; empty where one can."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,4 +1,4 @@
-"""A lock on one folder of results in the cache, so that evaluations at the same time do not remove each other's files."""
+"""A lock on one folder of the cache, so that parallel evaluations keep each other's files."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from worldmodel.files.folder_lock import FolderLockError, hold_folder
-from worldmodel.process.launch import MAIN_ALONE, on_main_process
-from worldmodel.process.terminal import say
+from worldmodel.files.folder_lock import FolderLockError, lock_folder
+from worldmodel.process.terminal import print_escaped
+from worldmodel.ranks.launch import MAIN_PROCESS_TIMEOUT, run_on_main_process
 
-WAIT_S = MAIN_ALONE.total_seconds() - 60  # the other ranks wait for the main process only a little longer
+WAIT_S = MAIN_PROCESS_TIMEOUT.total_seconds() - 60  # the other ranks wait for the main process only a little longer
 INSTEAD = "set XDG_CACHE_HOME to another folder"
 
 
 @contextmanager
 def cache_lock(folder: Path, what: str, ranks: PartialState) -> Iterator[None]:
-    """Make a folder of the cache and hold its lock on the main process; every rank must call this.
+    """Create a folder of the cache and hold its lock. Every rank must call this.
 
-    The lock file stands beside the folder, so that the folder can be removed while the lock is held. While another process
-    holds the lock, this one says so and waits: it then finds finished results. what: which results, for that message.
-    Raises FolderLockError on every rank where the other process takes longer than WAIT_S.
+    The lock file lies beside the folder, so that the folder can be removed while the lock is held.
+    While another process holds the lock, this one prints so and waits; it then finds finished
+    results. what: the results, for that message. Raises FolderLockError on every rank where the
+    other process takes longer than WAIT_S.
     """
     with ExitStack() as held:
-        on_main_process(ranks, lambda: _acquire(held, folder, what))
+        run_on_main_process(ranks, lambda: _acquire(held, folder, what))
         yield
 
 
 def _acquire(held: ExitStack, folder: Path, what: str) -> None:
     name = f".{folder.name}.lock"
     try:
-        held.enter_context(hold_folder(folder.parent, INSTEAD, name))
+        held.enter_context(lock_folder(folder.parent, INSTEAD, name))
     except FolderLockError as error:
-        say(f"{what}: another process computes the same; waiting until it has finished ({error})", file=sys.stderr)
-        held.enter_context(hold_folder(folder.parent, INSTEAD, name, wait_s=WAIT_S))
+        print_escaped(f"{what}: another process computes the same; waiting until it has finished ({error})", file=sys.stderr)
+        held.enter_context(lock_folder(folder.parent, INSTEAD, name, wait_s=WAIT_S))
     folder.mkdir(parents=True, exist_ok=True)

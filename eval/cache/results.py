@@ -1,4 +1,7 @@
-"""Answers of long work, kept one by one, so that the same command again goes on where it stopped."""
+"""On-disk cache of finished results, so that an interrupted command resumes from them.
+
+Keyed by inputs and source digest: any change invalidates the cache.
+"""
 
 from __future__ import annotations
 
@@ -11,62 +14,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eval.cache.keys import digest_of, source_digest
 from eval.result_folder import read_json
 from worldmodel.files.atomic import write_json
-from worldmodel.files.file_names import file_name_for
-from worldmodel.process.terminal import say
+from worldmodel.files.file_names import safe_file_name
+from worldmodel.process.terminal import print_escaped
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Answers in a folder, a JSON file each."""
+class ResultCache:
+    """Results in a folder, one JSON file each."""
 
     folder: Path
 
     @classmethod
-    def of(cls, out: Path, asked: Mapping[str, Any]) -> Kept:
-        """In OUT/answers/<digest of all that they depend on, this code too>: asked otherwise, nothing of it is used."""
-        said = json.dumps({**asked, "code": code_digest()}, sort_keys=True, default=str)
-        return cls(out / "answers" / hashlib.sha256(said.encode()).hexdigest()[:16])
+    def for_inputs(cls, out: Path, inputs: Mapping[str, Any]) -> ResultCache:
+        """The cache in OUT/answers/<digest> for these inputs and this source code."""
+        return cls(out / "answers" / digest_of({**inputs, "code": source_digest()}))
 
-    def get(self, name: str, answer: Callable[[], Answer]) -> Answer:
-        """The answer that was kept, else `answer()`, which is kept. It must come back from JSON as it went."""
-        file = self.folder / file_name_for(name, ".json")
+    def get_or_compute(self, name: str, compute: Callable[[], Result]) -> Result:
+        """The cached result of this name, else `compute()`, which is then cached.
+
+        Results must survive a round trip to JSON.
+        """
+        file = self.folder / safe_file_name(name, ".json")
         if file.exists():
             stored = read_json(file) or {}
             if "answer" in stored and stored.get("sha256") == _digest(stored["answer"]):
-                kept: Answer = stored["answer"]
-                return kept
-            say(f"{file} was damaged or changed since it was written; it is made again", file=sys.stderr)
-        made = answer()
+                cached: Result = stored["answer"]
+                return cached
+            print_escaped(f"{file} was damaged or changed since it was written; it is computed again", file=sys.stderr)
+        result = compute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"answer": made, "sha256": _digest(made)})
-        return made
+        write_json(file, {"answer": result, "sha256": _digest(result)})
+        return result
 
-    def forget(self) -> None:
-        """Once all is answered and written; what was asked otherwise goes with it."""
+    def clear(self) -> None:
+        """Remove the cache once all results are written elsewhere.
+
+        Results for other inputs are removed, too.
+        """
         if self.folder.parent.exists():
             shutil.rmtree(self.folder.parent)
 
 
-def _digest(answer: Any) -> str:
-    return hashlib.sha256(json.dumps(answer, sort_keys=True).encode()).hexdigest()
-
-
-def code_digest() -> str:
-    """Of the source files that answers are made by."""
-    digest = hashlib.sha256()
-    for package in ("eval", "worldmodel", "data_prep"):
-        for file in sorted((Path(__file__).resolve().parents[2] / package).rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def content_digest(*files: Path) -> str:
-    """Of files that answers depend on; one that is not there counts as empty."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
-    return digest.hexdigest()
+def _digest(result: Any) -> str:
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()

@@ -1,10 +1,11 @@
-"""Small results that a run folder holds, so that its model can be used where its training data is missing.
+"""Small results in a run folder, for evaluations where the training data is missing.
 
-    RUN/reference/score-<key>.npz      the reference distribution of `eval score`
-    RUN/reference/physics-<key>.npz    the calibration of `eval physics`
+    RUN/reference/plausibility-<key>.npz    the reference distribution of `eval plausibility`
+    RUN/reference/voe-<key>.npz             the calibration of `eval voe`
 
-Only what comes from the run's own val split is stored. A file holds arrays and a JSON text, without pickles. The key is a
-digest of the model's weights and of the protocol: neither another checkpoint nor another protocol takes a file for its own.
+Only results on the run's own val split are stored. A file holds arrays and a JSON text, without
+pickles. The key is a digest of the model's weights and of the protocol, so that a file is never
+used for another checkpoint or protocol.
 """
 
 from __future__ import annotations
@@ -24,64 +25,70 @@ from eval.errors import EvalError
 from eval.npz_files import load_arrays
 from eval.subject import Subject
 from worldmodel.files.atomic import write_arrays
-from worldmodel.files.json_files import parsed
+from worldmodel.files.json_files import parse_json
 from worldmodel.manifest import Clip
-from worldmodel.process.terminal import say
+from worldmodel.process.terminal import print_escaped
 from worldmodel.runs.run_data import run_folder_of
 
 FOLDER, ABOUT = "reference", "about"
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One file: what it is of, and its numbers."""
+class StoredResult:
+    """The content of one file: what it describes, and its arrays."""
 
     about: Mapping[str, Any]
     arrays: Mapping[str, NDArray]
 
     @property
     def clips(self) -> list[Clip]:
-        """The videos that it was made of; columns that this version's manifests do not have are left out."""
+        """The videos that the result was computed on.
+
+        Columns that this version's manifests do not have are left out.
+        """
         known = [field.name for field in fields(Clip)]
         try:
             return [Clip(**{name: clip[name] for name in known if name in clip}) for clip in self.about["clips"]]
         except (KeyError, TypeError) as error:
-            raise EvalError(f"it does not say which videos it was made of ({type(error).__name__}: {error})") from None
+            raise EvalError(f"it does not list the videos that it was computed on ({type(error).__name__}: {error})") from None
 
 
 def folder_of(subject: Subject) -> Path | None:
-    """Where results of a subject are stored; None for one that is no run."""
+    """The folder of a subject's stored results; None for a subject that is no run."""
     return None if subject.checkpoint is None else run_folder_of(subject.checkpoint) / FOLDER
 
 
 def store(file: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> None:
-    """Write one file, whole or not at all, unless a whole one is there. A folder that cannot be written to is left as it is."""
+    """Write one file atomically, unless a whole one exists.
+
+    A folder that cannot be written to is left as it is.
+    """
     if load(file) is not None:
         return
-    said = {**about, "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    dated = {**about, "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     try:
         file.parent.mkdir(exist_ok=True)
-        write_arrays(file, {ABOUT: np.array(json.dumps(said)), **arrays}, compressed=True)
+        write_arrays(file, {ABOUT: np.array(json.dumps(dated)), **arrays}, compressed=True)
     except OSError:  # a shared model in a read-only folder, or a full disk: the result itself is not lost
         return
 
 
-def load(file: Path) -> Stored | None:
-    """None where there is no such file; None, with a word, where it is damaged."""
+def load(file: Path) -> StoredResult | None:
+    """Read one file. None where it is missing; None, with a warning, where it is damaged."""
     if not file.exists():
         return None
     try:
         arrays = load_arrays(file)
-        about = parsed(str(arrays.pop(ABOUT)))
+        about = parse_json(str(arrays.pop(ABOUT)))
         if not isinstance(about, dict):
-            raise EvalError(f"{file} does not say what it holds")
-        return Stored(about, arrays)
+            raise EvalError(f"{file} does not describe its content")
+        return StoredResult(about, arrays)
     except (EvalError, ValueError, KeyError) as error:
-        say(f"{error}; it is ignored; it will be computed again if its videos are available", file=sys.stderr)
+        print_escaped(f"{error}; it is ignored; it will be computed again if its videos are available", file=sys.stderr)
         return None
 
 
-def load_all(folder: Path, kind: str) -> list[Stored]:
-    """All files of a kind ("score", "physics"), the newest first."""
+def load_all(folder: Path, kind: str) -> list[StoredResult]:
+    """All files of a kind ("plausibility", "voe", "clips"), the newest first."""
     found = [it for file in sorted(folder.glob(f"{kind}-*.npz")) if (it := load(file)) is not None]
     return sorted(found, key=lambda it: str(it.about.get("created")), reverse=True)

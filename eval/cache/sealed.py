@@ -1,7 +1,7 @@
-"""Digests beside files of finished work, so that a file that was cut or changed is made again instead of used.
+"""Checksums beside finished files. A file that was cut off or changed is computed again.
 
 FOLDER/00003.npz            the result of one piece of work
-FOLDER/00003.unread.json    what belongs to it
+FOLDER/00003.unread.json    a file that belongs to it
 FOLDER/00003.sha256         a digest of both, written last
 """
 
@@ -15,8 +15,8 @@ from worldmodel.files.atomic import write_text
 from worldmodel.files.outputs import sha256_of
 
 SEAL = ".sha256"
-UNREAD = ".unread.json"  # videos that a result lacks
-LEFT_OUT = ".left_out.json"  # videos that a calibration lacks
+UNREAD = ".unread.json"  # the videos that a result lacks
+LEFT_OUT = ".left_out.json"  # the videos that a calibration lacks
 
 
 def seal(file: Path) -> None:
@@ -25,7 +25,10 @@ def seal(file: Path) -> None:
 
 
 def is_whole(file: Path) -> bool | None:
-    """Whether a file and what belongs to it are what was sealed; None where the file is missing or was never sealed."""
+    """Whether a file and what belongs to it are unchanged since `seal`.
+
+    None where the file is missing or was never sealed.
+    """
     try:
         sealed = _seal_of(file).read_bytes().strip()
     except OSError:
@@ -34,7 +37,7 @@ def is_whole(file: Path) -> bool | None:
 
 
 def discard(file: Path) -> None:
-    """Remove a file, its seal, and what belongs to it."""
+    """Remove a file, its seal, and the files that belong to it."""
     for path in (_seal_of(file), *_together(file)):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -45,7 +48,10 @@ def _seal_of(file: Path) -> Path:
 
 
 def _together(file: Path) -> list[Path]:
-    """The file and those that can belong to it, sorted by name. The folder is not listed: it may hold thousands of files."""
+    """The file and those that can belong to it, by name.
+
+    The folder is not listed: it may hold thousands of files.
+    """
     return sorted((file, *(file.with_name(file.stem + suffix) for suffix in (UNREAD, LEFT_OUT))))
 
 

@@ -1,9 +1,10 @@
-"""The report of one training run, one HTML page that opens offline: did it learn, is it healthy, did it collapse and when,
-what set its pace; losses, learning rate, gradients, the doctor's numbers, skill by horizon, speed, the recipe.
+"""Training report of one run: one HTML page that opens offline.
 
     python -m eval report RUN        # RUN/report.html
 
-Read from the run's folder alone, without its model, while it still trains too.
+The page answers whether the model learned, whether it is healthy, whether and when it collapsed, and what limited the speed. It
+shows losses, learning rate, gradient norm, collapse diagnostics, forecast skill by horizon, speed and the recipe. The report
+reads the run folder only, without the model. The run may still be training.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from eval.report.training.findings import findings
 from eval.report.training.page import write_training_report
 from eval.report.training.run_folder import open_run
 from worldmodel.files.outputs import output_file
-from worldmodel.process.terminal import say
+from worldmodel.process.terminal import print_escaped
 
-HELP = "the training report of a run: did it learn, is it healthy, what set its pace?"
+HELP = "training report of a run: did it learn, is it healthy, what limited the speed?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises EvalError for a folder that is no run's."""
+    """Raises EvalError if RUN is no run folder."""
     found = open_run(args.run)
     for finding in findings(found):
-        say(f"{finding.question:<21}{finding.answer:<23}{finding.words}")
+        print_escaped(f"{finding.question:<24}{finding.answer:<23}{finding.detail}")
     page = args.out or args.run / "report.html"
-    earlier = args.out is None and bool(found.state) and "data" not in found.state  # of a version that kept no record
-    with output_file(page, adopt=earlier):
-        say(write_training_report(found, page))
+    # earlier versions did not record which files they wrote
+    earlier = args.out is None and bool(found.state) and "data" not in found.state
+    with output_file(page, adopt_unrecorded=earlier):
+        print_escaped(write_training_report(found, page))
     return 0

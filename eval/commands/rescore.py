@@ -1,15 +1,19 @@
-"""Make the numbers and the report of an evaluation again, from its traces alone: `python -m eval rescore OUT`."""
+"""Compute the numbers and the report of an evaluation again, from its traces alone.
+
+python -m eval rescore OUT
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from eval.commands.compare import check_finished
-from eval.commands.voe import SCORED, finish
+from eval.report.publish import publish
 from eval.result_folder import result_folder
+from eval.voe.evaluation import check_finished, write_scores
+from eval.voe.output import SCORE_FILES
 
-HELP = "numbers and report again, without the model"
+HELP = "compute numbers and report again, without the model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_finished(args.out)
-    with result_folder(args.out, SCORED, "protocol.json"):
-        finish(args.out)
+    with result_folder(args.out, SCORE_FILES, "protocol.json"):
+        write_scores(args.out)
+        publish(args.out)
     return 0

@@ -1,9 +1,12 @@
-"""How wrong forecasts are by horizon, and how much less so than what knows nothing. Pure numpy; films are what is drawn."""
+"""Forecast errors and forecast skill by horizon.
+
+Pure numpy; intervals come from a bootstrap over videos.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,42 +14,70 @@ from numpy.typing import NDArray
 from eval.intervals import bootstrap_of_sums
 
 Values = NDArray[np.floating]
-FEWEST = 2  # films
+MIN_VIDEOS = 2
 
 
-def mean_error(error: Values) -> list[dict[str, Any] | None]:
-    """Errors [F, K] (NaN: not judged) -> at each horizon the mean over films, with its interval and n."""
+class _Interval(TypedDict):
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class HorizonScore(_Interval, total=False):
+    """A number at one horizon, with its 95 % interval over n videos.
+
+    A skill has its chance level, 0.
+    """
+
+    chance: float
+
+
+Curve = list[HorizonScore | None]
+"""One score per horizon; None where fewer than MIN_VIDEOS videos are judged."""
+
+
+def mean_error(error: Values) -> Curve:
+    """Mean error over videos at each horizon: errors [F, K], NaN where not judged."""
     return [_ratio(error[:, k], np.ones(len(error))) for k in range(error.shape[1])]
 
 
-def skill(error: Values, baseline: Values) -> list[dict[str, Any] | None]:
-    """1 - error / error of a baseline, both summed over the films that have both: [F, K] twice."""
-    found = []
+def skill(error: Values, baseline: Values) -> Curve:
+    """Forecast skill, 1 - error / error of a baseline, both summed over the videos that have both:
+    [F, K] twice."""
+    found: Curve = []
     for k in range(error.shape[1]):
-        it = _ratio(error[:, k], baseline[:, k])
-        if it is not None:
-            it = {"value": 1 - it["value"], "low": 1 - it["high"], "high": 1 - it["low"], "n": it["n"], "chance": 0.0}
-        found.append(it)
+        ratio = _ratio(error[:, k], baseline[:, k])
+        if ratio is not None:
+            low, high = 1 - ratio["high"], 1 - ratio["low"]
+            ratio = {"value": 1 - ratio["value"], "low": low, "high": high, "n": ratio["n"], "chance": 0.0}
+        found.append(ratio)
     return found
 
 
-def skills(errors: Mapping[str, Values], of: Sequence[str], against: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """By forecast, then by baseline."""
+def skills(errors: Mapping[str, Values], of: Sequence[str], against: Sequence[str]) -> dict[str, dict[str, Curve]]:
+    """Skill by forecast, then by baseline."""
     return {name: {other: skill(errors[name], errors[other]) for other in against} for name in of}
 
 
 def others_mean(values: Values) -> Values:
-    """[F, ...] -> the mean over all other films, for each [F, ...]: a constant that has not seen the film it is for."""
+    """For each video the mean over all other videos: [F, ...] -> [F, ...].
+
+    It does not depend on the video itself.
+    """
     total = values.sum(0, dtype=np.float64)
     return (total - values) / (len(values) - 1)
 
 
-def _ratio(above: Values, below: Values) -> dict[str, Any] | None:
-    """Sum over films of one over that of the other; None where fewer than two films have both, or nothing is below."""
-    both = np.isfinite(above) & np.isfinite(below)
-    if both.sum() < FEWEST or not below[both].sum() > 0:
+def _ratio(numerator: Values, denominator: Values) -> HorizonScore | None:
+    """Ratio of sums over the videos that have both: [F] twice.
+
+    None where fewer than two do, or the denominator is 0.
+    """
+    both = np.isfinite(numerator) & np.isfinite(denominator)
+    if both.sum() < MIN_VIDEOS or not denominator[both].sum() > 0:
         return None
-    sums = np.stack([above[both], below[both]], axis=1).astype(np.float64)
+    sums = np.stack([numerator[both], denominator[both]], axis=1).astype(np.float64)
     value, low, high = bootstrap_of_sums(sums, _quotient)
     return {"value": value, "low": low, "high": high, "n": int(both.sum())}
 

@@ -1,76 +1,85 @@
-"""forecast.json -> forecast.csv, a row a number, and forecast.md. Written from the JSON alone."""
+"""forecast.json -> forecast.csv with one row per number, and forecast.md.
+
+Made from the JSON alone.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eval.forecasts.results import ForecastResults
+from eval.forecasts.skill import Curve
 from eval.probes.output.tables import cell
-from eval.provenance import named
+from eval.provenance import provenance_caption
 from eval.voe.scores.tables import table
-from worldmodel.files.atomic import replacing, write_text
+from worldmodel.files.atomic import atomic_path, write_text
 
 ADDRESS = ("part", "source", "against", "horizon_s")
 NUMBERS = ("value", "low", "high", "n")
-COLUMNS = 6  # horizons in a table for people, about
+MAX_COLUMNS = 6  # horizons in a readable table
 
 
-def write_tables(out: Path, found: Mapping[str, Any]) -> None:
-    with replacing(out / "forecast.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
+def write_tables(out: Path, found: ForecastResults) -> None:
+    """Write forecast.csv and forecast.md into the folder `out`."""
+    with atomic_path(out / "forecast.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, (*ADDRESS, *NUMBERS), extrasaction="ignore", restval="")
         writer.writeheader()
-        writer.writerows(rows(found))
+        writer.writerows(csv_rows(found))
     write_text(out / "forecast.md", markdown(found))
 
 
-def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every number there is, with its address."""
+def csv_rows(found: ForecastResults) -> Iterator[dict[str, Any]]:
+    """Every number with its address."""
     for part, source, against, curve in curves(found):
         for horizon_s, score in zip(found["horizons_s"], curve, strict=True):
             if score is not None:
                 yield {**dict(zip(ADDRESS, (part, source, against, f"{horizon_s:.4g}"), strict=True)), **score}
 
 
-def curves(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Sequence[Mapping[str, Any] | None]]]:
-    """(part, source, against, a score a horizon)."""
-    for part in ("error", "position_px"):
-        for source, curve in found.get(part, {}).items():
+def curves(found: ForecastResults) -> Iterator[tuple[str, str, str, Curve]]:
+    """(part, source, baseline, curve) of all curves; baseline is empty for errors."""
+    for part, by_source in (("error", found["error"]), ("position_px", found.get("position_px", {}))):
+        for source, curve in by_source.items():
             yield part, source, "", curve
-    for part in ("skill", "position_skill"):
-        for source, by_baseline in found.get(part, {}).items():
+    for part, skills in (("skill", found["skill"]), ("position_skill", found.get("position_skill", {}))):
+        for source, by_baseline in skills.items():
             for against, curve in by_baseline.items():
                 yield part, source, against, curve
 
 
 TITLES = {
-    "error": "**Error of latents**, by the model's own distance [95 % over films]",
-    "position_px": "**Error of position**, px, as one probe reads it off each; last place, constant velocity: from the truth",
-    "skill": "**Skill of latents**: 1 - error / error of a baseline; 0 is no better",
-    "position_skill": "**Skill of position**: 1 - error in px / error in px of a baseline",
+    "error": "**Error of latents**, in the model's own distance [95 % over videos]",
+    "position_px": (
+        "**Error of the position**, px, as one probe reads it from each source; last seen position and constant velocity come "
+        "from the ground truth"
+    ),
+    "skill": "**Forecast skill of latents**: 1 - error / error of a baseline; 0 is no better than the baseline",
+    "position_skill": "**Forecast skill of the position**: 1 - error in px / error in px of a baseline",
 }
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(found: ForecastResults) -> str:
     data, times = found["data"], found["horizons_s"]
     parts = [
-        f"# How far ahead {named(found['made'])} sees",
+        f"# Forecast errors by horizon of {provenance_caption(found['made'])}",
         "",
-        f"{data['films']} {data['split']} films of {data['manifest']}, {data['context_s']:.3g} s seen; targets see: "
-        f"{found['target_scope']}.",
+        f"{data['videos']} {data['split']} videos of {data['manifest']}, context {data['context_s']:.3g} s; scope of target "
+        f"latents: {found['target_scope']}.",
         "",
     ]
-    shown = sorted({int(k) for k in np.linspace(0, len(times) - 1, COLUMNS).round()})
+    shown = sorted({int(k) for k in np.linspace(0, len(times) - 1, MAX_COLUMNS).round()})
     for part, title in TITLES.items():
-        told = [(source, against, curve) for name, source, against, curve in curves(found) if name == part]
-        if told:
+        of_part = [(source, against, curve) for name, source, against, curve in curves(found) if name == part]
+        if of_part:
             heads = [f"{times[k]:.3g} s" for k in shown]
-            count = [str(max((curve[k] or {"n": 0})["n"] for _, _, curve in told)) for k in shown]
-            lines = [["n films", *count]]
-            for source, against, curve in told:
+            count = [str(max(0 if (score := curve[k]) is None else score["n"] for _, _, curve in of_part)) for k in shown]
+            lines = [["n videos", *count]]
+            for source, against, curve in of_part:
                 lines.append([f"{source} against {against}" if against else source, *(cell(curve[k]) for k in shown)])
             parts.append(table(title, ["", *heads], lines))
     return "\n".join([*parts, *(f"- {note}" for note in found["notes"])]) + "\n"

@@ -1,1 +1,1 @@
-"""Films that nobody paired: watched, compared with lawful ones, shown."""
+"""Plausibility of single videos: their surprise compared with that of possible videos."""

@@ -1,4 +1,7 @@
-"""Films of any length before a model: cut into stretches, shared by ranks, each piece of work left as a file."""
+"""Batched inference on videos of any length. Videos are cut into segments, and ranks share the work.
+
+Each finished batch is a file, so that an interrupted command resumes.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,35 @@ import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
 
-from eval.plausibility.sliding_windows import Measure, Watched, joined, load_watched, save_watched, too_short, watch
-from eval.voe.surprise.forecasting import MODEL_ALONE
-from eval.voe.surprise.scoring import Judge, Shot
-from eval.voe.surprise.whitening import ErrorMoments, load_moments, save_moments
+from eval.plausibility.sliding_windows import (
+    Distance,
+    WindowSurprise,
+    join_segments,
+    load_surprise,
+    save_surprise,
+    too_short_message,
+    window_surprise,
+)
+from eval.voe.scorers import MODEL
+from eval.voe.surprise.forecasting import MODEL_ONLY
+from eval.voe.surprise.scoring import SurpriseScorer, WindowedVideo
+from eval.voe.surprise.whitening import ErrorKey, ErrorMoments, load_moments, merge_moments, save_moments
 from eval.voe.surprise.windows import WindowPlan
-from eval.workload import share
+from eval.workload import compute_pieces
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
 from worldmodel.video import VideoError
-from worldmodel.video.square import Square, read_square
+from worldmodel.video.geometry import Geometry, read_square_frames
+from worldmodel.video.selection import frame_count_at
 
-WINDOWS = 48  # of a stretch; a film of hours never lies in memory whole
-AT_ONCE = 8  # stretches in a piece of work
+WINDOWS_PER_SEGMENT = 48  # so that a video of hours is never in memory as a whole
+SEGMENTS_PER_BATCH = 8
 Frames = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Part of a clip: so many frames from `first` on, at the plan's rate."""
+class Segment:
+    """`frames` frames of a clip from frame `first` on, counted at the frame rate of the plan."""
 
     clip: Clip
     first: int
@@ -38,99 +51,107 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Viewing:
-    """A model, and how films are shown to it."""
+class BatchedInference:
+    """A model and the way in which videos are shown to it."""
 
     model: WorldModel
     plan: WindowPlan
     device: torch.device
     ranks: PartialState
-    square: Square = "squeeze"  # how frames are made square
+    geometry: Geometry = "center_crop"  # how frames become square
 
-    def stretches(self, clip: Clip, most: int | None = None) -> list[Stretch]:
-        """Of WINDOWS windows each, `most` at most; none where the clip is too short for a window."""
-        plan, length = self.plan, frames_at(clip, self.plan.fps)
-        if not plan.free(length):
+    def segments(self, clip: Clip, max_segments: int | None = None) -> list[Segment]:
+        """Segments of WINDOWS_PER_SEGMENT windows each; none if the clip is shorter than a window."""
+        plan, length = self.plan, frame_count_at(clip.frames, clip.fps, self.plan.fps)
+        if not plan.sliding(length):
             return []
         windows = max(0, length - plan.frames) // plan.stride + 1
-        firsts = range(0, windows, WINDOWS)[:most]
+        firsts = range(0, windows, WINDOWS_PER_SEGMENT)[:max_segments]
         span = min(plan.frames, length)
-        return [Stretch(clip, w * plan.stride, (min(WINDOWS, windows - w) - 1) * plan.stride + span) for w in firsts]
+        counts = [min(WINDOWS_PER_SEGMENT, windows - first) for first in firsts]
+        return [
+            Segment(clip, first * plan.stride, (count - 1) * plan.stride + span)
+            for first, count in zip(firsts, counts, strict=True)
+        ]
 
-    def watch(
+    def surprise(
         self,
-        what: str,
+        title: str,
         clips: Sequence[Clip],
-        measures: dict[str, Measure],
+        distances: dict[str, Distance],
         folder: Path,
-        by_place: bool = False,
-        most: int | None = None,
-    ) -> list[Watched | str]:
-        """Each clip as the model sees it, or why it cannot be; at most so many stretches of each. Files stay in `folder`."""
+        by_token: bool = False,
+        max_segments: int | None = None,
+    ) -> list[WindowSurprise | str]:
+        """Surprise of each clip, or the reason why it could not be computed. Results are cached in `folder`.
+
+        title: of the progress bar. distances: by scorer. by_token: also keep the surprise of each token.
+        max_segments: of each clip; the rest of a long clip is not evaluated.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        cut = [self.stretches(clip, most) for clip in clips]
-        pieces = _pieces([stretch for stretches in cut for stretch in stretches])
+        by_clip = [self.segments(clip, max_segments) for clip in clips]
+        batches = _batches([segment for segments in by_clip for segment in segments])
 
         def work(loaded: Sequence[Frames | str], file: Path) -> None:
-            found: dict[int, Watched | str] = {i: it for i, it in enumerate(loaded) if isinstance(it, str)}
-            for places, frames in _by_length(loaded):
+            found: dict[int, WindowSurprise | str] = {i: it for i, it in enumerate(loaded) if isinstance(it, str)}
+            for indices, frames in _by_length(loaded):
                 batch = torch.from_numpy(frames).to(self.device)
-                together = watch(self.model, batch, self.plan, measures, by_place)
-                found |= {place: together.film(index) for index, place in enumerate(places)}
-            save_watched(file, [found[index] for index in range(len(loaded))])
+                together = window_surprise(self.model, batch, self.plan, distances, by_token)
+                found |= {index: together.video(row) for row, index in enumerate(indices)}
+            save_surprise(file, [found[index] for index in range(len(loaded))])
 
-        files = share(what, pieces, lambda i: folder / f"{i:05d}.npz", self._read, work, self.ranks)
-        done = iter([it for file in files for it in load_watched(file)])
-        return [self._whole(clip, [next(done) for _ in stretches]) for clip, stretches in zip(clips, cut, strict=True)]
+        files = compute_pieces(title, batches, lambda i: folder / f"{i:05d}.npz", self._read, work, self.ranks)
+        results = iter([it for file in files for it in load_surprise(file)])
+        return [self._joined(clip, [next(results) for _ in segments]) for clip, segments in zip(clips, by_clip, strict=True)]
 
-    def moments(self, what: str, clips: Sequence[Clip], folder: Path, most: int | None = None) -> ErrorMoments | None:
-        """The model's errors in the clips' windows, a stretch counting as a film; None where nothing could be read."""
+    def error_moments(
+        self, title: str, clips: Sequence[Clip], folder: Path, max_segments: int | None = None
+    ) -> ErrorMoments | None:
+        """Moments of the forecast errors in the windows of the clips; None if no clip can be read.
+
+        Each segment counts as a video.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        judge = Judge(self.model, self.plan, self.device, asked=MODEL_ALONE)
-        pieces = _pieces([stretch for clip in clips for stretch in self.stretches(clip, most)])
+        scorer = SurpriseScorer(self.model, self.plan, self.device, forecasters=MODEL_ONLY)
+        batches = _batches([segment for clip in clips for segment in self.segments(clip, max_segments)])
 
         def work(loaded: Sequence[Frames | str], file: Path) -> None:
-            total: dict[str, ErrorMoments] = {}
+            total: dict[ErrorKey, ErrorMoments] = {}
             for _, frames in _by_length(loaded):
-                windows = self.plan.free(frames.shape[1])
-                shots = [Shot(str(index), film, windows) for index, film in enumerate(frames)]
-                _add(total, judge.moments(shots))
+                windows = self.plan.sliding(frames.shape[1])
+                videos = [WindowedVideo(str(index), video, windows) for index, video in enumerate(frames)]
+                merge_moments(total, scorer.error_moments(videos))
             save_moments(file, total)
 
-        total: dict[str, ErrorMoments] = {}
-        for file in share(what, pieces, lambda i: folder / f"moments_{i:05d}.npz", self._read, work, self.ranks):
-            _add(total, load_moments(file))
-        return total.get("free/model")
+        total: dict[ErrorKey, ErrorMoments] = {}
+        for file in compute_pieces(title, batches, lambda i: folder / f"moments_{i:05d}.npz", self._read, work, self.ranks):
+            merge_moments(total, load_moments(file))
+        return total.get(ErrorKey("sliding", MODEL))
 
-    def is_readable(self, clip: Clip, most: int | None = None) -> bool:
-        """Whether the clip is long enough for a window, and its stretches (`most` at most) can be read."""
-        stretches = self.stretches(clip, most)
-        return bool(stretches) and all(not isinstance(self._read([stretch])[0], str) for stretch in stretches)
+    def is_readable(self, clip: Clip, max_segments: int | None = None) -> bool:
+        """Whether the clip has at least one window and its segments can be read."""
+        segments = self.segments(clip, max_segments)
+        return bool(segments) and all(not isinstance(self._read([segment])[0], str) for segment in segments)
 
-    def _read(self, piece: Sequence[Stretch]) -> list[Frames | str]:
-        return [read_stretch(stretch, self.plan.fps, self.model.size_px, self.square) for stretch in piece]
+    def _read(self, batch: Sequence[Segment]) -> list[Frames | str]:
+        return [read_segment(segment, self.plan.fps, self.model.size_px, self.geometry) for segment in batch]
 
-    def _whole(self, clip: Clip, parts: Sequence[Watched | str]) -> Watched | str:
-        if not parts:
-            return too_short(frames_at(clip, self.plan.fps), self.plan)
-        read = [part for part in parts if isinstance(part, Watched)]
-        if len(read) < len(parts):
-            return next(part for part in parts if isinstance(part, str))
-        return joined(read, self.plan, WINDOWS)
-
-
-def frames_at(clip: Clip, fps: float) -> int:
-    """How many frames of a clip there are at another rate: as many as begin before its last frame does."""
-    return int((clip.frames - 1) / clip.fps * fps + 1e-6) + 1
+    def _joined(self, clip: Clip, results: Sequence[WindowSurprise | str]) -> WindowSurprise | str:
+        if not results:
+            return too_short_message(frame_count_at(clip.frames, clip.fps, self.plan.fps), self.plan)
+        reasons = [it for it in results if isinstance(it, str)]
+        if reasons:
+            return reasons[0]
+        return join_segments([it for it in results if isinstance(it, WindowSurprise)], self.plan, WINDOWS_PER_SEGMENT)
 
 
-def read_stretch(stretch: Stretch, fps: float, size_px: int, square: Square) -> Frames | str:
-    """uint8 [T, size_px, size_px, 3], made square as `square` says, or why there is none."""
-    clip = stretch.clip
-    times = [clip.start_s + (stretch.first + index) / fps for index in range(stretch.frames)]
+def read_segment(segment: Segment, fps: float, size_px: int, geometry: Geometry) -> Frames | str:
+    """Frames uint8 [T, size_px, size_px, 3] of a segment, or the reason why there are none."""
+    clip = segment.clip
+    times = [clip.start_s + (segment.first + index) / fps for index in range(segment.frames)]
     try:
-        return read_square(
-            clip.path, size_px, square, times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing
+        return read_square_frames(
+            clip.path, size_px, geometry, times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing
         )
     except VideoError as error:
         return error.detail or error.reason
@@ -138,19 +159,14 @@ def read_stretch(stretch: Stretch, fps: float, size_px: int, square: Square) -> 
         return error.strerror or str(error)
 
 
-def _pieces(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
-    return [tuple(stretches[first : first + AT_ONCE]) for first in range(0, len(stretches), AT_ONCE)]
+def _batches(segments: Sequence[Segment]) -> list[tuple[Segment, ...]]:
+    return [tuple(segments[first : first + SEGMENTS_PER_BATCH]) for first in range(0, len(segments), SEGMENTS_PER_BATCH)]
 
 
 def _by_length(loaded: Sequence[Frames | str]) -> list[tuple[list[int], Frames]]:
-    """(places, films [B, T, H, W, 3]) of those that are equally long."""
-    places: dict[int, list[int]] = defaultdict(list)
-    for place, frames in enumerate(loaded):
+    """Group equally long videos: (indices in `loaded`, frames [B, T, H, W, 3])."""
+    indices: dict[int, list[int]] = defaultdict(list)
+    for index, frames in enumerate(loaded):
         if not isinstance(frames, str):
-            places[len(frames)].append(place)
-    return [(some, np.stack([np.asarray(loaded[place]) for place in some])) for some in places.values()]
-
-
-def _add(total: dict[str, ErrorMoments], more: dict[str, ErrorMoments]) -> None:
-    for name, moments in more.items():
-        total.setdefault(name, moments.like()).merge(moments)
+            indices[len(frames)].append(index)
+    return [(group, np.stack([np.asarray(loaded[index]) for index in group])) for group in indices.values()]

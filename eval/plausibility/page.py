@@ -1,90 +1,103 @@
-"""Scored films -> the page that shows them."""
+"""The HTML page of `eval plausibility`: all videos ranked, and a player for those at both ends of the ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.progress import bar
-from eval.plausibility.expectations import Expectations
-from eval.plausibility.reference_distribution import DISTANCE, Yardstick
-from eval.plausibility.results import by_scorer, place_course
-from eval.plausibility.sliding_windows import Values, Watched, time_course
-from eval.plausibility.video_list import Named
-from eval.report import Drawn, FilmCard, Ranked, write_film_page
-from eval.report.rendering import percent, scorer_words, seconds
-from eval.report.videos import MOST_BYTES, MOST_FPS, MOST_PX, resized
+from eval.plausibility.decoded_forecasts import DecodedForecasts
+from eval.plausibility.reference_distribution import DISTANCE, ReferenceDistribution
+from eval.plausibility.results import VideoResult, by_scorer, token_course
+from eval.plausibility.sliding_windows import Values, WindowSurprise, time_course
+from eval.plausibility.video_list import NamedClip
+from eval.report import DecodedVideos, RankedVideo, VideoCard, write_video_page
+from eval.report.rendering import percent, scorer_label, seconds
+from eval.report.videos import MAX_BYTES, MAX_FPS, MAX_PX, resized
 from eval.voe.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.video import VideoError, read_frames
-from worldmodel.video.square import Square, cut_square
+from worldmodel.video.geometry import Geometry, crop_square
 
-MOST_S = 20.0  # shown of a film, around its most surprising moment
-MOST_FILMS = 40  # in a page; the table has all
-UNFORECAST = 60  # grey level
-COPYING = "copying the last latent (own distance)"
-USUAL_WORDS = ("half of lawful moments", "95 % of lawful moments")
-WORDS = (
-    "Plausibility: the share of lawful films of like length and motion that surprise the model at least as much. "
-    "Copy-adjusted: the share of lawful films of like length, whatever their motion, by surprise relative to the error of "
-    "repeating what was seen last, so that a film is not plausible merely because nothing moves in it."
+MAX_SHOWN_S = 20.0  # shown of a video, around its most surprising time
+MAX_VIDEOS = 40  # with a player; the table has all
+NO_FORECAST_GREY = 60  # grey level
+COPY_LABEL = "copy baseline (latent distance)"
+QUANTILE_LABELS = ("median of calibration videos", "95 % quantile of calibration videos")
+EXPLANATION = (
+    "Plausibility is the fraction of calibration videos (possible videos) of similar length and motion that surprise the "
+    "model at least as much. Copy-adjusted plausibility compares surprise relative to the error of repeating the last latent "
+    "of the context, with calibration videos of similar length and any motion. A video is then not plausible merely because "
+    "nothing moves in it."
 )
-Scored = tuple[Named, Watched, Mapping[str, Any]]  # with its object of the JSON
-Expecting = Callable[[Clip, int, int], Expectations | None]  # of the frames [first, stop) of a clip, at the plan's rate
+DecodeForecasts = Callable[[Clip, int, int], DecodedForecasts | None]
+"""Of the frames [first, stop) of a clip, counted at the rate of the plan."""
+
+
+@dataclass(frozen=True)
+class ScoredVideo:
+    """A video, its surprise in each window, and its result. Ranks begin at 1, the most plausible."""
+
+    named: NamedClip
+    surprise: WindowSurprise
+    result: VideoResult
+    rank: int
 
 
 def write_page(
     path: Path,
     model: str,
-    scored: Sequence[Scored],
+    scored: Sequence[ScoredVideo],
     failed: Mapping[str, str],
-    yardstick: Yardstick,
-    square: Square,
-    expected: Expecting | None,
+    distribution: ReferenceDistribution,
+    geometry: Geometry,
+    decode: DecodeForecasts | None,
     notes: Sequence[str],
-    made: str,
+    provenance: str,
 ) -> Path:
-    """One HTML file: all films ranked, the most plausible first; of very many the two ends can be looked at, with what was
-    `expected` of them, where that can be drawn."""
-    shown = ends(len(scored), MOST_FILMS)
-    names = short_names([str(it["film"]) for _, _, it in scored])
+    """Write one HTML file that opens offline.
+
+    The table lists all videos; players are made for MAX_VIDEOS at the two ends of the ranking.
+    """
+    shown = ends(len(scored), MAX_VIDEOS)
+    names = short_names([it.result["video"] for it in scored])
     rows = [
-        Ranked(
-            it["rank"],
-            names[place],
-            it["plausibility"],
-            it["copy_adjusted_plausibility"],
-            it["scorers"][it["scorer"]]["surprise"],
-            it["scorers"][it["scorer"]]["peak_s"],
-            shown.index(place) + 1 if place in shown else None,
+        RankedVideo(
+            rank=it.rank,
+            name=names[index],
+            plausibility=it.result["plausibility"],
+            copy_adjusted=it.result["copy_adjusted_plausibility"],
+            surprise=it.result["scorers"][it.result["scorer"]]["surprise"],
+            peak_s=it.result["scorers"][it.result["scorer"]]["peak_s"],
+            player=shown.index(index) + 1 if index in shown else None,
         )
-        for place, (_, _, it) in enumerate(scored)
+        for index, it in enumerate(scored)
     ]
-    title = f"How surprising {'is 1 film' if len(scored) == 1 else f'are {len(scored)} films'} to {model}?"
-    words, each = scorer_words(yardstick.scorers[0]), MOST_BYTES / max(1, len(shown))
+    title = f"Plausibility of {len(scored)} video{'s' if len(scored) != 1 else ''} under model {model}"
+    label, bytes_per_video = scorer_label(distribution.scorers[0]), MAX_BYTES / max(1, len(shown))
     with bar("page", len(shown)) as progress:
 
-        def cards() -> Iterator[FilmCard]:  # one film in memory at a time
-            for place in shown:
-                yield _card(names[place], *scored[place], yardstick, square, expected)
+        def cards() -> Iterator[VideoCard]:  # one video in memory at a time
+            for index in shown:
+                yield _card(names[index], scored[index], distribution, geometry, decode)
                 progress.step()
 
-        return write_film_page(path, title, WORDS, cards(), rows, words, failed, notes, made, each)
+        return write_video_page(path, title, EXPLANATION, cards(), rows, label, failed, notes, provenance, bytes_per_video)
 
 
 def ends(count: int, most: int) -> list[int]:
-    """Places of the first and the last of a ranking, `most` at most."""
+    """Indices of the first and the last of a ranking, together `most` at most."""
     first = (min(count, most) + 1) // 2
     return [*range(first), *range(count - (min(count, most) - first), count)]
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Without the folder that all have in common."""
+    """Names without the folder that all of them share."""
     parts = [Path(name).parts for name in names]
     most = min(map(len, parts), default=1) - 1
     common = next((n for n in range(most) if len({part[n] for part in parts}) > 1), most)
@@ -92,91 +105,95 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def _card(
-    name: str,
-    named: Named,
-    watched: Watched,
-    it: Mapping[str, Any],
-    yardstick: Yardstick,
-    square: Square,
-    expected: Expecting | None,
-) -> FilmCard:
-    clip, plan, main = named.clip, yardstick.plan, it["scorer"]
-    rate, length_s = min(clip.fps, MOST_FPS), clip.frames / clip.fps
-    from_s = min(max(0.0, it["scorers"][main]["peak_s"] - MOST_S / 2), max(0.0, length_s - MOST_S))
-    count = max(1, round(min(MOST_S, length_s) * rate))
-    times = [clip.start_s + min(from_s + index / rate, (clip.frames - 1) / clip.fps) for index in range(count)]
-    size = MOST_PX if min(clip.height, clip.width) > MOST_PX else None
+    name: str, scored: ScoredVideo, distribution: ReferenceDistribution, geometry: Geometry, decode: DecodeForecasts | None
+) -> VideoCard:
+    clip, video, result, plan = scored.named.clip, scored.surprise, scored.result, distribution.plan
+    peak_s = result["scorers"][result["scorer"]]["peak_s"]
+    assert peak_s is not None
+    fps, length_s = min(clip.fps, MAX_FPS), clip.frames / clip.fps
+    from_s = min(max(0.0, peak_s - MAX_SHOWN_S / 2), max(0.0, length_s - MAX_SHOWN_S))
+    count = max(1, round(min(MAX_SHOWN_S, length_s) * fps))
+    times = [clip.start_s + min(from_s + index / fps, (clip.frames - 1) / clip.fps) for index in range(count)]
+    size = MAX_PX if min(clip.height, clip.width) > MAX_PX else None
     frames: NDArray[np.uint8] | None = None
     with suppress(VideoError, OSError):
         frames = read_frames(clip.path, times_s=times, size=size, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
-        frames = cut_square(frames) if square == "crop" else frames  # as the model sees it, so that maps lie over it
-    judged = np.flatnonzero(watched.judged)
-    moments = judged / plan.fps
-    kept = (moments >= from_s - 1e-6) & (moments < from_s + count / rate)
-    surprise, copying = by_scorer(watched.surprise), by_scorer(watched.copying)
-    values = {scorer_words(scorer): surprise[scorer] for scorer in yardstick.scorers} | {COPYING: copying[DISTANCE]}
-    curves = {words: time_course(array, plan, watched.frames)[judged][kept].tolist() for words, array in values.items()}
-    maps = {scorer_words(scorer): place_course(watched, scorer) for scorer in yardstick.scorers}
-    drawn = None
-    if expected is not None and frames is not None:
-        drawn = _drawn(expected, clip, plan, from_s + np.arange(count) / rate, from_s, frames.shape[1:3])
-    return FilmCard(
+        # as the model sees it, so that heat maps align with it
+        frames = crop_square(frames) if geometry == "center_crop" else frames
+    forecast = np.flatnonzero(video.window_counts)
+    forecast_s = forecast / plan.fps
+    is_shown = (forecast_s >= from_s - 1e-6) & (forecast_s < from_s + count / fps)
+    surprise, copy_error = by_scorer(video.surprise), by_scorer(video.copy_error)
+    values = {scorer_label(name): surprise[name] for name in distribution.scorers} | {COPY_LABEL: copy_error[DISTANCE]}
+    curves = {label: time_course(array, plan, video.frames)[forecast][is_shown].tolist() for label, array in values.items()}
+    maps = {scorer_label(name): token_course(video, name) for name in distribution.scorers}
+    decoded = None
+    if decode is not None and frames is not None:
+        decoded = _decoded(decode, clip, plan, from_s + np.arange(count) / fps, from_s, frames.shape[1:3])
+    return VideoCard(
         title=name,
         frames=frames,
-        fps=rate,
-        times_s=(moments[kept] - from_s).tolist(),
+        fps=fps,
+        times_s=(forecast_s[is_shown] - from_s).tolist(),
         curves=curves,
-        maps={words: course[kept] for words, course in maps.items() if course is not None},
-        numbers=_numbers(it, from_s, count / rate, length_s),
-        levels={scorer_words(s): list(zip(yardstick.usual[s], USUAL_WORDS, strict=True)) for s in yardstick.scorers},
-        note="; ".join(it["notes"]),
-        drawn=drawn,
-        peak_s=it["scorers"][main]["peak_s"] - from_s,
+        maps={label: course[is_shown] for label, course in maps.items() if course is not None},
+        numbers=_numbers(result, from_s, count / fps, length_s),
+        levels={
+            scorer_label(name): list(zip(distribution.quantiles[name], QUANTILE_LABELS, strict=True))
+            for name in distribution.scorers
+        },
+        note="; ".join(result["notes"]),
+        decoded=decoded,
+        peak_s=peak_s - from_s,
     )
 
 
-def _drawn(
-    expected: Expecting, clip: Clip, plan: WindowPlan, times_s: Values, from_s: float, shape: tuple[int, ...]
-) -> Drawn | None:
-    """Frame for frame at `times_s` [T] of the clip what was expected, in pictures of the film's shape (height, width); grey
-    where nothing was forecast."""
+def _decoded(
+    decode: DecodeForecasts, clip: Clip, plan: WindowPlan, times_s: Values, from_s: float, shape: tuple[int, ...]
+) -> DecodedVideos | None:
+    """Decoded forecasts at `times_s` [T] of the clip, in frames of the shape (height, width) of the video.
+
+    Frames are grey where nothing was forecast.
+    """
     numbers = np.floor(times_s * plan.fps + 1e-6).astype(int)
-    found = expected(clip, int(numbers[0]), int(numbers[-1]) + 1)
+    found = decode(clip, int(numbers[0]), int(numbers[-1]) + 1)
     if found is None:
         return None
-    side = found.expected.shape[2]
+    side = found.forecast.shape[2]
     size = (max(1, round(side * shape[0] / min(shape))), max(1, round(side * shape[1] / min(shape))))
-    grey = np.full((side, side, 3), UNFORECAST, np.uint8)
+    grey = np.full((side, side, 3), NO_FORECAST_GREY, np.uint8)
     at = [found.at(number) for number in numbers.tolist()]
-    expect, came = (
-        resized(np.stack([grey if place is None else drawn[place] for place in at]), size)
-        for drawn in (found.expected, found.came)
+    forecast, ground_truth = (
+        resized(np.stack([grey if index is None else frames[index] for index in at]), size)
+        for frames in (found.forecast, found.ground_truth)
     )
-    moments, seen = found.moments / plan.fps - from_s, found.seen / plan.fps - from_s
-    lead_s = moments - seen[:, 1] + 1 / plan.fps  # since the last frame that was seen
-    return Drawn(
-        expect,
-        came,
-        seen=list(zip(moments.tolist(), *seen.T.tolist(), strict=True)),
-        says=[(moment, f"{lead:.2f} s ahead") for moment, lead in zip(moments.tolist(), lead_s.tolist(), strict=True)],
+    start_s, contexts_s = found.times / plan.fps - from_s, found.contexts / plan.fps - from_s
+    lead_s = start_s - contexts_s[:, 1] + 1 / plan.fps  # since the last frame of the context
+    return DecodedVideos(
+        forecast=forecast,
+        ground_truth=ground_truth,
+        contexts=list(zip(start_s.tolist(), *contexts_s.T.tolist(), strict=True)),
+        labels=[(start, f"{lead:.2f} s ahead") for start, lead in zip(start_s.tolist(), lead_s.tolist(), strict=True)],
     )
 
 
-def _numbers(it: Mapping[str, Any], from_s: float, shown_s: float, length_s: float) -> dict[str, str]:
+def _numbers(result: VideoResult, from_s: float, shown_s: float, length_s: float) -> dict[str, str]:
     found = {
-        "plausibility": f"{percent(it['plausibility'])} %",
-        "copy-adjusted": f"{percent(it['copy_adjusted_plausibility'])} %",
+        "plausibility": f"{percent(result['plausibility'])} %",
+        "copy-adjusted": f"{percent(result['copy_adjusted_plausibility'])} %",
     }
-    for scorer, numbers in it["scorers"].items():
-        if scorer != it["scorer"]:
-            plausible, adjusted = (percent(numbers[key]) for key in ("plausibility", "copy_adjusted_plausibility"))
-            found[f"by {scorer_words(scorer)}"] = f"{plausible} %, copy-adjusted {adjusted} %"
-    least = it["scorers"][it["scorer"]]["least_plausible"]
-    if it["compared_with"]["stretches_of_it"] > 1:
+    for name, scorer in result["scorers"].items():
+        if name != result["scorer"]:
+            adjusted = percent(scorer["copy_adjusted_plausibility"])
+            found[f"by {scorer_label(name)}"] = f"{percent(scorer['plausibility'])} %, copy-adjusted {adjusted} %"
+    least = result["scorers"][result["scorer"]]["least_plausible"]
+    compared = result["compared_with"]
+    if compared["segments_of_video"] > 1:
         span = f"{seconds(least['start_s'])} to {seconds(least['stop_s'])}"
-        found["least plausible"] = f"{percent(least['plausibility'])} %, {span}"
-    beside = it["compared_with"]
-    found["compared with"] = f"{beside['lawful_stretches']} lawful stretches of {beside['lawful_films']} films"
+        found["least plausible segment"] = f"{percent(least['plausibility'])} %, {span}"
+    found["compared with"] = (
+        f"{compared['calibration_segments']} segments of {compared['calibration_videos']} calibration videos"
+    )
     if shown_s < length_s - 0.5:
         found["shown"] = f"{seconds(from_s)} to {seconds(from_s + shown_s)} of {seconds(length_s)}"
     return found

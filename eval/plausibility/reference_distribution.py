@@ -1,13 +1,12 @@
-"""How surprising is a film, as films go? Its place among lawful films of its length and motion. Pure numpy.
+"""Plausibility of a video: its rank among calibration videos, which show nothing impossible. Pure numpy.
 
-Lawful films are cut into stretches as long as the film, and of these the nearest in motion are taken: `plausibility` is the
-share of them that surprise the model at least as much. A film in which nothing happens is easy to foresee, and so is
-plausible by that. `copy_adjusted` it is not: there surprise is taken relative to the error of copying, among all lawful
-stretches of its length, since beside others as still as itself it would stand well again.
+Calibration videos are cut into segments as long as the video. `plausibility` is the fraction of the segments with the most
+similar motion that surprise the model at least as much (a conformal p-value). A video in which nothing happens is easy to
+forecast and is therefore plausible. `copy_adjusted` plausibility corrects for this: it compares surprise relative to the
+error of the copy baseline, with all calibration segments of the same length, whatever their motion.
 
-Whitened surprise is cross-fitted: a lawful film is whitened by the errors on the lawful films of the other half (fold), and
-a film is compared with each half as that half was whitened, so that it stands among its equals (Vovk 2015,
-cross-conformal prediction).
+Whitened surprise is cross-fitted. A calibration video is whitened with the errors on the videos of the other fold. A new
+video is whitened once per fold, and compared with the calibration videos of that fold (cross-conformal prediction, Vovk 2015).
 """
 
 from __future__ import annotations
@@ -15,184 +14,208 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.plausibility.sliding_windows import Values, Watched, copy_share, mean_surprise, time_course
+from eval.plausibility.sliding_windows import (
+    Values,
+    WindowSurprise,
+    copy_relative_surprise,
+    mean_surprise,
+    time_course,
+)
 from eval.voe.surprise.windows import WindowPlan
 
-FEWEST = 30  # lawful stretches a film is compared with, where there are as many
-SHARE = 4  # of more, the quarter that is nearest in motion
-USUAL = (0.5, 0.95)  # quantiles of lawful moments, to read a curve by
-DISTANCE, WHITENED = "distance", "whitened"
+MIN_SEGMENTS = 30  # calibration segments that a video is compared with, if there are as many
+NEAREST_QUARTER = 4  # of more segments, the quarter with the most similar motion
+QUANTILES = (0.5, 0.95)  # of the surprise at all times of the calibration videos; drawn as levels beside a curve
+DISTANCE, WHITENED = "latent distance", "whitened"
 FOLDS = 2
 
 
 @dataclass(frozen=True)
-class LawfulFilm:
-    """A film in which nothing impossible happens, as the model saw it."""
+class CalibrationVideo:
+    """Surprise of the model on one calibration video."""
 
-    name: str  # of the file: films of one file are of one fold, and none is compared with itself
+    name: str  # of the file: videos of one file are in one fold, and none is compared with itself
     fold: int
-    watched: Watched  # by "distance", and "whitened" as its fold is
+    result: WindowSurprise  # by "latent distance", and by "whitened" as its fold is whitened
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Lawful stretches of one length [M]."""
+class SegmentPool:
+    """M calibration segments of one length; arrays are [M]."""
 
-    film: NDArray[np.int64]
+    video: NDArray[np.int64]  # index in ReferenceDistribution.videos
     fold: NDArray[np.int64]
     motion: Values
     surprise: dict[str, Values]  # by scorer
-    copying: dict[str, Values]
+    copy_error: dict[str, Values]
 
     def nearest(self, motion: float, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The allowed stretches around a place in the order of motion: half move less and half more, where there are."""
-        places = np.flatnonzero(allowed)
-        places = places[np.argsort(self.motion[places], kind="stable")]
-        count = min(len(places), max(FEWEST, len(places) // SHARE))
-        first = int(np.searchsorted(self.motion[places], motion)) - count // 2
-        first = min(max(first, 0), len(places) - count)
-        return places[first : first + count]
+        """The allowed segments with the most similar motion; half of them move less and half more, if there are enough."""
+        indices = np.flatnonzero(allowed)
+        indices = indices[np.argsort(self.motion[indices], kind="stable")]
+        count = min(len(indices), max(MIN_SEGMENTS, len(indices) // NEAREST_QUARTER))
+        first = int(np.searchsorted(self.motion[indices], motion)) - count // 2
+        first = min(max(first, 0), len(indices) - count)
+        return indices[first : first + count]
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stretch of a film among lawful ones: shares that are at least as surprising, by scorer."""
+class SegmentRank:
+    """One segment of a video among the calibration segments. Dictionaries are by scorer."""
 
     first: int  # frame
     motion: float
     surprise: dict[str, float]
     plausibility: dict[str, float]
     copy_adjusted: dict[str, float]
-    beside: NDArray[np.int64]  # places in the pool
+    neighbours: NDArray[np.int64]  # indices in the pool of the segments with the most similar motion
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A film among lawful ones. One that is longer than lawful films reach is judged in stretches of equal length."""
+class VideoRank:
+    """A video among the calibration videos. A video longer than they are is evaluated in segments of equal length."""
 
-    frames: int  # of a stretch
-    parts: Sequence[Part]
-    pool: Pool
+    frames: int  # per segment
+    segments: Sequence[SegmentRank]
+    pool: SegmentPool
 
-    def mean(self, field: str, scorer: str) -> float:
-        """`plausibility` or `copy_adjusted`, mean over stretches."""
-        return float(np.mean([getattr(part, field)[scorer] for part in self.parts]))
+    def mean(self, field: Literal["plausibility", "copy_adjusted"], scorer: str) -> float:
+        """Mean over segments."""
+        return float(np.mean([getattr(segment, field)[scorer] for segment in self.segments]))
 
-    def least(self, scorer: str) -> Part:
-        """The stretch of the lowest plausibility, the most surprising of equals."""
-        return min(self.parts, key=lambda part: (part.plausibility[scorer], -part.surprise[scorer]))
+    def least_plausible(self, scorer: str) -> SegmentRank:
+        """The segment of the lowest plausibility; of several, the one with the highest surprise."""
+        return min(self.segments, key=lambda segment: (segment.plausibility[scorer], -segment.surprise[scorer]))
+
+    @property
+    def neighbours(self) -> NDArray[np.int64]:
+        """Indices in the pool of all segments that the video was compared with."""
+        return np.unique(np.concatenate([segment.neighbours for segment in self.segments]))
 
 
-class Yardstick:
-    """Lawful films, to measure others by."""
+class ReferenceDistribution:
+    """The surprise of the calibration videos, with which other videos are compared."""
 
-    def __init__(self, films: Sequence[LawfulFilm], plan: WindowPlan) -> None:
-        self.films, self.plan = films, plan
-        self._pools: dict[int, Pool] = {}
+    def __init__(self, videos: Sequence[CalibrationVideo], plan: WindowPlan) -> None:
+        self.videos, self.plan = videos, plan
+        self._pools: dict[int, SegmentPool] = {}
 
     @property
     def scorers(self) -> list[str]:
-        """ "whitened" first, where there is that."""
-        return [name for name in (WHITENED, DISTANCE) if all(name in film.watched.surprise for film in self.films)]
+        """Names of scorers: "whitened" first, if the videos were whitened, then "latent distance"."""
+        return [name for name in (WHITENED, DISTANCE) if all(name in video.result.surprise for video in self.videos)]
 
-    def place(self, watched: Watched, own: Collection[str] = ()) -> Standing:
-        """A film, watched by "distance", "whitened 0" and "whitened 1": as each fold is.
+    def rank(self, video: WindowSurprise, own: Collection[str] = ()) -> VideoRank:
+        """Rank a video, evaluated by "latent distance", "whitened 0" and "whitened 1" (one per fold).
 
-        own: names of lawful files that hold the film itself. It is then compared with others alone; where errors are whitened,
-        with those of its own fold, whose whitening has not seen it. Raises ValueError where that leaves nothing.
+        own: names of calibration files that contain this video. The video is then compared only with other files and, if
+        errors are whitened, only with its own fold, whose whitening was fitted without it. Raises ValueError if none is left.
         """
-        frames = self.stretch(watched.frames)
+        frames = self.segment_frames(video.frames)
         pool = self.pool(frames)
-        allowed = np.full(len(pool.film), True)
-        if mine := [film for film in self.films if film.name in own]:
-            allowed = np.array([self.films[film].name not in own for film in pool.film], bool)
+        allowed = np.full(len(pool.video), True)
+        if contained := [it for it in self.videos if it.name in own]:
+            allowed = np.array([self.videos[index].name not in own for index in pool.video], bool)
             if WHITENED in self.scorers:
-                allowed &= pool.fold == mine[0].fold
+                allowed &= pool.fold == contained[0].fold
         if not allowed.any():
-            raise ValueError("there is no other lawful film to compare it with")
-        spare = max(0, watched.frames - frames) // self.plan.stride
-        starts = np.unique(np.round(np.linspace(0, spare, -(-watched.frames // frames))).astype(int))
-        return Standing(frames, [self._part(watched, int(start), frames, pool, allowed) for start in starts], pool)
+            raise ValueError("there is no other calibration video to compare it with")
+        spare = max(0, video.frames - frames) // self.plan.stride
+        starts = np.unique(np.round(np.linspace(0, spare, -(-video.frames // frames))).astype(int))
+        return VideoRank(frames, [self._rank(video, int(start), frames, pool, allowed) for start in starts], pool)
 
-    def stretch(self, frames: int) -> int:
-        """The length at which a film of so many frames is compared: its own where there are FEWEST lawful stretches of it, else
-        the longest at which there are; without any such, the longest of those at which there are most."""
-        there = np.array([film.watched.frames for film in self.films])
-        lengths = [frames, *reversed(range(self.plan.frames, min(frames, int(there.max()) + 1), self.plan.stride))]
-        counts = [sum(len(self._starts(one, length)) for one in there[there >= length].tolist()) for length in lengths]
-        enough = next((length for length, count in zip(lengths, counts, strict=True) if count >= FEWEST), None)
+    def segment_frames(self, frames: int) -> int:
+        """Length of the segments in which a video of `frames` frames is compared.
+
+        This is the length of the video if there are MIN_SEGMENTS calibration segments as long. Otherwise it is the longest
+        length with as many segments, or else the longest of the lengths with the most segments.
+        """
+        available = np.array([video.result.frames for video in self.videos])
+        lengths = [frames, *reversed(range(self.plan.frames, min(frames, int(available.max()) + 1), self.plan.stride))]
+        counts = [sum(len(self._starts(one, length)) for one in available[available >= length].tolist()) for length in lengths]
+        enough = next((length for length, count in zip(lengths, counts, strict=True) if count >= MIN_SEGMENTS), None)
         if enough is None and not max(counts):
-            raise ValueError(f"no lawful film is as long as it, {frames} frames, or as a window, {self.plan.frames}")
+            raise ValueError(
+                f"all calibration videos are shorter than this video ({frames} frames) and than a window "
+                f"({self.plan.frames} frames)"
+            )
         return enough or lengths[int(np.argmax(counts))]
 
-    def pool(self, frames: int) -> Pool:
-        """Lawful films cut end to end into stretches of so many frames."""
+    def pool(self, frames: int) -> SegmentPool:
+        """Calibration videos cut into successive segments of `frames` frames."""
         if frames not in self._pools:
             where = [
-                (index, start) for index, film in enumerate(self.films) for start in self._starts(film.watched.frames, frames)
+                (index, start) for index, video in enumerate(self.videos) for start in self._starts(video.result.frames, frames)
             ]
-            cuts = [cut(self.films[index].watched, start, frames, self.plan) for index, start in where]
-            self._pools[frames] = Pool(
-                np.array([index for index, _ in where], np.int64),
-                np.array([self.films[index].fold for index, _ in where], np.int64),
-                np.array([float(it.motion.mean()) for it in cuts]),
-                {name: np.array([float(mean_surprise(it.surprise[name])) for it in cuts]) for name in self.scorers},
-                {name: np.array([float(mean_surprise(it.copying[name])) for it in cuts]) for name in self.scorers},
+            cuts = [cut(self.videos[index].result, start, frames, self.plan) for index, start in where]
+            self._pools[frames] = SegmentPool(
+                video=np.array([index for index, _ in where], np.int64),
+                fold=np.array([self.videos[index].fold for index, _ in where], np.int64),
+                motion=np.array([float(it.motion.mean()) for it in cuts]),
+                surprise={name: np.array([float(mean_surprise(it.surprise[name])) for it in cuts]) for name in self.scorers},
+                copy_error={
+                    name: np.array([float(mean_surprise(it.copy_error[name])) for it in cuts]) for name in self.scorers
+                },
             )
         return self._pools[frames]
 
     @cached_property
-    def usual(self) -> dict[str, tuple[float, ...]]:
-        """By scorer: quantiles USUAL of surprise over all moments of lawful films."""
+    def quantiles(self) -> dict[str, tuple[float, ...]]:
+        """By scorer: QUANTILES of the surprise at all times of all calibration videos."""
         found = {}
         for name in self.scorers:
-            courses = [time_course(film.watched.surprise[name], self.plan, film.watched.frames) for film in self.films]
-            found[name] = tuple(np.nanquantile(np.concatenate(courses), USUAL).tolist())
+            courses = [time_course(it.result.surprise[name], self.plan, it.result.frames) for it in self.videos]
+            found[name] = tuple(np.nanquantile(np.concatenate(courses), QUANTILES).tolist())
         return found
 
-    def _part(self, watched: Watched, start: int, frames: int, pool: Pool, allowed: NDArray[np.bool_]) -> Part:
-        mine = cut(watched, start, frames, self.plan)
-        moves = float(mine.motion.mean())
-        beside, everyone = pool.nearest(moves, allowed), np.flatnonzero(allowed)
-        means, shares, adjusted = {}, {}, {}
+    def _rank(
+        self, video: WindowSurprise, start: int, frames: int, pool: SegmentPool, allowed: NDArray[np.bool_]
+    ) -> SegmentRank:
+        segment = cut(video, start, frames, self.plan)
+        motion = float(segment.motion.mean())
+        neighbours, everyone = pool.nearest(motion, allowed), np.flatnonzero(allowed)
+        means, plausibility, adjusted = {}, {}, {}
         for name in self.scorers:
             keys = [f"{name} {fold}" if name == WHITENED else name for fold in range(FOLDS)]
-            surprise, copying = (
-                np.array([float(mean_surprise(values[key])) for key in keys]) for values in (mine.surprise, mine.copying)
+            surprise, copy_error = (
+                np.array([float(mean_surprise(values[key])) for key in keys])
+                for values in (segment.surprise, segment.copy_error)
             )
             means[name] = float(surprise.mean())
-            shares[name] = float((pool.surprise[name][beside] >= surprise[pool.fold[beside]]).mean())
-            theirs = copy_share(pool.surprise[name], pool.copying[name])[everyone]
-            adjusted[name] = float((theirs >= copy_share(surprise, copying)[pool.fold[everyone]]).mean())
-        return Part(start * self.plan.stride, moves, means, shares, adjusted, beside)
+            plausibility[name] = float((pool.surprise[name][neighbours] >= surprise[pool.fold[neighbours]]).mean())
+            pool_relative = copy_relative_surprise(pool.surprise[name], pool.copy_error[name])[everyone]
+            relative = copy_relative_surprise(surprise, copy_error)[pool.fold[everyone]]
+            adjusted[name] = float((pool_relative >= relative).mean())
+        return SegmentRank(start * self.plan.stride, motion, means, plausibility, adjusted, neighbours)
 
-    def _starts(self, there: int, frames: int) -> range:
-        """First windows of the stretches that a lawful film of `there` frames is cut into; they share no frame."""
-        whole = max(frames, min(self.plan.frames, there))  # where a stretch is shorter than a window, the window is there
-        last = (there - whole) // self.plan.stride if there >= frames else -1
+    def _starts(self, available: int, frames: int) -> range:
+        """First windows of the segments, without common frames, of a calibration video of `available` frames."""
+        whole = max(frames, min(self.plan.frames, available))  # a segment shorter than a window still needs that window
+        last = (available - whole) // self.plan.stride if available >= frames else -1
         return range(0, last + 1, -(-frames // self.plan.stride))
 
 
-def cut(watched: Watched, start: int, frames: int, plan: WindowPlan) -> Watched:
-    """`frames` frames of a film from window `start` on; where that is less than a window, what of it is judged by then."""
+def cut(video: WindowSurprise, start: int, frames: int, plan: WindowPlan) -> WindowSurprise:
+    """`frames` frames of a video from window `start` on. If this is less than a window, later steps become NaN."""
     stop = start + max(0, frames - plan.frames) // plan.stride + 1
-    judged = np.full((len(plan.contexts), plan.horizon), True)
+    included = np.full((len(plan.contexts), plan.horizon), True)
     if frames < plan.frames:
         ends = np.array(plan.contexts)[:, None] + (1 + np.arange(plan.horizon)) * plan.tubelet_size
-        judged = ends <= frames
+        included = ends <= frames
 
     def of(values: Mapping[str, Values]) -> dict[str, Values]:
-        return {name: np.where(judged, array[start:stop], np.nan) for name, array in values.items()}
+        return {name: np.where(included, array[start:stop], np.nan) for name, array in values.items()}
 
     first = start * plan.stride
-    return Watched(
-        of(watched.surprise),
-        of(watched.copying),
-        watched.motion[start:stop, : frames - 1],
-        {name: array[first : first + frames] for name, array in watched.places.items()},
-        watched.judged[first : first + frames],
+    return WindowSurprise(
+        surprise=of(video.surprise),
+        copy_error=of(video.copy_error),
+        motion=video.motion[start:stop, : frames - 1],
+        token_surprise={name: array[first : first + frames] for name, array in video.token_surprise.items()},
+        window_counts=video.window_counts[first : first + frames],
     )

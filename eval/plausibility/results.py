@@ -1,65 +1,140 @@
-"""A film as it was watched, and its place among lawful ones -> the numbers a reader gets. Pure numpy."""
+"""The result of one video as one JSON object. Pure numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
-from eval.plausibility.reference_distribution import FEWEST, FOLDS, WHITENED, Standing, Yardstick
-from eval.plausibility.sliding_windows import Values, Watched, copy_share, mean_surprise, time_course
-from eval.plausibility.video_list import Named
+from eval.plausibility.reference_distribution import FOLDS, MIN_SEGMENTS, WHITENED, ReferenceDistribution, VideoRank
+from eval.plausibility.sliding_windows import (
+    Values,
+    WindowSurprise,
+    copy_relative_surprise,
+    mean_surprise,
+    time_course,
+)
+from eval.plausibility.video_list import NamedClip
 from eval.voe.surprise.windows import WindowPlan
 
 DIGITS = 6  # significant ones
 
 
-def result(named: Named, watched: Watched, standing: Standing, yardstick: Yardstick, is_lawful: bool) -> dict[str, Any]:
-    """One object of the JSON. Plausibilities are shares 0 to 1; `over_time` is null where nothing is judged."""
-    plan, clip = yardstick.plan, named.clip
-    main = yardstick.scorers[0]
-    surprise, copying = by_scorer(watched.surprise), by_scorer(watched.copying)
-    times = np.flatnonzero(watched.judged)
-    courses = {name: time_course(surprise[name], plan, watched.frames)[times] for name in yardstick.scorers}
-    scorers = {}
-    for name in yardstick.scorers:
-        mine, copied = float(mean_surprise(surprise[name])), float(mean_surprise(copying[name]))
-        least = standing.least(name)
+class LeastPlausible(TypedDict):
+    """The segment of the lowest plausibility."""
+
+    start_s: float | None
+    stop_s: float | None
+    plausibility: float | None
+
+
+class ScorerResult(TypedDict):
+    """Numbers of one scorer. Plausibilities are fractions from 0 to 1."""
+
+    plausibility: float | None
+    copy_adjusted_plausibility: float | None
+    surprise: float | None
+    copy_error: float | None
+    copy_relative_surprise: float | None
+    peak_s: float | None
+    least_plausible: LeastPlausible
+
+
+class ComparedWith(TypedDict):
+    """What the video was compared with."""
+
+    calibration_segments: int
+    calibration_videos: int
+    segment_s: float | None
+    segments_of_video: int
+    motion: list[float | None]  # lowest and highest
+
+
+class Peak(TypedDict):
+    """The token and the time with the highest surprise."""
+
+    time_s: float | None
+    row: int
+    column: int
+    surprise: float | None
+
+
+class Spatial(TypedDict):
+    """Surprise by token. Tokens form a square grid and are listed row by row from the top left."""
+
+    grid_size: int
+    mean: list[float | None]
+    peak: Peak
+
+
+class VideoResult(TypedDict):
+    """One line of the output of `eval plausibility`. `surprise_over_time` is null at times without a forecast."""
+
+    video: str
+    plausibility: float | None
+    copy_adjusted_plausibility: float | None
+    scorer: str  # the one that both are by
+    scorers: dict[str, ScorerResult]
+    compared_with: ComparedWith
+    motion: float | None
+    duration_s: float | None
+    fps: float | None
+    model_fps: float
+    size_px: list[int]  # width, height
+    times_s: list[float | None]
+    surprise_over_time: dict[str, list[float | None]]
+    spatial: Spatial | None
+    notes: list[str]
+
+
+def video_result(
+    named: NamedClip, video: WindowSurprise, rank: VideoRank, distribution: ReferenceDistribution, is_own: bool
+) -> VideoResult:
+    """is_own: whether the video is one of the calibration videos."""
+    plan, clip = distribution.plan, named.clip
+    main = distribution.scorers[0]
+    surprise, copy_error = by_scorer(video.surprise), by_scorer(video.copy_error)
+    times = np.flatnonzero(video.window_counts)
+    courses = {name: time_course(surprise[name], plan, video.frames)[times] for name in distribution.scorers}
+    scorers: dict[str, ScorerResult] = {}
+    for name in distribution.scorers:
+        mean, copied = float(mean_surprise(surprise[name])), float(mean_surprise(copy_error[name]))
+        least = rank.least_plausible(name)
         scorers[name] = {
-            "plausibility": _short(standing.mean("plausibility", name)),
-            "copy_adjusted_plausibility": _short(standing.mean("copy_adjusted", name)),
-            "surprise": _short(mine),
-            "error_of_copying": _short(copied),
-            "copy_share": _short(float(copy_share(np.array(mine), np.array(copied)))),
+            "plausibility": _short(rank.mean("plausibility", name)),
+            "copy_adjusted_plausibility": _short(rank.mean("copy_adjusted", name)),
+            "surprise": _short(mean),
+            "copy_error": _short(copied),
+            "copy_relative_surprise": _short(float(copy_relative_surprise(np.array(mean), np.array(copied)))),
             "peak_s": _short(float(times[np.argmax(courses[name])] / plan.fps)),
             "least_plausible": {
                 "start_s": _short(least.first / plan.fps),
-                "stop_s": _short((least.first + standing.frames) / plan.fps),
+                "stop_s": _short((least.first + rank.frames) / plan.fps),
                 "plausibility": _short(least.plausibility[name]),
             },
         }
     return {
-        "film": named.name,
+        "video": named.name,
         "plausibility": scorers[main]["plausibility"],
         "copy_adjusted_plausibility": scorers[main]["copy_adjusted_plausibility"],
         "scorer": main,
         "scorers": scorers,
-        "compared_with": _compared(standing, plan),
-        "motion": _short(float(watched.motion.mean())),
-        "seconds": _short(clip.frames / clip.fps),
+        "compared_with": _compared_with(rank, plan),
+        "motion": _short(float(video.motion.mean())),
+        "duration_s": _short(clip.frames / clip.fps),
         "fps": _short(clip.fps),
-        "seen_fps": plan.fps,
+        "model_fps": plan.fps,
         "size_px": [clip.width, clip.height],
         "times_s": [_short(time / plan.fps) for time in times],
-        "over_time": {name: [_short(value) for value in course] for name, course in courses.items()},
-        "where": where(watched, main, plan),
-        "notes": notes(named, standing, yardstick, is_lawful),
+        "surprise_over_time": {name: [_short(value) for value in course] for name, course in courses.items()},
+        "spatial": spatial(video, main, plan),
+        "notes": notes(named, rank, distribution, is_own),
     }
 
 
 def by_scorer(values: Mapping[str, Values]) -> dict[str, Values]:
-    """Whitened surprise as both folds have it, averaged; the rest as it is."""
+    """Replace the whitened values of the folds by their mean; others are unchanged."""
     folds = [f"{WHITENED} {fold}" for fold in range(FOLDS)]
     found = {name: array for name, array in values.items() if name not in folds}
     if all(name in values for name in folds):
@@ -67,70 +142,72 @@ def by_scorer(values: Mapping[str, Values]) -> dict[str, Values]:
     return found
 
 
-def place_course(watched: Watched, scorer: str) -> Values | None:
-    """[judged frames, N]: surprise by place, mean over the windows that judge a frame; None for one place, or no square."""
-    total = by_scorer(watched.places).get(scorer)
+def token_course(video: WindowSurprise, scorer: str) -> Values | None:
+    """Surprise by token [forecast frames, N], mean over windows; None for a single token or tokens that form no square."""
+    total = by_scorer(video.token_surprise).get(scorer)
     if total is None or total.shape[1] == 1 or round(total.shape[1] ** 0.5) ** 2 != total.shape[1]:
         return None
-    judged = np.flatnonzero(watched.judged)
-    return total[judged] / watched.judged[judged, None]
+    frames = np.flatnonzero(video.window_counts)
+    return total[frames] / video.window_counts[frames, None]
 
 
-def where(watched: Watched, scorer: str, plan: WindowPlan) -> dict[str, Any] | None:
-    """Places are a square, row by row from the top left."""
-    course = place_course(watched, scorer)
+def spatial(video: WindowSurprise, scorer: str, plan: WindowPlan) -> Spatial | None:
+    """None where `token_course` is None."""
+    course = token_course(video, scorer)
     if course is None:
         return None
-    side = round(course.shape[1] ** 0.5)
-    moment, place = np.unravel_index(int(course.argmax()), course.shape)
+    size = round(course.shape[1] ** 0.5)
+    time, token = np.unravel_index(int(course.argmax()), course.shape)
     return {
-        "side": side,
+        "grid_size": size,
         "mean": [_short(value) for value in course.mean(0)],
         "peak": {
-            "time_s": _short(float(np.flatnonzero(watched.judged)[moment] / plan.fps)),
-            "row": int(place) // side,
-            "column": int(place) % side,
+            "time_s": _short(float(np.flatnonzero(video.window_counts)[time] / plan.fps)),
+            "row": int(token) // size,
+            "column": int(token) % size,
             "surprise": _short(float(course.max())),
         },
     }
 
 
-def notes(named: Named, standing: Standing, yardstick: Yardstick, is_lawful: bool) -> list[str]:
-    """What a reader must know to believe the numbers, in plain words."""
-    plan, clip = yardstick.plan, named.clip
+def notes(named: NamedClip, rank: VideoRank, distribution: ReferenceDistribution, is_own: bool) -> list[str]:
+    """Limits of the numbers that a reader must know."""
+    plan, clip = distribution.plan, named.clip
     found = []
-    beside = np.unique(np.concatenate([part.beside for part in standing.parts]))
-    least = min(len(part.beside) for part in standing.parts)
-    if least < FEWEST:
-        found.append(f"only {least} lawful stretches to compare with: plausibility is rough")
-    if len(standing.parts) > 1:
+    fewest = min(len(segment.neighbours) for segment in rank.segments)
+    if fewest < MIN_SEGMENTS:
+        found.append(f"compared with only {fewest} calibration segments: plausibility is imprecise")
+    if len(rank.segments) > 1:
         found.append(
-            f"longer than lawful films reach: plausibility is the mean of {len(standing.parts)} stretches of "
-            f"{standing.frames / plan.fps:.3g} s"
+            f"longer than the calibration videos: plausibility is the mean of {len(rank.segments)} segments of "
+            f"{rank.frames / plan.fps:.3g} s"
         )
-    moves, theirs = [part.motion for part in standing.parts], standing.pool.motion[beside]
-    if max(moves) > theirs.max():
-        found.append(f"moves more than every lawful film it is compared with ({max(moves):.3g} to {theirs.max():.3g})")
-    if min(moves) < theirs.min():
-        found.append(f"moves less than every lawful film it is compared with ({min(moves):.3g} to {theirs.min():.3g})")
+    own, others = [segment.motion for segment in rank.segments], rank.pool.motion[rank.neighbours]
+    if max(own) > others.max():
+        found.append(f"has more motion than every calibration video it is compared with ({max(own):.3g}; {others.max():.3g})")
+    if min(own) < others.min():
+        found.append(f"has less motion than every calibration video it is compared with ({min(own):.3g}; {others.min():.3g})")
     if clip.fps < plan.fps * 0.99:
-        found.append(f"has {clip.fps:.4g} frames/s and is seen at {plan.fps:.4g}: frames repeat, which looks like jerks")
-    if is_lawful:
-        found.append("is one of the lawful films itself: compared with the others")
+        found.append(
+            f"has {clip.fps:.4g} frames/s and is shown to the model at {plan.fps:.4g}: frames repeat, so motion looks jerky"
+        )
+    if is_own:
+        found.append("is one of the calibration videos: compared with the others only")
     return found
 
 
-def _compared(standing: Standing, plan: WindowPlan) -> dict[str, Any]:
-    beside = np.unique(np.concatenate([part.beside for part in standing.parts]))
-    motion = standing.pool.motion[beside]
+def _compared_with(rank: VideoRank, plan: WindowPlan) -> ComparedWith:
+    neighbours = rank.neighbours
+    motion = rank.pool.motion[neighbours]
     return {
-        "lawful_stretches": len(beside),
-        "lawful_films": len(np.unique(standing.pool.film[beside])),
-        "seconds": _short(standing.frames / plan.fps),
-        "stretches_of_it": len(standing.parts),
+        "calibration_segments": len(neighbours),
+        "calibration_videos": len(np.unique(rank.pool.video[neighbours])),
+        "segment_s": _short(rank.frames / plan.fps),
+        "segments_of_video": len(rank.segments),
         "motion": [_short(float(motion.min())), _short(float(motion.max()))],
     }
 
 
 def _short(number: float) -> float | None:
+    """Rounded to DIGITS; None for NaN and infinity, which JSON cannot hold."""
     return float(f"{number:.{DIGITS}g}") if np.isfinite(number) else None

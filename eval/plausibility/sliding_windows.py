@@ -1,7 +1,7 @@
-"""Any film -> how surprised a model is, window by window and place by place, beside what copying would have been.
+"""Surprise of a model in every sliding window of a video, with the error of the copy baseline beside it.
 
-Windows slide, and each is judged at every context length of the plan, so that all windows of all films are alike: films
-can be compared that nobody paired.
+Every window is evaluated at every context length of the plan. All windows of all videos are therefore alike, and videos
+that were not made as pairs can be compared.
 """
 
 from __future__ import annotations
@@ -17,108 +17,119 @@ from torch import Tensor
 
 from eval.errors import EvalError
 from eval.npz_files import load_arrays
-from eval.voe.surprise.forecasting import outlooks
+from eval.voe.surprise.forecasting import predict_windows
 from eval.voe.surprise.windows import WindowPlan, default_contexts
 from worldmodel.files.atomic import write_arrays
 from worldmodel.models.world_model import WorldModel
 
 Values = NDArray[np.floating]
-Measure = Callable[[Tensor, Tensor], Tensor]  # forecast, target [B, steps, N, D] -> [B, steps, N]
-STRIDE = 2  # frames, as the field has it; more where a latent has more
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""(forecast, target), each [B, steps, N, D] -> surprise [B, steps, N]."""
+STRIDE_FRAMES = 2  # as published evaluations use it; larger where one latent covers more frames
+MODEL, COPY = "model", "latent copy"  # the forecasters that are evaluated
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What a model made of a film, or of films of equal length, which then come first in every shape.
+class WindowSurprise:
+    """Surprise of one video in each window; or of a batch of equally long videos, with the batch as the first axis.
 
-    W windows, C context lengths, K latent steps, T frames, F frames a window, N places; NaN where nothing is judged.
+    W windows, C context lengths, K latent steps, T frames, F frames per window, N tokens. NaN where nothing is forecast.
     """
 
-    surprise: dict[str, Values]  # by scorer [W, C, K], mean over places
-    copying: dict[str, Values]  # the same of a forecast that repeats the last latent seen
-    motion: Values  # [W, F - 1] root mean square step of a pixel from frame to frame, grey levels
-    places: dict[str, Values]  # by scorer [T, N]: surprise at a frame, sum over the windows that judge it; empty if not asked
-    judged: Values  # [T]: how many windows judge a frame
+    surprise: dict[str, Values]  # by scorer [W, C, K], mean over tokens
+    copy_error: dict[str, Values]  # the same for a forecast that repeats the last latent of the context
+    motion: Values  # [W, F - 1] root mean square change of a pixel between successive frames, in grey levels
+    token_surprise: dict[str, Values]  # by scorer [T, N], sum over the windows that forecast a frame; empty if not requested
+    window_counts: Values  # [T] number of windows that forecast a frame
 
-    def film(self, index: int) -> Watched:
-        """One of several films."""
+    def video(self, index: int) -> WindowSurprise:
+        """One video of a batch."""
 
         def one(arrays: dict[str, Values]) -> dict[str, Values]:
             return {name: array[index] for name, array in arrays.items()}
 
-        return Watched(one(self.surprise), one(self.copying), self.motion[index], one(self.places), self.judged[index])
+        return WindowSurprise(
+            surprise=one(self.surprise),
+            copy_error=one(self.copy_error),
+            motion=self.motion[index],
+            token_surprise=one(self.token_surprise),
+            window_counts=self.window_counts[index],
+        )
 
     @property
     def frames(self) -> int:
-        return self.judged.shape[-1]
+        return self.window_counts.shape[-1]
 
 
 @torch.no_grad()
-def watch(
-    model: WorldModel, frames: Tensor, plan: WindowPlan, measures: Mapping[str, Measure], by_place: bool = False
-) -> Watched:
-    """Films uint8 [B, T, H, W, 3] at the plan's rate and the model's size. Raises EvalError where they have no window."""
-    films, length = frames.shape[:2]
-    windows = plan.free(length)
+def window_surprise(
+    model: WorldModel, frames: Tensor, plan: WindowPlan, distances: Mapping[str, Distance], by_token: bool = False
+) -> WindowSurprise:
+    """Surprise of videos uint8 [B, T, H, W, 3], given at the frame rate of the plan and the input size of the model.
+
+    distances: by scorer. by_token: also keep the surprise of each token. Raises EvalError for videos shorter than a window.
+    """
+    videos, length = frames.shape[:2]
+    windows = plan.sliding(length)
     if not windows:
-        raise EvalError(too_short(length, plan))
+        raise EvalError(too_short_message(length, plan))
     starts = sorted({window.start for window in windows})
-    empty = torch.full((films, len(starts), len(plan.contexts), plan.horizon), torch.nan, device=frames.device)
-    found = {who: {name: empty.clone() for name in measures} for who in ("model", "latent copy")}
-    places: dict[str, Tensor] = {}
-    judged = torch.zeros(length)
-    for outlook in outlooks(model, frames, windows, {"free": ("model", "latent copy")}):
+    empty = torch.full((videos, len(starts), len(plan.contexts), plan.horizon), torch.nan, device=frames.device)
+    errors = {forecaster: {name: empty.clone() for name in distances} for forecaster in (MODEL, COPY)}
+    token_surprise: dict[str, Tensor] = {}
+    window_counts = torch.zeros(length)
+    for outlook in predict_windows(model, frames, windows, {"sliding": (MODEL, COPY)}):
         window = outlook.window
         row, column = starts.index(window.start), plan.contexts.index(window.context)
-        moments = slice(window.cut, window.cut + window.steps * plan.tubelet_size, plan.tubelet_size)
-        judged[moments] += 1
-        for who, by_name in found.items():
-            for name, values in by_name.items():
-                each = measures[name](outlook.forecasts[who], outlook.target).float()
+        times = slice(window.cut, window.cut + window.steps * plan.tubelet_size, plan.tubelet_size)
+        window_counts[times] += 1
+        for forecaster, by_scorer in errors.items():
+            for name, values in by_scorer.items():
+                each = distances[name](outlook.forecasts[forecaster], outlook.target).float()
                 values[:, row, column, : window.steps] = each.mean(-1)
-                if by_place and who == "model":
-                    total = places.setdefault(name, torch.zeros(films, length, each.shape[-1], device=each.device))
-                    total[:, moments] += each
+                if by_token and forecaster == MODEL:
+                    total = token_surprise.setdefault(name, torch.zeros(videos, length, each.shape[-1], device=each.device))
+                    total[:, times] += each
     span = min(plan.frames, length)
-    steps = motion(frames)
-    return Watched(
-        _numpy(found["model"]),
-        _numpy(found["latent copy"]),
-        torch.stack([steps[:, start : start + span - 1] for start in starts], 1).cpu().numpy(),
-        _numpy(places),
-        judged.expand(films, -1).numpy(),
+    changes = frame_changes(frames)
+    return WindowSurprise(
+        surprise=_numpy(errors[MODEL]),
+        copy_error=_numpy(errors[COPY]),
+        motion=torch.stack([changes[:, start : start + span - 1] for start in starts], 1).cpu().numpy(),
+        token_surprise=_numpy(token_surprise),
+        window_counts=window_counts.expand(videos, -1).numpy(),
     )
 
 
-def motion(frames: Tensor) -> Tensor:
-    """uint8 [B, T, H, W, 3] -> [B, T - 1]: root mean square step of a pixel from frame to frame, in grey levels."""
+def frame_changes(frames: Tensor) -> Tensor:
+    """Root mean square change of a pixel between successive frames, in grey levels: uint8 [B, T, H, W, 3] -> [B, T - 1]."""
     pixels = frames.flatten(2)
-    now = range(1, pixels.shape[1])  # a frame at a time: all of them in float would be four times the film
-    return torch.stack([(pixels[:, t].float() - pixels[:, t - 1].float()).square().mean(-1).sqrt() for t in now], 1)
+    later = range(1, pixels.shape[1])  # one frame at a time: all of them as float would need four times the memory
+    return torch.stack([(pixels[:, t].float() - pixels[:, t - 1].float()).square().mean(-1).sqrt() for t in later], 1)
 
 
-def joined(parts: Sequence[Watched], plan: WindowPlan, windows_a_part: int) -> Watched:
-    """Stretches of one film, each beginning `windows_a_part` windows after the one before."""
-    first, step = parts[0], windows_a_part * plan.stride
-    length = (len(parts) - 1) * step + parts[-1].frames
+def join_segments(segments: Sequence[WindowSurprise], plan: WindowPlan, windows_per_segment: int) -> WindowSurprise:
+    """Join segments of one video. Each segment begins `windows_per_segment` windows after the one before."""
+    first, step = segments[0], windows_per_segment * plan.stride
+    length = (len(segments) - 1) * step + segments[-1].frames
 
-    def laid(arrays: Sequence[Values]) -> Values:
+    def overlapped(arrays: Sequence[Values]) -> Values:
         total = np.zeros((length, *arrays[0].shape[1:]), arrays[0].dtype)
-        for place, array in enumerate(arrays):
-            total[place * step : place * step + len(array)] += array
+        for index, array in enumerate(arrays):
+            total[index * step : index * step + len(array)] += array
         return total
 
-    return Watched(
-        {name: np.concatenate([part.surprise[name] for part in parts]) for name in first.surprise},
-        {name: np.concatenate([part.copying[name] for part in parts]) for name in first.copying},
-        np.concatenate([part.motion for part in parts]),
-        {name: laid([part.places[name] for part in parts]) for name in first.places},
-        laid([part.judged for part in parts]),
+    return WindowSurprise(
+        surprise={name: np.concatenate([it.surprise[name] for it in segments]) for name in first.surprise},
+        copy_error={name: np.concatenate([it.copy_error[name] for it in segments]) for name in first.copy_error},
+        motion=np.concatenate([it.motion for it in segments]),
+        token_surprise={name: overlapped([it.token_surprise[name] for it in segments]) for name in first.token_surprise},
+        window_counts=overlapped([it.window_counts for it in segments]),
     )
 
 
 def mean_surprise(values: Values) -> Values:
-    """[..., W, C, K] -> [...]: mean over windows of the mean over steps; what judges nothing does not count."""
+    """Mean over windows of the mean over steps, without NaN: [..., W, C, K] -> [...]."""
     steps = np.isfinite(values).sum(-1)
     with np.errstate(invalid="ignore"):
         by_window = np.where(steps > 0, np.nansum(values, -1) / np.maximum(steps, 1), 0.0)
@@ -126,7 +137,7 @@ def mean_surprise(values: Values) -> Values:
 
 
 def time_course(values: Values, plan: WindowPlan, length: int) -> Values:
-    """[..., W, C, K] -> [..., T]: at each frame the mean over the windows that judge it, NaN where none does."""
+    """Mean over the windows that forecast a frame; NaN where none does: [..., W, C, K] -> [..., T]."""
     *lead, windows, _, steps = values.shape
     total, count = np.zeros((*lead, length)), np.zeros((*lead, length))
     for column, context in enumerate(plan.contexts):
@@ -134,21 +145,23 @@ def time_course(values: Values, plan: WindowPlan, length: int) -> Values:
             each = values[..., column, step]
             first = context + step * plan.tubelet_size
             frames = first + plan.stride * np.arange(windows)
-            there = frames < length
-            total[..., frames[there]] += np.nan_to_num(each[..., there])
-            count[..., frames[there]] += np.isfinite(each[..., there])
+            exists = frames < length
+            total[..., frames[exists]] += np.nan_to_num(each[..., exists])
+            count[..., frames[exists]] += np.isfinite(each[..., exists])
     with np.errstate(invalid="ignore"):
         return total / count
 
 
-def copy_share(surprise: Values, copying: Values) -> Values:
-    """Surprise as a share of itself and the error of copying, 0 to 1: one half is no better than repeating what was seen
-    last. Where neither is wrong at all, one half."""
-    total = np.asarray(surprise, float) + copying
+def copy_relative_surprise(surprise: Values, copy_error: Values) -> Values:
+    """surprise / (surprise + copy error), from 0 to 1. Where both are 0, one half.
+
+    Below one half, the forecast is better than the copy baseline, which repeats the last latent of the context.
+    """
+    total = np.asarray(surprise, float) + copy_error
     return np.where(total > 0, surprise / np.where(total > 0, total, 1.0), 0.5)
 
 
-def usual_plan(
+def default_plan(
     model: WorldModel,
     frames: int,
     fps: float | None = None,
@@ -156,26 +169,30 @@ def usual_plan(
     contexts: Sequence[int] | None = None,
     horizon: int | None = None,
 ) -> WindowPlan:
-    """How films are cut for a model: windows of so many frames, seen from a sixth to two thirds, forecast as far as the model
-    reaches. Raises EvalError for a plan that the model cannot follow."""
+    """Sliding windows of `frames` frames for a model.
+
+    By default, contexts are a sixth to two thirds of a window, and the horizon is as long as the model can forecast within
+    a window. Raises EvalError for a plan that the model cannot follow.
+    """
     f, rate = model.tubelet_size, fps or model.fps
     seen = tuple(sorted(set(contexts or default_contexts(rate, frames, f, model.max_context))))
     span = model.max_span
-    reach = min(model.max_steps, (min(frames, span or frames) - min(seen)) // f)
-    plan = WindowPlan(rate, frames, stride or -(-STRIDE // f) * f, seen, horizon or max(1, reach), f, model.max_context, span)
-    problems = plan.check()
+    reach = min(model.max_horizon, (min(frames, span or frames) - min(seen)) // f)
+    stride = stride or -(-STRIDE_FRAMES // f) * f
+    plan = WindowPlan(rate, frames, stride, seen, horizon or max(1, reach), f, model.max_context, span)
+    problems = plan.problems()
     if not problems and plan.horizon > reach:
-        problems.append(f"a horizon of {plan.horizon} latent steps is beyond the {reach} that are forecast within a window")
+        problems.append(f"a horizon of {plan.horizon} latent steps is longer than the {reach} that fit into a window")
     if problems:
         raise EvalError("; ".join(problems))
     return plan
 
 
-def too_short(length: int, plan: WindowPlan) -> str:
-    seen = min(plan.contexts)
+def too_short_message(length: int, plan: WindowPlan) -> str:
+    context = min(plan.contexts)
     return (
-        f"{length} frames at {plan.fps:g} frames/s are too few: {seen + plan.tubelet_size} are needed, {seen} to see and "
-        "a latent to forecast"
+        f"the video has {length} frames at {plan.fps:g} frames/s; at least {context + plan.tubelet_size} are needed: "
+        f"{context} of context and {plan.tubelet_size} to forecast"
     )
 
 
@@ -183,40 +200,40 @@ def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, Values]:
     return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
 
-def save_watched(path: Path, films: Sequence[Watched | str]) -> None:
-    """Numbers and text alone (npz without pickles); a text is why a film could not be watched."""
-    write_arrays(path, arrays_of(films))
+def save_surprise(path: Path, videos: Sequence[WindowSurprise | str]) -> None:
+    """Save results as .npz without pickles. A text is the reason why a video could not be evaluated."""
+    write_arrays(path, to_arrays(videos))
 
 
-def load_watched(path: Path) -> list[Watched | str]:
-    """Raises EvalError that names the file where it is damaged."""
-    return watched_of(load_arrays(path))
+def load_surprise(path: Path) -> list[WindowSurprise | str]:
+    """Load what `save_surprise` saved. Raises EvalError that names a damaged file."""
+    return from_arrays(load_arrays(path))
 
 
-def arrays_of(films: Sequence[Watched | str]) -> dict[str, Values]:
-    """Named arrays from which `watched_of` makes the same again."""
+def to_arrays(videos: Sequence[WindowSurprise | str]) -> dict[str, Values]:
+    """Named arrays, the inverse of `from_arrays`."""
     arrays: dict[str, Values] = {}
-    for index, film in enumerate(films):
-        if isinstance(film, str):
-            arrays[f"{index}/unread"] = np.array(film)
+    for index, video in enumerate(videos):
+        if isinstance(video, str):
+            arrays[f"{index}/reason"] = np.array(video)
             continue
-        for field in fields(film):
-            value = getattr(film, field.name)
+        for field in fields(video):
+            value = getattr(video, field.name)
             named = value if isinstance(value, dict) else {"": value}
             arrays |= {f"{index}/{field.name}/{name}": array for name, array in named.items()}
     return arrays
 
 
-def watched_of(arrays: Mapping[str, Values]) -> list[Watched | str]:
+def from_arrays(arrays: Mapping[str, Values]) -> list[WindowSurprise | str]:
     found: dict[int, dict[str, dict[str, Values]]] = {}
     for key, array in arrays.items():
         index, field, name = (*key.split("/", 2), "")[:3]
         found.setdefault(int(index), {}).setdefault(field, {})[name] = array
-    return [_watched(found[index]) for index in sorted(found)]
+    return [_window_surprise(found[index]) for index in sorted(found)]
 
 
-def _watched(arrays: Mapping[str, Mapping[str, Values]]) -> Watched | str:
-    if "unread" in arrays:
-        return str(arrays["unread"][""])
-    named = {name: dict(arrays.get(name, {})) for name in ("surprise", "copying", "places")}
-    return Watched(**named, motion=arrays["motion"][""], judged=arrays["judged"][""])
+def _window_surprise(arrays: Mapping[str, Mapping[str, Values]]) -> WindowSurprise | str:
+    if "reason" in arrays:
+        return str(arrays["reason"][""])
+    named = {name: dict(arrays.get(name, {})) for name in ("surprise", "copy_error", "token_surprise")}
+    return WindowSurprise(**named, motion=arrays["motion"][""], window_counts=arrays["window_counts"][""])

@@ -1,4 +1,4 @@
-"""The reference distribution of `eval score` in the run folder, for use where the run's val split is missing."""
+"""The reference distribution of `eval plausibility` in the run folder, for use when the run's val split is missing."""
 
 from __future__ import annotations
 
@@ -10,81 +10,90 @@ from pathlib import Path
 import torch
 from numpy.typing import NDArray
 
-from eval.cache import run_folder as run_reference
+from eval.cache import run_folder
 from eval.errors import EvalError
-from eval.plausibility.reference_distribution import LawfulFilm, Yardstick
+from eval.plausibility.reference_distribution import CalibrationVideo, ReferenceDistribution
 from eval.plausibility.reference_videos import FORMAT, Reference
-from eval.plausibility.sliding_windows import Watched, arrays_of, watched_of
+from eval.plausibility.sliding_windows import WindowSurprise, from_arrays, to_arrays
 from eval.subject import Subject
 from eval.voe.surprise.whitening import Whitening
 from eval.voe.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
-from worldmodel.process.terminal import say
-from worldmodel.video.square import Square
+from worldmodel.process.terminal import print_escaped
+from worldmodel.video.geometry import Geometry
 
-KIND = "score"
+KIND = "plausibility"
+FIT = "whitening/"  # prefix of the names of arrays
 
 
 def store_reference(
-    folder: Path, reference: Reference, subject: Subject, square: Square, clips: Sequence[Clip], manifest: str
+    folder: Path, reference: Reference, subject: Subject, geometry: Geometry, clips: Sequence[Clip], manifest: str
 ) -> None:
-    """Write FOLDER/score-<key>.npz unless it is there or the folder cannot be written to.
+    """Write FOLDER/plausibility-KEY.npz, unless it exists or the folder cannot be written to.
 
-    A distribution that lacks videos which could not be read is not stored.
+    A distribution is not stored if some of its videos could not be read.
     """
-    films = reference.yardstick.films
-    if reference.unread or not films:
+    videos = reference.distribution.videos
+    if reference.unreadable or not videos:
         return
     about = {
         "format": FORMAT,
         "weights": subject.hash,
-        "plan": asdict(reference.yardstick.plan),
-        "square": square,
+        "plan": asdict(reference.distribution.plan),
+        "geometry": geometry,
         "key": reference.key,
-        "why_raw": reference.why_raw,
+        "why_not_whitened": reference.why_not_whitened,
         "manifest": manifest,
         "clips": [asdict(clip) for clip in clips],
-        "films": [[film.name, film.fold] for film in films],
-        "fits": [fit.numbers for fit in reference.fits],
+        "videos": [[video.name, video.fold] for video in videos],
+        "whitenings": [fit.numbers for fit in reference.whitenings],
         "torch": torch.__version__,
     }
-    arrays = arrays_of([film.watched for film in films])
-    arrays |= {f"fit/{index}/{name}": array for index, fit in enumerate(reference.fits) for name, array in fit.arrays.items()}
-    run_reference.store(folder / f"{KIND}-{reference.key}.npz", about, arrays)
+    arrays = to_arrays([video.result for video in videos])
+    for index, fit in enumerate(reference.whitenings):
+        arrays |= {f"{FIT}{index}/{name}": array for name, array in fit.arrays.items()}
+    run_folder.store(folder / f"{KIND}-{reference.key}.npz", about, arrays)
 
 
-def stored_reference(
-    folder: Path, subject: Subject, square: Square, plan_of: Callable[[Sequence[Clip]], WindowPlan]
+def load_reference(
+    folder: Path, subject: Subject, geometry: Geometry, plan_of: Callable[[Sequence[Clip]], WindowPlan]
 ) -> tuple[Reference, str] | None:
-    """(newest reference with these weights, squares and plan, its manifest); the plan asked for may depend on its clips."""
+    """The newest stored reference of these weights, this geometry and this plan, with its manifest; None if there is none."""
     assert subject.model is not None
-    for stored in run_reference.load_all(folder, KIND):
+    for stored in run_folder.load_all(folder, KIND):
         about = stored.about
-        if (about.get("format"), about.get("weights"), about.get("square")) != (FORMAT, subject.hash, square):
+        if (about.get("format"), about.get("weights"), about.get("geometry")) != (FORMAT, subject.hash, geometry):
             continue
         try:
             plan, clips, manifest = _plan(stored), stored.clips, str(about["manifest"])
         except (EvalError, KeyError, TypeError, ValueError) as error:
-            say(f"{folder}: a stored reference is ignored: {type(error).__name__}: {error}", file=sys.stderr)
+            print_escaped(f"{folder}: a stored reference is ignored: {type(error).__name__}: {error}", file=sys.stderr)
             continue
         if plan_of(clips) == plan:
             return _reference(stored, plan, subject.model), manifest
     return None
 
 
-def _plan(stored: run_reference.Stored) -> WindowPlan:
+def _plan(stored: run_folder.StoredResult) -> WindowPlan:
     plan = stored.about["plan"]
     return WindowPlan(**{**plan, "contexts": tuple(plan["contexts"])})
 
 
-def _reference(stored: run_reference.Stored, plan: WindowPlan, model: WorldModel) -> Reference:
+def _reference(stored: run_folder.StoredResult, plan: WindowPlan, model: WorldModel) -> Reference:
     about = stored.about
-    watched = watched_of({name: array for name, array in stored.arrays.items() if not name.startswith("fit/")})
-    named = zip(about["films"], watched, strict=True)
-    films = [LawfulFilm(name, fold, it) for (name, fold), it in named if isinstance(it, Watched)]
-    fits = [Whitening.of_arrays(numbers, _below(stored.arrays, f"fit/{index}/")) for index, numbers in enumerate(about["fits"])]
-    return Reference(Yardstick(films, plan), model.distance, fits, about["key"], about["why_raw"], {})
+    results = from_arrays({name: array for name, array in stored.arrays.items() if not name.startswith(FIT)})
+    videos = [
+        CalibrationVideo(name, fold, result)
+        for (name, fold), result in zip(about["videos"], results, strict=True)
+        if isinstance(result, WindowSurprise)
+    ]
+    whitenings = [
+        Whitening.of_arrays(numbers, _below(stored.arrays, f"{FIT}{index}/"))
+        for index, numbers in enumerate(about["whitenings"])
+    ]
+    distribution = ReferenceDistribution(videos, plan)
+    return Reference(distribution, model.distance, whitenings, about["key"], about["why_not_whitened"], {})
 
 
 def _below(arrays: Mapping[str, NDArray], prefix: str) -> dict[str, NDArray]:

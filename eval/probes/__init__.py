@@ -1,1 +1,2 @@
-"""Probes: what can be read off latents and forecasts, linear and attentive, and how far ahead."""
+"""Probes of frozen latents and forecasts: linear and attentive probes, tracking, and failure
+analysis."""

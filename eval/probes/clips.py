@@ -1,4 +1,4 @@
-"""Which films are probed, in an order that says nothing about them, and their frames as a model sees them."""
+"""Selection of the clips that are probed, and their frames in the form that a model takes."""
 
 from __future__ import annotations
 
@@ -11,70 +11,85 @@ from numpy.typing import NDArray
 from eval.errors import EvalError
 from worldmodel.manifest import SPLITS, Clip, Manifest
 from worldmodel.models.world_model import WorldModel, window_frames
-from worldmodel.video.square import read_square
+from worldmodel.video.geometry import read_square_frames
+from worldmodel.video.selection import frame_count_at
 
-ROUNDING_S = 1e-6
-READERS = 2  # threads
-WINDOWS = 2  # of the model: as much of a long clip as is looked at
+ROUNDING_FRAMES = 1e-6
+READER_THREADS = 2
+MAX_WINDOWS = 2  # of the model; the rest of a longer clip is not read
 
 
-def open_lawful(path: str) -> Manifest:
-    """A manifest of films in which nothing impossible happens. Raises EvalError for those of a benchmark."""
+def open_possible(path: str) -> Manifest:
+    """Open a manifest of possible videos.
+
+    Raises EvalError for the manifest of a benchmark, which has impossible ones.
+    """
     manifest = Manifest.open(path)
     if manifest.metadata.get("config", {}).get("kind") == "suite":
-        raise EvalError(f"{path}: half of these films are impossible; give lawful ones, such as the lawful.parquet beside them")
+        raise EvalError(
+            f"{path}: half of these videos are impossible; give possible ones, such as the calibration.parquet beside them"
+        )
     return manifest
 
 
-def choose(manifest: Manifest, split: str, limit: int | None = None) -> list[Clip]:
-    """Clips of a split by their id, a hash of their content: the first few are drawn at random, the same every time.
+def choose_clips(manifest: Manifest, split: str, limit: int | None = None) -> list[Clip]:
+    """Clips of a split in the order of their ids.
+
+    An id is a hash of the content, so the first `limit` are a random sample, the same every time.
 
     Raises EvalError where the split has none.
     """
     rows = manifest.rows(split)
     if not len(rows):
-        there = {name: len(manifest.rows(name)) for name in SPLITS}
-        found = ", ".join(f"{count} {name}" for name, count in there.items() if count) or "no clips at all"
+        counts = {name: len(manifest.rows(name)) for name in SPLITS}
+        found = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no clips at all"
         raise EvalError(f"{manifest.path}: no clip has split {split!r}; it has {found}")
     names = manifest.column("clip_id")[rows]
     return [manifest.clip(int(row)) for row in rows[np.argsort(names, kind="stable")][:limit]]
 
 
-def frames_in(clip: Clip, fps: float) -> int:
-    """Frames of a clip at a rate: as many as begin before its last one does."""
-    return int((clip.frames - 1) / clip.fps * fps + ROUNDING_S) + 1
+def equally_long(
+    clips: Sequence[Clip], model: WorldModel, min_steps: int, max_windows: int = MAX_WINDOWS
+) -> tuple[list[Clip], int]:
+    """Select the clips that are at least as long as the longest, or as `max_windows` windows of the
+    model.
 
-
-def alike(clips: Sequence[Clip], model: WorldModel, least_steps: int, windows: int = WINDOWS) -> tuple[list[Clip], int]:
-    """Clips that last as long as the longest, or as so many of the model's windows, and their latent steps.
-
-    Raises EvalError where even the longest has fewer than `least_steps`.
+    Returns them and the number of latent steps. Raises EvalError where even the longest has fewer
+    than `min_steps`.
     """
     f = model.tubelet_size
-    steps = [frames_in(clip, model.fps) // f for clip in clips]
+    steps = [frame_count_at(clip.frames, clip.fps, model.fps) // f for clip in clips]
     longest = int(np.argmax(steps))
-    wanted = min(steps[longest], max(windows * window_frames(model) // f, least_steps))
-    if wanted < least_steps:
+    wanted = min(steps[longest], max(max_windows * window_frames(model) // f, min_steps))
+    if wanted < min_steps:
         raise EvalError(
             f"{clips[longest].path}, the longest, lasts {clips[longest].frames / clips[longest].fps:.2f} s: {wanted} latent "
-            f"steps at {model.fps:g} fps; a context and one step after it are {least_steps}"
+            f"steps at {model.fps:g} fps; a context and one step after it are {min_steps}"
         )
-    return [clip for clip, there in zip(clips, steps, strict=True) if there >= wanted], wanted
+    return [clip for clip, own in zip(clips, steps, strict=True) if own >= wanted], wanted
 
 
 def read_clip(clip: Clip, fps: float, size_px: int, count: int, first: int = 0) -> NDArray[np.uint8]:
-    """`count` frames at `fps` from the `first` on, the centre square: uint8 [count, size_px, size_px, 3]. Raises VideoError."""
+    """Read `count` frames at `fps` from frame `first` on, cropped to the centre square: uint8
+    [count, size_px, size_px, 3].
+
+    Raises VideoError.
+    """
     times = clip.start_s + (first + np.arange(count)) / fps
-    return read_square(clip.path, size_px, "crop", times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
+    return read_square_frames(
+        clip.path, size_px, "center_crop", times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing
+    )
 
 
 def read_clips(clips: Sequence[Clip], fps: float, size_px: int, count: int, first: Sequence[int]) -> NDArray[np.uint8]:
-    """[B, count, size_px, size_px, 3]; each clip from a frame of its own on."""
-    with ThreadPoolExecutor(READERS) as pool:
+    """Read several clips, each from its own `first` frame on: uint8
+    [B, count, size_px, size_px, 3]."""
+    with ThreadPoolExecutor(READER_THREADS) as pool:
         work = [pool.submit(read_clip, clip, fps, size_px, count, start) for clip, start in zip(clips, first, strict=True)]
         return np.stack([done.result() for done in work])
 
 
-def shown_frames(count: int, fps: float, clip: Clip) -> NDArray[np.int64]:
-    """Which frame of the file is shown at each of the clip's first `count` frames at `fps`."""
-    return ((clip.start_s + np.arange(count) / fps) * clip.fps + ROUNDING_S).astype(np.int64)
+def source_frames(count: int, fps: float, clip: Clip) -> NDArray[np.int64]:
+    """Index in the file of the frame that is shown at each of the clip's first `count` frames at
+    `fps`."""
+    return ((clip.start_s + np.arange(count) / fps) * clip.fps + ROUNDING_FRAMES).astype(np.int64)

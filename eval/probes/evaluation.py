@@ -1,7 +1,8 @@
-"""Is it encoded, is it predicted? One property at a time, off every source, read by probes that never saw the film.
+"""Probe evaluation of one property: is it encoded in latents, and is it predicted by forecasts?
 
-Encoded: a probe is fitted on target latents of some films and reads those of others. Predicted: at a horizon after a
-context, `read` by that same probe, and `fitted`, by one fitted on forecasts of the same horizon.
+Encoded: a probe is fitted on target latents of some clips and applied to those of others
+(cross-fitting). Predicted: at a horizon after a context, a forecast is read by that same probe
+("transferred") and by a probe that is fitted on forecasts of the same horizon ("refitted").
 """
 
 from __future__ import annotations
@@ -9,212 +10,174 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from eval.errors import EvalError
-from eval.probes import attentive
-from eval.probes.ground_truth import FilmTruth
-from eval.probes.linear import Fit, Folded, fit_ridge, fit_softmax
+from eval.probes.aligned_truth import AlignedTruth
+from eval.probes.constant_velocity import CONSTANT_VELOCITY, KINEMATIC, MIN_VISIBLE_STEPS, constant_velocity
+from eval.probes.fitting import attentive
+from eval.probes.fitting.cross_fitting import CrossFittedProbe, Fit
+from eval.probes.fitting.linear import fit_ridge
+from eval.probes.fitting.softmax import fit_softmax
+from eval.probes.latents import MAX_INPUT_STEPS, ClipLatents
 from eval.probes.metrics import Score, Statistic, balanced_accuracy, r2, r2_statistic, recall_statistic
-from eval.probes.recordings import MOMENTS, Recording
 from eval.probes.targets import Property
 
-Kind = Literal["linear", "attentive"]
+ProbeKind = Literal["linear", "attentive"]
 Values = NDArray[np.floating]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
-SEEN_STEPS = 3  # of a context in which a body must have been in sight, so that its way can be known
-CONSTANT_VELOCITY = "constant velocity"
-FOLLOWS_WAY = ("position", "velocity", "acceleration")
+TRANSFERRED, REFITTED, FROM_TRUTH = "transferred", "refitted", "ground truth"
+"""Which probe reads a forecast: the one of target latents, or one of forecasts.
+
+A baseline from the truth needs none.
+"""
 
 
-@dataclass(frozen=True)
-class Cohort:
-    """Films that are probed together: S latent steps of each, and what is true at the last frame of each step."""
+def forecast_of(net: str) -> str:
+    """Name of a network's forecasts among the sources of predictions."""
+    return f"{net}: forecast"
 
-    truths: Sequence[FilmTruth]
-    shown: Sequence[Places]  # of each film: the file's frame at the end of each step [S]
-    step_s: float
-    folds: int
 
-    @property
-    def steps(self) -> int:
-        return len(self.shown[0])
+def copy_of(net: str) -> str:
+    """Name of the copy-last baseline: the context's last latents for any horizon."""
+    return f"{net}: copy last"
 
-    def values(self, prop: Property) -> Values:
-        """[F, S, C], NaN where a film does not have it."""
-        read = [prop.read(truth)[shown] for truth, shown in zip(self.truths, self.shown, strict=True)]
-        width = max(values.shape[1] for values in read)
-        return np.stack([np.broadcast_to(values, (self.steps, width)) for values in read])
 
-    def body_track(self) -> tuple[Values, NDArray[np.bool_]]:
-        """Where the body's centre is [F, S, 2] (NaN: no body), and whether it is in sight [F, S]."""
-        centre, sight = np.full((len(self.truths), self.steps, 2), np.nan), np.zeros((len(self.truths), self.steps), bool)
-        for film, (truth, shown) in enumerate(zip(self.truths, self.shown, strict=True)):
-            if truth.body is not None:
-                centre[film], sight[film] = truth.centre_px[shown, truth.body], truth.in_sight[shown, truth.body]
-        return centre, sight
+def target_of(net: str) -> str:
+    """Name of the target latents themselves, the limit of what the transferred probe can read."""
+    return f"{net}: target"
 
 
 @dataclass(frozen=True)
-class Question:
-    """A property of a cohort, and how it is fitted and judged."""
+class ProbeTask:
+    """A property of several clips, and how it is fitted and scored."""
 
-    cohort: Cohort
+    truth: AlignedTruth
     prop: Property
     values: Values  # [F, S, C]
     fit: Fit
-    moments: int
+    input_steps: int
 
     @classmethod
-    def of(cls, cohort: Cohort, prop: Property, kind: Kind, device: torch.device) -> Question:
-        """A linear probe reads as many moments as the property needs, an attentive one always MOMENTS."""
-        moments = prop.moments if kind == "linear" else MOMENTS
-        return cls(cohort, prop, cohort.values(prop), fits_of(kind, device)[bool(prop.classes)], moments)
+    def create(cls, truth: AlignedTruth, prop: Property, kind: ProbeKind, device: torch.device) -> ProbeTask:
+        """A linear probe reads as many latent steps as the property needs, an attentive one always
+        MAX_INPUT_STEPS."""
+        input_steps = prop.input_steps if kind == "linear" else MAX_INPUT_STEPS
+        return cls(truth, prop, truth.values(prop), fit_of(kind, bool(prop.classes), device), input_steps)
 
-    def encoded_rows(self) -> tuple[Places, Places]:
-        """Film and step of all moments at which the property is defined."""
-        film, step = np.nonzero(np.isfinite(self.values).all(2))
-        kept = step >= self.moments - 1
-        return film[kept], step[kept]
+    def target_rows(self) -> tuple[Indices, Indices]:
+        """Clip and step of all rows at which the property is defined."""
+        clip, step = np.nonzero(np.isfinite(self.values).all(2))
+        enough = step >= self.input_steps - 1
+        return clip[enough], step[enough]
 
-    def rows_ahead(self, cuts: Sequence[int], horizon: int) -> list[tuple[int, Places]]:
-        """By cut: films where the property is defined that far ahead, and whose body has been in sight for long enough."""
-        seen = self.cohort.body_track()[1]
+    def forecast_rows(self, contexts: Sequence[int], horizon: int) -> list[tuple[int, Indices]]:
+        """By context length: clips with the property defined `horizon` steps later and the body
+        visible long enough before."""
+        visible = self.truth.body_track()[1]
         found = []
-        for cut in cuts:
-            step = cut - 1 + horizon
-            if step < self.cohort.steps and cut >= self.moments:
-                there = np.isfinite(self.values[:, step]).all(1)
+        for context in contexts:
+            step = context - 1 + horizon
+            if step < self.truth.steps and context >= self.input_steps:
+                chosen = np.isfinite(self.values[:, step]).all(1)
                 if self.prop.of_body:
-                    there &= seen[:, :cut].sum(1) >= SEEN_STEPS
-                found.append((cut, np.flatnonzero(there)))
+                    chosen &= visible[:, :context].sum(1) >= MIN_VISIBLE_STEPS
+                found.append((context, np.flatnonzero(chosen)))
         return found
 
-    def targets(self, film: Places, step: Places) -> Values:
-        values = self.values[film, step]
+    def targets(self, clip: Indices, step: Indices) -> Values:
+        """Values [R, C], or classes [R]."""
+        values = self.values[clip, step]
         return values[:, 0] if self.prop.classes else values
 
-    def probe(self, recording: Recording) -> Folded:
-        """Fitted on target latents. Raises EvalError where films are too few."""
-        film, step = self.encoded_rows()
-        return Folded.fit(self.fit, recording.at(film, step, self.moments), self.targets(film, step), film, self.cohort.folds)
+    def fit_probe(self, latents: ClipLatents) -> CrossFittedProbe:
+        """Fit on target latents. Raises EvalError where clips are too few."""
+        clip, step = self.target_rows()
+        features = latents.target_at(clip, step, self.input_steps)
+        return CrossFittedProbe.fit(self.fit, features, self.targets(clip, step), clip, self.truth.folds)
 
-    def statistic(self, truth: Values, reading: Values, scene: Places) -> Statistic:
-        """The value of `score`, to be compared with others of the same rows."""
-        return (recall_statistic if self.prop.classes else r2_statistic)(truth, reading, scene)
+    def statistic(self, truth: Values, predicted: Values, group: Indices) -> Statistic:
+        """The value of `score` as a Statistic, to be compared with others of the same rows."""
+        return (recall_statistic if self.prop.classes else r2_statistic)(truth, predicted, group)
 
-    def score(self, truth: Values, reading: Values, scene: Places) -> Score:
+    def score(self, truth: Values, predicted: Values, group: Indices) -> Score:
         if self.prop.classes:
-            return balanced_accuracy(truth, reading, scene)
-        return r2(truth, reading, scene, self.prop.unit)
+            return balanced_accuracy(truth, predicted, group)
+        return r2(truth, predicted, group, self.prop.unit)
 
 
-def fits_of(kind: Kind, device: torch.device) -> tuple[Fit, Fit]:
-    """How numbers are fitted, and classes."""
+def fit_of(kind: ProbeKind, classes: bool, device: torch.device) -> Fit:
+    """The function that fits a probe of numbers or of classes."""
     if kind == "linear":
-        return fit_ridge, fit_softmax
-    return partial(attentive.fit_numbers, device=device), partial(attentive.fit_classes, device=device)
+        return fit_softmax if classes else fit_ridge
+    return partial(attentive.fit_classes if classes else attentive.fit_numbers, device=device)
 
 
-def encoded(question: Question, recordings: Mapping[str, Recording]) -> tuple[dict[str, Score], dict[str, Folded]]:
-    """Scores and probes by source."""
-    film, step = question.encoded_rows()
-    truth = question.targets(film, step)
-    if question.prop.classes and len(np.unique(truth)) < 2:
-        raise EvalError("all films have the same")
-    probes = {name: question.probe(recording) for name, recording in recordings.items()}
+def evaluate_encoded(
+    task: ProbeTask, latents: Mapping[str, ClipLatents]
+) -> tuple[dict[str, Score], dict[str, CrossFittedProbe]]:
+    """Scores and probes of target latents, by source.
+
+    Raises EvalError where the property cannot be probed.
+    """
+    clip, step = task.target_rows()
+    truth = task.targets(clip, step)
+    if task.prop.classes and len(np.unique(truth)) < 2:
+        raise EvalError("all videos have the same class")
+    probes = {name: task.fit_probe(it) for name, it in latents.items()}
     scores = {
-        name: question.score(truth, probes[name](recording.at(film, step, question.moments), film), film)
-        for name, recording in recordings.items()
+        name: task.score(truth, probes[name](it.target_at(clip, step, task.input_steps), clip), clip)
+        for name, it in latents.items()
     }
     return scores, probes
 
 
-def predicted(
-    question: Question,
-    recordings: Mapping[str, Recording],
-    probes: Mapping[str, Folded],
-    cuts: Sequence[int],
+def evaluate_predicted(
+    task: ProbeTask,
+    latents: Mapping[str, ClipLatents],
+    probes: Mapping[str, CrossFittedProbe],
+    contexts: Sequence[int],
     horizon: int,
-    fitted: bool,
+    refit: bool,
 ) -> dict[str, dict[str, Score]]:
-    """Scores by source, then `read` and `fitted`, of one horizon; empty where too few films have it.
+    """Scores at one horizon by source, then by the probe that reads it; empty where too few clips
+    have the property.
 
-    Sources: what came (the probe's own limit at these moments), the forecast, the context's last latents again, the same of
-    each other recording, and, of what moves, constant velocity from the truth up to the context's end.
+    Sources of each network: its forecast, the copy-last baseline, and the target latents. For
+    position, velocity and acceleration also the constant-velocity baseline, from the true positions
+    within the context.
     """
     rows = [  # where context and forecast share a window, some contexts are shorter than what the probe reads
-        (cut, films)
-        for cut, films in question.rows_ahead(cuts, horizon)
-        if all(recording.seen[cut].shape[1] >= question.moments for recording in recordings.values())
+        (context, clips)
+        for context, clips in task.forecast_rows(contexts, horizon)
+        if all(it.context[context].shape[1] >= task.input_steps for it in latents.values())
     ]
-    film = np.concatenate([np.zeros(0, np.int64), *(films for _, films in rows)])
-    step = np.concatenate([np.zeros(0, np.int64), *(np.full(len(films), cut - 1 + horizon) for cut, films in rows)])
-    if len(np.unique(film)) < 2 * question.cohort.folds:
+    clip = np.concatenate([np.zeros(0, np.int64), *(clips for _, clips in rows)])
+    step = np.concatenate([np.zeros(0, np.int64), *(np.full(len(clips), context - 1 + horizon) for context, clips in rows)])
+    if len(np.unique(clip)) < 2 * task.truth.folds:
         return {}
-    truth, moments = question.targets(film, step), question.moments
-    if question.prop.classes and len(np.unique(truth)) < 2:
+    truth, input_steps = task.targets(clip, step), task.input_steps
+    if task.prop.classes and len(np.unique(truth)) < 2:
         return {}
     found: dict[str, dict[str, Score]] = {}
-    for name, recording in recordings.items():
-        sources = {f"{name}: copy": np.concatenate([recording.copy(cut, moments)[films] for cut, films in rows])}
-        if recording.ahead:
-            told = [recording.forecast(cut, horizon, moments)[films] for cut, films in rows]
-            sources = {f"{name}: forecast": np.concatenate(told), **sources}
+    for name, it in latents.items():
+        sources = {copy_of(name): np.concatenate([it.context_end(context, input_steps)[clips] for context, clips in rows])}
+        if it.forecast:
+            forecasts = [it.forecast_at(context, horizon, input_steps)[clips] for context, clips in rows]
+            sources = {forecast_of(name): np.concatenate(forecasts), **sources}
         for source, features in sources.items():
-            found[source] = {"read": question.score(truth, probes[name](features, film), film)}
-            if fitted:
-                own = Folded.fit(question.fit, features, truth, film, question.cohort.folds)
-                found[source]["fitted"] = question.score(truth, own(features, film), film)
-        what_came = probes[name](recording.at(film, step, moments), film)
-        found[f"{name}: what came"] = {"read": question.score(truth, what_came, film)}
-    if question.prop.name in FOLLOWS_WAY:
-        way = straight_on(question.cohort, rows, horizon)[question.prop.name]
-        found[CONSTANT_VELOCITY] = {"truth": question.score(truth, way, film)}
+            found[source] = {TRANSFERRED: task.score(truth, probes[name](features, clip), clip)}
+            if refit:
+                refitted = CrossFittedProbe.fit(task.fit, features, truth, clip, task.truth.folds)
+                found[source][REFITTED] = task.score(truth, refitted(features, clip), clip)
+        of_target = probes[name](it.target_at(clip, step, input_steps), clip)
+        found[target_of(name)] = {TRANSFERRED: task.score(truth, of_target, clip)}
+    if task.prop.name in KINEMATIC:
+        predicted = constant_velocity(task.truth, rows, horizon)[task.prop.name]
+        found[CONSTANT_VELOCITY] = {FROM_TRUTH: task.score(truth, predicted, clip)}
     return found
-
-
-def straight_on(cohort: Cohort, rows: Sequence[tuple[int, Places]], horizon: int) -> dict[str, Values]:
-    """Constant velocity, from the true places at the last two steps before the context's end at which the body was in sight.
-
-    By property: [R, 2] in px, px/s and px/s².
-    """
-    centre, sight = cohort.body_track()
-    place: list[Values] = [np.zeros((0, 2))]
-    pace: list[Values] = [np.zeros((0, 2))]
-    for cut, films in rows:
-        there, speed = extrapolate(centre[films, :cut], sight[films, :cut], horizon)
-        place.append(there)
-        pace.append(speed / cohort.step_s)
-    velocity = np.concatenate(pace)
-    return {"position": np.concatenate(place), "velocity": velocity, "acceleration": np.zeros_like(velocity)}
-
-
-def extrapolate(centre: Values, sight: NDArray[np.bool_], horizon: int) -> tuple[Values, Values]:
-    """On in a straight line from the last two steps in sight: centre [R, C, 2], sight [R, C] -> place, change a step [R, 2]."""
-    row, steps = np.arange(len(centre)), np.arange(centre.shape[1])
-    last = last_in_sight(sight)
-    before = np.where(sight & (steps < last[:, None]), steps, -1).max(1)
-    pace = (centre[row, last] - centre[row, before]) / (last - before)[:, None]
-    return centre[row, last] + pace * (centre.shape[1] - 1 + horizon - last)[:, None], pace
-
-
-def last_place(centre: Values, sight: NDArray[np.bool_]) -> Values:
-    """The place at the last step in sight: centre [R, C, 2], sight [R, C] -> [R, 2]."""
-    return centre[np.arange(len(centre)), last_in_sight(sight)]
-
-
-def last_in_sight(sight: NDArray[np.bool_]) -> Places:
-    """[R, C] -> [R], each of which must have one."""
-    return np.where(sight, np.arange(sight.shape[1]), -1).max(1)
-
-
-def as_json(score: Score) -> dict[str, Any]:
-    """Without what it has not; NaN, which JSON lacks, as null."""
-    told = {name: value for name, value in vars(score).items() if value is not None and value != ""}
-    return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in told.items()}

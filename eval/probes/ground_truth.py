@@ -1,4 +1,5 @@
-"""The truth of a film of the physics world, as far as probes need it, and where its body is in sight or hidden."""
+"""Ground truth of a clip of the physics world: the parts that probes need, and when an object is
+visible or occluded."""
 
 from __future__ import annotations
 
@@ -17,26 +18,29 @@ from worldmodel.manifest import Clip
 Values = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
-IN_SIGHT = 0.5  # share of what is in the picture of a body that must show
+MIN_VISIBLE_FRACTION = 0.5  # of an object's pixels in the picture; with fewer it does not count as visible
 
 
 @dataclass(frozen=True)
-class FilmTruth:
-    """T frames of the file, O objects; the arrays are those of the npz (see docs/physics_world.md)."""
+class ClipTruth:
+    """T frames of the file, O objects.
+
+    The arrays are those of the npz file (see docs/physics_world.md).
+    """
 
     fps: float
     width: int  # of the picture, px
     height: int
-    fixed: Mask  # [O] furniture, which cannot move
+    fixed: Mask  # [O] scenery that cannot move
     shape: NDArray[np.str_]  # [O]
     colour_rgb: Values  # [O, 3]
     present: Mask  # [T, O]
     position_m: Values  # [T, O, 3]
-    centre_px: Values  # [T, O, 2], also while hidden
+    centre_px: Values  # [T, O, 2], also while occluded
     width_px: Values  # [T, O]
-    visible_px: Values  # [T, O]
-    unoccluded_px: Values  # [T, O], what would show if nothing were in front of it
-    contact: Mask  # [T, O, O], touched since the frame before
+    visible_px: Values  # [T, O] number of pixels that show
+    unoccluded_px: Values  # [T, O] number of pixels that would show with nothing in front of the object
+    contact: Mask  # [T, O, O] the two touched since the previous frame
 
     @property
     def frames(self) -> int:
@@ -44,50 +48,58 @@ class FilmTruth:
 
     @cached_property
     def body(self) -> int | None:
-        """The one object that can move. None where there are none or several: a reading would not say whose it is."""
+        """Index of the only movable object.
+
+        None where there are none or several: a probe could not know which is meant.
+        """
         movable = np.flatnonzero(~self.fixed)
         return int(movable[0]) if len(movable) == 1 else None
 
     @cached_property
     def in_picture(self) -> Mask:
-        """[T, O]: its centre lies within the picture, seen or not."""
+        """[T, O]: the object's centre lies within the picture, occluded or not."""
         x, y = np.nan_to_num(self.centre_px, nan=-1.0).transpose(2, 0, 1)
         inside = (x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)
         return self.present & inside & (self.unoccluded_px > 0)
 
     @cached_property
-    def in_sight(self) -> Mask:
-        """[T, O]: in the picture, and at least half of what is there of it shows."""
-        return self.in_picture & (self.visible_px >= IN_SIGHT * self.unoccluded_px)
+    def visible(self) -> Mask:
+        """[T, O]: the object is in the picture and at least MIN_VISIBLE_FRACTION of its pixels
+        show."""
+        return self.in_picture & (self.visible_px >= MIN_VISIBLE_FRACTION * self.unoccluded_px)
 
     @cached_property
-    def hidden(self) -> Mask:
-        """[T, O]: in the picture, and not a pixel of it shows."""
+    def occluded(self) -> Mask:
+        """[T, O]: the object is in the picture and none of its pixels show."""
         return self.in_picture & (self.visible_px == 0)
 
 
-def read_truth(clip: Clip) -> FilmTruth:
-    """Raises EvalError where the clip has no truth, or none of the physics world."""
+def read_ground_truth(clip: Clip) -> ClipTruth:
+    """Read a clip's ground truth.
+
+    Raises EvalError where it has none, or none of the physics world.
+    """
     if clip.truth is None:
         raise EvalError(
-            f"{clip.path}: the manifest names no truth for it; probes of physics need films of `data_prep synthesize`"
+            f"{clip.path}: the manifest names no ground truth for it; probes of physics need videos made by "
+            "`data_prep synthesize`"
         )
     names = ("fixed", "shape", "colour_rgb", "present", "position_m", "centre_px", "width_px", "visible_px", "unoccluded_px")
-    arrays = _truth(clip.truth, (*names, "contact"))
-    return FilmTruth(clip.fps, clip.width, clip.height, **arrays)
+    arrays = _read_arrays(clip.truth, (*names, "contact"))
+    return ClipTruth(clip.fps, clip.width, clip.height, **arrays)
 
 
-def read_segmentation(truth: str) -> NDArray[np.uint8]:
-    """[T, H, W]: object i is i + 1, an occluder 255, scenery 0."""
-    return _truth(truth, ("segmentation",))["segmentation"]
+def read_segmentation(truth_file: str) -> NDArray[np.uint8]:
+    """[T, H, W]: object i has the value i + 1, an occluder 255, the scenery 0."""
+    return _read_arrays(truth_file, ("segmentation",))["segmentation"]
 
 
-def _truth(path: str, names: Sequence[str]) -> dict[str, NDArray]:
-    """Arrays of a truth file, by name. Raises EvalError where it is damaged or lacks one of them."""
+def _read_arrays(truth_file: str, names: Sequence[str]) -> dict[str, NDArray]:
+    """Read arrays by name. Raises EvalError where the file is damaged or lacks one of them."""
     try:
-        arrays = load_arrays(Path(path))
+        arrays = load_arrays(Path(truth_file))
     except EvalError as error:
-        raise EvalError(f"{path} cannot be read: {error}; make the films again") from None
+        raise EvalError(f"{truth_file} cannot be read: {error}; make the videos again") from None
     if missing := [name for name in names if name not in arrays]:
-        raise EvalError(f"{path} has no {', '.join(missing)}: it is no truth of the physics world")
+        raise EvalError(f"{truth_file} has no {', '.join(missing)}: it is no ground truth of the physics world")
     return {name: arrays[name] for name in names}

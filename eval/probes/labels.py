@@ -1,7 +1,9 @@
-"""Classes of labelled clips: linear and attentive probes, learning rate and length chosen on val, reported on test.
+"""Probes of labelled clips: linear and attentive, learning rate and number of steps chosen on val,
+accuracy on test.
 
-One window of each clip, from its middle. The linear probe is softmax regression on the mean over places and moments; the
-attentive one looks at all of them. Beside the model: its architecture untrained, and raw pixels.
+One window from the middle of each clip is used. The linear probe is softmax regression on the mean
+over tokens and steps; the attentive probe sees all tokens. Baselines: the same architecture
+untrained, and raw pixels.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,81 +18,84 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.progress import bar
-from eval.cache.results import Kept
+from eval.cache.results import ResultCache
 from eval.errors import EvalError
-from eval.probes.attentive import AttentivePool, Head, MeanPool, sweep
-from eval.probes.clips import alike, choose, frames_in, read_clips
-from eval.probes.evaluation import as_json
-from eval.probes.gathering import FILMS_AT_ONCE, MODEL, PIXELS
-from eval.probes.layers import show, told
+from eval.probes.clips import choose_clips, equally_long, read_clips
+from eval.probes.dataset import BATCH_CLIPS, MODEL, PIXELS
+from eval.probes.fitting.attentive import AttentivePool, Head, MeanPool, train_probe
+from eval.probes.latents import encode_clips, pixel_latents
+from eval.probes.layers import layer_latents, layer_notes, layer_results
 from eval.probes.metrics import accuracy
-from eval.probes.recordings import record, record_pixels
+from eval.probes.results import LabelScore, ProbeResults, score_json
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel
+from worldmodel.video.selection import frame_count_at
 
 SPLITS = ("train", "val", "test")
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-STILLS = 4  # pictures of a clip that raw pixels are looked at of: 144 places each make many tokens
+LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+PIXEL_STEPS = 4  # pictures of a clip that are used as raw pixels: each has 144 tokens
 HEADS: dict[str, Head] = {"linear": MeanPool, "attentive": AttentivePool}
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledClips:
     """Clips of all splits."""
 
     clips: list[Clip]
-    steps: int  # latent steps of each that are looked at
+    steps: int  # latent steps of each that are used
     classes: list[str]
 
     @property
     def label(self) -> NDArray[np.int64]:
+        """Index of the class of each clip."""
         return np.array([self.classes.index(str(clip.label)) for clip in self.clips])
 
-    def of(self, split: str) -> NDArray[np.bool_]:
+    def in_split(self, split: str) -> NDArray[np.bool_]:
         return np.array([clip.split == split for clip in self.clips])
 
 
-def open_labelled(path: str, model: WorldModel, limit: int | None) -> Labelled:
-    """`limit`: clips of each split. Raises EvalError where labels or splits are missing, or nothing can be told apart."""
+def open_labelled(path: str, model: WorldModel, limit: int | None) -> LabelledClips:
+    """Open a manifest of labelled clips. limit: clips of each split at most.
+
+    Raises EvalError where labels or splits are missing, or all clips have one class.
+    """
     manifest = Manifest.open(path)
-    chosen = [clip for split in SPLITS for clip in choose(manifest, split, limit)]
-    if nameless := [clip for clip in chosen if clip.label is None]:
+    chosen = [clip for split in SPLITS for clip in choose_clips(manifest, split, limit)]
+    if unlabelled := [clip for clip in chosen if clip.label is None]:
         raise EvalError(
-            f"{path}: {len(nameless)} of {len(chosen)} clips have no label, {nameless[0].path} for one; index a folder a class"
+            f"{path}: {len(unlabelled)} of {len(chosen)} clips have no label, for example {unlabelled[0].path}; index a "
+            "folder per class"
         )
-    clips, steps = alike(chosen, model, 1, windows=1)
-    named = {split: {str(clip.label) for clip in clips if clip.split == split} for split in SPLITS}
-    if len(classes := sorted(named["train"])) < 2:
-        raise EvalError(
-            f"{path}: its train clips have {len(classes)} label ({', '.join(classes)}); there is nothing to tell apart"
-        )
-    if unknown := sorted((named["val"] | named["test"]) - named["train"]):
-        raise EvalError(
-            f"{path}: no train clip has the label {unknown[0]!r}, which val or test clips have; divide it otherwise"
-        )
-    if empty := [split for split in SPLITS if not named[split]]:
-        raise EvalError(f"{path}: no {empty[0]} clip is as long as the {steps * model.tubelet_size} frames looked at")
-    return Labelled(clips, steps, classes)
+    clips, steps = equally_long(chosen, model, 1, max_windows=1)
+    labels = {split: {str(clip.label) for clip in clips if clip.split == split} for split in SPLITS}
+    if len(classes := sorted(labels["train"])) < 2:
+        raise EvalError(f"{path}: its train clips have {len(classes)} label ({', '.join(classes)}); at least 2 are needed")
+    if unknown := sorted((labels["val"] | labels["test"]) - labels["train"]):
+        raise EvalError(f"{path}: val or test clips have the label {unknown[0]!r}, which no train clip has; split it otherwise")
+    if empty := [split for split in SPLITS if not labels[split]]:
+        raise EvalError(f"{path}: no {empty[0]} clip is as long as the {steps * model.tubelet_size} frames that are used")
+    return LabelledClips(clips, steps, classes)
 
 
-def classify(
-    nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device, by_layer: bool, kept: Kept
-) -> dict[str, Any]:
-    """{"classes": by probe and source: accuracy on test, what was chosen, val losses}; and, by layer, "layers"."""
+def probe_labels(
+    nets: Mapping[str, WorldModel], path: str, limit: int | None, device: torch.device, by_layer: bool, cache: ResultCache
+) -> ProbeResults:
+    """Accuracy on test of both kinds of probe and, if `by_layer`, of a linear probe of each
+    layer."""
     model = nets[MODEL]
     data = open_labelled(path, model, limit)
-    latents = watch(nets, data, device)
-    found: dict[str, Any] = {
+    latents = encode_labelled(nets, data, device)
+    found: ProbeResults = {
         "kind": "labels",
         "data": {
             "manifest": path,
-            "clips": {split: int(data.of(split).sum()) for split in SPLITS},
+            "clips": {split: int(data.in_split(split).sum()) for split in SPLITS},
             "classes": data.classes,
             "window_s": data.steps * model.tubelet_size / model.fps,
         },
         "classes": {
             kind: {
-                source: kept.get(f"{kind}, {source}", partial(judged, head, features, data, device))
+                source: cache.get_or_compute(f"{kind}, {source}", partial(fit_and_score, head, features, data, device))
                 for source, features in latents.items()
             }
             for kind, head in HEADS.items()
@@ -99,61 +103,68 @@ def classify(
         "notes": [],
     }
     if by_layer:
-        layers = watch_layers(nets, data, device)
+        layers = encode_layers(nets, data, device)
         scores = {
             layer: {
-                name: kept.get(f"{layer}, {name}", partial(judged, MeanPool, features, data, device))
+                name: cache.get_or_compute(f"{layer}, {name}", partial(fit_and_score, MeanPool, features, data, device))
                 for name, features in by_net.items()
             }
             for layer, by_net in layers.items()
         }
         scores[PIXELS] = {PIXELS: found["classes"]["linear"][PIXELS]}
-        found["layers"], found["notes"] = told({"label": scores}, list(scores))
+        found["layers"], found["notes"] = layer_results({"label": scores}, list(scores)), layer_notes(list(scores))
     return found
 
 
-def judged(head: Head, features: NDArray[np.float32], data: Labelled, device: torch.device) -> dict[str, Any]:
-    """Accuracy on test of a head trained on train, at the learning rate and for as long as did best on val."""
-    train, val, test = (data.of(split) for split in SPLITS)
-    label, asked = data.label, np.flatnonzero(test)
+def fit_and_score(head: Head, features: NDArray[np.float32], data: LabelledClips, device: torch.device) -> LabelScore:
+    """Train a head on train, choose learning rate and number of steps on val, and return the
+    accuracy on test."""
+    train, val, test = (data.in_split(split) for split in SPLITS)
+    label, judged = data.label, np.flatnonzero(test)
     chance = float((label[test] == np.bincount(label[train]).argmax()).mean())
-    probe = sweep(head, features, label, np.arange(len(data.classes)), train, val, device, rates=RATES)
-    score = accuracy(label[asked], probe(features[asked]), asked, chance)
-    tried = {f"{rate:g}": loss if np.isfinite(loss) else None for rate, loss in probe.losses.items()}
-    return as_json(score) | {"rate": probe.rate, "updates": probe.updates, "val_loss": tried}
+    classes = np.arange(len(data.classes))
+    probe = train_probe(head, features, label, classes, train, val, device, learning_rates=LEARNING_RATES)
+    score = accuracy(label[judged], probe(features[judged]), judged, chance)
+    losses = {f"{rate:g}": loss if np.isfinite(loss) else None for rate, loss in probe.losses.items()}
+    chosen: LabelScore = {"learning_rate": probe.learning_rate, "steps": probe.steps, "val_loss": losses}
+    return {**score_json(score), **chosen}
 
 
-def watch(nets: Mapping[str, WorldModel], data: Labelled, device: torch.device) -> dict[str, NDArray[np.float32]]:
-    """Target latents [F, S, N, D] of one window of each clip, from its middle, by network, and raw pixels."""
+def encode_labelled(
+    nets: Mapping[str, WorldModel], data: LabelledClips, device: torch.device
+) -> dict[str, NDArray[np.float32]]:
+    """Target latents [F, S, N, D] of the middle window of each clip, by network, with raw pixels as
+    one more network."""
     model = nets[MODEL]
-    stills = np.unique(np.linspace(0, data.steps - 1, STILLS).round().astype(int))
+    pixel_steps = np.unique(np.linspace(0, data.steps - 1, PIXEL_STEPS).round().astype(int))
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*nets, PIXELS)}
-    for frames in windows_of("clips", data, model, device):
+    for frames in middle_windows("clips", data, model, device):
         for name, net in nets.items():
-            parts[name].append(record(net, frames, {}).target)
-        parts[PIXELS].append(record_pixels(frames, model.tubelet_size, []).target[:, stills])
+            parts[name].append(encode_clips(net, frames, {}).target)
+        parts[PIXELS].append(pixel_latents(frames, model.tubelet_size, []).target[:, pixel_steps])
     return {name: np.concatenate(some) for name, some in parts.items()}
 
 
 @torch.no_grad()
-def watch_layers(
-    nets: Mapping[str, WorldModel], data: Labelled, device: torch.device
+def encode_layers(
+    nets: Mapping[str, WorldModel], data: LabelledClips, device: torch.device
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """The same by layer, then network."""
+    """Latents of the middle window of each clip, by layer, then network."""
     parts: dict[str, dict[str, list[NDArray[np.float32]]]] = {}
-    for frames in windows_of("layers", data, nets[MODEL], device):
+    for frames in middle_windows("layers", data, nets[MODEL], device):
         for name, net in nets.items():
-            for layer, latents in show(net, frames).items():
+            for layer, latents in layer_latents(net, frames).items():
                 parts.setdefault(layer, {}).setdefault(name, []).append(latents)
     return {layer: {name: np.concatenate(some) for name, some in by_net.items()} for layer, by_net in parts.items()}
 
 
-def windows_of(what: str, data: Labelled, model: WorldModel, device: torch.device) -> Iterator[Tensor]:
-    """The middle of each clip, some at a time: uint8 [B, T, H, W, 3]."""
+def middle_windows(title: str, data: LabelledClips, model: WorldModel, device: torch.device) -> Iterator[Tensor]:
+    """Batches of the middle window of each clip: uint8 [B, T, H, W, 3]. title: of the progress
+    bar."""
     count = data.steps * model.tubelet_size
-    with bar(what, len(data.clips)) as progress:
-        for first in range(0, len(data.clips), FILMS_AT_ONCE):
-            some = data.clips[first : first + FILMS_AT_ONCE]
-            begin = [(frames_in(clip, model.fps) - count) // 2 for clip in some]
-            yield torch.from_numpy(read_clips(some, model.fps, model.size_px, count, begin)).to(device)
-            progress.step(len(some))
+    with bar(title, len(data.clips)) as progress:
+        for first in range(0, len(data.clips), BATCH_CLIPS):
+            batch = data.clips[first : first + BATCH_CLIPS]
+            begin = [(frame_count_at(clip.frames, clip.fps, model.fps) - count) // 2 for clip in batch]
+            yield torch.from_numpy(read_clips(batch, model.fps, model.size_px, count, begin)).to(device)
+            progress.step(len(batch))

@@ -1,4 +1,7 @@
-"""How good readings are: R2, error in units, balanced accuracy; intervals by drawing scenes again, never rows."""
+"""Scores of probes: R2, error in units, balanced accuracy.
+
+Intervals come from a bootstrap over clips, never over rows.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +14,51 @@ from numpy.typing import NDArray
 from eval.intervals import bootstrap_of_sums
 
 Values = NDArray[np.floating]
-Scenes = NDArray[np.integer]
+Groups = NDArray[np.integer]
+"""The number of the clip that each row comes from: [R]."""
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number that is computed from sums over scenes, so that scenes can be drawn again, those of several numbers together."""
+    """A number that is a function of sums over clips, so that clips can be resampled, those of
+    several numbers together."""
 
-    sums: Values  # [G, Q], of each scene
-    of: Callable[[Values], Values]  # their totals [..., Q] -> [...]; NaN where it has no value
+    sums: Values  # [G, Q] what each clip adds
+    compute: Callable[[Values], Values]  # totals [..., Q] -> [...]; NaN where the number is not defined
 
     def interval(self) -> tuple[float, float, float]:
         """(value, low, high), 95 %."""
-        return bootstrap_of_sums(self.sums, self.of)
+        return bootstrap_of_sums(self.sums, self.compute)
 
 
-def mean(some: Sequence[Statistic]) -> Statistic:
-    """Of numbers of the same scenes."""
-    ends = np.cumsum([0, *(it.sums.shape[1] for it in some)])
+def mean_statistic(statistics: Sequence[Statistic]) -> Statistic:
+    """The mean of several statistics of the same clips."""
+    ends = np.cumsum([0, *(it.sums.shape[1] for it in statistics)])
 
-    def of(total: Values) -> Values:
-        return np.mean([it.of(total[..., a:b]) for it, a, b in zip(some, ends[:-1], ends[1:], strict=True)], axis=0)
+    def compute(total: Values) -> Values:
+        parts = zip(statistics, ends[:-1], ends[1:], strict=True)
+        return np.mean([it.compute(total[..., start:stop]) for it, start, stop in parts], axis=0)
 
-    return Statistic(np.concatenate([it.sums for it in some], axis=1), of)
+    return Statistic(np.concatenate([it.sums for it in statistics], axis=1), compute)
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
-    """first - second, of the same scenes: what is hard for both cancels."""
-    cut = first.sums.shape[1]
+    """first - second, of the same clips. What makes a clip difficult for both cancels."""
+    split = first.sums.shape[1]
     sums = np.concatenate([first.sums, second.sums], axis=1)
-    return Statistic(sums, lambda total: first.of(total[..., :cut]) - second.of(total[..., cut:]))
+    return Statistic(sums, lambda total: first.compute(total[..., :split]) - second.compute(total[..., split:]))
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number with its 95 % interval over n scenes, what guessing gets, and its error in units where it has one."""
+    """One number with its 95 % interval over n clips, the chance level, and its error in units
+    where it has one."""
 
     metric: str  # R2 | balanced accuracy | accuracy
     value: float
     low: float
     high: float
-    n: int  # scenes
+    n: int  # clips
     rows: int
     chance: float
     error: float | None = None  # root of the mean squared distance
@@ -60,64 +67,69 @@ class Score:
     unit: str = ""
 
 
-def by_scene(values: Values, scene: Scenes) -> Values:
-    """Sums over the rows of each scene: [R, Q] -> [G, Q]."""
-    _, place = np.unique(scene, return_inverse=True)
-    sums = np.zeros((int(place.max()) + 1, values.shape[1]))
-    np.add.at(sums, place, values)
+def sums_by_clip(values: Values, group: Groups) -> Values:
+    """Add up the rows of each clip: [R, Q] -> [G, Q]."""
+    _, index = np.unique(group, return_inverse=True)
+    sums = np.zeros((int(index.max()) + 1, values.shape[1]))
+    np.add.at(sums, index, values)
     return sums
 
 
-def r2(truth: Values, reading: Values, scene: Scenes, unit: str = "") -> Score:
-    """With the error in its unit."""
-    explained = r2_statistic(truth, reading, scene)
+def r2(truth: Values, predicted: Values, group: Groups, unit: str = "") -> Score:
+    """R2 of predictions [R, C], with the root mean squared error in `unit`."""
+    explained = r2_statistic(truth, predicted, group)
     components = truth.shape[1]
     error = Statistic(explained.sums, lambda total: np.sqrt(total[..., 2 + components] / total[..., 0]))
     return Score("R2", *explained.interval(), len(explained.sums), len(truth), 0.0, *error.interval(), unit)
 
 
-def r2_statistic(truth: Values, reading: Values, scene: Scenes) -> Statistic:
+def r2_statistic(truth: Values, predicted: Values, group: Groups) -> Statistic:
     """1 - squared error / variance of the truth, both summed over components: [R, C] twice.
 
-    The variance is about the mean of the rows judged, so that guessing the mean gets 0 at best, and never more.
+    The variance is about the mean of the rows that are scored: predicting a constant gets at most
+    0.
     """
     components = truth.shape[1]
     centred = truth - truth.mean(0)
     rows = [np.ones((len(truth), 1)), centred, np.square(centred).sum(1, keepdims=True)]
-    sums = by_scene(np.concatenate([*rows, np.square(reading - truth).sum(1, keepdims=True)], axis=1), scene)
+    sums = sums_by_clip(np.concatenate([*rows, np.square(predicted - truth).sum(1, keepdims=True)], axis=1), group)
 
-    def explained(total: Values) -> Values:
+    def compute(total: Values) -> Values:
         count, about = total[..., 0], total[..., 1 : 1 + components]
-        spread = total[..., 1 + components] - np.square(about).sum(-1) / count
+        variance = total[..., 1 + components] - np.square(about).sum(-1) / count
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(spread > 1e-12 * count, 1 - total[..., 2 + components] / spread, np.nan)
+            return np.where(variance > 1e-12 * count, 1 - total[..., 2 + components] / variance, np.nan)
 
-    return Statistic(sums, explained)
-
-
-def balanced_accuracy(truth: Values, reading: Values, scene: Scenes) -> Score:
-    share = recall_statistic(truth, reading, scene)
-    return Score("balanced accuracy", *share.interval(), len(share.sums), len(truth), 1 / len(np.unique(truth)))
+    return Statistic(sums, compute)
 
 
-def recall_statistic(truth: Values, reading: Values, scene: Scenes) -> Statistic:
-    """Mean over classes of the share of their rows that is read right: classes [R] twice. A constant gets 1 / classes."""
+def balanced_accuracy(truth: Values, predicted: Values, group: Groups) -> Score:
+    recall = recall_statistic(truth, predicted, group)
+    return Score("balanced accuracy", *recall.interval(), len(recall.sums), len(truth), 1 / len(np.unique(truth)))
+
+
+def recall_statistic(truth: Values, predicted: Values, group: Groups) -> Statistic:
+    """Mean recall over classes (balanced accuracy): classes [R] twice.
+
+    A constant gets 1 / number of classes.
+    """
     classes = np.unique(truth)
     one_hot = truth[:, None] == classes
-    right = one_hot & (reading == truth)[:, None]
-    sums = by_scene(np.concatenate([one_hot, right], axis=1).astype(float), scene)
+    right = one_hot & (predicted == truth)[:, None]
+    sums = sums_by_clip(np.concatenate([one_hot, right], axis=1).astype(float), group)
 
-    def recall(total: Values) -> Values:
+    def compute(total: Values) -> Values:
         with np.errstate(invalid="ignore"):
-            share = total[..., len(classes) :] / total[..., : len(classes)]
-        there = np.isfinite(share)
-        return np.where(there, share, 0).sum(-1) / there.sum(-1)
+            recall = total[..., len(classes) :] / total[..., : len(classes)]
+        present = np.isfinite(recall)
+        return np.where(present, recall, 0).sum(-1) / present.sum(-1)
 
-    return Statistic(sums, recall)
+    return Statistic(sums, compute)
 
 
-def accuracy(truth: NDArray, reading: NDArray, scene: Scenes, chance: float) -> Score:
-    """The share of rows read right: classes [R] twice; `chance` is what the most frequent class of the training data gets."""
-    sums = by_scene(np.stack([np.ones(len(truth)), reading == truth], axis=1).astype(float), scene)
+def accuracy(truth: NDArray, predicted: NDArray, group: Groups, chance: float) -> Score:
+    """The fraction of correct rows: classes [R] twice. chance: accuracy of always the most frequent
+    class in training."""
+    sums = sums_by_clip(np.stack([np.ones(len(truth)), predicted == truth], axis=1).astype(float), group)
     value, low, high = bootstrap_of_sums(sums, lambda total: total[..., 1] / total[..., 0])
     return Score("accuracy", value, low, high, len(sums), len(truth), chance)

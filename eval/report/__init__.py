@@ -1,7 +1,7 @@
-"""An evaluation as one page that opens offline, and films with their surprise as another."""
+"""HTML pages that open offline: the report of a VoE evaluation, and single videos with their surprise."""
 
 from eval.report.page import write_report
 from eval.report.quadruplets import shown_trials
-from eval.report.video_page import Drawn, FilmCard, Ranked, write_film_page
+from eval.report.video_page import DecodedVideos, RankedVideo, VideoCard, write_video_page
 
-__all__ = ["Drawn", "FilmCard", "Ranked", "shown_trials", "write_film_page", "write_report"]
+__all__ = ["DecodedVideos", "RankedVideo", "VideoCard", "shown_trials", "write_report", "write_video_page"]

@@ -1,4 +1,4 @@
-"""protocol, scores, traces and films of an evaluation -> report.html."""
+"""report.html of a VoE evaluation, from its protocol, scores, traces and videos."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from markupsafe import Markup
 from eval.report import tables
 from eval.report.player import Player
 from eval.report.plots import accuracy_curve
-from eval.report.quadruplets import Album
+from eval.report.quadruplets import TrialGallery
 from eval.report.rendering import render
 from eval.result_folder import read_result
-from eval.voe.scorers import is_ablation
+from eval.voe.scorers import ScorerId
+from eval.voe.scores.score_types import Headline
 from eval.voe.trials import Trial, read_trials
-from worldmodel.video.square import SEEN
+from worldmodel.video.geometry import GEOMETRIES
 
-FIRST = ("whitened", "distance", "adjusted")
+FIRST = ("whitened", "latent distance", "adjusted")
 
 
 def write_report(out: Path) -> Path:
-    """OUT/report.html, of what stands in OUT. Films that are no longer where they were are left out with a word."""
+    """Write OUT/report.html from the files in OUT. Videos that can no longer be read are replaced by a note."""
     protocol, scores = (read_result(out / name) for name in ("protocol.json", "scores.json"))
     trials = read_trials(out / "trials.json")
     tree, headline = scores["tree"], scores["headline"]
-    # those that stand side by side everywhere; without a model, whatever was judged
+    # scorers that are shown side by side; without a model, the only one there is
     shown = [name for name in FIRST if name in headline] or list(headline)[:1]
-    windows = "locked" if any(name in tree.get("locked", {}) for name in shown) else "free"
-    players = Album(out, protocol, scores, trials).players() if shown else []
+    windows = main_windows(tree, shown)
+    players = TrialGallery(out, protocol, scores, trials).players() if shown else []
+    left_out = protocol.get("left_out") or {}
     return render(
         out / "report.html",
         "evaluation.html",
@@ -38,41 +40,46 @@ def write_report(out: Path) -> Path:
         out=str(out),
         protocol=protocol,
         headline=[_headline(name, headline[name]) for name in shown],
-        whitening=tables.whitening(tree, windows, (protocol.get("whitening") or {}).get("films")),
+        whitening=tables.whitening(tree, windows, (protocol.get("whitening") or {}).get("videos")),
         shown=shown,
         windows=windows,
-        flags={trial.property: trial.flag for trial in trials if trial.flag},
+        flags={trial.property: trial.known_defect for trial in trials if trial.known_defect},
         tables=list(tables.property_tables(tree, shown)),
         properties=[
             _property(scores, windows, shown, name, protocol["suite"].get("magnitudes"))
             for name in _properties(tree, windows, shown)
         ],
         groups=_groups(players),
-        heat_word=_heat_word(protocol, any(player.has_heat for player in players)),
-        diagnostics=tables.diagnostics({windows: plain(it) for windows, it in scores.get("diagnostics", {}).items()}),
-        published=tables.crossed(plain(scores.get("published", {}))),
-        localisation=tables.crossed(plain(scores.get("localisation", {}))),
-        contexts=tables.crossed(plain(scores.get("contexts", {}))),
+        heat_map_note=_heat_map_note(protocol, any(player.has_heat for player in players)),
+        diagnostics=tables.diagnostics({kind: without_ablations(it) for kind, it in scores.get("diagnostics", {}).items()}),
+        published=tables.crossed(without_ablations(scores.get("published", {}))),
+        localisation=tables.crossed(without_ablations(scores.get("localisation", {}))),
+        contexts=tables.crossed(without_ablations(scores.get("contexts", {}))),
         splits={name: list(tables.property_tables(it, shown)) for name, it in scores.get("splits", {}).items()},
-        taken=scores.get("context_s", {}),
+        chosen_context_s=scores.get("context_s", {}),
         best=scores.get("best_on_test", {}),
         counts=_counts(trials),
         notes=scores.get("notes", ()),
-        seen=SEEN[protocol.get("square", "squeeze")],
-        unread=protocol.get("left_out") or {},
-        without=_without(scores.get("left_out", {}), protocol.get("left_out") or {}),
+        geometry=GEOMETRIES[protocol.get("geometry", "resize")],
+        left_out=left_out,
+        missing=_missing(scores.get("left_out", {}), left_out),
     )
 
 
-def plain(by_scorer: Mapping[str, Any]) -> dict[str, Any]:
+def main_windows(tree: Mapping[str, Any], scorers: Sequence[str]) -> str:
+    """The kind of window that the headline is of: locked windows if there are any, else sliding windows."""
+    return "locked" if any(name in tree.get("locked", {}) for name in scorers) else "sliding"
+
+
+def without_ablations(by_scorer: Mapping[str, Any]) -> dict[str, Any]:
     """Without the ablations of whitening, which have a table of their own."""
-    return {name: it for name, it in by_scorer.items() if not is_ablation(name)}
+    return {name: it for name, it in by_scorer.items() if not ScorerId.parse(name).is_whitening_ablation}
 
 
-def _headline(name: str, it: Mapping[str, Any]) -> dict[str, Any]:
+def _headline(name: str, it: Headline) -> dict[str, Any]:
     if it.get("value") is None:
-        return {"scorer": name, "range": it["range"], "why": it["why"], "n": it["n"]}
-    return {"scorer": name, "score": it, "verdict": tables.verdict(it), "beside": tables.everything_beside(it)}
+        return {"scorer": name, "range": it["range"], "reason": it["reason"], "n": it["n"]}
+    return {"scorer": name, "score": it, "verdict": tables.verdict(it), "baselines": tables.baseline_rows(it)}
 
 
 def _properties(tree: Mapping[str, Any], windows: str, shown: Sequence[str]) -> list[str]:
@@ -82,14 +89,16 @@ def _properties(tree: Mapping[str, Any], windows: str, shown: Sequence[str]) -> 
 def _property(
     scores: Mapping[str, Any], windows: str, shown: Sequence[str], name: str, magnitudes: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    """One property's picture: its scorers, all that stands beside the first, and its curves; none by a magnitude that is no
-    one quantity."""
+    """Figure of one property: its scorers, the baselines of the first one, and accuracy curves.
+
+    There is no curve by magnitude if the magnitude of the property is not a single quantity.
+    """
     tree = scores["tree"]
     found = [(scorer, it) for scorer in shown if (it := tables.main_cell(tree, windows, scorer, name))]
     curves = []
     for key, title, quantity in (
-        ("magnitude", "How large is the change?", "magnitude" if magnitudes is None else magnitudes.get(name)),
-        ("occlusion_s", "How long is it hidden?", "seconds out of sight"),
+        ("magnitude", "By size of the change", "magnitude" if magnitudes is None else magnitudes.get(name)),
+        ("occlusion_s", "By duration of occlusion", "seconds of occlusion"),
     ):
         bins = {scorer: it for scorer in shown if (it := scores.get(key, {}).get(scorer, {}).get(name))}
         if bins and quantity:
@@ -98,46 +107,46 @@ def _property(
     return {
         "name": name,
         "scores": found,
-        "beside": tables.everything_beside(found[0][1]) if found else [],
+        "baselines": tables.baseline_rows(found[0][1]) if found else [],
         "levels": [(scorer, tables.by_level(tree, windows, scorer, name)) for scorer in shown],
         "curves": curves,
     }
 
 
 def _groups(players: Sequence[Player]) -> dict[str, list[Player]]:
-    """Players by property, in their order."""
+    """Players by property, in order."""
     found: dict[str, list[Player]] = {}
     for player in players:
         found.setdefault(player.group, []).append(player)
     return found
 
 
-def _heat_word(protocol: Mapping[str, Any], drawn: bool) -> str:
+def _heat_map_note(protocol: Mapping[str, Any], is_shown: bool) -> str:
     """How to read heat maps, or why there are none."""
     latent = protocol["model"].get("latent")
-    if drawn:
+    if is_shown:
         return (
-            "The heat map over a film is the surprise of the curve, place by place, on one scale for the films of a trial; "
-            "its mean over the picture is the curve."
+            "The heat map over a video shows the surprise of the selected curve by token, on one scale for all videos of a "
+            "trial. Its mean over the frame is the curve."
         )
     if latent is None:
         return ""
     if latent[0] == 1:
-        return "The model sees a picture as one latent, so there is no map of where it is surprised."
+        return "The model has one latent per time step, so there is no heat map."
     if math.isqrt(latent[0]) ** 2 != latent[0]:
-        return f"The model’s {latent[0]} places are no square, so that no map of where it is surprised is drawn."
-    return "No maps of where in the picture it is surprised were kept; the same evaluation again keeps them."
+        return f"The {latent[0]} tokens of the model form no square grid, so there is no heat map."
+    return "No heat maps were stored; run the same evaluation again to store them."
 
 
-def _without(left_out: Mapping[str, Sequence[str]], unread: Mapping[str, str]) -> dict[str, list[str]]:
-    """By scorer: films it has no number for, though they could be read."""
-    found = {scorer: [film for film in films if film not in unread] for scorer, films in left_out.items()}
-    return {scorer: films for scorer, films in found.items() if films}
+def _missing(left_out: Mapping[str, Sequence[str]], unreadable: Mapping[str, str]) -> dict[str, list[str]]:
+    """By scorer: readable videos that it has no score for."""
+    found = {scorer: [video for video in videos if video not in unreadable] for scorer, videos in left_out.items()}
+    return {scorer: videos for scorer, videos in found.items() if videos}
 
 
 def _counts(trials: Sequence[Trial]) -> dict[str, int]:
     return {
         "properties": len({trial.property for trial in trials}),
         "trials": sum(trial.split == "test" for trial in trials),
-        "films": sum(len(trial.films) for trial in trials if trial.split == "test"),
+        "videos": sum(len(trial.videos) for trial in trials if trial.split == "test"),
     }

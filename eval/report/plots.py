@@ -13,16 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from worldmodel.render.ink import BAD, COPY, FAINT, GOOD, IMAGINED, INK, MUTED, Rgb, hexadecimal, show_dollars
+from worldmodel.render.style import BAD, COPY, DARK, FAINT, GOOD, MUTED, PREDICTION, Rgb, disable_mathtext, hex_colour
 
 DISTANCE: Rgb = (170, 68, 153)
 OTHER: Rgb = (120, 120, 0)
 # what is drawn in these is shown in the page's own, light or dark
 COLOURS = {
-    **{INK: "--ink", MUTED: "--quiet", FAINT: "--line", IMAGINED: "--first", DISTANCE: "--second", OTHER: "--third"},
+    **{DARK: "--ink", MUTED: "--quiet", FAINT: "--line", PREDICTION: "--first", DISTANCE: "--second", OTHER: "--third"},
     **{GOOD: "--good", BAD: "--bad", COPY: "--fair"},
 }
-ORDER = ((IMAGINED, "o"), (DISTANCE, "s"), (OTHER, "D"))
+ORDER = ((PREDICTION, "o"), (DISTANCE, "s"), (OTHER, "D"))
 WIDTH_IN, HEIGHT_IN = 2.7, 1.7
 
 
@@ -30,20 +30,20 @@ def accuracy_curve(bins: Mapping[str, Sequence[Mapping[str, Any]]], quantity: st
     """Pairs right against a quantity, a line a scorer with 95 % intervals; bins by scorer as scores.json has them."""
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(50, color=hexadecimal(MUTED), linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.axhline(50, color=hex_colour(MUTED), linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     span = [edge for some in bins.values() for it in some for edge in (it["from"], it["to"])]
     nudge = 0.008 * (max(span) - min(span))
     for index, some in enumerate(bins.values()):
         colour, mark = ORDER[min(index, len(ORDER) - 1)]
         x = [(it["from"] + it["to"]) / 2 + nudge * index for it in some]
         low, high = ([100 * it[end] for it in some] for end in ("low", "high"))
-        axes.vlines(x, low, high, color=hexadecimal(colour), linewidth=1.4, alpha=0.6)
+        axes.vlines(x, low, high, color=hex_colour(colour), linewidth=1.4, alpha=0.6)
         y = [100 * it["value"] for it in some]
-        axes.plot(x, y, mark, linestyle="-", color=hexadecimal(colour), linewidth=1.6, markersize=4.5)
+        axes.plot(x, y, mark, linestyle="-", color=hex_colour(colour), linewidth=1.6, markersize=4.5)
     axes.set_ylim(-4, 104)
     axes.set_yticks([0, 50, 100])
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_xlabel(quantity, fontsize=9, color=hexadecimal(MUTED))
+    axes.set_xlabel(quantity, fontsize=9, color=hex_colour(MUTED))
     _quiet(axes)
     return svg(figure)
 
@@ -51,13 +51,13 @@ def accuracy_curve(bins: Mapping[str, Sequence[Mapping[str, Any]]], quantity: st
 def svg(figure: Figure) -> str:
     """Inline SVG with text as text, page colours, and ids that are its own; the same for the same figure."""
     text = io.StringIO()
-    show_dollars(figure)
+    disable_mathtext(figure)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     body = text.getvalue()
     body = re.sub(r"<metadata>.*?</metadata>", "", body[body.index("<svg") :], flags=re.DOTALL)
     for colour, name in COLOURS.items():
-        body = body.replace(hexadecimal(colour), f"var({name})")
+        body = body.replace(hex_colour(colour), f"var({name})")
     body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)
     own = hashlib.sha256(body.encode()).hexdigest()[:8]
     return re.sub(r'( id="|xlink:href="#|url\(#)', rf"\g<1>f{own}-", body)
@@ -67,5 +67,5 @@ def _quiet(axes: Axes) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(hexadecimal(FAINT))
-    axes.tick_params(labelsize=9, color=hexadecimal(FAINT), labelcolor=hexadecimal(MUTED))
+        axes.spines[side].set_color(hex_colour(FAINT))
+    axes.tick_params(labelsize=9, color=hex_colour(FAINT), labelcolor=hex_colour(MUTED))

@@ -1,4 +1,4 @@
-"""Which trials a reader is shown, and their films with surprise over time."""
+"""Choose the trials that a report shows, and make players of their videos with the surprise over time."""
 
 from __future__ import annotations
 
@@ -11,146 +11,154 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.report.heat import heat_map, read_maps
-from eval.report.player import HeatMap, Line, Player, Screen
-from eval.report.videos import MOST_BYTES, film_bytes, page_rate
+from eval.report.player import Curve, HeatMap, Player, PlayerVideo, VideoKind
+from eval.report.videos import MAX_BYTES, page_fps, trial_video_mp4
 from eval.result_folder import read_result
-from eval.voe.pairs import compare
-from eval.voe.scores.video_scores import ScorerTrace, by_scorer
+from eval.voe.pairs import score_pairs
+from eval.voe.scores.video_scores import ScorerTrace, traces_by_scorer
 from eval.voe.surprise.traces import Traces
-from eval.voe.trials import Film, Trial, read_trials
+from eval.voe.trials import Trial, Video, read_trials
 from worldmodel.video import VideoError
 
-MOST_TRIALS = 30
-WINDOWS_WORDS = {"locked": "locked windows", "free": "sliding windows"}
+MAX_TRIALS = 30
+WINDOW_LABELS = {"locked": "locked windows", "sliding": "sliding windows"}
 Values = NDArray[np.float64]
 
 
-class Album:
-    """Trials of an evaluation, as they can be looked at."""
+class TrialGallery:
+    """The trials of an evaluation, as players on its page."""
 
     def __init__(self, out: Path, protocol: Mapping[str, Any], scores: Mapping[str, Any], trials: Sequence[Trial]) -> None:
         self.out, self.protocol, self.trials = out, protocol, trials
-        self.rows = by_scorer(Traces.open(out / "traces.parquet"), [film.film_id for trial in trials for film in trial.films])
-        self.first = np.cumsum([0, *(len(trial.films) for trial in trials)])
-        self.taken: Mapping[str, float | None] = scores.get("context_s", {})
-        self.scorers = [name for name in scores["headline"] if name in ("whitened", "distance")] or list(scores["headline"])[:1]
+        ids = [video.video_id for trial in trials for video in trial.videos]
+        traces = traces_by_scorer(Traces.open(out / "traces.parquet"), ids)
+        self.rows = {(windows, str(scorer)): trace for (windows, scorer), trace in traces.items()}
+        self.first = np.cumsum([0, *(len(trial.videos) for trial in trials)])
+        self.context_s: Mapping[str, float | None] = scores.get("context_s", {})
+        self.scorers = [name for name in scores["headline"] if name in ("whitened", "latent distance")] or list(
+            scores["headline"]
+        )[:1]
         self._bytes = 0
 
     def players(self) -> list[Player]:
-        """Per property the median trial, the best and the worst, by the first scorer; locked windows where there are any."""
-        address = self._judged_by()
+        """Of each property the median, the best and the worst trial, by the first scorer and in locked windows if possible."""
+        address = self._main_curve()
         if address is None:
             return []
-        surprise = self._of(*address).film_mean()
-        return [self._player(index, words, surprise) for index, words in self._chosen(surprise)]
+        surprise = self._trace(*address).video_mean()
+        return [self._player(index, why, surprise) for index, why in self._selected(surprise)]
 
     def shown(self) -> list[str]:
         """Names of the trials that `players` shows."""
-        address = self._judged_by()
-        found = [] if address is None else self._chosen(self._of(*address).film_mean())
+        address = self._main_curve()
+        found = [] if address is None else self._selected(self._trace(*address).video_mean())
         return [self.trials[index].group_id for index, _ in found]
 
-    def _chosen(self, surprise: Values) -> list[tuple[int, str]]:
+    def _selected(self, surprise: Values) -> list[tuple[int, str]]:
         margins = {index: margin for index in range(len(self.trials)) if (margin := self._margin(index, surprise)) is not None}
-        return chosen(self.trials, margins)
+        return select_trials(self.trials, margins)
 
-    def _judged_by(self) -> tuple[str, str] | None:
-        there = [(kind, name) for kind in WINDOWS_WORDS for name in self.scorers if (kind, name) in self.rows]
-        return there[0] if there else None
+    def _main_curve(self) -> tuple[str, str] | None:
+        """(kind of window, scorer) by which trials are selected."""
+        present = [(kind, name) for kind in WINDOW_LABELS for name in self.scorers if (kind, name) in self.rows]
+        return present[0] if present else None
 
-    def _of(self, windows: str, scorer: str) -> ScorerTrace:
-        """Rows of a scorer, at the context length it is scored at."""
-        return self.rows[windows, scorer].at(self.taken.get(scorer) if windows == "free" else None)
+    def _trace(self, windows: str, scorer: str) -> ScorerTrace:
+        """Rows of a scorer at the context length that it is scored at."""
+        return self.rows[windows, scorer].at(self.context_s.get(scorer) if windows == "sliding" else None)
 
     def _margin(self, index: int, surprise: Values) -> float | None:
-        """By how much impossible films surprise more than possible ones, mean over pairs, as a share of their mean surprise."""
+        """Surprise of the impossible videos above the possible ones, mean over pairs, relative to the mean surprise."""
         trial = self.trials[index]
-        films = surprise[self.first[index] : self.first[index + 1]]
-        if trial.split != "test" or not trial.pairs or not np.isfinite(films).all():
+        by_video = surprise[self.first[index] : self.first[index + 1]]
+        if trial.split != "test" or not trial.pairs or not np.isfinite(by_video).all():
             return None
-        gap = np.mean([films[pair.impossible] - films[pair.possible] for pair in trial.pairs])
-        return float(gap / max(float(films.mean()), 1e-12))
+        gap = np.mean([by_video[pair.impossible] - by_video[pair.possible] for pair in trial.pairs])
+        return float(gap / max(float(by_video.mean()), 1e-12))
 
     def _player(self, index: int, tag: str, surprise: Values) -> Player:
         trial, first = self.trials[index], int(self.first[index])
-        contexts, outcomes = ({getattr(film, name) for film in trial.films} for name in ("context_id", "outcome_id"))
-        square = len(contexts) == len(outcomes) == 2 and len(trial.films) == 4
-        order = sorted(range(len(trial.films)), key=lambda place: _place_in_grid(trial.films[place], square))
-        films = [trial.films[place] for place in order]
-        fps = trial.films[0].fps
-        moments = [(trial.violation, "the impossible happens"), (trial.reveal, "it can be seen")]
+        contexts, outcomes = ({getattr(video, name) for video in trial.videos} for name in ("context_id", "outcome_id"))
+        is_grid = len(contexts) == len(outcomes) == 2 and len(trial.videos) == 4
+        order = sorted(range(len(trial.videos)), key=lambda index: _grid_position(trial.videos[index], is_grid))
+        videos = [trial.videos[index] for index in order]
+        fps = trial.videos[0].fps
+        events = [(trial.violation_frame, "violation"), (trial.reveal_frame, "violation visible")]
         margin = self._margin(index, surprise)
-        curves = self._curves([first + place for place in order])
+        curves = self._curves([first + index for index in order])
         return Player(
             title=f"{trial.property}{f', {trial.visibility}' if trial.visibility else ''}",
             group=trial.property,
             note=trial.group_id,
             tag=tag,
-            fps=page_rate(films[0]),
-            frames=max(max(1, round(film.frames / film.fps * page_rate(film))) for film in films),
-            screens=[self._screen(film, square) for film in films],
+            fps=page_fps(videos[0]),
+            frames=max(max(1, round(video.frames / video.fps * page_fps(video))) for video in videos),
+            videos=[self._video(video, is_grid) for video in videos],
             curves=curves,
-            start_s=widest_gap([film.label for film in films], next(iter(curves.values()), ())),
-            heats=self._heats(films),
-            marks=[(frame / fps, words) for frame, words in moments if frame is not None],
-            hidden_s=(trial.occlusion[0] / fps, trial.occlusion[1] / fps) if trial.occlusion else None,
-            numbers=self._numbers(trial, surprise[first : first + len(films)], margin),
-            rows=[f"context {name}" for name in dict.fromkeys(film.context_id for film in films)] if square else (),
-            columns=[f"outcome {name}" for name in dict.fromkeys(film.outcome_id for film in films)] if square else (),
+            start_s=time_of_widest_gap([video.label for video in videos], next(iter(curves.values()), ())),
+            heat_maps=self._heat_maps(videos),
+            events=[(frame / fps, label) for frame, label in events if frame is not None],
+            occlusion_s=(trial.occluded_frames[0] / fps, trial.occluded_frames[1] / fps) if trial.occluded_frames else None,
+            numbers=self._numbers(trial, surprise[first : first + len(videos)], margin),
+            rows=[f"context {name}" for name in dict.fromkeys(video.context_id for video in videos)] if is_grid else (),
+            columns=[f"outcome {name}" for name in dict.fromkeys(video.outcome_id for video in videos)] if is_grid else (),
         )
 
     def _numbers(self, trial: Trial, surprise: Values, margin: float | None) -> dict[str, str]:
-        """What the trial scored, in words."""
+        """The score of a trial, by label."""
         found = {}
         for kind in dict.fromkeys(pair.kind for pair in trial.pairs):
             pairs = [pair for pair in trial.pairs if pair.kind == kind]
-            right = sum(float(compare(surprise[pair.possible], surprise[pair.impossible])) for pair in pairs)
-            found[f"{kind}, pairs right"] = f"{right:g} of {len(pairs)}"
+            correct = sum(float(score_pairs(surprise[pair.possible], surprise[pair.impossible])) for pair in pairs)
+            found[f"{kind}, correct pairs"] = f"{correct:g} of {len(pairs)}"
         if margin is not None:
             found["margin"] = f"{float(f'{100 * margin:.2g}'):+g} % of the mean surprise"
         return found
 
-    def _screen(self, film: Film, square: bool) -> Screen:
-        kind = "film" if film.label is None else "possible" if film.label else "impossible"
-        label = f"{film.context_id} → {film.outcome_id}" if square else ""
-        mp4, why = None, ""
-        if self._bytes > MOST_BYTES:
-            why = "left out, to keep this page small"
+    def _video(self, video: Video, is_grid: bool) -> PlayerVideo:
+        kind: VideoKind = "unlabelled" if video.label is None else "possible" if video.label else "impossible"
+        label = f"{video.context_id} → {video.outcome_id}" if is_grid else ""
+        mp4, why_missing = None, ""
+        if self._bytes > MAX_BYTES:
+            why_missing = "left out to keep this page small"
         else:
             try:
-                mp4 = film_bytes(film, self.protocol.get("square", "squeeze"))
+                mp4 = trial_video_mp4(video, self.protocol.get("geometry", "resize"))
                 self._bytes += len(mp4)
             except (VideoError, OSError):
-                why = "no longer on this disk"
-        return Screen(label, kind, mp4, Path(film.path).name, why)  # type: ignore[arg-type]
+                why_missing = "can no longer be read"
+        return PlayerVideo(label, kind, mp4, Path(video.path).name, why_missing)
 
-    def _curves(self, films: Sequence[int]) -> dict[str, list[Line]]:
+    def _curves(self, indices: Sequence[int]) -> dict[str, list[Curve]]:
         found = {}
-        for windows, words in WINDOWS_WORDS.items():
+        for windows, label in WINDOW_LABELS.items():
             for scorer in self.scorers:
                 if (windows, scorer) in self.rows:
-                    rows = self._of(windows, scorer)
-                    lines: list[Line] = [rows.time_course(film) for film in films]  # type: ignore[misc]
-                    if any(len(times) for times, _ in lines):
-                        found[f"{scorer}, {words}"] = lines
+                    trace = self._trace(windows, scorer)
+                    curves: list[Curve] = [trace.time_course(index) for index in indices]  # type: ignore[misc]
+                    if any(len(times) for times, _ in curves):
+                        found[f"{scorer}, {label}"] = curves
         return found
 
-    def _heats(self, films: Sequence[Film]) -> dict[str, list[HeatMap | None]]:
-        """Of each curve the surprise that it is the mean of, place by place."""
-        maps = [read_maps(self.out, film.film_id) for film in films]
+    def _heat_maps(self, videos: Sequence[Video]) -> dict[str, list[HeatMap | None]]:
+        """By curve: the surprise by token that the curve is the mean of."""
+        maps = [read_maps(self.out, video.video_id) for video in videos]
         step_s = self.protocol["model"].get("tubelet_size", 1) / self.protocol["windows"]["fps"]
         found = {}
-        for windows, words in WINDOWS_WORDS.items():
+        for windows, label in WINDOW_LABELS.items():
             for scorer in self.scorers:
-                context_s = self.taken.get(scorer) if windows == "free" else None
-                found[f"{scorer}, {words}"] = [heat_map(arrays, windows, scorer, context_s, step_s) for arrays in maps]
+                context_s = self.context_s.get(scorer) if windows == "sliding" else None
+                found[f"{scorer}, {label}"] = [heat_map(arrays, windows, scorer, context_s, step_s) for arrays in maps]
         return found
 
 
-def widest_gap(labels: Sequence[bool | None], lines: Sequence[Line]) -> float:
-    """The moment at which impossible films are farthest above possible ones, on the mean; 0 without any."""
+def time_of_widest_gap(labels: Sequence[bool | None], curves: Sequence[Curve]) -> float:
+    """Time at which the mean of the impossible videos is furthest above that of the possible ones; 0 if there are none.
+
+    labels: whether each video is possible.
+    """
     at: dict[float, dict[bool | None, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for label, (times, values) in zip(labels, lines, strict=False):
+    for label, (times, values) in zip(labels, curves, strict=False):
         for time, value in zip(times, values, strict=True):
             at[float(time)][label].append(float(value))
     gaps = {time: float(np.mean(by[False]) - np.mean(by[True])) for time, by in at.items() if by[False] and by[True]}
@@ -158,27 +166,27 @@ def widest_gap(labels: Sequence[bool | None], lines: Sequence[Line]) -> float:
 
 
 def shown_trials(out: Path) -> list[str]:
-    """Names of the trials whose films the report of an evaluation shows; they follow from its numbers."""
+    """Names of the trials that the report of an evaluation shows; its numbers determine them."""
     protocol, scores = (read_result(out / name) for name in ("protocol.json", "scores.json"))
-    return Album(out, protocol, scores, read_trials(out / "trials.json")).shown()
+    return TrialGallery(out, protocol, scores, read_trials(out / "trials.json")).shown()
 
 
-def chosen(trials: Sequence[Trial], margins: Mapping[int, float]) -> list[tuple[int, str]]:
-    """(trial, why) of each property: the median one, the best, the one that went most wrong; occluded where there are."""
+def select_trials(trials: Sequence[Trial], margins: Mapping[int, float]) -> list[tuple[int, str]]:
+    """(trial, why it is shown): of each property the median, the best and the worst trial, with locked windows if possible."""
     found: list[tuple[int, str]] = []
     for name in dict.fromkeys(trials[index].property for index in margins):
-        mine = [index for index in margins if trials[index].property == name]
-        locked = [index for index in mine if trials[index].locked is not None] or mine
+        of_property = [index for index in margins if trials[index].property == name]
+        locked = [index for index in of_property if trials[index].locked_cuts is not None] or of_property
         order = sorted(locked, key=lambda index: (margins[index], index))
-        worst = "worst failure" if margins[order[0]] < 0 else "nearest to failing"
+        worst = "worst failure" if margins[order[0]] < 0 else "smallest margin"
         picks = {order[len(order) // 2]: "median", order[-1]: "best", order[0]: worst}
         found += picks.items()
-    # where there are very many properties, each keeps its median
-    rank = {"median": 0, "best": 2}
-    kept = sorted(range(len(found)), key=lambda place: (rank.get(found[place][1], 1), place))[:MOST_TRIALS]
-    return [found[place] for place in sorted(kept)]
+    # if there are very many properties, the median of each is shown first
+    priority = {"median": 0, "best": 2}
+    selected = sorted(range(len(found)), key=lambda index: (priority.get(found[index][1], 1), index))[:MAX_TRIALS]
+    return [found[index] for index in sorted(selected)]
 
 
-def _place_in_grid(film: Film, square: bool) -> tuple[str, str] | bool:
-    """Rows of contexts and columns of outcomes, or the possible films first."""
-    return (film.context_id, film.outcome_id) if square else film.label is False
+def _grid_position(video: Video, is_grid: bool) -> tuple[str, str] | bool:
+    """Sort key: contexts by row and outcomes by column; or the possible videos first."""
+    return (video.context_id, video.outcome_id) if is_grid else video.label is False

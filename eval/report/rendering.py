@@ -1,4 +1,4 @@
-"""Templates -> one HTML file. What comes from disk is escaped; style and script stand in the page, so that it opens offline."""
+"""Fill a template to make one HTML file that opens offline. Style and script are inside; text from disk is escaped."""
 
 from __future__ import annotations
 
@@ -7,36 +7,41 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from worldmodel.render.ink import atomically
 from worldmodel.render.pages import templates
+from worldmodel.render.style import save_atomically
 
 HERE = Path(__file__).parent / "templates"
+SCORER_LABELS = {
+    "whitened": "whitened surprise",
+    "adjusted": "adjusted surprise",
+    "diagonal": "diagonal whitening",
+}
 
 
 def render(path: Path, template: str, **content: Any) -> Path:
     """Fill `template` and save it at `path`, whole or not at all."""
     environment = templates("eval.report")
     environment.filters.update(
-        percent=percent, p_value=p_value, seconds=seconds, interval=interval, scorer=scorer_words, code=code
+        percent=percent, p_value=p_value, seconds=seconds, interval=interval, scorer=scorer_label, code=code
     )
     style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("report.css", "player.js"))
     text = environment.get_template(template).render(style=style, script=script, **content)
-    atomically(path, lambda file: file.write(text.encode()))
+    save_atomically(path, lambda file: file.write(text.encode()))
     return path
 
 
-def percent(share: float | None, digits: int = 0) -> str:
-    """0.872 -> "87". Nothing but all pairs is 100, nothing but none is 0."""
-    if share is None:
+def percent(fraction: float | None, digits: int = 0) -> str:
+    """0.872 -> "87". Only 1 is shown as 100, and only 0 as 0."""
+    if fraction is None:
         return "–"
-    if 0 < share < 1:
+    if 0 < fraction < 1:
         step = 10.0**-digits
-        return f"{min(max(100 * share, step), 100 - step):.{digits}f}"
-    return f"{100 * share:.0f}"
+        return f"{min(max(100 * fraction, step), 100 - step):.{digits}f}"
+    return f"{100 * fraction:.0f}"
 
 
 def interval(score: dict[str, Any] | None) -> str:
-    """ "81–92", or nothing where a number has no interval."""
+    """ "81–92"; empty if a number has no interval."""
     if not score or score.get("low") is None or score.get("high") is None:
         return ""
     return f"{percent(score['low'])}–{percent(score['high'])}"
@@ -52,17 +57,12 @@ def seconds(time_s: float | None) -> str:
     return "–" if time_s is None else f"{time_s:.2f}\u2009s"
 
 
-def scorer_words(name: str) -> str:
-    """A scorer as the page calls it."""
-    return {
-        "whitened": "whitened surprise",
-        "distance": "the model’s own distance",
-        "adjusted": "adjusted surprise",
-        "diagonal": "each feature by its own variance",
-    }.get(name, name)
+def scorer_label(name: str) -> str:
+    """The name of a scorer on a page."""
+    return SCORER_LABELS.get(name, name)
 
 
 def code(text: str) -> Markup:
-    """What stands between backticks as <code>, the rest escaped."""
+    """Text between backticks becomes <code>; the rest is escaped."""
     parts = str(text).split("`")
-    return Markup("").join(Markup("<code>{}</code>").format(it) if place % 2 else escape(it) for place, it in enumerate(parts))
+    return Markup("").join(Markup("<code>{}</code>").format(it) if index % 2 else escape(it) for index, it in enumerate(parts))

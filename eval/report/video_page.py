@@ -1,4 +1,4 @@
-"""Films that are no pairs, each with its surprise over time and in the picture: the page of `python -m eval score`."""
+"""Page of single videos with their surprise over time and by location, as `python -m eval plausibility` makes it."""
 
 from __future__ import annotations
 
@@ -9,97 +9,107 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.report.player import HeatMap, Player, Screen
+from eval.report.player import HeatMap, Player, PlayerVideo
 from eval.report.rendering import render
-from eval.report.videos import MOST_BYTES, fitted_bytes
+from eval.report.videos import MAX_BYTES, mp4_bytes_within
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What was expected, and what came, as a decoder draws them; frames [T, h, w, 3] in step with those of the film."""
+class DecodedVideos:
+    """A decoded forecast and the decoded ground truth: frames [T, h, w, 3] in step with those of the video."""
 
-    expected: NDArray[np.uint8]
-    came: NDArray[np.uint8]
-    seen: Sequence[tuple[float, float, float]]  # from a moment on: seconds [from, to) of the film that it was forecast from
-    says: Sequence[tuple[float, str]]  # from a moment on: how far ahead that is, in words
+    forecast: NDArray[np.uint8]
+    ground_truth: NDArray[np.uint8]
+    contexts: Sequence[tuple[float, float, float]]  # (from this time on, the context [from, to) of the forecast), seconds
+    labels: Sequence[tuple[float, str]]  # (from this time on, how far ahead the forecast is)
 
 
 @dataclass(frozen=True)
-class FilmCard:
-    """One film of a page."""
+class VideoCard:
+    """One video of a page."""
 
     title: str
-    frames: NDArray[np.uint8] | None  # [T, H, W, 3]; None where the file is gone
+    frames: NDArray[np.uint8] | None  # [T, H, W, 3]; None if the file cannot be read
     fps: float
     times_s: Sequence[float]
-    curves: Mapping[str, Sequence[float]]  # name -> surprise at each of `times_s`, NaN where nothing is judged
-    maps: Mapping[str, NDArray[np.floating]]  # by curve: surprise by place [times, N], N a square; none for one place
+    curves: Mapping[str, Sequence[float]]  # by name: surprise at each of `times_s`, NaN where nothing was forecast
+    maps: Mapping[str, NDArray[np.floating]]  # by curve: surprise by token [times, N], N a square number above 1
     numbers: Mapping[str, str]  # label -> text
-    levels: Mapping[str, Sequence[tuple[float, str]]] = field(default_factory=dict)  # by curve: heights to read it by
+    levels: Mapping[str, Sequence[tuple[float, str]]] = field(default_factory=dict)  # by curve: labelled horizontal lines
     note: str = ""
-    drawn: Drawn | None = None
-    peak_s: float = 0.0  # where it surprises most, which is shown first
+    decoded: DecodedVideos | None = None
+    peak_s: float = 0.0  # time of the highest surprise, which is shown first
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """A row of the table; shares 0 to 1."""
+class RankedVideo:
+    """A row of the ranking. Plausibilities are fractions from 0 to 1."""
 
     rank: int
     name: str
-    plausibility: float
-    copy_adjusted: float
-    surprise: float
-    peak_s: float
-    player: int | None  # which of the players shows it
+    plausibility: float | None
+    copy_adjusted: float | None
+    surprise: float | None
+    peak_s: float | None
+    player: int | None  # number of the player that shows it
 
 
-def write_film_page(
+def write_video_page(
     path: Path,
     title: str,
-    words: str,
-    films: Iterable[FilmCard],
-    ranking: Sequence[Ranked] = (),
+    explanation: str,
+    videos: Iterable[VideoCard],
+    ranking: Sequence[RankedVideo] = (),
     scorer: str = "",
     failed: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
-    made: str = "",
-    most_bytes: float = MOST_BYTES,
+    provenance: str = "",
+    max_bytes: float = MAX_BYTES,
 ) -> Path:
-    """One HTML file that opens offline: a ranking by `scorer`, films that could not be scored with the reason, a player a
-    film, whose pictures are made small enough for `most_bytes`, and what it was `made` of. Raises ValueError where curves or
-    maps do not fit their times."""
-    players = [_player(card, most_bytes) for card in films]
-    content = {"players": players, "ranking": ranking, "scorer": scorer, "failed": failed or {}, "notes": notes, "made": made}
-    return render(path, "film_page.html", title=title, words=words, **content)
+    """Write one HTML file that opens offline: a ranking by `scorer`, failed videos with the reason, and a player per video.
+
+    max_bytes: for the videos of one player. Raises ValueError if curves or maps do not fit their times.
+    """
+    players = [_player(card, max_bytes) for card in videos]
+    return render(
+        path,
+        "video_page.html",
+        title=title,
+        explanation=explanation,
+        players=players,
+        ranking=ranking,
+        scorer=scorer,
+        failed=failed or {},
+        notes=notes,
+        provenance=provenance,
+    )
 
 
-def _player(card: FilmCard, most_bytes: float) -> Player:
+def _player(card: VideoCard, max_bytes: float) -> Player:
     for name, values in (*card.curves.items(), *card.maps.items()):
         if len(values) != len(card.times_s):
             raise ValueError(f"{card.title}: {name} has {len(values)} values for {len(card.times_s)} times")
-    mp4 = None if card.frames is None else fitted_bytes(card.frames, card.fps, most_bytes / 2)
+    mp4 = None if card.frames is None else mp4_bytes_within(card.frames, card.fps, max_bytes / 2)
+    decoded = [] if card.decoded is None else _decoded(card.decoded, card.fps, max_bytes / 4)
     return Player(
         title=card.title,
         fps=card.fps,
         frames=round(card.times_s[-1] * card.fps) + 1 if card.frames is None else len(card.frames),
-        screens=[
-            Screen("", "film", mp4, card.title, "" if mp4 else "is no longer on this disk"),
-            *([] if card.drawn is None else _drawn(card.drawn, card.fps, most_bytes / 4)),
-        ],
+        videos=[PlayerVideo("", "unlabelled", mp4, card.title, "" if mp4 else "can no longer be read"), *decoded],
         curves={name: [(card.times_s, values)] for name, values in card.curves.items()},
-        heats={name: [HeatMap(card.times_s, values)] for name, values in card.maps.items()},
+        heat_maps={name: [HeatMap(card.times_s, values)] for name, values in card.maps.items()},
         start_s=card.peak_s,
-        seen=() if card.drawn is None else card.drawn.seen,
+        contexts=() if card.decoded is None else card.decoded.contexts,
         numbers=card.numbers,
         levels=card.levels,
         note=card.note,
     )
 
 
-def _drawn(drawn: Drawn, fps: float, most_bytes: float) -> list[Screen]:
-    """Two films of the decoder: what differs between them is what the model did not foresee."""
+def _decoded(decoded: DecodedVideos, fps: float, max_bytes: float) -> list[PlayerVideo]:
+    """Two videos; where they differ, the forecast was wrong."""
+    forecast, ground_truth = (mp4_bytes_within(frames, fps, max_bytes) for frames in (decoded.forecast, decoded.ground_truth))
     return [
-        Screen("expected", "drawn", fitted_bytes(drawn.expected, fps, most_bytes), says=drawn.says),
-        Screen("what came, drawn", "drawn", fitted_bytes(drawn.came, fps, most_bytes)),
+        PlayerVideo("forecast", "decoded", forecast, captions=decoded.labels),
+        PlayerVideo("ground truth", "decoded", ground_truth),
     ]

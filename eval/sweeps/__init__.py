@@ -1,1 +1,1 @@
-"""Sweeps: many small trainings from one recipe, side by side."""
+"""Sweeps: many small trainings from one recipe, evaluated side by side."""

@@ -1,8 +1,11 @@
-"""Many small trainings from one recipe: each cell is a run of `worldmodel.train` in a folder of its own.
+"""Many small trainings from one recipe.
 
-    OUT/runs/<name>-seed<seed>/        a run folder like any other
+Each cell is a run of `worldmodel.train` in its own run folder.
 
-A cell that is finished is not trained again, one that was interrupted goes on, and one that fails stops no other.
+    OUT/runs/<variant>-seed<seed>/
+
+A finished cell is not trained again, an interrupted one is resumed, and a cell that fails does not
+stop the others.
 """
 
 from __future__ import annotations
@@ -17,20 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.errors import EvalError
-from worldmodel.checkpoint import Checkpoint, latest
-from worldmodel.config import ConfigError, load, parse, save
-from worldmodel.files.outputs import writing
-from worldmodel.process.launch import with_precision
-from worldmodel.process.terminal import say
+from worldmodel.checkpoint import Checkpoint, latest_checkpoint
+from worldmodel.config import ConfigError, load_config, parse_config, save_config
+from worldmodel.files.outputs import record_outputs
+from worldmodel.process.terminal import print_escaped
+from worldmodel.ranks.launch import resolve_precision
 from worldmodel.recipe import Recipe, changed_fields
-from worldmodel.runs.progress import duration
-from worldmodel.runs.run_data import same_path, settled
-from worldmodel.training.teacher import resolved
+from worldmodel.runs.progress import format_duration
+from worldmodel.runs.run_data import resolve_paths, same_path
+from worldmodel.training.teacher import with_teacher
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: a variant of the recipe, with one seed."""
+    """One training: a variant of the recipe with one seed."""
 
     variant: str
     seed: int
@@ -40,64 +43,77 @@ class Cell:
     def name(self) -> str:
         return Path(self.recipe.run).name
 
+    @property
+    def folder(self) -> Path:
+        return Path(self.recipe.run)
+
     def checkpoint(self) -> Checkpoint | None:
-        """The last one. Cells are compared after equally many updates, not each at its best."""
-        return latest(Path(self.recipe.run))
+        """The last checkpoint.
+
+        Cells are compared after equally many steps, not each at its best.
+        """
+        return latest_checkpoint(self.folder)
 
 
-def cells_of(
+def make_cells(
     recipe: Path, overrides: Sequence[str], variants: Mapping[str, Sequence[str]], seeds: Sequence[int], out: Path
 ) -> list[Cell]:
-    """Each variant with each seed, all variants of a seed first, so that a grid cut short compares them all.
+    """Combine each variant with each seed.
 
-    A variant is overrides of the recipe (`a.b=value`), laid over those of the whole grid. Raises ConfigError for all that is
-    wrong with any of them, EvalError where OUT holds a cell that was begun otherwise: before anything is trained.
+    All variants of a seed come first, so an interrupted sweep has all of them.
+
+    A variant is a list of overrides of the recipe (`a.b=value`), applied after those of the whole
+    sweep. Raises ConfigError with all problems of all variants, and EvalError where OUT holds a
+    cell that was trained with other settings, before anything is trained.
     """
-    load(Recipe, recipe, overrides)  # what is wrong with all of them is said once
+    load_config(Recipe, recipe, overrides)  # problems that all variants share are reported once
     cells, problems = [], []
     for seed in seeds:
         for variant, own in variants.items():
             run = out / "runs" / f"{variant}-seed{seed}"
             try:
-                said = load(Recipe, recipe, [*overrides, *own, f"seed={seed}", f"run={run}"])
-                cells.append(Cell(variant, seed, with_precision(said)))
+                complete = load_config(Recipe, recipe, [*overrides, *own, f"seed={seed}", f"run={run}"])
+                cells.append(Cell(variant, seed, resolve_precision(complete)))
             except ConfigError as error:
                 problems += [f"{variant}: {problem}" for problem in error.problems]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     for cell in cells:
-        _check_begun_alike(cell)
+        _check_same_settings(cell)
     return cells
 
 
 def train(cell: Cell) -> str:
-    """Train one cell unless it is finished; why it failed, empty where it did not."""
-    with _terminating_interrupts():
+    """Train one cell unless it is finished. Returns why it failed; empty where it did not."""
+    with _sigterm_as_interrupt():
         return "" if finished(cell) else _train(cell)
 
 
 def train_all(cells: Sequence[Cell]) -> dict[str, str]:
-    """Train what is not finished, one cell after another with all threads; why each cell that failed did, by its name.
+    """Train all unfinished cells one after another.
 
-    What a training prints is passed on. Interrupted (or told to terminate), the training that runs saves its state first.
+    Returns why cells failed, by the name of the cell.
+
+    The output of the trainings is passed on. When this process is interrupted or terminated, the
+    current training saves its state first.
     """
     waiting = [cell for cell in cells if not finished(cell)]
     failed: dict[str, str] = {}
     began = time.monotonic()
-    for place, cell in enumerate(waiting):
-        left = (time.monotonic() - began) / place * (len(waiting) - place) if place else None
-        beside = f", about {duration(left)} left" if left is not None else ""
-        number = len(cells) - len(waiting) + place + 1
-        say(f"--- {cell.name}: cell {number} of {len(cells)}{beside}", flush=True)
-        if why := train(cell):
-            failed[cell.name] = why
+    for index, cell in enumerate(waiting):
+        left_s = (time.monotonic() - began) / index * (len(waiting) - index) if index else None
+        estimate = f", about {format_duration(left_s)} left" if left_s is not None else ""
+        number = len(cells) - len(waiting) + index + 1
+        print_escaped(f"--- {cell.name}: cell {number} of {len(cells)}{estimate}", flush=True)
+        if reason := train(cell):
+            failed[cell.name] = reason
     return failed
 
 
 def finished(cell: Cell) -> bool:
-    """All its updates are done, and its decoder is there where it shall have one."""
+    """Whether all steps are done, and the decoder is fitted where the recipe asks for one."""
     last = cell.checkpoint()
-    if last is None or last.update < cell.recipe.train.max_steps:
+    if last is None or last.step < cell.recipe.train.max_steps:
         return False
     return not cell.recipe.decoder.max_steps or last.has("decoder")
 
@@ -105,56 +121,61 @@ def finished(cell: Cell) -> bool:
 def check_none_failed(failed: Mapping[str, str], cells: Sequence[Cell]) -> None:
     """Raise EvalError that names every cell that failed."""
     if failed:
-        told = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise EvalError(
-            f"{len(failed)} of {len(cells)} trainings failed, the others are finished: {told}. "
-            "Mend it, then the same command again: it trains these alone"
+            f"{len(failed)} of {len(cells)} trainings failed, the others are finished: {reasons}. "
+            "Correct the cause and give the same command again: it trains these alone"
         )
 
 
-def _check_begun_alike(cell: Cell) -> None:
+def _check_same_settings(cell: Cell) -> None:
     last = cell.checkpoint()
     if last is None:
         return
-    began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
-    changes = changed_fields(began, resolved(settled(cell.recipe, last), last))
+    began = parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json")
+    changes = changed_fields(began, with_teacher(resolve_paths(cell.recipe, last), last))
     before, now = began.data.manifests, cell.recipe.data.manifests
     if len(before) != len(now) or not all(same_path(last, *pair, cell.recipe) for pair in zip(before, now, strict=True)):
         changes.append(f"data.manifest: {', '.join(began.data.manifests)} -> {', '.join(cell.recipe.data.manifests)}")
     if changes:
-        raise EvalError(f"{cell.recipe.run} was trained otherwise: {'; '.join(changes)}. Give another --out, or remove it")
+        raise EvalError(
+            f"{cell.recipe.run} was trained with other settings: {'; '.join(changes)}. Give another --out, or remove the folder"
+        )
 
 
 def _train(cell: Cell) -> str:
-    """Run one training to its end; why it is not finished, empty where it is. KeyboardInterrupt waits for its checkpoint."""
-    run = Path(cell.recipe.run)
-    with writing(run, ["recipe.yaml"], ours=cell.checkpoint() is not None):
-        save(cell.recipe, run / "recipe.yaml")
-    words = [sys.executable, "-m", "worldmodel.train", str(run / "recipe.yaml")]
-    last_words = ""
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace") as training:
+    """Run one training to its end. Returns why it is not finished; empty where it is.
+
+    On KeyboardInterrupt it waits until the training has saved a checkpoint.
+    """
+    with record_outputs(cell.folder, ["recipe.yaml"], owned=cell.checkpoint() is not None):
+        save_config(cell.recipe, cell.folder / "recipe.yaml")
+    command = [sys.executable, "-m", "worldmodel.train", str(cell.folder / "recipe.yaml")]
+    last_line = ""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as training:
         assert training.stderr is not None
         try:
             for line in training.stderr:
                 sys.stderr.write(line)
-                last_words = line.strip() or last_words
+                last_line = line.strip() or last_line
             code = training.wait()
         except KeyboardInterrupt:
-            training.send_signal(signal.SIGTERM)  # after an interrupt of the terminal it has heard already: no harm
-            training.communicate()  # it writes a checkpoint first
+            training.send_signal(signal.SIGTERM)  # harmless where the terminal has interrupted the training already
+            training.communicate()  # the training saves a checkpoint first
             raise
     if code:
-        return last_words or f"it ended with code {code}"
+        return last_line or f"it ended with exit code {code}"
     if finished(cell):
         return ""
     last = cell.checkpoint()
-    done = last.update if last else 0
-    return f"it ended after update {done} of {cell.recipe.train.max_steps}, by a signal or by health.stop_on"
+    done = last.step if last else 0
+    return f"it ended after step {done} of {cell.recipe.train.max_steps}, by a signal or by health.stop_on"
 
 
 @contextmanager
-def _terminating_interrupts() -> Iterator[None]:
-    """SIGTERM, which a scheduler sends to this process alone, is passed on like an interrupt from the keyboard."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Handle SIGTERM, which a scheduler sends to this process alone, like an interrupt from the
+    keyboard."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

@@ -1,1 +1,1 @@
-"""Violation of expectation: suites, surprise, scores."""
+"""Violation of expectation: are impossible videos more surprising than matched possible ones?"""

@@ -1,71 +1,160 @@
-"""Names of scorers, and which is compared with which. The one place where they stand."""
+"""Identifiers of scorers.
+
+A scorer is a forecaster and a way to turn its forecast error into surprise.
+"""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-BLIND = ("pixel copy", "pixel extrapolation", "motion energy")
-"""They look at pixels and know nothing."""
-
-LATENT = ("latent copy", "latent extrapolation")
-PATHS = ("step", "turning angle", "acceleration", "linear prediction")
-ABLATED = ("shuffled context", "masked context")
+MODEL = "model"
 UNTRAINED = "untrained"
-"""Baselines in the model's own latents, its ablations, and its architecture as it is born ("untrained 0", ...)."""
+PIXEL_BASELINES = ("pixel copy", "pixel extrapolation", "motion energy")
+"""Baselines that see pixels and learned nothing."""
+LATENT_BASELINES = ("latent copy", "latent extrapolation")
+"""Forecasts in the model's latents that learned no dynamics."""
+PATH_STATISTICS = ("step length", "turning angle", "acceleration", "linear prediction")
+"""Statistics of the path of a video's latents. They use no forecast."""
+CONTEXT_ABLATIONS = ("shuffled context", "masked context")
+"""The model with its context in another order, and the model with the end of its context alone."""
+FORECASTERS = (MODEL, UNTRAINED, *PIXEL_BASELINES, *LATENT_BASELINES, *PATH_STATISTICS, *CONTEXT_ABLATIONS)
 
-WHITENED, ADJUSTED = ", whitened", ", adjusted"
-MEASURED = ("", WHITENED, ADJUSTED)
-"""How a forecaster's surprise is measured, as its scorer's name ends: raw, whitened, adjusted for what surprises anyway."""
-ORDER = ("whitened", "distance", "adjusted", "diagonal")
-"""The model's own scorers, as they are shown; later ones follow by name."""
-
-
-def unmeasured(scorer: str) -> str:
-    """Whose surprise it is, however measured: "latent copy, whitened" -> "latent copy"."""
-    return scorer.removesuffix(WHITENED).removesuffix(ADJUSTED)
-
-
-def is_baseline(scorer: str) -> bool:
-    """Whether a scorer is one that the model is compared with; every other one is the model's."""
-    bare = unmeasured(scorer)
-    return bare in (*BLIND, *LATENT, *PATHS, *ABLATED, UNTRAINED) or re.fullmatch(rf"{UNTRAINED} \d+", bare) is not None
+Distance = Literal["raw", "whitened", "adjusted", "diagonal"]
+"""How an error becomes surprise. raw: the forecaster's own distance. whitened: Mahalanobis distance
+under the covariance of errors on possible videos. adjusted: whitened minus a control variate.
+diagonal: whitened without correlations.
+"""
+RAW_OF_MODEL = "latent distance"  # the name of the model's raw scorer, which has no other name
 
 
-def is_ablation(scorer: str) -> bool:
-    """Whether it is there to show what whitening does: "diagonal", "whitened, 25 films", "whitened, per place"."""
-    return scorer == "diagonal" or scorer.startswith("whitened, ")
+@dataclass(frozen=True)
+class Fit:
+    """Which fit of the error covariance is used.
+
+    The default is the full fit; the others are for an ablation.
+    """
+
+    videos: int | None = None  # of this many calibration videos; None: of all
+    per_token: bool = False  # one covariance per spatial token instead of a shared one
+
+    def __str__(self) -> str:
+        """ "25 videos", "per token", or "" for the full fit."""
+        return f"{self.videos} videos" if self.videos is not None else "per token" if self.per_token else ""
+
+    @classmethod
+    def parse(cls, text: str) -> Fit:
+        """Inverse of `str`. Raises ValueError for a text that is no fit."""
+        number, space, unit = text.partition(" ")
+        if space and unit == "videos" and number.isdecimal():
+            return cls(videos=int(number))
+        if text == "per token":
+            return cls(per_token=True)
+        if not text:
+            return cls()
+        raise ValueError(f"{text!r} is no fit; expected a number of videos (25 videos) or 'per token'")
 
 
-def whitening_steps(scorers: Collection[str]) -> list[str]:
-    """The model's scorers by how much they whiten: not at all, features apart, by ever more films, by all, place by place."""
-    rank = {"distance": -2.0, "diagonal": -1.0, "whitened": math.inf}
-    found = {name: rank[name] for name in scorers if name in rank}
-    found |= {name: float(match[1]) for name in scorers if (match := re.fullmatch(r"whitened, (\d+) films", name))}
-    return [*sorted(found, key=found.__getitem__), *(name for name in scorers if name == "whitened, per place")]
+FULL_FIT = Fit()
 
 
-def subjects(scorers: Iterable[str], model_spec: str) -> list[str]:
-    """The scorers that are evaluated: whitened first, then the model's own distance, then its ablations."""
+@dataclass(frozen=True)
+class ScorerId:
+    """One scorer. Its text form is the name in traces.parquet, scores.json and on pages.
+
+    ScorerId()                                -> "latent distance"
+    ScorerId(distance="whitened")             -> "whitened"
+    ScorerId("latent copy", "whitened")       -> "latent copy, whitened"
+    ScorerId("untrained", "adjusted", seed=3) -> "untrained 3, adjusted"
+    ScorerId("untrained")                     -> "untrained", the mean over all untrained networks
+    """
+
+    forecaster: str = MODEL
+    distance: Distance = "raw"
+    seed: int | None = None  # of one untrained network
+    fit: Fit = FULL_FIT
+
+    def __str__(self) -> str:
+        if self.forecaster == MODEL:
+            parts = [RAW_OF_MODEL if self.distance == "raw" else self.distance]
+        else:
+            parts = [self.forecaster if self.seed is None else f"{self.forecaster} {self.seed}"]
+            parts += [] if self.distance == "raw" else [self.distance]
+        return ", ".join([*parts, str(self.fit)] if str(self.fit) else parts)
+
+    @classmethod
+    def parse(cls, text: str) -> ScorerId:
+        """Inverse of `str`. Raises ValueError for a text that names no scorer."""
+        head, *rest = text.split(", ")
+        distances: dict[str, Distance] = {name: name for name in get_args(Distance) if name != "raw"}
+        name, _, seed = head.rpartition(" ")
+        if head == RAW_OF_MODEL or head in distances:
+            found = cls(distance=distances.get(head, "raw"), fit=Fit.parse(", ".join(rest)))
+        elif name == UNTRAINED and seed.isdecimal():
+            found = cls(UNTRAINED, distances.get(rest[0], "raw") if rest else "raw", int(seed))
+        else:
+            found = cls(head, distances.get(rest[0], "raw") if rest else "raw")
+        if str(found) != text or found.forecaster not in FORECASTERS:
+            raise ValueError(f"{text!r} is no scorer; forecasters are {', '.join(FORECASTERS)}")
+        return found
+
+    @property
+    def forecaster_name(self) -> str:
+        """The name without the distance: "latent copy, whitened" -> "latent copy"."""
+        return str(ScorerId(self.forecaster, seed=self.seed))
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the model is compared with this scorer. Every other scorer is the model's own."""
+        return self.forecaster != MODEL
+
+    @property
+    def is_whitening_ablation(self) -> bool:
+        """Whether it shows what whitening does: "diagonal", "whitened, 25 videos"."""
+        return self.distance == "diagonal" or self.fit != FULL_FIT
+
+
+OWN = (ScorerId(distance="whitened"), ScorerId(), ScorerId(distance="adjusted"), ScorerId(distance="diagonal"))
+"""The model's own scorers in the order in which they are shown. Others follow by name."""
+
+
+def whitening_steps(scorers: Iterable[ScorerId]) -> list[ScorerId]:
+    """The model's scorers from no whitening to the most.
+
+    Raw, diagonal, ever more calibration videos, all videos, per token.
+    """
+    there = [it for it in scorers if it.forecaster == MODEL]
+    plain = [it for it in (ScorerId(), ScorerId(distance="diagonal")) if it in there]
+    fewer = sorted((it for it in there if it.fit.videos is not None), key=lambda it: it.fit.videos or 0)
+    most = [ScorerId(distance="whitened"), ScorerId(distance="whitened", fit=Fit(per_token=True))]
+    return [*plain, *fewer, *(it for it in most if it in there)]
+
+
+def evaluated_scorers(scorers: Iterable[ScorerId], model_spec: str) -> list[ScorerId]:
+    """The scorers that an evaluation is about: the model's, or that of `baseline:NAME`."""
     kind, colon, name = model_spec.partition(":")
-    if kind == "blind" and colon:
-        return [name]
-    order = {scorer: place for place, scorer in enumerate(ORDER)}
-    return sorted((s for s in scorers if not is_baseline(s)), key=lambda s: (order.get(s, len(ORDER)), s))
+    if kind == "baseline" and colon:
+        return [ScorerId.parse(name)]
+    rank = {scorer: index for index, scorer in enumerate(OWN)}
+    return sorted((it for it in scorers if not it.is_baseline), key=lambda it: (rank.get(it, len(OWN)), str(it)))
 
 
-def seeds_of(pool: str, there: Iterable[str]) -> list[str]:
-    """Untrained networks that "untrained", "untrained, whitened" or "untrained, adjusted" is the mean of, by number."""
-    measure = pool.removeprefix(UNTRAINED)
-    found = [(match, s) for s in there if (match := re.fullmatch(rf"{UNTRAINED} (\d+){measure}", s))]
-    return [s for _, s in sorted((int(match[1]), s) for match, s in found)]
+def seeds_of(pool: ScorerId, scorers: Iterable[ScorerId]) -> list[ScorerId]:
+    """The untrained networks that a pool is the mean of, by seed; none for other scorers."""
+    if pool.forecaster != UNTRAINED or pool.seed is not None:
+        return []
+    found = [it for it in scorers if it.forecaster == UNTRAINED and it.seed is not None and it.distance == pool.distance]
+    return sorted(found, key=lambda it: it.seed or 0)
 
 
-def baselines_of(subject: str, there: Iterable[str]) -> list[str]:
-    """What a subject stands beside: whitened forecasters beside whitened ones, adjusted beside adjusted, raw beside raw."""
+def baselines_of(scorer: ScorerId, there: Iterable[ScorerId]) -> list[ScorerId]:
+    """The baselines that a scorer is shown beside.
+
+    They have the scorer's distance where they were scored with it.
+    """
     there = list(there)
-    names = [UNTRAINED, *LATENT, *ABLATED]
-    measure = next((m for m in (WHITENED, ADJUSTED) if subject.startswith(m.removeprefix(", "))), "")
-    names = [name + measure if name + measure in there else name for name in names]
-    return [name for name in (*names, *PATHS) if name in there and name != subject]
+    distance = scorer.distance if scorer.distance in ("whitened", "adjusted") and not scorer.is_baseline else "raw"
+    names = (UNTRAINED, *LATENT_BASELINES, *CONTEXT_ABLATIONS)
+    same = [ScorerId(name, distance) if ScorerId(name, distance) in there else ScorerId(name) for name in names]
+    return [it for it in (*same, *map(ScorerId, PATH_STATISTICS)) if it in there and it != scorer]

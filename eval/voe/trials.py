@@ -1,4 +1,4 @@
-"""What every benchmark becomes: films that belong together, and which of them is compared with which."""
+"""Trials: the videos of a benchmark that belong together, and which of them are compared."""
 
 from __future__ import annotations
 
@@ -13,35 +13,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.files.atomic import write_text
-from worldmodel.files.json_files import missing_field, read_value
-from worldmodel.video.square import Square, read_square
+from worldmodel.files.json_files import raise_missing_field, read_json
+from worldmodel.video.geometry import Geometry, read_square_frames
+from worldmodel.video.selection import frame_count_at
 
 PairKind = Literal["same context", "same outcome", "matched"]
 Range = tuple[int, int]  # half-open
 
 
 class TrialError(ValueError):
-    """A suite that is incomplete or breaks its layout; says what was found, what was expected, and what to do."""
+    """A suite that is incomplete or breaks its layout.
+
+    The message says what was found, what was expected and what to do.
+    """
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film of a trial. Frames of a trial count from the first of the film, at the film's own rate."""
+class Video:
+    """One video of a trial.
 
-    film_id: str
+    Frame numbers of a trial count from the video's first frame, at the video's own rate.
+    """
+
+    video_id: str
     path: str  # a video file or a folder of frames
     fps: float
     frames: int  # from start_frame on
-    label: bool | None  # possible? None only where the labels are secret
-    context_id: str = ""  # what went before: films with equal ones are equal until what differs begins
-    outcome_id: str = ""  # what comes: films with equal ones end alike
-    start_frame: int = 0  # of the file, where a priming part is left out
+    label: bool | None  # True: possible. None only where the labels are secret
+    context_id: str = ""  # videos with equal ones are equal until the event
+    outcome_id: str = ""  # videos with equal ones end alike
+    start_frame: int = 0  # first frame of the file that is used; larger than 0 where a priming part is left out
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Places in `Trial.films`. "same context": two outcomes of one beginning; "same outcome": two beginnings of one end;
-    "matched": as a benchmark gives them, with no such claim."""
+    """A possible and an impossible video that are compared, as indices into `Trial.videos`.
+
+    "same context": two outcomes of one beginning. "same outcome": two beginnings of one end.
+    "matched": pairs that a benchmark gives without either guarantee.
+    """
 
     kind: PairKind
     possible: int
@@ -50,10 +60,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Trial:
-    """Films that differ in one thing. The unit of statistics: pairs of one trial are not independent."""
+    """Videos that differ in one thing.
+
+    The trial is the unit of statistics: pairs of one trial are not independent.
+    """
 
     group_id: str
-    films: tuple[Film, ...]
+    videos: tuple[Video, ...]
     pairs: tuple[Pair, ...]
     property: str
     split: str = "test"
@@ -61,66 +74,66 @@ class Trial:
     level: str = ""
     copy_class: str = ""  # easy | neutral | hard
     magnitude: float | None = None
-    spliced: bool = False  # cut from lawful films at a frame where they are equal: frame-wise scorers are provably blind
-    locked: Range | None = None  # frames at which a context may stop so that it ends in full occlusion
-    splice: int | None = None
-    occlusion: Range | None = None
-    violation: int | None = None
-    reveal: int | None = None
-    flag: str = ""  # a known defect of this property in this benchmark
+    spliced: bool = False  # cut from possible videos at a frame where they are equal, so that no single frame tells them apart
+    locked_cuts: Range | None = None  # frames at which a context may stop so that it ends in full occlusion
+    splice_frame: int | None = None
+    occluded_frames: Range | None = None
+    violation_frame: int | None = None
+    reveal_frame: int | None = None
+    known_defect: str = ""  # of this property in this benchmark
 
 
-def frames_shown(film: Film, fps: float) -> int:
-    """Frames of a film at another rate: as many as begin before its last frame does."""
-    return int((film.frames - 1) / film.fps * fps + 1e-6) + 1
+def read_video(video: Video, fps: float, size_px: int, geometry: Geometry = "center_crop") -> NDArray[np.uint8]:
+    """Read a video at `fps` frames per second: uint8 [T, size_px, size_px, 3].
 
-
-def read_film(film: Film, fps: float, size_px: int, square: Square = "squeeze") -> NDArray[np.uint8]:
-    """The film at `fps` frames a second, made square as `square` says: uint8 [T, size_px, size_px, 3]. Raises VideoError."""
-    times = [film.start_frame / film.fps + index / fps for index in range(frames_shown(film, fps))]
-    return read_square(film.path, size_px, square, times_s=times, folder_fps=film.fps)
+    Raises VideoError.
+    """
+    count = frame_count_at(video.frames, video.fps, fps)
+    times = [video.start_frame / video.fps + index / fps for index in range(count)]
+    return read_square_frames(video.path, size_px, geometry, times_s=times, folder_fps=video.fps)
 
 
 def write_trials(path: Path, trials: Iterable[Trial]) -> None:
-    """As JSON, so that scores can be made again without the suite."""
+    """Write trials as JSON, so that scores can be computed again without the suite."""
     write_text(path, json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1))
 
 
 def read_trials(path: Path) -> list[Trial]:
-    """Raises TrialError that names the file where it is damaged."""
-    rows = read_value(path, TrialError)
+    """Read what `write_trials` wrote. Raises TrialError that names the file where it is damaged."""
+    rows = read_json(path, TrialError)
     try:
         return [_trial(row) for row in rows]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        missing_field(path, error, TrialError)
+        raise_missing_field(path, error, TrialError)
 
 
 def _trial(row: dict[str, Any]) -> Trial:
-    films = tuple(Film(**film) for film in row["films"])
+    videos = tuple(Video(**video) for video in row["videos"])
     pairs = tuple(Pair(**pair) for pair in row["pairs"])
-    ranges = {name: None if row[name] is None else tuple(row[name]) for name in ("locked", "occlusion")}
-    return Trial(**{**row, "films": films, "pairs": pairs, **ranges})
+    ranges = {name: None if row[name] is None else tuple(row[name]) for name in ("locked_cuts", "occluded_frames")}
+    return Trial(**{**row, "videos": videos, "pairs": pairs, **ranges})
 
 
 def check_trials(trials: Iterable[Trial]) -> None:
-    """Names occur once, and every pair has one possible and one impossible film of its trial.
+    """Check that names are unique, and that every pair has a possible and an impossible video.
 
-    A trial of films without labels has no pairs. Raises TrialError, naming the first that is wrong and counting the others.
+    A trial of videos without labels has no pairs. Raises TrialError that names the first problem
+    and counts the others.
     """
     problems: list[str] = []
     groups: set[str] = set()
-    films: set[str] = set()
+    videos: set[str] = set()
     for trial in trials:
         if trial.group_id in groups:
             problems.append(f"{trial.group_id}: there are two trials of this name")
         groups.add(trial.group_id)
-        for film in trial.films:
-            if film.film_id in films:
-                problems.append(f"{trial.group_id}: there are two films named {film.film_id}")
-            films.add(film.film_id)
+        for video in trial.videos:
+            if video.video_id in videos:
+                problems.append(f"{trial.group_id}: there are two videos named {video.video_id}")
+            videos.add(video.video_id)
         for pair in trial.pairs:
-            labels = trial.films[pair.possible].label, trial.films[pair.impossible].label
+            labels = trial.videos[pair.possible].label, trial.videos[pair.impossible].label
             if labels != (True, False):
-                problems.append(f"{trial.group_id}: a pair must have one possible and one impossible film, it has {labels}")
+                problems.append(f"{trial.group_id}: a pair must have one possible and one impossible video, it has {labels}")
     if problems:
         raise TrialError(problems[0] + (f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""))

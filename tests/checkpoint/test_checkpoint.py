@@ -1,4 +1,4 @@
-"""A checkpoint is whole or not there, and loading is strict."""
+"""A checkpoint is complete or absent, and loading is strict."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from worldmodel.checkpoint import CheckpointError, NewerFormatError, write_state
 from worldmodel.files.outputs import sha256_of
 from worldmodel.models import build_model
 from worldmodel.recipe import Recipe
-from worldmodel.train import build_learner
 from worldmodel.training.optimizer import OptimConfig, build_optimizers
+from worldmodel.training.setup import build_learner
 
 RECIPE = Recipe.model_validate_json(
     json.dumps(
@@ -37,7 +37,7 @@ RECIPE = Recipe.model_validate_json(
 
 @pytest.fixture(params=["adamw", "muon"])
 def saved(tmp_path: Path, request: pytest.FixtureRequest):
-    """A run with checkpoints after updates 1 and 2."""
+    """A run with checkpoints after step 1 and 2."""
     torch.manual_seed(0)
     learner = build_learner(RECIPE)
     optimizers = build_optimizers(learner, OptimConfig(kind=request.param))
@@ -46,7 +46,7 @@ def saved(tmp_path: Path, request: pytest.FixtureRequest):
             p.grad = torch.randn_like(p) if p.requires_grad else None
         for optimizer in optimizers:
             optimizer.step()
-        checkpoints.save_checkpoint(tmp_path, checkpoints.gather(learner, optimizers), state_of(update))
+        checkpoints.save_checkpoint(tmp_path, checkpoints.gather_tensors(learner, optimizers), state_of(update))
     return tmp_path, learner, optimizers
 
 
@@ -55,7 +55,7 @@ def state_of(update: int, skill: float | None = None) -> checkpoints.State:
 
 
 def save(run: Path, *skills: float | None) -> None:
-    """Tiny checkpoints of updates 1, 2, ... with these skills."""
+    """Tiny checkpoints of step 1, 2, ... with these skills."""
     for update, skill in enumerate(skills, 1):
         checkpoints.save_checkpoint(run, {"model": {"a": torch.full((3,), float(update))}}, state_of(update, skill))
 
@@ -70,12 +70,12 @@ def names(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
-def test_a_restored_run_goes_on_bit_for_bit(saved):
+def test_a_restored_run_continues_bit_for_bit(saved):
     run, learner, optimizers = saved
     torch.manual_seed(9)
     other = build_learner(RECIPE)
     other_optimizers = build_optimizers(other, OptimConfig(kind="muon" if len(optimizers) == 2 else "adamw"))
-    checkpoints.restore(other, other_optimizers, checkpoints.latest(run))
+    checkpoints.restore_checkpoint(other, other_optimizers, checkpoints.latest_checkpoint(run))
     for one, its in ((learner, optimizers), (other, other_optimizers)):
         for index, p in enumerate(one.parameters()):
             p.grad = torch.full_like(p, 0.1 * (index + 1)) if p.requires_grad else None
@@ -91,7 +91,7 @@ def test_nothing_on_disk_is_a_pickle(saved):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing file", "no state", "half a state", "no digests", "flipped bit"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_last_whole_one(saved, damage: str):
+def test_a_damaged_checkpoint_is_skipped_for_the_last_intact_one(saved, damage: str):
     run = saved[0]
     last = run / "checkpoints" / "00000002"
     if damage == "truncated":
@@ -106,38 +106,38 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_last_whole_one(saved, damag
         (last / "state.json").write_text((last / "state.json").read_text().replace("sha256", "sums"))
     else:
         flip(last / "model.safetensors")
-    said: list[str] = []
-    assert checkpoints.latest(run, warn=said.append).update == 1
-    assert len(said) == 1
-    assert "00000002" in said[0]
+    warnings: list[str] = []
+    assert checkpoints.latest_checkpoint(run, warn=warnings.append).step == 1
+    assert len(warnings) == 1
+    assert "00000002" in warnings[0]
 
 
 def test_a_folder_half_written_by_a_kill_is_not_a_checkpoint(saved):
     run = saved[0]
     shutil.copytree(run / "checkpoints" / "00000002", run / "checkpoints" / ".00000003.part")
-    assert checkpoints.latest(run).update == 2
+    assert checkpoints.latest_checkpoint(run).step == 2
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole_and_no_rest(saved, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_keeps_the_last_checkpoint_and_leaves_no_temporary_files(saved, monkeypatch: pytest.MonkeyPatch):
     run, learner, optimizers = saved
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(worldmodel.checkpoint.saving, "save_file", full)
-    with pytest.raises(CheckpointError, match=r"No space left.*last whole checkpoint is .*00000002. Make room"):
-        checkpoints.save_checkpoint(run, checkpoints.gather(learner, optimizers), state_of(3))
+    with pytest.raises(CheckpointError, match=r"No space left.*last intact checkpoint is .*00000002. Free disk space"):
+        checkpoints.save_checkpoint(run, checkpoints.gather_tensors(learner, optimizers), state_of(3))
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000001", "00000002"]
 
 
 # --- none can be opened ----------------------------------------------------------------------------------------------
-def test_where_none_can_be_opened_each_is_named_with_its_fault_and_nothing_is_removed(tmp_path: Path):
+def test_where_none_can_be_opened_each_is_named_with_its_problem_and_nothing_is_removed(tmp_path: Path):
     save(tmp_path, None, None, None)
     folder = tmp_path / "checkpoints"
     flip(folder / "00000001" / "model.safetensors")
     (folder / "00000002" / "state.json").unlink()
     flip(folder / "00000003" / "state.json", 40)
-    for find in (checkpoints.latest, checkpoints.find_checkpoint):
+    for find in (checkpoints.latest_checkpoint, checkpoints.find_checkpoint):
         with pytest.raises(CheckpointError) as raised:
             find(tmp_path)
         (line,) = str(raised.value).splitlines()
@@ -148,13 +148,14 @@ def test_where_none_can_be_opened_each_is_named_with_its_fault_and_nothing_is_re
     assert names(tmp_path) == ["00000001", "00000002", "00000003"]
 
 
-def test_a_later_checkpoint_of_a_newer_version_is_not_passed_over(tmp_path: Path):
+def test_a_later_checkpoint_of_a_newer_version_is_not_skipped(tmp_path: Path):
     save(tmp_path, 0.1, 0.2)
-    write_state(tmp_path / "checkpoints" / "00000002", {**checkpoints.latest(tmp_path).state, "format": 99})
-    for find in (checkpoints.latest, checkpoints.find_checkpoint):
-        with pytest.raises(NewerFormatError, match=r"00000002 was made by a newer version .*format 99, .* up to 2\); update"):
+    write_state(tmp_path / "checkpoints" / "00000002", {**checkpoints.latest_checkpoint(tmp_path).state, "format": 99})
+    for find in (checkpoints.latest_checkpoint, checkpoints.find_checkpoint):
+        refusal = r"00000002 was written by a newer version .*format 99, .* up to 3\); update"
+        with pytest.raises(NewerFormatError, match=refusal):
             find(tmp_path)
-    assert checkpoints.find_checkpoint(tmp_path / "checkpoints" / "00000001").update == 1
+    assert checkpoints.find_checkpoint(tmp_path / "checkpoints" / "00000001").step == 1
 
 
 def test_damaged_later_ones_are_set_aside_and_removed_when_the_run_has_passed_them(tmp_path: Path):
@@ -163,23 +164,23 @@ def test_damaged_later_ones_are_set_aside_and_removed_when_the_run_has_passed_th
     checkpoints.set_aside_later(tmp_path, 1)
     assert names(tmp_path) == ["00000001", "damaged-00000002", "damaged-00000003"]
     checkpoints.save_checkpoint(tmp_path, {}, state_of(2))
-    checkpoints.prune(tmp_path, keep=3, update=2)
+    checkpoints.prune(tmp_path, keep=3, step=2)
     assert names(tmp_path) == ["00000001", "00000002", "damaged-00000003"]
-    assert checkpoints.latest(tmp_path).update == 2
+    assert checkpoints.latest_checkpoint(tmp_path).step == 2
 
 
 def test_pruning_leaves_checkpoints_that_the_run_has_not_reached(tmp_path: Path):
     save(tmp_path, None, None, None)
-    checkpoints.prune(tmp_path, keep=1, update=2)
+    checkpoints.prune(tmp_path, keep=1, step=2)
     assert names(tmp_path) == ["00000002", "00000003"]
 
 
 def test_from_scratch_is_refused_where_there_are_checkpoints(tmp_path: Path):
-    checkpoints.refuse_begun(tmp_path)
+    checkpoints.refuse_existing_checkpoints(tmp_path)
     save(tmp_path, None)
     checkpoints.set_aside_later(tmp_path, 0)
-    with pytest.raises(CheckpointError, match=r"damaged-00000001 among them.*Give another run=FOLDER"):
-        checkpoints.refuse_begun(tmp_path)
+    with pytest.raises(CheckpointError, match=r"for example damaged-00000001.*Give another run=FOLDER"):
+        checkpoints.refuse_existing_checkpoints(tmp_path)
 
 
 # --- the best --------------------------------------------------------------------------------------------------------
@@ -188,64 +189,64 @@ def noted(run: Path) -> dict | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
-def test_the_best_checkpoint_is_kept_and_found_first(tmp_path: Path):
+def test_the_best_checkpoint_is_kept_and_selected(tmp_path: Path):
     save(tmp_path, 0.5, 0.4, 0.5, None)
-    checkpoints.note_best(tmp_path)
-    checkpoints.prune(tmp_path, keep=1, update=4)
-    assert names(tmp_path) == ["00000001", "00000004"]  # of two equal ones the earlier
-    assert checkpoints.find_checkpoint(tmp_path).update == 1
-    assert checkpoints.find_checkpoint(tmp_path / "checkpoints" / "00000004").update == 4
+    checkpoints.write_best(tmp_path)
+    checkpoints.prune(tmp_path, keep=1, step=4)
+    assert names(tmp_path) == ["00000001", "00000004"]  # the earlier of two equal ones
+    assert checkpoints.find_checkpoint(tmp_path).step == 1
+    assert checkpoints.find_checkpoint(tmp_path / "checkpoints" / "00000004").step == 4
 
 
-def test_a_best_that_was_given_up_or_deleted_counts_no_more(tmp_path: Path, capsys):
+def test_a_best_checkpoint_that_was_set_aside_or_deleted_no_longer_counts(tmp_path: Path, capsys):
     save(tmp_path, 0.3, 0.4, 0.9)
-    checkpoints.note_best(tmp_path)
+    checkpoints.write_best(tmp_path)
     assert noted(tmp_path) == {"checkpoint": "00000003", "skill": 0.9}
-    checkpoints.set_aside_later(tmp_path, 2)  # training goes on from an earlier one
-    assert checkpoints.find_checkpoint(tmp_path).update == 2
+    checkpoints.set_aside_later(tmp_path, 2)  # training resumes from an earlier one
+    assert checkpoints.find_checkpoint(tmp_path).step == 2
     assert "best.json names checkpoint 00000003" in capsys.readouterr().err
-    checkpoints.note_best(tmp_path)
+    checkpoints.write_best(tmp_path)
     assert noted(tmp_path) == {"checkpoint": "00000002", "skill": 0.4}
     checkpoints.save_checkpoint(tmp_path, {}, state_of(3, 0.5))
-    checkpoints.note_best(tmp_path)
-    assert noted(tmp_path)["checkpoint"] == "00000003"  # less than the 0.9 that is gone
+    checkpoints.write_best(tmp_path)
+    assert noted(tmp_path)["checkpoint"] == "00000003"  # less than the removed 0.9
     shutil.rmtree(tmp_path / "checkpoints" / "00000003")
-    assert checkpoints.find_checkpoint(tmp_path).update == 2
+    assert checkpoints.find_checkpoint(tmp_path).step == 2
     assert "00000003" in capsys.readouterr().err
     for update in (1, 2):
         shutil.rmtree(tmp_path / "checkpoints" / f"0000000{update}")
-    checkpoints.note_best(tmp_path)
+    checkpoints.write_best(tmp_path)
     assert noted(tmp_path) is None
 
 
-def test_a_damaged_best_gives_way_to_the_next_best_and_is_named(tmp_path: Path, capsys):
+def test_a_damaged_best_checkpoint_is_replaced_by_the_next_best_and_named(tmp_path: Path, capsys):
     save(tmp_path, 0.3, 0.9, 0.4, 0.2)
-    checkpoints.note_best(tmp_path)
+    checkpoints.write_best(tmp_path)
     flip(tmp_path / "checkpoints" / "00000002" / "model.safetensors")
-    assert checkpoints.find_checkpoint(tmp_path).update == 3
+    assert checkpoints.find_checkpoint(tmp_path).step == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert "00000002/model.safetensors is damaged" in line
-    assert "taking checkpoint 00000003 instead" in line
+    assert "using checkpoint 00000003 instead" in line
 
 
-def test_no_bit_of_best_json_leads_to_another_checkpoint(tmp_path: Path):
+def test_no_flipped_bit_of_best_json_selects_another_checkpoint(tmp_path: Path):
     save(tmp_path, 0.3, 0.9, 0.4)
-    checkpoints.note_best(tmp_path)
+    checkpoints.write_best(tmp_path)
     content = (tmp_path / "best.json").read_bytes()
     for byte in range(len(content)):
         for bit in range(0, 8, 3):
             flip(tmp_path / "best.json", byte, bit)
-            assert checkpoints.find_checkpoint(tmp_path).update == 2
+            assert checkpoints.find_checkpoint(tmp_path).step == 2
             (tmp_path / "best.json").write_bytes(content)
     (tmp_path / "best.json").write_bytes(b"[" * 100_000)
-    checkpoints.note_best(tmp_path)
+    checkpoints.write_best(tmp_path)
     assert (tmp_path / "best.json").read_bytes() == content
 
 
 # --- adding a decoder ------------------------------------------------------------------------------------------------
-def test_a_decoder_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_decoder_that_cannot_be_written_keeps_the_previous_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     save(tmp_path, None)
-    checkpoint = checkpoints.add_file(checkpoints.latest(tmp_path), "decoder", {"a": torch.zeros(3)})
+    checkpoint = checkpoints.add_file(checkpoints.latest_checkpoint(tmp_path), "decoder", {"a": torch.zeros(3)})
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -253,14 +254,14 @@ def test_a_decoder_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, 
     for function in ("save_file", "write_state"):
         with monkeypatch.context() as patched:
             patched.setattr(worldmodel.checkpoint.saving, function, full)
-            with pytest.raises(CheckpointError, match="the checkpoint itself is whole"):
+            with pytest.raises(CheckpointError, match="the checkpoint itself is intact"):
                 checkpoints.add_file(checkpoint, "decoder", {"a": torch.ones(3)})
-        assert torch.equal(checkpoints.latest(tmp_path).tensors("decoder")["a"], torch.zeros(3))
+        assert torch.equal(checkpoints.latest_checkpoint(tmp_path).tensors("decoder")["a"], torch.zeros(3))
 
 
-def test_a_decoder_is_replaced_and_the_old_file_and_rests_of_killed_writers_are_removed(tmp_path: Path):
+def test_replacing_a_decoder_removes_the_old_file_and_temporary_files_of_killed_writers(tmp_path: Path):
     save(tmp_path, None)
-    opened = checkpoints.latest(tmp_path)
+    opened = checkpoints.latest_checkpoint(tmp_path)
     rest = opened.folder / ".decoder.1-00000000@00000000.part"
     rest.mkdir()
     (rest / ".tmpAbCdEf").write_bytes(b"half")
@@ -292,7 +293,7 @@ def test_weights_that_do_not_fit_are_named(saved):
     )
     model = build_model(wider.model, wider.window)
     with pytest.raises(CheckpointError, match=r"encoder.blocks.layers.1.* is missing"):
-        checkpoints.load_into(model, checkpoints.model_tensors(checkpoints.latest(run)), run)
+        checkpoints.load_into(model, checkpoints.model_tensors(checkpoints.latest_checkpoint(run)), run)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
@@ -300,18 +301,18 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
         checkpoints.load_model(tmp_path)
 
 
-def test_of_a_run_that_has_only_begun_it_is_told_when_it_has_one(tmp_path: Path):
+def test_a_run_without_a_checkpoint_says_when_the_first_is_written(tmp_path: Path):
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match=r"no whole checkpoint yet; the first is written at update checkpoint\.every"):
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint yet; the first is written at step checkpoint\.every"):
         checkpoints.load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\x08", b"\xff" * 64, (8).to_bytes(8, "little") + b"[[[[[[[[", (1 << 62).to_bytes(8, "little") + b"{}"]
 )
-def test_a_made_up_file_with_the_right_digest_is_one_line_that_names_it(tmp_path: Path, content: bytes):
+def test_an_invalid_file_with_the_right_digest_is_reported_in_one_line(tmp_path: Path, content: bytes):
     save(tmp_path, None)
-    opened = checkpoints.latest(tmp_path)
+    opened = checkpoints.latest_checkpoint(tmp_path)
     file = opened.folder / "model.safetensors"
     file.write_bytes(content)
     write_state(opened.folder, {**opened.state, "sha256": {file.name: sha256_of(file)}})
@@ -323,11 +324,11 @@ def test_a_made_up_file_with_the_right_digest_is_one_line_that_names_it(tmp_path
 @pytest.mark.parametrize("change", ["shape", "type", "name", "missing"])
 def test_an_optimizer_that_does_not_fit_is_refused(saved, change: str):
     run, learner, optimizers = saved
-    tensors = checkpoints.gather(learner, optimizers)
+    tensors = checkpoints.gather_tensors(learner, optimizers)
     key = next(key for key in tensors["optimizer"] if not key.endswith("step"))
     value = tensors["optimizer"].pop(key)
     changed = {"shape": (key, value[..., None]), "type": (key, value.double()), "name": (f"x{key}", value)}
     tensors["optimizer"] |= dict([changed[change]]) if change in changed else {}
     checkpoints.save_checkpoint(run, tensors, state_of(3))
     with pytest.raises(CheckpointError, match=re.escape(key)):
-        checkpoints.restore(learner, optimizers, checkpoints.latest(run))
+        checkpoints.restore_checkpoint(learner, optimizers, checkpoints.latest_checkpoint(run))

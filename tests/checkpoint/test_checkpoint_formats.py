@@ -1,4 +1,4 @@
-"""Runs of every checkpoint format are read for ever: loaded, resumed to the same losses, and refused in words when damaged."""
+"""Runs of every checkpoint format can be loaded and resumed to the same losses; damaged ones are refused."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from worldmodel.checkpoint import FORMAT, add_file, find_checkpoint, latest, load_model
+from worldmodel.checkpoint import FORMAT, add_file, find_checkpoint, latest_checkpoint, load_model
 from worldmodel.rollouts.decoder_fitting import load_decoder
 from worldmodel.runs.log_rows import read_rows
 
@@ -44,7 +44,7 @@ def flip(file: Path) -> None:
 
 
 def check_course(run: Path) -> None:
-    """The rows of all updates are those of the run without interruption, as far as processors agree."""
+    """The rows of all steps equal those of the uninterrupted run, up to differences between processors."""
     rows, whole = read_rows(run / "metrics.jsonl"), read_rows(run.parent / "whole.jsonl")
     assert [row["step"] for row in rows] == [row["step"] for row in whole] == list(range(1, 13))
     for row, expected in zip(rows, whole, strict=True):
@@ -52,22 +52,23 @@ def check_course(run: Path) -> None:
         assert row["loss"] == pytest.approx(expected["loss"], rel=1e-3)
 
 
-def test_every_format_up_to_todays_is_in_the_corpus():
+def test_the_corpus_has_all_formats():
     assert [path.name for path in FORMATS] == [f"format-{number}" for number in range(1, FORMAT + 1)]
     for number, path in enumerate(FORMATS, 1):
-        assert latest(path / "run").state["format"] == number
+        state = latest_checkpoint(path / "run").folder / "state.json"
+        assert json.loads(state.read_text())["format"] == number
 
 
-def test_it_loads_with_its_decoder_and_takes_another(run: Path):
+def test_it_loads_with_its_decoder_and_accepts_another(run: Path):
     checkpoint = find_checkpoint(run)
-    assert (checkpoint.update, latest(run).update) == (4, 8)
+    assert (checkpoint.step, latest_checkpoint(run).step) == (4, 8)
     model, recipe = load_model(run)
     decoder = load_decoder(checkpoint, model, recipe, torch.device("cpu"))
     assert decoder is not None
     changed = {name: value + 1 for name, value in decoder.state_dict().items()}
     add_file(checkpoint, "decoder", changed)
     again = find_checkpoint(run)
-    assert again.state["format"] == checkpoint.state["format"]  # the version that made it can still read it
+    assert again.state["format"] == FORMAT
     stored = again.tensors("decoder")
     assert stored.keys() == changed.keys()
     assert all(torch.equal(stored[name], value) for name, value in changed.items())
@@ -76,19 +77,19 @@ def test_it_loads_with_its_decoder_and_takes_another(run: Path):
 def test_it_resumes_to_the_losses_of_the_whole_run(run: Path):
     done = train(run, threads=2)
     assert done.returncode == 0, done.stderr
-    assert "after update 8" in done.stdout
+    assert "after step 8" in done.stdout
     check_course(run)
-    assert latest(run).state["format"] == FORMAT
+    assert latest_checkpoint(run).state["format"] == FORMAT
 
 
-def test_a_damaged_last_checkpoint_is_passed_over_set_aside_and_removed_later(newest: Path):
+def test_a_damaged_last_checkpoint_is_skipped_set_aside_and_removed_later(newest: Path):
     flip(newest / "checkpoints" / "00000008" / "optimizer.safetensors")
     (newest / "best.json").write_text(json.dumps({"checkpoint": "00000008", "skill": 0.9}))
     done = train(newest, "train.max_steps=6", "--allow-changed-recipe")
     assert done.returncode == 0, done.stderr
     assert "00000008/optimizer.safetensors is damaged" in done.stdout
     assert "00000008 was renamed to" in done.stdout
-    assert "after update 4" in done.stdout
+    assert "after step 4" in done.stdout
     names = sorted(path.name for path in (newest / "checkpoints").iterdir())
     assert names == ["00000004", "00000006", "damaged-00000008"]
     assert json.loads((newest / "best.json").read_text())["checkpoint"] in names
@@ -96,7 +97,7 @@ def test_a_damaged_last_checkpoint_is_passed_over_set_aside_and_removed_later(ne
     assert not (newest / "checkpoints" / "damaged-00000008").exists()
 
 
-def test_where_none_opens_training_is_refused_and_nothing_changes(newest: Path):
+def test_training_is_refused_where_no_checkpoint_can_be_opened(newest: Path):
     for file in newest.glob("checkpoints/*/model.safetensors"):
         flip(file)
     before = {path: path.read_bytes() for path in newest.rglob("*") if path.is_file() and not path.name.startswith(".")}
@@ -108,5 +109,5 @@ def test_where_none_opens_training_is_refused_and_nothing_changes(newest: Path):
         assert words in line
     scratch = train(newest, "--from-scratch")
     assert scratch.returncode == 2
-    assert "has checkpoints (00000008 among them)" in scratch.stderr
+    assert "has checkpoints (for example 00000008)" in scratch.stderr
     assert {path: path.read_bytes() for path in before} == before

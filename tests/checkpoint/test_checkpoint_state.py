@@ -1,4 +1,4 @@
-"""state.json checks itself: whatever is changed in it is found or changes nothing."""
+"""Every change of state.json is detected or has no effect."""
 
 import json
 import shutil
@@ -61,12 +61,12 @@ def test_every_flipped_bit_is_found_or_changes_nothing(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
-        ("step", -1, "update is -1, expected a number of updates"),
-        ("step", True, "update is True"),
-        ("step", 8, "is of update 8, which is not that of its folder"),
-        ("step", 10**30, "update is a number of more than 64 bits"),
+        ("step", -1, "step is -1, expected a number of steps"),
+        ("step", True, "step is True"),
+        ("step", 8, "has step 8, but its folder has another"),
+        ("step", 10**30, "step is a number of more than 64 bits"),
         ("samples", "56", "samples is '56', expected a number of samples"),
         ("seconds", -1.0, "seconds is -1.0, expected a number of seconds"),
         ("skill", "high", "skill is 'high', expected a number or null"),
@@ -84,13 +84,13 @@ def test_every_flipped_bit_is_found_or_changes_nothing(folder: Path):
         ("format", 0, "format is 0, expected a number from 1"),
     ],
 )
-def test_a_wrong_field_is_one_line_with_file_and_field(folder: Path, field: str, value: object, said: str):
+def test_a_wrong_field_is_reported_in_one_line_with_file_and_field(folder: Path, field: str, value: object, message: str):
     state = {**open_checkpoint(folder).state, field: value}
     if field == "format":
         (folder / "state.json").write_text(json.dumps(state))
     else:
         write_state(folder, state)
-    assert said in refused(folder)
+    assert message in refused(folder)
 
 
 @pytest.mark.parametrize("field", ["step", "recipe", "sha256"])
@@ -109,7 +109,7 @@ def test_a_state_without_its_digest_is_damaged(folder: Path):
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_numbers_that_are_none_are_refused(folder: Path, number: str):
+def test_values_that_are_not_finite_numbers_are_refused(folder: Path, number: str):
     text = (folder / "state.json").read_text()
     (folder / "state.json").write_text(text.replace('"skill": 0.25', f'"skill": {number}'))
     assert "number" in refused(folder)
@@ -118,7 +118,7 @@ def test_numbers_that_are_none_are_refused(folder: Path, number: str):
 @pytest.mark.parametrize(
     "content", [b"", b"null", b"[]", b"\xff\xfe{}", b"[" * 200_000, b'{"a":' * 200_000, b'{"format": 1' + b"0" * 5000 + b"}"]
 )
-def test_what_is_no_state_is_one_line(folder: Path, content: bytes):
+def test_an_invalid_state_is_reported_in_one_line(folder: Path, content: bytes):
     (folder / "state.json").write_bytes(content)
     assert "state.json" in refused(folder)
 
@@ -129,7 +129,7 @@ def test_a_huge_state_is_not_read(folder: Path):
     assert "more than 16,777,216 bytes" in refused(folder)
 
 
-def test_a_newer_format_is_told_from_damage(folder: Path):
+def test_a_newer_format_is_distinguished_from_damage(folder: Path):
     state = open_checkpoint(folder).state
     write_state(folder, {**state, "format": FORMAT + 1, "step": "in other words"})
     with pytest.raises(NewerFormatError, match=rf"format {FORMAT + 1}, .* up to {FORMAT}\); update this project"):
@@ -138,13 +138,13 @@ def test_a_newer_format_is_told_from_damage(folder: Path):
     assert "damaged" in refused(folder)
 
 
-def test_a_copy_under_another_name_is_opened_and_under_another_number_refused(folder: Path, tmp_path: Path):
+def test_a_copy_is_opened_under_another_name_and_refused_under_another_number(folder: Path, tmp_path: Path):
     shutil.copytree(folder, tmp_path / "my best")
-    assert open_checkpoint(tmp_path / "my best").update == 7
+    assert open_checkpoint(tmp_path / "my best").step == 7
     shutil.copytree(folder, folder.with_name("00000008"))
-    assert "is of update 7" in refused(folder.with_name("00000008"))
+    assert "has step 7" in refused(folder.with_name("00000008"))
 
 
-def test_what_resuming_needs_is_named_where_it_is_missing(folder: Path):
+def test_missing_fields_that_a_resume_needs_are_named(folder: Path):
     with pytest.raises(CheckpointError, match=r"state\.json has no lost and no gone"):
         open_checkpoint(folder).require("step", "lost", "gone")

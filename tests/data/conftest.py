@@ -1,4 +1,4 @@
-"""Small videos, and workers in which reading certain files goes wrong."""
+"""Small videos, and workers in which reading certain files fails."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def clips(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reading_goes_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def reading_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Run statements in each worker when it reads a file whose name ends in 000.mp4."""
 
     def install(statements: str) -> None:
@@ -24,13 +24,13 @@ def reading_goes_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
             "if any('worldmodel.data.worker' in word for word in sys.orig_argv):\n"
             "    import os, resource, signal, time\n"
             "    import numpy as np\n"
-            "    import worldmodel.video.square as square\n"
-            "    really_read = square.read_square\n"
-            "    def read_square(path, *args, **options):\n"
+            "    from worldmodel.video import geometry\n"
+            "    really_read = geometry.read_square_frames\n"
+            "    def read_square_frames(path, *args, **options):\n"
             "        if path.endswith('000.mp4'):\n"
             f"            {statements}\n"
             "        return really_read(path, *args, **options)\n"
-            "    square.read_square = read_square\n"
+            "    geometry.read_square_frames = read_square_frames\n"
         )
         root = Path(__file__).resolve().parents[2]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(root)]))

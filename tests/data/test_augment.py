@@ -1,11 +1,11 @@
-"""Each part of the augmentation does what its name says, the same to all frames of a window, and nothing at strength 0."""
+"""Each part of the augmentation does what its name says, equally to all frames of a window, and nothing at strength 0."""
 
 import math
 
 import pytest
 import torch
 
-from worldmodel.data.augment import DRAWS, AugmentConfig, augment
+from worldmodel.data.augment import UNIFORMS_PER_SAMPLE, AugmentConfig, augment
 from worldmodel.models.pixels import to_float
 
 OFF = {"crop_area_min": 1.0, "crop_aspect_max": 1.0, "hflip_prob": 0.0}
@@ -20,15 +20,15 @@ def as_bytes(pixels: torch.Tensor) -> torch.Tensor:
     return (pixels * 255).round().byte().permute(0, 1, 3, 4, 2)
 
 
-def draws(batch: int = 3) -> torch.Tensor:
-    return torch.rand(batch, DRAWS, generator=torch.Generator().manual_seed(1))
+def uniforms(batch: int = 3) -> torch.Tensor:
+    return torch.rand(batch, UNIFORMS_PER_SAMPLE, generator=torch.Generator().manual_seed(1))
 
 
-def test_strength_zero_leaves_every_pixel_as_it_is():
-    assert torch.equal(augment(frames(), draws(), 16, AugmentConfig(**OFF)), to_float(frames()))
+def test_strength_zero_changes_no_pixel():
+    assert torch.equal(augment(frames(), uniforms(), 16, AugmentConfig(**OFF)), to_float(frames()))
 
 
-def test_without_draws_only_the_size_changes():
+def test_without_random_numbers_only_the_size_changes():
     strong = AugmentConfig(crop_area_min=0.2, brightness=0.5, hue=0.5, blur_px=2)
     assert torch.equal(augment(frames(), None, 16, strong), to_float(frames()))
     assert augment(frames(size=20), None, 16, strong).shape[-2:] == (16, 16)
@@ -36,34 +36,34 @@ def test_without_draws_only_the_size_changes():
 
 def test_a_window_does_not_depend_on_the_batch_it_is_in():
     config = AugmentConfig(crop_area_min=0.3, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur_px=1.0)
-    together = augment(frames(), draws(), 12, config)
-    alone = torch.cat([augment(frames()[i : i + 1], draws()[i : i + 1], 12, config) for i in range(3)])
+    together = augment(frames(), uniforms(), 12, config)
+    alone = torch.cat([augment(frames()[i : i + 1], uniforms()[i : i + 1], 12, config) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 
-def test_all_frames_of_a_window_are_cut_and_coloured_alike():
+def test_all_frames_of_a_window_are_augmented_equally():
     still = frames(steps=1).expand(-1, 5, -1, -1, -1)
     config = AugmentConfig(
         crop_area_min=0.3, hflip_prob=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, blur_px=1.0
     )
-    seen = augment(still, draws(), 12, config)
+    seen = augment(still, uniforms(), 12, config)
     torch.testing.assert_close(seen, seen[:, :1].expand_as(seen))
 
 
-def test_the_crop_is_the_box_that_was_drawn():
-    """A ramp over the width shows which part was kept: a quarter of the area, its left edge where `across` says."""
+def test_the_crop_is_the_box_of_the_random_numbers():
+    """A ramp over the width shows which part remains: a quarter of the area, at the right edge."""
     ramp = as_bytes(torch.linspace(0, 1, 64).expand(1, 1, 3, 64, 64))
-    chance = torch.zeros(1, DRAWS)
-    chance[0, :4] = torch.tensor([0.0, 0.5, 1.0, 0.0])  # smallest area, square, right edge, top edge
-    seen = augment(ramp, chance, 32, AugmentConfig(**OFF | {"crop_area_min": 0.25}))
+    numbers = torch.zeros(1, UNIFORMS_PER_SAMPLE)
+    numbers[0, :4] = torch.tensor([0.0, 0.5, 1.0, 0.0])  # smallest area, square, right edge, top edge
+    seen = augment(ramp, numbers, 32, AugmentConfig(**OFF | {"crop_area_min": 0.25}))
     assert seen[0, 0, 0, 0, 0].item() == pytest.approx(0.5, abs=0.02)
     assert seen[0, 0, 0, 0, -1].item() == pytest.approx(1.0, abs=0.02)
 
 
-def test_flipping_mirrors_and_mirrors_its_share():
-    chance = torch.rand(4000, DRAWS, generator=torch.Generator().manual_seed(2))
+def test_the_given_fraction_of_windows_is_mirrored():
+    numbers = torch.rand(4000, UNIFORMS_PER_SAMPLE, generator=torch.Generator().manual_seed(2))
     tiny = torch.tensor([0.0, 1.0]).expand(4000, 1, 3, 2, 2)
-    seen = augment(as_bytes(tiny), chance, 2, AugmentConfig(**OFF | {"hflip_prob": 0.3}))
+    seen = augment(as_bytes(tiny), numbers, 2, AugmentConfig(**OFF | {"hflip_prob": 0.3}))
     flipped = seen[:, 0, 0, 0, 0] == 1
     assert flipped.float().mean().item() == pytest.approx(0.3, abs=0.03)
     assert torch.equal(seen[flipped], tiny.flip(-1)[flipped])
@@ -71,8 +71,8 @@ def test_flipping_mirrors_and_mirrors_its_share():
 
 def test_colour_worked_by_hand():
     grey = torch.full((1, 1, 3, 2, 2), 0.6)
-    most = torch.ones(1, DRAWS)
-    seen = lambda picture, chance, **part: augment(as_bytes(picture), chance, 2, AugmentConfig(**OFF, **part))  # noqa: E731
+    most = torch.ones(1, UNIFORMS_PER_SAMPLE)
+    seen = lambda picture, numbers, **part: augment(as_bytes(picture), numbers, 2, AugmentConfig(**OFF, **part))  # noqa: E731
     assert torch.allclose(seen(grey, most, brightness=0.2), grey * 1.2, atol=1e-6)
     assert torch.allclose(seen(grey, most, contrast=0.5), grey, atol=1e-6)
     assert torch.allclose(seen(grey, most, saturation=0.5), grey, atol=1e-6)
@@ -81,15 +81,15 @@ def test_colour_worked_by_hand():
     red = torch.tensor([0.8, 0.2, 0.2]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 2, 2)
     luma = 0.2 + 0.6 * 0.299
     paler = luma + (red - luma) * 0.5
-    assert torch.allclose(seen(red, torch.zeros(1, DRAWS), saturation=0.5), paler, atol=1e-6)
-    third = torch.full((1, DRAWS), 5 / 6)  # (2 * 5/6 - 1) * 0.5: a third of a turn
+    assert torch.allclose(seen(red, torch.zeros(1, UNIFORMS_PER_SAMPLE), saturation=0.5), paler, atol=1e-6)
+    third = torch.full((1, UNIFORMS_PER_SAMPLE), 5 / 6)  # (2 * 5/6 - 1) * 0.5: a third of a turn
     assert torch.allclose(seen(red, third, hue=0.5)[0, 0, :, 0, 0], torch.tensor([0.2, 0.8, 0.2]), atol=1e-5)
 
 
 def test_blur_keeps_the_mean_and_spreads_a_point_like_a_gaussian():
     point = torch.zeros(1, 1, 3, 33, 33)
     point[..., 16, 16] = 1
-    most = torch.ones(1, DRAWS)
+    most = torch.ones(1, UNIFORMS_PER_SAMPLE)
     seen = augment(as_bytes(point), most, 33, AugmentConfig(**OFF, blur_px=2.0))[0, 0, 0]
     assert seen.sum().item() == pytest.approx(1.0, abs=1e-4)
     assert (seen[16, 18] / seen[16, 16]).item() == pytest.approx(math.exp(-0.5), abs=1e-3)

@@ -1,4 +1,4 @@
-"""A window that cannot be read says whether the clip, its storage or the machine is to blame, and never raises."""
+"""read_window reports whether the clip, its storage or the machine caused an error, and never raises."""
 
 import errno
 import os
@@ -22,13 +22,13 @@ def raising(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[int]:
     """Let attempts to read raise these errors, one after another; further ones give frames. How often it was tried."""
     left, tried = list(errors), []
 
-    def read_square(*_args: object, **_options: object) -> np.ndarray:
+    def read_square_frames(*_args: object, **_options: object) -> np.ndarray:
         tried.append(1)
         if left:
             raise left.pop(0)
         return np.zeros((2, 32, 32, 3), np.uint8)
 
-    monkeypatch.setattr(reading, "read_square", read_square)
+    monkeypatch.setattr(reading, "read_square_frames", read_square_frames)
     monkeypatch.setattr(reading, "RETRY_S", 0.0)
     return tried
 
@@ -55,17 +55,19 @@ def test_any_exception_makes_a_bad_clip_and_names_its_type(clips: Path, monkeypa
     assert failure.reason.startswith(reason)
 
 
-def test_ctrl_c_is_no_bad_clip(clips: Path, monkeypatch):
+def test_ctrl_c_does_not_count_as_a_bad_clip(clips: Path, monkeypatch):
     def interrupted(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reading, "read_square", interrupted)
+    monkeypatch.setattr(reading, "read_square_frames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read_window(request_of(clips.parent / "clips" / "000.mp4"))
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOSPC])
-def test_what_the_machine_lacks_is_no_bad_clip_also_where_a_reader_hides_it(clips: Path, monkeypatch, number: int):
+def test_a_missing_resource_of_the_machine_is_no_bad_clip_even_if_a_reader_hides_the_error(
+    clips: Path, monkeypatch, number: int
+):
     hidden = VideoError("a.mp4", "unreadable file", os.strerror(number))
     hidden.__context__ = OSError(number, os.strerror(number))  # as `raise ... from None` leaves it
     raising(monkeypatch, hidden)
@@ -75,21 +77,21 @@ def test_what_the_machine_lacks_is_no_bad_clip_also_where_a_reader_hides_it(clip
     assert os.strerror(number) in failure.reason
 
 
-def test_frames_of_another_shape_than_asked_for_are_a_bad_clip(clips: Path, monkeypatch):
-    monkeypatch.setattr(reading, "read_square", lambda *_args, **_options: np.zeros((1, 32, 32, 3), np.uint8))
+def test_frames_of_an_unexpected_shape_are_a_bad_clip(clips: Path, monkeypatch):
+    monkeypatch.setattr(reading, "read_square_frames", lambda *_args, **_options: np.zeros((1, 32, 32, 3), np.uint8))
     failure = read_window(request_of(clips.parent / "clips" / "000.mp4"))
     assert failure == ReadFailure("clip", "gave frames of uint8 [1, 32, 32, 3], not uint8 [2, 32, 32, 3]")
 
 
 def test_a_missing_file_among_others_is_a_bad_clip_and_a_missing_folder_is_not(clips: Path):
-    film = clips.parent / "clips" / "000.mp4"
-    film.unlink()
-    failure = read_window(request_of(film))
+    video = clips.parent / "clips" / "000.mp4"
+    video.unlink()
+    failure = read_window(request_of(video))
     assert isinstance(failure, ReadFailure)
     assert (failure.kind, failure.folder) == ("clip", "")
     clips.parent.with_name("other").touch()
     shutil.rmtree(clips.parent)
-    failure = read_window(request_of(film))
+    failure = read_window(request_of(video))
     assert isinstance(failure, ReadFailure)
     assert (failure.kind, failure.folder) == ("folder", str(clips.parent))  # the outermost that is missing
 

@@ -1,4 +1,4 @@
-"""From rows of a manifest to windows: how many there are, where they lie, and who holds what."""
+"""From rows of a manifest to windows: their number, their position in the clip, and the memory they need."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import psutil
 import pytest
 
-from worldmodel.data.loader import DataConfig, Windows, updates
-from worldmodel.data.order import Draw
+from worldmodel.data.loader import DataConfig, WindowDataset, training_batches
+from worldmodel.data.order import SampleIndex
 from worldmodel.data.window_config import WindowConfig
-from worldmodel.data.windows import WindowSource, windows_of
+from worldmodel.data.windows import WindowSource, select_windows
 from worldmodel.manifest import Clip, Manifest, ManifestError, write_manifest
 from worldmodel.video import write_video
 
@@ -60,7 +60,7 @@ def test_a_stride_takes_every_nth_frame_of_the_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("stride", [None, 3])
-def test_windows_drawn_together_are_those_drawn_one_by_one(tmp_path: Path, stride: int | None):
+def test_windows_requested_together_equal_windows_requested_one_by_one(tmp_path: Path, stride: int | None):
     clips = [replace(TEN_SECONDS, path=f"{n}.mp4", member="m" * (n % 3) or None, stop_s=1.5 + n % 7) for n in range(300)]
     source = WindowSource(manifest_of(tmp_path, *clips), "train", WindowConfig(frames=8, fps=10, stride_frames=stride))
     indices = np.random.default_rng(0).integers(0, len(source), 100)
@@ -69,22 +69,22 @@ def test_windows_drawn_together_are_those_drawn_one_by_one(tmp_path: Path, strid
     assert together == [source.window_at(int(i), f) for i, f in zip(indices, fractions, strict=True)]
     at = int(np.searchsorted(source.ends, indices[5], side="right"))
     assert (together[5].path, together[5].member) == (str(tmp_path / clips[at].path), clips[at].member)
-    draws = [Draw(0, 0, int(index)) for index in indices]
-    assert windows_of([source], draws, fractions) == together
+    samples = [SampleIndex(0, 0, int(index)) for index in indices]
+    assert select_windows([source], samples, fractions) == together
 
 
-def test_a_split_that_is_empty_is_refused_with_what_there_is(tmp_path: Path):
+def test_an_empty_split_is_refused_with_the_splits_that_exist(tmp_path: Path):
     with pytest.raises(ManifestError, match=r"no clip has split 'val'; it has 1 train. Training needs train and val: make"):
         WindowSource(manifest_of(tmp_path, TEN_SECONDS), "val", WindowConfig())
 
 
 def test_a_benchmark_is_not_trained_on(tmp_path: Path):
     write_manifest(tmp_path / "suite.parquet", [TEN_SECONDS], command="test", config={"kind": "suite"})
-    with pytest.raises(ManifestError, match="cannot be measured on them"):
+    with pytest.raises(ManifestError, match="cannot be evaluated on them"):
         WindowSource(Manifest.open(tmp_path / "suite.parquet"), "train", WindowConfig())
 
 
-def test_the_same_sample_has_the_same_pixels_whatever_batch_it_is_in(tmp_path: Path):
+def test_a_sample_has_the_same_pixels_in_every_batch(tmp_path: Path):
     clips = []
     for number in range(4):
         write_video(tmp_path / f"{number}.mp4", noise(number, 20, 32, 48), 10, lossless=True)
@@ -94,7 +94,7 @@ def test_the_same_sample_has_the_same_pixels_whatever_batch_it_is_in(tmp_path: P
     by_size = {}
     for size in (2, 4):
         config = DataConfig(manifest=str(tmp_path / "m.parquet"), batch_size=size, workers=0)
-        stream = updates(Windows(config, window, "train", seed=3, decode_px=32), 0, 8 // size)
+        stream = training_batches(WindowDataset(config, window, "train", seed=3, decode_px=32), 0, 8 // size)
         by_size[size] = {int(i): frame for (batch,) in stream for i, frame in zip(batch.ids, batch.frames, strict=True)}
     assert by_size[2].keys() == by_size[4].keys()
     assert len(by_size[2]) == 8
@@ -109,11 +109,11 @@ def test_memory_of_workers_is_flat_over_200_000_rows(tmp_path: Path):
     manifest_of(tmp_path, *(replace(row, clip_id=f"{i:016x}") for i in range(200_000)))
     config = DataConfig(manifest=str(tmp_path / "m.parquet"), batch_size=16, workers=1)
     before = psutil.Process().memory_info().rss
-    windows = Windows(config, WindowConfig(frames=8, fps=10, size_px=32), "train", seed=0, decode_px=32)
+    windows = WindowDataset(config, WindowConfig(frames=8, fps=10, size_px=32), "train", seed=0, decode_px=32)
     assert len(windows) == 400_000
     assert psutil.Process().memory_info().rss - before < 150e6
     sizes = []
-    for update, _ in enumerate(updates(windows, 0, 600)):
+    for update, _ in enumerate(training_batches(windows, 0, 600)):
         if update in (300, 599):
             (worker,) = (c for c in psutil.Process().children() if "worldmodel.data.worker" in " ".join(c.cmdline()))
             sizes.append(worker.memory_info().rss)

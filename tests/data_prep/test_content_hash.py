@@ -1,4 +1,4 @@
-"""The hash of a video is that of its whole content, wherever it lies and whatever it is called."""
+"""The hash of a video depends on its whole content, and neither on its path nor on its name."""
 
 import hashlib
 import os
@@ -20,8 +20,10 @@ def clips(manifest):
     return [table.clip(row) for row in range(len(table))]
 
 
-def write_raw_take(path, hue, frames=90, quiet=36):
-    """An uncompressed video, more than 1 MiB of which at the beginning and at the end is the same for every hue."""
+def write_raw_video(path, hue, frames=90, quiet=36):
+    """An uncompressed video, more than 1 MiB of which at the beginning and at the end is the same
+    for every hue.
+    """
     plane = {False: (40, 128, 128), True: (82, *hue)}
     path.parent.mkdir(parents=True)
     with open(path, "wb") as file:
@@ -36,11 +38,11 @@ def is_red(clip):
     return frame[..., 0].mean() > frame[..., 2].mean()
 
 
-@pytest.mark.parametrize("place", [0, 3 * MIB // 2, MIB + 5, -1])
-def test_every_byte_of_a_file_counts(tmp_path, place):
+@pytest.mark.parametrize("position", [0, 3 * MIB // 2, MIB + 5, -1])
+def test_every_byte_of_a_file_changes_the_hash(tmp_path, position):
     data = bytearray(os.urandom(3 * MIB))
     (tmp_path / "a.mp4").write_bytes(data)
-    data[place] ^= 1
+    data[position] ^= 1
     (tmp_path / "b.mp4").write_bytes(data)
     assert content_hash(str(tmp_path / "a.mp4"), None) != content_hash(str(tmp_path / "b.mp4"), None)
 
@@ -61,8 +63,8 @@ def test_a_tar_member_has_the_hash_of_the_file(tmp_path):
 
 
 def test_every_frame_of_a_folder_counts_and_names_do_not(tmp_path):
-    dice = np.random.default_rng(0)
-    images = dice.integers(0, 255, (3, 8, 8, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (3, 8, 8, 3), np.uint8)
     other = images.copy()
     other[1, 0, 0] ^= 1  # a frame in the middle; the PNG files may have one size
 
@@ -85,9 +87,9 @@ def test_where_one_frame_of_a_folder_ends_counts(tmp_path):
     assert content_hash(str(tmp_path / "a"), None) != content_hash(str(tmp_path / "b"), None)
 
 
-def test_takes_that_begin_and_end_alike_keep_their_own_copies_and_labels(tmp_path):
-    write_raw_take(tmp_path / "videos" / "red" / "take.y4m", (90, 240))
-    write_raw_take(tmp_path / "videos" / "blue" / "take.y4m", (240, 110))
+def test_videos_with_equal_beginnings_and_ends_keep_their_own_copies_and_labels(tmp_path):
+    write_raw_video(tmp_path / "videos" / "red" / "video.y4m", (90, 240))
+    write_raw_video(tmp_path / "videos" / "blue" / "video.y4m", (240, 110))
     index = ["index", str(tmp_path / "videos"), "--source", "classes", "--out", str(tmp_path / "m.parquet")]
     assert main([*index, "--workers", "1"]) == 0
     assert main(["transcode", str(tmp_path / "m.parquet"), "--out", str(tmp_path / "small"), "--workers", "2"]) == 0
@@ -97,10 +99,10 @@ def test_takes_that_begin_and_end_alike_keep_their_own_copies_and_labels(tmp_pat
         assert {clip.label: is_red(clip) for clip in found if clip.split == "train"} == {"red": True, "blue": False}
 
 
-def test_copies_of_a_manifest_with_hashes_of_the_ends_alone_are_told_apart(tmp_path):
+def test_copies_differ_although_the_manifest_has_hashes_of_the_ends_alone(tmp_path):
     """Manifests of earlier versions: two different videos may have one hash in them."""
-    write_raw_take(tmp_path / "videos" / "red" / "take.y4m", (90, 240))
-    write_raw_take(tmp_path / "videos" / "blue" / "take.y4m", (240, 110))
+    write_raw_video(tmp_path / "videos" / "red" / "video.y4m", (90, 240))
+    write_raw_video(tmp_path / "videos" / "blue" / "video.y4m", (240, 110))
     new, old = tmp_path / "m.parquet", tmp_path / "old.parquet"
     index = ["index", str(tmp_path / "videos"), "--source", "classes", "--out", str(new), "--workers", "1"]
     assert main(index) == 0
@@ -117,7 +119,7 @@ def test_copies_of_a_manifest_with_hashes_of_the_ends_alone_are_told_apart(tmp_p
     assert {clip.label: is_red(clip) for clip in found if clip.split == "train"} == {"red": True, "blue": False}
 
 
-def test_a_copy_is_never_taken_for_a_video_that_replaced_its_source(tmp_path, numbered, number_of, make_video):
+def test_a_copy_is_not_used_for_a_video_that_replaced_its_source(tmp_path, numbered, number_of, make_video):
     video, other = tmp_path / "videos" / "a.mp4", tmp_path / "others" / "b.mp4"
     make_video(video, numbered(30), g=6)
     make_video(other, numbered(30), g=6)  # the same content under another name

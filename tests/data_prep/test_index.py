@@ -1,4 +1,4 @@
-"""`python -m data_prep index`: every video looked into once, bad ones listed, splits that stay."""
+"""`python -m data_prep index`: every video is inspected once, unusable ones are listed, splits are stable."""
 
 import json
 import os
@@ -45,14 +45,14 @@ def test_few_files_are_split_in_time(tmp_path, video_folder, number_of):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.parquet", "videos"]
 
 
-def test_adding_files_moves_no_split(tmp_path, video_folder):
-    shares = ("--val", "0.2", "--test", "0.2")
+def test_added_files_change_no_split(tmp_path, video_folder):
+    fractions = ("--val", "0.2", "--test", "0.2")
     folder = video_folder(40)
     hidden = [path.rename(tmp_path / path.name) for path in sorted(folder.iterdir())[::3]]
-    assert index(folder, tmp_path / "before.parquet", *shares) == 0
+    assert index(folder, tmp_path / "before.parquet", *fractions) == 0
     for path in hidden:
         path.rename(folder / f"new {path.name}")
-    assert index(folder, tmp_path / "after.parquet", *shares) == 0
+    assert index(folder, tmp_path / "after.parquet", *fractions) == 0
     before = {clip.path: (clip.clip_id, clip.split) for clip in clips(tmp_path / "before.parquet")}
     after = {clip.path: (clip.clip_id, clip.split) for clip in clips(tmp_path / "after.parquet")}
     assert (len(before), len(after)) == (26, 40)
@@ -131,13 +131,13 @@ def test_a_list_in_vjepas_form_is_imported(tmp_path, video_folder):
     [
         ("none", "m.parquet", "no such folder"),
         ("empty", "m.parquet", "it is empty"),
-        ("texts", "m.parquet", "no videos in it or below it; not looked at: 1 .txt"),
+        ("texts", "m.parquet", "no videos in this folder or below it; skipped: 1 .txt"),
         ("bad", "m.parquet", "none of 1 files can be used: 1 empty file"),
         ("bad", "texts", "--out is a folder"),
         ("bad", "texts/a.txt/m.parquet", "a.txt"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_not_zero(tmp_path, capsys, root, out, says):
+def test_an_error_is_one_line_and_gives_a_nonzero_exit_code(tmp_path, capsys, root, out, says):
     for name in ("empty", "texts", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "texts" / "a.txt").write_text("text")
@@ -149,7 +149,7 @@ def test_what_cannot_work_is_one_line_and_not_zero(tmp_path, capsys, root, out, 
     assert not [path for path in tmp_path.rglob("*") if "parquet" in path.name and "rejected" not in path.name]
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_manifest(tmp_path, video_folder):
+def test_a_killed_run_resumes_to_the_same_manifest(tmp_path, video_folder):
     folder = video_folder(60)
     (folder / "bad.mp4").touch()
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
@@ -173,7 +173,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_manifest(tmp_path, video_fo
     assert not journal.exists()
 
 
-def test_a_resumed_run_looks_at_no_file_twice(tmp_path, video_folder, monkeypatch):
+def test_a_resumed_run_inspects_no_file_twice(tmp_path, video_folder, monkeypatch):
     from data_prep.commands import index as module
 
     folder, seen = video_folder(6), []
@@ -192,16 +192,16 @@ def test_a_resumed_run_looks_at_no_file_twice(tmp_path, video_folder, monkeypatc
     assert len(set(seen)) == 6
 
 
-def test_other_settings_begin_anew(tmp_path, video_folder):
+def test_a_journal_with_other_settings_is_started_again(tmp_path, video_folder):
     folder, out = video_folder(2), tmp_path / "m.parquet"
     (tmp_path / "m.parquet.part.jsonl").write_text('{"root": "elsewhere"}\n{"path": "x"}\n')
     assert index(folder, out) == 0
     assert len(clips(out)) == 4
 
 
-def test_videos_that_are_read_from_their_start_are_counted_and_noted_in_the_manifest(tmp_path, numbered, make_video, capsys):
+def test_videos_that_are_read_from_their_start_are_counted_and_marked_in_the_manifest(tmp_path, numbered, make_video, capsys):
     make_video(tmp_path / "videos" / "a.avi", numbered(40), fps=25, bf=2, g=12)
     make_video(tmp_path / "videos" / "b.mp4", numbered(40), fps=25, bf=2, g=12)
     assert main(["index", str(tmp_path / "videos"), "--out", str(tmp_path / "m.parquet"), "--workers", "1"]) == 0
-    assert "1 video does not tell when frames are shown" in capsys.readouterr().out
+    assert "1 video does not say when frames are shown" in capsys.readouterr().out
     assert Manifest.open(tmp_path / "m.parquet").column("timing").tolist() == ["order", "order", "packets", "packets"]

@@ -1,11 +1,11 @@
-"""Two commands that write the same manifest or folder of copies do not mix them: the second is refused in one line."""
+"""Of two commands that write to the same manifest or folder the second one is refused in one line."""
 
 from pathlib import Path
 
 import pytest
 
 from data_prep.__main__ import main
-from worldmodel.files.folder_lock import hold_file, hold_folder
+from worldmodel.files.folder_lock import lock_file, lock_folder
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def test_an_output_that_another_process_writes_is_refused(command: str, manifest
         "transcode": ["transcode", str(manifest), "--out", str(out)],
         "synthesize": ["synthesize", str(out), "--train", "2"],
     }[command]
-    held = hold_file(manifest, "...") if command == "index" else hold_folder(out, "...")
+    lock = lock_file(manifest, "...") if command == "index" else lock_folder(out, "...")
     before = manifest.read_bytes()
     capsys.readouterr()
-    with held:
+    with lock:
         assert main([*words, "--workers", "1"]) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"data_prep {command}: {manifest if command == 'index' else out} is in use by process")
@@ -36,6 +36,6 @@ def test_an_output_that_another_process_writes_is_refused(command: str, manifest
 def test_machines_that_share_the_work_of_one_folder_do_not_lock_each_other_out(tmp_path: Path):
     first, second = ([*words, "--world", "2", "--workers", "1"] for words in (["--rank", "0"], ["--rank", "1"]))
     made = ["synthesize", str(tmp_path / "out"), "--train", "2", "--frames", "16"]
-    with hold_folder(tmp_path / "out", "...", ".lock_0_of_2"):
+    with lock_folder(tmp_path / "out", "...", ".lock_0_of_2"):
         assert main([*made, *first]) == 1
         assert main([*made, *second]) == 0

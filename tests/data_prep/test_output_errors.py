@@ -1,4 +1,4 @@
-"""Errors of the output end a command and are told from errors of the input."""
+"""Errors of the output end a command, and are distinguished from errors of the input."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.pool import run_each
-from worldmodel.files.atomic import replacing
+from worldmodel.files.atomic import atomic_path
 from worldmodel.files.output_errors import OutputError, output_errors
 from worldmodel.manifest import Manifest
 from worldmodel.video import VideoError, write_video
@@ -35,9 +35,9 @@ def with_limit(limit, *arguments):
 @pytest.fixture
 def indexed(tmp_path, numbered, make_video):
     """A manifest of two small videos and, in between, one whose copy is large."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     make_video(tmp_path / "videos" / "a.mp4", numbered(12))
-    make_video(tmp_path / "videos" / "b.mp4", dice.integers(0, 255, (30, 128, 128, 3), np.uint8))
+    make_video(tmp_path / "videos" / "b.mp4", rng.integers(0, 255, (30, 128, 128, 3), np.uint8))
     make_video(tmp_path / "videos" / "c.mp4", numbered(12, first=40))
     assert main(["index", str(tmp_path / "videos"), "--out", str(tmp_path / "m.parquet"), "--workers", "1"]) == 0
     return tmp_path / "m.parquet"
@@ -55,7 +55,7 @@ def test_a_full_disk_ends_transcoding_and_rejects_no_source(tmp_path, indexed, w
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("data_prep")]
     assert f"{os.strerror(errno.EFBIG)} (" in line
     assert "MB left)" in line
-    assert line.endswith("the same command again goes on from here")
+    assert line.endswith("the same command resumes from here")
     left = {path.name: path for path in out.rglob("*") if path.is_file()}
     assert not [name for name in left if name.endswith((".part", ".jsonl", ".parquet"))]
     copies = {path: path.stat().st_mtime_ns for path in left.values() if path.suffix == ".mp4"}
@@ -89,13 +89,13 @@ def test_a_full_disk_ends_synthesis(tmp_path, workers):
 
 
 def test_a_video_is_not_half_written_on_a_full_disk(tmp_path):
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         for name in ("a.mp4", "a.gif"):
             with pytest.raises(OutputError, match=f"{name}: cannot be written"):
-                write_video(tmp_path / name, dice.integers(0, 255, (20, 128, 128, 3), np.uint8), 10)
+                write_video(tmp_path / name, rng.integers(0, 255, (20, 128, 128, 3), np.uint8), 10)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -104,15 +104,15 @@ def test_a_video_is_not_half_written_on_a_full_disk(tmp_path):
 def test_a_missing_folder_is_an_error_of_the_output(tmp_path):
     with pytest.raises(OutputError, match=r"a\.mp4"):
         write_video(tmp_path / "gone" / "a.mp4", np.zeros((3, 16, 16, 3), np.uint8), 10)
-    with pytest.raises(OutputError, match=r"a\.txt"), replacing(tmp_path / "gone" / "a.txt") as part:
+    with pytest.raises(OutputError, match=r"a\.txt"), atomic_path(tmp_path / "gone" / "a.txt") as part:
         part.write_text("words")
 
 
 def test_errors_of_reading_within_a_block_that_writes_stay_what_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "a.txt") as part:
+    with pytest.raises(FileNotFoundError) as raised, atomic_path(tmp_path / "a.txt") as part:
         part.write_text((tmp_path / "gone.txt").read_text())
     assert not isinstance(raised.value, OutputError)
-    with pytest.raises(OSError, match="disk is broken") as raised, replacing(tmp_path / "a.txt"):
+    with pytest.raises(OSError, match="disk is broken") as raised, atomic_path(tmp_path / "a.txt"):
         raise OSError(errno.EIO, "disk is broken", "source.mp4")
     assert not isinstance(raised.value, OutputError)
     with pytest.raises(VideoError), output_errors(tmp_path / "a.txt"):

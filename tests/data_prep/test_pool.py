@@ -1,11 +1,13 @@
 """A task that crashes or hangs its process fails alone."""
 
 import os
+import signal
 import time
 from functools import partial
 from operator import floordiv
 
 import psutil
+import pytest
 
 from data_prep.pool import Failed, run_each
 
@@ -24,6 +26,19 @@ def test_a_crash_an_exception_and_a_hang_fail_alone():
     assert "ZeroDivisionError" in raised[0].detail
     hung = dict(run_each(time.sleep, [0, 60, 0.01], workers=1, timeout_s=2))
     assert hung == {0: None, 60: Failed("hung", "no answer within 2 s"), 0.01: None}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="no realtime signals here")
+def test_a_worker_that_ends_by_a_realtime_signal_fails_its_task_alone():
+    ended = dict(run_each(end_by_signal, [0, signal.SIGRTMIN + 5], workers=1, timeout_s=30))
+    assert ended[0] is None
+    assert ended[signal.SIGRTMIN + 5] == Failed("crashed", f"the process reading it died (signal {signal.SIGRTMIN + 5})")
+
+
+def end_by_signal(number: int) -> None:
+    if number:
+        os.kill(os.getpid(), number)
+        time.sleep(10)
 
 
 def test_workers_end_with_the_work_also_when_it_is_abandoned():

@@ -1,4 +1,4 @@
-"""Finding videos: every file once, nothing left out in silence, no end to no input."""
+"""Search for videos: every file once, skipped files are reported, and the search always ends."""
 
 import json
 import os
@@ -10,19 +10,19 @@ import av
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.sources import Survey, folder
-from data_prep.sources.survey import Seen
-from worldmodel.files.output_mark import MARK, made_by, mark_output
+from data_prep.sources import SkippedFiles, folder
+from data_prep.sources.skipped import Int64Set
+from worldmodel.files.output_mark import MARK_FILE, mark_new_folder, writer_of
 from worldmodel.manifest import Manifest
 
 
 def found(root):
-    survey = Survey()
-    return sorted(os.path.relpath(item.name, root) for item in folder.find(root, survey)), survey
+    skipped = SkippedFiles()
+    return sorted(os.path.relpath(item.name, root) for item in folder.find(root, skipped)), skipped
 
 
 def problems(root):
-    return {os.path.basename(item.path): item.problem for item in folder.find(root, Survey()) if item.problem}
+    return {os.path.basename(item.path): item.problem for item in folder.find(root, SkippedFiles()) if item.problem}
 
 
 def index(root, out, *options):
@@ -45,7 +45,7 @@ def test_a_link_to_itself_hides_nothing(tmp_path):
     fill(tmp_path, "a.mp4")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
-    assert found(tmp_path)[0] == ["a.mp4", "loop.mp4"]  # the reader will say what is wrong with it
+    assert found(tmp_path)[0] == ["a.mp4", "loop.mp4"]  # the inspection will report what is wrong with it
 
 
 def test_folders_that_link_to_one_another_are_visited_once(tmp_path):
@@ -53,9 +53,9 @@ def test_folders_that_link_to_one_another_are_visited_once(tmp_path):
         fill(tmp_path, f"{number}/a.mp4")
         for other in range(12):
             (tmp_path / str(number) / f"to {other}").symlink_to(tmp_path / str(other))
-    names, survey = found(tmp_path)
+    names, skipped = found(tmp_path)
     assert len(names) == 12
-    assert survey.repeats == 144
+    assert skipped.repeats == 144
     assert names == found(tmp_path)[0]
 
 
@@ -63,9 +63,9 @@ def test_one_file_under_several_names_is_one_video(tmp_path):
     fill(tmp_path, "z/real.mp4", "m.mp4")
     os.link(tmp_path / "m.mp4", tmp_path / "n.mp4")
     (tmp_path / "a.mp4").symlink_to(tmp_path / "z" / "real.mp4")
-    names, survey = found(tmp_path)
+    names, skipped = found(tmp_path)
     assert names == ["a.mp4", "m.mp4"]
-    assert survey.lines(tmp_path) == ["2 links lead to what was found already"]
+    assert skipped.lines(tmp_path) == ["2 links lead to files or folders that were already found"]
 
 
 def test_a_folder_thousands_of_levels_deep_is_no_recursion_error(tmp_path):
@@ -93,8 +93,8 @@ def test_a_pipe_is_named_and_never_opened(tmp_path):
     assert problems(tmp_path) == {"p.mp4": "not a file", "p.tar": "not a file"}
 
 
-def test_a_million_numbers_are_told_apart_in_little_memory():
-    seen = Seen()
+def test_an_int64_set_knows_which_numbers_are_new():
+    seen = Int64Set()
     assert all(seen.add(number * 7919 - 10**9) for number in range(30_000))
     assert not any(seen.add(number * 7919 - 10**9) for number in range(0, 30_000, 97))
     assert seen.add(1)
@@ -140,17 +140,17 @@ def test_of_members_with_one_name_the_last_counts_and_the_others_are_listed(tmp_
     assert {**row, "detail": ""} == {"path": "videos/t.tar", "member": "v.mp4", "reason": "repeated member", "detail": ""}
 
 
-# --- what is not looked at -----------------------------------------------------------------------------------------------
-def test_files_that_are_not_looked_at_are_counted_by_suffix(tmp_path, numbered, make_video, capsys):
+# --- skipped files -----------------------------------------------------------------------------------------------
+def test_skipped_files_are_counted_by_suffix(tmp_path, numbered, make_video, capsys):
     video = make_video(tmp_path / "videos" / "a.mp4", numbered(12))
     fill(tmp_path / "videos", "a.srt", "b.SRT", "b.jpg", "scan/1.tif", "scan/2.tif", "scan/3.exr", "README", "x.braw")
     tar_of(tmp_path / "videos" / "t.tar", ("a.json", video))
     assert index(tmp_path / "videos", tmp_path / "m.parquet") == 0
-    said = "not looked at: 2 .srt, 2 .tif, 1 without a suffix, 1 .braw, 1 .exr, 1 .jpg, 1 .json"
+    said = "skipped: 2 .srt, 2 .tif, 1 without a suffix, 1 .braw, 1 .exr, 1 .jpg, 1 .json"
     assert said in capsys.readouterr().out
     (tmp_path / "videos" / "a.mp4").unlink()
     assert index(tmp_path / "videos", tmp_path / "n.parquet") == 1
-    assert f"no videos in it or below it; {said}" in capsys.readouterr().err
+    assert f"no videos in this folder or below it; {said}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_copies_of_one_video_fall_into_one_split_where_there_are_many(tmp_path, 
 
 
 # --- folders that this project filled --------------------------------------------------------------------------------------
-def test_indexing_again_leaves_copies_out_and_says_so(tmp_path, video_folder, capsys):
+def test_indexing_again_skips_copies_and_reports_it(tmp_path, video_folder, capsys):
     folder = video_folder(3)
     assert index(folder, folder / "m.parquet") == 0
     assert main(["transcode", str(folder / "m.parquet"), "--out", str(folder / "small"), "--workers", "1"]) == 0
@@ -207,7 +207,7 @@ def test_indexing_again_leaves_copies_out_and_says_so(tmp_path, video_folder, ca
     assert index(folder, folder / "m.parquet") == 0
     assert {clip.path for clip in clips(folder / "m.parquet")} == before
     said = capsys.readouterr().out
-    assert "left out, because this project made them: small (3 files, made by python -m data_prep transcode)" in said
+    assert "skipped because this project wrote them: small (3 files, written by python -m data_prep transcode)" in said
     assert index(folder / "small", tmp_path / "small.parquet") == 0  # asked for by name, it is indexed
     assert len({clip.path for clip in clips(tmp_path / "small.parquet")}) == 3
 
@@ -222,14 +222,14 @@ def test_indexing_again_leaves_copies_out_and_says_so(tmp_path, video_folder, ca
         {"gallery.html": "", "horizon.json": ""},
     ],
 )
-def test_folders_of_earlier_versions_are_known_by_their_files(tmp_path, notes):
+def test_output_folders_of_earlier_versions_are_recognised_by_their_files(tmp_path, notes):
     fill(tmp_path, "a.mp4", "made/films/b.mp4", "made/c.mp4")
     for name, content in notes.items():
         (tmp_path / "made" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "made" / name).write_text(content)
-    names, survey = found(tmp_path)
+    names, skipped = found(tmp_path)
     assert names == ["a.mp4"]
-    assert [count for _, count in survey.made.values()] == [2]
+    assert [count for _, count in skipped.own_outputs.values()] == [2]
 
 
 def test_a_users_file_of_that_name_marks_nothing(tmp_path):
@@ -241,8 +241,8 @@ def test_a_users_file_of_that_name_marks_nothing(tmp_path):
 
 def test_a_folder_with_files_of_a_user_is_never_marked(tmp_path):
     fill(tmp_path, "mine/a.mp4")
-    mark_output(tmp_path / "mine", "python -m worldmodel.rollout")
-    mark_output(tmp_path / "new", "python -m worldmodel.rollout")
-    assert made_by(tmp_path / "mine") is None
-    assert made_by(tmp_path / "new") == "python -m worldmodel.rollout"
-    assert not (tmp_path / "mine" / MARK).exists()
+    mark_new_folder(tmp_path / "mine", "python -m worldmodel.rollout")
+    mark_new_folder(tmp_path / "new", "python -m worldmodel.rollout")
+    assert writer_of(tmp_path / "mine") is None
+    assert writer_of(tmp_path / "new") == "python -m worldmodel.rollout"
+    assert not (tmp_path / "mine" / MARK_FILE).exists()

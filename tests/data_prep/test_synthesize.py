@@ -1,4 +1,4 @@
-"""The command: the same bytes however the work was done, and one clear line when it cannot be."""
+"""`python -m data_prep synthesize`: the same bytes however the work is shared, and errors in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.physics import jobs as films
+from data_prep.physics import jobs as videos
 from worldmodel.manifest import Manifest
 
 TRAIN = ["--train", "6", "--size-px", "32"]
@@ -20,7 +20,7 @@ def make(folder: Path, *options: str) -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every film and truth by its name."""
+    """The content of every video and ground-truth file, by its path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.suffix in (".mp4", ".npz")}
 
 
@@ -51,8 +51,8 @@ def test_shards_make_the_same_films_and_the_last_writes_the_table(whole, tmp_pat
     assert rows(folder) == rows(whole)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch):
-    folder, real, made = tmp_path / "cut", films.write_video, []
+def test_an_interrupted_run_resumes_to_the_same_bytes(whole, tmp_path, monkeypatch):
+    folder, real, made = tmp_path / "cut", videos.write_video, []
 
     def stopped_at_the_third(path, *args, **kwargs):
         if len(made) == 2:
@@ -60,10 +60,10 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(whole, tmp_path, monkeypat
         made.append(path)
         real(path, *args, **kwargs)
 
-    monkeypatch.setattr(films, "write_video", stopped_at_the_third)
+    monkeypatch.setattr(videos, "write_video", stopped_at_the_third)
     assert make(folder) == 130
     assert not (folder / "train.parquet").exists()
-    monkeypatch.setattr(films, "write_video", real)
+    monkeypatch.setattr(videos, "write_video", real)
     journal = folder / ".making" / "train.0-of-1.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"clips": [')  # as a kill in the middle of a line would leave it
     assert make(folder) == 0
@@ -72,19 +72,19 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(whole, tmp_path, monkeypat
 
 
 def test_a_full_disk_is_one_line_and_lists_nothing(whole, tmp_path, monkeypatch, capsys):
-    folder, real = tmp_path / "full", films.write_video
+    folder, real = tmp_path / "full", videos.write_video
 
     def full(path, *args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(films, "write_video", full)
+    monkeypatch.setattr(videos, "write_video", full)
     assert make(folder) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "data_prep" in line]
     assert len(said) == 1
     assert "No space left on device" in said[0]
     assert not (folder / "train.parquet").exists()
     assert not list(folder.rglob("*.part"))
-    monkeypatch.setattr(films, "write_video", real)
+    monkeypatch.setattr(videos, "write_video", real)
     assert make(folder) == 0
     assert contents(folder) == contents(whole)
 
@@ -92,7 +92,7 @@ def test_a_full_disk_is_one_line_and_lists_nothing(whole, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--fps", "59"], "events need 1.2 s"),
+        (["--fps", "59"], "the events need 1.2 s"),
         (["--properties", "weight"], "weight is not among permanence"),
         (["--rank", "2", "--world", "2"], "ranks go from 0 to 1"),
     ],
@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
 
 def test_another_configuration_in_the_same_folder_is_refused(whole, capsys):
     assert make(whole, "--seed", "5") == 1
-    assert "seed 0 there, 5 now" in capsys.readouterr().err
+    assert "seed is 0 there and 5 now" in capsys.readouterr().err
 
 
 def test_configuration_and_versions_are_recorded_with_the_films(whole):
@@ -134,6 +134,6 @@ def test_configuration_and_versions_are_recorded_with_the_films(whole):
     assert "--train 6" in metadata["command"]
 
 
-def test_file_names_tell_nothing(whole):
+def test_file_names_do_not_reveal_the_content(whole):
     for path in whole.rglob("*.mp4"):
         int(path.stem, 16)

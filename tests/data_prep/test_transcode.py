@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.__main__ import main
 from worldmodel.manifest import Manifest
-from worldmodel.video import probe, read_frames
+from worldmodel.video import inspect_video, read_frames
 
 
 def clips(out):
@@ -18,7 +18,7 @@ def clips(out):
 
 @pytest.fixture
 def indexed(tmp_path, numbered, make_video):
-    """A manifest of two films, one at a variable rate; both split in time."""
+    """A manifest of two videos, one at a variable rate; both split in time."""
     make_video(tmp_path / "videos" / "steady.mp4", numbered(60, 96, 128), fps=30, g=250)
     ticks = np.cumsum(np.random.default_rng(0).integers(1, 5, 60)).tolist()
     make_video(tmp_path / "videos" / "varied.mkv", numbered(60, 96, 128), ticks=ticks, clock_hz=50)
@@ -49,7 +49,7 @@ def test_copies_show_the_same_frame_at_the_same_time(tmp_path, indexed, number_o
 def test_a_rate_bound_drops_frames_and_moves_none(tmp_path, indexed, number_of):
     assert transcode(indexed, tmp_path / "small", "--short-side-px", "48", "--fps", "10") == 0
     steady = clips(tmp_path / "small" / "manifest.parquet")[0]
-    assert probe(steady.path).frames == 20
+    assert inspect_video(steady.path).frames == 20
     frames = read_frames(steady.path, times_s=np.arange(20) / 10)
     assert [number_of(frame) for frame in frames] == list(range(0, 60, 3))
 
@@ -58,7 +58,7 @@ def test_copies_decode_from_a_near_keyframe_and_hold_no_b_frames(tmp_path, index
     assert transcode(indexed, tmp_path / "small", "--gop", "6") == 0
     with av.open(clips(tmp_path / "small" / "manifest.parquet")[0].path) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
-    keys = [place for place, packet in enumerate(packets) if packet.is_keyframe]
+    keys = [index for index, packet in enumerate(packets) if packet.is_keyframe]
     assert max(np.diff([*keys, len(packets)])) <= 6
     assert all(packet.pts == packet.dts for packet in packets)
 
@@ -77,7 +77,7 @@ def test_a_finished_copy_is_not_made_again_and_other_copies_are_not_mixed_in(tmp
     assert "choose another --out" in capsys.readouterr().err
 
 
-def test_small_films_are_not_enlarged_and_lost_ones_are_listed(tmp_path, indexed, capsys):
+def test_small_videos_are_not_enlarged_and_missing_ones_are_listed(tmp_path, indexed, capsys):
     (tmp_path / "videos" / "varied.mkv").unlink()
     assert transcode(indexed, tmp_path / "small", "--short-side-px", "500") == 0
     small = clips(tmp_path / "small" / "manifest.parquet")
@@ -95,13 +95,15 @@ def contents(folder):
 
 
 def test_copies_are_the_same_to_the_byte_whenever_and_wherever_they_are_made(tmp_path, make_video):
-    """In other processes, by other numbers of workers, from files of other names. Scenes change, which x264 looks ahead for."""
-    chance = np.random.default_rng(0)
+    """In other processes, by other numbers of workers, from files of other names. Scenes change,
+    which x264 looks ahead for.
+    """
+    rng = np.random.default_rng(0)
     for name in ("a", "b", "c"):
-        scenes = [np.kron(chance.integers(0, 256, (12, 20, 3)), np.ones((12, 12, 1))) for _ in range(4)]
-        film = np.concatenate([[np.roll(scene, (step, 2 * step), (0, 1)) for step in range(15)] for scene in scenes])
+        scenes = [np.kron(rng.integers(0, 256, (12, 20, 3)), np.ones((12, 12, 1))) for _ in range(4)]
+        video = np.concatenate([[np.roll(scene, (step, 2 * step), (0, 1)) for step in range(15)] for scene in scenes])
         make_video(
-            tmp_path / "videos" / f"{name}.mp4", (film + chance.integers(0, 20, film.shape)).clip(0, 255).astype(np.uint8)
+            tmp_path / "videos" / f"{name}.mp4", (video + rng.integers(0, 20, video.shape)).clip(0, 255).astype(np.uint8)
         )
     made = []
     for number, workers in enumerate((1, 2, 3)):
@@ -138,9 +140,9 @@ def test_a_copy_that_was_changed_or_swapped_is_made_again(tmp_path, indexed):
         assert (out / "manifest.parquet").read_bytes() == manifest, damage
 
 
-def test_copies_of_an_earlier_version_are_told_from_ours(tmp_path, indexed, capsys):
+def test_copies_of_an_earlier_version_are_refused(tmp_path, indexed, capsys):
     assert transcode(indexed, tmp_path / "small") == 0
     note = tmp_path / "small" / "transcode.json"
     note.write_text(note.read_text().replace('"version": 3', '"version": 2'))
     assert transcode(indexed, tmp_path / "small") == 1
-    assert "holds copies of version 2, this version of the project makes version 3" in capsys.readouterr().err
+    assert "holds copies of version 2, but this version of the project makes version 3" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""An evaluation made up by hand, in the shape that `python -m eval physics` leaves behind; and a model of another family."""
+"""An evaluation made up by hand, in the shape that `python -m eval voe` leaves behind; and a model of another family."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from eval.probes.ground_truth import FilmTruth
+from eval.probes.ground_truth import ClipTruth
+from eval.voe.scorers import ScorerId
 from eval.voe.scores.score import score
 from eval.voe.suites.builtin import PAIRS
-from eval.voe.surprise.traces import Block, Traces, write_traces
-from eval.voe.trials import Film, Trial, read_trials, write_trials
+from eval.voe.surprise.traces import TraceBlock, Traces, write_traces
+from eval.voe.trials import Trial, Video, read_trials, write_trials
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.mask_predictor import MaskPredictorConfig
@@ -22,10 +23,10 @@ from worldmodel.video import write_video
 FPS, FRAMES, REVEAL = 12.0, 24, 15
 HOSTILE = "<script>window.pwned=1</script>"
 PLACES = (("a", "u", True), ("b", "v", True), ("a", "v", False), ("b", "u", False))
-SCORERS = ("whitened", "distance", "pixel copy", "latent copy", "latent copy, whitened", "untrained 0", "untrained 0, whitened")
+SCORERS = ("whitened", "latent distance", "pixel copy", "latent copy", "latent copy, whitened", "untrained 0", "untrained 0, whitened")
 
 
-def truth_of(centres: np.ndarray, **changed) -> FilmTruth:
+def truth_of(centres: np.ndarray, **changed) -> ClipTruth:
     """Bodies of 8 px that can move, at centre_px [T, O, 2] in a picture of 64 px at 10 fps, all in sight, none touching."""
     frames, count = centres.shape[:2]
     told = {
@@ -43,7 +44,7 @@ def truth_of(centres: np.ndarray, **changed) -> FilmTruth:
         "unoccluded_px": np.full((frames, count), 50),
         "contact": np.zeros((frames, count, count), bool),
     }
-    return FilmTruth(**{**told, **changed})
+    return ClipTruth(**{**told, **changed})
 
 
 @pytest.fixture
@@ -85,10 +86,10 @@ def write_run(folder: Path, *, verdicts=VERDICTS, skills=SKILLS, updates: int = 
             "loss/forecast/direct": 30 / update,
         }
         row |= {"loss/forecast/imagined": 0.0, "loss/spread/std": 20 / update, "lr": 1e-3, "grad_norm": 2.0, "batch_hash": "00"}
-        lines.append({**row, "clips_per_s": 8.0, "data_wait_fraction": wait})
+        lines.append({**row, "samples_per_s": 8.0, "data_wait_fraction": wait})
     health = []
     for update, (verdict, skill) in looks.items():
-        signs = {"effective_rank": 7.0, "directions": 8, "effective_rank_pooled": 6.0, "position_share": 0.3}
+        signs = {"effective_rank": 7.0, "max_rank": 8, "effective_rank_with_position": 6.0, "position_fraction": 0.3}
         signs |= {"std_min": 0.5, "std_mean": 1.0, "corr_offdiag": 0.01, "skill": skill}
         ahead = {f"{name}/{h}": skill for name in ("skill", "skill_copy", "skill_mean") for h in ("0.25", "0.5", "1")}
         health.append({"step": update, "verdict": verdict, "advice": "as was seen", **signs, **ahead})
@@ -130,10 +131,10 @@ def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
         for number in range(some)
     ]
     write_trials(out / "trials.json", trials)
-    write_traces(out / "traces.parquet", [block for trial in trials for film in trial.films for block in _blocks(trial, film)])
+    write_traces(out / "traces.parquet", [block for trial in trials for film in trial.videos for block in _blocks(trial, film)])
     (out / "maps").mkdir()
-    for film in trials[8].films:
-        np.savez(out / "maps" / f"{film.film_id}.npz", **_maps(film))
+    for film in trials[8].videos:
+        np.savez(out / "maps" / f"{film.video_id}.npz", **_maps(film))
     protocol = json.loads((Path(__file__).parent / "protocol.json").read_text(encoding="utf-8"))
     (out / "protocol.json").write_text(json.dumps(protocol), encoding="utf-8")
     scores = score(read_trials(out / "trials.json"), Traces.open(out / "traces.parquet"), protocol)
@@ -141,7 +142,7 @@ def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
     return out
 
 
-def _maps(film: Film) -> dict[str, np.ndarray]:
+def _maps(film: Video) -> dict[str, np.ndarray]:
     """Surprise of 2 x 2 places, of which the last stands out: in locked windows of one step, in sliding ones of three. Half of
     the sliding windows see twice as much as is taken, and are of no account."""
     locked, free = np.full((4, 1, 4), 2.0), np.full((4, 3, 4), 0.1 if film.label else 0.4)
@@ -150,9 +151,9 @@ def _maps(film: Film) -> dict[str, np.ndarray]:
         "locked/whitened": locked,
         "locked/cut_s": np.arange(12, 16) / FPS,
         "locked/context_s": np.full(4, 12 / FPS),
-        "free/whitened": free,
-        "free/cut_s": np.array([0.5, 1.0, 0.5, 1.0]),
-        "free/context_s": np.array([4, 4, 8, 8]) / FPS,
+        "sliding/whitened": free,
+        "sliding/cut_s": np.array([0.5, 1.0, 0.5, 1.0]),
+        "sliding/context_s": np.array([4, 4, 8, 8]) / FPS,
     }
 
 
@@ -170,7 +171,7 @@ def _trial(out: Path, name: str, number: int, split: str) -> Trial:
     gone = name == "permanence" and number == 15
     short = "h" if name == HOSTILE else "p"
     films = tuple(
-        Film(
+        Video(
             f"{short}-{split}-{number}-{c}{o}", str(out / ("<u>gone.mp4" if gone else f"{c}{o}.mp4")), FPS, FRAMES, label, c, o
         )
         for c, o, label in PLACES
@@ -195,20 +196,20 @@ def _trial(out: Path, name: str, number: int, split: str) -> Trial:
     )
 
 
-def _blocks(trial: Trial, film: Film) -> list[Block]:
+def _blocks(trial: Trial, film: Video) -> list[TraceBlock]:
     number = int(trial.group_id[-2:])
     gain = -0.5 if trial.property == "permanence" and number < 2 else 0.1 * (number + 1)
     blocks = []
     for scorer in SCORERS:
-        mine = gain * {"whitened": 1, "distance": 0.5}.get(scorer, 0) * (not film.label)
-        for windows, starts, context in (("locked", (0, 1), 12), ("free", (0, 4, 8), 4), ("free", (0, 4, 8), 8)):
+        mine = gain * {"whitened": 1, "latent distance": 0.5}.get(scorer, 0) * (not film.label)
+        for windows, starts, context in (("locked", (0, 1), 12), ("sliding", (0, 4, 8), 4), ("sliding", (0, 4, 8), 8)):
             for start in starts:
                 cut = start + context
                 frames = np.arange(cut, FRAMES if windows == "locked" else min(start + 16, FRAMES))
                 surprise = 1 + 0.01 * start + mine * (frames >= REVEAL)
                 blocks.append(
-                    Block(
-                        [film.film_id], scorer, windows, start / FPS, context / FPS, frames / FPS, surprise[None].astype(float)
+                    TraceBlock(
+                        [film.video_id], ScorerId.parse(scorer), windows, start / FPS, context / FPS, frames / FPS, surprise[None].astype(float)
                     )
                 )
     return blocks

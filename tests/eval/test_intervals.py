@@ -8,7 +8,7 @@ import pytest
 from eval.intervals import EXACT_UP_TO, FLIPS, bootstrap_crossed, bootstrap_mean, holm, sign_flip_p, wilson
 
 
-def test_all_right_is_sure():
+def test_equal_values_have_an_interval_of_no_width():
     assert bootstrap_mean([np.ones(40)]) == (1.0, 1.0, 1.0)
     assert bootstrap_mean([np.full(7, 0.5), np.full(3, 0.5)]) == (0.5, 0.5, 0.5)
 
@@ -25,10 +25,10 @@ def test_bootstrap_of_a_coin_has_the_width_of_its_binomial():
     # 2.5 % and 97.5 % of a binomial of 100 at one half are 40 and 60
     assert low == pytest.approx(0.40, abs=0.011)
     assert high == pytest.approx(0.60, abs=0.011)
-    assert (mean, low, high) == bootstrap_mean([values[::-1]])  # seeded, and blind to order
+    assert (mean, low, high) == bootstrap_mean([values[::-1]])  # seeded, and independent of the order
 
 
-def test_bootstrap_draws_groups_as_indices_would():
+def test_bootstrap_equals_resampling_by_index():
     values = np.random.default_rng(0).random(30)
     dice = np.random.default_rng(1)
     drawn = values[dice.integers(0, 30, (20000, 30))].mean(1)
@@ -36,7 +36,7 @@ def test_bootstrap_draws_groups_as_indices_would():
     assert bootstrap_mean([values])[1:] == pytest.approx(expected, abs=0.006)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say():
+def test_intervals_cover_the_truth_in_95_percent():
     rng = np.random.default_rng(3)
     held = 0
     for _ in range(200):
@@ -45,7 +45,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 180 <= held <= 199  # 95 % of 200, give or take
 
 
-def test_networks_are_drawn_as_well_as_groups():
+def test_networks_are_resampled_as_well_as_groups():
     """Two networks, each of which is right or wrong as a rule: the mean is one half, and all one knows is 0 to 1."""
     one_way = np.stack([np.ones(100), np.zeros(100)])
     assert bootstrap_mean([one_way.mean(0)]) == (0.5, 0.5, 0.5)
@@ -62,7 +62,7 @@ def test_networks_that_agree_leave_the_interval_of_the_groups():
 
 
 @pytest.mark.parametrize("networks", [3, 10])
-def test_intervals_over_networks_hold_one_half_where_networks_lean_by_luck(networks: int):
+def test_intervals_over_networks_cover_one_half_when_networks_deviate_at_random(networks: int):
     """Each network leans its own way on all groups alike: intervals of groups alone miss far too often."""
     rng = np.random.default_rng(4)
     held = {"groups": 0, "crossed": 0}
@@ -93,7 +93,7 @@ def test_four_groups_flipped_by_hand():
     assert sign_flip_p([np.array([2.0, 1.0, 1.0, -1.0])]) == 8 / 16
 
 
-def test_groups_without_a_difference_say_nothing():
+def test_groups_without_a_difference_do_not_count():
     assert sign_flip_p([np.zeros(5)]) == 1.0
     assert sign_flip_p([np.array([1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0])]) == 2 / 16
     assert sign_flip_p([np.concatenate([np.ones(4), np.zeros(200)])]) == 2 / 16  # few groups differ: exact
@@ -119,7 +119,7 @@ def test_random_flips_agree_with_the_binomial():
     assert sign_flip_p([np.array([1.0] * 9 + [-1.0] * 3)]) == 598 / 4096
 
 
-def test_p_values_of_noise_are_even():
+def test_p_values_of_noise_are_uniform():
     rng = np.random.default_rng(5)
     p = np.array([sign_flip_p([rng.normal(size=20)]) for _ in range(300)])
     assert 0.02 <= (p < 0.05).mean() <= 0.09

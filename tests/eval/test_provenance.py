@@ -1,9 +1,12 @@
 """Captions say which run, which weights and which code."""
 
-from eval import provenance as told
+from eval import provenance
 
 
-def test_a_caption_names_what_made_it():
+def test_a_caption_names_model_step_weights_and_commit():
     model = {"name": "demo", "spec": "runs/demo", "step": 2000, "hash": "0123456789abcdef"}
-    assert told.named({"model": model, "commit": "4567cde"}) == "demo, update 2000, weights 01234567, commit 4567cde"
-    assert told.named({"model": {**model, "step": None}, "commit": None}) == "demo, weights 01234567"
+    assert (
+        provenance.provenance_caption({"model": model, "commit": "4567cde"})
+        == "demo, step 2000, weights 01234567, commit 4567cde"
+    )
+    assert provenance.provenance_caption({"model": {**model, "step": None}, "commit": None}) == "demo, weights 01234567"

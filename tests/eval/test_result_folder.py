@@ -12,21 +12,21 @@ from worldmodel.files.outputs import ForeignFileError
 MODEL = {"name": "demo", "hash": "0123456789abcdef"}
 
 
-def result(file: Path, data: str = "films/a.parquet", **model: str) -> Path:
+def result(file: Path, data: str = "videos/a.parquet", **model: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"made": {"model": MODEL | model}, "data": {"manifest": data, "split": "val"}}))
     return file
 
 
-def test_results_of_another_model_or_of_other_films_are_not_replaced(tmp_path: Path):
+def test_results_of_another_model_or_of_other_videos_are_not_replaced(tmp_path: Path):
     file = result(tmp_path / "probe.json")
-    check_same_model(file, MODEL["hash"], "films/a.parquet", "val")
-    check_same_model(file, MODEL["hash"], "films/../films/a.parquet", "val")
-    check_same_model(tmp_path / "nothing.json", MODEL["hash"], "films/a.parquet", "val")
+    check_same_model(file, MODEL["hash"], "videos/a.parquet", "val")
+    check_same_model(file, MODEL["hash"], "films/../videos/a.parquet", "val")
+    check_same_model(tmp_path / "nothing.json", MODEL["hash"], "videos/a.parquet", "val")
     with pytest.raises(EvalError, match=r"another model, demo .*another --out"):
-        check_same_model(file, "f" * 16, "films/a.parquet", "val")
-    for data, split in (("films/b.parquet", "val"), ("films/a.parquet", "test")):
-        with pytest.raises(EvalError, match="of other films"):
+        check_same_model(file, "f" * 16, "videos/a.parquet", "val")
+    for data, split in (("videos/b.parquet", "val"), ("videos/a.parquet", "test")):
+        with pytest.raises(EvalError, match="of other videos"):
             check_same_model(file, MODEL["hash"], data, split)
 
 
@@ -41,7 +41,7 @@ def test_a_folder_of_an_earlier_version_is_known_by_its_main_file(tmp_path: Path
         pass
 
 
-def test_what_was_changed_by_hand_since_is_not_replaced(tmp_path: Path):
+def test_a_file_that_was_edited_by_hand_is_not_replaced(tmp_path: Path):
     def write() -> None:
         with result_folder(tmp_path, ("probe.json", "probe.md"), "probe.json"):
             result(tmp_path / "probe.json")

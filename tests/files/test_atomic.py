@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import save_file
 
 from worldmodel.files import atomic
-from worldmodel.files.atomic import part_of, remove_parts, replacing, replacing_folder, write_arrays, write_json, write_text
+from worldmodel.files.atomic import atomic_folder, atomic_path, part_path, remove_parts, write_arrays, write_json, write_text
 from worldmodel.files.output_errors import OutputError
 
 WRITES_AND_WAITS = """
 import sys, time
 from pathlib import Path
-from worldmodel.files.atomic import replacing, replacing_folder
+from worldmodel.files.atomic import atomic_folder, atomic_path
 path = Path(sys.argv[1])
-with replacing(path) as part, replacing_folder(path.with_name("folder")) as folder:
+with atomic_path(path) as part, atomic_folder(path.with_name("folder")) as folder:
     part.write_text("half")
     (folder / "a").write_text("half")
     print("ready", flush=True)
@@ -44,21 +44,21 @@ def interrupted(part):
     raise RuntimeError
 
 
-def test_an_error_leaves_the_old_content_and_no_part(tmp_path):
+def test_an_error_keeps_the_old_content_and_leaves_no_temporary_file(tmp_path):
     write_json(tmp_path / "a.json", {"x": 1})
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
-    with pytest.raises(RuntimeError), replacing(tmp_path / "a.json") as part:
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.json") as part:
         interrupted(part)
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
 
 
 def test_a_failed_folder_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "folder") as part:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder") as part:
         interrupted(part / "a")
     assert not list(tmp_path.iterdir())
-    with replacing_folder(tmp_path / "folder") as part:
+    with atomic_folder(tmp_path / "folder") as part:
         write_text(part / "a", "whole")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
@@ -70,9 +70,9 @@ def test_files_have_the_permissions_of_the_umask(tmp_path, umask):
     try:
         write_text(tmp_path / "text", "a")
         write_arrays(tmp_path / "arrays.npz", {"a": np.ones(2)})
-        with replacing(tmp_path / "weights") as part:
-            save_file({"a": torch.ones(2)}, part)  # makes its file with 0600
-        with replacing_folder(tmp_path / "folder") as part:
+        with atomic_path(tmp_path / "weights") as part:
+            save_file({"a": torch.ones(2)}, part)  # creates files with mode 0600
+        with atomic_folder(tmp_path / "folder") as part:
             write_text(part / "text", "a")
     finally:
         os.umask(before)
@@ -81,7 +81,7 @@ def test_files_have_the_permissions_of_the_umask(tmp_path, umask):
     assert set(modes.values()) == {0o666 & ~umask}
 
 
-def test_parts_of_a_killed_process_are_removed_and_those_of_a_living_one_stay(tmp_path, writer):
+def test_temporary_files_of_a_killed_process_are_removed_and_those_of_a_running_one_stay(tmp_path, writer):
     (tmp_path / ".notes.part").write_text("a user's own file")
     remove_parts(tmp_path)
     assert len(list(tmp_path.glob(".*@*.part"))) == 2
@@ -91,7 +91,7 @@ def test_parts_of_a_killed_process_are_removed_and_those_of_a_living_one_stay(tm
     assert [path.name for path in tmp_path.iterdir()] == [".notes.part"]
 
 
-def test_the_first_write_to_a_folder_removes_what_a_killed_process_left_there(tmp_path, writer):
+def test_the_first_write_to_a_folder_removes_temporary_files_of_a_killed_process(tmp_path, writer):
     writer.kill()
     writer.wait()
     assert len([path for path in tmp_path.iterdir() if path.name.endswith(".part")]) == 2
@@ -99,9 +99,9 @@ def test_the_first_write_to_a_folder_removes_what_a_killed_process_left_there(tm
     assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
 
 
-def test_a_part_of_another_machine_is_removed_when_it_is_a_day_old(tmp_path, monkeypatch):
-    monkeypatch.setattr(atomic, "_system", lambda: "00000000")
-    part = part_of(tmp_path / "a.json")
+def test_a_temporary_file_of_another_machine_is_removed_after_one_day(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_system_digest", lambda: "00000000")
+    part = part_path(tmp_path / "a.json")
     part.write_text("half")
     monkeypatch.undo()
     remove_parts(tmp_path)
@@ -111,7 +111,7 @@ def test_a_part_of_another_machine_is_removed_when_it_is_a_day_old(tmp_path, mon
     assert not part.exists()
 
 
-def test_a_part_whose_writer_is_hidden_counts_as_being_written(tmp_path, writer, monkeypatch):
+def test_a_temporary_file_of_a_hidden_process_counts_as_in_use(tmp_path, writer, monkeypatch):
     """/proc mounted with hidepid shows no processes of other users; storage whose clock is behind shows old files."""
 
     def hidden(_pid):
@@ -128,9 +128,9 @@ def test_a_part_whose_writer_is_hidden_counts_as_being_written(tmp_path, writer,
     assert not list(tmp_path.iterdir())
 
 
-def test_a_part_of_an_earlier_process_of_the_same_number_is_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(atomic, "_own_start", lambda _pid: "00000000")
-    part = part_of(tmp_path / "a.json")
+def test_a_temporary_file_of_an_earlier_process_with_the_same_number_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_start_digest", lambda _pid: "00000000")
+    part = part_path(tmp_path / "a.json")
     monkeypatch.undo()
     part.write_text("half")
     remove_parts(tmp_path)
@@ -144,20 +144,20 @@ def test_storage_that_cannot_sync_folders_can_be_written_to(tmp_path, monkeypatc
             raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with replacing_folder(tmp_path / "folder") as part:
+    with atomic_folder(tmp_path / "folder") as part:
         write_text(part / "a", "whole")
     assert (tmp_path / "folder" / "a").read_text() == "whole"
 
 
-def test_a_name_of_the_longest_length_can_be_written(tmp_path):
+def test_a_name_of_maximum_length_can_be_written(tmp_path):
     names = ["a" * 250 + ".json", "\U0001f3a5" * 60 + ".json", "ü" * 125 + ".json", "a" * 249 + "b.json"]
     for name in names:
         write_text(tmp_path / name, name)
-    assert len({part_of(tmp_path / name) for name in names}) == 4
+    assert len({part_path(tmp_path / name) for name in names}) == 4
     assert all((tmp_path / name).read_text(encoding="utf-8") == name for name in names)
 
 
-def test_a_link_is_replaced_and_its_target_is_not_touched(tmp_path):
+def test_a_link_is_replaced_and_its_target_does_not_change(tmp_path):
     (tmp_path / "target").write_text("of a user")
     (tmp_path / "link").symlink_to(tmp_path / "target")
     write_text(tmp_path / "link", "new")
@@ -165,7 +165,7 @@ def test_a_link_is_replaced_and_its_target_is_not_touched(tmp_path):
     assert not (tmp_path / "link").is_symlink()
 
 
-def test_a_folder_that_is_missing_is_an_error_of_the_output(tmp_path):
+def test_a_missing_folder_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match=r"a\.json: cannot be written"):
         write_json(tmp_path / "gone" / "a.json", {})
 
@@ -179,6 +179,6 @@ def test_a_folder_that_cannot_be_opened_can_be_written_to(tmp_path, monkeypatch)
         return opened(path, *words, **named)
 
     monkeypatch.setattr(os, "open", open_)
-    atomic.sync(tmp_path)
+    atomic.sync_to_disk(tmp_path)
     with pytest.raises(FileNotFoundError):
-        atomic.sync(tmp_path / "a file that is missing")
+        atomic.sync_to_disk(tmp_path / "a file that is missing")

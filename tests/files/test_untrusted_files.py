@@ -1,4 +1,4 @@
-"""Files that somebody else may have put into a folder: named pipes, and small files that claim to be large."""
+"""Files of unknown origin: named pipes, and small files that claim to be large."""
 
 import json
 import os
@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.checkpoint import CheckpointError, UnreadableError, finding, latest, save_checkpoint, state, stored
-from worldmodel.files.json_files import read_object
+from worldmodel.checkpoint import CheckpointError, UnreadableError, latest_checkpoint, save_checkpoint, state
+from worldmodel.checkpoint import opening as stored
+from worldmodel.checkpoint import selection as finding
+from worldmodel.files.json_files import read_json_object
 from worldmodel.files.npz_files import load_npz
 from worldmodel.files.outputs import sha256_of
 from worldmodel.runs.held_out import load_held_out, save_held_out
@@ -25,21 +27,21 @@ def run(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
-def test_a_named_pipe_in_the_place_of_a_file_is_an_error_and_no_endless_wait(run):
+def test_a_named_pipe_in_the_place_of_a_file_is_an_error(run):
     pipe = run / "config.json"
     os.mkfifo(pipe)
     with pytest.raises(CheckpointError, match="not a regular file"):
-        read_object(pipe, CheckpointError)
+        read_json_object(pipe, CheckpointError)
     with pytest.raises(OSError, match="not a regular file"):
         sha256_of(pipe)
     (run / "checkpoints" / "00000002" / "model.safetensors").unlink()
     os.mkfifo(run / "checkpoints" / "00000002" / "model.safetensors")
-    assert latest(run).update == 1
+    assert latest_checkpoint(run).step == 1
 
 
 @pytest.mark.parametrize("where", ["state.json", "model.safetensors"])
-def test_a_checkpoint_that_storage_does_not_give_now_is_not_passed_over(run, monkeypatch, where):
-    """Else it would be set aside as damaged, and removed later."""
+def test_a_checkpoint_that_cannot_be_read_now_is_not_skipped(run, monkeypatch, where):
+    """Otherwise it would be set aside as damaged and removed later."""
     for module, name in ((state, "open_regular"), (stored, "sha256_of")):
         whole = getattr(module, name)
 
@@ -50,8 +52,8 @@ def test_a_checkpoint_that_storage_does_not_give_now_is_not_passed_over(run, mon
 
         monkeypatch.setattr(module, name, stale)
     with pytest.raises(UnreadableError, match=r"Stale file handle\. Nothing was changed"):
-        latest(run)
-    assert finding.find_checkpoint(run).update == 1  # an evaluation takes what there is, with a word
+        latest_checkpoint(run)
+    assert finding.find_checkpoint(run).step == 1  # an evaluation uses the earlier one, with a message
 
 
 def test_an_archive_that_claims_more_than_the_limit_is_refused_before_it_is_read(tmp_path):
@@ -62,7 +64,7 @@ def test_an_archive_that_claims_more_than_the_limit_is_refused_before_it_is_read
 
 
 @pytest.mark.parametrize("frames", [np.zeros((3, 4)), np.zeros((1, 2, 4, 4, 3)), np.zeros((0, 2, 4, 4, 3), np.uint8)])
-def test_held_out_windows_of_another_shape_or_type_are_none(tmp_path, frames):
+def test_held_out_windows_of_another_shape_or_dtype_are_ignored(tmp_path, frames):
     save_held_out(tmp_path, torch.zeros(2, 2, 4, 4, 3, dtype=torch.uint8))
     assert load_held_out(tmp_path).shape == (2, 2, 4, 4, 3)
     np.savez(tmp_path / "held_out.npz", frames=frames)
@@ -74,11 +76,11 @@ def test_a_config_that_names_weights_elsewhere_is_refused(tmp_path):
     from worldmodel.models.pretrained.layouts import PretrainedError
 
     (tmp_path / "config.json").write_text(json.dumps({"transformers_weights": "sub/model.safetensors.index.json"}))
-    with pytest.raises(PretrainedError, match="transformers_weights names code or files elsewhere"):
+    with pytest.raises(PretrainedError, match="transformers_weights refers to code or files outside the folder"):
         read_config_file(tmp_path)
 
 
-def test_pruning_never_removes_a_checkpoint_that_storage_does_not_give_now(run, monkeypatch):
+def test_pruning_keeps_a_checkpoint_that_cannot_be_read_now(run, monkeypatch):
     """It may be the best one."""
     whole = state.open_regular
 
@@ -88,29 +90,29 @@ def test_pruning_never_removes_a_checkpoint_that_storage_does_not_give_now(run, 
         return whole(path)
 
     monkeypatch.setattr(state, "open_regular", stale)
-    finding.prune(run, keep=1, update=2)
+    finding.prune(run, keep=1, step=2)
     monkeypatch.undo()
-    assert latest(run).update == 2
+    assert latest_checkpoint(run).step == 2
     assert (run / "checkpoints" / "00000001").is_dir()
-    finding.prune(run, keep=1, update=2)
+    finding.prune(run, keep=1, step=2)
     assert not (run / "checkpoints" / "00000001").exists()
 
 
-def test_checkpoints_that_cannot_be_listed_do_not_count_as_none(run, monkeypatch):
-    """Else training would begin from scratch there."""
+def test_checkpoints_that_cannot_be_listed_do_not_count_as_absent(run, monkeypatch):
+    """Otherwise training would begin from scratch."""
 
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", denied)
-    for find in (latest, finding.refuse_begun):
+    for find in (latest_checkpoint, finding.refuse_existing_checkpoints):
         with pytest.raises(UnreadableError, match="checkpoints cannot be listed: Permission denied"):
             find(run)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
-def test_a_named_pipe_as_log_weights_or_frame_is_no_endless_wait(tmp_path):
-    """In a process of its own, which can be ended if it waits."""
+def test_a_named_pipe_as_log_weights_or_frame_does_not_block(tmp_path):
+    """Runs in a separate process, which can be killed if it blocks."""
     for name in ("rows.jsonl", "model.safetensors", "0000.png"):
         os.mkfifo(tmp_path / name)
     code = """if True:

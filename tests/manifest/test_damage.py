@@ -1,4 +1,4 @@
-"""Damaged manifests: a flipped bit is an error, and nothing but ManifestError is raised, whatever the bytes."""
+"""Damaged manifests: a flipped bit is an error, and only ManifestError is raised."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def small(path: Path, rows: int = 40) -> bytes:
 
 
 def test_every_flipped_bit_is_an_error(tmp_path: Path):
-    """At 600 places all over the file, and in all of the checksum and of the last bytes."""
+    """Tested at 600 positions of the file, in the whole checksum and in the last bytes."""
     content = small(tmp_path / "m.parquet")
     checksum = range(content.index(START), content.index(END) + len(END))
     spread = np.linspace(0, len(content) - 1, 600).astype(int).tolist()
@@ -41,8 +41,8 @@ def test_every_flipped_bit_is_an_error(tmp_path: Path):
     assert all("m.parquet: " in message for message in messages)
 
 
-def test_pages_have_checksums_of_their_own(tmp_path: Path):
-    """They protect what is read after the file was opened: here a byte of a page is changed then."""
+def test_pages_have_their_own_checksums(tmp_path: Path):
+    """They protect data that is read after the file was opened. Here a byte of a page changes then."""
     content = small(tmp_path / "m.parquet", rows=5000)
     manifest = Manifest.open(tmp_path / "m.parquet")
     column = pq.read_metadata(tmp_path / "m.parquet").row_group(0).column(1)
@@ -67,7 +67,7 @@ def test_the_stored_digest_is_the_one_of_the_rows(tmp_path: Path):
     assert Manifest.open(tmp_path / "m.parquet").digest() == Manifest.open(tmp_path / "copy.parquet").digest()
 
 
-def test_a_file_that_may_not_be_read_is_an_error_of_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreadable_file_is_a_manifest_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     small(tmp_path / "m.parquet")
 
     def closed(path: Path) -> None:
@@ -117,8 +117,8 @@ print(errors)
 """
 
 
-def test_nothing_but_manifest_errors_leave_2_500_mutations(tmp_path: Path):
-    """In a process of its own, so that a crash of the Parquet reader is seen. Old manifests have no checksum to protect it."""
+def test_2_500_mutations_raise_only_manifest_errors(tmp_path: Path):
+    """Runs in a separate process, to detect crashes of the Parquet reader. Old manifests have no checksum."""
     small(tmp_path / "m.parquet", rows=6)
     old = [str(CORPUS / f"format1_{name}.parquet") for name in ("without_timing", "with_timing")]
     files = [str(tmp_path / "m.parquet"), "1800", old[0], "350", old[1], "350"]

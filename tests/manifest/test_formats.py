@@ -1,4 +1,4 @@
-"""Manifests of every format that was ever released are read, and newer ones are refused by name."""
+"""Manifests of all released formats can be read, and newer ones are refused with their format."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_the_corpus_holds_todays_format():
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path):
-    """Also where its columns and its metadata are others than today's."""
+    """Also where its columns and metadata differ from those of this version."""
     table = pq.read_table(CORPUS / "format1_with_timing.parquet").drop_columns(["split", "fps"])
     metadata = {"format": FORMAT_VERSION + 1, "versions": {"worldmodel": "7.8.9"}, "config": []}
     pq.write_table(table.replace_schema_metadata({"worldmodel": json.dumps(metadata)}), tmp_path / "m.parquet")

@@ -1,4 +1,4 @@
-"""The manifest keeps clips as they were given, and stays small in memory however many there are."""
+"""The manifest returns clips unchanged and needs little memory for any number of clips."""
 
 import dataclasses
 import gc
@@ -28,7 +28,7 @@ def write(path, clips):
     return write_manifest(path, clips, command="test", config={"seed": 0})
 
 
-def test_clips_come_back_as_they_were_given(tmp_path):
+def test_clips_are_read_as_they_were_written(tmp_path):
     clips = [clip(0), clip(1, member="a/b.mp4", label="rope skipping", start_s=1.25), clip(2, split="ood", rotation=90)]
     assert write(tmp_path / "m.parquet", clips) == 3
     manifest = Manifest.open(tmp_path / "m.parquet")
@@ -41,11 +41,11 @@ def test_clips_come_back_as_they_were_given(tmp_path):
 
 def test_paths_below_the_manifest_move_with_it(tmp_path):
     (tmp_path / "one").mkdir()
-    inside, outside = str(tmp_path / "one" / "films" / "ä b.mp4"), str(tmp_path / "two.mp4")
+    inside, outside = str(tmp_path / "one" / "videos" / "ä b.mp4"), str(tmp_path / "two.mp4")
     write(tmp_path / "one" / "m.parquet", [clip(path=inside, truth=str(tmp_path / "one" / "t.npz")), clip(path=outside)])
     (tmp_path / "one").rename(tmp_path / "moved")
     manifest = Manifest.open(tmp_path / "moved" / "m.parquet")
-    assert manifest.clip(0).path == str(tmp_path / "moved" / "films" / "ä b.mp4")
+    assert manifest.clip(0).path == str(tmp_path / "moved" / "videos" / "ä b.mp4")
     assert manifest.clip(0).truth == str(tmp_path / "moved" / "t.npz")
     assert manifest.clip(1).path == outside
 
@@ -68,14 +68,14 @@ def test_rows_and_columns_of_many_groups(tmp_path):
         manifest.rows("validation")
 
 
-def test_a_clip_that_breaks_the_contract_leaves_no_manifest(tmp_path):
+def test_an_invalid_clip_leaves_no_manifest(tmp_path):
     for broken in (clip(split="validation"), clip(start_s=3.0, stop_s=3.0)):
         with pytest.raises(ManifestError, match=r"/data/000000000\.mp4"):
             write(tmp_path / "m.parquet", [clip(1), broken])
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_manifest_is_refused_in_words(tmp_path):
+def test_a_file_that_is_not_a_manifest_is_refused_with_a_reason(tmp_path):
     with pytest.raises(ManifestError, match="no such manifest; make one with `python -m data_prep index"):
         Manifest.open(tmp_path / "m.parquet")
     (tmp_path / "m.parquet").write_text("path,label\n")
@@ -85,16 +85,16 @@ def test_what_is_no_manifest_is_refused_in_words(tmp_path):
     with pytest.raises(ManifestError, match="not a manifest: it has no column clip_id"):
         Manifest.open(tmp_path / "m.parquet")
     pq.write_table(pa.table({"quad_id": ["q"], "clip_id": ["c"]}), tmp_path / "quads.parquet")
-    with pytest.raises(ManifestError, match=r"their films are in suite.parquet beside it, lawful ones in lawful.parquet"):
+    with pytest.raises(ManifestError, match=r"videos are in suite.parquet beside it, possible videos in calibration.parquet"):
         Manifest.open(tmp_path / "quads.parquet")
 
 
-def test_clip_ids_follow_content_and_range_alone():
+def test_clip_ids_depend_only_on_content_and_interval():
     assert clip_id("ab", 0.0, 1.0) == clip_id("ab", 0.0, 1.0)
     assert len({clip_id("ab", 0.0, 1.0), clip_id("ab", 0.0, 1.1), clip_id("ab", 0.1, 1.0), clip_id("ac", 0.0, 1.0)}) == 4
 
 
-def test_a_manifest_crosses_to_a_worker_as_its_path(tmp_path):
+def test_a_manifest_is_pickled_as_its_path(tmp_path):
     write(tmp_path / "m.parquet", [clip(7)])
     manifest = Manifest.open(tmp_path / "m.parquet")
     assert len(pickle.dumps(manifest)) < 1000
@@ -115,7 +115,7 @@ def test_random_clips_of_200_000_rows_cost_little_memory(tmp_path):
     assert grown < 60 << 20, f"{grown / 2**20:.0f} MiB"
 
 
-def test_a_digest_counts_what_determines_the_samples_and_not_where_they_lie(tmp_path, monkeypatch):
+def test_a_digest_depends_on_the_samples_and_not_on_paths(tmp_path, monkeypatch):
     clips = [clip(number) for number in range(5)]
 
     def digest(*some):

@@ -1,4 +1,4 @@
-"""Tables that users write with pandas, Polars or DuckDB: harmless types are read, values that make no sense are named."""
+"""Tables from pandas, Polars or DuckDB: compatible types are cast, and invalid values are named."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def written(folder: Path, content: pa.Table) -> Path:
         ("rotation", 4000), ("split", "validation"), ("split", None), ("split", ""), ("timing", "guess"),
     ],
 )  # fmt: skip
-def test_a_value_that_makes_no_sense_is_named_with_row_and_column(tmp_path: Path, column: str, value: Any):
+def test_an_invalid_value_is_named_with_row_and_column(tmp_path: Path, column: str, value: Any):
     path = written(tmp_path, table(**{column: value}))
     with pytest.raises(ManifestError, match=rf"m\.parquet: row 3 \(counted from 0\): {column} is .*; expected ") as caught:
         Manifest.open(path)
@@ -87,7 +87,7 @@ def test_harmless_types_are_cast(tmp_path: Path, column: str, array: pa.Array):
     assert WindowSource(manifest, "train", WindowConfig(frames=8, fps=10)).window_at(0, 0.5).path == str(tmp_path / "a.mp4")
 
 
-def test_a_number_with_a_fraction_is_no_count(tmp_path: Path):
+def test_a_fractional_number_of_frames_is_refused(tmp_path: Path):
     with pytest.raises(ManifestError, match=r"row 1 .*: frames is 1\.5; expected a whole number"):
         Manifest.open(written(tmp_path, table(frames=pa.array([1.0, 1.5, 2.0, 2.0, math.nan]))))
 
@@ -110,7 +110,7 @@ def test_a_column_that_occurs_twice_is_named(tmp_path: Path):
         '{"format": 0}', '{"format": null}', '{"config": []}', '{"config": "suite"}', '{"versions": 3}', '{"format": 1e400}',
     ],
 )  # fmt: skip
-def test_metadata_that_makes_no_sense_is_refused(tmp_path: Path, metadata: str):
+def test_invalid_metadata_is_refused(tmp_path: Path, metadata: str):
     stored = table().replace_schema_metadata({b"worldmodel": metadata.encode(errors="surrogateescape")})
     with pytest.raises(ManifestError, match="metadata") as caught:
         Manifest.open(written(tmp_path, stored))
@@ -140,7 +140,7 @@ def test_a_few_bytes_that_claim_gigabytes_are_refused(tmp_path: Path):
     ("field", "value"),
     [("fps", math.nan), ("stop_s", math.inf), ("width", 0), ("frames", "many"), ("label", 3), ("timing", "x")],
 )
-def test_a_clip_that_makes_no_sense_is_not_written(tmp_path: Path, field: str, value: Any):
+def test_an_invalid_clip_is_not_written(tmp_path: Path, field: str, value: Any):
     good = Manifest.open(written(tmp_path, table())).clip(0)
     clips = [good, Clip(**{**vars(good), "path": "/data/bad.mp4", field: value})]
     with pytest.raises(ManifestError, match=rf"/data/bad\.mp4'?: {field} is "):
@@ -155,6 +155,6 @@ def test_rows_are_counted_over_the_whole_table(tmp_path: Path):
         Manifest.open(tmp_path / "m.parquet")
 
 
-def test_metadata_of_other_programs_does_not_matter(tmp_path: Path):
+def test_metadata_of_other_programs_is_ignored(tmp_path: Path):
     stored = table().replace_schema_metadata({b"pandas": json.dumps({"index_columns": []}).encode()})
     assert Manifest.open(written(tmp_path, stored)).metadata == {}

@@ -1,4 +1,4 @@
-"""What the default family promises to whoever asks it."""
+"""The causal family: no leak of the future, forecasts, rollouts, and what is refused."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ FRAMES = 12
 
 
 def small(tubelet_size: int = 1, side: int = 1, token: int = 1, depth: int = 1, **fields: object) -> CausalWorldModel:
-    """A model of random weights that does not merely copy."""
+    """A model with random weights whose forecasts are not copies."""
     torch.manual_seed(0)
     config = CausalConfig(
         encoder=EncoderConfig(
@@ -62,7 +62,7 @@ def test_the_training_path_does_not_see_the_future_either(f: int, side: int, tok
     model, before = small(f, side, token), clip()
     after = before.clone()
     after[:, FRAMES - f :] += 1  # the last latent step
-    a, b = (model(frames, torch.arange(2), chance=0) for frames in (before, after))
+    a, b = (model(frames, torch.arange(2), step_seed=0) for frames in (before, after))
     assert torch.equal(a.predicted, b.predicted)  # no forecast is made from the last step
     last = a.time == FRAMES // f - 1
     assert torch.equal(a.target[~last], b.target[~last])
@@ -81,44 +81,44 @@ def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side
 @pytest.mark.parametrize("target", [SharedTarget(), EmaTarget()])
 def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f: int, side: int, token: int, target: object):
     model, frames = small(f, side, token, target=target), clip()
-    context, targets = model.observe(frames)
+    context, targets = model.encode_context_and_target(frames)
     torch.testing.assert_close(targets, model.encode(frames))
     start, seen = f, [1, 3, 4]  # a window that begins one latent step into the clip
-    shared = model.forecast_after(context[:, start // f : start // f + 4], seen, 3)
+    shared = model.forecast_from_latents(context[:, start // f : start // f + 4], seen, 3)
     for row, steps in enumerate(seen):
         alone = model.forecast(frames[:, start : start + steps * f], 3)
         torch.testing.assert_close(shared[:, row], alone, rtol=1e-10, atol=1e-12)
 
 
-def test_first_imagined_step_is_the_direct_forecast_and_the_second_is_fed_the_first():
+def test_the_first_rollout_step_is_the_direct_forecast_and_the_second_follows_from_the_first():
     model, frames = small(), clip()
-    imagined = model.imagine(frames[:, :5], 2)
-    torch.testing.assert_close(imagined[:, :1], model.forecast(frames[:, :5], 1))
-    fed = torch.cat((model.encode(frames[:, :5]), imagined[:, :1]), dim=1)
-    torch.testing.assert_close(imagined[:, 1:], model.predictor.last(fed, 1))
+    rollout = model.rollout(frames[:, :5], 2)
+    torch.testing.assert_close(rollout[:, :1], model.forecast(frames[:, :5], 1))
+    fed = torch.cat((model.encode(frames[:, :5]), rollout[:, :1]), dim=1)
+    torch.testing.assert_close(rollout[:, 1:], model.predictor.from_last_step(fed, 1))
 
 
-def test_imagination_slides_its_context_without_limit():
+def test_a_rollout_slides_its_context_without_limit():
     model, frames = small(), clip()
-    assert model.imagine(frames, 3 * FRAMES).shape == (2, 3 * FRAMES, 1, 12)
+    assert model.rollout(frames, 3 * FRAMES).shape == (2, 3 * FRAMES, 1, 12)
 
 
 def test_rows_of_training_pair_each_forecast_with_its_own_target():
     model, frames = small(side=2), clip()
-    latents = model(frames, torch.arange(2), chance=1)
+    latents = model(frames, torch.arange(2), step_seed=1)
     target, forecasts = model.encode(frames), model.forecast_all(frames)
-    imagined = model.imagine(frames[:, :3], 2)
+    rollout = model.rollout(frames[:, :3], 2)
     for row in torch.randperm(len(latents.time))[:200].tolist():
-        b, t, n, k = (int(x[row]) for x in (latents.sample, latents.time, latents.place, latents.horizon))
+        b, t, n, k = (int(x[row]) for x in (latents.clip, latents.time, latents.token, latents.horizon))
         assert torch.equal(latents.target[row].detach(), target[b, t, n])
-        expected = imagined[b, k - 1, n] if latents.imagined[row] else forecasts[b, t - k, k - 1, n]
+        expected = rollout[b, k - 1, n] if latents.is_rollout[row] else forecasts[b, t - k, k - 1, n]
         torch.testing.assert_close(latents.predicted[row].detach(), expected, rtol=1e-10, atol=1e-12)
     direct = sum(FRAMES - k for k in (1, 2, 3)) * 2 * 4
     assert len(latents.time) == direct + 2 * 2 * 4  # rollouts: 2 steps x 2 clips x 4 places
-    assert sorted(set(latents.time[latents.imagined].tolist())) == [3, 4]
+    assert sorted(set(latents.time[latents.is_rollout].tolist())) == [3, 4]
 
 
-def test_a_predictor_at_birth_copies():
+def test_an_untrained_predictor_copies_the_last_latent():
     model = build_model(CausalConfig(), WindowConfig())
     frames = torch.randn(1, 24, 3, 64, 64)
     last = model.encode(frames[:, 3:4]).expand(-1, 2, -1, -1)
@@ -138,7 +138,7 @@ def test_targets_receive_gradient_unless_stopped():
         assert small(target=target)(clip(), torch.arange(2), 0).target.requires_grad == flows
 
 
-def test_the_slow_copy_follows_the_encoder_and_is_not_trained():
+def test_the_ema_teacher_follows_the_encoder_and_has_no_gradient():
     model = small(target=EmaTarget(momentum=0.75, momentum_end=0.75))
     with torch.no_grad():
         model.encoder.position += 1
@@ -176,7 +176,7 @@ def test_activation_checkpointing_changes_memory_not_the_gradient():
     torch.testing.assert_close(*grads)
 
 
-def test_linear_features_add_up_as_pixels_do_and_the_others_do_not():
+def test_linear_features_are_additive_in_pixels_and_the_others_are_not():
     torch.manual_seed(0)
     encoder = FrameEncoder(EncoderConfig(patch_px=8, width=16, heads=2, latent_dim=6, linear_dim=2, head_width=16), 16).double()
     a, b = clip(1), clip(1).flip(1)
@@ -185,7 +185,7 @@ def test_linear_features_add_up_as_pixels_do_and_the_others_do_not():
     assert not torch.allclose(sum_of_both[..., :4], both[..., :4], atol=1e-3)
 
 
-def test_patches_that_stay_by_themselves_do_not_tell_one_another():
+def test_with_depth_0_a_token_depends_on_its_own_patches_only():
     model, before = small(side=2, depth=0), clip()
     after = before.clone()
     after[..., :8, :8] += 1  # the first place of four

@@ -1,9 +1,9 @@
-"""What the masked family promises: what is hidden stays hidden, and targets cannot shrink."""
+"""The masked family: masked tokens do not leak, and the scale of targets cannot shrink."""
 
 import pytest
 import torch
 
-from eval.voe.surprise.forecasting import EVERYWHERE, FORECASTERS, outlooks
+from eval.voe.surprise.forecasting import ALL_FORECASTERS, FORECASTERS, predict_windows
 from eval.voe.surprise.windows import Window
 from worldmodel.data.augment import AugmentConfig
 from worldmodel.data.loader import Batch
@@ -13,15 +13,15 @@ from worldmodel.models import build_model
 from worldmodel.models.layers import grid_positions, rotary_angles, rotate
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel, PixelTarget
-from worldmodel.models.masks import MaskConfig, draw_views
+from worldmodel.models.masks import MaskConfig, sample_views
 from worldmodel.models.targets import EmaTarget, SharedTarget
-from worldmodel.models.tubelets import normalised_tubelets, painted
-from worldmodel.models.video_encoder import VideoEncoderConfig, take
+from worldmodel.models.tubelets import denormalise_tubelets, normalise_tubelets
+from worldmodel.models.video_encoder import VideoEncoderConfig, gather_tokens
 from worldmodel.objectives import build_objective
 from worldmodel.objectives.barlow import BarlowTwinsConfig
 from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.vicreg import VICRegConfig
-from worldmodel.training.learner import Learner, measure
+from worldmodel.training.learner import Learner, global_statistics
 
 FRAMES, SIZE, F, PATCH = 8, 32, 2, 8
 STEPS, PLACES = FRAMES // F, (SIZE // PATCH) ** 2
@@ -47,12 +47,12 @@ def clip(batch: int = 3, frames: int = FRAMES, size: int = SIZE) -> torch.Tensor
     return torch.randn(batch, frames, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def views_of(model: MaskedWorldModel, batch: int, chance: int):
-    return draw_views(model.config.masks, list(range(batch)), chance, STEPS, SIZE // PATCH)
+def views_of(model: MaskedWorldModel, batch: int, step_seed: int):
+    return sample_views(model.config.masks, list(range(batch)), step_seed, STEPS, SIZE // PATCH)
 
 
 def change_tokens(frames: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
-    """Other pixels at the tokens where bool [B, T*N] says so."""
+    """Change the pixels of the tokens that bool [B, T*N] selects."""
     cells = changed.view(len(frames), STEPS, 1, SIZE // PATCH, SIZE // PATCH).repeat_interleave(F, 1)
     pixels = cells.repeat_interleave(PATCH, -1).repeat_interleave(PATCH, -2)
     return torch.where(pixels, -frames - 1, frames)
@@ -61,13 +61,13 @@ def change_tokens(frames: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
 # --- nothing leaks ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("view", [0, 1])
-def test_what_a_view_hides_does_not_reach_its_predictions_in_training(target, view: int):
-    model, before, chance = small(target=target), clip(), 3
-    views = views_of(model, 3, chance)
+def test_masked_tokens_do_not_influence_the_predictions_of_their_view_in_training(target, view: int):
+    model, before, step_seed = small(target=target), clip(), 3
+    views = views_of(model, 3, step_seed)
     shown = torch.zeros(3, STEPS * PLACES, dtype=torch.bool).scatter(1, views[view].visible, True)
     after = change_tokens(before, ~shown)
-    lengths = [v.wanted.shape[1] for v in views]
-    one, other = (model(x, torch.arange(3), chance).predicted.view(3, -1, model.latent_shape[1]) for x in (before, after))
+    lengths = [v.masked.shape[1] for v in views]
+    one, other = (model(x, torch.arange(3), step_seed).predicted.view(3, -1, model.latent_shape[1]) for x in (before, after))
     pairs = list(zip(one.split(lengths, 1), other.split(lengths, 1), strict=True))
     torch.testing.assert_close(*pairs[view], rtol=0, atol=1e-12)
     assert not torch.allclose(*pairs[1 - view])  # it does see some of what was changed
@@ -80,15 +80,15 @@ def test_no_forecast_changes_when_the_future_does(target):
     for context in (2, 4, 6):
         after = before.clone()
         after[:, context:] = 255 - after[:, context:]
-        window = Window("free", 0, context, (FRAMES - context) // F)
-        one, other = (next(iter(outlooks(model, frames, [window], EVERYWHERE))) for frames in (before, after))
+        window = Window("sliding", 0, context, (FRAMES - context) // F)
+        one, other = (next(iter(predict_windows(model, frames, [window], ALL_FORECASTERS))) for frames in (before, after))
         for name in FORECASTERS:
             assert torch.equal(one.forecasts[name], other.forecasts[name])
         assert not torch.allclose(one.target, other.target)
 
 
 def test_encoding_the_whole_clip_and_slicing_would_leak():
-    """The mistake that makes world models on such encoders look good: why a context is encoded alone."""
+    """A common mistake that flatters world models on such encoders; it is why a context is encoded alone."""
     model, before = small(), clip()
     after = before.clone()
     after[:, 4:] += 1
@@ -99,19 +99,19 @@ def test_encoding_the_whole_clip_and_slicing_would_leak():
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_forecast_is_what_training_says_of_a_view_of_the_past(target):
+def test_a_forecast_equals_the_prediction_of_training_for_a_view_of_the_past(target):
     model, frames = small(target=target, masks=(BLOCKS, FUTURE)), clip()
-    for chance in range(6):
-        latents = model(frames, torch.arange(3), chance)
-        blocks, past = views_of(model, 3, chance)
+    for step_seed in range(6):
+        latents = model(frames, torch.arange(3), step_seed)
+        blocks, past = views_of(model, 3, step_seed)
         seen = past.visible.shape[1] // PLACES
-        rows = latents.predicted.view(3, -1, model.latent_shape[1])[:, blocks.wanted.shape[1] :]
+        rows = latents.predicted.view(3, -1, model.latent_shape[1])[:, blocks.masked.shape[1] :]
         forecast = model.forecast(frames[:, : seen * F], STEPS - seen)
         torch.testing.assert_close(rows, forecast.flatten(1, 2), rtol=1e-8, atol=1e-10)
 
 
-def test_a_context_and_a_future_that_do_not_fit_into_the_window_together_are_refused():
-    with pytest.raises(ValueError, match="6 frames and 2 steps after it fill 10 frames, this model's window has 8"):
+def test_a_context_and_a_forecast_that_exceed_the_window_together_are_refused():
+    with pytest.raises(ValueError, match="6 frames and 2 steps after it are 10 frames, but this model's window has 8"):
         small().forecast(clip(frames=6), 2)
 
 
@@ -132,14 +132,14 @@ def test_only_shared_targets_receive_gradient():
         assert small(target=target)(clip(), torch.arange(3), 0).target.requires_grad == flows
 
 
-def test_the_slow_copy_follows_the_encoder():
+def test_the_ema_teacher_follows_the_encoder():
     model = small(target=EmaTarget(momentum=0.75, momentum_end=0.75))
     slow, fast = model.teacher.patch.weight.clone(), model.encoder.patch.weight
     model.update_teacher(0.5)
     torch.testing.assert_close(model.teacher.patch.weight, 0.75 * slow + 0.25 * fast)
 
 
-def test_a_clip_longer_than_the_window_ends_in_a_whole_window():
+def test_a_clip_longer_than_the_window_ends_with_a_complete_window():
     model, frames = small(), clip(frames=FRAMES + 4)
     encoded = model.encode(frames)
     torch.testing.assert_close(encoded[:, 2:], model.encode(frames[:, 4:]))
@@ -149,11 +149,11 @@ def test_a_clip_longer_than_the_window_ends_in_a_whole_window():
 def test_normalised_tubelets_worked_by_hand():
     frames = torch.zeros(1, 2, 3, 1, 2)
     frames[0, :, 0, 0] = torch.tensor([[0.1, 0.3], [0.1, 0.5]])  # red of two pixels, over two frames
-    red = normalised_tubelets(frames, 2, 1).view(2, 2, 3)[..., 0]  # two places, two values each
+    red = normalise_tubelets(frames, 2, 1).view(2, 2, 3)[..., 0]  # two places, two values each
     torch.testing.assert_close(red, torch.tensor([[0.0, 0.0], [-1.0, 1.0]]) / 2**0.5, rtol=1e-4, atol=1e-4)
 
 
-def test_pixel_targets_do_not_know_brightness_and_contrast_and_see_no_other_frames():
+def test_pixel_targets_do_not_depend_on_brightness_contrast_or_other_frames():
     model, frames = small(target=PixelTarget()), clip()
     before = model.encode(frames)
     torch.testing.assert_close(model.encode(0.5 * frames + 1), before, rtol=1e-3, atol=1e-3)
@@ -162,19 +162,19 @@ def test_pixel_targets_do_not_know_brightness_and_contrast_and_see_no_other_fram
     torch.testing.assert_close(model.encode(frames[:, 2:4]), before[:, 1:2])
 
 
-def test_painting_gives_back_what_was_normalised():
+def test_denormalising_inverts_normalising():
     frames = torch.rand(2, 2, 3, 16, 16)
-    torch.testing.assert_close(painted(normalised_tubelets(frames, 2, 8), frames, 8), frames, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(denormalise_tubelets(normalise_tubelets(frames, 2, 8), frames, 8), frames, rtol=1e-4, atol=1e-5)
 
 
 # --- rows, views, imagination ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("target", TARGETS)
 def test_rows_of_training_pair_each_prediction_with_its_own_target(target):
-    model, frames, chance = small(target=target), clip(), 4
-    latents, encoded = model(frames, torch.arange(3), chance), model.encode(frames)
-    expected = encoded[latents.sample, latents.time, latents.place]
+    model, frames, step_seed = small(target=target), clip(), 4
+    latents, encoded = model(frames, torch.arange(3), step_seed), model.encode(frames)
+    expected = encoded[latents.clip, latents.time, latents.token]
     torch.testing.assert_close(latents.target, expected)
-    views = views_of(model, 3, chance)
+    views = views_of(model, 3, step_seed)
     seen = views[1].visible.shape[1] // PLACES
     future = latents.horizon > 0
     assert future.sum() == 3 * (STEPS - seen) * PLACES  # only the view of the past forecasts
@@ -182,13 +182,13 @@ def test_rows_of_training_pair_each_prediction_with_its_own_target(target):
 
 
 def test_the_context_of_each_view_lies_where_its_tokens_were():
-    model, frames, chance = small(), clip(), 4
-    latents = model(frames, torch.arange(3), chance)
-    for number, view in enumerate(views_of(model, 3, chance)):
+    model, frames, step_seed = small(), clip(), 4
+    latents = model(frames, torch.arange(3), step_seed)
+    for number, view in enumerate(views_of(model, 3, step_seed)):
         mine = slice(3 * number, 3 * number + 3)
         mask = latents.context_mask[mine].flatten(1)
         assert torch.equal(mask.nonzero()[:, 1].view(3, -1), view.visible)
-        shown = take(latents.context[mine].flatten(1, 2), view.visible)
+        shown = gather_tokens(latents.context[mine].flatten(1, 2), view.visible)
         torch.testing.assert_close(shown, model.encoder(frames, [view.visible]), rtol=1e-8, atol=1e-10)
         assert not latents.context[mine].flatten(1, 2)[~mask].any()
 
@@ -205,10 +205,10 @@ def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient(t
     frames = torch.randint(0, 256, (6, FRAMES, 36, 36, 3), dtype=torch.uint8, generator=source)
     draws, found = torch.rand(6, 10, generator=source), []
     for sizes in ([6], [1, 3, 2]):
-        micros = [Batch(frames[r], draws[r], 100 + r, chance=7) for r in torch.arange(6).split(sizes)]
-        wholes = measure(learner, micros)
+        micro_batches = [Batch(frames[r], draws[r], 100 + r, step_seed=7) for r in torch.arange(6).split(sizes)]
+        shared = global_statistics(learner, micro_batches)
         learner.zero_grad()
-        for micro, whole in zip(micros, wholes, strict=True):
+        for micro, whole in zip(micro_batches, shared, strict=True):
             loss = learner(micro, whole).total
             loss.backward()
         found.append([loss.detach(), *(p.grad for p in learner.parameters() if p.requires_grad)])
@@ -216,24 +216,24 @@ def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient(t
         torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
 
 
-def test_first_imagined_step_is_the_direct_forecast_and_the_second_is_fed_the_first():
+def test_the_first_rollout_step_is_the_direct_forecast_and_the_second_follows_from_the_first():
     for target in TARGETS:
         model, frames = small(target=target), clip(frames=4)
-        imagined = model.imagine(frames, 2)
+        imagined = model.rollout(frames, 2)
         torch.testing.assert_close(imagined[:, :1], model.forecast(frames, 1))
         assert not torch.allclose(imagined[:, 1], model.forecast(frames, 2)[:, 1])
-        assert model.imagine(frames, 3 * STEPS).isfinite().all()
+        assert model.rollout(frames, 3 * STEPS).isfinite().all()
 
 
-def test_pixels_are_imagined_as_if_they_had_been_filmed():
+def test_a_pixel_rollout_equals_forecasts_from_its_own_decoded_frames():
     model, frames = small(target=PixelTarget()), clip(frames=4)
-    first = model.imagine(frames, 2)[:, :1]
+    first = model.rollout(frames, 2)[:, :1]
     std, mean = (torch.tensor(x, dtype=torch.float64)[:, None, None] for x in ((0.229, 0.224, 0.225), (0.485, 0.456, 0.406)))
-    filmed = (painted(first, frames[:, 2:] * std + mean, PATCH) - mean) / std
-    torch.testing.assert_close(model.imagine(frames, 2)[:, 1:], model.forecast(torch.cat((frames, filmed), 1), 1))
+    filmed = (denormalise_tubelets(first, frames[:, 2:] * std + mean, PATCH) - mean) / std
+    torch.testing.assert_close(model.rollout(frames, 2)[:, 1:], model.forecast(torch.cat((frames, filmed), 1), 1))
 
 
-def test_the_doctor_asks_for_the_forecasts_of_every_context():
+def test_the_health_check_uses_the_forecasts_of_every_context():
     model, frames = small(), clip()
     table = forecasts_within(model, frames)
     assert table.shape == (3, STEPS, STEPS - 1, PLACES, 24)
@@ -278,6 +278,6 @@ def test_rotary_angles_of_three_axes_worked_by_hand():
     torch.testing.assert_close(tiled, torch.tensor([x for a, b in turns for x in (a, b, a, b)] + [0, 0]))
 
 
-def test_the_released_variant_turns_the_two_of_a_pair_by_two_angles():
+def test_the_released_variant_rotates_the_two_features_of_a_pair_by_different_angles():
     turned = rotate(torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[0.0, torch.pi / 2]]))
     assert torch.allclose(turned, torch.tensor([1.0, 1.0]), atol=1e-6)  # 1 cos 0 - 2 sin 0, 2 cos 90° + 1 sin 90°

@@ -14,8 +14,8 @@ import torch
 
 from worldmodel.models.latents import Latents
 from worldmodel.objectives.barlow import BarlowTwinsConfig
-from worldmodel.objectives.directions import directions
 from worldmodel.objectives.info_nce import InfoNCEConfig
+from worldmodel.objectives.random_directions import random_directions
 from worldmodel.objectives.sigreg import SIGRegConfig
 from worldmodel.objectives.straightening import StraighteningConfig
 from worldmodel.objectives.temporal_similarity import TemporalSimilarityConfig
@@ -71,7 +71,7 @@ def test_info_nce_is_that_of_pytorch_metric_learning(loss, rows):
     expected = theirs(
         predicted, number, ref_emb=target, ref_labels=number.clone()
     )  # the same object would mean: no pair with itself
-    at_first = {name: getattr(rows, name)[first] for name in ("sample", "time", "place", "horizon", "imagined")}
+    at_first = {name: getattr(rows, name)[first] for name in ("clip", "time", "token", "horizon", "is_rollout")}
     one_moment = Latents(rows.context, rows.context_mask, predicted, target, **at_first)
     found, _ = loss(InfoNCEConfig(temperature=0.2, other_times=False), one_moment)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -90,13 +90,13 @@ def test_sigreg_is_that_of_stable_worldmodel_divided_by_the_number_of_samples(
 ):
     module = file_of("stable_worldmodel", "wm/loss.py")
     theirs = module.SIGReg(knots=17, num_proj=64)
-    drawn = directions(CHANCE, 64, latents)
+    drawn = random_directions(CHANCE, 64, latents)
     monkeypatch.setattr(module.torch, "randn", lambda *_, **__: drawn.clone())  # the same directions
     by_moment = latents[:, :, 0].transpose(0, 1)
     samples = by_moment if per_timestep else by_moment.reshape(1, -1, FEATURES)
     expected = theirs(samples) / samples.shape[1]
     monkeypatch.undo()
-    found, _ = loss(SIGRegConfig(weight=1.0, directions=64, per_timestep=per_timestep), of_context(latents, chance=CHANCE))
+    found, _ = loss(SIGRegConfig(weight=1.0, directions=64, per_timestep=per_timestep), of_context(latents, step_seed=CHANCE))
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -115,7 +115,7 @@ def test_visreg_is_that_of_lightly(of_context, loss, latents, monkeypatch):
     around.lejepa_loss = None
     monkeypatch.setitem(sys.modules, "lightly.loss", around)
     module = file_of("lightly", "loss/visreg_loss.py")
-    drawn = directions(CHANCE, 64, latents)
+    drawn = random_directions(CHANCE, 64, latents)
     monkeypatch.setattr(module.torch, "randn", lambda *_, **__: drawn.clone())  # the same directions
     flat = latents.flatten(0, 2)
     expected = {
@@ -125,4 +125,4 @@ def test_visreg_is_that_of_lightly(of_context, loss, latents, monkeypatch):
     }
     monkeypatch.undo()
     ours = VISRegConfig(scale_weight=1.0, shape_weight=1.0, center_weight=1.0, directions=64)
-    assert loss(ours, of_context(latents, chance=CHANCE))[1] == pytest.approx(expected, rel=1e-4)
+    assert loss(ours, of_context(latents, step_seed=CHANCE))[1] == pytest.approx(expected, rel=1e-4)

@@ -1,4 +1,4 @@
-"""Barlow Twins against values worked by hand, and the ways latents could cheat it."""
+"""Barlow Twins against values worked by hand, and degenerate latents that it must not reward."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from worldmodel.objectives.barlow import VARIANCE_EPSILON, BarlowTwinsConfig
 SIGNS = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)  # two features, uncorrelated
 
 
-def test_forecasts_that_are_right_and_features_that_are_apart_cost_nothing(of_rows, loss):
+def test_exact_forecasts_with_uncorrelated_features_cost_nothing(of_rows, loss):
     _, terms = loss(BarlowTwinsConfig(), of_rows(SIGNS, SIGNS, [0, 1, 2, 3]))
     assert terms == pytest.approx({"invariance": 0.0, "redundancy": 0.0}, abs=1e-6)
 
@@ -21,7 +21,7 @@ def test_correlations_worked_by_hand(of_rows, loss):
     assert terms["redundancy"] == pytest.approx(3 * 2 * 0.5 / 2, rel=1e-4)
 
 
-def test_the_scale_and_the_mean_of_either_side_do_not_matter(of_rows, loss):
+def test_scale_and_mean_of_forecasts_and_targets_do_not_matter(of_rows, loss):
     noise = torch.randn(50, 3, dtype=torch.float64)
     predicted = noise + 0.5 * torch.randn(50, 3, dtype=torch.float64)
     _, one = loss(BarlowTwinsConfig(), of_rows(predicted, noise, [0] * 50))
@@ -30,7 +30,7 @@ def test_the_scale_and_the_mean_of_either_side_do_not_matter(of_rows, loss):
 
 
 def test_small_variance_about_means_of_their_own_is_not_lost_in_float32(of_rows, loss):
-    """What is predicted need not lie where the encoder's latents do, here 0."""
+    """Forecasts and targets need not have the mean of the encoder's latents, here 0."""
     noise = torch.randn(400, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     predicted, target = 10 + 0.01 * noise, 0.01 * noise - 10
     _, exact = loss(BarlowTwinsConfig(), of_rows(predicted.float().double(), target.float().double(), [0] * 400))
@@ -38,10 +38,10 @@ def test_small_variance_about_means_of_their_own_is_not_lost_in_float32(of_rows,
     assert found == pytest.approx(exact, rel=1e-3)
 
 
-def test_latents_that_encode_only_their_place_pay_in_full(of_rows, loss):
+def test_latents_that_encode_only_their_position_pay_the_full_loss(of_rows, loss):
     place = torch.arange(4).repeat(25)
     latents = torch.randn(4, 3, dtype=torch.float64)[place]
-    _, terms = loss(BarlowTwinsConfig(weight=1.0), of_rows(latents, latents, [0] * 100, place=place.tolist()))
+    _, terms = loss(BarlowTwinsConfig(weight=1.0), of_rows(latents, latents, [0] * 100, token=place.tolist()))
     assert terms["invariance"] == pytest.approx(1.0)
 
 

@@ -7,15 +7,15 @@ from worldmodel.models.latents import Latents
 from worldmodel.objectives.forecast import Forecast, ForecastConfig
 
 
-def rows(errors: list[float], horizons: list[int], imagined: list[bool]) -> Latents:
-    """One row an error: forecast off by so much in each of two features."""
+def rows(errors: list[float], horizons: list[int], is_rollout: list[bool]) -> Latents:
+    """One row per error: the forecast deviates by that amount in each of two features."""
     count = len(errors)
     target = torch.zeros(count, 2)
     predicted = torch.tensor(errors)[:, None].expand(count, 2)
     zeros = torch.zeros(count, dtype=torch.int64)
     none = torch.zeros(1, 1, 1, 2)
     return Latents(
-        none, none[..., 0].bool(), predicted, target, zeros, zeros, zeros, torch.tensor(horizons), torch.tensor(imagined)
+        none, none[..., 0].bool(), predicted, target, zeros, zeros, zeros, torch.tensor(horizons), torch.tensor(is_rollout)
     )
 
 
@@ -24,9 +24,9 @@ def value(latents: Latents, **config: object) -> dict[str, float]:
     return {name: term.item() for name, term in forecast.value(forecast.sums(latents, None)).items()}
 
 
-def test_mean_squared_error_over_rows_direct_and_imagined_apart():
+def test_mean_squared_error_of_direct_forecasts_and_of_rollouts():
     found = value(rows([1.0, 2.0, 3.0], [1, 2, 1], [False, False, True]), weight=2.0, rollout_weight=0.5)
-    assert found == {"direct": pytest.approx(2 * (1 + 4) / 2), "imagined": pytest.approx(2 * 0.5 * 9)}
+    assert found == {"direct": pytest.approx(2 * (1 + 4) / 2), "rollout": pytest.approx(2 * 0.5 * 9)}
 
 
 @pytest.mark.parametrize(("distance", "expected"), [("l1", 1.25), ("l2", 2.125), ("smooth_l1", (0.125 + 1.5) / 2)])
@@ -39,5 +39,5 @@ def test_a_horizon_of_weight_zero_does_not_count():
     assert found["direct"] == pytest.approx(1.0)
 
 
-def test_without_imagined_rows_their_term_is_zero():
-    assert value(rows([1.0], [1], [False]))["imagined"] == 0.0
+def test_without_rollouts_their_term_is_zero():
+    assert value(rows([1.0], [1], [False]))["rollout"] == 0.0

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from worldmodel.objectives.info_nce import InfoNCEConfig, groups
+from worldmodel.objectives.info_nce import InfoNCEConfig, group_rows
 
 IN_BATCH = {"other_times": False}
 IN_TIME = {"other_clips": False}
@@ -25,7 +25,7 @@ def test_collapse_pays_log_of_the_number_of_candidates(of_rows, loss):
     assert loss(InfoNCEConfig(**IN_BATCH), of_rows(ones, ones, [0, 1, 2, 3, 4]))[1]["nce"] == pytest.approx(math.log(5))
 
 
-def test_latents_that_never_move_satisfy_other_clips_but_not_other_times(of_rows, loss):
+def test_static_latents_satisfy_other_clips_but_not_other_times(of_rows, loss):
     still = torch.eye(8)[:4].repeat_interleave(3, 0)  # clip by clip, three moments
     clips, times = [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3, [0, 1, 2] * 4
     rows = of_rows(still, still, clips, times)
@@ -33,10 +33,10 @@ def test_latents_that_never_move_satisfy_other_clips_but_not_other_times(of_rows
     assert loss(InfoNCEConfig(**IN_TIME), rows)[1]["nce"] == pytest.approx(math.log(3))
 
 
-def test_latents_that_encode_only_their_place_or_only_the_time_pay_in_full(of_rows, loss):
+def test_latents_that_encode_only_their_position_or_only_the_time_pay_the_full_loss(of_rows, loss):
     clips, both = [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1]
     of_place = torch.eye(2).repeat(3, 1)
-    assert loss(InfoNCEConfig(**IN_BATCH), of_rows(of_place, of_place, clips, place=both))[1]["nce"] == pytest.approx(
+    assert loss(InfoNCEConfig(**IN_BATCH), of_rows(of_place, of_place, clips, token=both))[1]["nce"] == pytest.approx(
         math.log(3)
     )
     assert loss(InfoNCEConfig(**IN_BATCH), of_rows(of_place, of_place, clips, time=both))[1]["nce"] == pytest.approx(
@@ -51,7 +51,7 @@ def test_rows_without_a_negative_do_not_count(of_rows, loss):
     assert three == pytest.approx(two)
 
 
-def test_a_target_that_is_forecast_twice_is_no_negative_of_itself(of_rows, loss):
+def test_a_target_that_is_forecast_twice_is_not_its_own_negative(of_rows, loss):
     predicted, target = torch.randn(2, 4), torch.randn(2, 4)
     twice = of_rows(predicted.repeat(2, 1), target.repeat(2, 1), [0, 1, 0, 1])
     cosine = torch.nn.functional.cosine_similarity(predicted[:, None], target[None], dim=2) / 0.1
@@ -61,10 +61,10 @@ def test_a_target_that_is_forecast_twice_is_no_negative_of_itself(of_rows, loss)
 
 
 def test_groups_of_unequal_size_are_padded():
-    table = groups(torch.tensor([5, 9, 5, 5]), torch.tensor([1, 1, 1, 2]))
+    table = group_rows(torch.tensor([5, 9, 5, 5]), torch.tensor([1, 1, 1, 2]))
     assert sorted(sorted(row) for row in table.tolist()) == [[-1, 1], [-1, 3], [0, 2]]
 
 
-def test_nothing_to_tell_apart_from_is_refused():
-    with pytest.raises(ValueError, match="nothing to tell the target from"):
+def test_a_config_without_negatives_is_refused():
+    with pytest.raises(ValueError, match="no negatives"):
         InfoNCEConfig(other_clips=False, other_times=False)

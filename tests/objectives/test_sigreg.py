@@ -1,4 +1,4 @@
-"""SIGReg against values worked by hand, and how published weights turn into ours."""
+"""SIGReg against values worked by hand, and the conversion of published weights."""
 
 import math
 
@@ -7,8 +7,8 @@ import torch
 from scipy.integrate import quad
 
 from worldmodel.objectives import sigreg
-from worldmodel.objectives.directions import directions
-from worldmodel.objectives.sigreg import PUBLISHED, SIGRegConfig, distance_to_normal, weight_of
+from worldmodel.objectives.random_directions import random_directions
+from worldmodel.objectives.sigreg import PUBLISHED, SIGRegConfig, converted_weight, distance_to_normal
 
 
 def test_collapse_to_zero_costs_the_integral_worked_by_hand(of_context, loss):
@@ -19,15 +19,15 @@ def test_collapse_to_zero_costs_the_integral_worked_by_hand(of_context, loss):
 
 
 def test_two_samples_on_a_line_worked_by_hand(of_context, loss):
-    """Samples -1 and 1 of one feature: every direction is the line itself, phi = cos t."""
+    """Samples -1 and 1 of one feature: the only direction is the line itself, phi = cos t."""
     expected, _ = quad(lambda t: (math.cos(t) - math.exp(-(t**2) / 2)) ** 2 * math.exp(-(t**2) / 2), -3, 3)
     samples = torch.tensor([-1.0, 1.0], dtype=torch.float64).view(2, 1, 1, 1)
     found = loss(SIGRegConfig(weight=1.0), of_context(samples))[1]["normality"]
     assert found == pytest.approx(expected, rel=3e-3)  # 17 knots
 
 
-def test_normal_samples_cost_what_chance_does_and_no_more(of_context, loss):
-    """E |phi_N - phi|^2 = (1 - phi^2) / N: here at each of 300 places, from 20 samples."""
+def test_normal_samples_cost_only_their_sampling_error(of_context, loss):
+    """E |phi_N - phi|^2 = (1 - phi^2) / N: here at each of 300 spatial tokens, from 20 samples."""
     samples = torch.randn(20, 1, 300, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected, _ = quad(lambda t: (1 - math.exp(-(t**2))) * math.exp(-(t**2) / 2), -3, 3)
     found = loss(SIGRegConfig(weight=20.0), of_context(samples))[1]["normality"]
@@ -35,13 +35,13 @@ def test_normal_samples_cost_what_chance_does_and_no_more(of_context, loss):
     assert loss(SIGRegConfig(weight=20.0), of_context(2 * samples))[1]["normality"] > 2 * expected
 
 
-def test_latents_that_encode_only_their_place_are_not_normal(of_context, loss):
+def test_latents_that_encode_only_their_position_are_not_normal(of_context, loss):
     place = torch.randn(64, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     everywhere = loss(SIGRegConfig(weight=1.0), of_context(place.expand(8, 6, 64, 8)))[1]["normality"]
     assert everywhere > 0.2  # as samples of one place, these 64 rows cost 0.02
 
 
-def test_each_moment_by_itself_sees_latents_that_encode_only_the_time(of_context, loss):
+def test_per_timestep_detects_latents_that_encode_only_the_time(of_context, loss):
     time = torch.randn(1, 64, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).expand(8, 64, 1, 4)
     together = loss(SIGRegConfig(weight=1.0), of_context(time))[1]["normality"]
     apart = loss(SIGRegConfig(weight=1.0, per_timestep=True), of_context(time))[1]["normality"]
@@ -54,29 +54,29 @@ def test_the_value_does_not_grow_with_the_number_of_samples(of_context, loss):
     assert loss(SIGRegConfig(), of_context(few))[1] == pytest.approx(loss(SIGRegConfig(), of_context(many))[1], rel=1e-10)
 
 
-def test_directions_are_unit_vectors_drawn_from_the_updates_chance_and_from_nothing_else():
+def test_directions_are_unit_vectors_that_depend_on_the_step_seed_only():
     like = torch.zeros(1, 6)
     torch.manual_seed(0)
-    drawn = directions(7, 20, like)
+    drawn = random_directions(7, 20, like)
     torch.manual_seed(1)
-    assert torch.equal(drawn, directions(7, 20, like))
-    assert not torch.equal(drawn, directions(8, 20, like))
+    assert torch.equal(drawn, random_directions(7, 20, like))
+    assert not torch.equal(drawn, random_directions(8, 20, like))
     torch.testing.assert_close(drawn.norm(dim=0), torch.ones(20))
-    directions(2**63 - 1, 2, like)  # the largest chance there is
+    random_directions(2**63 - 1, 2, like)  # the largest seed
 
 
-def test_published_weights_are_ours_times_samples_over_the_share_of_the_error():
-    assert weight_of("lejepa") == pytest.approx(0.02 * 256 / 0.98)
-    assert weight_of("lejepa", 0.05, samples=100) == pytest.approx(5 / 0.95)
-    assert weight_of("lewm") == pytest.approx(0.09 * 128)
-    assert weight_of("eb_jepa") == weight_of("eb_jepa", samples=999) == 10.0
-    assert weight_of("levjepa") == pytest.approx(0.02 * 1536)
+def test_converted_weights_are_published_ones_times_samples_over_the_weight_of_the_error():
+    assert converted_weight("lejepa") == pytest.approx(0.02 * 256 / 0.98)
+    assert converted_weight("lejepa", 0.05, samples=100) == pytest.approx(5 / 0.95)
+    assert converted_weight("lewm") == pytest.approx(0.09 * 128)
+    assert converted_weight("eb_jepa") == converted_weight("eb_jepa", samples=999) == 10.0
+    assert converted_weight("levjepa") == pytest.approx(0.02 * 1536)
     for publication in PUBLISHED:  # the table in its docstring says the same
-        line = next(line for line in weight_of.__doc__.splitlines() if line.startswith(f"    | {publication}"))
-        assert float(line.split("|")[4]) == pytest.approx(weight_of(publication), abs=0.05)
+        line = next(line for line in converted_weight.__doc__.splitlines() if line.startswith(f"    | {publication}"))
+        assert float(line.split("|")[4]) == pytest.approx(converted_weight(publication), abs=0.05)
 
 
-def test_a_published_loss_is_ours_with_the_weight_translated():
+def test_a_published_loss_equals_ours_with_the_converted_weight():
     """LeJEPA's (1 - lambda) error + lambda N statistic, divided by (1 - lambda), is error + ours * statistic."""
     samples = torch.randn(256, dtype=torch.float64) * 1.5
     knots = torch.linspace(0, 3, 17, dtype=torch.float64)
@@ -84,11 +84,11 @@ def test_a_published_loss_is_ours_with_the_weight_translated():
     statistic = distance_to_normal(angles.cos().mean(0), angles.sin().mean(0), knots).item()
     error = 0.3
     published = (1 - 0.02) * error + 0.02 * 256 * statistic
-    assert published / (1 - 0.02) == pytest.approx(error + weight_of("lejepa") * statistic)
+    assert published / (1 - 0.02) == pytest.approx(error + converted_weight("lejepa") * statistic)
 
 
 def test_ten_knots_of_eb_jepa_give_the_integral_that_seventeen_do():
-    """So that its weight needs no factor for its grid."""
+    """Therefore its weight needs no factor for the number of knots."""
     samples = torch.randn(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.5 + 0.3
     coarse, fine = torch.linspace(-3, 3, 10, dtype=torch.float64), torch.linspace(0, 3, sigreg.KNOTS, dtype=torch.float64)
     waves = lambda knots: ((knots * samples[:, None]).cos().mean(0), (knots * samples[:, None]).sin().mean(0))  # noqa: E731

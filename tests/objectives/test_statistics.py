@@ -1,4 +1,4 @@
-"""Every objective is a function of the whole update, however it is cut up."""
+"""Every objective is a function of the global batch, however it is divided into micro-batches."""
 
 import pytest
 import torch
@@ -32,12 +32,12 @@ NAMES = [f"{config.kind}-{i}" for i, config in enumerate(CONFIGS)]
 
 
 def ragged(dtype: torch.dtype = torch.float64) -> Latents:
-    """A batch with holes: latents that are not there, forecasts that were not made. The leaves have gradient."""
-    chance = torch.Generator().manual_seed(0)
-    normal = lambda *shape: torch.randn(*shape, generator=chance, dtype=torch.float64).to(dtype)  # noqa: E731
-    mask = torch.rand(CLIPS, STEPS, PLACES, generator=chance) < 0.85
+    """A batch with masked latents and missing forecasts. The leaves have gradient."""
+    generator = torch.Generator().manual_seed(0)
+    normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)  # noqa: E731
+    mask = torch.rand(CLIPS, STEPS, PLACES, generator=generator) < 0.85
     clip, time, place, horizon = torch.cartesian_prod(*map(torch.arange, (CLIPS, STEPS, PLACES, 2))).T
-    made = (torch.rand(len(clip), generator=chance) < 0.7).nonzero()[:, 0]
+    made = (torch.rand(len(clip), generator=generator) < 0.7).nonzero()[:, 0]
     count = len(made)
     target = normal(count, FEATURES)
     return Latents(
@@ -49,9 +49,9 @@ def ragged(dtype: torch.dtype = torch.float64) -> Latents:
         time[made],
         place[made],
         horizon[made] + 1,
-        torch.rand(count, generator=chance) < 0.2,
-        chance=2**62 + 5,
-        ids=torch.randperm(1000, generator=chance)[:CLIPS],
+        torch.rand(count, generator=generator) < 0.2,
+        step_seed=2**62 + 5,
+        window_ids=torch.randperm(1000, generator=generator)[:CLIPS],
     )
 
 
@@ -61,13 +61,13 @@ def gradients(loss: Tensor, latents: Latents) -> list[Tensor]:
     return [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(found, leaves, strict=True)]
 
 
-def test_every_objective_is_tried_here():
+def test_every_objective_is_tested_here():
     assert {type(config) for config in CONFIGS} == OBJECTIVES.keys()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["float64", "float32"])
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
-def test_uneven_micro_batches_with_holes_have_the_value_and_the_gradient_of_one_batch(
+def test_uneven_masked_micro_batches_have_the_value_and_the_gradient_of_one_batch(
     config, dtype, tolerance: float, loss, micro_batch
 ):
     latents = ragged(dtype)
@@ -83,7 +83,7 @@ def test_uneven_micro_batches_with_holes_have_the_value_and_the_gradient_of_one_
 
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
 def test_the_gradient_through_statistics_is_that_of_the_value(config, loss):
-    """Along a random line, against differences of the value (which is not what VISReg's own gradient is: see its test)."""
+    """Along a random line, against finite differences of the value. VISReg's own gradient differs: see its test."""
     if isinstance(config, VISRegConfig):
         config = config.model_copy(update={"shape_weight": 0.0})
     latents = ragged()
@@ -101,7 +101,7 @@ def test_the_gradient_through_statistics_is_that_of_the_value(config, loss):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
-def test_latents_that_are_not_there_do_not_count(config, loss):
+def test_masked_out_latents_do_not_count(config, loss):
     latents = ragged()
     before = loss(config, latents)[0].item()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""VICReg's terms against values worked by hand, and the ways latents could cheat them."""
+"""VICReg's terms against values worked by hand, and degenerate latents that they must not reward."""
 
 import math
 from dataclasses import replace
@@ -8,12 +8,19 @@ import torch
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
-from worldmodel.objectives.statistics import shared_centers
-from worldmodel.objectives.vicreg import STD_EPSILON, VICReg, VICRegConfig, mean_squared_offdiagonal, std_shortfall, variance
+from worldmodel.objectives.statistics import global_centers
+from worldmodel.objectives.vicreg import (
+    STD_EPSILON,
+    VICReg,
+    VICRegConfig,
+    mean_squared_offdiagonal,
+    pooled_covariance,
+    std_shortfall,
+)
 
 
 def as_latents(context: Tensor) -> Latents:
-    """Only what VICReg looks at: [B, T, N, D]."""
+    """Latents with the fields that VICReg uses: [B, T, N, D]."""
     empty = torch.zeros(0, dtype=torch.int64)
     none = torch.zeros(0, context.shape[-1])
     return Latents(
@@ -23,7 +30,7 @@ def as_latents(context: Tensor) -> Latents:
 
 def terms_of(context: Tensor, **config: float) -> dict[str, Tensor]:
     vicreg, latents = VICReg(VICRegConfig(**config)), as_latents(context)
-    sums = vicreg.sums(latents, shared_centers(latents))
+    sums = vicreg.sums(latents, global_centers(latents))
     return vicreg.value(sums)
 
 
@@ -41,7 +48,7 @@ def test_two_points_worked_by_hand():
     assert terms["cov"].item() == pytest.approx(0.06**2, rel=1e-6)  # both off-diagonal entries, divided by D(D-1) = 2
 
 
-def test_latents_that_encode_only_their_place_are_seen_as_collapsed():
+def test_latents_that_encode_only_their_position_count_as_collapsed():
     place = 3 * torch.randn(16, 8)
     assert terms_of(place.expand(8, 6, 16, 8), std_weight=1.0)["std"].item() == pytest.approx(0.99, abs=1e-4)
 
@@ -50,22 +57,22 @@ def test_a_static_background_does_not_satisfy_the_variance_within_a_clip():
     still = torch.randn(64, 1, 1, 8).expand(64, 6, 1, 8)
     terms = terms_of(2 * still, std_weight=1.0, temporal_std_weight=1.0)
     assert terms["std"].item() < 0.01
-    assert terms["clip_std"].item() == pytest.approx(0.99, abs=1e-4)
+    assert terms["temporal_std"].item() == pytest.approx(0.99, abs=1e-4)
 
 
 def test_small_variance_beside_a_large_mean_is_not_lost_in_float32():
     rows = 1 + 1e-3 * torch.randn(4096, 1, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     vicreg, latents = VICReg(VICRegConfig()), as_latents(rows.float())
-    found = variance(vicreg.sums(latents, shared_centers(latents))).diagonal()
+    found = pooled_covariance(vicreg.sums(latents, global_centers(latents))).diagonal()
     torch.testing.assert_close(found.double(), rows.float().double().flatten(0, 2).var(0), rtol=1e-4, atol=0)
 
 
 def test_covariance_equals_torch_cov_whatever_the_reference():
     rows = torch.randn(50, 1, 1, 4, dtype=torch.float64) + 2
     latents = as_latents(rows)
-    centers = replace(shared_centers(latents), context=torch.randn(1, 4, dtype=torch.float64))
+    centers = replace(global_centers(latents), context=torch.randn(1, 4, dtype=torch.float64))
     sums = VICReg(VICRegConfig()).sums(latents, centers)
-    torch.testing.assert_close(variance(sums), rows.flatten(0, 2).T.cov())
+    torch.testing.assert_close(pooled_covariance(sums), rows.flatten(0, 2).T.cov())
 
 
 def test_masked_latents_do_not_count():
@@ -74,14 +81,14 @@ def test_masked_latents_do_not_count():
     latents = as_latents(context)
     masked = replace(latents, context=context.masked_fill(~seen[..., None], 1e3), context_mask=seen)
     vicreg = VICReg(VICRegConfig(temporal_std_weight=1.0))
-    sums = vicreg.sums(masked, shared_centers(masked))
+    sums = vicreg.sums(masked, global_centers(masked))
     rows = [context[:, :, n][seen[:, :, n]] for n in range(2)]
     gram = sum((r - r.mean(0)).T @ (r - r.mean(0)) for r in rows)
-    torch.testing.assert_close(variance(sums), gram / (seen.sum() - 2))
+    torch.testing.assert_close(pooled_covariance(sums), gram / (seen.sum() - 2))
 
 
 def test_gradient_equals_that_of_the_plain_formula(loss):
-    """The two-step gradient through statistics is the gradient of the loss written down directly."""
+    """The gradient through statistics equals that of the loss computed directly."""
     context = (0.5 * torch.randn(12, 5, 1, 6, dtype=torch.float64)).requires_grad_()
     found_loss, _ = loss(VICRegConfig(std_weight=3.0, cov_weight=2.0), as_latents(context))
     (found,) = torch.autograd.grad(found_loss, context)

@@ -15,7 +15,7 @@ def test_two_points_worked_by_hand(of_context, loss):
     assert terms == pytest.approx({"scale": 1.0, "shape": (1 - 0.430727) ** 2, "center": 1.0}, rel=1e-5)
 
 
-def test_quantiles_of_three_are_those_of_a_table():
+def test_three_normal_quantiles_equal_those_of_a_table():
     assert normal_quantiles(3, torch.zeros(1)).tolist() == pytest.approx([-0.674490, 0.0, 0.674490], abs=1e-6)
 
 
@@ -30,8 +30,8 @@ def test_the_scale_of_latents_does_not_change_the_shape_term(of_context, loss):
     assert shapes[0] == pytest.approx(shapes[1], rel=1e-5)
 
 
-def test_the_shape_term_does_not_push_the_scale(of_context, loss):
-    """Standard deviations carry no gradient there (eq. 2): along the latents themselves, the slope is not that of the value."""
+def test_the_shape_term_has_no_gradient_through_the_standard_deviation(of_context, loss):
+    """Standard deviations carry no gradient there (eq. 2), so the gradient along the latents is not that of the value."""
     latents = torch.rand(30, 2, 1, 4, dtype=torch.float64).requires_grad_()
     config = VISRegConfig(scale_weight=0.0, center_weight=0.0, shape_weight=1.0)
     (slope,) = torch.autograd.grad(loss(config, of_context(latents))[0], latents)
@@ -40,14 +40,14 @@ def test_the_shape_term_does_not_push_the_scale(of_context, loss):
 
 
 def pull_outwards(config, std: float, of_context, loss) -> float:
-    """What the gradient adds to the latents' standard deviation, one step's worth."""
+    """Change of the latents' standard deviation by one gradient step."""
     direction = torch.randn(64, 4, 1, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     latents = (std * direction).requires_grad_()
     (slope,) = torch.autograd.grad(loss(config, of_context(latents))[0], latents)
     return -(slope * direction).sum().item()
 
 
-def test_near_collapse_the_scale_term_pulls_hardest_where_sigreg_lets_go(of_context, loss):
+def test_near_collapse_the_gradient_of_the_scale_term_is_largest_and_that_of_sigreg_vanishes(of_context, loss):
     """Wu et al. 2026, fig. 2."""
     scale, sigreg = VISRegConfig(scale_weight=1.0, shape_weight=0.0, center_weight=0.0), SIGRegConfig(weight=1.0)
     pull = {(c.kind, std): pull_outwards(c, std, of_context, loss) for c in (scale, sigreg) for std in (0.5, 0.01)}
@@ -55,8 +55,8 @@ def test_near_collapse_the_scale_term_pulls_hardest_where_sigreg_lets_go(of_cont
     assert 0 < pull["sigreg", 0.01] < 0.1 * pull["sigreg", 0.5]
 
 
-def test_near_collapse_the_shape_term_pulls_inwards_and_with_few_samples_wins(of_context, loss):
-    """A failure of the published loss: few sorted samples never lie quite at the quantiles, and that times 1 / std pulls in."""
+def test_near_collapse_with_few_samples_the_shape_term_wins_and_pulls_inwards(of_context, loss):
+    """A failure of the published loss: few sorted samples never equal the quantiles; the error times 1 / std pulls inwards."""
     assert pull_outwards(VISRegConfig(**ONES), 0.5, of_context, loss) > 0
     assert pull_outwards(VISRegConfig(**ONES), 0.01, of_context, loss) < 0
 
@@ -68,6 +68,6 @@ def test_at_collapse_the_gradient_is_finite(of_context, loss):
     assert terms["scale"] == pytest.approx((1 - VARIANCE_EPSILON**0.5) ** 2, rel=1e-5)
 
 
-def test_latents_that_encode_only_their_place_are_seen_as_collapsed(of_context, loss):
+def test_latents_that_encode_only_their_position_count_as_collapsed(of_context, loss):
     place = torch.randn(16, 8)
     assert loss(VISRegConfig(**ONES), of_context(place.expand(8, 6, 16, 8)))[1]["scale"] == pytest.approx(1.0, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Numbers that make no sense are refused where they are given."""
+"""Invalid numbers are refused when arguments are parsed."""
 
 import argparse
 import importlib
@@ -10,43 +10,43 @@ from data_prep.__main__ import COMMANDS as COMMANDS_OF_DATA_PREP
 from data_prep.__main__ import main as prepare
 from eval.__main__ import COMMANDS as COMMANDS_OF_EVAL
 from eval.__main__ import main as evaluate
-from worldmodel.process.arguments import count, frames_or_seconds
+from worldmodel.process.arguments import frames_or_seconds, whole_number
+from worldmodel.process.terminal import escape_line
 from worldmodel.rollout import argument_parser
 from worldmodel.rollout import main as roll_out
 from worldmodel.train import main as train
-from worldmodel.video.container.source import on_one_line
 
-PHYSICS = ["physics", "--model", "x", "--suite", "builtin:x", "--out", "x"]
-SCORE = ["score", "x.mp4", "--model", "x"]
+VOE = ["voe", "--model", "x", "--suite", "builtin:x", "--out", "x"]
+PLAUSIBILITY = ["plausibility", "x.mp4", "--model", "x"]
 PROBE = ["probe", "--model", "x", "--data", "x", "--out", "x"]
 
 
 @pytest.mark.parametrize(
-    ("main", "words", "said"),
+    ("main", "words", "message"),
     [
         (roll_out, ["x", "--count", "0"], "argument --count: 0: expected 1 to 64"),
         (roll_out, ["x", "--samples", "many"], "argument --samples: many: expected 1 to 8"),
         (roll_out, ["x", "--seconds", "nan"], "argument --seconds: nan: expected seconds, above 0"),
         (roll_out, ["x", "--start-s", "-1"], "argument --start-s: -1: expected seconds, 0 or more"),
-        (evaluate, [*PHYSICS, "--horizon", "infs"], "argument --horizon: infs: expected frames (8)"),
-        (evaluate, [*PHYSICS, "--contexts", "2,nan"], "argument --contexts: nan: expected frames (8)"),
-        (evaluate, [*PHYSICS, "--fps", "0"], "argument --fps: 0 is no rate; expected frames a second, above 0"),
-        (evaluate, [*PHYSICS, "--fps", "nan"], "argument --fps: nan is no rate"),
-        (evaluate, [*SCORE, "--fps", "-12"], "argument --fps: -12 is no rate"),
-        (evaluate, [*SCORE, "--folder-fps", "0"], "argument --folder-fps: 0 is no rate"),
-        (evaluate, [*PHYSICS, "--untrained-seeds", "-3"], "argument --untrained-seeds: -3: expected 0 or more"),
-        (evaluate, [*PROBE, "--films", "0"], "argument --films: 0: expected 1 or more"),
+        (evaluate, [*VOE, "--horizon", "infs"], "argument --horizon: infs: expected frames (8)"),
+        (evaluate, [*VOE, "--contexts", "2,nan"], "argument --contexts: nan: expected frames (8)"),
+        (evaluate, [*VOE, "--fps", "0"], "argument --fps: 0: expected frames per second, above 0"),
+        (evaluate, [*VOE, "--fps", "nan"], "argument --fps: nan: expected frames per second"),
+        (evaluate, [*PLAUSIBILITY, "--fps", "-12"], "argument --fps: -12: expected frames per second"),
+        (evaluate, [*PLAUSIBILITY, "--folder-fps", "0"], "argument --folder-fps: 0: expected frames per second"),
+        (evaluate, [*VOE, "--untrained-seeds", "-3"], "argument --untrained-seeds: -3: expected 0 or more"),
+        (evaluate, [*PROBE, "--max-videos", "0"], "argument --max-videos: 0: expected 1 or more"),
     ],
 )
-def test_a_number_that_makes_no_sense_is_one_line(main, words, said, capsys):
+def test_an_invalid_number_is_reported_in_one_line(main, words, message, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_no_untrained_network_at_all_is_allowed():
-    assert count(0)("0") == 0
+def test_zero_untrained_networks_are_allowed():
+    assert whole_number(0)("0") == 0
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -66,11 +66,11 @@ OPTIONS = [
     if action.option_strings and action.nargs != 0 and action.choices is None
 ]
 NUMBERS = [(name, action) for name, action in OPTIONS if action.type not in (None, Path)]
-TEXTS = {"--model", "--suite", "--lawful", "--data", "--split", "--only", "--name", "--properties", "--clip", "--quad"}
-TEXTS |= {"--scorer", "--parts", "--strengths"}  # `strengths_of` refuses what is no number
+TEXTS = {"--model", "--suite", "--calibration", "--data", "--split", "--only", "--name", "--properties", "--clip", "--quad"}
+TEXTS |= {"--scorer", "--parts", "--strengths"}  # `strengths_of` checks the numbers
 
 
-def test_every_option_is_a_number_a_path_or_known_to_be_text():
+def test_every_option_is_a_number_a_path_or_listed_as_text():
     assert {action.option_strings[-1] for _, action in OPTIONS if action.type is None} <= TEXTS
     assert len(NUMBERS) > 40
 
@@ -78,7 +78,7 @@ def test_every_option_is_a_number_a_path_or_known_to_be_text():
 @pytest.mark.parametrize(
     ("name", "action"), NUMBERS, ids=lambda it: it if isinstance(it, str) else it.option_strings[-1].strip("-")
 )
-def test_no_numeric_option_of_any_command_takes_what_is_no_number(name, action):
+def test_numeric_options_of_all_commands_refuse_other_text(name, action):
     for text in ("nan", "inf", "-inf", "-1", "", "many", "1e999"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected"):
             action.type(text)
@@ -91,7 +91,7 @@ def test_lengths_are_frames_or_seconds_above_zero():
             frames_or_seconds(text)
 
 
-NOT_UTF8 = "bad\udcff.mp4"  # how Python reads the byte FF of a name
+NOT_UTF8 = "bad\udcff.mp4"  # Python's text for the byte FF in a name
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ NOT_UTF8 = "bad\udcff.mp4"  # how Python reads the byte FF of a name
         (train, [f"run={NOT_UTF8}"]),
     ],
 )
-def test_a_name_that_no_text_can_hold_is_refused_in_one_line(main, words, capsys):
+def test_a_name_that_is_not_utf8_is_refused_in_one_line(main, words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
     assert "bad\\udcff.mp4: this name is not UTF-8" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_names_are_shown_on_one_line_and_cannot_steer_the_terminal():
-    assert on_one_line("new\nline \x1b[31m \udcff") == "new\\nline \\x1b[31m \\udcff"
+def test_names_are_printed_on_one_line_without_control_characters():
+    assert escape_line("new\nline \x1b[31m \udcff") == "new\\nline \\x1b[31m \\udcff"
     for name in ("a\u202fb.mp4", "c\u00a0d.mp4", "\U0001f468\u200d\U0001f469.mp4"):
-        assert on_one_line(name) == name
+        assert escape_line(name) == name

@@ -1,24 +1,24 @@
-"""Which code made a figure."""
+"""The commit of the source code."""
 
 import subprocess
 
-from worldmodel.process import commit as told
+from worldmodel.process import commit
 
 
-def test_the_commit_says_when_files_differ_from_it(tmp_path, monkeypatch):
+def test_a_plus_marks_files_that_differ_from_the_commit(tmp_path, monkeypatch):
     def git(*arguments: str) -> None:
         identity = ("-c", "user.name=t", "-c", "user.email=t@t")
         subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
     (tmp_path / "worldmodel" / "process").mkdir(parents=True)
     (tmp_path / "worldmodel" / "process" / "commit.py").write_text("one")
-    monkeypatch.setattr(told, "__file__", str(tmp_path / "worldmodel" / "process" / "commit.py"))
-    assert told.commit() is None  # no checkout: an installed copy
+    monkeypatch.setattr(commit, "__file__", str(tmp_path / "worldmodel" / "process" / "commit.py"))
+    assert commit.current_commit() is None  # an installed copy, not a checkout
     git("init")
     git("add", ".")
     git("commit", "-m", "one")
-    clean = told.commit()
+    clean = commit.current_commit()
     assert clean is not None
     assert not clean.endswith("+")
     (tmp_path / "worldmodel" / "process" / "commit.py").write_text("two")
-    assert told.commit() == clean + "+"
+    assert commit.current_commit() == clean + "+"

@@ -1,4 +1,4 @@
-"""Processors that a process may use: those it is bound to, and no more than its control groups grant."""
+"""Processors that a process may use: limited by its affinity and its control groups."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def test_a_process_bound_to_one_processor_has_one():
 
 
 def group(folder: Path, line: str, files: dict[str, str]) -> tuple[Path, Path]:
-    """The control group that a process says it is in, and files of the kernel below a root."""
+    """Write the file that names the control group of a process, and files of the kernel below a root."""
     own, root = folder / "cgroup", folder / "fs"
     own.write_text(line)
     for name, text in files.items():
@@ -56,17 +56,17 @@ def sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rubbish", {"cpu.max": "rubbish"}, 16),
     ],
 )
-def test_the_smallest_limit_of_the_control_groups_counts(tmp_path: Path, line: str, files: dict[str, str], limit: float):
+def test_the_smallest_limit_of_the_control_groups_applies(tmp_path: Path, line: str, files: dict[str, str], limit: float):
     assert cgroup_limit(*group(tmp_path, line, files)) == limit
 
 
-def test_a_limit_below_one_processor_is_one(monkeypatch: pytest.MonkeyPatch):
+def test_a_limit_below_one_processor_gives_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cores, "cgroup_limit", lambda: 0.5)
     assert usable_cores() == 1
 
 
 @pytest.mark.parametrize(("of_the_launcher", "each"), [(16, 8), (8, 2)], ids=["bound to processors of its own", "shared"])
-def test_processors_are_shared_where_the_launcher_has_not_bound_each_process_apart(
+def test_processes_share_processors_unless_the_launcher_has_bound_each_to_its_own(
     monkeypatch: pytest.MonkeyPatch, of_the_launcher: int, each: int
 ):
     monkeypatch.setattr(cores, "cgroup_limit", lambda: 1000.0)

@@ -1,31 +1,31 @@
-"""Where commands compute: on what this machine has, and on nothing else."""
+"""The devices that commands accept."""
 
 import pytest
 import torch
 
 from eval.__main__ import main as evaluate
-from worldmodel.process.devices import devices
+from worldmodel.process.devices import available_devices
 from worldmodel.rollout import main as roll_out
 
 NEEDED = ["--model", "x", "--data", "x", "--suite", "x", "--out", "x"]
-ON_A_DEVICE = ("physics", "score", "probe", "forecast", "ablate", "tradeoff")
+ON_A_DEVICE = ("voe", "plausibility", "probe", "forecast", "sweep")
 
 
 @pytest.mark.parametrize("device", ["cuda", "foo"])
 @pytest.mark.parametrize("command", [*ON_A_DEVICE, "rollout"])
-def test_a_device_that_is_not_here_is_one_line(command, device, monkeypatch, capsys):
+def test_an_unavailable_device_is_reported_in_one_line(command, device, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     run, words = (roll_out, ["x"]) if command == "rollout" else (evaluate, [command, "x", *NEEDED])
     with pytest.raises(SystemExit) as caught:
         run([*words, "--device", device])
     assert caught.value.code == 2
-    *_, said = capsys.readouterr().err.splitlines()
-    assert f"argument --device: invalid choice: '{device}' (choose from" in said
+    *_, output = capsys.readouterr().err.splitlines()
+    assert f"argument --device: invalid choice: '{device}' (choose from" in output
 
 
-def test_the_best_there_is_comes_first_and_gpus_have_numbers(monkeypatch):
+def test_the_fastest_kind_of_device_comes_first_and_gpus_have_numbers(monkeypatch):
     for module, here in ((torch.cuda, True), (torch.backends.mps, False)):
         monkeypatch.setattr(module, "is_available", lambda here=here: here)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices() == ["cuda", "cuda:0", "cuda:1", "cpu"]
+    assert available_devices() == ["cuda", "cuda:0", "cuda:1", "cpu"]

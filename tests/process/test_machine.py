@@ -1,19 +1,19 @@
-"""What is said at a resume about another machine than before."""
+"""Changes of hardware and software that a resume reports."""
 
 import torch
 
-from worldmodel.process.machine import changed_since, machine
+from worldmodel.process.machine import describe_machine, environment_changes
 
 
 def test_the_same_machine_has_not_changed():
-    here = machine(torch.device("cpu"), 1)
-    assert changed_since(here, here) == []
+    here = describe_machine(torch.device("cpu"), 1)
+    assert environment_changes(here, here) == []
 
 
-def test_each_thing_that_may_change_the_last_bits_is_told():
+def test_each_difference_that_may_change_the_last_bits_is_reported():
     before = {"device": "cpu", "processor": "A", "processes": 1, "threads": 4, "versions": {"torch": "2.9", "numpy": "2.0"}}
     now = {"device": "H100", "processor": "B", "processes": 2, "threads": 2, "versions": {"torch": "2.13", "numpy": "2.0"}}
-    assert changed_since(before, now) == [
+    assert environment_changes(before, now) == [
         "device cpu -> H100",
         "processor A -> B",
         "processes 1 -> 2",
@@ -22,6 +22,6 @@ def test_each_thing_that_may_change_the_last_bits_is_told():
     ]
 
 
-def test_what_an_earlier_version_did_not_note_is_left_out():
-    assert changed_since({}, machine(torch.device("cpu"), 1)) == []
-    assert changed_since({"versions": "2.9"}, machine(torch.device("cpu"), 1)) == []
+def test_values_that_an_earlier_version_did_not_store_are_skipped():
+    assert environment_changes({}, describe_machine(torch.device("cpu"), 1)) == []
+    assert environment_changes({"versions": "2.9"}, describe_machine(torch.device("cpu"), 1)) == []

@@ -1,4 +1,4 @@
-"""Standard streams that break or are closed: the program goes on, and what it writes to files is whole."""
+"""Broken or closed standard streams: the program continues, and its files are complete."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldmodel.process.streams import _unbroken
+from worldmodel.process.streams import _dropping_stream
 from worldmodel.video import write_video
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
@@ -19,7 +19,7 @@ LONG = "for n in range(3000): print('a line of some length', n)\n"
 
 
 def broken() -> int:
-    """The writing end of a pipe whose reader has gone."""
+    """The writing end of a pipe whose reader is closed."""
     reads, writes = os.pipe()
     os.close(reads)
     return writes
@@ -41,7 +41,7 @@ def run(words: list[str], out: int | None = None, err: int | None = None, close:
 
 
 def program(folder: Path, body: str) -> str:
-    """A script that prints to both streams, works, and notes that it came to its end."""
+    """A script that prints to both streams, works, and records that it reached its end."""
     path = folder / "program.py"
     path.write_text(f"import os, subprocess, sys, time\n{HEAD}{body}\nopen('end', 'w').write('whole')\n")
     return str(path)
@@ -55,7 +55,7 @@ def test_output_to_a_broken_pipe_is_dropped(tmp_path: Path, body: str, flags: li
     assert Path("end").read_text() == "whole"
 
 
-def test_what_a_reader_takes_before_it_leaves_is_whole(tmp_path: Path):
+def test_output_before_the_reader_closes_the_pipe_is_complete(tmp_path: Path):
     with subprocess.Popen([sys.executable, program(tmp_path, LONG)], stdout=subprocess.PIPE, text=True) as process:
         taken = [process.stdout.readline() for _ in range(3)]
         process.stdout.close()
@@ -77,7 +77,7 @@ def test_a_file_never_gets_the_descriptor_of_a_closed_stream(tmp_path: Path):
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
-def test_a_terminal_that_goes_away_ends_no_progress_bar(tmp_path: Path):
+def test_a_closed_terminal_does_not_end_a_progress_bar(tmp_path: Path):
     body = (
         "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\nfrom data_prep.progress import bar\n"
         "with bar('works', 20) as b:\n"
@@ -93,7 +93,7 @@ def test_a_terminal_that_goes_away_ends_no_progress_bar(tmp_path: Path):
     assert Path("end").read_text() == "whole"
 
 
-def test_a_pipe_that_is_not_blocking_loses_nothing(tmp_path: Path):
+def test_a_non_blocking_pipe_loses_nothing(tmp_path: Path):
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
     with subprocess.Popen([sys.executable, program(tmp_path, LONG * 3)], stdout=writes) as process:
@@ -103,9 +103,9 @@ def test_a_pipe_that_is_not_blocking_loses_nothing(tmp_path: Path):
         assert process.wait(60) == 0
 
 
-def test_streams_that_are_no_files_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+def test_streams_without_a_descriptor_are_unchanged(monkeypatch: pytest.MonkeyPatch):
     text = io.StringIO()
-    assert _unbroken(1, text) is text
+    assert _dropping_stream(1, text) is text
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_streams_that_are_no_files_are_left_alone(monkeypatch: pytest.MonkeyPatc
         (["transcode", "m.parquet", "--out", "small", "--workers", "1"], "small/manifest.parquet"),
     ],
 )
-def test_data_prep_goes_on_without_a_reader(command: list[str], result: str):
+def test_data_prep_continues_without_a_reader(command: list[str], result: str):
     Path("in").mkdir()
     for number in range(3):
         frames = np.random.default_rng(number).integers(0, 256, (8, 32, 32, 3), np.uint8)

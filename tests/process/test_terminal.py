@@ -1,4 +1,4 @@
-"""Names of files on a terminal: whatever they hold, it is shown and not obeyed."""
+"""File names on a terminal: control characters are escaped."""
 
 import os
 import re
@@ -11,42 +11,42 @@ from matplotlib.figure import Figure
 from data_prep.__main__ import main as data_prep
 from eval.report.plots import svg
 from eval.voe.scores.tables import markdown_row
-from worldmodel.process.terminal import on_one_line, printable
-from worldmodel.render.ink import save_figure
+from worldmodel.process.terminal import escape_line, escape_lines
+from worldmodel.render.style import save_figure
 from worldmodel.video import VideoError
 
 NAME = "a\x1b]0;title\x07\x1b[2J\x9b31m\u202egpm\u2066 $x$ `|` \r"
 OBEYED = ("\x1b", "\x07", "\x9b", "\r", "\u202e", "\u2066")
 
 
-def test_a_text_keeps_its_lines_and_tabs_and_a_name_does_not():
-    assert printable("a\tb\nc\x1b") == "a\tb\nc\\x1b"
-    assert on_one_line("a\tb\nc\u2028d\udcff") == "a\\tb\\nc\\u2028d\\udcff"
+def test_escape_lines_keeps_line_breaks_and_tabs_and_escape_line_does_not():
+    assert escape_lines("a\tb\nc\x1b") == "a\tb\nc\\x1b"
+    assert escape_line("a\tb\nc\u2028d\udcff") == "a\\tb\\nc\\u2028d\\udcff"
     for name in ("films/ball 1.mp4", "Füße.mp4", "日本.mp4", "👨‍👩‍👧.mp4"):
-        assert on_one_line(name) == printable(name) == name
+        assert escape_line(name) == escape_lines(name) == name
 
 
-def test_an_error_of_a_video_names_it_without_its_escape_sequences():
+def test_the_error_of_a_video_escapes_its_name():
     error = VideoError(NAME, "corrupt")
     assert error.path == NAME
     assert not any(it in str(error) for it in OBEYED)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names do not exist there")
-def test_no_command_of_data_prep_lets_a_name_reach_the_terminal(tmp_path, numbered, make_video, capsys):
+def test_data_prep_commands_escape_file_names(tmp_path, numbered, make_video, capsys):
     videos = tmp_path / "videos"
     for number in range(2):
         make_video(videos / f"{number}.mp4", numbered(12)).rename(videos / f"{number}{NAME}.mp4")
     (videos / f"broken{NAME}.mp4").write_bytes(b"no video")
     (videos / f"other.{NAME}").write_bytes(b"")
     table = tmp_path / f"m{NAME}.parquet"
-    data_prep(["probe", *map(str, videos.iterdir())])
+    data_prep(["inspect", *map(str, videos.iterdir())])
     assert data_prep(["index", str(videos), "--out", str(table), "--workers", "1"]) == 0
     assert data_prep(["transcode", str(table), "--out", str(tmp_path / f"out{NAME}"), "--workers", "1"]) == 0
-    said = capsys.readouterr()
-    assert "\\x1b]0;title" in said.out + said.err
+    output = capsys.readouterr()
+    assert "\\x1b]0;title" in output.out + output.err
     for it in OBEYED:
-        assert it not in said.out + said.err
+        assert it not in output.out + output.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
@@ -70,13 +70,13 @@ def test_a_name_that_is_not_utf8_does_not_end_a_command(tmp_path):
     assert b"\x1b" not in done.stdout + done.stderr
 
 
-def test_a_name_neither_ends_a_cell_of_markdown_nor_becomes_code_or_html():
+def test_a_name_is_escaped_in_markdown():
     assert markdown_row(["a|b", "c\nd", "`e`", "<b>f</b>", "p < .01"]) == (
         "| a\\|b | c\\nd | \\`e\\` | &lt;b>f&lt;/b> | p < .01 |"
     )
 
 
-def test_a_dollar_in_a_name_is_drawn_as_it_is(tmp_path):
+def test_a_dollar_in_a_name_is_drawn_literally(tmp_path):
     name = "runs/$\\x$ and $"
     figure = Figure()
     axes = figure.subplots()
@@ -87,4 +87,4 @@ def test_a_dollar_in_a_name_is_drawn_as_it_is(tmp_path):
     save_figure(figure, tmp_path / "a.png")
     drawn = svg(figure)
     assert drawn.count(name) >= 2
-    assert "mathdefault" not in re.sub("<!--.*?-->", "", drawn)  # numbers on a logarithmic axis are still set as mathematics
+    assert "mathdefault" not in re.sub("<!--.*?-->", "", drawn)  # also numbers on a logarithmic axis

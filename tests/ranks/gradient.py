@@ -1,5 +1,7 @@
-"""Run by torchrun from test_exactness.py: gradients of one update, on this rank's share of its batch, of every objective
-and model family."""
+"""Run by torchrun from test_exactness.py: gradients of one training step on this rank's part of the batch.
+
+All objectives and model families are tested.
+"""
 
 import itertools
 import os
@@ -29,7 +31,7 @@ from worldmodel.objectives.straightening import StraighteningConfig
 from worldmodel.objectives.temporal_similarity import TemporalSimilarityConfig
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.objectives.visreg import VISRegConfig
-from worldmodel.training.learner import Learner, measure
+from worldmodel.training.learner import Learner, global_statistics
 
 WINDOWS = 8
 CONFIGS = {
@@ -52,7 +54,7 @@ FAMILIES = {
         rollout_steps=2,
         rollout_context=2,
     ),
-    "masked": MaskedConfig(  # of one view blocks are hidden, of the other the end
+    "masked": MaskedConfig(  # one mask hides blocks, the other the end
         encoder=VideoEncoderConfig(patch_px=4, tubelet_size=1, width=12, depth=1, heads=2),
         predictor=MaskPredictorConfig(width=24, depth=1, heads=2),
         masks=(MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, visible_time_fraction=(0.5, 0.7))),
@@ -69,9 +71,11 @@ def learner(dtype: torch.dtype, family: str, names: list[str]) -> Learner:
         torch.nn.init.normal_(model.encoder.head[-1].weight, std=0.5)
     else:
         with torch.no_grad():
-            for parameter in model.parameters():  # as if trained: mask tokens are born 0, teacher and encoder equal
+            for (
+                parameter
+            ) in model.parameters():  # as if trained: initially mask tokens are 0, and teacher and encoder are equal
                 parameter += 0.3 * torch.randn_like(parameter)
-        configs |= {name: ForecastConfig() for name in configs if name == "forecast"}  # what is filled in has no horizon
+        configs |= {name: ForecastConfig() for name in configs if name == "forecast"}  # masked predictions have no horizon
     objectives = {name: build_objective(config) for name, config in configs.items()}
     return Learner(model, objectives, AugmentConfig(hflip_prob=0.5)).to(dtype)
 
@@ -82,22 +86,22 @@ def micro_batches(rank: int, ranks: int, micros: int) -> list[Batch]:
     frames = torch.randint(0, 256, (WINDOWS, 6, 18, 18, 3), dtype=torch.uint8, generator=source)
     draws = torch.rand(WINDOWS, 10, generator=source)
     mine = torch.arange(WINDOWS).tensor_split(ranks)[rank].tensor_split(micros)
-    return [Batch(frames[rows], draws[rows], rows, chance=1) for rows in mine]
+    return [Batch(frames[rows], draws[rows], rows, step_seed=1) for rows in mine]
 
 
 def gradients(family: str, names: list[str], dtype: torch.dtype, micros: int, parallel: str) -> dict[str, torch.Tensor]:
     """Of every parameter (0 where these objectives do not reach it), and their loss."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     inner = wrapped = learner(dtype, family, names)
-    if parallel == "ddp":  # an objective that looks at latents alone does not reach the predictor
+    if parallel == "ddp":  # an objective of latents alone gives the predictor no gradient
         wrapped = torch.nn.parallel.DistributedDataParallel(inner, find_unused_parameters=True)
     elif parallel == "fsdp2":
         from worldmodel.training.parallel import shard
 
         shard(inner)
     batches = micro_batches(rank, ranks, micros)
-    wholes = measure(inner, batches) if micros > 1 else [None]
-    for batch, whole in zip(batches, wholes, strict=True):
+    shared = global_statistics(inner, batches) if micros > 1 else [None]
+    for batch, whole in zip(batches, shared, strict=True):
         loss = wrapped(batch, whole)
         loss.total.backward()  # every micro-batch is averaged over ranks here; their sum is the same
     trained = {name: p for name, p in inner.named_parameters() if p.requires_grad}
@@ -124,4 +128,4 @@ if __name__ == "__main__":
     main(out, int(micros), parallel)
     dist.barrier()
     dist.destroy_process_group()
-    os._exit(0)  # gloo's threads now and then abort while the interpreter is taken down; all is written by now
+    os._exit(0)  # threads of gloo sometimes abort during shutdown of the interpreter; all results are written by now

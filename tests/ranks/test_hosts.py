@@ -1,4 +1,4 @@
-"""Two hosts, made of network namespaces that a virtual cable connects: training over them, and what a cut cable does."""
+"""Training on two hosts, which are network namespaces with a virtual cable, also while the cable is disconnected."""
 
 import contextlib
 import json
@@ -18,11 +18,11 @@ import yaml
 
 from worldmodel import checkpoint as checkpoints
 from worldmodel.manifest import Clip, write_manifest
-from worldmodel.video import probe, write_video
+from worldmodel.video import inspect_video, write_video
 
 TRAIN = Path(__file__).resolve().parents[2] / "worldmodel" / "train.py"
 LIMIT_S = 12.0
-NO_HOSTS = "two hosts are made of network namespaces, which needs Linux, root, and `ip` of Debian's iproute2"
+NO_HOSTS = "the two hosts are network namespaces, which need Linux, root, and `ip` of Debian's iproute2"
 
 
 def ip(*words: str) -> None:
@@ -31,7 +31,7 @@ def ip(*words: str) -> None:
 
 @dataclass(frozen=True)
 class Hosts:
-    """Names of two network namespaces, and of the end of the cable that each holds."""
+    """Names of two network namespaces and of their network devices, which are the ends of the cable."""
 
     names: tuple[str, str]
     cards: tuple[str, str]
@@ -70,22 +70,22 @@ def remove(hosts: Hosts) -> None:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("videos")
     clips = []
     for number in range(20):
         path = folder / f"{number}.mp4"
         write_video(path, np.random.default_rng(number).integers(0, 256, (8, 16, 16, 3), np.uint8), 8)
-        info = probe(path)
+        info = inspect_video(path)
         name, size = f"{number:016d}", (info.width, info.height, info.rotation, info.codec)
         split = "val" if number % 5 == 4 else "train"
         clips.append(
             Clip(name, str(path), None, 0.0, info.duration_s, info.fps, info.frames, *size, split, None, None, "noise", name)
         )
-    write_manifest(folder / "films.parquet", clips, command="test", config={})
+    write_manifest(folder / "videos.parquet", clips, command="test", config={})
     encoder = {"patch_px": 8, "width": 16, "depth": 1, "heads": 2, "latent_dim": 8, "head_width": 16}
     predictor = {"width": 16, "depth": 1, "heads": 2, "horizons": 2}
     content = {
-        "data": {"manifest": str(folder / "films.parquet"), "batch_size": 4, "workers": 0},
+        "data": {"manifest": str(folder / "videos.parquet"), "batch_size": 4, "workers": 0},
         "window": {"frames": 8, "fps": 8, "size_px": 16},
         "model": {"kind": "causal", "encoder": encoder, "predictor": predictor, "rollout_steps": 2},
         "optim": {"warmup_steps": 2},
@@ -137,7 +137,7 @@ def wait_for(run: Path, count: int, processes: list[subprocess.Popen[str]]) -> N
 
 
 @pytest.mark.slow
-def test_training_on_two_hosts_is_training_on_two_ranks_of_one(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+def test_two_hosts_train_like_two_ranks_of_one_host(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
     ended += on_both(hosts, recipe, tmp_path / "two", "train.max_steps=8")
     for process in ended:
         _, err = process.communicate(timeout=120)
@@ -152,7 +152,7 @@ def test_training_on_two_hosts_is_training_on_two_ranks_of_one(hosts: Hosts, rec
 
 
 @pytest.mark.slow
-def test_a_cable_that_stays_cut_ends_both_hosts_and_each_names_the_other(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+def test_a_disconnected_cable_ends_both_hosts_and_each_names_the_other(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
     run = tmp_path / "run"
     ended += on_both(hosts, recipe, run)
     wait_for(run, 12, ended)
@@ -161,17 +161,17 @@ def test_a_cable_that_stays_cut_ends_both_hosts_and_each_names_the_other(hosts: 
     for process, other in zip(ended, ("rank 1 (host ", "rank 0 (host "), strict=True):
         _, err = process.communicate(timeout=LIMIT_S + 20)
         assert process.returncode != 0
-        line = next(line for line in err.splitlines() if "no sign of life" in line)
+        line = next(line for line in err.splitlines() if "no heartbeat" in line)
         assert other in line
         assert str(run / "checkpoints") in line
-    assert time.monotonic() - cut < LIMIT_S + 3  # torchrun itself takes a moment
-    last = checkpoints.latest(run)
+    assert time.monotonic() - cut < LIMIT_S + 3  # torchrun itself needs some time
+    last = checkpoints.latest_checkpoint(run)
     assert last is not None
-    assert last.update >= 10
+    assert last.step >= 10
 
 
 @pytest.mark.slow
-def test_a_cable_that_is_cut_for_less_than_the_limit_ends_nothing(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+def test_a_short_interruption_of_the_cable_ends_nothing(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
     run = tmp_path / "run"
     ended += on_both(hosts, recipe, run)
     wait_for(run, 12, ended)

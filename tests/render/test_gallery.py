@@ -1,4 +1,4 @@
-"""The gallery of rollouts: one page that needs nothing else, says what it is given, and plays."""
+"""The gallery of rollouts: one self-contained HTML page that shows what it is given and plays."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from headless import Browser, needs_chromium
 
 from worldmodel.render import GalleryCard, write_gallery
-from worldmodel.render.rollouts import Rollout, card_of, rollout_names
+from worldmodel.render.rollouts import Rollout, gallery_card, rollout_names
 
 NAME = '<script>window.pwned=1</script>"&.mp4'
 FPS, FRAMES, CONTEXT = 12.0, 24, 8
@@ -16,11 +16,11 @@ FPS, FRAMES, CONTEXT = 12.0, 24, 8
 
 def card(panels: int = 6) -> GalleryCard:
     """The last panel is a bar whose right edge is at pixel 2 t in frame t; the others are black."""
-    films = {f"panel {i}": np.zeros((FRAMES, 64, 64, 3), np.uint8) for i in range(panels)}
-    for t, frame in enumerate(films[f"panel {panels - 1}"]):
+    videos = {f"panel {i}": np.zeros((FRAMES, 64, 64, 3), np.uint8) for i in range(panels)}
+    for t, frame in enumerate(videos[f"panel {panels - 1}"]):
         frame[:, : 2 * t] = 255
     curve = [float("nan")] * CONTEXT + [float(t) for t in range(FRAMES - CONTEXT)]
-    return GalleryCard(NAME, "demo, update 7", FPS, CONTEXT, films, {"to what came": curve, NAME: curve[::-1]})
+    return GalleryCard(NAME, "demo, step 7", FPS, CONTEXT, videos, {"distance": curve, NAME: curve[::-1]})
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +46,18 @@ def test_a_panel_of_another_length_is_refused(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("places", [1, 4])
-def test_a_rollout_of_one_place_or_many_with_or_without_a_decoder(tmp_path: Path, places: int):
-    """Two frames a latent, two steps seen of four: nothing is judged before."""
-    chance = np.random.default_rng(0)
-    film = chance.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-    target, imagined = chance.normal(size=(2, 4, places, 6))
-    error = np.array([[0.0], [0.0], [1.0], [3.0]]).repeat(places, axis=1)
-    rollout = Rollout("a", film, 4, np.arange(8) / FPS, target, imagined, error, None, (), film, np.array([9.0, 9, 2, 5]))
-    made = card_of(rollout, FPS, "demo")
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_a_rollout_of_one_token_or_many_without_a_decoder(tmp_path: Path, tokens: int):
+    """Two frames per latent; two of four steps are context, for which no curve has a value."""
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    target, prediction = rng.normal(size=(2, 4, tokens, 6))
+    error = np.array([[0.0], [0.0], [1.0], [3.0]]).repeat(tokens, axis=1)
+    rollout = Rollout("a", video, 4, np.arange(8) / FPS, target, prediction, error, None, (), video, np.array([9.0, 9, 2, 5]))
+    made = gallery_card(rollout, FPS, "demo")
     assert [len(panel) for panel in made.panels.values()] == [8] * len(made.panels)
-    assert ("latents of what came" in made.panels) == (places > 1)
-    assert "imagined (decoder)" not in made.panels
+    assert ("latents of the ground truth" in made.panels) == (tokens > 1)
+    assert "prediction (decoded)" not in made.panels
     nan = [float("nan")] * 4
     np.testing.assert_equal(list(made.curves.values()), [[*nan, 1, 1, 3, 3], [*nan, 2, 2, 5, 5]])
     assert write_gallery(tmp_path / "gallery.html", "", "", "", [made], []).exists()
@@ -85,7 +85,7 @@ def test_it_plays_the_cursor_follows_and_the_frame_in_sight_is_the_clocks(page: 
             "[...players[0].pens[5].getImageData(0, 128, 256, 1).data].filter((v, i) => i % 4 === 1 && v > 128).length"
         )
         assert edge == pytest.approx(2 * 17 * 4, abs=4)  # 64 px are drawn as 256
-        assert browser.js("document.querySelector('.clock').textContent") == f"{17 / FPS:.2f} s, imagined"
+        assert browser.js("document.querySelector('.clock').textContent") == f"{17 / FPS:.2f} s, prediction"
         assert browser.js("[...document.querySelectorAll('#rollout-1 .value')].map((it) => it.textContent)") == ["9", "–"]
 
         box = browser.js(

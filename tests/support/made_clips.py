@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.data.loader import DataConfig, Windows
+from worldmodel.data.loader import DataConfig, WindowDataset
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip, write_manifest
 from worldmodel.video import write_video
@@ -26,6 +26,6 @@ def write_clips(folder: Path, count: int) -> Path:
     return folder / "m.parquet"
 
 
-def windows_of(manifest: Path, **config: object) -> Windows:
+def windows_of(manifest: Path, **config: object) -> WindowDataset:
     settings = {"manifest": str(manifest), "batch_size": 4, "workers": 0, **config}
-    return Windows(DataConfig(**settings), WindowConfig(frames=8, fps=FPS, size_px=SIZE_PX), "train", 0, SIZE_PX)
+    return WindowDataset(DataConfig(**settings), WindowConfig(frames=8, fps=FPS, size_px=SIZE_PX), "train", 0, SIZE_PX)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.voe.pairs import FILMS, SAME_CONTEXT, SAME_OUTCOME
-from eval.voe.surprise.traces import Block, Traces, write_traces
-from eval.voe.trials import Film, Pair, Trial
+from eval.voe.pairs import QUADRUPLET, SAME_CONTEXT, SAME_OUTCOME
+from eval.voe.scorers import ScorerId
+from eval.voe.surprise.traces import TraceBlock, Traces, write_traces
+from eval.voe.trials import Pair, Trial, Video
 
 PAIRS = tuple(Pair("same context", *p) for p in SAME_CONTEXT) + tuple(Pair("same outcome", *p) for p in SAME_OUTCOME)
 PROTOCOL: dict[str, Any] = {
@@ -22,33 +23,35 @@ Rows = Sequence[tuple[str, str, str, float, float, Sequence[float], Sequence[flo
 
 
 def quadruplet(name: str, property_: str = "permanence", **more: Any) -> Trial:
-    films = tuple(Film(f"{name}-{c}{o}", "x.mp4", 10.0, 30, (c, o) in FILMS[:2], c, o) for c, o in FILMS)
-    said: dict[str, Any] = {"visibility": "occluded", "spliced": True, "locked": (12, 14), **more}
-    return Trial(name, films, PAIRS, property_, **said)
+    videos = tuple(Video(f"{name}-{c}{o}", "x.mp4", 10.0, 30, (c, o) in QUADRUPLET[:2], c, o) for c, o in QUADRUPLET)
+    fields: dict[str, Any] = {"visibility": "occluded", "spliced": True, "locked_cuts": (12, 14), **more}
+    return Trial(name, videos, PAIRS, property_, **fields)
 
 
 def couple(name: str, **more: Any) -> Trial:
-    films = (Film(f"{name}-0", "x.mp4", 10.0, 30, False), Film(f"{name}-1", "x.mp4", 10.0, 30, True))
-    return Trial(name, films, (Pair("matched", 1, 0),), "gravity", **more)
+    videos = (Video(f"{name}-0", "x.mp4", 10.0, 30, False), Video(f"{name}-1", "x.mp4", 10.0, 30, True))
+    return Trial(name, videos, (Pair("matched", 1, 0),), "gravity", **more)
 
 
 def traces_of(folder: Path, rows: Rows) -> Traces:
-    """(film, scorer, windows, start_s, context_s, times_s, surprise)."""
+    """(video, scorer, windows, start_s, context_s, times_s, surprise)."""
     blocks = [
-        Block([film], scorer, windows, start, context, np.array(times, float), np.array([surprise], float))
-        for film, scorer, windows, start, context, times, surprise in rows
+        TraceBlock(
+            [video], ScorerId.parse(scorer), windows, start, context, np.array(times, float), np.array([surprise], float)
+        )
+        for video, scorer, windows, start, context, times, surprise in rows
     ]
     write_traces(folder / "traces.parquet", blocks)
     return Traces.open(folder / "traces.parquet")
 
 
 def one_number(folder: Path, trials: Sequence[Trial], surprise: Mapping[str, Callable], windows: str = "locked") -> Traces:
-    """Every film as one window of one step: scorer -> surprise(trial, films) [films]."""
-    ids = [film.film_id for trial in trials for film in trial.films]
+    """Traces with one window of one step per video: scorer -> surprise(trial) [videos]."""
+    ids = [video.video_id for trial in trials for video in trial.videos]
     blocks = []
     for scorer, of in surprise.items():
         values = np.concatenate([np.asarray(of(trial), float) for trial in trials])
-        blocks.append(Block(ids, scorer, windows, 0.0, 0.5, np.array([0.5]), values[:, None]))
+        blocks.append(TraceBlock(ids, ScorerId.parse(scorer), windows, 0.0, 0.5, np.array([0.5]), values[:, None]))
     write_traces(folder / "traces.parquet", blocks)
     return Traces.open(folder / "traces.parquet")
 

@@ -1,4 +1,4 @@
-"""A small set of films, a small recipe, and train.py run as a user runs it: as a process of its own."""
+"""A small set of videos, a small recipe, and training runs."""
 
 import contextlib
 import json
@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import forked
 import numpy as np
 import psutil
 import pytest
 import yaml
 
 from worldmodel.manifest import Clip, write_manifest
-from worldmodel.video import probe, write_video
+from worldmodel.video import inspect_video, write_video
 
 TRAIN = Path(__file__).resolve().parents[2] / "worldmodel" / "train.py"
 FPS, FRAMES, SIZE_PX = 12, 14, 32
@@ -35,13 +36,13 @@ def ball(seed: int) -> np.ndarray:
     return film
 
 
-def write_films(folder: Path, count: int) -> Path:
+def write_videos(folder: Path, count: int) -> Path:
     """So many films, a fifth of them held out, and their manifest."""
     clips = []
     for number in range(count):
         path = folder / f"{number:03d}.mp4"
         write_video(path, ball(number), FPS)
-        info = probe(path)
+        info = inspect_video(path)
         split = "val" if number % 5 == 4 else "train"
         size = (info.width, info.height, info.rotation, info.codec)
         name, span = f"{number:016d}", (0.0, info.duration_s)
@@ -51,8 +52,8 @@ def write_films(folder: Path, count: int) -> Path:
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_films(tmp_path_factory.mktemp("films"), 30)
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_videos(tmp_path_factory.mktemp("films"), 30)
 
 
 RECIPE = {
@@ -104,6 +105,8 @@ class Trainer:
                 process.communicate()
 
     def __call__(self, run: Path, *overrides: str, **options: object) -> subprocess.CompletedProcess[str]:
+        if set(options) <= {"flags"}:  # one rank, and nobody kills it
+            return forked.run("worldmodel.train", self.command(run, *overrides, **options)[2:])
         process = self.start(run, *overrides, **options)
         out, err = process.communicate(timeout=240)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -120,31 +123,31 @@ class Trainer:
         assert process.returncode, "it had ended before it could be killed"
 
 
-def trainer_in(folder: Path, films: Path) -> Trainer:
+def trainer_in(folder: Path, videos: Path) -> Trainer:
     recipe = folder / "small.yaml"
-    recipe.write_text(yaml.safe_dump({**RECIPE, "data": {**RECIPE["data"], "manifest": str(films)}}))
+    recipe.write_text(yaml.safe_dump({**RECIPE, "data": {**RECIPE["data"], "manifest": str(videos)}}))
     return Trainer(recipe)
 
 
 @pytest.fixture
-def trainer(films: Path, tmp_path: Path) -> Iterator[Trainer]:
-    found = trainer_in(tmp_path, films)
+def trainer(videos: Path, tmp_path: Path) -> Iterator[Trainer]:
+    found = trainer_in(tmp_path, videos)
     yield found
     found.kill_all()
 
 
 @pytest.fixture(scope="session")
-def many_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough that what is learnt from them holds for others."""
-    return write_films(tmp_path_factory.mktemp("many_films"), 300)
+    return write_videos(tmp_path_factory.mktemp("many_films"), 300)
 
 
 @pytest.fixture(scope="session")
-def train_once(films: Path) -> Callable[..., Path]:
+def train_once(videos: Path) -> Callable[..., Path]:
     """A run in a folder, for tests that only look at one."""
 
     def train(folder: Path, *overrides: str) -> Path:
-        done = trainer_in(folder, films)(folder / "run", *overrides)
+        done = trainer_in(folder, videos)(folder / "run", *overrides)
         assert done.returncode == 0, done.stderr
         return folder / "run"
 

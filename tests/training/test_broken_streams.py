@@ -24,7 +24,7 @@ def test_training_into_head_comes_to_its_end(trainer, read_rows, tmp_path: Path,
     assert process.wait(120) == 0, err
     assert err == ""
     assert len(read_rows(run)) == 10
-    last = checkpoints.latest(run)
+    last = checkpoints.latest_checkpoint(run)
     assert last is not None
     assert last.has("decoder")
 

@@ -1,4 +1,4 @@
-"""The loss cannot tell collapse; the doctor can."""
+"""The loss does not show collapse; the health check does."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ OFTEN = ("health.every=50", "health.windows=48", "checkpoint.every=200")
 
 
 @pytest.mark.slow
-def test_without_vicreg_the_loss_looks_excellent_and_the_doctor_says_collapse(
-    trainer, many_films: Path, read_rows, tmp_path: Path
+def test_without_vicreg_the_loss_looks_excellent_and_the_verdict_is_collapse(
+    trainer, many_videos: Path, read_rows, tmp_path: Path
 ):
     alone = ("objectives={forecast: {kind: forecast}}", "health.stop_on=[complete_collapse]")
-    done = trainer(tmp_path / "run", f"data.manifest={many_films}", *FAST, *OFTEN, *alone)
+    done = trainer(tmp_path / "run", f"data.manifest={many_videos}", *FAST, *OFTEN, *alone)
     assert done.returncode == 0, done.stderr
     rows = read_rows(tmp_path / "run")
     assert rows[-1]["loss"] < 1e-3
@@ -22,8 +22,8 @@ def test_without_vicreg_the_loss_looks_excellent_and_the_doctor_says_collapse(
 
 
 @pytest.mark.slow
-def test_with_vicreg_the_same_run_is_healthy_and_its_loss_looks_worse(trainer, many_films: Path, read_rows, tmp_path: Path):
-    done = trainer(tmp_path / "run", f"data.manifest={many_films}", *FAST, *OFTEN)
+def test_with_vicreg_the_same_run_is_healthy_and_its_loss_looks_worse(trainer, many_videos: Path, read_rows, tmp_path: Path):
+    done = trainer(tmp_path / "run", f"data.manifest={many_videos}", *FAST, *OFTEN)
     assert done.returncode == 0, done.stderr
     last = read_rows(tmp_path / "run", "health")[-1]
     assert last["verdict"] == "healthy"

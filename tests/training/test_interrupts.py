@@ -98,7 +98,7 @@ def test_signals_that_arrive_while_children_start_are_heard_afterwards():
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:
-        with interrupts.held():
+        with interrupts.signals_blocked():
             os.kill(os.getpid(), signal.SIGTERM)
             asks = "import signal; print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
             child = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
@@ -133,7 +133,7 @@ def raising_handlers() -> Iterator[list[int]]:
 
 def test_signals_that_arrive_together_are_all_heard_although_their_handlers_raise(raising_handlers: list[int]):
     def arrive_together() -> None:
-        with interrupts.held(semaphores=False):
+        with interrupts.signals_blocked(multiprocessing=False):
             for number in (signal.SIGTERM, signal.SIGINT):
                 os.kill(os.getpid(), number)
 
@@ -155,7 +155,7 @@ def test_a_handler_that_raises_between_two_steps_leaves_no_signal_blocked(raisin
         return before
 
     monkeypatch.setattr(interrupts.signal, "signal", raising)
-    with pytest.raises(KeyboardInterrupt), interrupts.held(semaphores=False):
+    with pytest.raises(KeyboardInterrupt), interrupts.signals_blocked(multiprocessing=False):
         pass
     monkeypatch.undo()
 
@@ -170,6 +170,6 @@ def test_a_handler_that_raises_as_signals_are_blocked_leaves_none_blocked(raisin
         return before
 
     monkeypatch.setattr(interrupts.signal, "pthread_sigmask", raising)
-    with pytest.raises(KeyboardInterrupt), interrupts.held(semaphores=False):
+    with pytest.raises(KeyboardInterrupt), interrupts.signals_blocked(multiprocessing=False):
         pass
     monkeypatch.undo()

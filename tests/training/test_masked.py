@@ -1,4 +1,4 @@
-"""The masked family trains by the same loop, on one process or several, and is drawn by the same rollout."""
+"""The masked family uses the same training loop, on one process or several, and the same rollout."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from worldmodel.checkpoint import load_model
-from worldmodel.config import ConfigError, parse
+from worldmodel.config import ConfigError, parse_config
 from worldmodel.models.masked import MaskedWorldModel
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.vjepa2 import save_huggingface
@@ -28,7 +28,7 @@ L1 = "objectives={forecast: {kind: forecast, distance: l1}, spread: {kind: vicre
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("ranks", "parallel"), [(2, "ddp"), (2, "fsdp2")])
-def test_ranks_and_micro_batches_have_the_masks_and_the_loss_of_one_process(
+def test_ranks_and_micro_batches_give_the_masks_and_the_loss_of_one_process(
     trainer, read_rows, tmp_path: Path, ranks: int, parallel: str
 ):
     short = (MODEL, L1, "train.max_steps=6")
@@ -40,7 +40,7 @@ def test_ranks_and_micro_batches_have_the_masks_and_the_loss_of_one_process(
         assert many["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
 
-def test_it_learns_to_fill_in_and_is_drawn(trainer, read_rows, tmp_path: Path):
+def test_it_learns_to_predict_masked_tokens_and_a_rollout_shows_it(trainer, read_rows, tmp_path: Path):
     from worldmodel.rollout import main
 
     run = tmp_path / "run"
@@ -50,10 +50,10 @@ def test_it_learns_to_fill_in_and_is_drawn(trainer, read_rows, tmp_path: Path):
     assert sum(filled_in[-5:]) < 0.9 * sum(filled_in[:5])
     assert {"skill", "skill/0.167", "skill/0.833"} <= read_rows(run, "health")[-1].keys()
     assert main([str(run), "--count", "1"]) == 0
-    assert (run / "films" / "held_out_0.mp4").stat().st_size > 0
+    assert (run / "rollouts" / "held_out_0.mp4").stat().st_size > 0
 
 
-def test_pixels_as_targets_need_no_pressure_against_collapse(trainer, read_rows, tmp_path: Path):
+def test_pixel_targets_need_no_anti_collapse_objective(trainer, read_rows, tmp_path: Path):
     pixels = (
         MODEL,
         "model.target={kind: pixels}",
@@ -67,8 +67,8 @@ def test_pixels_as_targets_need_no_pressure_against_collapse(trainer, read_rows,
     assert not list((tmp_path / "run").glob("checkpoints/*/ema.safetensors"))
 
 
-def test_a_student_of_a_frozen_autoencoder_needs_its_run_no_more(trainer, tmp_path: Path):
-    """SALT (Li et al. 2025): a teacher that fills in pixels, then a student that predicts its latents and nothing else."""
+def test_a_student_of_a_frozen_autoencoder_no_longer_needs_the_teachers_run(trainer, tmp_path: Path):
+    """SALT (Li et al. 2025): a teacher that predicts masked pixels, then a student that predicts the teacher's latents."""
     short = (MODEL, "train.max_steps=3", "health.every=3", "checkpoint.every=3")
     first, run = tmp_path / "first", tmp_path / "student"
     pixels = ("model.target={kind: pixels}", "model.distance=l2", "objectives={forecast: {kind: forecast}}")
@@ -87,11 +87,11 @@ def test_a_student_of_a_frozen_autoencoder_needs_its_run_no_more(trainer, tmp_pa
     assert (model.teacher.config.depth, model.encoder.config.depth) == (1, 2)
     frames = torch.randn(2, 4, 3, 32, 32)
     assert not torch.equal(model.encode(frames)[:, :1], model.forecast(frames[:, :2], 1))
-    assert torch.equal(model.imagine(frames[:, :2], 3), model.forecast(frames[:, :2], 3))  # latents that it cannot feed back
-    with pytest.raises(ReachError, match="this model's window has 12; show it less, or ask for less"):
-        model.imagine(torch.randn(1, 10, 3, 32, 32), 2)
+    assert torch.equal(model.rollout(frames[:, :2], 3), model.forecast(frames[:, :2], 3))  # latents that it cannot feed back
+    with pytest.raises(ReachError, match="this model's window has 12; give a shorter context"):
+        model.rollout(torch.randn(1, 10, 3, 32, 32), 2)
     tiled = MaskedWorldModel(model.config.model_copy(update={"tiled_rotary": True}), model.window)
-    with pytest.raises(PretrainedError, match="are two encoders"):
+    with pytest.raises(PretrainedError, match="are two different encoders"):
         save_huggingface(tiled, tmp_path / "hf")
 
     done = trainer(run, *short, L1.replace(", spread: {kind: vicreg}", ""), "model.encoder.depth=2", flags=CHANGED)
@@ -108,5 +108,5 @@ def test_a_teacher_of_the_other_family_is_refused(trainer, tmp_path: Path):
         "target": {"kind": "frozen", "run": str(tmp_path / "causal")},
     }
     said["objectives"] = {"forecast": {"kind": "forecast", "distance": "l1"}}
-    with pytest.raises(ConfigError, match="is a causal model; the teacher of a masked one is of its kind"):
-        teachers.resolved(parse(Recipe, said, "x.yaml"), None)
+    with pytest.raises(ConfigError, match="is a causal model; a masked model needs a teacher of its own kind"):
+        teachers.with_teacher(parse_config(Recipe, said, "x.yaml"), None)

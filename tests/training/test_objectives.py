@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from worldmodel.checkpoint import find_checkpoint, load_model, restore_weights
-from worldmodel.config import ConfigError, parse
+from worldmodel.config import ConfigError, parse_config
 from worldmodel.recipe import Recipe
-from worldmodel.train import build_learner
 from worldmodel.training import teacher as teachers
+from worldmodel.training.setup import build_learner
 
 FAST = ("train.max_steps=5", "checkpoint.every=5", "health.every=5")
 ALL = (
@@ -24,7 +24,7 @@ ALONE = "objectives={forecast: {kind: forecast}}"
 
 
 @pytest.mark.slow
-def test_all_objectives_together_train_on_two_ranks_and_micro_batches_as_on_one(trainer, read_rows, tmp_path: Path):
+def test_all_objectives_together_train_on_two_ranks_and_micro_batches_as_on_one_process(trainer, read_rows, tmp_path: Path):
     assert trainer(tmp_path / "one", *FAST, ALL).returncode == 0
     done = trainer(tmp_path / "two", *FAST, ALL, "train.grad_accum_steps=2", ranks=2)
     assert done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def encoder_of(run: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
 
 
-def test_a_frozen_teacher_stays_what_its_run_made_it_and_its_run_is_not_needed_again(trainer, teacher: Path, tmp_path: Path):
+def test_a_frozen_teacher_does_not_change_and_its_run_is_not_needed_again(trainer, teacher: Path, tmp_path: Path):
     gone, run = shutil.copytree(teacher, tmp_path / "gone"), tmp_path / "student"
     recipe = (*FAST, ALONE, f"model.target={{kind: frozen, run: {gone}}}", "model.encoder.width=8")
     done = trainer(run, *recipe)
@@ -62,37 +62,37 @@ def test_a_frozen_teacher_stays_what_its_run_made_it_and_its_run_is_not_needed_a
 
 
 def student(teacher: Path, **changes: dict) -> Recipe:
-    """The recipe of a run of the teacher's shape, in memory."""
+    """A recipe with a frozen teacher and the sizes of the teacher."""
     data = json.loads((teacher / "checkpoints" / "00000005" / "state.json").read_text())["recipe"]
     data["model"]["target"] = {"kind": "frozen", "run": str(teacher)}
     for part, fields in changes.items():
         data[part] = {**data[part], **fields}
-    return parse(Recipe, data, "x.yaml")
+    return parse_config(Recipe, data, "x.yaml")
 
 
-def test_weights_of_another_run_leave_the_frozen_teacher_alone(teacher: Path):
-    learner = build_learner(teachers.resolved(student(teacher), None))
-    teachers.fill(learner.model, student(teacher))
+def test_init_from_does_not_change_the_frozen_teacher(teacher: Path):
+    learner = build_learner(teachers.with_teacher(student(teacher), None))
+    teachers.load_teacher(learner.model, student(teacher))
     with torch.no_grad():
         learner.model.teacher.position.zero_()
-    restore_weights(learner, find_checkpoint(teacher), but=("objectives", "ema"))
+    restore_weights(learner, find_checkpoint(teacher), skip_files=("objectives", "ema"))
     assert not learner.model.teacher.position.any()
     assert torch.equal(learner.model.encoder.position, encoder_of(teacher)["position"])
 
 
-def test_a_teacher_is_seen_as_its_own_targets_were(teacher: Path):
-    model = build_learner(teachers.resolved(student(teacher), None)).model
-    teachers.fill(model, student(teacher))
+def test_targets_equal_those_of_the_teachers_own_run(teacher: Path):
+    model = build_learner(teachers.with_teacher(student(teacher), None)).model
+    teachers.load_teacher(model, student(teacher))
     theirs, _ = load_model(teacher)
     frames = torch.randn(2, 4, 3, 32, 32)
     assert torch.equal(model.encode(frames), theirs.encode(frames))
-    assert not torch.equal(model.observe(frames)[0], theirs.encode(frames))  # the student is fresh
+    assert not torch.equal(model.encode_context_and_target(frames)[0], theirs.encode(frames))  # the student is fresh
 
 
-def test_a_teacher_that_is_missing_or_does_not_fit_is_said_in_one_line(teacher: Path, tmp_path: Path):
+def test_a_teacher_that_is_missing_or_does_not_fit_is_a_one_line_error(teacher: Path, tmp_path: Path):
     def refused(recipe: Recipe) -> str:
         with pytest.raises(ConfigError) as caught:
-            teachers.resolved(recipe, None)
+            teachers.with_teacher(recipe, None)
         (line,) = caught.value.problems
         return line
 
@@ -100,8 +100,8 @@ def test_a_teacher_that_is_missing_or_does_not_fit_is_said_in_one_line(teacher: 
     nowhere = {"target": {"kind": "frozen", "run": str(tmp_path / "nowhere")}}
     assert "nowhere is neither a run folder nor a checkpoint" in refused(student(teacher, model=nowhere))
     narrow = {"encoder": {**model["encoder"], "latent_dim": 4}}
-    assert "model.encoder.latent_dim 4 is not that of the frozen teacher, 8" in refused(student(teacher, model=narrow))
+    assert "model.encoder.latent_dim is 4, the frozen teacher has 8" in refused(student(teacher, model=narrow))
     assert "window.size_px is 64, that of model.target.run" in refused(student(teacher, window={"size_px": 64}))
     assert "model.normalise_latents is True" in refused(student(teacher, model={"normalise_latents": True}))
     other = {"target": {"kind": "frozen", "run": str(teacher), "encoder": {"latent_dim": 8}}}
-    assert "leave it out, it is filled in" in refused(student(teacher, model=other))
+    assert "remove it, it is filled in" in refused(student(teacher, model=other))

@@ -1,26 +1,26 @@
-"""Schedules are pure functions of the update; decay falls on matrices alone."""
+"""Schedules are pure functions of the training step; only matrices have weight decay."""
 
 import pytest
 import torch
 from torch import nn
 
 from worldmodel.models.layers import Blocks
-from worldmodel.training.optimizer import OptimConfig, build_optimizers, lr_share_at, set_lr
+from worldmodel.training.optimizer import OptimConfig, build_optimizers, lr_ratio_at, set_lr
 
 
-def test_warm_up_is_linear_and_leaves_at_the_full_rate():
+def test_the_warm_up_is_linear_and_ends_at_the_full_rate():
     config = OptimConfig(lr=1.0, warmup_steps=4)
-    assert [lr_share_at(u, config, 100) for u in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+    assert [lr_ratio_at(u, config, 100) for u in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 
 @pytest.mark.parametrize(("schedule", "middle", "end"), [("cosine", 0.55, 0.1), ("linear", 0.55, 0.1), ("constant", 1.0, 1.0)])
-def test_the_last_update_has_the_final_share(schedule: str, middle: float, end: float):
+def test_the_last_step_has_min_lr_ratio(schedule: str, middle: float, end: float):
     config = OptimConfig(lr=1.0, warmup_steps=0, schedule=schedule, min_lr_ratio=0.1)
-    assert lr_share_at(50, config, 101) == pytest.approx(middle)
-    assert lr_share_at(100, config, 101) == pytest.approx(end)
+    assert lr_ratio_at(50, config, 101) == pytest.approx(middle)
+    assert lr_ratio_at(100, config, 101) == pytest.approx(end)
 
 
-def test_biases_norms_and_positions_are_not_decayed_and_all_that_is_trained_is_there():
+def test_biases_norms_and_positions_have_no_weight_decay_and_every_trained_parameter_is_in_a_group():
     module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2).requires_grad_(False))
     module.position = nn.Parameter(torch.zeros(5, 4))
     (optimizer,) = build_optimizers(module, OptimConfig(weight_decay=0.1))
@@ -31,7 +31,7 @@ def test_biases_norms_and_positions_are_not_decayed_and_all_that_is_trained_is_t
     assert len(free["params"]) == 4
 
 
-def test_muon_takes_the_matrices_between_and_adamw_what_reads_and_writes():
+def test_muon_optimises_hidden_matrices_and_adamw_the_input_and_output_layers():
     head = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 3))
     module = nn.ModuleDict({"embed": nn.Linear(5, 8), "blocks": Blocks(1, 8, 2), "head": head})
     adamw, muon = build_optimizers(module, OptimConfig(kind="muon"))
@@ -53,7 +53,7 @@ def test_every_optimizer_follows_the_schedule_at_its_own_scale():
     assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == pytest.approx([5e-4, 0.01])
 
 
-def test_an_update_of_muon_is_orthogonal_whatever_the_scale_of_the_gradient():
+def test_a_step_of_muon_is_orthogonal_whatever_the_scale_of_the_gradient():
     block = Blocks(1, 16, 2)
     config = OptimConfig(kind="muon", muon_lr=1.0, weight_decay=0)
     weight = block.layers[0].attention.out.weight

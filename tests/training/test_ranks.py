@@ -1,4 +1,4 @@
-"""A rank that is stopped, dies or fails: all others end with a line that names it, and the last checkpoint is whole."""
+"""A rank stops, dies or fails: all others end with a message that names it, and the last checkpoint is complete."""
 
 import os
 import signal
@@ -56,9 +56,9 @@ def test_a_stopped_rank_is_named_and_no_process_is_left(trainer, read_rows, tmp_
     ranks[victim].send_signal(signal.SIGKILL)  # else torchrun waits 30 s before it does so
     _, err = launcher.communicate(timeout=60)
     assert launcher.returncode != 0
-    last = checkpoints.latest(run)
+    last = checkpoints.latest_checkpoint(run)
     assert last is not None
-    line = next(line for line in err.splitlines() if "no sign of life" in line)
+    line = next(line for line in err.splitlines() if "no heartbeat" in line)
     assert line.startswith(f"[rank {1 - victim}] rank {victim} (host ")
     assert f"process {ranks[victim].pid})" in line
     assert line.endswith(str(last.folder))
@@ -72,11 +72,11 @@ def test_ranks_whose_launcher_is_killed_end_with_their_workers(trainer, read_row
     launcher.kill()
     launcher.communicate()
     assert wait_until(lambda: all(ended(process) for process in everyone), 15)
-    assert checkpoints.latest(tmp_path / "run") is not None
+    assert checkpoints.latest_checkpoint(tmp_path / "run") is not None
 
 
 @pytest.mark.slow
-def test_a_rank_that_goes_on_in_time_ends_nothing(trainer, read_rows, tmp_path: Path):
+def test_a_rank_that_continues_in_time_does_not_end_the_run(trainer, read_rows, tmp_path: Path):
     launcher = trained_for(trainer, read_rows, tmp_path / "run", 7)
     victim = ranks_of(launcher)[1]
     victim.send_signal(signal.SIGSTOP)
@@ -89,7 +89,7 @@ def test_a_rank_that_goes_on_in_time_ends_nothing(trainer, read_rows, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_job_that_is_suspended_as_a_whole_goes_on(trainer, read_rows, tmp_path: Path):
+def test_a_job_that_is_suspended_as_a_whole_continues(trainer, read_rows, tmp_path: Path):
     launcher = trained_for(trainer, read_rows, tmp_path / "run", 7)
     ranks = ranks_of(launcher).values()
     for process in ranks:
@@ -110,13 +110,13 @@ def test_a_killed_rank_is_named_without_a_traceback_of_gloo(trainer, read_rows, 
     _, err = launcher.communicate(timeout=60)
     assert launcher.returncode != 0
     assert "rank 1 (host " in err
-    assert "ended without a word" in err
+    assert "ended without an error message" in err
     assert "gloo" not in err
-    assert checkpoints.latest(tmp_path / "run") is not None
+    assert checkpoints.latest_checkpoint(tmp_path / "run") is not None
 
 
 @pytest.mark.slow
-def test_torchrun_starts_again_after_a_kill_and_the_run_ends_as_if_undisturbed(trainer, read_rows, tmp_path: Path):
+def test_after_a_kill_torchrun_restarts_and_the_result_is_that_of_an_undisturbed_run(trainer, read_rows, tmp_path: Path):
     assert trainer(tmp_path / "whole", "train.max_steps=40", ranks=2).returncode == 0
     command = trainer.command(tmp_path / "cut", "train.max_steps=40", ranks=2)
     at = command.index("--standalone")
@@ -130,7 +130,7 @@ def test_torchrun_starts_again_after_a_kill_and_the_run_ends_as_if_undisturbed(t
     out, err = launcher.communicate(timeout=120)
     assert launcher.returncode == 0, err
     assert out.count("resuming") == 2
-    whole, cut = (checkpoints.latest(tmp_path / name) for name in ("whole", "cut"))
+    whole, cut = (checkpoints.latest_checkpoint(tmp_path / name) for name in ("whole", "cut"))
     assert whole is not None
     assert cut is not None
     assert cut.state["sha256"] == whole.state["sha256"]
@@ -138,19 +138,19 @@ def test_torchrun_starts_again_after_a_kill_and_the_run_ends_as_if_undisturbed(t
 
 PATCHED = """
 import os, sys
-from worldmodel import train
-from worldmodel.process.launch import end_with
+from worldmodel import checkpoint, train
+from worldmodel.ranks.launch import run_and_exit
 
-whole = train.checkpoints.{function}
+original = checkpoint.{function}
 
-def fails(*given, **named):
+def fails(*args, **kwargs):
     if os.environ["RANK"] == "{rank}" and next(fails.calls) == 1:
         raise {error}
-    return whole(*given, **named)
+    return original(*args, **kwargs)
 
 fails.calls = iter(range(100))
-train.checkpoints.{function} = fails
-end_with(train.main)
+checkpoint.{function} = fails
+run_and_exit(train.main)
 """
 
 
@@ -158,14 +158,14 @@ end_with(train.main)
 @pytest.mark.parametrize(
     ("function", "rank", "error", "said"),
     [
-        ("gather", 1, 'MemoryError("no room for the moments")', "no room for the moments"),
-        ("gather", 0, 'MemoryError("no room for the moments")', "no room for the moments"),
-        ("save_checkpoint", 0, 'train.checkpoints.CheckpointError("disk is full")', "disk is full"),
+        ("gather_tensors", 1, 'MemoryError("no room for the moments")', "no room for the moments"),
+        ("gather_tensors", 0, 'MemoryError("no room for the moments")', "no room for the moments"),
+        ("save_checkpoint", 0, 'checkpoint.CheckpointError("disk is full")', "disk is full"),
         ("save_checkpoint", 0, 'MemoryError("no room for a copy")', "no room for a copy"),
         ("prune", 0, 'PermissionError(13, "not yours")', "not yours"),
     ],
 )
-def test_a_rank_that_fails_while_all_save_ends_all(trainer, tmp_path: Path, function: str, rank: int, error: str, said: str):
+def test_a_rank_that_fails_in_a_save_ends_all(trainer, tmp_path: Path, function: str, rank: int, error: str, said: str):
     script = tmp_path / "patched.py"
     script.write_text(PATCHED.format(function=function, rank=rank, error=error))
     run = tmp_path / "run"
@@ -177,29 +177,29 @@ def test_a_rank_that_fails_while_all_save_ends_all(trainer, tmp_path: Path, func
     assert said in done.stderr
     assert "gloo" not in done.stderr
     assert time.monotonic() - began < 40, "nobody waits for a launcher that kills"
-    last = checkpoints.latest(run)
+    last = checkpoints.latest_checkpoint(run)
     assert last is not None
-    assert last.update in ((5,) if function == "save_checkpoint" else (5, 10))  # under DDP rank 0 gathers without the others
+    assert last.step in ((5,) if function == "save_checkpoint" else (5, 10))  # under DDP rank 0 gathers without the others
 
 
-def test_what_the_main_process_raises_is_told_in_its_words_where_it_cannot_be_sent():
-    from worldmodel.process.launch import _sendable
+def test_an_error_that_cannot_be_pickled_is_sent_as_its_message():
+    from worldmodel.ranks.launch import _picklable
 
     class LocalError(Exception):
         """Of a function: no other process can build it."""
 
-    assert str(_sendable(LocalError("the reason"))) == "LocalError: the reason"
-    assert isinstance(_sendable(OSError(28, "No space left")), OSError)
+    assert str(_picklable(LocalError("the reason"))) == "LocalError: the reason"
+    assert isinstance(_picklable(OSError(28, "No space left")), OSError)
 
 
-def test_an_uncaught_error_of_one_rank_of_several_ends_its_process_at_once(tmp_path: Path):
-    """The interpreter would wait for threads that are no daemons, such as workers that hang."""
+def test_an_uncaught_error_of_one_of_several_ranks_ends_its_process_at_once(tmp_path: Path):
+    """Otherwise the interpreter would wait for non-daemon threads, such as workers that hang."""
     script = tmp_path / "program.py"
     script.write_text(
-        "import threading, time\nfrom worldmodel.process.launch import end_with\n"
+        "import threading, time\nfrom worldmodel.ranks.launch import run_and_exit\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "def main():\n    raise ValueError('the reason')\n"
-        "end_with(main)\n"
+        "run_and_exit(main)\n"
     )
     environment = os.environ | {"WORLD_SIZE": "2", "RANK": "1"}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=50)

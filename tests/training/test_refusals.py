@@ -34,21 +34,21 @@ def test_what_cannot_work_is_said_in_one_line_before_any_work(trainer, tmp_path:
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_files_that_are_gone_end_the_run_and_are_named(trainer, films: Path, tmp_path: Path):
-    shutil.copytree(films.parent, tmp_path / "gone")
+def test_files_that_are_gone_end_the_run_and_are_named(trainer, videos: Path, tmp_path: Path):
+    shutil.copytree(videos.parent, tmp_path / "gone")
     for film in (tmp_path / "gone").glob("*.mp4"):
         film.unlink()
-    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'gone' / 'films.parquet'}")
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'gone' / 'videos.parquet'}")
     assert done.returncode == 2
     assert "windows in a row could not be read" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_film_that_fails_is_replaced_named_and_counted(trainer, read_rows, films: Path, tmp_path: Path, workers: int):
-    shutil.copytree(films.parent, tmp_path / "some")
+def test_a_film_that_fails_is_replaced_named_and_counted(trainer, read_rows, videos: Path, tmp_path: Path, workers: int):
+    shutil.copytree(videos.parent, tmp_path / "some")
     (tmp_path / "some" / "003.mp4").write_bytes(b"not a film")
-    manifest = f"data.manifest={tmp_path / 'some' / 'films.parquet'}"
+    manifest = f"data.manifest={tmp_path / 'some' / 'videos.parquet'}"
     for name in ("a", "b"):
         done = trainer(tmp_path / name, manifest, "train.max_steps=6", f"data.workers={workers}")
         assert done.returncode == 0, done.stderr
@@ -57,11 +57,11 @@ def test_a_film_that_fails_is_replaced_named_and_counted(trainer, read_rows, fil
     assert [row["loss"] for row in read_rows(tmp_path / "a")] == [row["loss"] for row in read_rows(tmp_path / "b")]
 
 
-def test_too_many_bad_films_stop_the_run(trainer, films: Path, tmp_path: Path):
-    shutil.copytree(films.parent, tmp_path / "many")
+def test_too_many_bad_films_stop_the_run(trainer, videos: Path, tmp_path: Path):
+    shutil.copytree(videos.parent, tmp_path / "many")
     for number in range(0, 30, 2):
         (tmp_path / "many" / f"{number:03d}.mp4").write_bytes(b"")
-    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'many' / 'films.parquet'}", "train.max_steps=500")
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'many' / 'videos.parquet'}", "train.max_steps=500")
     assert done.returncode == 2
     assert "data.max_failed_fraction" in done.stderr or "windows in a row" in done.stderr
 
@@ -116,10 +116,10 @@ def test_a_stopped_worker_ends_the_run_within_the_limit(trainer, read_rows, tmp_
 
 @pytest.mark.slow
 def test_ctrl_c_while_storage_is_waited_for_saves_and_a_resumed_run_is_the_same(
-    trainer, read_rows, films: Path, tmp_path: Path
+    trainer, read_rows, videos: Path, tmp_path: Path
 ):
-    shutil.copytree(films.parent, tmp_path / "disk" / "films")
-    manifest = f"data.manifest={tmp_path / 'disk' / 'films' / 'films.parquet'}"
+    shutil.copytree(videos.parent, tmp_path / "disk" / "films")
+    manifest = f"data.manifest={tmp_path / 'disk' / 'videos' / 'videos.parquet'}"
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     words = (manifest, "data.workers=1", "data.prefetch=1", "checkpoint.every=1000", "train.max_steps=40")
     assert trainer(whole, *words).returncode == 0
@@ -156,10 +156,10 @@ def test_a_killed_group_leaves_nothing_in_shared_memory(trainer, read_rows, tmp_
     assert [path for path in named if Path(path).exists()] == []
 
 
-def test_the_number_of_failed_reads_is_told_at_the_end(trainer, films: Path, tmp_path: Path):
-    shutil.copytree(films.parent, tmp_path / "some")
+def test_the_number_of_failed_reads_is_told_at_the_end(trainer, videos: Path, tmp_path: Path):
+    shutil.copytree(videos.parent, tmp_path / "some")
     (tmp_path / "some" / "003.mp4").chmod(0)  # no help against root
     (tmp_path / "some" / "005.mp4").write_bytes(b"not a film")
-    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'some' / 'films.parquet'}", "train.max_steps=6")
+    done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'some' / 'videos.parquet'}", "train.max_steps=6")
     assert done.returncode == 0, done.stderr
     assert "reads failed since this start; other windows took their places" in done.stdout

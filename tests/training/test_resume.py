@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on as if it had not been: the same samples and the same losses, bit for bit."""
+"""An interrupted run resumes with the same samples and the same losses as an uninterrupted one, bit for bit."""
 
 import os
 import signal
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-TIMED = {"seconds", "clips_per_s", "data_wait_fraction"}
+TIMED = {"seconds", "samples_per_s", "data_wait_fraction"}
 
 
 def course(rows: list[dict]) -> list[dict]:
-    """What must not change; speed may."""
+    """Columns that must not change; those of speed may."""
     return [{key: value for key, value in row.items() if key not in TIMED} for row in rows]
 
 
@@ -19,7 +19,7 @@ def course(rows: list[dict]) -> list[dict]:
     ("workers", "ranks"),
     [(0, 1), pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(0, 2, marks=pytest.mark.slow)],
 )
-def test_killed_at_any_moment_and_started_again_the_course_is_the_same(
+def test_a_run_that_is_killed_at_any_time_and_resumed_has_the_same_logs(
     trainer, read_rows, tmp_path: Path, workers: int, ranks: int
 ):
     more = [f"data.workers={workers}", "model.target={kind: ema}", "train.grad_accum_steps=2"]
@@ -34,13 +34,13 @@ def test_killed_at_any_moment_and_started_again_the_course_is_the_same(
     assert health[0] == health[1]
 
 
-def test_workers_change_nothing(trainer, read_rows, tmp_path: Path):
+def test_the_number_of_workers_changes_nothing(trainer, read_rows, tmp_path: Path):
     for workers in (0, 2):
         assert trainer(tmp_path / str(workers), f"data.workers={workers}", "train.max_steps=6").returncode == 0
     assert course(read_rows(tmp_path / "0")) == course(read_rows(tmp_path / "2"))
 
 
-def test_two_ranks_have_the_samples_of_one_and_its_loss(trainer, read_rows, tmp_path: Path):
+def test_two_ranks_have_the_samples_and_the_loss_of_one_process(trainer, read_rows, tmp_path: Path):
     for ranks in (1, 2):
         assert trainer(tmp_path / str(ranks), "train.max_steps=6", ranks=ranks).returncode == 0
     for one, two in zip(read_rows(tmp_path / "1"), read_rows(tmp_path / "2"), strict=True):
@@ -49,7 +49,7 @@ def test_two_ranks_have_the_samples_of_one_and_its_loss(trainer, read_rows, tmp_
 
 
 @pytest.mark.slow
-def test_a_sharded_run_is_the_same_run_and_its_checkpoint_goes_on_in_one_process(trainer, read_rows, tmp_path: Path):
+def test_a_sharded_run_has_the_same_losses_and_resumes_in_one_process(trainer, read_rows, tmp_path: Path):
     for name, ranks, parallel in (("one", 1, "ddp"), ("sharded", 2, "fsdp2")):
         assert trainer(tmp_path / name, "train.max_steps=10", f"train.parallel={parallel}", ranks=ranks).returncode == 0
     for one, two in zip(read_rows(tmp_path / "one"), read_rows(tmp_path / "sharded"), strict=True):
@@ -76,7 +76,7 @@ def test_sigterm_saves_and_exits_cleanly(trainer, read_rows, tmp_path: Path):
     assert int(last) == read_rows(run)[-1]["step"]
 
 
-def test_a_changed_recipe_is_refused_unless_told(trainer, tmp_path: Path):
+def test_a_changed_recipe_is_refused_unless_the_flag_allows_it(trainer, tmp_path: Path):
     run = tmp_path / "run"
     assert trainer(run, "train.max_steps=5").returncode == 0
     refused = trainer(run, "train.max_steps=8", "optim.lr=0.5")

@@ -1,4 +1,4 @@
-"""What a run imagines, as a user sees it: one command, films, a curve, and words where it cannot be."""
+"""`python -m worldmodel.rollout` as a user runs it: videos, a curve, a gallery, and messages for what is impossible."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worldmodel.video import probe, read_frames
+from worldmodel.video import inspect_video, read_frames
 
 
 def rollout(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -17,28 +17,28 @@ def rollout(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def run(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
+def run(videos: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
     """A short run with no decoder of its own."""
     return train_once(tmp_path_factory.mktemp("rollout"), "train.max_steps=10")
 
 
-def test_films_strip_and_curve_are_made_and_the_decoder_is_trained_when_missing(run: Path):
+def test_videos_strip_and_curve_are_written_and_a_missing_decoder_is_trained(run: Path):
     without = rollout(run, "--count", 1, "--no-decoder", "--out", run.parent / "without")
     assert without.returncode == 0, without.stderr
     page = (run.parent / "without" / "gallery.html").read_text()
-    assert "No decoder: what was imagined cannot be drawn; the nearest training frame stands in" in page
-    assert "imagined (decoder)" not in page
+    assert "No decoder: predictions cannot be drawn as frames; the nearest training frame is shown instead" in page
+    assert "prediction (decoded)" not in page
     done = rollout(run, "--count", 1, "--samples", 2)
     assert done.returncode == 0, done.stderr
-    page = (run / "films" / "gallery.html").read_text()
-    assert {"imagined (decoder)", "nearest training frame", "continuation 2"} == {
-        words for words in ("imagined (decoder)", "nearest training frame", "continuation 2", "No decoder") if words in page
+    page = (run / "rollouts" / "gallery.html").read_text()
+    assert {"prediction (decoded)", "nearest training frame", "continuation 2"} == {
+        words for words in ("prediction (decoded)", "nearest training frame", "continuation 2", "No decoder") if words in page
     }
     assert "among 288 latent steps of 24 of 24 training windows" in page
     assert "training one on the frozen latents" in done.stdout
-    info = probe(run / "films" / "held_out_0.mp4")
+    info = inspect_video(run / "rollouts" / "held_out_0.mp4")
     assert info.frames == 12
-    assert {path.suffix for path in (run / "films").iterdir() if not path.name.startswith(".")} == {
+    assert {path.suffix for path in (run / "rollouts").iterdir() if not path.name.startswith(".")} == {
         ".mp4",
         ".gif",
         ".png",
@@ -46,29 +46,29 @@ def test_films_strip_and_curve_are_made_and_the_decoder_is_trained_when_missing(
         ".html",
     }
     again = rollout(run, "--count", 1)
-    assert "training one" not in again.stdout  # it was kept
+    assert "training one" not in again.stdout  # it was stored
 
 
-def test_the_curve_begins_with_copys_error_and_holds_its_baselines(run: Path):
+def test_the_curve_contains_its_baselines_and_starts_with_the_error_of_one_step(run: Path):
     assert rollout(run, "--count", 1).returncode == 0
-    curve = json.loads((run / "films" / "horizon.json").read_text())
-    assert set(curve["error"]) == {"imagined", "direct", "copy", "mean"}
+    curve = json.loads((run / "rollouts" / "horizon.json").read_text())
+    assert set(curve["error"]) == {"rollout", "direct", "copy", "mean"}
     assert len(curve["horizons_s"]) == 12 - 4
     assert curve["error"]["direct"][4:] == [None] * 4  # the model forecasts four steps directly
-    assert curve["error"]["imagined"][0] == pytest.approx(curve["error"]["direct"][0], rel=1e-4)
+    assert curve["error"]["rollout"][0] == pytest.approx(curve["error"]["direct"][0], rel=1e-4)
     assert all(math.isfinite(value) for value in curve["error"]["copy"])
 
 
-def test_a_film_of_ones_own_longer_than_the_window(run: Path, films: Path, tmp_path: Path):
-    film = next(films.parent.glob("*.mp4"))
+def test_a_given_video_may_be_longer_than_the_window(run: Path, videos: Path, tmp_path: Path):
+    film = next(videos.parent.glob("*.mp4"))
     done = rollout(run, "--clip", film, "--context-s", 0.5, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     shown = read_frames(tmp_path / "out" / f"{film.stem}_rollout.mp4", indices=[0])
     assert shown.shape[2] > 4 * 256  # four panels side by side
 
 
-def test_two_clips_of_one_name_become_two_videos_beside_the_users_own(run: Path, films: Path, tmp_path: Path):
-    one, two = sorted(films.parent.glob("*.mp4"))[:2]
+def test_two_clips_of_one_name_become_two_videos_beside_the_users_own(run: Path, videos: Path, tmp_path: Path):
+    one, two = sorted(videos.parent.glob("*.mp4"))[:2]
     for folder, film in (("monday", one), ("tuesday", two), ("out", one)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "clip.mp4").write_bytes(film.read_bytes())
@@ -93,12 +93,12 @@ def test_a_file_of_the_users_own_is_not_overwritten(run: Path, tmp_path: Path):
     ("arguments", "says"),
     [
         (["--clip", "nowhere.mp4"], "nowhere.mp4"),
-        (["--context-s", "5"], "does not do"),
+        (["--context-s", "5"], "is not possible"),
         (["--start-s", "1.1", "--clip", "FILM"], "less than two latent steps"),
     ],
 )
-def test_what_cannot_be_imagined_is_said_in_one_line(run: Path, films: Path, arguments: list[str], says: str):
-    film = str(next(films.parent.glob("*.mp4")))
+def test_an_impossible_rollout_is_reported_in_one_line(run: Path, videos: Path, arguments: list[str], says: str):
+    film = str(next(videos.parent.glob("*.mp4")))
     done = rollout(run, *(film if a == "FILM" else a for a in arguments))
     assert done.returncode == 2
     assert says in done.stderr

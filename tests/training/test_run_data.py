@@ -8,21 +8,21 @@ import pytest
 import torch
 import yaml
 
-from worldmodel.checkpoint import find_checkpoint, latest, write_state
-from worldmodel.config import load, parse
+from worldmodel.checkpoint import find_checkpoint, latest_checkpoint, write_state
+from worldmodel.config import load_config, parse_config
 from worldmodel.manifest import Manifest, ManifestError, write_manifest
 from worldmodel.recipe import Recipe, changed_fields, read_recipe
 from worldmodel.rollout import main as rollout
 from worldmodel.rollouts.decoder_fitting import fit_decoder
-from worldmodel.runs.held_out import MOST_BYTES, load_held_out, save_held_out
-from worldmodel.runs.run_data import find_data, settled
+from worldmodel.runs.held_out import MAX_SAVED_BYTES, load_held_out, save_held_out
+from worldmodel.runs.run_data import find_data, resolve_paths
 
 
 @pytest.fixture(scope="module")
-def trained(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
+def trained(videos: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
     """A project folder with data/films.parquet and runs/run, which named the data by a relative path."""
     project = tmp_path_factory.mktemp("project")
-    shutil.copytree(films.parent, project / "data")
+    shutil.copytree(videos.parent, project / "data")
     (project / "runs").mkdir()
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(project)
@@ -45,7 +45,7 @@ def project(trained: Path, tmp_path: Path) -> Path:
 
 def opened(run: Path) -> tuple[Recipe, object]:
     checkpoint = find_checkpoint(run)
-    return parse(Recipe, checkpoint.state["recipe"], where="state"), checkpoint
+    return parse_config(Recipe, checkpoint.state["recipe"], source="state"), checkpoint
 
 
 def with_state(run: Path, **changes: object) -> None:
@@ -70,9 +70,9 @@ def as_of_an_earlier_version(run: Path, manifest: str = "data/films.parquet") ->
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 
 
-def other_data(films: Path, folder: Path, clips: int) -> Path:
+def other_data(videos: Path, folder: Path, clips: int) -> Path:
     """A manifest of fewer clips, at the same relative path below a folder."""
-    manifest = Manifest.open(films)
+    manifest = Manifest.open(videos)
     (folder / "data").mkdir(parents=True)
     rows = [*manifest.rows("train")[:clips], *manifest.rows("val")]
     write_manifest(folder / "data" / "films.parquet", [manifest.clip(int(row)) for row in rows], command="test", config={})
@@ -80,7 +80,7 @@ def other_data(films: Path, folder: Path, clips: int) -> Path:
 
 
 def test_a_run_writes_absolute_paths_and_finds_its_data_from_another_folder(trained: Path, tmp_path: Path, monkeypatch):
-    recipe = load(Recipe, trained / "runs" / "run" / "recipe.yaml")
+    recipe = load_config(Recipe, trained / "runs" / "run" / "recipe.yaml")
     assert recipe.data.manifest == str(trained / "data" / "films.parquet")
     monkeypatch.chdir(tmp_path)
     own, checkpoint = opened(trained / "runs" / "run")
@@ -95,7 +95,7 @@ def test_data_is_found_where_run_and_data_were_moved_together(project: Path, tmp
 
 
 def test_a_run_of_an_earlier_version_finds_its_data_above_its_folder_or_in_the_working_directory(
-    project: Path, films: Path, tmp_path: Path, monkeypatch
+    project: Path, videos: Path, tmp_path: Path, monkeypatch
 ):
     run = project / "runs" / "run"
     as_of_an_earlier_version(run)
@@ -109,20 +109,20 @@ def test_a_run_of_an_earlier_version_finds_its_data_above_its_folder_or_in_the_w
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_other_data_at_the_same_relative_path_is_never_taken(
-    project: Path, films: Path, tmp_path: Path, monkeypatch, earlier: bool
+    project: Path, videos: Path, tmp_path: Path, monkeypatch, earlier: bool
 ):
     run = project / "runs" / "run"
     if earlier:
         as_of_an_earlier_version(run)
     shutil.rmtree(project / "data")
-    other = other_data(films, project, clips=20)
+    other = other_data(videos, project, clips=20)
     monkeypatch.chdir(project)
     data = find_data(*opened(run))
     assert data.manifests == (None,)
     assert f"{other} is not the data that this run was trained on" in data.missing[0]
 
 
-def test_a_digest_tells_data_of_equal_size_apart(project: Path, films: Path, monkeypatch):
+def test_a_digest_tells_data_of_equal_size_apart(project: Path, videos: Path, monkeypatch):
     run = project / "runs" / "run"
     manifest = Manifest.open(project / "data" / "films.parquet")
     clips = [manifest.clip(row) for row in range(len(manifest))]
@@ -132,8 +132,8 @@ def test_a_digest_tells_data_of_equal_size_apart(project: Path, films: Path, mon
     assert find_data(*opened(run)).complete
 
 
-def test_a_path_that_is_given_is_taken_as_it_is(project: Path, films: Path, tmp_path: Path):
-    other = other_data(films, tmp_path, clips=20)
+def test_a_path_that_is_given_is_taken_as_it_is(project: Path, videos: Path, tmp_path: Path):
+    other = other_data(videos, tmp_path, clips=20)
     recipe, checkpoint = opened(project / "runs" / "run")
     assert find_data(recipe, checkpoint, [str(other)]).manifests == (other,)
     with pytest.raises(ManifestError, match="2 manifests are given; this run has 1"):
@@ -145,11 +145,11 @@ def test_resuming_finds_moved_data_and_takes_no_other_spelling_for_a_change(proj
     began, last = opened(run)
     monkeypatch.chdir(tmp_path)  # not the folder that the recipe's relative path was of
     for spelling in ("data/films.parquet", "/gone/project/data/films.parquet"):
-        said = parse(Recipe, {**began.model_dump(mode="json"), "run": str(run)}, where="test")
+        said = parse_config(Recipe, {**began.model_dump(mode="json"), "run": str(run)}, source="test")
         said = said.model_copy(update={"data": said.data.model_copy(update={"manifest": spelling})})
-        assert settled(said, last).data.manifest == str(project / "data" / "films.parquet")
+        assert resolve_paths(said, last).data.manifest == str(project / "data" / "films.parquet")
     wrong = said.model_copy(update={"data": said.data.model_copy(update={"manifest": "typo.parquet"})})
-    assert settled(wrong, last).data.manifest == str(tmp_path / "typo.parquet")  # is then said to be missing
+    assert resolve_paths(wrong, last).data.manifest == str(tmp_path / "typo.parquet")  # is then said to be missing
 
 
 @pytest.mark.parametrize("recorded", ["runs/base", "/gone/project/runs/base"])
@@ -162,7 +162,7 @@ def test_init_from_spelt_otherwise_is_no_change_and_another_is(project: Path, mo
 
     def changes(init_from: str) -> list[str]:
         now = began.model_copy(update={"init_from": init_from, "run": str(run)})
-        return [it for it in changed_fields(began, settled(now, last)) if it.startswith("init_from")]
+        return [it for it in changed_fields(began, resolve_paths(now, last)) if it.startswith("init_from")]
 
     assert changes("runs/base") == changes(str(project / "runs" / "base")) == []
     assert len(changes("runs/other")) == 1
@@ -171,9 +171,11 @@ def test_init_from_spelt_otherwise_is_no_change_and_another_is(project: Path, mo
 def test_a_new_run_has_absolute_paths(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     target = {"kind": "frozen", "run": "runs/teacher"}
-    recipe = parse(Recipe, {"init_from": "runs/a", "data": {"manifest": ["a.parquet", "b.parquet"]}}, where="test")
-    recipe = parse(Recipe, {**recipe.model_dump(mode="json"), "model": {"kind": "causal", "target": target}}, where="test")
-    found = settled(recipe, None)
+    recipe = parse_config(Recipe, {"init_from": "runs/a", "data": {"manifest": ["a.parquet", "b.parquet"]}}, source="test")
+    recipe = parse_config(
+        Recipe, {**recipe.model_dump(mode="json"), "model": {"kind": "causal", "target": target}}, source="test"
+    )
+    found = resolve_paths(recipe, None)
     assert found.init_from == str(tmp_path / "runs" / "a")
     assert found.model.target.run == str(tmp_path / "runs" / "teacher")
     assert found.data.manifest == (str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet"))
@@ -185,7 +187,7 @@ def test_the_recipe_of_a_run_folder_means_that_run_wherever_it_lies(project: Pat
     assert read_recipe(file).run == str(file.parent)
     assert read_recipe(file, ["run=runs/new"]).run == "runs/new"
     shutil.copy(file, tmp_path / "recipe.yaml")  # no run folder
-    assert read_recipe(tmp_path / "recipe.yaml").run == load(Recipe, file).run
+    assert read_recipe(tmp_path / "recipe.yaml").run == load_config(Recipe, file).run
 
 
 def test_resuming_with_a_new_path_writes_it_down(trainer, project: Path, tmp_path: Path):
@@ -199,11 +201,11 @@ def test_resuming_with_a_new_path_writes_it_down(trainer, project: Path, tmp_pat
     assert "resume with data.manifest=NEW/PATH" in lost.stderr
     done = trainer(run, *more, f"data.manifest={moved}", flags=("--allow-changed-recipe",))
     assert done.returncode == 0, done.stderr
-    assert load(Recipe, run / "recipe.yaml").data.manifest == str(moved)
-    assert latest(run).state["recipe"]["data"]["manifest"] == str(moved)
+    assert load_config(Recipe, run / "recipe.yaml").data.manifest == str(moved)
+    assert latest_checkpoint(run).state["recipe"]["data"]["manifest"] == str(moved)
     first = next(run.glob("checkpoints/*5"))  # older than the move
     checkpoint = find_checkpoint(first)
-    assert find_data(parse(Recipe, checkpoint.state["recipe"], where=""), checkpoint).manifests == (moved,)
+    assert find_data(parse_config(Recipe, checkpoint.state["recipe"], source=""), checkpoint).manifests == (moved,)
 
 
 def test_a_rollout_without_data_shows_the_windows_that_the_run_folder_keeps(project: Path, tmp_path: Path, monkeypatch, capsys):
@@ -213,7 +215,7 @@ def test_a_rollout_without_data_shows_the_windows_that_the_run_folder_keeps(proj
     assert rollout([str(run), "--count", "1", "--samples", "2", "--out", "out"]) == 0
     page = (tmp_path / "out" / "gallery.html").read_text()
     assert "No nearest training frame: /gone/project/data/films.parquet" in page
-    assert "The held-out windows are the 6 that the run folder keeps" in page
+    assert "The held-out windows are the 6 that the run folder stores" in page
     assert "continuation 2" in page
     assert json.loads((tmp_path / "out" / "horizon.json").read_text())["windows"] == 6
     capsys.readouterr()
@@ -239,7 +241,7 @@ def test_held_out_windows_are_kept_exactly_and_few(tmp_path: Path):
     assert torch.equal(load_held_out(tmp_path), frames[:16])
     large = torch.zeros(20, 1, 700, 700, 3, dtype=torch.uint8)  # 1.5 MB each
     save_held_out(tmp_path, large)
-    assert len(load_held_out(tmp_path)) == MOST_BYTES // (700 * 700 * 3)
+    assert len(load_held_out(tmp_path)) == MAX_SAVED_BYTES // (700 * 700 * 3)
     save_held_out(tmp_path, torch.zeros(5, 1, 1500, 1500, 3, dtype=torch.uint8))
     assert len(load_held_out(tmp_path)) == 3  # what a rollout shows by default
     (tmp_path / "held_out.npz").write_bytes((tmp_path / "held_out.npz").read_bytes()[:100])
@@ -250,7 +252,7 @@ def test_a_decoder_is_not_stored_where_nothing_can_be_written(project: Path, mon
     run, said = project / "runs" / "run", []
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     monkeypatch.setattr("worldmodel.rollouts.decoder_fitting.os.access", lambda *_: False)
-    fit_decoder(run, torch.device("cpu"), updates=1, say=said.append)
+    fit_decoder(run, torch.device("cpu"), steps=1, report=said.append)
     assert any("not stored" in line for line in said)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 

@@ -1,4 +1,4 @@
-"""A run folder belongs to one training, and to the data that it began with."""
+"""A run folder belongs to one training process, and to the data that the run began with."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ def clips_of(manifest: Path) -> list[Clip]:
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_second_training_in_the_folder_is_refused_and_the_first_goes_on(trainer, read_rows, tmp_path: Path, ranks: int):
+def test_a_second_training_in_the_folder_is_refused_and_the_first_continues(trainer, read_rows, tmp_path: Path, ranks: int):
     run = tmp_path / "run"
     first = trainer.start(run, *LONG)
     wait_for(lambda: len(read_rows(run)) > 3, first)
@@ -55,7 +55,7 @@ def test_a_second_training_in_the_folder_is_refused_and_the_first_goes_on(traine
     assert not (run / ".lock").exists()
 
 
-def test_killed_it_starts_again_at_once_and_told_to_stop_it_leaves_no_lock(trainer, read_rows, tmp_path: Path):
+def test_a_killed_run_restarts_at_once_and_a_stopped_one_leaves_no_lock(trainer, read_rows, tmp_path: Path):
     run = tmp_path / "run"
     trainer.killed(run, *LONG, after=7)
     assert (run / ".lock").exists()
@@ -69,7 +69,7 @@ def test_killed_it_starts_again_at_once_and_told_to_stop_it_leaves_no_lock(train
     assert not (run / ".lock").exists()
 
 
-def test_told_to_stop_before_its_first_update_it_leaves_neither_lock_nor_folder(trainer, tmp_path: Path):
+def test_a_run_stopped_before_its_first_step_leaves_neither_lock_nor_folder(trainer, tmp_path: Path):
     process = trainer.start(tmp_path / "runs" / "run")
     wait_for((tmp_path / "runs" / "run" / ".lock").exists, process)
     process.terminate()
@@ -78,7 +78,7 @@ def test_told_to_stop_before_its_first_update_it_leaves_neither_lock_nor_folder(
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_folder_that_is_removed_meanwhile_ends_the_run_and_is_not_made_again(trainer, read_rows, tmp_path: Path, ranks: int):
+def test_a_run_whose_folder_is_removed_ends_and_does_not_create_it_again(trainer, read_rows, tmp_path: Path, ranks: int):
     run = tmp_path / "run"
     process = trainer.start(run, *LONG, ranks=ranks)
     wait_for(lambda: len(read_rows(run)) > 12, process)
@@ -94,7 +94,7 @@ def test_a_folder_that_is_removed_meanwhile_ends_the_run_and_is_not_made_again(t
     assert not run.exists()
 
 
-def test_files_that_no_training_made_are_not_overwritten(trainer, tmp_path: Path):
+def test_files_that_training_did_not_write_are_not_overwritten(trainer, tmp_path: Path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "metrics.jsonl").write_text('{"step": 7, "loss": 1}\n')
@@ -106,13 +106,13 @@ def test_files_that_no_training_made_are_not_overwritten(trainer, tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def finished(films: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
+def finished(videos: Path, tmp_path_factory: pytest.TempPathFactory, train_once) -> Path:
     return train_once(tmp_path_factory.mktemp("finished"), "train.max_steps=5")
 
 
-def test_other_data_with_as_many_windows_are_refused(trainer, finished: Path, films: Path, tmp_path: Path):
+def test_other_data_with_the_same_number_of_windows_are_refused(trainer, finished: Path, videos: Path, tmp_path: Path):
     shutil.copytree(finished, tmp_path / "run")
-    clips = [dataclasses.replace(clip, clip_id=f"{number:016x}") for number, clip in enumerate(clips_of(films), 1000)]
+    clips = [dataclasses.replace(clip, clip_id=f"{number:016x}") for number, clip in enumerate(clips_of(videos), 1000)]
     write_manifest(tmp_path / "other.parquet", clips, command="test", config={})
     done = trainer(tmp_path / "run", "train.max_steps=5", f"data.manifest={tmp_path / 'other.parquet'}")
     assert done.returncode == 2
@@ -121,15 +121,15 @@ def test_other_data_with_as_many_windows_are_refused(trainer, finished: Path, fi
     assert "--allow-changed-recipe" in line
 
 
-def test_an_equal_manifest_that_was_moved_and_written_again_goes_on(trainer, finished: Path, films: Path, tmp_path: Path):
+def test_an_equal_manifest_that_was_moved_and_rewritten_is_accepted(trainer, finished: Path, videos: Path, tmp_path: Path):
     shutil.copytree(finished, tmp_path / "run")
-    write_manifest(tmp_path / "again.parquet", clips_of(films), command="another", config={"by": "hand"})
+    write_manifest(tmp_path / "again.parquet", clips_of(videos), command="another", config={"by": "hand"})
     done = trainer(tmp_path / "run", "train.max_steps=5", f"data.manifest={tmp_path / 'again.parquet'}")
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stdout
 
 
-def test_a_checkpoint_that_does_not_know_its_data_goes_on_with_a_warning(trainer, finished: Path, tmp_path: Path):
+def test_a_checkpoint_without_digests_of_its_data_resumes_with_a_warning(trainer, finished: Path, tmp_path: Path):
     shutil.copytree(finished, tmp_path / "run")
     (file,) = (tmp_path / "run").glob("checkpoints/*/state.json")
     state = json.loads(file.read_text())

@@ -22,7 +22,7 @@ def test_all_that_training_and_a_rollout_write_keeps_the_umask(trainer, tmp_path
     finally:
         os.umask(before)
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [run, *run.rglob("*")]}
-    assert {run / "recipe.yaml", run / "films" / "gallery.html"} < modes.keys()
+    assert {run / "recipe.yaml", run / "rollouts" / "gallery.html"} < modes.keys()
     assert any(path.name.startswith("decoder-") for path in modes)
     expected = {path: 0o775 if path.is_dir() else 0o664 for path in modes}
     wrong = {str(path.relative_to(run)): oct(mode) for path, mode in modes.items() if mode != expected[path]}

@@ -1,4 +1,4 @@
-"""A damaged frame is never given, and neither is a frame that was predicted from it."""
+"""A damaged frame is never returned, nor is a frame that was predicted from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from data_prep.recode import Recipe, recode
+from data_prep.transcoding import TranscodeConfig, transcode_video
 from worldmodel.video import VideoError, read_frames
 
 COUNT, FPS, GOP = 60, 25, 20
@@ -32,11 +32,11 @@ def damaged(tmp_path, numbered, make_video):
         with av.open(str(path)) as file:
             packets = [packet for packet in file.demux(video=0) if packet.size]
             shown = np.argsort([packet.pts for packet in packets], kind="stable")
-            place, size = packets[shown[hit]].pos, packets[shown[hit]].size
+            offset, size = packets[shown[hit]].pos, packets[shown[hit]].size
             kind = [not packet.is_keyframe and not packet.is_disposable for packet in packets]
             assert kind[shown[hit]]
         data = bytearray(path.read_bytes())
-        data[place + size // 3 : place + size // 2] = bytes(
+        data[offset + size // 3 : offset + size // 2] = bytes(
             np.random.default_rng(1).integers(0, 256, size // 2 - size // 3).tolist()
         )
         path.write_bytes(data)
@@ -56,7 +56,7 @@ def frame_or_none(path, number: int, number_of, **options) -> int | None:
 
 
 @pytest.mark.parametrize(("ending", "codec", "b_frames"), [("mp4", "libx264", 0), ("mkv", "libx264", 2), ("mp4", "mpeg4", 0)])
-def test_no_frame_up_to_the_next_keyframe_is_given_and_all_others_are(damaged, number_of, ending, codec, b_frames):
+def test_frames_up_to_the_next_keyframe_are_refused_and_all_others_returned(damaged, number_of, ending, codec, b_frames):
     path = damaged(ending, codec, b_frames)
     for number in range(COUNT):
         given = frame_or_none(path, number, number_of) == number
@@ -66,7 +66,7 @@ def test_no_frame_up_to_the_next_keyframe_is_given_and_all_others_are(damaged, n
             assert not given, f"frame {number} was predicted from frame {HIT}"
 
 
-def test_a_window_that_needs_the_damaged_frame_is_refused_though_it_is_not_in_it(damaged):
+def test_a_window_that_depends_on_a_damaged_frame_outside_it_is_refused(damaged):
     path = damaged("mp4", "libx264", 0)
     with pytest.raises(VideoError, match="predicted from a damaged one"):
         read_frames(path, indices=range(30, 38))
@@ -95,5 +95,5 @@ def test_files_read_in_order_are_checked_as_well(damaged, number_of, codec):
 
 def test_a_damaged_video_is_not_copied(tmp_path, damaged):
     with pytest.raises(VideoError, match="damaged"):
-        recode(str(damaged("mp4", "libx264", 0)), None, tmp_path / "copy.mp4", Recipe(96, None, 12))
+        transcode_video(str(damaged("mp4", "libx264", 0)), None, tmp_path / "copy.mp4", TranscodeConfig(96, None, 12))
     assert not (tmp_path / "copy.mp4").exists()

@@ -1,4 +1,4 @@
-"""A file with a video's name that names other files: none of them is opened.
+"""A file with the name of a video that refers to other files: none of them is opened.
 
 The neighbour is a named pipe: whoever opens it to read waits for a writer, which is how the test learns of it.
 """
@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.video import VideoError, probe, read_frames
+from worldmodel.video import VideoError, inspect_video, read_frames
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes are files on Unix alone")
 
@@ -87,7 +87,7 @@ def reasons(path: Path, member: str | None = None) -> set[str]:
     """Why a file cannot be looked at, nor read by either backend."""
     found = set()
     for read in (
-        lambda: probe(path, member),
+        lambda: inspect_video(path, member),
         lambda: read_frames(path, indices=[0], member=member),
         lambda: read_frames(path, indices=[0], member=member, backend="decord"),
     ):
@@ -97,7 +97,7 @@ def reasons(path: Path, member: str | None = None) -> set[str]:
     return found
 
 
-def test_the_pipe_tells_that_it_was_opened(tmp_path: Path, pipe: Path):
+def test_the_pipe_shows_that_it_was_opened(tmp_path: Path, pipe: Path):
     """Else all the other tests would prove nothing."""
     (tmp_path / "a.mp4").write_text(PLAYLISTS["concat"].format(pipe=pipe.name))
     with watched(pipe) as opened, pytest.raises((av.error.FFmpegError, OSError)):
@@ -107,7 +107,7 @@ def test_the_pipe_tells_that_it_was_opened(tmp_path: Path, pipe: Path):
 
 @pytest.mark.parametrize("kind", PLAYLISTS)
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".m3u8", ".idx"])
-def test_a_playlist_is_refused_and_what_it_names_is_not_opened(tmp_path: Path, pipe: Path, kind: str, suffix: str):
+def test_a_playlist_is_refused_and_the_files_it_names_are_not_opened(tmp_path: Path, pipe: Path, kind: str, suffix: str):
     os.mkfifo(tmp_path / "a.sub")  # what a VobSub index is read with
     for place, name in enumerate((pipe.name, str(pipe))):
         path = tmp_path / f"a{place or ''}{suffix}"
@@ -128,7 +128,7 @@ def test_a_playlist_in_a_tar_is_refused_as_well(tmp_path: Path, pipe: Path, kind
 
 
 @pytest.mark.parametrize("name", ["a%03d.png", "a%d.jpg", "a*.png", "a[0-9].bmp", "a%03d.mp4"])
-def test_a_pattern_in_a_name_is_a_name(tmp_path: Path, make_video, numbered, name: str):
+def test_a_pattern_in_a_file_name_has_no_meaning(tmp_path: Path, make_video, numbered, name: str):
     """Not the pictures that FFmpeg would find by it."""
     make_video(tmp_path / "video.mp4", numbered(4))
     (tmp_path / "video.mp4").rename(tmp_path / name)
@@ -136,7 +136,7 @@ def test_a_pattern_in_a_name_is_a_name(tmp_path: Path, make_video, numbered, nam
         if number != name:
             os.mkfifo(tmp_path / number) if not (tmp_path / number).exists() else None
     with watched(tmp_path / "a1.png") as opened:
-        assert probe(tmp_path / name).frames == 4
+        assert inspect_video(tmp_path / name).frames == 4
     assert opened == []
 
 
@@ -144,7 +144,9 @@ def test_a_pattern_in_a_name_is_a_name(tmp_path: Path, make_video, numbered, nam
     "name", ["http:x.mp4", "file:x.mp4", "concat:x.mp4|y.mp4", "subfile,,start,0,end,9,,:x.mp4", "crypto:x.mp4"]
 )
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
-def test_a_protocol_in_a_name_is_a_name(tmp_path: Path, make_video, numbered, number_of, monkeypatch, name: str, backend: str):
+def test_a_protocol_in_a_file_name_has_no_meaning(
+    tmp_path: Path, make_video, numbered, number_of, monkeypatch, name: str, backend: str
+):
     make_video(tmp_path / "video.mp4", numbered(4, first=5))
     (tmp_path / "video.mp4").rename(tmp_path / name)
     make_video(tmp_path / "x.mp4", numbered(4, first=50))
@@ -153,7 +155,7 @@ def test_a_protocol_in_a_name_is_a_name(tmp_path: Path, make_video, numbered, nu
 
 
 @pytest.mark.parametrize("kind", [b"url ", b"alis"])
-def test_a_movie_whose_track_lies_in_another_file_does_not_open_it(
+def test_a_mov_file_with_a_track_in_another_file_does_not_open_it(
     tmp_path: Path, pipe: Path, make_video, numbered, kind: bytes
 ):
     path = make_video(tmp_path / "a.mov", numbered(4))

@@ -1,4 +1,4 @@
-"""Pictures of a folder of frames: depths, palettes, transparency, EXIF, damage. Values are worked by hand."""
+"""Images of a folder of frames: bit depths, palettes, transparency, EXIF, damage. Values are worked by hand."""
 
 import contextlib
 import shutil
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from data_prep.inspection import examine
-from data_prep.recode import Recipe, recode
+from data_prep.inspection import inspect_item
 from data_prep.sources.item import Item
-from worldmodel.video import VideoError, probe, read_frames
+from data_prep.transcoding import TranscodeConfig, transcode_video
+from worldmodel.video import VideoError, inspect_video, read_frames
 from worldmodel.video.frame_folder.frames import open_frame
 
 
@@ -159,7 +159,7 @@ def test_the_eight_exif_orientations_are_followed(tmp_path, value, suffix):
         b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0six\0",  # orientation "six"
     ],
 )
-def test_exif_data_that_say_nothing_leave_the_picture_as_it_is(tmp_path, numbered, exif):
+def test_exif_data_without_an_orientation_leave_the_image_unchanged(tmp_path, numbered, exif):
     frame = numbered(1)[0]
     Image.fromarray(frame).save(tmp_path / "plain.jpg")
     Image.fromarray(frame).save(tmp_path / "odd.jpg", exif=exif)
@@ -191,17 +191,17 @@ def no_palette(path):
 @pytest.mark.parametrize("damage", [cut_short, wrong_header, no_palette, lambda path: path.write_bytes(b"")])
 def test_a_damaged_later_frame_is_a_video_error_that_names_it(folder, tmp_path, damage):
     damage(folder / "7.png")
-    assert probe(folder).frames == 12
+    assert inspect_video(folder).frames == 12
     for read in (
         lambda: read_frames(folder, indices=[6, 7]),
-        lambda: probe(folder, thorough=True),
-        lambda: recode(str(folder), None, tmp_path / "out" / "copy.mp4", Recipe(40, None, 12)),
+        lambda: inspect_video(folder, thorough=True),
+        lambda: transcode_video(str(folder), None, tmp_path / "out" / "copy.mp4", TranscodeConfig(40, None, 12)),
     ):
         with pytest.raises(VideoError, match=r"7\.png: this frame cannot be read \(.+\)") as error:
             read()
         assert error.value.reason == "corrupt"
     assert len(read_frames(folder, indices=[0, 6, 8])) == 3
-    assert examine(Item(str(folder)), min_seconds=0.0, thorough=True).reason == "corrupt"
+    assert inspect_item(Item(str(folder)), min_seconds=0.0, thorough=True).reason == "corrupt"
 
 
 def test_a_png_with_a_long_comment_is_read(tmp_path, numbered):
@@ -213,7 +213,7 @@ def test_a_png_with_a_long_comment_is_read(tmp_path, numbered):
     np.testing.assert_array_equal(open_frame(tmp_path / "0.png"), np.rot90(frame, -1))
 
 
-def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path):
+def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path):
     Image.new("L", (64, 48)).save(tmp_path / "0.png")
     data = bytearray((tmp_path / "0.png").read_bytes())
     data[16:24] = (60_000).to_bytes(4, "big") * 2
@@ -223,11 +223,11 @@ def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_pa
         open_frame(tmp_path / "0.png")
 
 
-def test_a_video_whose_pictures_are_too_large_is_refused(tmp_path, make_video, numbered, monkeypatch):
+def test_a_video_whose_frames_are_too_large_is_refused(tmp_path, make_video, numbered, monkeypatch):
     path = make_video(tmp_path / "a.mp4", numbered(3))
     monkeypatch.setattr("worldmodel.video.errors.MAX_PIXELS", 64 * 48 - 1)
-    for read in (lambda: probe(path), lambda: read_frames(path, indices=[0])):
-        with pytest.raises(VideoError, match=r"a\.mp4: its pictures have 64 x 48 pixels; at most 3,071 are read") as error:
+    for read in (lambda: inspect_video(path), lambda: read_frames(path, indices=[0])):
+        with pytest.raises(VideoError, match=r"a\.mp4: its frames have 64 x 48 pixels; at most 3,071 are read") as error:
             read()
         assert error.value.reason == "too large"
 
@@ -243,10 +243,10 @@ def test_no_flipped_byte_raises_anything_but_a_video_error(tmp_path, numbered, p
         assert open_frame(path).dtype == np.uint8
 
 
-def test_frames_of_other_sizes_get_that_of_the_first_whichever_are_asked_for(folder, numbered, number_of):
+def test_frames_of_other_sizes_are_resized_to_the_first_whichever_are_requested(folder, numbered, number_of):
     for number, (height, width) in {3: (96, 128), 5: (48, 48), 7: (30, 90)}.items():
         Image.fromarray(numbered(1, height, width, first=number)[0]).save(folder / f"{number}.png")
-    assert (probe(folder).height, probe(folder, thorough=True).width) == (48, 64)
+    assert (inspect_video(folder).height, inspect_video(folder, thorough=True).width) == (48, 64)
     for order in ([3], [5], [7, 0], range(12)):
         frames = read_frames(folder, indices=order)
         assert frames.shape[1:] == (48, 64, 3)
@@ -255,7 +255,7 @@ def test_frames_of_other_sizes_get_that_of_the_first_whichever_are_asked_for(fol
         assert read_frames(folder, indices=order, size=(20, 20)).shape[1:3] == (20, 20)
 
 
-def test_the_first_size_follows_a_folder_that_is_written_anew(folder, numbered):
+def test_the_cached_size_follows_a_rewritten_folder(folder, numbered):
     assert read_frames(folder, indices=[3]).shape[1:3] == (48, 64)
     Image.fromarray(numbered(1, 20, 30)[0]).save(folder / "0.png")
     assert read_frames(folder, indices=[3]).shape[1:3] == (20, 30)
@@ -271,7 +271,7 @@ def test_frames_of_different_modes_make_one_video(tmp_path):
     assert (frames == 255).all()
 
 
-def test_a_picture_of_another_format_under_the_name_of_a_png_starts_no_other_program(tmp_path, monkeypatch):
+def test_an_image_of_another_format_named_png_starts_no_other_program(tmp_path, monkeypatch):
     """Pillow would hand an EPS file to Ghostscript."""
     started = []
     monkeypatch.setattr("subprocess.Popen.__init__", lambda *words, **_: started.append(words))

@@ -1,4 +1,4 @@
-"""One naming pattern of a folder's pictures is the video; what else is there is named."""
+"""One naming pattern of a folder's images is the video; the other images are reported."""
 
 import json
 import random
@@ -9,8 +9,8 @@ from PIL import Image
 
 from data_prep.__main__ import main
 from worldmodel.manifest import Manifest
-from worldmodel.video import VideoError, probe, read_frames
-from worldmodel.video.frame_folder.patterns import NoSequence, choose, patterns_of
+from worldmodel.video import VideoError, inspect_video, read_frames
+from worldmodel.video.frame_folder.patterns import NoSequence, choose_sequence, patterns_of
 
 
 def series(pattern, count=12, first=0):
@@ -20,7 +20,7 @@ def series(pattern, count=12, first=0):
 def found(names):
     """By pattern, how many pictures; the order of the disk must not count."""
     shuffled = random.Random(0).sample(names, len(names))
-    return {pattern.name: len(pattern.pictures) for pattern in patterns_of(shuffled)}
+    return {pattern.name: len(pattern.images) for pattern in patterns_of(shuffled)}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def found(names):
         ),
     ],
 )
-def test_pictures_are_of_one_pattern_when_the_frame_number_alone_differs(names, patterns):
+def test_images_follow_one_pattern_if_only_the_frame_number_differs(names, patterns):
     assert found(names) == patterns
 
 
@@ -66,9 +66,9 @@ def test_pictures_are_of_one_pattern_when_the_frame_number_alone_differs(names, 
     ],
 )
 def test_which_pattern_is_the_video(names, video):
-    frames = choose(random.Random(0).sample(names, len(names)))
+    frames = choose_sequence(random.Random(0).sample(names, len(names)))
     assert list(frames.names) == video
-    others = [name for pattern in frames.others for name in pattern.pictures]
+    others = [name for pattern in frames.others for name in pattern.images]
     assert sorted([*frames.names, *others]) == sorted(names)
     assert bool(frames.left_out) == (len(names) > len(video))
 
@@ -86,9 +86,9 @@ def test_which_pattern_is_the_video(names, video):
         ([f"photo {word}.jpg" for word in "abcdefg"], "no sequence of frames", "and 4 more"),
     ],
 )
-def test_what_cannot_be_told_is_refused_with_what_to_do(names, reason, said):
+def test_ambiguous_folders_are_refused_with_advice(names, reason, said):
     with pytest.raises(NoSequence, match=said) as error:
-        choose(names)
+        choose_sequence(names)
     assert error.value.reason == reason
 
 
@@ -107,14 +107,14 @@ def clip(tmp_path):
 
 
 def test_frames_are_not_mixed_with_their_masks(clip):
-    assert (probe(clip).frames, probe(clip).codec) == (24, "jpg")
+    assert (inspect_video(clip).frames, inspect_video(clip).codec) == (24, "jpg")
     assert abs(read_frames(clip, indices=range(24)).mean((0, 1, 2)) - (200, 120, 40)).max() < 3
     with pytest.raises(VideoError, match="asked for frame 24, there are 24"):
         read_frames(clip, indices=[24])
 
 
 def test_a_folder_of_two_cameras_is_refused_by_name(clip):
-    for read in (probe, lambda folder: read_frames(folder, indices=[0])):
+    for read in (inspect_video, lambda folder: read_frames(folder, indices=[0])):
         with pytest.raises(
             VideoError, match=r"stereo: it holds 2 sequences of frames \(left_\*\.png \(24\), right_\*"
         ) as error:
@@ -122,7 +122,7 @@ def test_a_folder_of_two_cameras_is_refused_by_name(clip):
         assert error.value.reason == "several videos in one folder"
 
 
-def test_index_and_probe_say_what_they_left_out(clip, tmp_path, capsys):
+def test_index_and_inspect_report_what_they_left_out(clip, tmp_path, capsys):
     out = tmp_path / "m.parquet"
     assert main(["index", str(clip.parent), "--out", str(out), "--workers", "1"]) == 0
     said = capsys.readouterr().out
@@ -131,13 +131,13 @@ def test_index_and_probe_say_what_they_left_out(clip, tmp_path, capsys):
     rejected = json.loads((tmp_path / "m.parquet.rejected.jsonl").read_text())
     assert "put each into a folder of its own" in rejected["detail"]
     assert sum(Manifest.open(out).column("frames")) == 24
-    assert main(["probe", str(clip)]) == 0
+    assert main(["inspect", str(clip)]) == 0
     assert "25 other pictures are left out: *.png (24), cover.png" in capsys.readouterr().out
 
 
-def test_frames_alone_leave_nothing_out(tmp_path, capsys):
+def test_a_folder_of_frames_only_leaves_nothing_out(tmp_path, capsys):
     for number in range(12):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
-    assert main(["probe", str(tmp_path)]) == 0
+    assert main(["inspect", str(tmp_path)]) == 0
     assert "left out" not in capsys.readouterr().out
     np.testing.assert_array_equal(read_frames(tmp_path, indices=[0, 11]), 0)

@@ -1,4 +1,4 @@
-"""Frames are given as they are shown: mirrored, turned, and with square pixels."""
+"""Frames are returned as shown: mirrored, turned, and with square pixels."""
 
 import shutil
 import struct
@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.recode import Recipe, recode
-from worldmodel.video import VideoError, probe, read_frames
+from data_prep.transcoding import TranscodeConfig, transcode_video
+from worldmodel.video import VideoError, inspect_video, read_frames
 from worldmodel.video.orientation import Orientation, usable_aspect
-from worldmodel.video.resize import Drawer
+from worldmodel.video.resize import FrameConverter
 
 # By name: (a, b, c, d) of a display matrix, which shows a stored point (x, y) at (a x + c y, b x + d y); what that does to a
 # stored picture; the turn that is reported.
@@ -78,7 +78,7 @@ def test_a_display_matrix_is_followed_with_its_mirror(tmp_path, numbered, name):
     path = with_matrix(write(tmp_path / "a.mp4", stored), matrix)
     np.testing.assert_array_equal(read_frames(path, indices=range(4)), [shows(image) for image in stored])
     height, width = shows(stored[0]).shape[:2]
-    info = probe(path)
+    info = inspect_video(path)
     assert (info.height, info.width, info.rotation) == (height, width, turn_deg)
 
 
@@ -91,13 +91,13 @@ def test_a_display_matrix_is_followed_as_ffmpeg_does(tmp_path, numbered, name):
     np.testing.assert_array_equal(read_frames(path, indices=[0, 1]).ravel(), shown)
 
 
-def test_sized_frames_and_copies_are_mirrored_too(tmp_path, numbered):
+def test_resized_frames_and_copies_are_mirrored_as_well(tmp_path, numbered):
     stored = numbered(12)
     path = with_matrix(write(tmp_path / "a.mp4", stored), MATRICES["transposed"][0])
     plain = write(tmp_path / "plain.mp4", stored.transpose(0, 2, 1, 3))
     sized = (read_frames(file, indices=[3], size=24).astype(int) for file in (path, plain))
     assert abs(np.subtract(*sized)).mean() < 2
-    recode(str(path), None, tmp_path / "copy.mp4", Recipe(short_side_px=48, max_fps=None, gop=12))
+    transcode_video(str(path), None, tmp_path / "copy.mp4", TranscodeConfig(short_side_px=48, max_fps=None, gop=12))
     copied = read_frames(tmp_path / "copy.mp4", indices=[3])[0].astype(int)
     assert abs(copied - stored[3].transpose(1, 0, 2)).mean() < 12
 
@@ -122,7 +122,7 @@ def test_the_shown_size_worked_by_hand(orientation, stored, shown):
     ("stated", "used"),
     [(None, 1), (0, 1), ("1/11", 1), (11, 1), ("1280/1281", 1), ("64/45", "64/45"), ("8/9", "8/9"), (10, 10), ("1/10", "1/10")],
 )
-def test_absurd_pixel_aspects_are_ignored_and_so_are_those_of_rounding(stated, used):
+def test_absurd_pixel_aspects_and_rounding_errors_are_ignored(stated, used):
     assert usable_aspect(None if stated is None else Fraction(stated)) == Fraction(used)
 
 
@@ -130,15 +130,15 @@ def test_absurd_pixel_aspects_are_ignored_and_so_are_those_of_rounding(stated, u
 def test_a_circle_is_round_at_every_size_and_in_the_copy(tmp_path, aspect):
     path = write(tmp_path / "a.mp4", np.stack([disc(144, 180, aspect, 40)] * 12), aspect)
     shown = (144, round(180 * aspect))
-    info = probe(path)
+    info = inspect_video(path)
     assert (info.height, info.width) == shown
     for size, expected in [(None, shown), (72, None), (shown, shown)]:
         image = read_frames(path, indices=[3], size=size)[0]
         assert expected is None or image.shape[:2] == expected
         assert min(image.shape[:2]) == (size if isinstance(size, int) else min(shown))
         assert roundness(image) == pytest.approx(1, abs=0.04)
-    recode(str(path), None, tmp_path / "copy.mp4", Recipe(short_side_px=80, max_fps=None, gop=12))
-    copy = probe(tmp_path / "copy.mp4")
+    transcode_video(str(path), None, tmp_path / "copy.mp4", TranscodeConfig(short_side_px=80, max_fps=None, gop=12))
+    copy = inspect_video(tmp_path / "copy.mp4")
     assert copy.width / copy.height == pytest.approx(shown[1] / shown[0], abs=0.03)
     assert roundness(read_frames(tmp_path / "copy.mp4", indices=[3])[0]) == pytest.approx(1, abs=0.05)
 
@@ -149,14 +149,14 @@ def test_a_circle_is_round_in_a_video_that_is_also_turned_and_mirrored(tmp_path)
         path = with_matrix(write(tmp_path / "a.mp4", np.stack([disc(144, 180, aspect, 40)] * 2), aspect), MATRICES[name][0])
         for size in (None, 100):
             assert roundness(read_frames(path, indices=[1], size=size)[0]) == pytest.approx(1, abs=0.03)
-        assert (probe(path).height, probe(path).width) == (180, 101)  # 144 * 45 / 64 = 101.25
+        assert (inspect_video(path).height, inspect_video(path).width) == (180, 101)  # 144 * 45 / 64 = 101.25
 
 
-def test_the_pixel_aspect_of_the_container_goes_before_that_of_the_codec(tmp_path, numbered):
+def test_the_pixel_aspect_of_the_container_takes_precedence_over_the_codec(tmp_path, numbered):
     path = write(tmp_path / "a.mp4", numbered(2), Fraction(64, 45))
-    assert probe(path).width == 91  # 64 * 64 / 45 = 91.02
-    assert probe(with_container_aspect(path, 2, 1)).width == 128
-    assert probe(with_container_aspect(path, 100, 1)).width == 64  # absurd
+    assert inspect_video(path).width == 91  # 64 * 64 / 45 = 91.02
+    assert inspect_video(with_container_aspect(path, 2, 1)).width == 128
+    assert inspect_video(with_container_aspect(path, 100, 1)).width == 64  # absurd
 
 
 def test_square_pixels_are_not_resampled(tmp_path, numbered):
@@ -176,21 +176,21 @@ def test_decord_gives_the_same_frames_of_non_square_pixels(tmp_path, numbered, n
 
 
 @pytest.mark.parametrize("name", [name for name, (m, _, _) in MATRICES.items() if m[0] * m[3] - m[1] * m[2] < 0])
-def test_decord_refuses_what_it_would_not_mirror(tmp_path, numbered, name):
+def test_decord_refuses_mirrored_videos(tmp_path, numbered, name):
     pytest.importorskip("decord")
     path = with_matrix(write(tmp_path / "a.mp4", numbered(2), lossless=False), MATRICES[name][0])
     with pytest.raises(VideoError, match=r'mirrored; use backend="pyav"'):
         read_frames(path, indices=[0], backend="decord")
 
 
-def test_decord_refuses_what_it_cannot_turn_sideways(tmp_path, numbered):
+def test_decord_refuses_videos_that_it_cannot_turn(tmp_path, numbered):
     pytest.importorskip("decord")
     path = with_matrix(write(tmp_path / "a.mp4", numbered(2), lossless=False), MATRICES["turned by 90"][0])
     with pytest.raises(VideoError, match=r'rotated videos.*use backend="pyav"'):
         read_frames(path, indices=[0], backend="decord")
 
 
-def test_frames_that_are_turned_midway_all_get_the_size_of_the_first(numbered):
-    drawer, frame = Drawer(None), av.VideoFrame.from_ndarray(numbered(1)[0], format="rgb24")
+def test_frames_whose_orientation_changes_midway_get_the_size_of_the_first(numbered):
+    converter, frame = FrameConverter(None), av.VideoFrame.from_ndarray(numbered(1)[0], format="rgb24")
     orientations = (Orientation(), Orientation(90), Orientation(180, mirrored=True), Orientation(pixel_aspect=Fraction(2)))
-    assert {drawer.draw(frame, how).shape for how in orientations} == {(48, 64, 3)}
+    assert {converter.convert(frame, orientation).shape for orientation in orientations} == {(48, 64, 3)}

@@ -49,15 +49,15 @@ def test_packets_that_are_not_read_to_the_end_are_closed_at_once(clip: Path):
             return made[-1]
 
     with open_video(clip) as video:
-        watched = replace(video, container=Container(video.container))
-        for _packet in watched.packets():
+        traced = replace(video, container=Container(video.container))
+        for _packet in traced.packets():
             break
-        assert next(watched.frames()).width == 32
+        assert next(traced.frames()).width == 32
         assert [it.closed for it in made] == [True, True]
 
 
 @pytest.mark.skipif(IN_USE is None, reason="glibc 2.33 tells how much memory is in use")
-def test_reading_parts_of_a_video_again_and_again_needs_no_more_memory(clip: Path):
+def test_repeated_partial_reads_need_no_more_memory(clip: Path):
     class Counts(ctypes.Structure):
         _fields_ = tuple((f"field_{number}", ctypes.c_size_t) for number in range(10))  # number 7: bytes in use
 

@@ -1,4 +1,4 @@
-"""read_frames returns exactly the frames asked for."""
+"""read_frames returns exactly the requested frames."""
 
 import gc
 import io
@@ -14,7 +14,7 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from worldmodel.video import VideoError, probe, read_frames, write_video
+from worldmodel.video import VideoError, inspect_video, read_frames, write_video
 
 HAS_ROTATION = hasattr(av.video.stream.VideoStream, "set_display_rotation")
 VARIABLE = [0, 1, 2, 10, 11, 12, 30, 31, 60, 61]  # ticks of 1/10 s
@@ -32,19 +32,19 @@ def long_gop(tmp_path, numbered, make_video):
     return make_video(tmp_path / "long.mp4", numbered(120), g=250, bf=3, crf=20)
 
 
-def test_any_frame_sought_equals_the_frame_decoded_in_sequence(long_gop):
+def test_frames_found_by_seeking_equal_frames_decoded_in_sequence(long_gop):
     truth = decoded(long_gop)
     for index in range(0, 120, 7):
         np.testing.assert_array_equal(read_frames(long_gop, indices=[index])[0], truth[index])
         np.testing.assert_array_equal(read_frames(long_gop, times_s=[index / 10])[0], truth[index])
 
 
-def test_frames_come_in_the_order_asked_for_with_repeats(long_gop):
+def test_frames_are_returned_in_the_requested_order_with_repeats(long_gop):
     order = [90, 3, 3, 119, 0, 57]
     np.testing.assert_array_equal(read_frames(long_gop, indices=order), decoded(long_gop)[order])
 
 
-def test_open_gops_are_read_right_around_their_keyframes(tmp_path, numbered, make_video):
+def test_open_gops_are_read_correctly_around_their_keyframes(tmp_path, numbered, make_video):
     options = {"g": 8, "bf": 3, "x264-params": "open-gop=1:scenecut=0"}
     path = make_video(tmp_path / "open.mp4", numbered(60), **options)
     truth = decoded(path)
@@ -56,7 +56,7 @@ def test_open_gops_are_read_right_around_their_keyframes(tmp_path, numbered, mak
 def test_containers_with_other_clocks_and_seeks_are_exact_too(tmp_path, numbered, make_video, name, codec):
     path = make_video(tmp_path / name, numbered(60), fps=30, codec=codec, g=12, bf=2)
     truth = decoded(path)
-    assert probe(path).frames == len(truth) == 60
+    assert inspect_video(path).frames == len(truth) == 60
     for order in ([0], [59], [13, 12, 11], range(60)):
         np.testing.assert_array_equal(read_frames(path, indices=order), truth[list(order)])
         np.testing.assert_array_equal(read_frames(path, times_s=np.asarray(order) / 30), truth[list(order)])
@@ -66,7 +66,7 @@ def test_hidden_frames_of_vp8_are_not_counted(tmp_path, numbered, make_video):
     options = {"auto-alt-ref": 1, "lag-in-frames": 16, "b": "200k"}
     path = make_video(tmp_path / "a.webm", numbered(60), codec="libvpx", **options)
     truth = decoded(path)
-    assert probe(path).frames == len(truth)
+    assert inspect_video(path).frames == len(truth)
     np.testing.assert_array_equal(read_frames(path, indices=[0, 40, 59]), truth[[0, 40, 59]])
 
 
@@ -83,7 +83,7 @@ def test_half_a_tick_is_granted_since_files_round_their_times(tmp_path, numbered
 
 
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
-def test_past_the_end_is_an_error_that_teaches(tmp_path, numbered, make_video, backend):
+def test_a_frame_past_the_end_is_an_error_with_advice(tmp_path, numbered, make_video, backend):
     if backend == "decord":
         pytest.importorskip("decord")
     path = make_video(tmp_path / "a.mp4", numbered(12))
@@ -99,10 +99,10 @@ def test_past_the_end_is_an_error_that_teaches(tmp_path, numbered, make_video, b
         read_frames(path, indices=[-1], backend=backend)
 
 
-def test_calls_that_make_no_sense_are_refused(tmp_path):
-    for asked in ({}, {"indices": [0], "times_s": [0]}, {"indices": []}, {"indices": [0], "backend": "opencv"}):
+def test_inconsistent_arguments_are_refused(tmp_path):
+    for arguments in ({}, {"indices": [0], "times_s": [0]}, {"indices": []}, {"indices": [0], "backend": "opencv"}):
         with pytest.raises(ValueError, match="read_frames"):
-            read_frames(tmp_path / "a.mp4", **asked)
+            read_frames(tmp_path / "a.mp4", **arguments)
 
 
 @pytest.mark.skipif(not HAS_ROTATION, reason="this PyAV cannot write a rotation")
@@ -115,27 +115,27 @@ def test_a_rotated_file_is_shown_upright(tmp_path, numbered, make_video, degrees
     )
     np.testing.assert_array_equal(read_frames(path, indices=range(8)), upright)
     assert read_frames(path, indices=[0], size=(24, 30)).shape == (1, 24, 30, 3)
-    info = probe(path)
+    info = inspect_video(path)
     assert (info.width, info.height, info.rotation) == (64, 48, -degrees % 360)
 
 
 def test_the_best_of_two_streams_is_read_not_the_first(tmp_path, numbered, number_of):
     path = tmp_path / "two.mp4"
     with av.open(str(path), "w") as out:
-        films = [numbered(10, 24, 32, first=100), numbered(10, 96, 128)]
-        streams = [out.add_stream("libx264", rate=10) for _ in films]
-        for stream, film in zip(streams, films, strict=True):
+        videos = [numbered(10, 24, 32, first=100), numbered(10, 96, 128)]
+        streams = [out.add_stream("libx264", rate=10) for _ in videos]
+        for stream, film in zip(streams, videos, strict=True):
             stream.pix_fmt, (stream.height, stream.width) = "yuv420p", film.shape[1:3]
         streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
-        for pair in zip(*films, strict=True):
+        for pair in zip(*videos, strict=True):
             for stream, image in zip(streams, pair, strict=True):
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         for stream in streams:
             out.mux(stream.encode(None))
-    assert (probe(path).height, number_of(read_frames(path, indices=[5])[0])) == (96, 5)
+    assert (inspect_video(path).height, number_of(read_frames(path, indices=[5])[0])) == (96, 5)
 
 
-def test_sizes_are_as_asked(tmp_path, numbered, number_of, make_video):
+def test_sizes_are_as_requested(tmp_path, numbered, number_of, make_video):
     path = make_video(tmp_path / "a.mp4", numbered(4, 48, 64))
     for size, shape in [(None, (48, 64)), (24, (24, 32)), ((30, 30), (30, 30)), (96, (96, 128)), ((48, 64), (48, 64))]:
         frames = read_frames(path, indices=[2], size=size)
@@ -173,7 +173,7 @@ def test_both_backends_agree_on_a_variable_frame_rate(tmp_path, numbered, make_v
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_decord_says_what_it_cannot_open(tmp_path, numbered, make_video):
+def test_decord_reports_files_that_it_cannot_open(tmp_path, numbered, make_video):
     pytest.importorskip("decord")
     path = make_video(tmp_path / "a.mkv", numbered(8, 64, 64), codec="libsvtav1", preset=12)
     assert len(read_frames(path, indices=range(8))) == 8
@@ -182,7 +182,7 @@ def test_decord_says_what_it_cannot_open(tmp_path, numbered, make_video):
     assert error.value.reason == "decord cannot read"
 
 
-def test_a_missing_decord_is_said_so(tmp_path, numbered, make_video, monkeypatch):
+def test_a_missing_decord_is_reported(tmp_path, numbered, make_video, monkeypatch):
     monkeypatch.setitem(sys.modules, "decord", None)
     path = make_video(tmp_path / "a.mp4", numbered(3))
     with pytest.raises(VideoError, match=r'not installed.*backend="pyav"'):
@@ -196,7 +196,7 @@ def test_a_folder_of_frames_is_a_video_in_natural_order(tmp_path, numbered):
     (tmp_path / "notes.txt").write_text("not a frame")
     np.testing.assert_array_equal(read_frames(tmp_path, indices=range(12)), frames)
     np.testing.assert_array_equal(read_frames(tmp_path, times_s=[0.5, 0.39], folder_fps=20), frames[[10, 7]])
-    assert (probe(tmp_path).frames, probe(tmp_path, folder_fps=20).duration_s) == (12, 0.6)
+    assert (inspect_video(tmp_path).frames, inspect_video(tmp_path, folder_fps=20).duration_s) == (12, 0.6)
     with pytest.raises(VideoError, match="asked for frame 12"):
         read_frames(tmp_path, times_s=[1.2])
 
@@ -205,7 +205,7 @@ def test_a_folder_of_frames_is_a_video_in_natural_order(tmp_path, numbered):
 def test_a_tar_member_is_read_in_place(tmp_path, numbered, make_video, backend):
     if backend == "decord":
         pytest.importorskip("decord")
-    names = ["../../etc/a.mp4", "/b.mp4", "plain.mp4"]  # names are keys, never places
+    names = ["../../etc/a.mp4", "/b.mp4", "plain.mp4"]  # names are keys, never paths
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
         for first, name in enumerate(names):
             data = make_video(tmp_path / "one.mp4", numbered(10, first=10 * first)).read_bytes()
@@ -215,7 +215,7 @@ def test_a_tar_member_is_read_in_place(tmp_path, numbered, make_video, backend):
     before = sorted(os.listdir(tmp_path))
     whole = read_frames(tmp_path / "one.mp4", indices=[2, 9])
     np.testing.assert_array_equal(read_frames(tmp_path / "shard.tar", indices=[2, 9], member="plain.mp4"), whole)
-    assert probe(tmp_path / "shard.tar", names[0]).frames == 10
+    assert inspect_video(tmp_path / "shard.tar", names[0]).frames == 10
     with pytest.raises(VideoError, match=r"shard\.tar::gone\.mp4: the tar has no regular file"):
         read_frames(tmp_path / "shard.tar", indices=[0], member="gone.mp4", backend=backend)
     assert sorted(os.listdir(tmp_path)) == before
@@ -229,12 +229,12 @@ def test_a_rewritten_tar_is_read_anew(tmp_path, numbered, number_of, make_video)
         assert number_of(read_frames(tmp_path / "s.tar", indices=[0], member="a.mp4")[0]) == first
 
 
-def test_errors_cross_between_processes():
+def test_errors_can_be_sent_between_processes():
     error = pickle.loads(pickle.dumps(VideoError("a.mp4", "truncated", "half of it is there")))
     assert (error.path, error.reason, str(error)) == ("a.mp4", "truncated", "a.mp4: half of it is there")
 
 
-def test_a_file_that_turns_bad_midway_fails_only_where_it_is_bad(tmp_path, numbered, make_video):
+def test_a_file_that_is_damaged_midway_fails_only_there(tmp_path, numbered, make_video):
     path = make_video(tmp_path / "a.mp4", numbered(60, 96, 128), g=10, bf=0)
     whole, data = read_frames(path, indices=range(60)), bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)

@@ -1,11 +1,11 @@
-"""Truncated files are told by their structure, at any size; whole ones are not called truncated for what a header counts."""
+"""Truncated files are recognised by their structure. Whole files are not called truncated because of their header."""
 
 from __future__ import annotations
 
 import av
 import pytest
 
-from worldmodel.video import VideoError, probe
+from worldmodel.video import VideoError, inspect_video
 from worldmodel.video.container.structure import is_cut_off
 
 
@@ -16,13 +16,13 @@ def test_a_whole_file_is_whole_and_any_shorter_one_is_cut_off(tmp_path, numbered
     data = path.read_bytes()
     with open(path, "rb", buffering=0) as file:
         assert is_cut_off(file) is False
-    for share in (0.5, 0.97):
-        path.write_bytes(data[: int(len(data) * share)])
+    for fraction in (0.5, 0.97):
+        path.write_bytes(data[: int(len(data) * fraction)])
         with open(path, "rb", buffering=0) as file:
             assert is_cut_off(file)
 
 
-def test_a_large_file_is_examined_like_a_small_one(tmp_path, numbered):
+def test_a_large_file_is_checked_like_a_small_one(tmp_path, numbered):
     """Padding makes it 70 MB: what is known of it must not change."""
     infos = []
     for padding in (0, 70 << 20):
@@ -36,7 +36,7 @@ def test_a_large_file_is_examined_like_a_small_one(tmp_path, numbered):
         with open(path, "ab") as file:
             file.write((8 + padding).to_bytes(4, "big") + b"free")
             file.truncate(file.tell() + padding)
-        infos.append(probe(path))
+        infos.append(inspect_video(path))
     assert infos[0] == infos[1]
 
 
@@ -44,16 +44,16 @@ def test_a_file_that_lacks_only_the_index_behind_its_frames_is_usable(tmp_path, 
     path = make_video(tmp_path / "a.avi", numbered(30), codec="mpeg4")
     data = path.read_bytes()
     path.write_bytes(data[: data.rindex(b"idx1")])
-    assert probe(path).frames == 30
+    assert inspect_video(path).frames == 30
 
 
-@pytest.mark.parametrize("share", [0.4, 0.9])
-def test_a_truncated_recording_of_unknown_length_is_never_usable(tmp_path, numbered, make_video, share):
+@pytest.mark.parametrize("fraction", [0.4, 0.9])
+def test_a_truncated_recording_of_unknown_length_is_never_usable(tmp_path, numbered, make_video, fraction):
     """An AVI whose header was never completed says no size; its count of frames, or its last frame, tells."""
     path = make_video(tmp_path / "a.avi", numbered(100), codec="mpeg4")
     data = bytearray(path.read_bytes())
     data[4:8] = bytes(4)
-    path.write_bytes(data[: int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(VideoError) as error:
-        probe(path)
+        inspect_video(path)
     assert error.value.reason in ("truncated", "corrupt")

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.recode import Recipe, recode
-from worldmodel.video import VideoError, probe, read_frames
-from worldmodel.video.container.timing import examine, timing_of
+from data_prep.transcoding import TranscodeConfig, transcode_video
+from worldmodel.video import VideoError, inspect_video, read_frames
+from worldmodel.video.container.timing import analyse_timing, timing_of
 
 COUNT, FPS = 40, 25
 STEADY = list(range(COUNT))  # frame numbers, in units of 1/FPS s
@@ -87,7 +87,7 @@ def assert_frames_are_found(path: Path, ticks: list[int], number_of) -> None:
 
 def copy_of(path: Path) -> Path:
     copy = path.with_name("copy.mp4")
-    recode(str(path), None, copy, Recipe(short_side_px=96, max_fps=None, gop=6))
+    transcode_video(str(path), None, copy, TranscodeConfig(short_side_px=96, max_fps=None, gop=6))
     return copy
 
 
@@ -96,15 +96,15 @@ def test_the_right_frames_by_number_and_by_time_of_the_file_and_of_its_copy(
     tmp_path, make_kind, number_of, ending, codec, options, ticks, timing
 ):
     path = make_kind(ending, codec, options, ticks)
-    info = probe(path)
+    info = inspect_video(path)
     assert info.frames == COUNT
     assert timing is None or info.timing == timing
     assert info.fps == pytest.approx(COUNT / info.duration_s, rel=0.02)
     assert_frames_are_found(path, ticks, number_of)
 
     copy = copy_of(path)
-    assert (probe(copy).frames, probe(copy).timing) == (COUNT, "packets")
-    assert probe(copy).duration_s == pytest.approx(info.duration_s, abs=0.05)
+    assert (inspect_video(copy).frames, inspect_video(copy).timing) == (COUNT, "packets")
+    assert inspect_video(copy).duration_s == pytest.approx(info.duration_s, abs=0.05)
     assert_frames_are_found(copy, ticks, number_of)
 
 
@@ -115,7 +115,7 @@ def test_the_frames_are_those_of_the_ffmpeg_command_line_tool(make_kind, number_
     raw = ["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     data = subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), *raw], capture_output=True, check=True).stdout
     theirs = np.frombuffer(data, np.uint8).reshape(-1, 96, 128, 3)
-    ours = read_frames(path, indices=range(probe(path).frames))
+    ours = read_frames(path, indices=range(inspect_video(path).frames))
     assert [number_of(frame) for frame in ours] == [number_of(frame) for frame in theirs]
 
 
@@ -139,16 +139,16 @@ def shift(seconds: float):
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "ts", "flv", "nut", "asf"])
-def test_a_clock_that_begins_at_ten_seconds_is_no_fault(tmp_path, make_kind, number_of, ending):
+def test_a_clock_that_starts_at_ten_seconds_is_no_error(tmp_path, make_kind, number_of, ending):
     path = remux(make_kind("mp4", "libx264", H264_B), tmp_path / f"late.{ending}", shift(10))
-    assert (probe(path).frames, probe(path).duration_s) == (COUNT, pytest.approx(COUNT / FPS, abs=0.01))
+    assert (inspect_video(path).frames, inspect_video(path).duration_s) == (COUNT, pytest.approx(COUNT / FPS, abs=0.01))
     assert_frames_are_found(path, STEADY, number_of)
     assert_frames_are_found(copy_of(path), STEADY, number_of)
 
 
 def test_an_avi_whose_first_ten_seconds_are_left_out_is_whole(tmp_path, make_kind, number_of):
     path = remux(make_kind("ts", "libx264", H264_B), tmp_path / "late.avi", shift(10), avoid_negative_ts="disabled")
-    assert probe(path).frames == COUNT
+    assert inspect_video(path).frames == COUNT
     assert_frames_are_found(path, STEADY, number_of)
 
 
@@ -156,8 +156,8 @@ def test_an_avi_whose_first_ten_seconds_are_left_out_is_whole(tmp_path, make_kin
 def test_frames_that_an_avi_leaves_out_leave_a_gap(tmp_path, make_kind, number_of, codec):
     ticks = [*range(10), *range(20, COUNT + 10)]  # ten frames were dropped while it was recorded
     path = make_kind("avi", codec, {"g": 12, "bf": 0}, ticks)
-    assert probe(path).frames == COUNT
-    assert probe(path).duration_s == pytest.approx((COUNT + 10) / FPS, abs=0.05)
+    assert inspect_video(path).frames == COUNT
+    assert inspect_video(path).duration_s == pytest.approx((COUNT + 10) / FPS, abs=0.05)
     assert_frames_are_found(path, ticks, number_of)
     assert_frames_are_found(copy_of(path), ticks, number_of)
 
@@ -165,7 +165,7 @@ def test_frames_that_an_avi_leaves_out_leave_a_gap(tmp_path, make_kind, number_o
 def test_matroska_with_times_before_zero(tmp_path, make_kind, number_of):
     source = make_kind("mp4", "libx264", H264_B)
     path = remux(source, tmp_path / "early.mkv", shift(-0.8), avoid_negative_ts="disabled")
-    assert probe(path).frames == COUNT
+    assert inspect_video(path).frames == COUNT
     assert_frames_are_found(path, STEADY, number_of)
     assert_frames_are_found(copy_of(path), STEADY, number_of)
 
@@ -173,12 +173,12 @@ def test_matroska_with_times_before_zero(tmp_path, make_kind, number_of):
 def test_an_edit_list_hides_frames_and_the_clock_counts_from_the_first_one_shown(tmp_path, make_kind, number_of):
     source = make_kind("mp4", "libx264", {"g": 100, "bf": 2})
     path = remux(source, tmp_path / "trimmed.mp4", shift(-12 / FPS), avoid_negative_ts="disabled")
-    info = probe(path)
+    info = inspect_video(path)
     assert (info.frames, info.fps) == (COUNT - 12, FPS)
     frames = read_frames(path, times_s=(np.arange(COUNT - 12) + 0.5) / FPS)
     assert [number_of(frame) for frame in frames] == list(range(12, COUNT))
     assert [number_of(frame) for frame in read_frames(path, indices=[0, 20])] == [12, 32]
-    assert probe(copy_of(path)).frames == COUNT - 12
+    assert inspect_video(copy_of(path)).frames == COUNT - 12
     assert [number_of(frame) for frame in read_frames(copy_of(path), indices=[0, 20])] == [12, 32]
 
 
@@ -189,7 +189,7 @@ def test_joined_recordings_are_one_video_after_another(tmp_path, make_kind, numb
     part = make_kind(ending, codec, {"g": 12, "bf": 2}).read_bytes()
     path = tmp_path / f"joined.{ending}"
     path.write_bytes(part + part)  # the clock starts again
-    info = probe(path)
+    info = inspect_video(path)
     assert (info.frames, info.duration_s) == (2 * COUNT, pytest.approx(2 * COUNT / FPS, abs=0.1))
     numbers = [*STEADY, *STEADY]
     assert [number_of(frame) for frame in read_frames(path, indices=range(2 * COUNT))] == numbers
@@ -198,12 +198,12 @@ def test_joined_recordings_are_one_video_after_another(tmp_path, make_kind, numb
     assert [number_of(frame) for frame in read_frames(copy_of(path), indices=range(2 * COUNT))] == numbers
 
 
-def test_decoding_times_in_the_place_of_presentation_times_are_found_out(tmp_path, make_kind, number_of):
+def test_decoding_times_stored_as_presentation_times_are_detected(tmp_path, make_kind, number_of):
     def lie(packet) -> None:
         packet.pts = packet.dts = packet.dts + 2 * packet.duration  # as tools that copy from a raw file write it
 
     path = remux(make_kind("mp4", "libx264", H264_B), tmp_path / "lies.mkv", lie)
-    assert probe(path).timing == "order"
+    assert inspect_video(path).timing == "order"
     assert_frames_are_found(path, STEADY, number_of)
 
 
@@ -213,7 +213,7 @@ def test_a_recording_that_begins_between_keyframes_begins_at_its_first_whole_fra
     starts = [place for place, packet in enumerate(packets) if packet[1] & 0x40 and packet[3] & 0x20 and place > 4]
     path = tmp_path / "cut.ts"
     path.write_bytes(b"".join(packets[:3] + packets[starts[5] :]))
-    info = probe(path)
+    info = inspect_video(path)
     numbers = [number_of(frame) for frame in read_frames(path, indices=range(info.frames))]
     assert numbers == list(range(12, COUNT))
     assert number_of(read_frames(path, times_s=[0.5 / FPS])[0]) == 12
@@ -228,20 +228,22 @@ def test_the_last_frame_is_shown_for_as_long_as_the_file_says_also_in_the_copy(t
 
     for ending in ("mp4", "mkv"):
         path = remux(source, tmp_path / f"screen.{ending}", hold)
-        assert probe(path).duration_s == pytest.approx(39 / FPS + 30, abs=0.1)
+        assert inspect_video(path).duration_s == pytest.approx(39 / FPS + 30, abs=0.1)
         copy = copy_of(path)
-        assert probe(copy).duration_s == pytest.approx(39 / FPS + 30, abs=0.1)
+        assert inspect_video(copy).duration_s == pytest.approx(39 / FPS + 30, abs=0.1)
         assert number_of(read_frames(copy, times_s=[25.0])[0]) == 39
 
 
-def test_the_timing_is_examined_once_a_process_and_file(tmp_path, make_kind, monkeypatch):
+def test_the_timing_is_analysed_once_per_process_and_file(tmp_path, make_kind, monkeypatch):
     path, calls = make_kind("avi", "libx264", H264_B), []
-    monkeypatch.setattr("worldmodel.video.container.timing.examine", lambda *args: calls.append(args) or examine(*args))
+    monkeypatch.setattr(
+        "worldmodel.video.container.timing.analyse_timing", lambda *args: calls.append(args) or analyse_timing(*args)
+    )
     for _ in range(3):
         assert timing_of(path) == "order"
     assert len(calls) == 1
 
 
-def test_decord_refuses_files_whose_packets_do_not_tell(make_kind):
+def test_decord_refuses_files_whose_packets_do_not_tell_when_frames_are_shown(make_kind):
     with pytest.raises(VideoError, match="do not tell when its frames are shown"):
         read_frames(make_kind("avi", "libx264", H264_B), indices=[3], backend="decord")

@@ -1,4 +1,4 @@
-"""write_video writes what it was given, whole or not at all."""
+"""write_video writes the given frames, atomically."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.video import probe, read_frames, write_video
+from worldmodel.video import inspect_video, read_frames, write_video
 
 
 def noise(*shape):
@@ -37,8 +37,8 @@ def test_mp4_plays_everywhere_and_odd_sizes_repeat_their_edge(tmp_path, numbered
 
 def test_gif_keeps_frames_and_times(tmp_path, numbered, number_of):
     write_video(tmp_path / "a.gif", numbered(24), 12)
-    assert probe(tmp_path / "a.gif").frames == 24
-    assert probe(tmp_path / "a.gif").duration_s == pytest.approx(2.0, abs=0.02)
+    assert inspect_video(tmp_path / "a.gif").frames == 24
+    assert inspect_video(tmp_path / "a.gif").duration_s == pytest.approx(2.0, abs=0.02)
     back = read_frames(tmp_path / "a.gif", times_s=np.arange(24) / 12)
     assert [number_of(frame) for frame in back] == list(range(24))
 
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path, numbere
         ("a.webm", np.zeros((3, 8, 8, 3), np.uint8), 10),
     ],
 )
-def test_what_is_no_film_is_refused(tmp_path, name, frames, fps):
+def test_arrays_and_names_that_are_no_video_are_refused(tmp_path, name, frames, fps):
     with pytest.raises(ValueError, match="write_video"):
         write_video(tmp_path / name, frames, fps)
     assert not list(tmp_path.iterdir())

@@ -1,25 +1,26 @@
-"""Checkpoints of a run: complete or absent at any moment, safetensors and JSON, no pickles.
+"""Checkpoints of a run. Each is complete or absent at any moment; files are safetensors and JSON, not pickles.
 
     RUN/checkpoints/00000500/{model,ema,optimizer,objectives}.safetensors   tensors by name
-                             decoder-<digest>.safetensors                   added later, where a decoder was trained
-                             state.json      SHA-256 of each file, recipe, update, samples, and a digest of itself
-    RUN/checkpoints/damaged-00000500    passed over at a resume; removed when the run has passed its update
-    RUN/best.json                       which checkpoint has the highest held-out skill (a note; state.json is read)
+                             decoder-<digest>.safetensors                   added later, when a decoder was trained
+                             state.json          SHA-256 of each file, recipe, step, samples, digest of state.json
+    RUN/checkpoints/damaged-00000500    skipped at a resume; removed when the run has passed this step
+    RUN/best.json                       name of the checkpoint with the highest held-out skill, for information
 
 One process, DDP and FSDP2 write the same files, and each of them loads the files of the others.
 """
 
-from worldmodel.checkpoint.finding import (
-    best_name,
+from worldmodel.checkpoint.loading import load_into, load_model, model_tensors, restore_checkpoint, restore_weights
+from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
+from worldmodel.checkpoint.saving import add_file, gather_tensors, save_checkpoint, write_failure_message
+from worldmodel.checkpoint.selection import (
+    best_checkpoint_name,
     find_checkpoint,
-    latest,
-    note_best,
+    latest_checkpoint,
     prune,
-    refuse_begun,
+    refuse_existing_checkpoints,
     set_aside_later,
+    write_best,
 )
-from worldmodel.checkpoint.loading import load_into, load_model, model_tensors, restore, restore_weights
-from worldmodel.checkpoint.saving import add_file, cannot_write, gather, save_checkpoint
 from worldmodel.checkpoint.state import (
     FORMAT,
     RESUME_FIELDS,
@@ -29,7 +30,6 @@ from worldmodel.checkpoint.state import (
     UnreadableError,
     write_state,
 )
-from worldmodel.checkpoint.stored import Checkpoint, open_checkpoint
 
 __all__ = [
     "FORMAT",
@@ -40,21 +40,21 @@ __all__ = [
     "State",
     "UnreadableError",
     "add_file",
-    "best_name",
-    "cannot_write",
+    "best_checkpoint_name",
     "find_checkpoint",
-    "gather",
-    "latest",
+    "gather_tensors",
+    "latest_checkpoint",
     "load_into",
     "load_model",
     "model_tensors",
-    "note_best",
     "open_checkpoint",
     "prune",
-    "refuse_begun",
-    "restore",
+    "refuse_existing_checkpoints",
+    "restore_checkpoint",
     "restore_weights",
     "save_checkpoint",
     "set_aside_later",
+    "write_best",
+    "write_failure_message",
     "write_state",
 ]

@@ -1,4 +1,4 @@
-"""Load checkpoints strictly: into a learner and its optimizers, or as a model alone."""
+"""Load checkpoints strictly, into a learner and its optimizers or as a model."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from worldmodel.checkpoint.finding import find_checkpoint
+from worldmodel.checkpoint.opening import Checkpoint
 from worldmodel.checkpoint.saving import PREFIXES
+from worldmodel.checkpoint.selection import find_checkpoint
 from worldmodel.checkpoint.state import CheckpointError
-from worldmodel.checkpoint.stored import Checkpoint
-from worldmodel.config import parse
+from worldmodel.config import parse_config
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.recipe import Recipe
 from worldmodel.training.optimizer import Optimizers
 
 
-def restore(learner: nn.Module, optimizers: Optimizers, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint into a wrapped learner and its optimizers, exactly; every rank must call it.
+def restore_checkpoint(learner: nn.Module, optimizers: Optimizers, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint into a wrapped learner and its optimizers. Every rank must call this function.
 
-    Raises CheckpointError where tensors are missing, are not wanted, or have another shape or type.
+    Raises CheckpointError where tensors are missing or unexpected, or have another shape or dtype.
     """
     restore_weights(learner, checkpoint)
     given = checkpoint.tensors("optimizer")
@@ -44,45 +44,45 @@ def restore(learner: nn.Module, optimizers: Optimizers, checkpoint: Checkpoint) 
     set_optimizer_state_dict(learner, optimizers, {**there, "state": moments}, options=options)
 
 
-def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, but: Sequence[str] = ()) -> None:
-    """Weights alone, strictly: CheckpointError names every key that does not fit.
+def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, skip_files: Sequence[str] = ()) -> None:
+    """Load the weights of a checkpoint strictly. CheckpointError names every key that does not fit.
 
-    What the learner has of the files named in `but` ("objectives", "ema") is left as it is.
+    skip_files: files that are not loaded ("objectives", "ema"); the learner keeps its own tensors.
     """
     options = StateDictOptions(full_state_dict=True)
     there: dict[str, Any] = get_model_state_dict(learner, options=options)
     weights: dict[str, Any] = {
         prefix + key: value
         for file, prefix in PREFIXES.items()
-        if file not in but
+        if file not in skip_files
         for key, value in checkpoint.tensors(file).items()
     }
-    for file in but:
+    for file in skip_files:
         weights |= {key: value for key, value in there.items() if key.startswith(PREFIXES[file])}
     _check_keys(weights, there, checkpoint.folder)
     set_model_state_dict(learner, weights, options=options)
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[TrainedModel, Recipe]:
-    """The model of a run folder (its best checkpoint, else its last) or of one checkpoint, ready to be asked.
+    """Load the model of a run folder (its best checkpoint, else its last) or of a checkpoint, in eval mode.
 
-    Raises CheckpointError where there is none or its weights do not fit its recipe.
+    Raises CheckpointError where there is no checkpoint, or its weights do not fit its recipe.
     """
     checkpoint = find_checkpoint(Path(path))
-    recipe = parse(Recipe, checkpoint.state["recipe"], where=f"{checkpoint.folder}/state.json")
+    recipe = parse_config(Recipe, checkpoint.state["recipe"], source=f"{checkpoint.folder}/state.json")
     model = build_model(recipe.model, recipe.window)
     load_into(model, model_tensors(checkpoint), checkpoint.folder)
     return model.to(device).eval(), recipe
 
 
-def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Strict load into a plain module, with one message for all that does not fit."""
-    _check_keys(tensors, module.state_dict(), where)
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Load tensors into a module strictly. One CheckpointError names all that do not fit."""
+    _check_keys(tensors, module.state_dict(), source)
     module.load_state_dict(tensors)
 
 
 def model_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Weights of the model as its own state dict names them."""
+    """Weights of the model, named as in its state dict."""
     teacher = {"teacher." + k: v for k, v in checkpoint.tensors("ema").items()}
     return checkpoint.tensors("model") | teacher
 

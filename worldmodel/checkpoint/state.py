@@ -1,7 +1,8 @@
-"""state.json of a checkpoint: its fields, the digest of its own content, and its format.
+"""The state.json of a checkpoint: its fields, its digest and its format.
 
-`digest` is the SHA-256 of the canonical JSON of all other fields: keys sorted, no spaces, ASCII, numbers as Python's `json`
-writes them. Formats from 2 on have it, computed in this way, so that damage is told from a newer format.
+`digest` is the SHA-256 of the canonical JSON of all other fields: sorted keys, no spaces, ASCII, and
+numbers as Python's `json` writes them. All formats from 2 on have it, so that damage is
+distinguished from a newer format.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, cast
 
@@ -21,40 +23,40 @@ from worldmodel.files.regular_file import open_regular
 
 FORMAT = 3  # CONTRIBUTING.md says when to raise it
 _DIGEST_SINCE = 2
-_TODAYS_NAMES_SINCE = 3
-_MAX_BYTES = 1 << 24  # a state.json has some 4 kB
+_CURRENT_NAMES_SINCE = 3
+_MAX_BYTES = 1 << 24  # a state.json has about 4 kB
 _RESTORE = "restore it from a copy"
 _FILE, _DIGEST = re.compile(r"[A-Za-z0-9_-]+\.safetensors"), re.compile(r"[0-9a-f]{64}")
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written or read; says which, why, and what to do."""
+    """A checkpoint could not be written or read. The message says which one, why, and what to do."""
 
 
 class UnreadableError(CheckpointError):
-    """A checkpoint that storage does not give now; it may be whole."""
+    """Storage cannot read a checkpoint now. The checkpoint may be intact."""
 
 
 class NewerFormatError(CheckpointError):
-    """A checkpoint was made by a newer version of this project."""
+    """A checkpoint was written by a newer version of this project."""
 
 
 class State(TypedDict, total=False):
-    """Content of state.json. `step`, `recipe` and `sha256` are always there; resuming needs RESUME_FIELDS too."""
+    """Content of state.json. `step`, `recipe` and `sha256` always exist; a resume also needs RESUME_FIELDS."""
 
     format: int
     step: int
     samples: int
-    seconds: float  # of training
-    skill: float | None  # mean held-out skill at this update; None where it was not measured
-    windows: list[int]  # training windows of each manifest
+    seconds: float  # duration of training
+    skill: float | None  # mean held-out skill at this step; None where it was not evaluated
+    windows: list[int]  # number of training windows of each manifest
     data: list[str]  # digest of each manifest; since the second version of format 1
-    rows: dict[str, int]  # rows of each log up to this update, by its name; since format 2
-    machine: dict[str, Any]  # what it was trained on
+    rows: dict[str, int]  # number of rows of each log up to this step, by its name; since format 2
+    machine: dict[str, Any]  # hardware and software of the training
     recipe: dict[str, Any]
-    run_folder: str  # absolute path of the run folder when this was written
+    run_folder: str  # absolute path of the run folder at the time of saving
     random: str
-    sha256: dict[str, str]  # of each file of the checkpoint
+    sha256: dict[str, str]  # digest of each file of the checkpoint
     digest: str
 
 
@@ -62,15 +64,15 @@ RESUME_FIELDS = ("samples", "seconds", "skill", "windows")
 
 
 def read_state(folder: Path) -> State:
-    """Read and check the state.json of a checkpoint folder.
+    """Read and validate the state.json of a checkpoint folder.
 
-    Raises NewerFormatError for one of a newer version, CheckpointError for everything else that is wrong with it.
+    Raises NewerFormatError for a state of a newer version, and CheckpointError for every other problem.
     """
     path = folder / "state.json"
-    found = _parsed(path)
+    found = _parse_state(path)
     form: Any = found.get("format")
     if not _is_count(form) or form < 1:
-        raise CheckpointError(f"{path}: format is {_shown(form)}, expected a number from 1 to {FORMAT}; {_RESTORE}")
+        raise CheckpointError(f"{path}: format is {_format_value(form)}, expected a number from 1 to {FORMAT}; {_RESTORE}")
     if "digest" in found or _DIGEST_SINCE <= form <= FORMAT:
         try:
             intact = found.get("digest") == digest_of(found)
@@ -80,24 +82,24 @@ def read_state(folder: Path) -> State:
             raise CheckpointError(f"{path} is damaged: its content does not match its digest; {_RESTORE}")
     if form > FORMAT:
         raise NewerFormatError(
-            f"{folder} was made by a newer version of this project (format {_shown(form)}, this version reads up to "
+            f"{folder} was written by a newer version of this project (format {_format_value(form)}, this version reads up to "
             f"{FORMAT}); update this project"
         )
-    if form < _TODAYS_NAMES_SINCE:
-        found = _with_todays_names(found)
-    for name, (is_valid, expected, required) in _FIELDS.items():
+    if form < _CURRENT_NAMES_SINCE:
+        found = _with_current_names(found)
+    for name, field in _FIELDS.items():
         if name not in found:
-            if required:
+            if field.required:
                 raise CheckpointError(f"{path} has no {name}; {_RESTORE}")
-        elif not is_valid(found[name]):
-            raise CheckpointError(f"{path}: {name} is {_shown(found[name])}, expected {expected}; {_RESTORE}")
+        elif not field.is_valid(found[name]):
+            raise CheckpointError(f"{path}: {name} is {_format_value(found[name])}, expected {field.expected}; {_RESTORE}")
     if folder.name.isdecimal() and int(folder.name) != found["step"]:
-        raise CheckpointError(f"{path} is of update {found['step']}, which is not that of its folder; {_RESTORE}")
+        raise CheckpointError(f"{path} has step {found['step']}, but its folder has another; {_RESTORE}")
     return cast(State, found)
 
 
-def _with_todays_names(state: dict[str, Any]) -> dict[str, Any]:
-    """The state of an earlier format as one of this format. Its digest, which is of the old names, is left out."""
+def _with_current_names(state: dict[str, Any]) -> dict[str, Any]:
+    """Convert the state of an earlier format to this format, without its digest, which covers the old names."""
     renamed = {"step" if name == "update" else name: value for name, value in state.items() if name != "digest"}
     if isinstance(recipe := renamed.get("recipe"), dict):
         renamed["recipe"] = with_new_keys(recipe)
@@ -105,7 +107,7 @@ def _with_todays_names(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write state.json with its digest; a state without a format gets the newest. Raises OutputError."""
+    """Write state.json with its digest. A state without a format gets the newest one. Raises OutputError."""
     content = {"format": FORMAT, **state}
     if content["format"] >= _DIGEST_SINCE:
         content = {**content, "digest": digest_of(content)}
@@ -113,26 +115,26 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def digest_of(state: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of all fields but `digest`."""
+    """SHA-256 of the canonical JSON of all fields except `digest`."""
     content = {name: value for name, value in state.items() if name != "digest"}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
-def unreadable(path: Path, error: OSError) -> CheckpointError:
-    """The error that says that a file of a checkpoint cannot be read. A folder or a named pipe in its place is damage."""
+def unreadable_file_error(path: Path, error: OSError) -> CheckpointError:
+    """The error for a file of a checkpoint that cannot be read. A folder or a named pipe in its place is damage."""
     kind = CheckpointError if error.errno in (errno.EISDIR, errno.EINVAL) else UnreadableError
     return kind(f"{path} cannot be read: {error.strerror or error}")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
-def _parsed(path: Path) -> dict[str, Any]:
+def _parse_state(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             content = file.read(_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path.parent} has no state.json, so it is not complete") from None
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable_file_error(path, error) from None
     if len(content) > _MAX_BYTES:
         raise CheckpointError(f"{path} is not a valid checkpoint state file: it has more than {_MAX_BYTES:,} bytes; {_RESTORE}")
     try:
@@ -157,7 +159,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = repr(value) if isinstance(value, str | float | bool | None) else type(value).__name__
     if isinstance(value, int) and not isinstance(value, bool):
         text = str(value) if abs(value) < 1 << 63 else "a number of more than 64 bits"
@@ -195,16 +197,25 @@ def _are_digests(value: Any) -> bool:
     )
 
 
-_FIELDS: dict[str, tuple[Callable[[Any], bool], str, bool]] = {  # whether it is valid, what is expected, whether it is required
-    "step": (_is_count, "a number of updates", True),
-    "samples": (_is_count, "a number of samples", False),
-    "seconds": (lambda value: _is_number(value) and value >= 0, "a number of seconds", False),
-    "skill": (lambda value: value is None or _is_number(value), "a number or null", False),
-    "windows": (_is_list_of(_is_count), "a list of numbers of windows", False),
-    "data": (_is_list_of(_is_text), "a list of digests", False),
-    "rows": (_are_counts, "numbers of rows by the name of the log", False),
-    "machine": (_is_object, "an object", False),
-    "recipe": (_is_object, "an object", True),
-    "run_folder": (_is_text, "a path", False),
-    "sha256": (_are_digests, "SHA-256 digests by the names of safetensors files", True),
+@dataclass(frozen=True)
+class _Field:
+    """A field of state.json: its check and the expected value for messages."""
+
+    is_valid: Callable[[Any], bool]
+    expected: str
+    required: bool = False
+
+
+_FIELDS = {
+    "step": _Field(_is_count, "a number of steps", required=True),
+    "samples": _Field(_is_count, "a number of samples"),
+    "seconds": _Field(lambda value: _is_number(value) and value >= 0, "a number of seconds"),
+    "skill": _Field(lambda value: value is None or _is_number(value), "a number or null"),
+    "windows": _Field(_is_list_of(_is_count), "a list of numbers of windows"),
+    "data": _Field(_is_list_of(_is_text), "a list of digests"),
+    "rows": _Field(_are_counts, "numbers of rows by the name of the log"),
+    "machine": _Field(_is_object, "an object"),
+    "recipe": _Field(_is_object, "an object", required=True),
+    "run_folder": _Field(_is_text, "a path"),
+    "sha256": _Field(_are_digests, "SHA-256 digests by the names of safetensors files", required=True),
 }

@@ -1,5 +1,23 @@
-"""Strict configuration: YAML and dotted overrides into frozen pydantic trees. A subclass of Config is a part of a recipe."""
+"""Strict configuration: YAML files and dotted overrides become frozen pydantic models (subclasses of Config)."""
 
-from worldmodel.config.tree import Config, ConfigError, dump, load, parse, read, save, schema
+from worldmodel.config.config import (
+    Config,
+    ConfigError,
+    dump_config,
+    json_schema,
+    load_config,
+    parse_config,
+    read_config_file,
+    save_config,
+)
 
-__all__ = ["Config", "ConfigError", "dump", "load", "parse", "read", "save", "schema"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "dump_config",
+    "json_schema",
+    "load_config",
+    "parse_config",
+    "read_config_file",
+    "save_config",
+]

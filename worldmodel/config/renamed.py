@@ -1,6 +1,7 @@
 """Names that configuration keys and log columns had in earlier versions.
 
-An old key in a recipe is an error that gives the new name. Checkpoints and logs of earlier versions are read with the new names.
+An old key in a recipe is an error that gives the new name. Checkpoints and logs of earlier versions
+are read with the new names.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ COLUMNS = {  # of metrics.jsonl, health.jsonl and bad_clips.jsonl
     "wait_share": "data_wait_fraction",
     "ids_hash": "batch_hash",
     "cov_offdiag": "corr_offdiag",
+    "directions": "max_rank",
+    "effective_rank_pooled": "effective_rank_with_position",
+    "position_share": "position_fraction",
+    "clips_per_s": "samples_per_s",
 }
 
 

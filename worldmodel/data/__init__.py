@@ -1,1 +1,1 @@
-"""Clips to batches: order of samples, frames of a window, workers that read, batches, augmentation."""
+"""From clips to batches: sample order, windows of frames, worker processes that decode, and augmentation."""

@@ -1,29 +1,30 @@
-"""Samples and the micro-batches made of them; what happens when a window of one cannot be read."""
+"""Samples, the micro-batches made of them, and the replacement of windows that cannot be read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from worldmodel.data.augment import DRAWS
-from worldmodel.data.order import Draw
+from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.order import SampleIndex
 from worldmodel.data.reading import ReadFailure, ReadRequest
 from worldmodel.data.windows import Window
-from worldmodel.video.container.source import on_one_line, shown_name
+from worldmodel.process.terminal import escape_line
+from worldmodel.video.container.source import shown_name
+from worldmodel.video.read import Backend
 
 
 class DataError(RuntimeError):
-    """Training data could not be had; says what was tried and what to do."""
+    """Training data that cannot be read. The message says what was tried and what to do."""
 
 
 @dataclass(frozen=True)
 class BadClip:
-    """A window that could not be read: its file (`shard.tar::clip.mp4` for a tar member), and why."""
+    """A window that could not be read: its file (`shard.tar::clip.mp4` for a tar member) and the reason."""
 
     path: str
     reason: str
@@ -31,115 +32,126 @@ class BadClip:
 
 @dataclass(frozen=True)
 class Sample:
-    """A window and how it is shown. `draw` leads to the windows that replace it where it cannot be read."""
+    """A window and the random numbers of its augmentation. `index` seeds the choice of replacement windows."""
 
     id: int
-    draw: Draw
+    index: SampleIndex
     window: Window
-    draws: tuple[float, ...]  # uniform in [0, 1): augmentation, then where to cut the square
+    uniforms: tuple[float, ...]  # random numbers in [0, 1): those of the augmentation, then the position of the square crop
     decode_px: int
-    backend: Literal["pyav", "decord"]
+    backend: Backend
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch: uint8 until it is on the device."""
+    """One micro-batch. Frames stay uint8 until they are on the device."""
 
     frames: Tensor  # uint8 [B, T, H, W, 3]
-    draws: Tensor | None  # [B, DRAWS] uniform in [0, 1), or None: not augmented
-    ids: Tensor  # int64 [B], which window of which epoch
-    chance: int = 0  # a random number of the update, the same on all ranks and micro-batches
+    uniforms: Tensor | None  # [B, UNIFORMS_PER_SAMPLE] random numbers in [0, 1); None: not augmented
+    ids: Tensor  # int64 [B], identifies window and epoch of each sample
+    step_seed: int = 0  # a random number of the training step, the same on all ranks and micro-batches
     bad: tuple[BadClip, ...] = field(default=())
 
     def to(self, device: torch.device) -> Batch:
-        later = device.type == "cuda"  # pinned there; elsewhere a copy that is not waited for may read memory already freed
-        draws = None if self.draws is None else self.draws.to(device, non_blocking=later)
-        return Batch(self.frames.to(device, non_blocking=later), draws, self.ids, self.chance, self.bad)
+        """Copy frames and random numbers to a device; ids stay on the CPU."""
+        # asynchronously only from pinned memory to CUDA: elsewhere the source might be freed before the copy is done
+        non_blocking = device.type == "cuda"
+        uniforms = None if self.uniforms is None else self.uniforms.to(device, non_blocking=non_blocking)
+        return Batch(self.frames.to(device, non_blocking=non_blocking), uniforms, self.ids, self.step_seed, self.bad)
 
 
 @dataclass(frozen=True)
-class Replacing:
+class ReplacementPolicy:
     """What to do about a window that cannot be read."""
 
-    substitutes: Callable[[Sample], Iterator[Window]]  # the windows to try instead, in order, without end
-    waits_for: Callable[[str], bool]  # whether so much data lies below a missing folder that it must come back
-    most: int  # substitutes of one sample, see `most_substitutes`
+    replacements: Callable[[Sample], Iterator[Window]]  # windows to try instead: an endless sequence, the same every time
+    must_wait_for: Callable[[str], bool]  # whether so many windows lie below a missing folder that the run waits for it
+    max_per_sample: int  # replacements of one sample, see `max_replacements`
 
 
-def most_substitutes(max_failed_fraction: float) -> int:
-    """How many substitutes of a sample are tried: so many that, at the allowed share of bad clips, one always reads.
+def max_replacements(max_failed_fraction: float) -> int:
+    """How many replacements of a sample are tried, given the fraction of reads that may fail.
 
-    At most 1 sample in 10^12 finds none. 100 at least, since a small dataset may exceed the share; 1,000 at most, so that a
-    dataset in which nothing can be read is told soon, whatever the share.
+    At that fraction at most 1 sample in 10^12 finds no readable replacement. The result is at least 100, because a small
+    data set may exceed the fraction by chance, and at most 1,000, so that a data set in which nothing can be read is
+    reported soon.
     """
     if max_failed_fraction <= 0:
         return 100
-    return (
-        1000 if max_failed_fraction >= 0.98 else min(1000, max(100, math.ceil(math.log(1e-12) / math.log(max_failed_fraction))))
-    )
+    if max_failed_fraction >= 0.98:
+        return 1000
+    return min(1000, max(100, math.ceil(math.log(1e-12) / math.log(max_failed_fraction))))
 
 
 class PendingBatch:
-    """A micro-batch while its frames are read. The reader fills `room(place)` and reports each place by `read` or `failed`."""
+    """A micro-batch whose frames are being read.
 
-    def __init__(self, number: int, samples: Sequence[Sample], replacing: Replacing, pin: bool = False) -> None:
+    The reader writes the frames of sample i into `buffer(i)` and then calls `mark_read(i)` or `mark_failed(i, failure)`.
+    """
+
+    def __init__(self, number: int, samples: Sequence[Sample], policy: ReplacementPolicy, pin: bool = False) -> None:
         self.number, self.samples = number, samples
-        self.left = dict.fromkeys(range(len(samples)))  # places still to read, in order
-        self.vanished: ReadFailure | None = None  # storage that is gone: the batch waits for it
-        self._replacing = replacing
+        self.unread = dict.fromkeys(range(len(samples)))  # indices of samples still to read, in order
+        self.missing_storage: ReadFailure | None = None  # set while the batch waits for storage
+        self._policy = policy
         self._windows = [sample.window for sample in samples]
-        self._others: dict[int, Iterator[Window]] = {}
+        self._replacements: dict[int, Iterator[Window]] = {}
         self._bad: list[list[BadClip]] = [[] for _ in samples]
         self._frames = torch.empty(len(samples), *self.request(0).shape, dtype=torch.uint8, pin_memory=pin)
         self._bytes = self._frames.numpy().reshape(len(samples), -1)
         self._pin = pin
 
-    def request(self, place: int) -> ReadRequest:
-        sample, window = self.samples[place], self._windows[place]
+    def request(self, index: int) -> ReadRequest:
+        """What to read for a sample: its own window, or the current replacement."""
+        sample, window = self.samples[index], self._windows[index]
         return ReadRequest(
             window.path, window.member, window.times_s, window.indices, window.timing, window.file_fps,
-            sample.decode_px, sample.draws[-1], sample.backend,
+            sample.decode_px, sample.uniforms[-1], sample.backend,
         )  # fmt: skip
 
     def requests(self) -> tuple[tuple[int, ReadRequest], ...]:
-        """All that is still to read."""
-        return tuple((place, self.request(place)) for place in tuple(self.left))
+        """(index, request) of all samples still to read."""
+        return tuple((index, self.request(index)) for index in tuple(self.unread))
 
-    def room(self, place: int) -> memoryview:
-        """Where the frames of a sample go."""
-        return memoryview(self._bytes[place])
+    def buffer(self, index: int) -> memoryview:
+        """The memory for the frames of a sample."""
+        return memoryview(self._bytes[index])
 
-    def read(self, place: int) -> None:
-        self.vanished = None
-        del self.left[place]
+    def mark_read(self, index: int) -> None:
+        """Note that the buffer of a sample is filled."""
+        self.missing_storage = None
+        del self.unread[index]
 
-    def failed(self, place: int, failure: ReadFailure) -> None:
-        """Replace a bad clip, or note that storage is gone. Raises DataError where neither helps."""
-        path = shown_name(self._windows[place].path, self._windows[place].member)
+    def mark_failed(self, index: int, failure: ReadFailure) -> None:
+        """Replace a window that cannot be read, or note that its storage is missing.
+
+        Raises DataError for a limit of this machine, and after too many replacements of one sample.
+        """
+        path = shown_name(self._windows[index].path, self._windows[index].member)
         if failure.kind == "machine":
             raise DataError(
-                f"{failure.reason} (while {on_one_line(path)} was read). This is a limit of this machine, not a damaged clip. "
+                f"{failure.reason} (while {escape_line(path)} was read). This is a limit of this machine, not a damaged clip. "
                 "Free that resource or raise the limit (`ulimit -n` for open files); the same command resumes from the last "
                 "checkpoint"
             )
-        if failure.kind == "storage" or (failure.kind == "folder" and self._replacing.waits_for(failure.folder)):
-            self.vanished = failure
+        if failure.kind == "storage" or (failure.kind == "folder" and self._policy.must_wait_for(failure.folder)):
+            self.missing_storage = failure
             return
-        self.vanished = None
-        bad = self._bad[place]
+        self.missing_storage = None
+        bad = self._bad[index]
         bad.append(BadClip(path, failure.reason))
-        if len(bad) > self._replacing.most:
-            last = "\n  ".join(on_one_line(f"{clip.path}: {clip.reason}") for clip in bad[-5:])
+        if len(bad) > self._policy.max_per_sample:
+            last = "\n  ".join(escape_line(f"{clip.path}: {clip.reason}") for clip in bad[-5:])
             raise DataError(
                 f"{len(bad)} windows in a row could not be read; are the files still there? The last ones:\n  {last}"
             )
-        if place not in self._others:
-            self._others[place] = self._replacing.substitutes(self.samples[place])
-        self._windows[place] = next(self._others[place])
+        if index not in self._replacements:
+            self._replacements[index] = self._policy.replacements(self.samples[index])
+        self._windows[index] = next(self._replacements[index])
 
     def batch(self) -> Batch:
         """The finished micro-batch."""
-        draws = torch.tensor([sample.draws[:DRAWS] for sample in self.samples])
+        uniforms = torch.tensor([sample.uniforms[:UNIFORMS_PER_SAMPLE] for sample in self.samples])
         ids = torch.tensor([sample.id for sample in self.samples])
         bad = tuple(clip for clips in self._bad for clip in clips)
-        return Batch(self._frames, draws.pin_memory() if self._pin else draws, ids, bad=bad)
+        return Batch(self._frames, uniforms.pin_memory() if self._pin else uniforms, ids, bad=bad)

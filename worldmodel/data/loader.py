@@ -1,4 +1,4 @@
-"""Windows -> batches: an endless, restartable stream of updates, read ahead by workers."""
+"""Windows -> batches: an endless, restartable sequence of training steps, read ahead by workers."""
 
 from __future__ import annotations
 
@@ -9,43 +9,65 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from itertools import count as count_up
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from worldmodel.config import Config
-from worldmodel.data.augment import DRAWS
-from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, Replacing, Sample, most_substitutes
-from worldmodel.data.order import Draw, Order, rng, share_of
-from worldmodel.data.readers import InProcessReader, Patience, Reader, completed, warn
-from worldmodel.data.uniforms import uniforms
+from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, ReplacementPolicy, Sample, max_replacements
+from worldmodel.data.order import SampleIndex, SampleOrder, keyed_rng, micro_batch_positions
+from worldmodel.data.readers import InProcessReader, Reader, WaitLimits, wait_for_batch, warn
+from worldmodel.data.uniforms import keyed_uniforms
 from worldmodel.data.window_config import WindowConfig
-from worldmodel.data.windows import Window, WindowSource, windows_of
+from worldmodel.data.windows import Window, WindowSource, select_windows
 from worldmodel.data.worker_pool import WorkerPool
 from worldmodel.manifest import Manifest
+from worldmodel.video.read import Backend
 
-__all__ = ["BadClip", "Batch", "DataConfig", "DataError", "Sample", "Windows", "held_out", "open_windows", "updates"]
+__all__ = [
+    "BadClip",
+    "Batch",
+    "DataConfig",
+    "DataError",
+    "Sample",
+    "WindowDataset",
+    "open_windows",
+    "read_fixed_batch",
+    "training_batches",
+]
 
-_HELD_OUT_SEED = 20_000  # held-out windows are the same whatever the recipe's seed
-_PROBED = 2000  # windows looked at to find the share of the data below a folder
+_HELD_OUT_SEED = 20_000  # held-out windows are the same whatever the seed of the recipe is
+_SAMPLED_WINDOWS = 2000  # windows from which the fraction of the data below a folder is estimated
+_FIXED_CHUNK = 8  # windows per micro-batch of `read_fixed_batch`
 
 
 class DataConfig(Config):
-    """Where windows come from."""
+    """Where windows come from and how they are read."""
 
-    manifest: str | tuple[str, ...] = "films/demo/train.parquet"  # Parquet files made by `python -m data_prep`
-    make: tuple[str, ...] | None = None  # arguments of `python -m data_prep` that make the manifest where it is missing
-    weights: tuple[NonNegativeFloat, ...] | None = None  # share of each manifest; null = one pool, every window once an epoch
-    batch_size: PositiveInt = 64  # windows an update, over all processes and micro-batches
-    decode_px: PositiveInt | None = None  # short side that is decoded; null = the window's size, an eighth more where it crops
-    workers: NonNegativeInt = 2  # processes that decode, per training process
-    prefetch: PositiveInt = 4  # micro-batches each of them keeps ready
-    worker_timeout_s: NonNegativeFloat = 300.0  # a micro-batch that takes longer ends the run; 0 = wait for ever
-    max_failed_fraction: float = Field(0.1, ge=0, le=1)  # of reads that fail, above which the run stops
-    storage_wait_s: NonNegativeFloat = 600.0  # how long a missing folder, or storage that does not answer, is waited for
-    backend: Literal["pyav", "decord"] = "pyav"  # what decodes; decord is not there on macOS and ARM
+    manifest: str | tuple[str, ...] = "films/demo/train.parquet"
+    """Parquet files made by `python -m data_prep`"""
+    make: tuple[str, ...] | None = None
+    """arguments of `python -m data_prep` that make the manifest if it is missing"""
+    weights: tuple[NonNegativeFloat, ...] | None = None
+    """fraction of the samples from each manifest; null = one pool, in which an epoch contains every window once"""
+    batch_size: PositiveInt = 64
+    """windows per training step, over all processes and micro-batches"""
+    decode_px: PositiveInt | None = None
+    """short side of decoded frames; null = the window's size, or an eighth more if augmentation crops"""
+    workers: NonNegativeInt = 2
+    """processes that decode, per training process"""
+    prefetch: PositiveInt = 4
+    """micro-batches that each worker reads ahead"""
+    worker_timeout_s: NonNegativeFloat = 300.0
+    """a micro-batch that takes longer ends the run; 0 = no limit"""
+    max_failed_fraction: float = Field(0.1, ge=0, le=1)
+    """fraction of reads that may fail before the run stops"""
+    storage_wait_s: NonNegativeFloat = 600.0
+    """how long the run waits for a missing folder, or for storage that does not answer"""
+    backend: Backend = "pyav"
+    """video decoder; decord is not available on macOS and ARM"""
 
     @property
     def manifests(self) -> tuple[str, ...]:
@@ -63,18 +85,18 @@ class DataConfig(Config):
         return self
 
 
-class Windows:
+class WindowDataset:
     """All windows of one split of a recipe's manifests, in the order of the run."""
 
     def __init__(self, config: DataConfig, window: WindowConfig, split: str, seed: int, decode_px: int) -> None:
         self.config, self.seed, self.decode_px = config, seed, decode_px
         manifests = [Manifest.open(path) for path in config.manifests]
-        if split == "val" and len(manifests) > 1:  # a mixture is held out where any of it is
+        if split == "val" and len(manifests) > 1:  # of a mixture, at least one manifest must have held-out clips
             manifests = [m for m in manifests if len(m.rows(split))] or manifests[:1]
         self.sources = [WindowSource(manifest, split, window) for manifest in manifests]
         weights = config.weights if split == "train" else None
-        self.order = Order(self.sizes, weights, seed)
-        self._holds_much: dict[str, bool] = {}  # by folder
+        self.order = SampleOrder(self.sizes, weights, seed)
+        self._essential: dict[str, bool] = {}  # by folder
         self.digests = [manifest.digest() for manifest in manifests] if split == "train" else []  # of the data's content
 
     def __len__(self) -> int:
@@ -82,140 +104,147 @@ class Windows:
 
     @property
     def sizes(self) -> list[int]:
-        """Windows of each source."""
+        """Number of windows of each source."""
         return [len(source) for source in self.sources]
 
     @property
     def too_short(self) -> int:
-        """Clips left out because no whole window fits into them."""
+        """Number of clips that were left out because no whole window fits into them."""
         return sum(source.too_short for source in self.sources)
 
     def samples(self, positions: np.ndarray) -> list[Sample]:
-        draws = self.order[positions]
-        fractions = uniforms([self._key(draw) for draw in draws], DRAWS + 2)
-        windows = windows_of(self.sources, draws, fractions[:, 0])
+        """Return the samples at the given positions of the run."""
+        indices = self.order[positions]
+        # per sample: the position of the window in its clip, the augmentation, the position of the square crop
+        uniforms = keyed_uniforms([self._key(index) for index in indices], UNIFORMS_PER_SAMPLE + 2)
+        windows = select_windows(self.sources, indices, uniforms[:, 0])
         return [
-            Sample(_identity(draw), draw, window, tuple(rest), self.decode_px, self.config.backend)
-            for draw, window, rest in zip(draws, windows, fractions[:, 1:].tolist(), strict=True)
+            Sample(_sample_id(index), index, window, tuple(rest), self.decode_px, self.config.backend)
+            for index, window, rest in zip(indices, windows, uniforms[:, 1:].tolist(), strict=True)
         ]
 
-    def substitutes(self, sample: Sample) -> Iterator[Window]:
-        """Windows to read in the place of one that cannot be read: a function of the seed and the sample alone."""
-        chance = rng(*self._key(sample.draw))
-        chance.random(DRAWS + 2)  # what `samples` has drawn
+    def replacements(self, sample: Sample) -> Iterator[Window]:
+        """Windows to read in place of one that cannot be read: a function of the seed and the sample alone."""
+        rng = keyed_rng(*self._key(sample.index))
+        rng.random(UNIFORMS_PER_SAMPLE + 2)  # the numbers that `samples` has used
         while True:
-            source = self.sources[int(chance.integers(len(self.sources)))]
-            yield source.window_at(int(chance.integers(len(source))), chance.random())
+            source = self.sources[int(rng.integers(len(self.sources)))]
+            yield source.window_at(int(rng.integers(len(source))), rng.random())
 
-    def _key(self, draw: Draw) -> tuple[int, ...]:
+    def _key(self, index: SampleIndex) -> tuple[int, ...]:
         """The key of the random numbers of a sample."""
-        return self.seed, 2, draw.source, draw.epoch, draw.index
+        return self.seed, 2, index.source, index.epoch, index.index
 
-    def holds_much(self, folder: str) -> bool:
-        """Whether more of the windows of any source lie below a folder than may be bad: without it the run cannot go on."""
-        if folder not in self._holds_much:
-            shares = (_share_below(source, folder) for source in self.sources)
-            self._holds_much[folder] = any(share > self.config.max_failed_fraction for share in shares)
-        return self._holds_much[folder]
+    def is_essential(self, folder: str) -> bool:
+        """Whether more windows of any source lie below a folder than may fail, so that the run cannot go on without it."""
+        if folder not in self._essential:
+            fractions = (_fraction_below(source, folder) for source in self.sources)
+            self._essential[folder] = any(fraction > self.config.max_failed_fraction for fraction in fractions)
+        return self._essential[folder]
 
-    def ids(self, update: int) -> list[int]:
-        """Which windows the whole global batch of an update holds, in order, on all ranks."""
-        draws = self.order[share_of(update, self.config.batch_size, 0, 1, 0, 1)]
-        return [_identity(draw) for draw in draws]
+    def ids(self, step: int) -> list[int]:
+        """Identities of the windows in the global batch of a training step, in order, over all ranks."""
+        return [_sample_id(index) for index in self.order[self._global_batch(step)]]
 
-    def paths(self, update: int) -> list[str]:
-        """Files the global batch of an update is read from, each once."""
-        samples = self.samples(share_of(update, self.config.batch_size, 0, 1, 0, 1))
-        return list(dict.fromkeys(sample.window.path for sample in samples))
+    def paths(self, step: int) -> list[str]:
+        """Files that the global batch of a training step is read from, each once."""
+        return list(dict.fromkeys(sample.window.path for sample in self.samples(self._global_batch(step))))
+
+    def _global_batch(self, step: int) -> np.ndarray:
+        return micro_batch_positions(step, self.config.batch_size, 0, 1, 0, 1)
 
 
-def _share_below(source: WindowSource, folder: str) -> float:
-    """The share of a source's windows that lie below a folder, of a sample of them."""
-    places = np.unique(np.linspace(0, len(source) - 1, _PROBED).astype(np.int64))
+def _fraction_below(source: WindowSource, folder: str) -> float:
+    """The fraction of a source's windows that lie below a folder, estimated from some of them."""
+    indices = np.unique(np.linspace(0, len(source) - 1, _SAMPLED_WINDOWS).astype(np.int64))
     below = os.path.join(folder, "")
-    windows = source.windows_at(places, np.zeros(len(places)))
+    windows = source.windows_at(indices, np.zeros(len(indices)))
     return float(np.mean([os.path.abspath(window.path).startswith(below) for window in windows]))
 
 
-def updates(
-    windows: Windows,
+def training_batches(
+    windows: WindowDataset,
     first: int,
     last: int,
     *,
     rank: int = 0,
-    ranks: int = 1,
-    micros: int = 1,
+    world_size: int = 1,
+    micro_batches: int = 1,
     pin: bool = False,
-    say: Callable[[str], None] = warn,
-    stopped: Callable[[], bool] = lambda: False,
+    report: Callable[[str], None] = warn,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Batch]]:
-    """The micro-batches of updates first..last-1 of this rank, one list an update.
+    """Yield the micro-batches of this rank for the training steps first..last-1, one list per step.
 
-    While a micro-batch is waited for, `say` is told of storage that is gone, and the stream ends early where `stopped`.
-    Raises DataError if a worker dies or hangs, storage stays away, or no window of a long series can be read.
+    While a micro-batch is waited for, missing storage is reported, and the iteration ends early if `stop_requested`.
+    Raises DataError if a worker dies or hangs, storage stays missing, or no window of a long series can be read.
     """
     config = windows.config
-    lists = (
-        windows.samples(share_of(update, config.batch_size, rank, ranks, micro, micros))
-        for update in range(first, last)
-        for micro in range(micros)
+    sample_lists = (
+        windows.samples(micro_batch_positions(step, config.batch_size, rank, world_size, micro_batch, micro_batches))
+        for step in range(first, last)
+        for micro_batch in range(micro_batches)
     )
-    patience = Patience(config.worker_timeout_s if config.workers else 0.0, config.storage_wait_s, say, stopped, ranks == 1)
-    stream = _read(windows, lists, patience, pin)
+    timeout_s = config.worker_timeout_s if config.workers else 0.0
+    limits = WaitLimits(timeout_s, config.storage_wait_s, report, stop_requested, single_rank=world_size == 1)
+    batches = _read(windows, sample_lists, limits, pin)
     try:
-        for update in range(first, last):
-            chance = int(rng(windows.seed, 3, update).integers(2**63))
-            batches = [replace(batch, chance=chance) for batch in islice(stream, micros)]
-            if len(batches) < micros:
+        for step in range(first, last):
+            step_seed = int(keyed_rng(windows.seed, 3, step).integers(2**63))
+            of_step = [replace(batch, step_seed=step_seed) for batch in islice(batches, micro_batches)]
+            if len(of_step) < micro_batches:
                 return
-            yield batches
+            yield of_step
     finally:
-        stream.close()
+        batches.close()
 
 
-def held_out(windows: Windows, count: int, resumes: bool = False) -> Batch:
-    """A fixed set of windows, decoded once and kept: at most `count`, centre square, not augmented.
+def read_fixed_batch(windows: WindowDataset, count: int, wait_for_storage: bool = False) -> Batch:
+    """Read the first windows of the order into one batch, at most `count`: centre crops, not augmented.
 
-    Storage that is gone is waited for where training resumes; at its start a wrong path is more likely.
+    wait_for_storage: wait for missing storage, as a resumed run does. At the start of a run a wrong path is more likely.
     """
-    count = min(count, 4 * len(windows))  # windows overlap where there are few, but not without end
-    samples = [replace(sample, draws=(*sample.draws[:-1], 0.5)) for sample in windows.samples(np.arange(count))]
-    size = 8
-    lists = (samples[at : at + size] for at in range(0, count, size))
+    count = min(count, 4 * len(windows))  # if there are few windows, several overlapping ones of each clip, but not more
+    samples = [replace(sample, uniforms=(*sample.uniforms[:-1], 0.5)) for sample in windows.samples(np.arange(count))]
+    sample_lists = (samples[at : at + _FIXED_CHUNK] for at in range(0, count, _FIXED_CHUNK))
     config = windows.config
-    patience = Patience(config.worker_timeout_s if config.workers else 0.0, config.storage_wait_s if resumes else 0.0)
-    batches = list(_read(windows, lists, patience))
+    timeout_s = config.worker_timeout_s if config.workers else 0.0
+    limits = WaitLimits(timeout_s, config.storage_wait_s if wait_for_storage else 0.0)
+    batches = list(_read(windows, sample_lists, limits))
     bad = tuple(clip for batch in batches for clip in batch.bad)
     return Batch(torch.cat([b.frames for b in batches]), None, torch.cat([b.ids for b in batches]), bad=bad)
 
 
-def open_windows(config: DataConfig, window: WindowConfig, seed: int, crops: bool) -> tuple[Windows, Windows]:
-    """Training and held-out windows of a recipe. Raises ManifestError where either has none."""
-    wider = math.ceil(window.size_px * 9 / 8) if crops else window.size_px
-    train = Windows(config, window, "train", seed, config.decode_px or wider)
-    return train, Windows(config, window, "val", _HELD_OUT_SEED, window.size_px)
+def open_windows(config: DataConfig, window: WindowConfig, seed: int, crops: bool) -> tuple[WindowDataset, WindowDataset]:
+    """Open the training and the held-out windows of a recipe. Raises ManifestError if either has none.
+
+    crops: whether augmentation crops; training frames are then decoded an eighth larger than the window.
+    """
+    larger_px = math.ceil(window.size_px * 9 / 8) if crops else window.size_px
+    train = WindowDataset(config, window, "train", seed, config.decode_px or larger_px)
+    return train, WindowDataset(config, window, "val", _HELD_OUT_SEED, window.size_px)
 
 
 def _read(
-    windows: Windows, lists: Iterator[list[Sample]], patience: Patience, pin: bool = False
+    windows: WindowDataset, sample_lists: Iterator[list[Sample]], limits: WaitLimits, pin: bool = False
 ) -> Generator[Batch, None, None]:
-    """The micro-batches of lists of samples, in order. Ends early where the user asked for an end."""
+    """Read lists of samples into micro-batches, in order. Ends early if the user requested a stop."""
     config = windows.config
-    replacing = Replacing(windows.substitutes, windows.holds_much, most_substitutes(config.max_failed_fraction))
+    policy = ReplacementPolicy(windows.replacements, windows.is_essential, max_replacements(config.max_failed_fraction))
     reader: Reader = WorkerPool(config.workers) if config.workers else InProcessReader()
-    waiting: deque[PendingBatch] = deque()
+    queue: deque[PendingBatch] = deque()
+    numbers = count_up()
 
     def read_ahead() -> None:
-        for samples in islice(lists, max(1, config.workers * config.prefetch) - len(waiting)):
-            pending = PendingBatch(next(numbers), samples, replacing, pin)
+        for samples in islice(sample_lists, max(1, config.workers * config.prefetch) - len(queue)):
+            pending = PendingBatch(next(numbers), samples, policy, pin)
             reader.submit(pending)
-            waiting.append(pending)
+            queue.append(pending)
 
-    numbers = count_up()
     try:
         read_ahead()
-        while waiting:
-            if (batch := completed(reader, waiting.popleft(), patience)) is None:
+        while queue:
+            if (batch := wait_for_batch(reader, queue.popleft(), limits)) is None:
                 return
             read_ahead()
             yield batch
@@ -223,6 +252,6 @@ def _read(
         reader.close()
 
 
-def _identity(draw: Draw) -> int:
-    """One number a sample: 8 bits of source, 15 of epoch, 40 of window."""
-    return (draw.source << 55) | ((draw.epoch & 0x7FFF) << 40) | draw.index
+def _sample_id(index: SampleIndex) -> int:
+    """One number per sample: 8 bits of source, 15 of epoch, 40 of window."""
+    return (index.source << 55) | ((index.epoch & 0x7FFF) << 40) | index.index

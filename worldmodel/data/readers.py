@@ -1,4 +1,4 @@
-"""Wait for micro-batches, read by workers or by this process; limits for workers that hang and storage that is gone."""
+"""Wait for micro-batches, with limits for workers that hang and for storage that is missing."""
 
 from __future__ import annotations
 
@@ -14,97 +14,100 @@ import numpy as np
 from worldmodel.data.batch import Batch, DataError, PendingBatch
 from worldmodel.data.reading import RETRY_S, ReadFailure, read_window
 from worldmodel.process.clock import Clock
-from worldmodel.video.container.source import on_one_line
+from worldmodel.process.terminal import escape_line
 
-_LOOK_EVERY_S = 0.25  # for signals and limits, while a micro-batch is waited for
-_QUIET_S = 3.0  # shorter interruptions are not reported; other micro-batches may still note that it was gone
-_SAY_EVERY_S = 60.0  # that storage is still gone
+_POLL_S = 0.25  # between two checks of signals and limits while a micro-batch is waited for
+_REPORT_AFTER_S = 3.0  # shorter interruptions of storage are not reported
+_REPORT_EVERY_S = 60.0  # while storage is still missing
 
 
 class Reader(Protocol):
     """Reads micro-batches in the order in which they are submitted."""
 
-    def submit(self, pending: PendingBatch) -> None: ...
+    def submit(self, pending: PendingBatch) -> None:
+        """Start to read a micro-batch."""
 
     def wait(self, pending: PendingBatch, seconds: float) -> bool:
-        """Wait until a micro-batch is complete, but not longer than that. Whether it is. Raises DataError."""
+        """Wait up to `seconds` for a micro-batch; return whether it is complete. Raises DataError."""
 
-    def reading(self, pending: PendingBatch) -> str:
-        """The file that the process in charge of a micro-batch reads now; empty where that is not known."""
+    def current_file(self, pending: PendingBatch) -> str:
+        """The file that is being read for a micro-batch; empty if that is not known."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop reading and end all worker processes."""
 
 
 class InProcessReader:
-    """Reads in this process when it is waited for (data.workers=0)."""
+    """Reads in this process, when a micro-batch is waited for (data.workers=0)."""
 
     def submit(self, pending: PendingBatch) -> None:
-        """Nothing is read ahead."""
+        """Do nothing: this reader does not read ahead."""
 
     def wait(self, pending: PendingBatch, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while pending.left and time.monotonic() < until:
-            place = next(iter(pending.left))
-            frames = read_window(pending.request(place))
+        deadline = time.monotonic() + seconds
+        while pending.unread and time.monotonic() < deadline:
+            index = next(iter(pending.unread))
+            frames = read_window(pending.request(index))
             if isinstance(frames, np.ndarray):
-                pending.room(place)[:] = frames.reshape(-1).data
-                pending.read(place)
+                pending.buffer(index)[:] = frames.reshape(-1).data
+                pending.mark_read(index)
                 continue
-            pending.failed(place, frames)
-            if pending.vanished:
+            pending.mark_failed(index, frames)
+            if pending.missing_storage:
                 time.sleep(RETRY_S)
-        return not pending.left
+        return not pending.unread
 
-    def reading(self, pending: PendingBatch) -> str:
+    def current_file(self, pending: PendingBatch) -> str:
         return ""
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: this reader holds no resources."""
 
 
 def warn(text: str) -> None:
+    """Print a line to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a micro-batch is waited for, and who is told."""
+class WaitLimits:
+    """How long a micro-batch is waited for, and how the wait is reported and interrupted."""
 
-    worker_s: float = 0.0  # without storage being gone; 0 = for ever
-    storage_s: float = 0.0  # for storage that is gone
-    say: Callable[[str], None] = warn
-    stopped: Callable[[], bool] = lambda: False  # whether the user asked for an end
-    alone: bool = True  # no other rank waits for this one
+    worker_timeout_s: float = 0.0  # for a worker that does not answer; 0 = no limit
+    storage_wait_s: float = 0.0  # for missing storage
+    report: Callable[[str], None] = warn
+    stop_requested: Callable[[], bool] = lambda: False  # by the user
+    single_rank: bool = True  # no other rank waits for this one
 
 
-def completed(reader: Reader, pending: PendingBatch, patience: Patience) -> Batch | None:
-    """Wait for a micro-batch. None where the user asked for an end meanwhile.
+def wait_for_batch(reader: Reader, pending: PendingBatch, limits: WaitLimits) -> Batch | None:
+    """Wait for a micro-batch. Return None if the user requested a stop meanwhile.
 
-    Raises DataError where a limit is exceeded, and KeyboardInterrupt where the user asked for an end while storage was waited
-    for and other ranks wait for this one: they are within an update, so that the state cannot be saved.
+    Raises DataError when a limit is exceeded. Raises KeyboardInterrupt if the user requested a stop while storage was waited
+    for and other ranks wait for this one: these are in the middle of a training step, so no state can be saved.
     """
-    storage = _StorageWait(patience)
-    # a read of this process itself may take long
-    clock = Clock(longest_s=math.inf) if isinstance(reader, InProcessReader) else Clock()
+    storage = _StorageWait(limits)
+    # a single read of this process itself may take long
+    clock = Clock(max_tick_s=math.inf) if isinstance(reader, InProcessReader) else Clock()
     waited_s = 0.0
-    step_s = min(_LOOK_EVERY_S, patience.worker_s or _LOOK_EVERY_S)
-    while not reader.wait(pending, step_s):
+    poll_s = min(_POLL_S, limits.worker_timeout_s or _POLL_S)
+    while not reader.wait(pending, poll_s):
         passed_s = clock.tick()
         waited_s += passed_s
-        if storage.goes_on(pending.vanished, passed_s):
+        if storage.is_missing(pending.missing_storage, passed_s):
             waited_s = 0.0
-            if patience.stopped() and not patience.alone:
+            if limits.stop_requested() and not limits.single_rank:
                 raise KeyboardInterrupt
-        if patience.stopped() and patience.alone:
+        if limits.stop_requested() and limits.single_rank:
             return None
-        if patience.worker_s and waited_s > patience.worker_s:
-            raise DataError(_hangs(patience.worker_s, reader.reading(pending)))
-    storage.goes_on(None, clock.tick())
+        if limits.worker_timeout_s and waited_s > limits.worker_timeout_s:
+            raise DataError(_timeout_message(limits.worker_timeout_s, reader.current_file(pending)))
+    storage.is_missing(None, clock.tick())
     return pending.batch()
 
 
-def _hangs(limit_s: float, path: str) -> str:
-    at = f" while it reads {on_one_line(path)}" if path else ""
+def _timeout_message(limit_s: float, path: str) -> str:
+    at = f" while it reads {escape_line(path)}" if path else ""
     return (
         f"no batch within data.worker_timeout_s = {limit_s:g} s: a worker hangs{at}, or storage is slower than that. "
         "Raise the limit, or set data.workers=0 to find the file that blocks; the same command resumes from the last checkpoint"
@@ -112,43 +115,43 @@ def _hangs(limit_s: float, path: str) -> str:
 
 
 class _StorageWait:
-    """The wait of a micro-batch for storage that is gone, told soon after its start, every minute and at its end."""
+    """One wait for missing storage. It is reported after some seconds, then every minute, and at its end."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._limit_s, self._say = patience.storage_s, patience.say
+    def __init__(self, limits: WaitLimits) -> None:
+        self._limit_s, self._report = limits.storage_wait_s, limits.report
         self._waited_s = 0.0
-        self._said: float | None = None  # after how long the wait was last told
+        self._reported_at_s: float | None = None  # waiting time at the last report
         self._what = ""
 
-    def goes_on(self, vanished: ReadFailure | None, passed_s: float) -> bool:
-        """Whether storage is gone, so many seconds after the last call. Raises DataError after the limit."""
+    def is_missing(self, failure: ReadFailure | None, passed_s: float) -> bool:
+        """Update the wait `passed_s` after the last call; return whether storage is missing. Raises DataError at the limit."""
         self._waited_s += passed_s
-        if vanished is None:
-            if self._said is not None:
-                self._say(f"{self._what} can be read again after {self._waited_s:.0f} s; training goes on")
-            self._said, self._what = None, ""
+        if failure is None:
+            if self._reported_at_s is not None:
+                self._report(f"{self._what} can be read again after {self._waited_s:.0f} s; training goes on")
+            self._reported_at_s, self._what = None, ""
             return False
         if not self._what:
             self._waited_s = 0.0
-            self._what = on_one_line(vanished.folder)
+            self._what = escape_line(failure.folder)
         if self._waited_s >= self._limit_s:
             waited = f"; waited {self._limit_s:g} s for it (data.storage_wait_s)" if self._limit_s else ""
             raise DataError(
-                f"{self._gone(vanished)}{waited}. Is its storage mounted? Once it is there again, the same command resumes "
-                "from the last checkpoint"
+                f"{self._description(failure)}{waited}. Is its storage mounted? Once it is there again, the same command "
+                "resumes from the last checkpoint"
             )
-        if self._said is None and self._waited_s >= _QUIET_S:
-            self._said = self._waited_s
-            self._say(
-                f"{self._gone(vanished)}. Waiting for it, at most {self._limit_s:g} s (data.storage_wait_s). No sample is "
-                "replaced meanwhile"
+        if self._reported_at_s is None and self._waited_s >= _REPORT_AFTER_S:
+            self._reported_at_s = self._waited_s
+            self._report(
+                f"{self._description(failure)}. Waiting for it, at most {self._limit_s:g} s (data.storage_wait_s). No sample "
+                "is replaced meanwhile"
             )
-        elif self._said is not None and self._waited_s - self._said >= _SAY_EVERY_S:
-            self._said = self._waited_s
-            self._say(f"still waiting for {self._what}: {self._waited_s:.0f} s of {self._limit_s:g} s")
+        elif self._reported_at_s is not None and self._waited_s - self._reported_at_s >= _REPORT_EVERY_S:
+            self._reported_at_s = self._waited_s
+            self._report(f"still waiting for {self._what}: {self._waited_s:.0f} s of {self._limit_s:g} s")
         return True
 
-    def _gone(self, vanished: ReadFailure) -> str:
-        if vanished.kind == "storage":
-            return f"the storage of {self._what} does not answer ({on_one_line(vanished.reason)})"
-        return f"{self._what} is missing, empty or not readable by this user ({on_one_line(vanished.reason)})"
+    def _description(self, failure: ReadFailure) -> str:
+        if failure.kind == "storage":
+            return f"the storage of {self._what} does not answer ({escape_line(failure.reason)})"
+        return f"{self._what} is missing, empty or not readable by this user ({escape_line(failure.reason)})"

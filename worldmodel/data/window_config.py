@@ -1,4 +1,4 @@
-"""What a model sees of a clip at once."""
+"""The configuration of a window: the consecutive frames that a model sees at once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from worldmodel.config import Config
 
 
 class WindowConfig(Config):
-    """The shape of a window: data cuts it, the model is built for it."""
+    """The shape of a window. The data loader cuts windows of this shape, and the model is built for it."""
 
-    frames: PositiveInt = 24  # that a window holds; 24 at 12 fps are 2 s
-    fps: float = Field(12.0, gt=0)  # frames a second of video are sampled at, whatever the file's own rate
-    stride_frames: PositiveInt | None = None  # instead: every n-th frame of the file; `fps` then only names the horizons
-    size_px: PositiveInt = 64  # side of the square the model sees
+    frames: PositiveInt = 24
+    """frames per window; 24 frames at 12 fps are 2 s"""
+    fps: float = Field(12.0, gt=0)
+    """frames per second at which videos are sampled, whatever the file's own rate is"""
+    stride_frames: PositiveInt | None = None
+    """take every N-th frame of the file instead; `fps` then only converts horizons to seconds"""
+    size_px: PositiveInt = 64
+    """side of the square frames that the model sees"""
 
     @property
     def duration_s(self) -> float:

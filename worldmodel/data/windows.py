@@ -1,4 +1,4 @@
-"""Manifest rows -> windows: how many fit into a clip, and which frames one of them holds."""
+"""Manifest rows -> windows: how many windows fit into a clip, and which frames each window holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from worldmodel.data.order import Draw
+from worldmodel.data.order import SampleIndex
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.video.container.timing import Timing
@@ -19,35 +19,35 @@ _TEXTS = ("path", "member", "timing")
 
 @dataclass(frozen=True)
 class Window:
-    """Frames of one file, by time or by number; exactly one of the two is given."""
+    """Frames of one file, by time or by number; exactly one of `times_s` and `indices` is given."""
 
     path: str
     member: str | None
     times_s: tuple[float, ...] | None
     indices: tuple[int, ...] | None
-    timing: Timing | None  # how frames of the file are found; None = to be examined
-    file_fps: float  # what a folder of frames, which has no clock, is played at
+    timing: Timing | None  # how frames of the file are found; None = to be analysed
+    file_fps: float  # playing rate of a folder of frames, which has no clock of its own
 
 
 class WindowSource:
-    """Windows of one split of one manifest. A clip counts as often as whole windows fit into it, at least once.
+    """Windows of one split of one manifest. A clip counts as often as whole windows fit into it, but at least once.
 
-    Lives in the main process; workers are sent single windows and never hold the table, so that their memory is flat.
+    Lives in the main process. Workers receive single windows and never hold the table, so their memory use is constant.
     """
 
     def __init__(self, manifest: Manifest, split: str, window: WindowConfig) -> None:
         self.manifest, self.split, self.window = manifest, split, window
         if manifest.metadata.get("config", {}).get("kind") == "suite":
             raise ManifestError(
-                f"{manifest.path}: these films are a benchmark, some of them impossible; a model that has seen them cannot be "
-                "measured on them. Train on the train.parquet made beside it"
+                f"{manifest.path}: these videos are a benchmark, and some of them are impossible; a model that was trained on "
+                "them cannot be evaluated on them. Train on the train.parquet that was made beside it"
             )
-        clips = list(_fitting(manifest, split, window))
+        clips = list(_clips_that_fit(manifest, split, window))
         found, longest_s = sum(part.found for part in clips), max((part.longest_s for part in clips), default=0.0)
         if not found:
             raise ManifestError(
-                f"{manifest.path}: no clip has split {split!r}; {_splits(manifest)}. Training needs train and val: make it "
-                "again with another `--val` of `python -m data_prep index`, or name another one in data.manifest"
+                f"{manifest.path}: no clip has split {split!r}; {_split_counts(manifest)}. Training needs train and val: make "
+                "it again with another `--val` of `python -m data_prep index`, or name another one in data.manifest"
             )
         clips = [part for part in clips if len(part.fps)]
         if not clips:
@@ -62,21 +62,21 @@ class WindowSource:
         self.too_short = found - len(self.fps)
         self._texts = [part.texts for part in clips]
         self._first_rows = np.cumsum([0, *(len(texts[0]) for texts in self._texts)])
-        pa.default_memory_pool().release_unused()  # of the batches that were read; the allocator would keep 30 MB of a million
+        pa.default_memory_pool().release_unused()  # else the allocator keeps 30 MB after reading a million rows
 
     def __len__(self) -> int:
         return int(self.ends[-1])
 
     def window_at(self, index: int, fraction: float) -> Window:
-        """A window of the clip that `index` falls into; `fraction` in [0, 1) says where in it."""
+        """Return a window of the clip that `index` falls into; `fraction` in [0, 1) is its relative start in the clip."""
         return self.windows_at(np.array([index]), np.array([fraction]))[0]
 
     def windows_at(self, indices: np.ndarray, fractions: np.ndarray) -> list[Window]:
-        """`window_at` of many, int64 [P] and float64 [P]."""
-        at = np.searchsorted(self.ends, indices, side="right")
-        batches = np.searchsorted(self._first_rows, at, side="right") - 1
-        fps, frames = self.fps[at], np.arange(self.window.frames)
-        start = self.start[at] + fractions * (self.latest[at] - self.start[at])
+        """`window_at` for many indices, int64 [P], and fractions, float64 [P]."""
+        clips = np.searchsorted(self.ends, indices, side="right")
+        batches = np.searchsorted(self._first_rows, clips, side="right") - 1
+        fps, frames = self.fps[clips], np.arange(self.window.frames)
+        start = self.start[clips] + fractions * (self.latest[clips] - self.start[clips])
         by_time = self.window.stride_frames is None
         if self.window.stride_frames is None:
             chosen = start[:, None] + frames / self.window.fps
@@ -85,7 +85,7 @@ class WindowSource:
             chosen = first[:, None] + frames * self.window.stride_frames
         windows = []
         for batch, row, rate, numbers in zip(
-            batches.tolist(), (at - self._first_rows[batches]).tolist(), fps.tolist(), chosen.tolist(), strict=True
+            batches.tolist(), (clips - self._first_rows[batches]).tolist(), fps.tolist(), chosen.tolist(), strict=True
         ):
             path, member, timing = (column[row].as_py() for column in self._texts[batch])
             times_s, frame_numbers = (tuple(numbers), None) if by_time else (None, tuple(numbers))
@@ -93,30 +93,30 @@ class WindowSource:
         return windows
 
 
-def windows_of(sources: Sequence[WindowSource], draws: Sequence[Draw], fractions: np.ndarray) -> list[Window]:
-    """The window of every draw; `fractions`, float64 [P] in [0, 1), say where in its clip."""
+def select_windows(sources: Sequence[WindowSource], samples: Sequence[SampleIndex], fractions: np.ndarray) -> list[Window]:
+    """Return the window of every sample; `fractions`, float64 [P] in [0, 1), are the relative starts in the clips."""
     windows: dict[int, Window] = {}
     for number, source in enumerate(sources):
-        at = [place for place, draw in enumerate(draws) if draw.source == number]
-        indices = np.array([draws[place].index for place in at], dtype=np.int64)
-        windows.update(zip(at, source.windows_at(indices, fractions[at]), strict=True))
-    return [windows[place] for place in range(len(draws))]
+        mine = [i for i, sample in enumerate(samples) if sample.source == number]
+        indices = np.array([samples[i].index for i in mine], dtype=np.int64)
+        windows.update(zip(mine, source.windows_at(indices, fractions[mine]), strict=True))
+    return [windows[i] for i in range(len(samples))]
 
 
 @dataclass(frozen=True)
 class _Clips:
-    """The clips of a split in one batch of rows; arrays hold those that are long enough for a window."""
+    """The clips of a split in one batch of rows. The arrays hold only clips that are long enough for a window."""
 
     found: int  # clips of the split, of any length
     longest_s: float
-    start: np.ndarray  # where the first window begins
-    latest: np.ndarray  # where the last one begins
+    start: np.ndarray  # earliest start of a window, in seconds
+    latest: np.ndarray  # latest start of a window, in seconds
     fps: np.ndarray
-    count: np.ndarray  # how often the clip is drawn in an epoch
+    count: np.ndarray  # how often an epoch contains the clip
     texts: tuple[pa.Array, ...]  # path, member, timing
 
 
-def _fitting(manifest: Manifest, split: str, window: WindowConfig) -> Iterator[_Clips]:
+def _clips_that_fit(manifest: Manifest, split: str, window: WindowConfig) -> Iterator[_Clips]:
     for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *_TEXTS)):
         mine = pc.equal(batch.column(0), split)
         start, stop, fps = (column.filter(mine).to_numpy() for column in batch.columns[1:4])
@@ -132,7 +132,7 @@ def _fitting(manifest: Manifest, split: str, window: WindowConfig) -> Iterator[_
 
 
 def _compact(texts: pa.Array) -> pa.Array:
-    """The same texts in less memory where they repeat: a million nulls or equal words cost 8 and 11 MB as they are."""
+    """The same texts in less memory if they repeat: uncompacted, a million nulls cost 8 MB and a million equal words 11 MB."""
     if texts.null_count == len(texts):
         return pa.nulls(len(texts))
     if len(texts[:256].unique()) > 127 or len((encoded := texts.dictionary_encode()).dictionary) > 127:
@@ -140,6 +140,6 @@ def _compact(texts: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(encoded.indices.cast(pa.int8()), encoded.dictionary)
 
 
-def _splits(manifest: Manifest) -> str:
+def _split_counts(manifest: Manifest) -> str:
     names, counts = np.unique(manifest.column("split").astype(str), return_counts=True)
     return "it has " + (", ".join(f"{n} {name}" for name, n in zip(names, counts, strict=True)) or "no clips at all")

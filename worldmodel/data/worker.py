@@ -1,7 +1,7 @@
-"""The process that reads windows: requests on standard input, frames on standard output. Started by `worker_pool`.
+"""The worker process that reads windows: tasks on standard input, frames on standard output. Started by `worker_process`.
 
-A program of its own rather than a multiprocessing worker: it needs no semaphores and no shared memory, which would stay behind
-when a group of processes is killed, and it does not import the program of its parent, such as torch.
+It is a program of its own rather than a multiprocessing worker. It needs no semaphores and no shared memory, which would be
+left behind when a group of processes is killed, and it does not import the program of its parent, such as torch.
 """
 
 from __future__ import annotations
@@ -22,76 +22,81 @@ import numpy as np
 from worldmodel.data.reading import ReadFailure, ReadRequest, read_window
 from worldmodel.process import interrupts
 
-LENGTH = struct.Struct("<I")  # of the pickled Answer that follows
+LENGTH = struct.Struct("<I")  # length in bytes of the pickled Answer that follows
 
 
 @dataclass(frozen=True)
 class Task:
-    """Windows of one micro-batch to read, each with its place in it. Of several tasks, the lowest `number` is done first."""
+    """Windows of one micro-batch to read, each with its index in it. Tasks with lower numbers are done first."""
 
     number: int
     windows: tuple[tuple[int, ReadRequest], ...]
-    delay_s: float = 0.0  # to wait before they are read
+    delay_s: float = 0.0  # time to wait before they are read
 
 
 @dataclass(frozen=True)
 class Answer:
-    """About one window: it is being read (None), it could not be read, or its frames follow, so many bytes."""
+    """Progress of one window.
+
+    outcome: None: the worker begins to read it. ReadFailure: it could not be read. int: it was read, and this many bytes
+    of frames follow.
+    """
 
     number: int
-    place: int
+    index: int
     outcome: ReadFailure | int | None
-    skipped: tuple[int, ...] = ()  # places of the task that were left out after a folder was found to be gone
+    skipped: tuple[int, ...] = ()  # indices of the task that were left out because a folder is missing
 
 
 def main() -> None:
-    interrupts.leave_to_parent(signal.SIGINT, signal.SIGTERM)
+    """Read tasks until the parent closes the pipe or ends."""
+    interrupts.ignore_in_child(signal.SIGINT, signal.SIGTERM)
     try:
         os.fstat(2)
-    except OSError:  # closed in the parent; another file must not take its number
+    except OSError:  # closed in the parent; no other file may get its number
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints must not get between the frames
-    waiting: queue.PriorityQueue[tuple[int, int, Task]] = queue.PriorityQueue()
-    threading.Thread(target=_receive, args=(requests, waiting), daemon=True).start()
+    os.dup2(2, 1)  # what a library prints must not mix with the frames
+    tasks: queue.PriorityQueue[tuple[int, int, Task]] = queue.PriorityQueue()
+    threading.Thread(target=_receive, args=(requests, tasks), daemon=True).start()
     try:
         while True:
-            _do(waiting.get()[-1], answers)
+            _run_task(tasks.get()[-1], answers)
     except BrokenPipeError:  # the parent ended
         os._exit(0)
 
 
-def _receive(requests: BinaryIO, waiting: queue.PriorityQueue[tuple[int, int, Task]]) -> None:
-    """Take in tasks; end the process at once when the parent closes the pipe or ends, whatever is being read."""
+def _receive(requests: BinaryIO, tasks: queue.PriorityQueue[tuple[int, int, Task]]) -> None:
+    """Receive tasks. End the process at once when the parent closes the pipe or ends, even in the middle of a read."""
     arrived = 0
     try:
         while True:
             task = pickle.load(requests)
-            waiting.put((task.number, arrived, task))
+            tasks.put((task.number, arrived, task))
             arrived += 1
     except (EOFError, OSError, pickle.UnpicklingError):  # UnpicklingError: the parent was killed while it wrote a task
         os._exit(0)
-    except BaseException:  # this thread alone would end, and the process would wait for ever
+    except BaseException:  # without this only this thread would end, and the process would wait for ever
         try:
             traceback.print_exc()
-        finally:  # standard error may be a terminal that is gone
+        finally:  # standard error may be a terminal that is closed
             os._exit(1)
 
 
-def _do(task: Task, answers: BinaryIO) -> None:
+def _run_task(task: Task, answers: BinaryIO) -> None:
     time.sleep(task.delay_s)
-    for at, (place, request) in enumerate(task.windows):
-        _send(answers, Answer(task.number, place, None))
+    for number, (index, request) in enumerate(task.windows):
+        _send(answers, Answer(task.number, index, None))
         frames = read_window(request)
         if isinstance(frames, ReadFailure):
-            # where a folder is gone, the parent decides whether to wait for it; the rest of the task would fail alike
-            skipped = tuple(place for place, _ in task.windows[at + 1 :]) if frames.folder else ()
-            _send(answers, Answer(task.number, place, frames, skipped))
+            # the parent decides whether to wait for a missing folder; the rest of the task would fail as well
+            skipped = tuple(index for index, _ in task.windows[number + 1 :]) if frames.folder else ()
+            _send(answers, Answer(task.number, index, frames, skipped))
             if skipped:
                 return
         else:
-            _send(answers, Answer(task.number, place, frames.nbytes), frames)
+            _send(answers, Answer(task.number, index, frames.nbytes), frames)
 
 
 def _send(answers: BinaryIO, answer: Answer, frames: np.ndarray | None = None) -> None:

@@ -1,9 +1,10 @@
-"""Atomic writing: at any moment a file or folder holds its old content or its new content, never a part of it.
+"""Atomic writing: at any moment a file or folder has its old content or its new content, never a part of it.
 
-    .NAME.PID-START@SYSTEM.part    written beside NAME, synced to the disk, then renamed to NAME
+    .NAME.PID-START@SYSTEM.part    temporary file beside NAME; synced to the disk, then renamed to NAME
 
-PID, START and SYSTEM (digests of when the process began, and of machine, boot and container) tell which process writes it. A
-process that is killed leaves it; `remove_parts` removes those that no living process writes. No torch.
+PID, START and SYSTEM identify the process that writes it: its number, a digest of its start time,
+and a digest of machine, boot and container. A killed process leaves its temporary files;
+`remove_parts` removes those of processes that no longer run. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -27,25 +28,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from worldmodel.files.lock_owner import start_of, system_of_this_process
-from worldmodel.files.output_errors import WRITE_ONLY, OutputError, output_errors
+from worldmodel.files.lock_owner import process_start, system_id
+from worldmodel.files.output_errors import ONLY_ON_WRITING, OutputError, output_errors
 
 _PART = re.compile(r"\..+\.(\d+)-([0-9a-f]{8})@([0-9a-f]{8})\.part")
-_LONGEST_NAME = 150  # bytes of a name that its part repeats; file systems allow 255
-_NOT_OF_FOLDERS = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR}
-_FOREIGN_S = 86_400.0  # age after which the part of a process that cannot be looked up counts as left behind
+_MAX_NAME_BYTES = 150  # longer names are shortened in the name of their temporary file; file systems allow 255
+_FOLDER_SYNC_UNSUPPORTED = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR}
+_ABANDONED_AFTER_S = 86_400.0  # age at which a temporary file of an unknown process counts as abandoned
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name to write to; on success that file is synced to the disk and becomes `path`, else it is removed.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give the path of a temporary file. On success it is synced to the disk and renamed to `path`, else removed.
 
-    The file gets the permissions that the user's umask gives, whatever writes it. A symbolic link at `path` is replaced; the
-    file that it points to is never touched. Raises OutputError where the file cannot be written. An OSError raised inside the
-    block becomes an OutputError only if it is a disk-full or read-only error, or names the temporary file. A block that also
-    reads must tell the others apart itself (`output_errors`).
+    The permissions of the file follow the user's umask, whatever code writes it. A symbolic link at
+    `path` is replaced; the file that it points to does not change.
+
+    Raises OutputError where the file cannot be written. An OSError raised inside the block becomes
+    an OutputError only if it is a disk-full or read-only error, or names the temporary file. A block
+    that also reads files must distinguish other errors itself (`output_errors`).
     """
-    part = part_of(path)
+    part = part_path(path)
     _remove_parts_once(path.parent)
     try:
         with output_errors(path), open(part, "wb") as file:
@@ -54,13 +57,13 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part
         except OSError as error:
             of_another = isinstance(error, OutputError) and error.filename != str(part)
-            if of_another or (error.errno not in WRITE_ONLY and str(error.filename) != str(part)):
+            if of_another or (error.errno not in ONLY_ON_WRITING and str(error.filename) != str(part)):
                 raise
             raise OutputError.of(error.errno or 0, path) from error
         with output_errors(path):
             if part.stat().st_mode != mode:
                 part.chmod(mode)
-            sync(part)
+            sync_to_disk(part)
             os.replace(part, path)
     finally:
         with suppress(OSError):  # an error of the folder has been raised already
@@ -68,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 class _Part(io.FileIO):
-    """A file that is being written. Its errors are OutputErrors that name the file that it will become."""
+    """A temporary file that is open for writing. Its errors are OutputErrors that name the final path."""
 
     def __init__(self, part: Path, path: Path) -> None:
         super().__init__(part, "w")
@@ -84,71 +87,71 @@ class _Part(io.FileIO):
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[io.BufferedWriter]:
-    """An open file to write bytes to; on success it becomes `path`, else it is removed; see `replacing`.
+def atomic_file(path: Path) -> Iterator[io.BufferedWriter]:
+    """Give an open binary file. On success it becomes `path`, else it is removed; see `atomic_path`.
 
-    Every error of writing it is an OutputError, also in a block that reads other files.
+    Every error of writing is an OutputError, also in a block that reads other files.
     """
-    with replacing(path) as part, open_part(part, path) as file:
+    with atomic_path(path) as part, open_part(part, path) as file:
         yield file
 
 
 def open_part(part: Path, path: Path) -> io.BufferedWriter:
-    """The name that `replacing` gave for `path`, open for writing bytes. Every error of writing is an OutputError of `path`."""
+    """Open the path that `atomic_path(path)` gave for writing bytes. Every error of writing is an OutputError of `path`."""
     return io.BufferedWriter(_Part(part, path))
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to fill; on success it becomes `path`, else it is removed. Raises OSError where it cannot be written.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give an empty temporary folder. On success it becomes `path`, else it is removed. Raises OSError.
 
-    The block must sync the files, or write them by this module. A folder that is at `path` already is removed first, so it
-    must be one that nobody needs.
+    The block must sync its files, or write them with functions of this module. An existing folder at
+    `path` is deleted first, so it must be one that nobody needs.
     """
-    part = part_of(path)
+    part = part_path(path)
     _remove_parts_once(path.parent)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         yield part
-        sync(part)
+        sync_to_disk(part)
         if path.exists():
             shutil.rmtree(path)
         part.rename(path)
-        sync(path.parent)
+        sync_to_disk(path.parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Raises OutputError."""
-    with replacing_file(path) as file:
+    """Write a file atomically. Raises OutputError."""
+    with atomic_file(path) as file:
         file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """In UTF-8, line ends as given. Raises OutputError."""
+    """Write text atomically, in UTF-8, without conversion of line ends. Raises OutputError."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Raises OutputError, and ValueError for NaN and infinity, which JSON does not have."""
+    """Write a JSON object atomically. Raises OutputError, and ValueError for NaN and infinity."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compressed: bool = False) -> None:
-    """Arrays by name as NPZ, which `np.load(path, allow_pickle=False)` reads. Raises OutputError."""
+    """Write named arrays atomically as NPZ, without pickles. Raises OutputError."""
     save = np.savez_compressed if compressed else np.savez
-    with replacing_file(path) as file:
+    with atomic_file(path) as file:
         save(file, **arrays)  # type: ignore[arg-type]
 
 
-def sync(path: Path) -> None:
-    """Write a file, or the list of names in a folder, from the system's cache to the disk."""
+def sync_to_disk(path: Path) -> None:
+    """Flush a file, or the directory entries of a folder, to the disk (fsync)."""
     if path.is_dir():
         return _sync_folder(path)
-    handle = os.open(path, os.O_RDWR)  # Windows syncs only what may be written
+    handle = os.open(path, os.O_RDWR)  # Windows syncs only files that are open for writing
     try:
         os.fsync(handle)
     finally:
@@ -156,7 +159,7 @@ def sync(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Where the system can: Windows and some network and shared file systems sync files alone."""
+    """Flush a folder where the system supports it. Windows and some network file systems do not."""
     if os.name == "nt":
         return
     try:
@@ -166,26 +169,26 @@ def _sync_folder(path: Path) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        if error.errno not in _NOT_OF_FOLDERS:
+        if error.errno not in _FOLDER_SYNC_UNSUPPORTED:
             raise
 
 
-def part_of(path: Path) -> Path:
-    """The name beside `path` that this process writes to."""
+def part_path(path: Path) -> Path:
+    """The temporary path beside `path` for this process."""
     name = path.name
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME // 4]}~{_digest(name)}"  # a character has at most 4 bytes
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+        name = f"{name[: _MAX_NAME_BYTES // 4]}~{_digest(name)}"  # a character has at most 4 bytes
     pid = os.getpid()
-    return path.with_name(f".{name}.{pid}-{_own_start(pid)}@{_system()}.part")
+    return path.with_name(f".{name}.{pid}-{_start_digest(pid)}@{_system_digest()}.part")
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what processes that were killed left half written in a folder (not in those below it)."""
+    """Remove the temporary files of killed processes from a folder, not from its subfolders."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _PART.fullmatch(entry.name)
             with suppress(OSError):  # another process may have removed it meanwhile
-                if found is None or not _is_left(Path(entry.path), int(found[1]), found[2], found[3]):
+                if found is None or not _is_abandoned(Path(entry.path), int(found[1]), found[2], found[3]):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
@@ -195,20 +198,20 @@ def remove_parts(folder: Path) -> None:
 
 @lru_cache(4096)
 def _remove_parts_once(folder: Path) -> None:
-    """Once in a process, since a folder may hold a hundred thousand files."""
+    """Call `remove_parts` once per folder and process, because a folder may have 100,000 files."""
     remove_parts(folder)
 
 
-def _is_left(part: Path, pid: int, start: str, system: str) -> bool:
-    """Whether no living process writes a part."""
-    now = start_of(pid) if system == _system() else None
-    if now is None:  # it cannot be looked up
-        return age_s(part) > _FOREIGN_S
-    return not now or _digest(now) != start
+def _is_abandoned(part: Path, pid: int, start: str, system: str) -> bool:
+    """Whether the process that wrote a temporary file no longer runs."""
+    running_since = process_start(pid) if system == _system_digest() else None
+    if running_since is None:  # the process cannot be looked up from here
+        return file_age_s(part) > _ABANDONED_AFTER_S
+    return not running_since or _digest(running_since) != start
 
 
-def age_s(path: Path) -> float:
-    """Seconds since a file was modified, by the clock of the storage, which may differ from that of this machine."""
+def file_age_s(path: Path) -> float:
+    """Seconds since a file was modified, by the clock of the storage, which may differ from the clock of this machine."""
     try:
         with tempfile.TemporaryFile(dir=path.parent) as file:
             now = os.fstat(file.fileno()).st_mtime
@@ -220,13 +223,13 @@ def age_s(path: Path) -> float:
 
 
 @cache
-def _own_start(pid: int) -> str:
-    return _digest(start_of(pid) or "")
+def _start_digest(pid: int) -> str:
+    return _digest(process_start(pid) or "")
 
 
 @cache
-def _system() -> str:
-    return _digest(f"{socket.gethostname()} {system_of_this_process()}")
+def _system_digest() -> str:
+    return _digest(f"{socket.gethostname()} {system_id()}")
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The process that holds a lock, and whether it still runs. No torch."""
+"""The process that holds a lock, and whether it still runs. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import psutil
 class Owner:
     """The process that holds a lock."""
 
-    token: str  # random: no two locks are equal
+    token: str  # random, unique for each lock
     host: str
-    system: str  # boot and process namespace: process numbers of two of them have nothing to do with each other
+    system: str  # boot and process namespace: a process number is meaningful only within one of them
     pid: int
-    started: str  # tells a process from a later one of the same number
+    started: str  # distinguishes a process from a later one with the same number
     command: str
     since: str
 
@@ -33,27 +33,25 @@ class Owner:
     @classmethod
     def this_process(cls) -> Owner:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        started = start_of(os.getpid()) or ""
-        return cls(
-            uuid.uuid4().hex, socket.gethostname(), system_of_this_process(), os.getpid(), started, shlex.join(sys.argv), now
-        )
+        started = process_start(os.getpid()) or ""
+        return cls(uuid.uuid4().hex, socket.gethostname(), system_id(), os.getpid(), started, shlex.join(sys.argv), now)
 
 
-def is_here(owner: Owner) -> bool:
-    """Whether the process can be looked up: it runs on this machine, since its last boot, and in this container."""
-    return owner.host == socket.gethostname() and owner.system == system_of_this_process()
+def is_on_this_system(owner: Owner) -> bool:
+    """Whether the process can be looked up: it was started on this machine, since its last boot, in this container."""
+    return owner.host == socket.gethostname() and owner.system == system_id()
 
 
-def start_of(pid: int) -> str | None:
-    """When a process began, as text; "" where no such process runs, None where that cannot be found out."""
+def process_start(pid: int) -> str | None:
+    """The start time of a process as text; "" where no such process runs; None where this is unknown."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return ""
-        if sys.platform == "linux":  # in ticks since boot: the clock may be set, and seconds since 1970 then change
+        if sys.platform == "linux":  # ticks since boot, because seconds since 1970 change when the clock is set
             return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
         return f"{process.create_time():.2f}"
-    except ValueError:  # of a negative number, which no process has
+    except ValueError:  # a negative number, which no process has
         return ""
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None if _is_hidden(pid) else ""
@@ -62,7 +60,7 @@ def start_of(pid: int) -> str | None:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether a process runs that cannot be looked up: where /proc is mounted with hidepid, those of other users."""
+    """Whether a process runs but cannot be looked up, such as those of other users with hidepid in /proc."""
     if os.name == "nt":
         return False
     try:
@@ -74,14 +72,14 @@ def _is_hidden(pid: int) -> bool:
     return True
 
 
-def system_of_this_process() -> str:
-    """What gives process numbers their meaning: the boot of this machine and the namespace of this container.
+def system_id() -> str:
+    """Identify the system within which process numbers are unique: boot of the machine and namespace of the container.
 
-    Without /proc it is the hardware address of this machine; empty where that is not known.
+    Without /proc it is the hardware address of this machine, or "" where that is unknown.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         node = uuid.getnode()
-        return "" if node >> 40 & 1 else f"{node:012x}"  # with that bit it is a random number
+        return "" if node >> 40 & 1 else f"{node:012x}"  # with this bit set, uuid.getnode() is a random number

@@ -1,4 +1,4 @@
-"""Files of named arrays (npz) that somebody else may have written: no pickles, and no more memory than a limit."""
+"""Read files of named arrays (npz) of unknown origin, without pickles and with a limit of memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from worldmodel.files.regular_file import open_regular
 
 
-def load_npz(path: Path, most_bytes: int) -> dict[str, NDArray]:
-    """All arrays, each checked against its checksum.
+def load_npz(path: Path, max_bytes: int) -> dict[str, NDArray]:
+    """Load all arrays and verify their checksums.
 
-    Raises FileNotFoundError where there is no file, and ValueError for everything else: a damaged one raises many types of
-    error, and a small one may claim to hold terabytes.
+    Raises FileNotFoundError where there is no file, and ValueError for every other problem: damaged
+    files cause many types of errors, and a small file may claim to hold terabytes.
     """
     try:
         with open_regular(path) as file:
             size = sum(entry.file_size for entry in zipfile.ZipFile(file).infolist())
-            if size > most_bytes:
-                raise ValueError(f"its arrays have {size:,} bytes; at most {most_bytes:,} are read")
+            if size > max_bytes:
+                raise ValueError(f"its arrays have {size:,} bytes; at most {max_bytes:,} are read")
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
@@ -29,5 +29,5 @@ def load_npz(path: Path, most_bytes: int) -> dict[str, NDArray]:
         raise
     except ValueError as error:
         raise ValueError(str(error)) from None
-    except Exception as error:  # of zipfile, zlib, struct, tokenize and numpy
+    except Exception as error:  # zipfile, zlib, struct, tokenize and numpy raise many types
         raise ValueError(f"{type(error).__name__}: {error}") from None

@@ -1,4 +1,4 @@
-"""OutputError: a file that cannot be written. Standard library only."""
+"""OutputError: the error for a file that cannot be written. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-WRITE_ONLY = FULL | {errno.EROFS}  # reading never fails with these
-UNWRITABLE = WRITE_ONLY | {errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+ONLY_ON_WRITING = DISK_FULL | {errno.EROFS}  # reading never fails with these
+UNWRITABLE = ONLY_ON_WRITING | {errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE}
 
 
 class OutputError(OSError):
-    """A file that cannot be written, because the disk is full, for example. It says nothing about the input.
+    """A file cannot be written, for example because the disk is full. The input is not the cause.
 
-    `filename` is the file, `errno` the reason. The message says how much room is left where the disk is full.
+    `filename` is the file, `errno` the reason. For a full disk the message gives the free space.
     """
 
     def __init__(self, code: int, strerror: str, filename: str) -> None:
@@ -28,15 +28,15 @@ class OutputError(OSError):
 
     @classmethod
     def of(cls, code: int, path: Path | str) -> OutputError:
-        """The error that the operating system means by `code`, on writing `path`."""
-        return cls(code, f"{os.strerror(code)}{_room_left(Path(path)) if code in FULL else ''}", str(path))
+        """The error for an errno that occurred while `path` was written."""
+        return cls(code, f"{os.strerror(code)}{_free_space(Path(path)) if code in DISK_FULL else ''}", str(path))
 
 
 @contextmanager
 def output_errors(path: Path | str) -> Iterator[None]:
-    """Turn errors of writing into OutputErrors of `path`. The block must do nothing but write `path`.
+    """Convert errors of writing into OutputErrors of `path`. The block must do nothing but write `path`.
 
-    The errors of FFmpeg count too: they have an errno, but are not all OSErrors.
+    This includes errors of FFmpeg, which have an errno but are not all OSErrors.
     """
     try:
         yield
@@ -49,11 +49,11 @@ def output_errors(path: Path | str) -> Iterator[None]:
         raise OutputError.of(code, path) from error
 
 
-def _room_left(path: Path) -> str:
-    """How much room the disk of a file has: ` (0.1 MB left)`; nothing where this cannot be known."""
+def _free_space(path: Path) -> str:
+    """The free space of the file's disk, such as " (0.1 MB left)"; "" where it is unknown."""
     for folder in path.absolute().parents:
         try:
             return f" ({shutil.disk_usage(folder).free / 1e6:.1f} MB left)"
         except OSError:
-            continue  # the folder was not made
+            continue  # this folder does not exist
     return ""

@@ -1,4 +1,4 @@
-"""Marks of folders that this project fills with videos and pictures, so that they are never taken for a user's data set."""
+"""Marks of folders that this project fills with videos and pictures. An index of a user's videos skips them."""
 
 from __future__ import annotations
 
@@ -6,53 +6,54 @@ import json
 from pathlib import Path
 
 from worldmodel.files.atomic import write_text
-from worldmodel.files.json_files import read_object
+from worldmodel.files.json_files import read_json_object
 from worldmodel.files.output_errors import output_errors
 
-MARK = ".worldmodel.json"
+MARK_FILE = ".worldmodel.json"
 TRANSCODE_KEYS = {"short_side_px", "max_fps", "gop"}
-WRITTEN_BY = {  # files and folders that together tell which command filled a folder
+WRITTEN_BY = {  # command -> files and folders that together identify a folder that it filled
     "data_prep synthesize": (".making",),
     "worldmodel/train.py": ("recipe.yaml", "checkpoints"),
     "worldmodel.rollout": ("gallery.html", "horizon.json"),
-    "eval physics": ("protocol.json", "traces.parquet"),
+    "eval voe": ("protocol.json", "traces.parquet"),
     "eval probe": ("probe.json", "probe.md"),
     "eval forecast": ("forecast.json", "forecast.md"),
-    "eval tradeoff": ("tradeoff.json", "tradeoff.md"),
-    "eval ablate": ("ablation.json", "ablation.md"),
+    "eval sweep": ("sweep.json", "sweep.md"),
+    "eval tradeoff": ("tradeoff.json", "tradeoff.md"),  # of earlier versions
+    "eval ablate": ("ablation.json", "ablation.md"),  # of earlier versions
 }
-NOTES = {MARK, "transcode.json", *(names[0] for names in WRITTEN_BY.values())}
-"""A folder that this project filled holds at least one of these names; `made_by` looks closer."""
+MARKER_NAMES = {MARK_FILE, "transcode.json", *(names[0] for names in WRITTEN_BY.values())}
+"""Every folder that this project filled has at least one of these names. `writer_of` checks further."""
 
 
-def mark_output(folder: Path, command: str) -> None:
-    """Make the folder, and write into it that `command` filled it. Raises OutputError.
+def mark_new_folder(folder: Path, command: str) -> None:
+    """Create a folder and mark it as filled by `command`. Raises OutputError.
 
-    A folder that already holds other things is not marked: they may be a user's videos, which an index must not leave out.
+    A folder that is not empty is not marked: it may have videos of the user, which an index must include.
     """
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             return
-    write_mark(folder, command)
+    mark_folder(folder, command)
 
 
-def write_mark(folder: Path, command: str) -> None:
-    """Mark a folder, whatever it holds. A mark that is there stays. Raises OutputError."""
-    if (folder / MARK).is_file():
+def mark_folder(folder: Path, command: str) -> None:
+    """Mark a folder with any content. An existing mark is kept. Raises OutputError."""
+    if (folder / MARK_FILE).is_file():
         return
-    write_text(folder / MARK, json.dumps({"made_by": command}) + "\n")
+    write_text(folder / MARK_FILE, json.dumps({"made_by": command}) + "\n")
 
 
-def made_by(folder: Path | str) -> str | None:
-    """The command that filled a folder, or None for a folder that this project did not fill.
+def writer_of(folder: Path | str) -> str | None:
+    """The command that filled a folder; None for a folder that this project did not fill.
 
-    Known by its mark, or else by the files that each command writes.
+    It is identified by the mark of the folder, else by the files that each command writes.
     """
     folder = Path(folder)
-    if (folder / MARK).is_file():
-        return _object(folder / MARK).get("made_by") or "this project"
-    if _object(folder / "transcode.json").keys() >= TRANSCODE_KEYS:
+    if (folder / MARK_FILE).is_file():
+        return _json_object(folder / MARK_FILE).get("made_by") or "this project"
+    if _json_object(folder / "transcode.json").keys() >= TRANSCODE_KEYS:
         return "data_prep transcode"
     for command, names in WRITTEN_BY.items():
         if all((folder / name).exists() for name in names):
@@ -60,10 +61,10 @@ def made_by(folder: Path | str) -> str | None:
     return None
 
 
-def _object(file: Path) -> dict[str, str]:
-    """The JSON object in a file; empty where there is none."""
+def _json_object(file: Path) -> dict[str, str]:
+    """The JSON object in a file; an empty one where it cannot be read."""
     try:
-        value = read_object(file, ValueError)
+        value = read_json_object(file, ValueError)
     except ValueError:
         return {}
     return value

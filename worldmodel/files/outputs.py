@@ -1,8 +1,9 @@
-"""Which files of a folder a command made, so that it replaces those alone and nobody else's.
+"""Record of the files that a command wrote to a folder. A command replaces these files and no others.
 
-    FOLDER/.outputs.jsonl    a row for each file that a command writes: its name, and the SHA-256 of what was written
+    FOLDER/.outputs.jsonl    one row per written file: its name and the SHA-256 of its content
 
-A name is noted without a digest before it is written, so that a command that was killed may replace what it left. No torch.
+A name is recorded without a digest before the file is written, so that a command may replace the
+files of an earlier run that was killed. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -13,93 +14,105 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from worldmodel.files.folder_lock import FolderLock, FolderLockError, hold_folder
+from worldmodel.files.folder_lock import FolderLock, FolderLockError, lock_folder
 from worldmodel.files.regular_file import open_regular
 from worldmodel.runs.log_rows import append_row, read_rows
 
 RECORD = ".outputs.jsonl"
-ANOTHER_OUT = "give another --out"
-_BEGUN = ""  # instead of a digest: the command that writes it has not ended, or was killed
+GIVE_ANOTHER_OUT = "give another --out"
+_UNFINISHED = ""  # instead of a digest: the command still runs, or was killed
 
 
 class ForeignFileError(ValueError):
-    """A file stands where a command would write, and the command did not make it."""
+    """A command would overwrite a file that it did not write."""
 
 
 @contextlib.contextmanager
-def output_folder(folder: Path, names: Iterable[str], instead: str = ANOTHER_OUT, adopt: bool = False) -> Iterator[FolderLock]:
-    """Lock a folder and write these files and folders into it; see `hold_folder` and `writing`."""
-    with hold_folder(folder, instead) as lock, writing(folder, names, instead, adopt=adopt, lock=lock):
+def output_folder(
+    folder: Path, names: Iterable[str], advice: str = GIVE_ANOTHER_OUT, adopt_unrecorded: bool = False
+) -> Iterator[FolderLock]:
+    """Lock a folder and record these files and folders as written by this command.
+
+    See `lock_folder` and `record_outputs`.
+    """
+    with (
+        lock_folder(folder, advice) as lock,
+        record_outputs(folder, names, advice, adopt_unrecorded=adopt_unrecorded, lock=lock),
+    ):
         yield lock
 
 
 @contextlib.contextmanager
-def output_file(path: Path, instead: str = ANOTHER_OUT, adopt: bool = False) -> Iterator[None]:
-    """Write one file, which its writer replaces as a whole; see `writing`."""
-    with writing(path.absolute().parent, [path.name], instead, adopt=adopt):
+def output_file(path: Path, advice: str = GIVE_ANOTHER_OUT, adopt_unrecorded: bool = False) -> Iterator[None]:
+    """Record one file, which is replaced atomically, as written by this command; see `record_outputs`."""
+    with record_outputs(path.absolute().parent, [path.name], advice, adopt_unrecorded=adopt_unrecorded):
         yield
 
 
 @contextlib.contextmanager
-def writing(
+def record_outputs(
     folder: Path,
     names: Iterable[str],
-    instead: str = ANOTHER_OUT,
+    advice: str = GIVE_ANOTHER_OUT,
     *,
-    ours: bool = False,
-    adopt: bool = False,
+    owned: bool = False,
+    adopt_unrecorded: bool = False,
     lock: FolderLock | None = None,
 ) -> Iterator[None]:
-    """Write these files (or folders) of a folder inside this context.
+    """Record these files (or folders) as written by this command, which writes them inside the context.
 
-    ours: the folder is the command's own, whatever is on record. adopt: files that are not on record are the command's own,
-    since an earlier version made them. lock: of the folder; once it is lost, nothing more is written there.
-    Raises ForeignFileError, before anything is written, where one of them exists and is not on record as it is now.
+    owned: the whole folder belongs to the command; the record is not checked. adopt_unrecorded:
+    files without a record belong to the command, because an earlier version wrote them. lock: the
+    lock of the folder; after it is lost, nothing more is written. advice: the end of the error
+    message.
+
+    Raises ForeignFileError before anything is written, where one of the files exists and differs
+    from the record.
     """
     wanted = tuple(dict.fromkeys(names))
-    if not ours and (foreign := [name for name in wanted if not _may_replace(folder, name, adopt)]):
+    if not owned and (foreign := [name for name in wanted if not _may_replace(folder, name, adopt_unrecorded)]):
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise ForeignFileError(
-            f"{folder / foreign[0]}{more} would be overwritten, but was not made by this command, or was changed since. "
-            f"Move it away, or {instead}"
+            f"{folder / foreign[0]}{more} would be overwritten, but was not written by this command, or was changed since. "
+            f"Move it away, or {advice}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     for name in wanted:
-        append_row(folder / RECORD, {"file": name, "sha256": _BEGUN})
+        append_row(folder / RECORD, {"file": name, "sha256": _UNFINISHED})
     try:
         yield
     finally:
         with contextlib.suppress(OSError, FolderLockError):
             if lock is not None:
                 lock.check()
-            _note(folder, wanted)
+            _record_digests(folder, wanted)
 
 
-def _note(folder: Path, names: Sequence[str]) -> None:
-    """Put digests of what was written on record; remove the record where none of its files exists."""
+def _record_digests(folder: Path, names: Sequence[str]) -> None:
+    """Record the digests of written files. Remove the record where none of its files exists."""
     if not folder.is_dir():
         return
     for name in names:
         if (folder / name).is_file():
             append_row(folder / RECORD, {"file": name, "sha256": sha256_of(folder / name)})
         elif not os.path.lexists(folder / name):
-            append_row(folder / RECORD, {"file": name, "sha256": None})  # what may stand there later is somebody else's
+            append_row(folder / RECORD, {"file": name, "sha256": None})  # a later file of this name is not ours
     if not any(os.path.lexists(folder / str(row.get("file"))) for row in read_rows(folder / RECORD)):
         (folder / RECORD).unlink()
 
 
-def _may_replace(folder: Path, name: str, adopt: bool) -> bool:
+def _may_replace(folder: Path, name: str, adopt_unrecorded: bool) -> bool:
     path = folder / name
     if not os.path.lexists(path):
         return True
-    noted = [row.get("sha256") for row in read_rows(folder / RECORD) if row.get("file") == name]
-    if not noted or noted[-1] is None:
-        return adopt and not noted
-    return noted[-1] == _BEGUN or (path.is_file() and noted[-1] == sha256_of(path))
+    digests = [row.get("sha256") for row in read_rows(folder / RECORD) if row.get("file") == name]
+    if not digests or digests[-1] is None:
+        return adopt_unrecorded and not digests
+    return digests[-1] == _UNFINISHED or (path.is_file() and digests[-1] == sha256_of(path))
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content, 64 hex digits. Raises OSError."""
+    """SHA-256 of a file's content as 64 hex digits. Raises OSError."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while chunk := file.read(1 << 20):

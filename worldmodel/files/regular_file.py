@@ -1,4 +1,4 @@
-"""Open files that somebody else may have put there: regular files alone, since opening a named pipe waits for its writer."""
+"""Open files of unknown origin. Only regular files are opened, because opening a named pipe waits for its writer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open for reading. Raises OSError, also for a folder, a named pipe or a device."""
+    """Open a regular file for reading bytes. Raises OSError, also for a folder, a named pipe or a device."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         mode = os.fstat(handle).st_mode

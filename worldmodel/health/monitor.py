@@ -1,4 +1,4 @@
-"""When the doctor looks, and at what: the model's latents and forecasts on windows it never trains on."""
+"""Health checks during training, on latents and forecasts of held-out windows."""
 
 from __future__ import annotations
 
@@ -9,53 +9,59 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from worldmodel.data.loader import Batch
-from worldmodel.health.diagnostics import Health, HealthConfig, Verdict, Vitals, diagnose, measure, merge
+from worldmodel.health.diagnosis import HealthCheck, HealthConfig, diagnose
+from worldmodel.health.metrics import compute_metrics
+from worldmodel.health.moments import Moments, compute_moments, merge_moments
+from worldmodel.health.verdicts import Verdict
 from worldmodel.models import TrainedModel
 from worldmodel.models.world_model import FrameWise, WorldModel
-from worldmodel.training.learner import NotFiniteError
 
-_CHUNK = 16  # windows at once: what fits wherever training fits
+_CHUNK = 16  # windows per pass, few enough to fit wherever training fits
 
 
-class CheckupConfig(HealthConfig):
-    """How often, on how much, and what ends the run; the doctor's own thresholds are diagnostics.HealthConfig."""
+class HealthMonitorConfig(HealthConfig):
+    """When health checks run, on how many windows, and which verdicts end the run; with the thresholds of the verdicts."""
 
-    every: PositiveInt = 250  # updates from one look to the next
-    windows: PositiveInt = 128  # held out, fixed; decoded once and kept in memory
-    stop_on: tuple[Verdict, ...] = ()  # verdicts that end the run, its state saved
+    every: PositiveInt = 250
+    """training steps between two health checks"""
+    windows: PositiveInt = 128
+    """number of held-out windows; the same in every check, decoded once and held in memory"""
+    stop_on: tuple[Verdict, ...] = ()
+    """verdicts that end the run, after a checkpoint is saved"""
 
 
 @torch.no_grad()
-def examine(model: TrainedModel, held: Batch, update: int, updates: int, config: CheckupConfig, device: torch.device) -> Health:
-    """The verdict at an update. Every rank computes the same on the same windows, so that none waits for another."""
+def run_health_check(
+    model: TrainedModel, held_out: Batch, step: int, max_steps: int, config: HealthMonitorConfig, device: torch.device
+) -> HealthCheck:
+    """Check the model after `step` of `max_steps`. Raises NotFiniteError for NaN or infinite latents.
+
+    Every rank computes the same on the same windows, so that no rank waits for another.
+    """
     model.eval()
-    vitals = functools.reduce(merge, (_vitals(model, chunk.to(device)) for chunk in held.frames.split(_CHUNK)))
+    chunks = (_moments(model, chunk.to(device)) for chunk in held_out.frames.split(_CHUNK))
+    moments = functools.reduce(merge_moments, chunks)
     model.train()
-    return diagnose(vitals, config, update=update, updates=updates, fps=model.fps, tubelet_size=model.tubelet_size)
+    metrics = compute_metrics(moments, fps=model.fps, tubelet_size=model.tubelet_size)
+    return diagnose(metrics, config, step=step, max_steps=max_steps)
 
 
 def forecasts_within(model: WorldModel, pixels: Tensor) -> Tensor:
-    """What is forecast of a window from every context that ends in it: [B, T, 3, H, W] -> [B, T/f, max_steps, N, D].
+    """Forecast a window from every context within it: [B, T, 3, H, W] -> [B, T/f, max_horizon, N, D].
 
-    Row t, horizon k is of step t+k after a context of t+1 latent steps; zeros where t+k lies beyond the window.
+    Row t, horizon k is the forecast of step t+k after a context of t+1 latent steps; zeros where t+k is beyond the window.
     """
     if isinstance(model, FrameWise):
         return model.forecast_all(pixels)
     f = model.tubelet_size
     steps = pixels.shape[1] // f
-    forecasts = pixels.new_zeros(len(pixels), steps, model.max_steps, *model.latent_shape)
+    forecasts = pixels.new_zeros(len(pixels), steps, model.max_horizon, *model.latent_shape)
     for seen in range(1, steps):
-        ahead = min(model.max_steps, steps - seen)
+        ahead = min(model.max_horizon, steps - seen)
         forecasts[:, seen - 1, :ahead] = model.forecast(pixels[:, : seen * f], ahead)
     return forecasts
 
 
-def _vitals(model: WorldModel, frames: Tensor) -> Vitals:
+def _moments(model: WorldModel, frames: Tensor) -> Moments:
     pixels = model.normalise(frames)
-    latents, forecasts = model.encode(pixels).float(), forecasts_within(model, pixels).float()
-    if not (latents.isfinite().all() and forecasts.isfinite().all()):
-        raise NotFiniteError(
-            "latents or forecasts of held-out windows are NaN or infinite: training has diverged. The last checkpoint is from "
-            "before; lower optim.lr or optim.clip_norm"
-        )
-    return measure(latents, forecasts)
+    return compute_moments(model.encode(pixels).float(), forecasts_within(model, pixels).float())

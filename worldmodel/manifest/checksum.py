@@ -1,11 +1,11 @@
-"""A checksum of a whole Parquet file, stored inside the file.
+"""A checksum of a whole Parquet file that is stored inside the file.
 
     PAR1 | row groups | START | SHA-256 | digest of the samples | END | footer | length of the footer | PAR1
 
-Parquet finds its row groups by offsets from the start of the file and its footer from the end. Readers therefore skip the
-bytes between the two, and a program that rewrites the table does not copy them: an edited manifest has no checksum. The
-checksum covers every byte but its own 32. Beside it stands the digest of the samples (digest.py), so that opening a large
-manifest does not compute it again.
+Parquet locates row groups by offsets from the start of the file, and the footer from the end. Readers
+skip bytes between the two. A program that rewrites the table does not copy these bytes, so an edited
+manifest has no checksum. The checksum covers every byte except its own 32. The digest of the samples
+(digest.py) is stored beside it, so that it is not computed again when a large manifest is opened.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import BinaryIO
 
 from worldmodel.manifest.clip import ManifestError
 
-START, END = b"\x89WMSHA\r\n", b"\n\rAHSMW\x89"  # two, so that damage to one of them is noticed
+START, END = b"\x89WMSHA\r\n", b"\n\rAHSMW\x89"  # two markers, so that damage to one of them is detected
 _DIGEST_BYTES = 32
 _BLOCK_BYTES = len(START) + 2 * _DIGEST_BYTES + len(END)
 _TAIL_BYTES = 8  # length of the footer, PAR1
-_SEARCHED_BYTES = 4 << 20  # end of the file in which a displaced checksum is looked for
+_SEARCHED_BYTES = 4 << 20  # length of the end of the file that is searched for a displaced checksum
 _CHUNK_BYTES = 1 << 20
 
 
@@ -39,9 +39,9 @@ def append_checksum(path: Path, sample_digest: bytes) -> None:
 
 
 def verify_checksum(path: Path) -> bytes | None:
-    """The digest of the samples that is stored in the file; None where the file has no checksum.
+    """Verify the checksum of a file. Returns the stored digest of the samples; None where the file has no checksum.
 
-    Raises ManifestError where the checksum does not match, OSError.
+    Raises ManifestError where the checksum does not match, and OSError.
     """
     with open(path, "rb") as file:
         block_at = _footer_at(file) - _BLOCK_BYTES
@@ -57,7 +57,7 @@ def verify_checksum(path: Path) -> bytes | None:
 
 
 def _footer_at(file: BinaryIO) -> int:
-    """Offset of the footer, as the last bytes of the file say; negative where they make no sense."""
+    """Offset of the footer according to the last bytes of the file; negative where they are not valid."""
     size = file.seek(0, os.SEEK_END)
     if size < _TAIL_BYTES:
         return -1
@@ -65,22 +65,22 @@ def _footer_at(file: BinaryIO) -> int:
     return size - _TAIL_BYTES - int.from_bytes(file.read(4), "little")
 
 
-def _checksum(file: BinaryIO, hole_at: int) -> bytes:
+def _checksum(file: BinaryIO, skipped_at: int) -> bytes:
     """SHA-256 of the file without the 32 bytes at `hole_at`."""
     digest = hashlib.sha256()
     file.seek(0)
-    left = hole_at
+    left = skipped_at
     while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
         digest.update(chunk)
         left -= len(chunk)
-    file.seek(hole_at + _DIGEST_BYTES)
+    file.seek(skipped_at + _DIGEST_BYTES)
     while chunk := file.read(_CHUNK_BYTES):
         digest.update(chunk)
     return digest.digest()
 
 
 def _has_marker(file: BinaryIO) -> bool:
-    """Whether a part of a checksum stands elsewhere than it should, so that bytes were lost, added or changed."""
+    """Whether a marker is at a wrong offset, which means that bytes were lost, added or changed."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _SEARCHED_BYTES))
     end = file.read()

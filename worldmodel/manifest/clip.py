@@ -1,4 +1,4 @@
-"""Clip: one row of a manifest, and the columns of the table."""
+"""Clip, one row of a manifest, and the columns of the table."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ import pyarrow as pa
 from worldmodel.video.container.timing import Timing
 
 FORMAT_VERSION = 1  # CONTRIBUTING.md says when to raise it
-ADDED_LATER = {"timing"}  # columns that manifests of earlier versions do not have; read as null
+OPTIONAL_COLUMNS = {"timing"}  # columns that manifests of earlier versions do not have; read as null
 SPLITS = ("train", "val", "test", "ood")
 
 
 class ManifestError(ValueError):
-    """A manifest that is missing, is none, is damaged or breaks the contract; the message says what to do."""
+    """A manifest is missing, damaged, not a manifest, or has invalid values. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A row of the manifest; the fields are its columns."""
+    """A row of a manifest. The fields are the columns."""
 
-    clip_id: str  # function of content and range
+    clip_id: str  # function of content and interval
     path: str
     member: str | None  # name inside the tar `path`
-    start_s: float  # half-open range, seconds since the first frame
+    start_s: float  # half-open interval, seconds since the first frame
     stop_s: float
     fps: float  # average
-    frames: int  # in this range
-    width: int  # px, as shown: turned, and with square pixels
+    frames: int  # number of frames in this interval
+    width: int  # px, as displayed: rotated, and with square pixels
     height: int
-    rotation: int  # degrees clockwise from stored to shown (after mirroring left to right, where the file asks for that)
+    rotation: int  # degrees clockwise from stored to displayed (after horizontal mirroring, where the file requests it)
     codec: str
     split: str  # train | val | test | ood
     label: str | None
-    truth: str | None  # path of an npz
-    source: str  # which data set it came from
+    truth: str | None  # path of an npz file with ground truth
+    source: str  # name of the data set
     content_hash: str
-    timing: Timing | None = None  # packets | order | frames: how frames are found (video/timing.py); null = not examined yet
+    # packets | order | frames: how frames are found (video/container/timing.py); null = not inspected yet
+    timing: Timing | None = None
 
 
 SCHEMA = pa.schema(
@@ -65,5 +66,5 @@ SCHEMA = pa.schema(
 
 
 def clip_id(content_hash: str, start_s: float, stop_s: float) -> str:
-    """The same stretch of the same content has the same name wherever it lies: 16 hex digits."""
+    """An id that depends on content and interval, not on the path: 16 hex digits."""
     return hashlib.sha256(f"{content_hash} {start_s:.6f} {stop_s:.6f}".encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a manifest says of how it was made: format, command, config and versions, as JSON in the metadata of the table."""
+"""The origin of a manifest (format, command, config and versions) as JSON in the metadata of the table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from worldmodel.manifest.clip import FORMAT_VERSION, ManifestError
 _ADVICE = "remove the key `worldmodel` from the metadata of the table, or write the table with write_manifest"
 
 
-def metadata_of(stored: bytes) -> dict[str, Any]:
-    """Parse and check the metadata. Raises ManifestError, also for a newer format. The message lacks the file."""
+def parse_metadata(stored: bytes) -> dict[str, Any]:
+    """Parse and validate the metadata. Raises ManifestError without the name of the file, also for a newer format."""
     try:
         metadata = json.loads(stored)
     except (ValueError, RecursionError) as error:

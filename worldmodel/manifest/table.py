@@ -1,4 +1,4 @@
-"""Manifest: an open table of clips, read in batches and never as a list."""
+"""Manifest, an open table of clips that is read in batches and never completely."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worldmodel.manifest.checksum import verify_checksum
-from worldmodel.manifest.clip import ADDED_LATER, SCHEMA, SPLITS, Clip, ManifestError
-from worldmodel.manifest.digest import DIGESTED, SampleDigest
-from worldmodel.manifest.metadata import metadata_of
-from worldmodel.manifest.validation import Fault, check_types, conformed
+from worldmodel.manifest.clip import OPTIONAL_COLUMNS, SCHEMA, SPLITS, Clip, ManifestError
+from worldmodel.manifest.digest import DIGEST_COLUMNS, SampleDigest
+from worldmodel.manifest.metadata import parse_metadata
+from worldmodel.manifest.validation import Fault, check_types, conform
 
 _BATCH_ROWS = 1 << 16
-# Limits of what a file may claim to hold. Compressed pages of equal values can ask for any amount of memory.
+# Limits of the size that a file may claim. Compressed pages of equal values can require any amount of memory.
 _ROWS_PER_BYTE = 64
 _BYTES_PER_ROW, _BYTES_PER_GROUP = 4096, 64 << 20  # decompressed
 
 
 class Manifest:
-    """An open manifest: clips by row number. Cheap to open, and small: it holds one row group.
+    """An open manifest with clips by row number. It opens quickly and holds one row group in memory.
 
-    Pickles as its path, so that every process opens its own.
+    It is pickled as its path, so that every process opens the file itself.
     """
 
     def __init__(self, path: Path, file: pq.ParquetFile, metadata: dict[str, Any], sample_digest: bytes | None) -> None:
         self.path, self._file, self.metadata, self._sample_digest = path, file, metadata, sample_digest
-        """`metadata` says how it was made: format, command, config, versions. Empty for a table of another program."""
+        """`metadata` is its origin: format, command, config, versions. It is empty for a table of another program."""
         self._folder = str(path.parent)
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum([group.num_rows for group in groups], dtype=np.int64)])
@@ -42,35 +42,37 @@ class Manifest:
 
     @classmethod
     def open(cls, path: Path | str) -> Manifest:
-        """Open and check a manifest. Raises ManifestError when there is no manifest at `path`, or when it is damaged."""
+        """Open and validate a manifest. Raises ManifestError where there is none at `path`, or it is damaged."""
         absolute = Path(os.path.abspath(path))
-        with _reading(path, "cannot be opened"):
+        with _manifest_errors(path, "cannot be opened"):
             if not absolute.is_file():
                 raise ManifestError(f"{path}: no such manifest; make one with `python -m data_prep index DIR --out {path}`")
             sample_digest = verify_checksum(absolute)
-        with _reading(path, "not a Parquet file, or damaged"):
-            # not memory-mapped: a file that is cut short while it is mapped ends the process
+        with _manifest_errors(path, "not a Parquet file, or damaged"):
+            # not memory-mapped: truncating a mapped file ends the process
             file = pq.ParquetFile(absolute, pre_buffer=False, page_checksum_verification=True)
             names, stored = file.schema_arrow.names, (file.schema_arrow.metadata or {}).get(b"worldmodel", b"{}")
-        with _naming(path):
-            metadata = metadata_of(stored)
-        missing = [name for name in SCHEMA.names if name not in {*names, *ADDED_LATER}]
+        with _with_file_name(path):
+            metadata = parse_metadata(stored)
+        missing = [name for name in SCHEMA.names if name not in {*names, *OPTIONAL_COLUMNS}]
         if missing:
-            quads = "; it lists quadruplets, their films are in suite.parquet beside it, lawful ones in lawful.parquet"
+            quads = (
+                "; it lists quadruplets; their videos are in suite.parquet beside it, possible videos in calibration.parquet"
+            )
             beside = quads if "quad_id" in names else ""
             raise ManifestError(f"{path}: not a manifest: it has no column {', '.join(missing)}{beside}")
-        with _naming(path):
+        with _with_file_name(path):
             check_types(file.schema_arrow)
-        with _reading(path, "not a Parquet file, or damaged"):
+        with _manifest_errors(path, "not a Parquet file, or damaged"):
             manifest = cls(absolute, file, metadata, sample_digest)
             manifest._check_size(absolute.stat().st_size)
-        if sample_digest is None:  # made by another program or by an earlier version, so that its rows have never been checked
+        if sample_digest is None:  # from another program or an earlier version: its rows have never been validated
             for _ in manifest.batches(SCHEMA.names):
                 pass
         return manifest
 
     def _check_size(self, file_bytes: int) -> None:
-        """Refuse what a file claims to hold before memory is allocated for it."""
+        """Refuse a file that claims too much data, before memory is allocated for it."""
         if (np.diff(self._starts) < 0).any() or len(self) > file_bytes * _ROWS_PER_BYTE:
             raise ManifestError(f"{self.path}: damaged: it claims to hold {len(self)} rows in {file_bytes} bytes")
         if self._largest_group > _BYTES_PER_GROUP:
@@ -86,7 +88,7 @@ class Manifest:
         return int(self._starts[-1])
 
     def clip(self, row: int) -> Clip:
-        """The clip in a row; its paths are absolute."""
+        """The clip in a row, with absolute paths."""
         if not 0 <= row < len(self):
             raise IndexError(f"{self.path}: row {row} of {len(self)}")
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
@@ -99,7 +101,7 @@ class Manifest:
 
     def _read_group(self, group: int) -> pa.Table:
         start, stop = self._starts[group : group + 2].tolist()
-        with _reading(self.path, "damaged"):
+        with _manifest_errors(self.path, "damaged"):
             table = self._file.read_row_group(group, columns=self._stored(SCHEMA.names), use_threads=False)
             batches = table.combine_chunks().to_batches()
         if len(table) != stop - start:
@@ -109,13 +111,13 @@ class Manifest:
         return pa.Table.from_batches([self._checked(batch, SCHEMA.names, start) for batch in batches])
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """All rows in order, as batches of the given columns, checked and of the manifest's own types."""
+        """All rows in order, as batches of the given columns, validated and with the types of the manifest."""
         start = 0
         stored = self._stored(names)
-        with _reading(self.path, "damaged"):
+        with _manifest_errors(self.path, "damaged"):
             batches = self._file.iter_batches(batch_size=_BATCH_ROWS, columns=stored, use_threads=False)
         while True:
-            with _reading(self.path, "damaged"):
+            with _manifest_errors(self.path, "damaged"):
                 batch = next(batches, None)
             if batch is None:
                 break
@@ -125,50 +127,51 @@ class Manifest:
             raise ManifestError(f"{self.path}: damaged: it has {start} rows, its footer says {len(self)}")
 
     def column(self, name: str) -> np.ndarray:
-        """One column, all rows: numbers as they are, strings as an object array (with None for null)."""
+        """One column of all rows: numbers, or strings as an object array (None for null)."""
         if name not in SCHEMA.names:
             raise ManifestError(f"{self.path}: no column {name!r}; there are {', '.join(SCHEMA.names)}")
         parts = [batch.column(0) for batch in self.batches([name])]
         return pa.chunked_array(parts, SCHEMA.field(name).type).to_numpy()
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers, int64, of a split."""
+        """Row numbers of a split, int64."""
         if split not in SPLITS:
             raise ManifestError(f"split {split!r} is none of {', '.join(SPLITS)}")
         parts = [pc.equal(batch.column(0), split).to_numpy(zero_copy_only=False) for batch in self.batches(["split"])]
         return np.flatnonzero(np.concatenate([np.zeros(0, bool), *parts])).astype(np.int64)
 
     def digest(self) -> str:
-        """SHA-256 of what determines the samples: which stretches of which contents, at which rates, in which split and order.
+        """SHA-256 of what determines the samples: contents, intervals, rates, splits and order of the clips.
 
-        Paths and the layout of the Parquet file do not count: an equal manifest that was moved or written again has the same.
+        It depends neither on paths nor on the layout of the Parquet file, so an equal manifest that was
+        moved or written again has the same digest.
         """
         if self._sample_digest is None:
             digest = SampleDigest()
-            for batch in self.batches(DIGESTED):
+            for batch in self.batches(DIGEST_COLUMNS):
                 digest.update(batch)
             self._sample_digest = digest.digest()
         return self._sample_digest.hex()
 
     def absolute(self, path: str) -> str:
-        """A stored path, relative to the manifest's folder or absolute already -> absolute."""
+        """The absolute path of a stored path, which is absolute or relative to the folder of the manifest."""
         return os.path.join(self._folder, path)
 
     def _stored(self, names: Sequence[str]) -> list[str]:
         """The columns among `names` that the file has."""
-        return [name for name in names if name not in ADDED_LATER or name in self._file.schema_arrow.names]
+        return [name for name in names if name not in OPTIONAL_COLUMNS or name in self._file.schema_arrow.names]
 
     def _checked(self, batch: pa.RecordBatch, names: Sequence[str], start: int) -> pa.RecordBatch:
-        with _reading(self.path, "damaged"):
-            checked = conformed(batch, names)
+        with _manifest_errors(self.path, "damaged"):
+            checked = conform(batch, names)
         if isinstance(checked, Fault):
             raise ManifestError(f"{self.path}: row {start + checked.row} (counted from 0): {checked.column} {checked.problem}")
         return checked
 
 
 @contextmanager
-def _reading(path: Path | str, problem: str) -> Iterator[None]:
-    """Turn every error of reading into a ManifestError: for damaged files, pyarrow raises errors of many types."""
+def _manifest_errors(path: Path | str, problem: str) -> Iterator[None]:
+    """Convert errors of reading into ManifestErrors. pyarrow raises many types of errors for damaged files."""
     try:
         yield
     except ManifestError:
@@ -181,7 +184,8 @@ def _reading(path: Path | str, problem: str) -> Iterator[None]:
 
 
 @contextmanager
-def _naming(path: Path | str) -> Iterator[None]:
+def _with_file_name(path: Path | str) -> Iterator[None]:
+    """Add the path to the message of a ManifestError."""
     try:
         yield
     except ManifestError as error:

@@ -1,6 +1,7 @@
-"""What the columns of a manifest may hold. Tables made by pandas, Polars or DuckDB differ in types: harmless ones are cast.
+"""Validation of the columns of a manifest.
 
-All checks work on whole Arrow arrays, so that a million rows take a fraction of a second.
+Tables of pandas, Polars or DuckDB may have other types, which are cast where this loses nothing. All
+checks work on whole Arrow arrays, so that a million rows take a fraction of a second.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from worldmodel.manifest.clip import ADDED_LATER, SCHEMA, SPLITS, ManifestError
+from worldmodel.manifest.clip import OPTIONAL_COLUMNS, SCHEMA, SPLITS, ManifestError
 from worldmodel.video.container.timing import TIMINGS
 
 _LONGEST_S = 1e9  # 31 years
@@ -24,7 +25,7 @@ _MOST_FRAMES = 1e12
 
 @dataclass(frozen=True)
 class _Range:
-    """Numbers from `low` to `high`, both included; `low` itself is excluded where `open_below` is set."""
+    """Numbers from `low` to `high`, both included. With `open_below`, `low` is excluded."""
 
     low: float
     high: float
@@ -50,7 +51,7 @@ _FILE_NAMES = ("path", "member", "truth")
 
 @dataclass(frozen=True)
 class Fault:
-    """A value that breaks the contract. `row` counts from 0 within the checked batch."""
+    """An invalid value. `row` counts from 0 within the batch."""
 
     row: int
     column: str
@@ -58,20 +59,20 @@ class Fault:
 
 
 def check_types(schema: pa.Schema) -> None:
-    """Raises ManifestError where the columns of a table are not those of a manifest. The message lacks the file."""
+    """Raise ManifestError, without the name of the file, where column types do not fit a manifest."""
     for name in SCHEMA.names:
         if schema.names.count(name) > 1:
             raise ManifestError(f"column {name} occurs {schema.names.count(name)} times; keep one")
-        if name in schema.names and not _is_accepted(found := schema.field(name).type, wanted := SCHEMA.field(name).type):
+        if name in schema.names and not _can_cast(found := schema.field(name).type, wanted := SCHEMA.field(name).type):
             kind = "text" if wanted == pa.string() else "numbers"
             raise ManifestError(f"column {name} has type {found}; expected {kind} ({wanted}); convert the column")
 
 
-def _is_accepted(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether values of one type can be cast to another without another meaning."""
+def _can_cast(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values of type `found` can be cast to type `wanted` without a change of meaning."""
     if pa.types.is_dictionary(found):
         found = found.value_type
-    if pa.types.is_null(found):  # no value at all: what pandas writes for a column of None
+    if pa.types.is_null(found):  # pandas writes this type for a column of None
         return True
     if wanted == pa.string():
         return found in _TEXT_TYPES
@@ -83,40 +84,40 @@ _TEXT_TYPES = {pa.string(), pa.large_string(), pa.binary(), pa.large_binary()} |
 }
 
 
-def conformed(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch | Fault:
-    """The columns `names` of a batch as the manifest's own types, or the first fault found in them."""
+def conform(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch | Fault:
+    """The columns `names` of a batch with the types of the manifest, or their first fault."""
     columns = []
     for name in names:
-        if name in ADDED_LATER and name not in batch.schema.names:
+        if name in OPTIONAL_COLUMNS and name not in batch.schema.names:
             columns.append(pa.nulls(len(batch), SCHEMA.field(name).type))
             continue
-        column = _conformed(batch.column(name), SCHEMA.field(name))
+        column = _conform_column(batch.column(name), SCHEMA.field(name))
         if isinstance(column, Fault):
             return column
         columns.append(column)
     if "start_s" in names and "stop_s" in names:
         start, stop = columns[names.index("start_s")], columns[names.index("stop_s")]
-        if (row := _first(pc.less_equal(stop, start))) is not None:
+        if (row := _first_true(pc.less_equal(stop, start))) is not None:
             return Fault(
                 row, "stop_s", f"is {stop[row].as_py()!r}; expected more than start_s, which is {start[row].as_py()!r}"
             )
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema([SCHEMA.field(name) for name in names]))
 
 
-def _conformed(column: pa.Array, field: pa.Field) -> pa.Array | Fault:
+def _conform_column(column: pa.Array, field: pa.Field) -> pa.Array | Fault:
     is_text = field.type == pa.string()
     if pa.types.is_dictionary(column.type):
         column.validate(full=True)
         column = column.dictionary_decode()
     if not field.nullable and column.null_count:
-        row = _first(pc.is_null(column))
+        row = _first_true(pc.is_null(column))
         return Fault(row or 0, field.name, f"is null; expected {'text' if is_text else 'a number'} in every row")
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), field.type)
-    return _conformed_text(column, field.name) if is_text else _conformed_numbers(column, field)
+    return _conform_text(column, field.name) if is_text else _conform_numbers(column, field)
 
 
-def _conformed_text(column: pa.Array, name: str) -> pa.Array | Fault:
+def _conform_text(column: pa.Array, name: str) -> pa.Array | Fault:
     try:
         texts = column.cast(pa.string())
         texts.validate(full=True)
@@ -124,42 +125,42 @@ def _conformed_text(column: pa.Array, name: str) -> pa.Array | Fault:
         return _not_unicode(column, name)
     if name in _CHOICES:
         broken = pc.and_(pc.is_valid(texts), pc.invert(pc.is_in(texts, value_set=pa.array(_CHOICES[name]))))
-        expected = f"one of {', '.join(_CHOICES[name])}{' or null' if name in ADDED_LATER else ''}"
+        expected = f"one of {', '.join(_CHOICES[name])}{' or null' if name in OPTIONAL_COLUMNS else ''}"
     elif name in _FILE_NAMES:
         broken = pc.equal(pc.binary_length(texts), 0)
-        if (np.frombuffer(bytes_of(texts), np.uint8) == 0).any():
+        if (np.frombuffer(utf8_bytes(texts), np.uint8) == 0).any():
             broken = pc.or_(broken, pc.match_substring(texts, "\0"))
         expected = "the name of a file"
     else:
         return texts
-    row = _first(broken)
-    return texts if row is None else Fault(row, name, f"is {_shown(texts[row].as_py())}; expected {expected}")
+    row = _first_true(broken)
+    return texts if row is None else Fault(row, name, f"is {_format_value(texts[row].as_py())}; expected {expected}")
 
 
 def _not_unicode(column: pa.Array, name: str) -> Fault:
-    """Which text is not valid UTF-8."""
+    """Find the text that is not valid UTF-8."""
     for row, value in enumerate(column.cast(pa.large_binary()).to_pylist()):
         try:
             (value or b"").decode()
         except UnicodeDecodeError:
-            return Fault(row, name, f"is {_shown(value)}, which is not UTF-8; expected Unicode text")
+            return Fault(row, name, f"is {_format_value(value)}, which is not UTF-8; expected Unicode text")
     return Fault(0, name, "is not valid text")
 
 
-def _conformed_numbers(column: pa.Array, field: pa.Field) -> pa.Array | Fault:
+def _conform_numbers(column: pa.Array, field: pa.Field) -> pa.Array | Fault:
     allowed, whole = _RANGES[field.name], pa.types.is_integer(field.type)
     numbers = column.cast(pa.float64(), safe=False)
     above = pc.greater if allowed.open_below else pc.greater_equal
     good = pc.and_(above(numbers, allowed.low), pc.less_equal(numbers, allowed.high))  # False for NaN
     if whole and not pa.types.is_integer(column.type):
         good = pc.and_(good, pc.equal(pc.floor(numbers), numbers))
-    if (row := _first(pc.invert(good))) is not None:
-        return Fault(row, field.name, f"is {_shown(column[row].as_py())}; expected {allowed}")
+    if (row := _first_true(pc.invert(good))) is not None:
+        return Fault(row, field.name, f"is {_format_value(column[row].as_py())}; expected {allowed}")
     return numbers.cast(field.type) if not pa.types.is_integer(column.type) else column.cast(field.type)
 
 
-def bytes_of(texts: pa.Array) -> memoryview:
-    """The UTF-8 bytes of all texts of a string array, one after another, not copied."""
+def utf8_bytes(texts: pa.Array) -> memoryview:
+    """The concatenated UTF-8 bytes of all texts of a string array, without a copy."""
     _, offsets, data = texts.buffers()
     if data is None or not len(texts):
         return memoryview(b"")
@@ -167,12 +168,12 @@ def bytes_of(texts: pa.Array) -> memoryview:
     return memoryview(data)[int(bounds[0]) : int(bounds[-1])]
 
 
-def _first(broken: pa.Array) -> int | None:
-    """The first row that is True; null counts as False."""
+def _first_true(broken: pa.Array) -> int | None:
+    """The first row that is True. Null counts as False."""
     row = pc.index(broken, True).as_py()
     return None if row < 0 else row
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = repr(value if not isinstance(value, float) or math.isfinite(value) else str(value))
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""Write a manifest: stream clips into a Parquet file, with checksums of its pages and of the whole file."""
+"""Write a manifest as a Parquet file, with checksums of its pages and of the whole file."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldmodel.files.atomic import open_part, replacing
+from worldmodel.files.atomic import atomic_path, open_part
 from worldmodel.files.output_errors import output_errors
 from worldmodel.manifest.checksum import append_checksum
 from worldmodel.manifest.clip import FORMAT_VERSION, SCHEMA, Clip, ManifestError
 from worldmodel.manifest.digest import SampleDigest
-from worldmodel.manifest.validation import Fault, conformed
+from worldmodel.manifest.validation import Fault, conform
 
-ROWS_PER_GROUP = 4096  # reading one clip reads one group; reading a column takes some 30 us more for each group
-_UNIQUE = ("clip_id", "path", "content_hash")  # columns of values that seldom repeat: a dictionary makes them larger
+ROWS_PER_GROUP = 4096  # reading one clip reads one group; reading a column takes about 30 us more per group
+_UNIQUE = ("clip_id", "path", "content_hash")  # columns with few repeated values, which a dictionary would enlarge
 
 
 def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, config: Mapping[str, Any]) -> int:
-    """Stream clips into a Parquet file, row group by row group; returns their number. Whole or not at all.
+    """Write clips to a Parquet file atomically, one row group after another. Returns the number of clips.
 
-    Paths below the manifest's folder are stored relative to it, so that the folder can be moved.
-    Raises ManifestError for a clip that breaks the contract, OutputError when the file cannot be written.
+    Paths below the folder of the manifest are stored relative to it, so that the folder can be moved.
+    Raises ManifestError for an invalid clip, and OutputError where the file cannot be written.
     """
     path = Path(path)
     metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
     schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
     folder, rows, written, digest = path.parent.resolve(), iter(clips), 0, SampleDigest()
     dictionaries = [name for name in SCHEMA.names if name not in _UNIQUE]
-    with replacing(path) as part:
+    with atomic_path(path) as part:
         with (
             open_part(part, path) as file,
             pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True) as writer,
@@ -53,23 +53,23 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
 
 
 def _batch(clips: list[Clip], folder: Path) -> pa.RecordBatch:
-    """The clips as they are stored. Raises ManifestError where one of them breaks the contract."""
-    stored = [_stored(clip, folder) for clip in clips]
+    """Clips as a record batch with stored paths. Raises ManifestError where one of them is not valid."""
+    stored = [_with_stored_paths(clip, folder) for clip in clips]
     arrays = []
     for field in SCHEMA:
         values = [getattr(clip, field.name) for clip in stored]
         try:
             arrays.append(pa.array(values, field.type))
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
-            raise ManifestError(_unsuitable(clips, values, field)) from None
-    batch = conformed(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), SCHEMA.names)
+            raise ManifestError(_describe_unsuitable(clips, values, field)) from None
+    batch = conform(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), SCHEMA.names)
     if isinstance(batch, Fault):
         raise ManifestError(f"{clips[batch.row].path}: {batch.column} {batch.problem}")
     return batch
 
 
-def _unsuitable(clips: list[Clip], values: list[Any], field: pa.Field) -> str:
-    """Which clip has a value that its column cannot hold."""
+def _describe_unsuitable(clips: list[Clip], values: list[Any], field: pa.Field) -> str:
+    """Message that names the clip with a value that its column cannot store."""
     for clip, value in zip(clips, values, strict=True):
         try:
             pa.array([value], field.type)
@@ -78,8 +78,8 @@ def _unsuitable(clips: list[Clip], values: list[Any], field: pa.Field) -> str:
     return f"column {field.name} cannot be stored as {field.type}"
 
 
-def _stored(clip: Clip, folder: Path) -> Clip:
-    """The clip with its paths as they are written."""
+def _with_stored_paths(clip: Clip, folder: Path) -> Clip:
+    """The clip with its paths as they are stored."""
     if not isinstance(clip.path, str) or not clip.path:
         raise ManifestError(f"path is {clip.path!r}; expected the name of a file")
     truth = None if clip.truth is None else stored_path(clip.truth, folder)
@@ -87,8 +87,8 @@ def _stored(clip: Clip, folder: Path) -> Clip:
 
 
 def stored_path(path: str, folder: Path) -> str:
-    """How a path is written into files in `folder`: relative if it lies below, else absolute."""
-    absolute = os.path.abspath(os.path.join(folder, path))  # not resolved: a link to a video is kept as a link
+    """A path as it is stored in files of `folder`: relative where it lies below, else absolute."""
+    absolute = os.path.abspath(os.path.join(folder, path))  # not resolved: a link to a video stays a link
     below = os.path.join(folder, "")
     return Path(absolute[len(below) :]).as_posix() if absolute.startswith(below) else absolute
 

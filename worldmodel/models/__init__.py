@@ -1,8 +1,9 @@
-"""Model families. A new one is a file here and its line in FAMILIES, ModelConfig and TrainedModel.
+"""Model families. A new family is a new file here and a line in FAMILIES, ModelConfig and TrainedModel.
 
-A family's config says what a recipe must know of it: `check(window)` what makes it impossible, `latents_of(window)` what
-it makes of it (worldmodel.models.latents.Extent), `latent_grid(window)`, `tokens(window)`, `target`, `normalised`, `distance`. Its
-model has `encoder` and `predictor`, each with `blocks`, and a `teacher` or None: what is compiled, sharded and saved by name.
+The config of a family tells a recipe what it must know before there is a model: `check(window)`, the reasons why it does not
+work with a window; `latent_sizes(window)` (worldmodel.models.latents.LatentSizes); `latent_grid(window)`,
+`num_tubelets(window)`, `target`, `normalised` and `distance`. The model has `encoder` and `predictor`, each with `blocks`, and
+a `teacher` or None: these parts are compiled, sharded and saved by name.
 """
 
 from __future__ import annotations
@@ -24,5 +25,5 @@ FAMILIES: dict[type[Config], Callable[..., TrainedModel]] = {CausalConfig: Causa
 
 
 def build_model(config: Config, window: WindowConfig) -> TrainedModel:
-    """A model with fresh weights; its randomness comes from torch's global generator."""
+    """Build a model with freshly initialised weights, drawn from torch's global generator."""
     return FAMILIES[type(config)](config, window)

@@ -1,4 +1,4 @@
-"""The default family: latents of single frames, and a causal transformer that forecasts those to come."""
+"""The default family: a latent per frame (or tubelet), and a causal transformer that forecasts the latents to come."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Generator, Tensor, nn
 from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
-from worldmodel.models.latents import Extent, Latents
-from worldmodel.models.layers import outputs_of
+from worldmodel.models.latents import Latents, LatentSizes
+from worldmodel.models.layers import capture_outputs
 from worldmodel.models.pixels import standardise, to_float
 from worldmodel.models.predictor import CausalPredictor, PredictorConfig
-from worldmodel.models.targets import EmaTarget, FrozenFrames, SharedTarget, follow, teacher_of
+from worldmodel.models.targets import EmaTarget, FrozenFrameTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
 
 
@@ -28,32 +28,38 @@ class CausalConfig(Config):
     kind: Literal["causal"] = "causal"
     encoder: EncoderConfig = EncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
-    # what forecasts are compared with; kind: shared, ema or frozen
-    target: Annotated[SharedTarget | EmaTarget | FrozenFrames, Field(discriminator="kind")] = SharedTarget()
-    normalise_latents: bool = False  # LayerNorm without weights on every latent; with it, scale cannot collapse
-    distance: DistanceKind = "l2"  # of forecast and target, the model's own measure of surprise: l2 squared, l1 absolute
-    rollout_steps: NonNegativeInt = 4  # latent steps of its own predictions it is trained on; 0 = none
-    rollout_context: PositiveInt = 4  # latent steps seen at least before such a rollout begins
-    activation_checkpointing: bool = False  # compute activations again in the backward pass: less memory, a third more time
+    target: Annotated[SharedTarget | EmaTarget | FrozenFrameTarget, Field(discriminator="kind")] = SharedTarget()
+    """what forecasts are compared with; kind: shared, ema or frozen"""
+    normalise_latents: bool = False
+    """LayerNorm without weights on every latent; with it, the scale cannot shrink"""
+    distance: DistanceKind = "l2"
+    """between forecast and target, the model's own surprise: l2 squared, l1 absolute"""
+    rollout_steps: NonNegativeInt = 4
+    """latent steps of its own predictions that it is trained on; 0 = none"""
+    rollout_context: PositiveInt = 4
+    """latent steps before such a rollout, at least"""
+    activation_checkpointing: bool = False
+    """recompute activations in the backward pass: less memory, a third more time"""
 
     @property
     def normalised(self) -> bool:
-        """Whether what came is of one length, so that latents differ by angles alone."""
+        """Whether targets have a fixed norm, so that latents differ in angle only."""
         return self.normalise_latents
 
     def latent_grid(self, _window: WindowConfig) -> int:
+        """Spatial tokens per side."""
         return self.encoder.latent_grid
 
-    def latents_of(self, window: WindowConfig) -> Extent:
+    def latent_sizes(self, window: WindowConfig) -> LatentSizes:
         steps, features = window.frames // self.encoder.tubelet_size, self.encoder.latent_dim
-        return Extent(steps, self.encoder.latent_grid**2, features, features, steps - 1, self.predictor.horizons)
+        return LatentSizes(steps, self.encoder.latent_grid**2, features, features, steps - 1, self.predictor.horizons)
 
-    def tokens(self, window: WindowConfig) -> int:
-        """Tubelets of a window."""
+    def num_tubelets(self, window: WindowConfig) -> int:
+        """Number of tubelets (patches of a latent step) in a window."""
         return window.frames // self.encoder.tubelet_size * (window.size_px // self.encoder.patch_px) ** 2
 
     def check(self, window: WindowConfig) -> list[str]:
-        """What makes this model impossible for that window; one line each."""
+        """Return why this model does not work with that window, one line for each reason."""
         f, patch, side = self.encoder.tubelet_size, self.encoder.patch_px, self.encoder.latent_grid
         problems = []
         if window.frames % f:
@@ -66,7 +72,7 @@ class CausalConfig(Config):
         steps = window.frames // f
         if self.predictor.horizons >= steps:
             problems.append(
-                f"model.predictor.horizons {self.predictor.horizons} reaches beyond the window: "
+                f"model.predictor.horizons {self.predictor.horizons} exceeds the window: "
                 f"{window.frames} frames are {steps} latent steps, so at most {steps - 1}"
             )
         if self.rollout_steps and self.rollout_context + self.rollout_steps > steps:
@@ -74,18 +80,18 @@ class CausalConfig(Config):
                 f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} "
                 f"is more than the window's {steps} latent steps"
             )
-        token = self.predictor.patch_merge
-        if side % token:
-            problems.append(f"model.predictor.patch_merge {token} does not divide model.encoder.latent_grid {side}")
-        if isinstance(self.target, FrozenFrames):
-            problems += self.target.misfits(self.encoder, ("latent_dim", "latent_grid", "tubelet_size"))
+        merge = self.predictor.patch_merge
+        if side % merge:
+            problems.append(f"model.predictor.patch_merge {merge} does not divide model.encoder.latent_grid {side}")
+        if isinstance(self.target, FrozenFrameTarget):
+            problems += self.target.mismatches(self.encoder, ("latent_dim", "latent_grid", "tubelet_size"))
             if not self.rollout_steps:
                 problems.append(
-                    "model.rollout_steps 0: latents of a frozen teacher are not the encoder's own, so the predictor must be "
-                    "trained on its own predictions before they can be fed back; give it 1 or more"
+                    "model.rollout_steps 0: latents of a frozen teacher differ from those of the encoder, so the predictor "
+                    "must be trained on its own predictions before they can be fed back; set it to 1 or more"
                 )
         head = self.predictor.width // self.predictor.heads
-        axes = 1 if side == token else 3
+        axes = 1 if side == merge else 3
         if head % 2 or head < 2 * axes:
             problems.append(
                 f"model.predictor: {self.predictor.heads} heads of {head} features; "
@@ -115,11 +121,11 @@ class CausalWorldModel(nn.Module):
         self.size_px = window.size_px
         self.tubelet_size = config.encoder.tubelet_size
         self.max_context = window.frames
-        self.max_steps = config.predictor.horizons
+        self.max_horizon = config.predictor.horizons
         side = config.encoder.latent_grid
         self.encoder = FrameEncoder(config.encoder, window.size_px, config.activation_checkpointing)
         self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.activation_checkpointing)
-        self.teacher = teacher_of(self.encoder, config.target, lambda theirs: FrameEncoder(theirs, window.size_px))
+        self.teacher = build_teacher(self.encoder, config.target, lambda its: FrameEncoder(its, window.size_px))
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -130,10 +136,10 @@ class CausalWorldModel(nn.Module):
     def architecture(self) -> dict[str, Any]:
         return {"model": self.config.model_dump(mode="json"), "window": self.window.model_dump(mode="json")}
 
-    def reborn(self) -> CausalWorldModel:
+    def reinitialised(self) -> CausalWorldModel:
         return CausalWorldModel(self.config, self.window)
 
-    # --- what evaluation may ask -------------------------------------------------------------------------------------
+    # --- evaluation --------------------------------------------------------------------------------------------------
     def normalise(self, frames: Tensor) -> Tensor:
         return standardise(to_float(frames))
 
@@ -144,23 +150,23 @@ class CausalWorldModel(nn.Module):
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
         check_forecast(self, context.shape[1], steps)
-        return self.predictor.last(self._latent(self.encoder, context), steps)
+        return self.predictor.from_last_step(self._latent(self.encoder, context), steps)
 
     @torch.no_grad()
-    def imagine(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
-        """One step at a time; `generator` is not used, this family is deterministic."""
+    def rollout(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
+        """One step at a time. `generator` is not used: this family is deterministic."""
         check_context(self, context.shape[1])
-        return self._roll(self._latent(self.encoder, context), steps)
+        return self._roll_out(self._latent(self.encoder, context), steps)
 
     @torch.no_grad()
-    def observe(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_context_and_target(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         latents = self._latent(self.encoder, frames)
         return latents, latents if self.teacher is None else self.encode(frames)
 
     @torch.no_grad()
-    def forecast_after(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
+    def forecast_from_latents(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
         check_forecast(self, latents.shape[1] * self.tubelet_size, steps)
-        return self.predictor.after(latents, seen, steps)
+        return self.predictor.from_steps(latents, seen, steps)
 
     @torch.no_grad()
     def forecast_all(self, frames: Tensor) -> Tensor:
@@ -168,28 +174,29 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
-        """The predictor's too: its token at a step has seen that step and those before."""
+        """Layers of the encoder, then of the predictor, whose token at step t has attended to steps 0..t."""
         encoder, batch = self.teacher or self.encoder, frames.shape[0]
-        within = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
-        with outputs_of(within) as seen:
+        modules = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
+        with capture_outputs(modules) as encoded:
             output = self._latent(encoder, frames)
-        with outputs_of({f"predictor block {i}": block for i, block in enumerate(self.predictor.blocks.layers, 1)}) as ahead:
+        blocks = {f"predictor block {i}": block for i, block in enumerate(self.predictor.blocks.layers, 1)}
+        with capture_outputs(blocks) as predicted:
             self.predictor(output if self.teacher is None else self._latent(self.encoder, frames))
         return {
-            **{name: rearrange(tokens, "(b t) n d -> b t n d", b=batch) for name, tokens in seen.items()},
+            **{name: rearrange(tokens, "(b t) n d -> b t n d", b=batch) for name, tokens in encoded.items()},
             "output": output,
-            **{name: rearrange(tokens, "b (t n) d -> b t n d", t=output.shape[1]) for name, tokens in ahead.items()},
+            **{name: rearrange(tokens, "b (t n) d -> b t n d", t=output.shape[1]) for name, tokens in predicted.items()},
         }
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
         return latent_distance(forecast, target, self.config.distance)
 
     # --- training ----------------------------------------------------------------------------------------------------
-    def forward(self, frames: Tensor, ids: Tensor, chance: int) -> Latents:
-        """Latents and every forecast that can be checked within the window [B, T, 3, H, W] (normalised pixels).
+    def forward(self, frames: Tensor, window_ids: Tensor, step_seed: int) -> Latents:
+        """Compute latents, and all forecasts whose targets lie within the window [B, T, 3, H, W] (normalised pixels).
 
-        `chance`, a number of the update, decides after how many latent steps the rollout on its own predictions begins:
-        the same for all samples, whose `ids` [B] this family has no use for.
+        `step_seed`, a random number of the training step, chooses the number of latent steps before the rollout. It is the
+        same for all samples; this family does not use `window_ids` [B].
         """
         latents = self._latent(self.encoder, frames)
         target = latents
@@ -200,53 +207,53 @@ class CausalWorldModel(nn.Module):
 
         direct = self.predictor(latents)
         steps = latents.shape[1]
-        rows = [_rows(direct[:, : steps - k, k - 1], target[:, k:], first=k, horizon=k) for k in range(1, self.max_steps + 1)]
+        rows = [_rows(direct[:, : steps - k, k - 1], target[:, k:], first=k, horizon=k) for k in range(1, self.max_horizon + 1)]
         count = self.config.rollout_steps
         if count:
-            cuts = self.rollout_cuts()
-            rollout_cut = cuts[chance % len(cuts)]
-            imagined = self._roll(latents[:, :rollout_cut], count)
+            choices = self.rollout_contexts()
+            context = choices[step_seed % len(choices)]
+            rollout = self._roll_out(latents[:, :context], count)
             rows += [
-                _rows(imagined[:, h - 1 : h], target[:, rollout_cut + h - 1 : rollout_cut + h], rollout_cut + h - 1, h, True)
+                _rows(rollout[:, h - 1 : h], target[:, context + h - 1 : context + h], context + h - 1, h, is_rollout=True)
                 for h in range(1, count + 1)
             ]
-        seen = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
-        predicted, came, sample, time, place, horizon, rolled = (torch.cat(column) for column in zip(*rows, strict=True))
-        return Latents(latents, seen, predicted, came, sample, time, place, horizon, rolled, chance)
+        mask = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
+        predicted, targets, clip, time, token, horizon, is_rollout = (torch.cat(column) for column in zip(*rows, strict=True))
+        return Latents(latents, mask, predicted, targets, clip, time, token, horizon, is_rollout, step_seed)
 
-    def rollout_cuts(self) -> range:
-        """Numbers of latent steps that may be seen before a rollout, so that it ends within the window."""
+    def rollout_contexts(self) -> range:
+        """Possible numbers of latent steps before a rollout, so that it ends within the window."""
         steps = self.max_context // self.tubelet_size
         return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
 
     def update_teacher(self, progress: float) -> None:
-        """Move the slow copy towards the encoder; `progress` in [0, 1] through the run."""
-        follow(self.teacher, self.encoder, self.config.target, progress)
+        """Move the EMA teacher towards the encoder; `progress` in [0, 1] through the run."""
+        update_ema_teacher(self.teacher, self.encoder, self.config.target, progress)
 
-    # --- inside ------------------------------------------------------------------------------------------------------
+    # --- internals ---------------------------------------------------------------------------------------------------
     def _latent(self, encoder: nn.Module, frames: Tensor) -> Tensor:
         latents = encoder(frames)
         return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalise_latents else latents
 
-    def _roll(self, latents: Tensor, steps: int) -> Tensor:
-        """Feed predictions back one step at a time, the context sliding: [B, T, N, D] -> [B, steps, N, D]."""
+    def _roll_out(self, latents: Tensor, steps: int) -> Tensor:
+        """Feed predictions back one step at a time, with a sliding context: [B, T, N, D] -> [B, steps, N, D]."""
         longest = self.max_context // self.tubelet_size
         seen = latents
         for _ in range(steps):
-            seen = torch.cat((seen, self.predictor.last(seen[:, -longest:], 1).to(seen.dtype)), dim=1)
+            seen = torch.cat((seen, self.predictor.from_last_step(seen[:, -longest:], 1).to(seen.dtype)), dim=1)
         return seen[:, latents.shape[1] :]
 
 
-def _rows(predicted: Tensor, target: Tensor, first: int, horizon: int, imagined: bool = False) -> tuple[Tensor, ...]:
-    """[B, T, N, D] twice -> columns of Latents, the first target being latent step `first`."""
-    batch, steps, places, dim = predicted.shape
-    index = torch.arange(batch * steps * places, device=predicted.device)
+def _rows(predicted: Tensor, target: Tensor, first: int, horizon: int, is_rollout: bool = False) -> tuple[Tensor, ...]:
+    """Flatten forecasts and targets [B, T, N, D] into the columns of Latents. The first target is latent step `first`."""
+    batch, steps, tokens, dim = predicted.shape
+    index = torch.arange(batch * steps * tokens, device=predicted.device)
     return (
         predicted.reshape(-1, dim),
         target.reshape(-1, dim),
-        index // (steps * places),
-        index // places % steps + first,
-        index % places,
+        index // (steps * tokens),
+        index // tokens % steps + first,
+        index % tokens,
         torch.full_like(index, horizon),
-        torch.full_like(index, imagined, dtype=torch.bool),
+        torch.full_like(index, is_rollout, dtype=torch.bool),
     )

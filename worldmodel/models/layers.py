@@ -1,4 +1,4 @@
-"""Transformer parts shared by encoders and predictors: rotary positions, attention, blocks, initialisation."""
+"""Transformer layers of encoders and predictors: rotary positions, attention, blocks, initialisation."""
 
 from __future__ import annotations
 
@@ -13,46 +13,48 @@ from torch import Tensor, nn
 
 
 def check_heads(width: int, heads: int, axes: int) -> None:
-    """Raise ValueError unless so many heads share the features evenly, each wide enough for so many rotary axes."""
+    """Raise ValueError unless the heads divide the width and each of them is wide enough for the rotary axes."""
     if width % heads:
         raise ValueError(f"width {width} is not divisible by heads {heads}")
     if width // heads < 2 * axes:
-        raise ValueError(f"heads of {width // heads} features are too narrow for {axes} rotary axes; {2 * axes} at least")
+        raise ValueError(
+            f"heads of {width // heads} features are too narrow for {axes} rotary axes; they need at least {2 * axes}"
+        )
 
 
 def grid_positions(steps: int, side: int, device: torch.device) -> Tensor:
-    """Step, row and column of every token of a clip, time first: [steps * side * side, 3] int64."""
+    """Time step, row and column of every token of a clip, ordered by time: [steps * side * side, 3] int64."""
     axes = (torch.arange(count, device=device) for count in (steps, side, side))
     return torch.cartesian_prod(*axes)
 
 
 def rotary_angles(positions: Tensor, head_dim: int, *, tiled: bool = False, base: float = 10_000.0) -> Tensor:
-    """Angles by which features turn (Su et al. 2021, eq. 15), the features shared evenly among the axes.
+    """Angles of rotary position embeddings (Su et al. 2021, eq. 15). The features are divided evenly among the axes.
 
-    positions [..., S, A] (A axes, e.g. time, row, column) -> [..., S, head_dim]. Features left over are not turned. The two
-    neighbours that `rotate` turns together have one angle. `tiled` lays frequencies out as f1..fn, f1..fn instead, so that
-    neighbours have two: no rotation, but what the released V-JEPA 2 weights were trained with.
+    positions [..., S, A] (A axes, e.g. time, row, column) -> [..., S, head_dim]. Remaining features are not rotated. The two
+    neighbouring features that `rotate` rotates together have the same angle. With `tiled`, frequencies are laid out as
+    f1..fn, f1..fn, so that neighbours have different angles: not a rotation, but the released V-JEPA 2 weights need it.
     """
     axes = positions.shape[-1]
     pairs = head_dim // 2 // axes
     if pairs == 0:
         raise ValueError(f"a head of {head_dim} features is too narrow for {axes} rotary axes; give it at least {2 * axes}")
     frequency = base ** (-torch.arange(pairs, device=positions.device, dtype=torch.float32) / pairs)
-    turns = positions.float()[..., None] * frequency
-    angles = repeat(turns, "... a p -> ... (a two p)" if tiled else "... a p -> ... (a p two)", two=2)
+    angles = positions.float()[..., None] * frequency
+    angles = repeat(angles, "... a p -> ... (a two p)" if tiled else "... a p -> ... (a p two)", two=2)
     return F.pad(angles, (0, head_dim - angles.shape[-1]))
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn neighbouring pairs of features: x [B, H, S, F], angles [S, F] or [B, 1, S, F] -> the same shape as x."""
+    """Rotate neighbouring pairs of features: x [B, H, S, F], angles [S, F] or [B, 1, S, F] -> the shape of x."""
     even, odd = x[..., 0::2], x[..., 1::2]
-    across = torch.stack((-odd, even), dim=-1).flatten(-2)
-    return x * angles.cos().to(x.dtype) + across * angles.sin().to(x.dtype)
+    orthogonal = torch.stack((-odd, even), dim=-1).flatten(-2)
+    return x * angles.cos().to(x.dtype) + orthogonal * angles.sin().to(x.dtype)
 
 
-def block_causal_mask(steps: int, places: int, device: torch.device) -> Tensor:
-    """Who may look at whom, [steps*places, steps*places] bool: all places of the same and of earlier steps."""
-    step = torch.arange(steps, device=device).repeat_interleave(places)
+def block_causal_mask(steps: int, tokens: int, device: torch.device) -> Tensor:
+    """Attention mask bool [steps*tokens, steps*tokens]: a token attends to all tokens of its own and of earlier steps."""
+    step = torch.arange(steps, device=device).repeat_interleave(tokens)
     return step[:, None] >= step[None, :]
 
 
@@ -70,16 +72,16 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, angles: Tensor | None = None, mask: Tensor | None = None, segments: Sequence[int] = ()
     ) -> Tensor:
-        """`angles` [S, F] or [B, 1, S, F] for rotary positions; `mask` [S, S] bool, True where row may look at column.
+        """`angles` [S, F] or [B, 1, S, F] of rotary positions; `mask` [S, S] bool, True where the row attends to the column.
 
-        `segments`: lengths of sequences that are packed one after another along S and do not see one another.
+        `segments`: lengths of sequences that are packed one after another along S and do not attend to one another.
         """
         q, k, v = rearrange(self.qkv(x), "b s (three h f) -> three b h s f", three=3, h=self.heads)
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
         if segments:
             packed = zip(*(part.split(list(segments), dim=2) for part in (q, k, v)), strict=True)
-            attended = torch.cat([F.scaled_dot_product_attention(*alone) for alone in packed], dim=2)
+            attended = torch.cat([F.scaled_dot_product_attention(*segment) for segment in packed], dim=2)
         else:
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(rearrange(attended, "b h s f -> b s (h f)"))
@@ -97,7 +99,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def scale_residuals(self, factor: float) -> None:
-        """Multiply the weights that write into the residual stream."""
+        """Multiply the output weights of both residual branches by `factor`."""
         for name in ("attention.out.weight", "mlp.2.weight"):
             self.get_parameter(name).data.mul_(factor)
 
@@ -109,7 +111,7 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Module):
-    """A stack of blocks; with `checkpointing`, activations are computed again in the backward pass instead of kept."""
+    """A stack of blocks. With `checkpointing`, activations are recomputed in the backward pass instead of stored."""
 
     def __init__(
         self,
@@ -123,7 +125,7 @@ class Blocks(nn.Module):
         super().__init__()
         blocks = [Block(width, heads, mlp_ratio, norm_eps).apply(init_linear) for _ in range(depth)]
         for index, block in enumerate(blocks, start=1):
-            # residual branches start smaller the deeper they are, so that the sum keeps its scale (as V-JEPA does)
+            # Deeper residual branches start with smaller weights, so that the sum keeps its scale (as in V-JEPA).
             block.scale_residuals(1 / math.sqrt(2.0 * index))
         self.layers = nn.ModuleList(blocks)
         self.checkpointing = checkpointing
@@ -140,18 +142,18 @@ class Blocks(nn.Module):
 
 
 @contextmanager
-def outputs_of(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """What each of these modules gave out at its last call in this context, in the order of those calls."""
-    found: dict[str, Tensor] = {}
+def capture_outputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Record the output of each module at its last call within this context, in the order of the calls."""
+    outputs: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         for name, module in modules.items():
-            hook = module.register_forward_hook(lambda _module, _given, out, name=name: found.update({name: out}))
+            hook = module.register_forward_hook(lambda _module, _given, out, name=name: outputs.update({name: out}))
             hooks.callback(hook.remove)
-        yield found
+        yield outputs
 
 
 def init_linear(module: nn.Module) -> None:
-    """Truncated normal with std 0.02, zero bias."""
+    """Initialise a linear layer: truncated normal with std 0.02, zero bias. Other modules are left unchanged."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

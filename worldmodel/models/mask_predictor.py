@@ -1,4 +1,4 @@
-"""Latents of visible tokens -> what is at the tokens that were not."""
+"""Predictor of the masked family: from the latents of visible tokens to the latents of masked tokens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from worldmodel.models.video_encoder import NORM_EPS
 
 
 class MaskPredictorConfig(Config):
-    """A narrow transformer over what is visible and a mask token at each place that is wanted (V-JEPA, section 3.1)."""
+    """A narrow transformer over visible tokens, and a mask token at each masked position (V-JEPA, section 3.1)."""
 
-    width: PositiveInt = 64  # features of a token inside the transformer
-    depth: PositiveInt = 2  # blocks
-    heads: PositiveInt = 4  # of attention, which share `width`
-    mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
-    mask_tokens: PositiveInt | None = None  # learnt ones, one a view; null = as many as there are masks
+    width: PositiveInt = 64
+    """features of a token inside the transformer"""
+    depth: PositiveInt = 2
+    """transformer blocks"""
+    heads: PositiveInt = 4
+    """of attention, which share `width`"""
+    mlp_ratio: float = Field(4.0, gt=0)
+    """width inside the MLP of a block, in multiples of `width`"""
+    mask_tokens: PositiveInt | None = None
+    """learnt mask tokens, one per view; null = as many as there are masks"""
 
     @model_validator(mode="after")
     def _check(self) -> MaskPredictorConfig:
@@ -29,9 +34,9 @@ class MaskPredictorConfig(Config):
 
 
 class MaskPredictor(nn.Module):
-    """Latents of W features in, predictions of `features` features out."""
+    """Takes latents of `latent_dim` features and gives predictions of `features` features."""
 
-    called_by_name = ()  # only forward
+    extra_forward_methods = ()  # only `forward` is called
 
     def __init__(
         self,
@@ -53,20 +58,25 @@ class MaskPredictor(nn.Module):
         self.head.apply(init_linear)
 
     def forward(
-        self, context: Tensor, visible: Sequence[Tensor], wanted: Sequence[Tensor], tokens: Sequence[int], positions: Tensor
+        self,
+        context: Tensor,
+        visible: Sequence[Tensor],
+        masked: Sequence[Tensor],
+        mask_tokens: Sequence[int],
+        positions: Tensor,
     ) -> Tensor:
-        """Predictions of all views, one after another: [B, sum M, features]. Views do not see one another.
+        """Predict the masked tokens of all views, one after another: [B, sum M, features]. Views do not see one another.
 
-        context [B, sum K, W]: latents at `visible`, each [B, K]; `wanted`, each [B, M]: what is predicted; `tokens`: which mask
-        token stands for it in each view; positions [S, 3] of all tokens of a clip.
+        context [B, sum K, W]: latents of the tokens `visible`, each [B, K] indices. `masked`, each [B, M] indices: what is
+        predicted. `mask_tokens`: index of the mask token of each view. positions [S, 3] of all tokens of a clip.
         """
         angles = rotary_angles(positions, self.config.width // self.config.heads, tiled=self.tiled_rotary)
-        seen = self.embed(context).split([view.shape[1] for view in visible], dim=1)
-        packed, numbers, lengths = [], [], []
-        for part, here, there, token in zip(seen, visible, wanted, tokens, strict=True):
-            packed += [part, self.mask_tokens[token].to(part.dtype).expand(*there.shape, -1)]
-            numbers += [here, there]
-            lengths += [here.shape[1], there.shape[1]]
+        embedded = self.embed(context).split([view.shape[1] for view in visible], dim=1)
+        packed, indices, lengths = [], [], []
+        for part, seen, unseen, number in zip(embedded, visible, masked, mask_tokens, strict=True):
+            packed += [part, self.mask_tokens[number].to(part.dtype).expand(*unseen.shape, -1)]
+            indices += [seen, unseen]
+            lengths += [seen.shape[1], unseen.shape[1]]
         segments = [k + m for k, m in zip(lengths[::2], lengths[1::2], strict=True)]
-        hidden = self.blocks(torch.cat(packed, 1), angles[torch.cat(numbers, 1)][:, None], segments=segments)
+        hidden = self.blocks(torch.cat(packed, 1), angles[torch.cat(indices, 1)][:, None], segments=segments)
         return self.head(self.norm(torch.cat(hidden.split(lengths, dim=1)[1::2], dim=1)))

@@ -1,9 +1,9 @@
-"""Which tokens of a clip are seen and which are to be predicted: blocks of the picture, hidden for the whole clip.
+"""Masks: which tokens of a clip are visible and which are predicted. Blocks of the picture are masked in all frames.
 
-Multi-block tubes as in V-JEPA (Bardes et al. 2024, section 3.2; V-JEPA 2, Assran et al. 2025), with two differences. Token
-lists are cut to one length by leaving out tokens at random, not the last ones, which are always the latest frames. And
-that length is a function of the update alone, not of the batch: a sample's masks depend on nothing but its id and the
-update's `chance`, so that ranks and micro-batches cannot change them.
+Multi-block tubes as in V-JEPA (Bardes et al. 2024, section 3.2; V-JEPA 2, Assran et al. 2025), with two differences. First,
+token lists are cut to one length by dropping random tokens, not the last ones, which are always the latest frames. Second, that
+length depends on the training step only, not on the batch: the masks of a sample are a function of its window id and of the
+step's `step_seed`, so that ranks and micro-batches cannot change them.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ from torch import Tensor
 
 from worldmodel.config import Config
 
-Cells = NDArray[np.bool_]
+BoolArray = NDArray[np.bool_]
 
-_REFERENCES = 64  # layouts drawn from `chance` alone; lengths are what a batch of them would be cut to
-_ATTEMPTS = 8  # layouts drawn for a sample, of which the first is taken that is no shorter than the references
+_REFERENCES = 64  # layouts drawn from `step_seed` alone; token lists get the shortest length that occurs among them
+_ATTEMPTS = 8  # layouts drawn for a sample; the first one that is no shorter than the references is used
 
 
 class MaskConfig(Config):
-    """One view of a clip: rectangles of the picture that are hidden in every frame, and perhaps all of its end."""
+    """One view of a clip: rectangles of the picture that are masked in every frame, and optionally the end of the clip."""
 
-    blocks: NonNegativeInt = 8  # rectangles; what they cover together is predicted
-    area: float = Field(0.15, gt=0, lt=1)  # share of the picture that each of them covers
-    aspect: tuple[float, float] = (0.75, 1.5)  # height to width, drawn between these for all blocks of an update
-    visible_time_fraction: tuple[float, float] = (
-        1.0,
-        1.0,
-    )  # of a clip's time, drawn between these; all that comes later is predicted too
+    blocks: NonNegativeInt = 8
+    """rectangles; their union is predicted"""
+    area: float = Field(0.15, gt=0, lt=1)
+    """fraction of the picture that each rectangle covers"""
+    aspect: tuple[float, float] = (0.75, 1.5)
+    """range of height / width, drawn once for all rectangles of a training step"""
+    visible_time_fraction: tuple[float, float] = (1.0, 1.0)
+    """range of the visible fraction of a clip's time, drawn once per training step; everything
+    later is predicted too"""
 
     @model_validator(mode="after")
     def _check(self) -> MaskConfig:
@@ -47,82 +49,82 @@ class MaskConfig(Config):
                 problems.append(f"{name} [{low:g}, {high:g}] is not a range above 0{f' up to {most:g}' if most == 1 else ''}")
         if not self.blocks and self.visible_time_fraction[1] == 1:
             problems.append(
-                "without blocks and with visible_time_fraction up to 1 nothing may be left to predict; lower visible_time_fraction"
+                "with blocks 0 and visible_time_fraction up to 1 there may be nothing to predict; lower visible_time_fraction"
             )
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
     def check(self, steps: int, side: int) -> list[str]:
-        """What makes this view impossible for so many latent steps of side x side places."""
+        """Return why this view does not work with so many latent steps of side x side tokens."""
         if self.blocks and any(np.prod(self.block_size(side, aspect)) == side**2 for aspect in (*self.aspect, 1.0)):
-            return [f"blocks of area {self.area:g} cover all {side} x {side} places, so nothing would be seen"]
+            return [f"blocks of area {self.area:g} cover all {side} x {side} tokens, so no token would be visible"]
         if steps < 2 and self.visible_time_fraction != (1, 1):
             return [f"visible_time_fraction needs at least 2 latent steps; the window has {steps}"]
         return []
 
     def block_size(self, side: int, aspect: float) -> tuple[int, int]:
-        """Height and width in places, at least one and at most all."""
+        """Height and width in tokens, from 1 to `side`."""
         area = side * side * self.area
         height, width = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
         return min(max(height, 1), side), min(max(width, 1), side)
 
-    def steps_seen(self, steps: int, fraction: float) -> int:
-        """Latent steps whose tokens may be seen, for a fraction in [0, 1] of the way through `visible_time_fraction`."""
-        low, high = (share * steps for share in self.visible_time_fraction)
+    def visible_steps(self, steps: int, position: float) -> int:
+        """Number of latent steps with visible tokens, for a position in [0, 1] within `visible_time_fraction`."""
+        low, high = (fraction * steps for fraction in self.visible_time_fraction)
         first, last = max(1, round(low)), max(1, round(high) if self.blocks else min(round(high), steps - 1))
-        return min(first + int(fraction * (last - first + 1)), last)
+        return min(first + int(position * (last - first + 1)), last)
 
 
 @dataclass(frozen=True)
 class View:
-    """Tokens of B clips by number (step * places + place), in order; K and M are the same for all clips of an update."""
+    """Token indices (step * tokens per step + token) of B clips, in order. K and M are those of the training step."""
 
     visible: Tensor  # [B, K] int64
-    wanted: Tensor  # [B, M] int64
+    masked: Tensor  # [B, M] int64: what is predicted
 
 
-def draw_views(masks: Sequence[MaskConfig], ids: Sequence[int], chance: int, steps: int, side: int) -> list[View]:
-    """One view a mask, for clips of `steps` latent steps and side x side places."""
-    return [_view(mask, number, ids, chance, steps, side) for number, mask in enumerate(masks)]
+def sample_views(masks: Sequence[MaskConfig], window_ids: Sequence[int], step_seed: int, steps: int, side: int) -> list[View]:
+    """Sample one view per mask, for clips of `steps` latent steps of side x side tokens."""
+    return [_view(mask, number, window_ids, step_seed, steps, side) for number, mask in enumerate(masks)]
 
 
-def _view(mask: MaskConfig, number: int, ids: Sequence[int], chance: int, steps: int, side: int) -> View:
-    shared = np.random.default_rng([chance, number])  # of the update
-    block = mask.block_size(side, shared.uniform(*mask.aspect))
-    seen, places = mask.steps_seen(steps, shared.random()), side * side
-    references = _some_left(shared, mask.blocks, block, side)
+def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: int, steps: int, side: int) -> View:
+    step_rng = np.random.default_rng([step_seed, number])
+    block = mask.block_size(side, step_rng.uniform(*mask.aspect))
+    seen, tokens = mask.visible_steps(steps, step_rng.random()), side * side
+    references = _reference_layouts(step_rng, mask.blocks, block, side)
     fewest, most = references.sum(1).min(), references.sum(1).max()
-    lengths = (places - most) * seen, fewest * seen + places * (steps - seen)
+    lengths = (tokens - most) * seen, fewest * seen + tokens * (steps - seen)
     visible: list[NDArray[np.int64]] = []
-    wanted: list[NDArray[np.int64]] = []
-    for id in ids:
-        own = np.random.default_rng([chance, number, id])
-        drawn = _layouts(own, _ATTEMPTS, mask.blocks, block, side)
-        fitting = drawn[(drawn.sum(1) >= fewest) & (drawn.sum(1) <= most)]
-        covered = fitting[0] if len(fitting) else references[own.integers(_REFERENCES)]
-        hidden = np.broadcast_to(covered, (steps, places)).copy()
+    masked: list[NDArray[np.int64]] = []
+    for window_id in window_ids:
+        sample_rng = np.random.default_rng([step_seed, number, window_id])
+        layouts = _layouts(sample_rng, _ATTEMPTS, mask.blocks, block, side)
+        fitting = layouts[(layouts.sum(1) >= fewest) & (layouts.sum(1) <= most)]
+        covered = fitting[0] if len(fitting) else references[sample_rng.integers(_REFERENCES)]
+        hidden = np.broadcast_to(covered, (steps, tokens)).copy()
         hidden[seen:] = True
-        for tokens, length, chosen in ((~hidden, lengths[0], visible), (hidden, lengths[1], wanted)):
-            chosen.append(np.sort(own.permutation(np.flatnonzero(tokens))[:length]))
-    return View(*(torch.from_numpy(np.stack(rows)) for rows in (visible, wanted)))
+        for chosen, length, result in ((~hidden, lengths[0], visible), (hidden, lengths[1], masked)):
+            result.append(np.sort(sample_rng.permutation(np.flatnonzero(chosen))[:length]))
+    return View(*(torch.from_numpy(np.stack(rows)) for rows in (visible, masked)))
 
 
-def _some_left(chance: np.random.Generator, blocks: int, block: tuple[int, int], side: int) -> Cells:
-    """So many reference layouts that do not cover everything: bool [64, side * side]."""
-    found: list[Cells] = []
+def _reference_layouts(rng: np.random.Generator, blocks: int, block: tuple[int, int], side: int) -> BoolArray:
+    """Draw reference layouts that do not cover everything: bool [64, side * side]."""
+    found: list[BoolArray] = []
     while len(found) < _REFERENCES:
-        drawn = _layouts(chance, _REFERENCES, blocks, block, side)
-        found += list(drawn[~drawn.all(1)])
+        layouts = _layouts(rng, _REFERENCES, blocks, block, side)
+        found += list(layouts[~layouts.all(1)])
     return np.stack(found[:_REFERENCES])
 
 
-def _layouts(chance: np.random.Generator, count: int, blocks: int, block: tuple[int, int], side: int) -> Cells:
-    """What `blocks` rectangles at random places cover together, `count` times: bool [count, side * side]."""
+def _layouts(rng: np.random.Generator, count: int, blocks: int, block: tuple[int, int], side: int) -> BoolArray:
+    """Draw `count` unions of `blocks` rectangles at random positions: bool [count, side * side]."""
     line = np.arange(side)
     spans = []
     for length in block:
-        first = chance.integers(side - length + 1, size=(count, blocks, 1))
+        first = rng.integers(side - length + 1, size=(count, blocks, 1))
         spans.append((line >= first) & (line < first + length))
     rows, columns = spans
     return (rows[..., :, None] & columns[..., None, :]).any(1).reshape(count, side * side)

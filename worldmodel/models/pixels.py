@@ -1,11 +1,11 @@
-"""Bytes to numbers: what models and decoders get to see of a frame."""
+"""Conversion of frames from bytes to standardised floats, and back."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-PIXEL_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's photographs, the field's habit
+PIXEL_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as is customary
 PIXEL_STD = (0.229, 0.224, 0.225)
 
 
@@ -16,14 +16,14 @@ def to_float(frames: Tensor) -> Tensor:
 
 
 def standardise(frames: Tensor) -> Tensor:
-    """float [B, T, 3, H, W] in [0, 1] -> zero mean, unit variance per colour."""
+    """float [B, T, 3, H, W] in [0, 1] -> the same shape, minus the mean and divided by the deviation of each colour."""
     mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
     std = frames.new_tensor(PIXEL_STD)[:, None, None]
     return (frames - mean).div_(std)
 
 
-def unstandardised(frames: Tensor) -> Tensor:
-    """The inverse of `standardise`: float [B, T, 3, H, W] back to [0, 1]."""
+def unstandardise(frames: Tensor) -> Tensor:
+    """The inverse of `standardise`: float [B, T, 3, H, W] -> [0, 1]."""
     mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
     std = frames.new_tensor(PIXEL_STD)[:, None, None]
     return frames * std + mean

@@ -1,4 +1,4 @@
-"""Latents seen so far -> latents to come, several horizons at once."""
+"""Causal predictor: forecasts latents at several horizons at once from the latents seen so far."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from worldmodel.models.layers import Blocks, block_causal_mask, grid_positions, 
 class PredictorConfig(Config):
     """A block-causal space-time transformer with rotary positions."""
 
-    width: PositiveInt = 128  # features of a token inside the transformer
-    depth: PositiveInt = 3  # blocks
-    heads: PositiveInt = 4  # of attention, which share `width`
-    mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
-    horizons: PositiveInt = 10  # K: latent steps ahead that are forecast directly, 1..K
-    patch_merge: PositiveInt = 1  # so many by so many neighbouring places share a token: fine latents, few tokens
+    width: PositiveInt = 128
+    """features of a token inside the transformer"""
+    depth: PositiveInt = 3
+    """transformer blocks"""
+    heads: PositiveInt = 4
+    """of attention, which share `width`"""
+    mlp_ratio: float = Field(4.0, gt=0)
+    """width inside the MLP of a block, in multiples of `width`"""
+    horizons: PositiveInt = 10
+    """K: latent steps ahead that are forecast directly, 1..K"""
+    patch_merge: PositiveInt = 1
+    """each predictor token merges patch_merge x patch_merge neighbouring spatial tokens"""
 
     @model_validator(mode="after")
     def _check(self) -> PredictorConfig:
@@ -33,19 +39,16 @@ class PredictorConfig(Config):
 class CausalPredictor(nn.Module):
     """[B, T, N, D] -> [B, T, K, N, D]: row t, horizon k forecasts step t+k from steps 0..t alone.
 
-    Forecasts are changes added to the last latent, and start at none: at birth the predictor copies.
+    A forecast is a change added to the last latent. Initial weights make it zero, so an untrained predictor copies.
     """
 
-    called_by_name = ("last",)  # beside forward
+    extra_forward_methods = ("from_last_step",)  # methods besides `forward` that FSDP2 must gather the weights for
 
     def __init__(self, config: PredictorConfig, latent_dim: int, latent_grid: int, checkpointing: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.side, self.inner = (
-            latent_grid // config.patch_merge,
-            config.patch_merge,
-        )  # tokens a side, places a side of a token
-        token_dim = latent_dim * self.inner**2
+        self.side = latent_grid // config.patch_merge  # merged tokens per side of the grid
+        token_dim = latent_dim * config.patch_merge**2
         self.embed = nn.Linear(token_dim, config.width)
         self.blocks = Blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
         self.norm = nn.LayerNorm(config.width)
@@ -59,34 +62,31 @@ class CausalPredictor(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         return latents[:, :, None] + self._change(self.hidden(latents), self.config.horizons)
 
-    def last(self, latents: Tensor, horizons: int) -> Tensor:
-        """Forecasts from the last step alone: [B, T, N, D] -> [B, horizons, N, D]."""
-        return self.after(latents, (latents.shape[1],), horizons)[:, 0]
+    def from_last_step(self, latents: Tensor, horizons: int) -> Tensor:
+        """Forecast from the last step only: [B, T, N, D] -> [B, horizons, N, D]."""
+        return self.from_steps(latents, (latents.shape[1],), horizons)[:, 0]
 
-    def after(self, latents: Tensor, seen: Sequence[int], horizons: int) -> Tensor:
-        """Forecasts made after so many steps, for each number in `seen`: [B, T, N, D] -> [B, len(seen), horizons, N, D]."""
+    def from_steps(self, latents: Tensor, seen: Sequence[int], horizons: int) -> Tensor:
+        """Forecast from the first s steps, for each s in `seen`: [B, T, N, D] -> [B, len(seen), horizons, N, D]."""
         rows = torch.as_tensor(seen, device=latents.device) - 1
         return latents[:, rows, None] + self._change(self.hidden(latents)[:, rows], horizons)
 
     def hidden(self, latents: Tensor) -> Tensor:
-        """[B, T, N, D] -> [B, T, M, W], M tokens a step; step t has looked at steps 0..t."""
-        steps, count = latents.shape[1], self.side**2
+        """Compute hidden states: [B, T, N, D] -> [B, T, M, W], M merged tokens. Step t has attended to steps 0..t."""
+        steps, count, merge = latents.shape[1], self.side**2, self.config.patch_merge
         angles = rotary_angles(self._positions(steps, latents.device), self.config.width // self.config.heads)
         mask = block_causal_mask(steps, count, latents.device)
-        grouped = rearrange(
-            latents, "b t (h y w x) d -> b (t h w) (y x d)", h=self.side, w=self.side, y=self.inner, x=self.inner
-        )
-        tokens = self.blocks(self.embed(grouped), angles, mask)
+        merged = rearrange(latents, "b t (h y w x) d -> b (t h w) (y x d)", h=self.side, w=self.side, y=merge, x=merge)
+        tokens = self.blocks(self.embed(merged), angles, mask)
         return rearrange(self.norm(tokens), "b (t m) w -> b t m w", m=count)
 
     def _change(self, hidden: Tensor, horizons: int) -> Tensor:
-        """What is added to the last latent: [B, S, M, W] -> [B, S, horizons, N, D]."""
+        """Compute what is added to the last latent: [B, S, M, W] -> [B, S, horizons, N, D]."""
         change = self.head(hidden[:, :, None] + self.horizon[:horizons, None])
-        return rearrange(
-            change, "b s k (h w) (y x d) -> b s k (h y w x) d", h=self.side, w=self.side, y=self.inner, x=self.inner
-        )
+        merge = self.config.patch_merge
+        return rearrange(change, "b s k (h w) (y x d) -> b s k (h y w x) d", h=self.side, w=self.side, y=merge, x=merge)
 
     def _positions(self, steps: int, device: torch.device) -> Tensor:
-        """Time, and row and column where there are several places: [T*N, 1 or 3]."""
+        """Time, and row and column if there are several tokens per step: [T*M, 1 or 3]."""
         positions = grid_positions(steps, self.side, device)
         return positions[:, :1] if self.side == 1 else positions

@@ -1,4 +1,4 @@
-"""Where targets come from: the encoder that is trained, a slow copy of it, or that of a finished run."""
+"""Where targets come from: the trained encoder itself, a slow copy of it, or the encoder of a finished run."""
 
 from __future__ import annotations
 
@@ -18,82 +18,91 @@ Encoder = TypeVar("Encoder", bound=nn.Module)
 
 
 class SharedTarget(Config):
-    """Targets come from the encoder that is trained; only the objectives keep it from collapse."""
+    """Targets come from the trained encoder. Without stop_gradient, only the objectives prevent collapse."""
 
     kind: Literal["shared"] = "shared"
-    stop_gradient: bool = False  # False: forecast and target move towards each other (Bardes et al. 2022; PLDM)
+    stop_gradient: bool = False
+    """False: forecast and target move towards each other (Bardes et al. 2022; PLDM)"""
 
     @property
-    def against_collapse(self) -> str | None:
-        """What in these targets keeps latents of different things different, in words; so of all targets."""
+    def anti_collapse_method(self) -> str | None:
+        """What in these targets prevents collapse, in words; None if nothing does. All kinds of targets have it."""
         return "stopped gradient of targets" if self.stop_gradient else None
 
 
 class EmaTarget(Config):
-    """Targets come from a slow copy of the encoder (Grill et al. 2020; V-JEPA)."""
+    """Targets come from an exponential moving average of the encoder (Grill et al. 2020; V-JEPA)."""
 
     kind: Literal["ema"] = "ema"
-    momentum: float = Field(0.996, ge=0, le=1)  # at the first update
-    momentum_end: float = Field(1.0, ge=0, le=1)  # at the last, reached linearly
+    momentum: float = Field(0.996, ge=0, le=1)
+    """at the first training step"""
+    momentum_end: float = Field(1.0, ge=0, le=1)
+    """at the last one, reached linearly"""
 
     @property
-    def against_collapse(self) -> str | None:
+    def anti_collapse_method(self) -> str | None:
         return "targets of a teacher (ema)"
 
 
 class FrozenTarget(Config):
-    """Targets come from the encoder of a finished run, which nothing moves any more (Li et al. 2025, SALT, stage 2)."""
+    """Targets come from the encoder of a finished run, which is no longer trained (Li et al. 2025, SALT, stage 2)."""
 
     kind: Literal["frozen"] = "frozen"
-    run: str  # run folder or checkpoint, of the same family; of its encoders the one that its own targets came from
-    encoder: Config | None = None  # that run's; filled in when training starts, so that `run` is not needed later
+    run: str
+    """run folder or checkpoint of the same family; its own target encoder becomes the teacher"""
+    encoder: Config | None = None
+    """of that run; filled in when training starts, so that `run` is not needed later"""
 
     @property
-    def against_collapse(self) -> str | None:
+    def anti_collapse_method(self) -> str | None:
         return "targets of a teacher (frozen)"
 
-    def misfits(self, student: Config, alike: Sequence[str]) -> list[str]:
-        """Where latents of the teacher could not be what this encoder's latents are compared with; one line each."""
+    def mismatches(self, student: Config, fields: Sequence[str]) -> list[str]:
+        """Return the fields in which teacher and student must agree but do not, one line each."""
         if self.encoder is None:
             return []
         return [
-            f"model.encoder.{name} {ours} is not that of the frozen teacher, {theirs} (model.target.encoder); make them equal"
-            for name in alike
+            f"model.encoder.{name} is {ours}, the frozen teacher has {theirs} (model.target.encoder); make them equal"
+            for name in fields
             if (theirs := getattr(self.encoder, name)) != (ours := getattr(student, name))
         ]
 
 
-class FrozenFrames(FrozenTarget):
-    """A frozen teacher that looks at frames (kind causal)."""
+class FrozenFrameTarget(FrozenTarget):
+    """A frozen teacher that encodes frames (kind causal)."""
 
     encoder: EncoderConfig | None = None
+    """of that run; filled in when training starts"""
 
 
-class FrozenTubelets(FrozenTarget):
-    """A frozen teacher that looks at a whole clip (kind masked)."""
+class FrozenTubeletTarget(FrozenTarget):
+    """A frozen teacher that encodes a whole clip (kind masked)."""
 
     encoder: VideoEncoderConfig | None = None
+    """of that run; filled in when training starts"""
 
 
-def teacher_of(encoder: Encoder, target: Config, fresh: Callable[[Any], Encoder]) -> Encoder | None:
-    """The encoder that targets come from where it is not the one that is trained: a slow copy, equal at birth, or
-    `fresh(target.encoder)`, a frozen one whose weights are still to be filled in."""
+def build_teacher(encoder: Encoder, target: Config, build_encoder: Callable[[Any], Encoder]) -> Encoder | None:
+    """Build the teacher, an encoder without gradient that targets come from; None if they come from the trained encoder.
+
+    An EMA teacher starts as an equal copy. A frozen one is `build_encoder(target.encoder)`; its weights must still be loaded.
+    """
     if isinstance(target, EmaTarget):
         return copy.deepcopy(encoder).requires_grad_(False)
     if not isinstance(target, FrozenTarget):
         return None
     if target.encoder is None:
         raise ValueError(
-            "model.target.encoder is not known; worldmodel.training.teacher.resolved fills it in from model.target.run"
+            "model.target.encoder is missing; worldmodel.training.teacher.with_teacher reads it from model.target.run"
         )
-    return fresh(target.encoder).requires_grad_(False)
+    return build_encoder(target.encoder).requires_grad_(False)
 
 
 @torch.no_grad()
-def follow(teacher: nn.Module | None, encoder: nn.Module, target: Config, progress: float) -> None:
-    """Move the slow copy towards the encoder; `progress` in [0, 1] through the run."""
+def update_ema_teacher(teacher: nn.Module | None, encoder: nn.Module, target: Config, progress: float) -> None:
+    """Move an EMA teacher towards the encoder; `progress` in [0, 1] through the run. Other teachers stay as they are."""
     if teacher is None or not isinstance(target, EmaTarget):
         return
     momentum = target.momentum + (target.momentum_end - target.momentum) * progress
-    for slow, fast in zip(teacher.parameters(), encoder.parameters(), strict=True):
-        slow.lerp_(fast, 1 - momentum)
+    for teacher_weight, weight in zip(teacher.parameters(), encoder.parameters(), strict=True):
+        teacher_weight.lerp_(weight, 1 - momentum)

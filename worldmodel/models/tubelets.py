@@ -1,4 +1,4 @@
-"""Pixels as targets: tubelets with their brightness and contrast taken out (He et al. 2022; VideoMAE, Tong et al. 2022)."""
+"""Normalised pixels as prediction targets: tubelets minus their mean, over their deviation (He et al. 2022; VideoMAE)."""
 
 from __future__ import annotations
 
@@ -6,50 +6,52 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from worldmodel.models.pixels import standardise, unstandardised
+from worldmodel.models.pixels import standardise, unstandardise
 from worldmodel.models.world_model import WorldModel
 
-_FLOOR = 1e-6  # added to standard deviations, as VideoMAE does
+_STD_EPSILON = 1e-6  # added to standard deviations, as VideoMAE does
 
 
-def normalised_tubelets(frames: Tensor, tubelet_size: int, patch_px: int) -> Tensor:
-    """Each tubelet's values, of every colour less its mean and over its standard deviation in that tubelet.
+def normalise_tubelets(frames: Tensor, tubelet_size: int, patch_px: int) -> Tensor:
+    """Normalise the pixels of each tubelet by its own mean and standard deviation, each colour by itself.
 
-    float [B, T, 3, H, W] in [0, 1] -> [B, T/f, N, f*p*p*3]; a tubelet depends on its own f frames alone.
+    float [B, T, 3, H, W] in [0, 1] -> [B, T/f, N, f*p*p*3]. A tubelet depends on its own f frames only.
     """
-    values = _by_colour(frames, tubelet_size, patch_px)
-    mean, std = _statistics(values)
+    values = _split_tubelets(frames, tubelet_size, patch_px)
+    mean, std = _mean_and_std(values)
     return rearrange((values - mean) / std, "b t n v c -> b t n (v c)")
 
 
-def painted(tubelets: Tensor, last: Tensor, patch_px: int) -> Tensor:
-    """Normalised tubelets as frames, with the brightness and contrast that the frames `last` have at each place.
+def denormalise_tubelets(tubelets: Tensor, reference: Tensor, patch_px: int) -> Tensor:
+    """Turn normalised tubelets into frames, with the mean and deviation that the frames `reference` have in each patch.
 
     [B, T, N, f*p*p*3], float [B, f, 3, H, W] in [0, 1] -> [B, T*f, 3, H, W] in [0, 1].
     """
-    f, rows = last.shape[1], last.shape[-1] // patch_px
-    mean, std = _statistics(_by_colour(last, f, patch_px))
+    f, rows = reference.shape[1], reference.shape[-1] // patch_px
+    mean, std = _mean_and_std(_split_tubelets(reference, f, patch_px))
     values = rearrange(tubelets, "b t n (v c) -> b t n v c", c=3) * std + mean
     return rearrange(
         values, "b t (gh gw) (f ph pw) c -> b (t f) c (gh ph) (gw pw)", f=f, gh=rows, ph=patch_px, pw=patch_px
     ).clamp(0, 1)
 
 
-def imagined_pixels(model: WorldModel, frames: Tensor, steps: int, patch_px: int) -> Tensor:
-    """Forecasts of normalised tubelets one step ahead, each painted and seen: frames as the model wants them, [B, T, 3, H, W]
-    -> [B, steps, N, f*p*p*3]."""
-    imagined = []
+def rollout_pixels(model: WorldModel, frames: Tensor, steps: int, patch_px: int) -> Tensor:
+    """Roll out a model of normalised tubelets: each one-step forecast is turned into frames and appended to the context.
+
+    Standardised frames [B, T, 3, H, W] -> [B, steps, N, f*p*p*3].
+    """
+    predicted = []
     for _ in range(steps):
-        imagined.append(model.forecast(frames[:, -model.max_context :], 1))
-        last = unstandardised(frames[:, -model.tubelet_size :])
-        frames = torch.cat((frames, standardise(painted(imagined[-1], last, patch_px))), dim=1)
-    return torch.cat(imagined, dim=1)
+        predicted.append(model.forecast(frames[:, -model.max_context :], 1))
+        last = unstandardise(frames[:, -model.tubelet_size :])
+        frames = torch.cat((frames, standardise(denormalise_tubelets(predicted[-1], last, patch_px))), dim=1)
+    return torch.cat(predicted, dim=1)
 
 
-def _by_colour(frames: Tensor, f: int, patch_px: int) -> Tensor:
+def _split_tubelets(frames: Tensor, f: int, patch_px: int) -> Tensor:
     """[B, T, 3, H, W] -> [B, T/f, N, f*p*p, 3]."""
     return rearrange(frames, "b (t f) c (gh ph) (gw pw) -> b t (gh gw) (f ph pw) c", f=f, ph=patch_px, pw=patch_px)
 
 
-def _statistics(values: Tensor) -> tuple[Tensor, Tensor]:
-    return values.mean(-2, keepdim=True), values.std(-2, keepdim=True) + _FLOOR
+def _mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
+    return values.mean(-2, keepdim=True), values.std(-2, keepdim=True) + _STD_EPSILON

@@ -1,4 +1,4 @@
-"""A vision transformer over tubelets of a whole clip, or over those alone that are visible (V-JEPA, MAE)."""
+"""Video encoder of the masked family: a vision transformer over all or only the visible tubelets of a clip (V-JEPA, MAE)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ NORM_EPS = 1e-6
 
 
 class VideoEncoderConfig(Config):
-    """Every token looks at every other one, in space and time; positions are rotary."""
+    """Every token attends to every other one, in space and time. Positions are rotary."""
 
-    patch_px: PositiveInt = 16  # side of the square a tubelet covers
-    tubelet_size: PositiveInt = 2  # frames in a tubelet, which is one token
-    width: PositiveInt = 96  # features of a token, and of a latent
-    depth: PositiveInt = 4  # blocks
-    heads: PositiveInt = 4  # of attention, which share `width`
-    mlp_ratio: float = Field(4.0, gt=0)  # width inside the MLP of a block, in multiples of `width`
+    patch_px: PositiveInt = 16
+    """side of the square that a tubelet covers"""
+    tubelet_size: PositiveInt = 2
+    """frames in a tubelet, which is one token"""
+    width: PositiveInt = 96
+    """features of a token, and of a latent"""
+    depth: PositiveInt = 4
+    """transformer blocks"""
+    heads: PositiveInt = 4
+    """of attention, which share `width`"""
+    mlp_ratio: float = Field(4.0, gt=0)
+    """width inside the MLP of a block, in multiples of `width`"""
 
     @model_validator(mode="after")
     def _check(self) -> VideoEncoderConfig:
@@ -32,7 +38,7 @@ class VideoEncoderConfig(Config):
 
 
 class VideoEncoder(nn.Module):
-    """Frames [B, T, 3, H, W] -> tokens [B, S, W], time first, then rows, then columns; H = W may differ between calls."""
+    """Frames [B, T, 3, H, W] -> tokens [B, S, W], ordered by time, row, column. H = W may differ between calls."""
 
     def __init__(self, config: VideoEncoderConfig, tiled_rotary: bool, checkpointing: bool = False) -> None:
         super().__init__()
@@ -43,9 +49,10 @@ class VideoEncoder(nn.Module):
         init_linear(self.patch)
 
     def forward(self, frames: Tensor, visible: Sequence[Tensor] = ()) -> Tensor:
-        """All tokens; or those of the views `visible`, each [B, K] token numbers, one view after another: [B, sum K, W].
+        """Encode all tokens; or only those of each view in `visible`, each [B, K] token indices: [B, sum K, W].
 
-        Patches are embedded once. Views are packed into one pass and do not see one another, nor what none of them shows.
+        Patches are embedded once. Views are packed into one pass, one after another; they do not attend to one another,
+        nor to tokens that no view shows.
         """
         c = self.config
         tubelets = rearrange(
@@ -57,11 +64,11 @@ class VideoEncoder(nn.Module):
         positions = grid_positions(frames.shape[1] // c.tubelet_size, frames.shape[-1] // c.patch_px, frames.device)
         angles = rotary_angles(positions, c.width // c.heads, tiled=self.tiled_rotary)
         if visible:
-            shown = torch.cat(tuple(visible), dim=1)
-            tokens, angles = take(tokens, shown), angles[shown][:, None]
+            indices = torch.cat(tuple(visible), dim=1)
+            tokens, angles = gather_tokens(tokens, indices), angles[indices][:, None]
         return self.norm(self.blocks(tokens, angles, segments=[view.shape[1] for view in visible]))
 
 
-def take(tokens: Tensor, numbers: Tensor) -> Tensor:
-    """Some tokens of every clip: [B, S, W], [B, K] -> [B, K, W]."""
-    return tokens.gather(1, numbers[..., None].expand(-1, -1, tokens.shape[-1]))
+def gather_tokens(tokens: Tensor, indices: Tensor) -> Tensor:
+    """Select tokens of every clip by index: [B, S, W], [B, K] -> [B, K, W]."""
+    return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))

@@ -1,4 +1,4 @@
-"""What evaluation, probes and rollouts may ask of a model, whatever its family, and what families share."""
+"""Interface of a trained model for evaluation, probes and rollouts, and functions that all families share."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ DistanceKind = Literal["l1", "l2", "smooth_l1"]
 
 
 class WorldModel(Protocol):
-    """Shapes: B clips, T frames, f frames a latent, N places, D features.
+    """Shapes: B clips, T frames, f frames per latent step (`tubelet_size`), N spatial tokens, D features.
 
-    `target_scope` says what a target latent has seen: "past" (its own past alone) or "window" (the whole window, future
+    `target_scope` says what a target latent has seen: "past" (its own past only) or "window" (the whole window, future
     included). Scores of models with different scopes are not comparable.
     """
 
     fps: float
-    tubelet_size: int
+    tubelet_size: int  # f
     max_context: int  # frames
-    max_steps: int  # latent steps that `forecast` reaches
-    max_span: int | None  # frames that a context and what is forecast after it may fill together; None = no such limit
+    max_horizon: int  # latent steps that `forecast` reaches
+    max_span: int | None  # frames of a context and the forecast after it together, at most; None = no such limit
     size_px: int
     target_scope: Literal["past", "window"]
 
@@ -33,64 +33,64 @@ class WorldModel(Protocol):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """All that determines the model but its weights, in JSON's types."""
+        """Everything that determines the model except its weights, in JSON types."""
 
-    def reborn(self) -> nn.Module:
-        """A model of the same architecture as it is born; its randomness comes from torch's global generator."""
+    def reinitialised(self) -> nn.Module:
+        """Build an untrained model of the same architecture. Its weights are drawn from torch's global generator."""
 
     def normalise(self, frames: Tensor) -> Tensor:
-        """uint8 [B, T, H, W, 3] -> float [B, T, 3, H, W], as the model wants its pixels."""
+        """Convert uint8 [B, T, H, W, 3] to float [B, T, 3, H, W], the input of the other methods."""
 
     def encode(self, frames: Tensor) -> Tensor:
-        """[B, T, 3, H, W] -> targets [B, T/f, N, D] as the loss sees them, without gradient."""
+        """Encode targets, as the training loss sees them, without gradient: [B, T, 3, H, W] -> [B, T/f, N, D]."""
 
     def forecast(self, context: Tensor, steps: int) -> Tensor:
-        """[B, C, 3, H, W] -> [B, steps, N, D], directly. Raises ValueError if C or steps are beyond the model."""
+        """Forecast directly: [B, C, 3, H, W] -> [B, steps, N, D]. Raises ReachError if C or steps exceed the model."""
 
-    def imagine(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
-        """[B, C, 3, H, W] -> [B, steps, N, D], predictions fed back; as many steps as asked."""
+    def rollout(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
+        """Forecast by feeding predictions back, any number of steps: [B, C, 3, H, W] -> [B, steps, N, D]."""
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
-        """[..., D], [..., D] -> [...]: how wrong a forecast is, by the model's own measure."""
+        """Error of a forecast in the model's own training distance: [..., D], [..., D] -> [...]."""
 
 
 @runtime_checkable
 class FrameWise(Protocol):
-    """A world model whose latents depend on their own f frames alone, so that windows which overlap can share them."""
+    """A world model whose latents depend on their own f frames only, so that overlapping windows can share them."""
 
-    def observe(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, T, 3, H, W] -> latents a context is made of, and targets as `encode` gives them: [B, T/f, N, D] twice."""
+    def encode_context_and_target(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode frames as context and as targets (as `encode`): [B, T, 3, H, W] -> [B, T/f, N, D] twice."""
 
-    def forecast_after(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
-        """What `forecast` says after the first `seen` latent steps of a window, for each of these numbers.
+    def forecast_from_latents(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
+        """Forecast from the first s latent steps of a window, for each s in `seen`, as `forecast` does.
 
-        latents [B, T, N, D] as `observe` gives them -> [B, len(seen), steps, N, D].
+        Context latents [B, T, N, D] of `encode_context_and_target` -> [B, len(seen), steps, N, D].
         """
 
     def forecast_all(self, frames: Tensor) -> Tensor:
-        """Direct forecasts from every step of a window in one pass: [B, T, 3, H, W] -> [B, T/f, max_steps, N, D].
+        """Forecast from every step of a window in one pass: [B, T, 3, H, W] -> [B, T/f, max_horizon, N, D].
 
-        Row t, horizon k is what `forecast` says of step t+k after a context of t+1 latent steps.
+        Row t, horizon k is what `forecast` returns for step t+k after a context of t+1 latent steps.
         """
 
 
 @runtime_checkable
 class Layered(Protocol):
-    """A world model that shows what its layers hold, so that one can ask what is encoded where."""
+    """A world model that returns the outputs of its layers, so that they can be probed."""
 
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
-        """A window [B, T, 3, H, W] -> by name, in the order they are passed: [B, T/f, N', D'], without gradient.
+        """Return layer outputs of a window [B, T, 3, H, W], in forward order: name -> [B, T/f, N', D'], without gradient.
 
-        Of the encoder that targets come from: "patches" before the first block, "block 1" and so on after each, "output";
-        then, where each of its tokens belongs to a moment, of the predictor: "predictor block 1" and so on, which for
-        step t has seen steps 0..t. Places N', row by row, and features D' are each layer's own.
+        Of the encoder that targets come from: "patches" before the first block, "block 1" and so on after each, "output".
+        Then, if each token of the predictor belongs to a time step: "predictor block 1" and so on, which for step t have
+        attended to steps 0..t. The number of tokens N' (row by row) and of features D' may differ between layers.
         """
 
 
 def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
     """Mean over features, in at least float32: [..., D], [..., D] -> [...]."""
-    precise = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    a, b = a.to(precise), b.to(precise)
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    a, b = a.to(dtype), b.to(dtype)
     if kind == "l1":
         return (a - b).abs().mean(-1)
     if kind == "l2":
@@ -99,45 +99,47 @@ def latent_distance(a: Tensor, b: Tensor, kind: DistanceKind) -> Tensor:
 
 
 def window_frames(model: WorldModel) -> int:
-    """Frames that a model takes in together."""
+    """Number of frames that a model sees at once."""
     return model.max_context if model.max_span is None else model.max_span
 
 
-def direct_steps(model: WorldModel, context: int) -> int:
-    """Latent steps that `forecast` reaches after a context of so many frames."""
+def direct_horizon(model: WorldModel, context: int) -> int:
+    """Number of latent steps that `forecast` reaches after a context of so many frames."""
     if model.max_span is None:
-        return model.max_steps
-    return min(model.max_steps, (model.max_span - context) // model.tubelet_size)
+        return model.max_horizon
+    return min(model.max_horizon, (model.max_span - context) // model.tubelet_size)
 
 
 class ReachError(ValueError):
-    """A context that a model cannot take, or a forecast further than it reaches; says what was asked and what is possible."""
+    """The context or the horizon exceeds what the model supports; the message says what was requested and what is possible."""
 
 
 def check_context(model: WorldModel, frames: int) -> None:
-    """Raise ReachError unless a context of so many frames is one the model can take."""
+    """Raise ReachError unless the model takes a context of so many frames."""
     if frames == 0 or frames % model.tubelet_size:
-        raise ReachError(f"a context of {frames} frames is not a positive multiple of {model.tubelet_size} (frames a latent)")
+        raise ReachError(
+            f"a context of {frames} frames is not a positive multiple of {model.tubelet_size} (frames per latent step)"
+        )
     if frames > model.max_context:
-        raise ReachError(f"a context of {frames} frames is longer than the {model.max_context} the model was built for")
+        raise ReachError(f"a context of {frames} frames is longer than the {model.max_context} that this model was built for")
 
 
 def check_size(model: WorldModel, frames: Tensor) -> None:
-    """Raise ValueError for frames [B, T, 3, H, W] of another size: their tokens would be given the places of others."""
+    """Raise ValueError unless frames [B, T, 3, H, W] have the model's size; otherwise token positions would be wrong."""
     if frames.shape[-2:] != (model.size_px, model.size_px):
         raise ValueError(
             f"frames of {frames.shape[-1]} x {frames.shape[-2]} px, but this model was built for {model.size_px} px; "
-            "build it with another window.size_px (where positions are rotary, weights fit any size)"
+            "build it with another window.size_px (models with rotary positions take any size with the same weights)"
         )
 
 
 def check_forecast(model: WorldModel, frames: int, steps: int) -> None:
     """Raise ReachError unless `forecast` takes a context of so many frames and reaches so many latent steps after it."""
     check_context(model, frames)
-    if not 0 < steps <= model.max_steps:
-        raise ReachError(f"asked to forecast {steps} steps; this model forecasts 1 to {model.max_steps} directly")
-    if model.max_span is not None and (both := frames + steps * model.tubelet_size) > model.max_span:
+    if not 0 < steps <= model.max_horizon:
+        raise ReachError(f"{steps} steps were requested; this model forecasts 1 to {model.max_horizon} directly")
+    if model.max_span is not None and (total := frames + steps * model.tubelet_size) > model.max_span:
         raise ReachError(
-            f"a context of {frames} frames and {steps} steps after it fill {both} frames, this model's window has "
-            f"{model.max_span}; show it less, or ask for less"
+            f"a context of {frames} frames and {steps} steps after it are {total} frames, but this model's window has "
+            f"{model.max_span}; give a shorter context, or request fewer steps"
         )

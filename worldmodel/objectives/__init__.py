@@ -1,6 +1,7 @@
-"""Objectives, one idea a file. A new one is a file here and its line in OBJECTIVES and ObjectiveConfig.
+"""Objectives: the terms of the training loss, one per file.
 
-objective.py says what an objective is; statistics.py makes its loss exact on any number of ranks and micro-batches.
+A new objective is a new file here and a line in OBJECTIVES and in ObjectiveConfig. objective.py defines the interface;
+statistics.py makes every loss exact on any number of ranks and micro-batches.
 """
 
 from __future__ import annotations
@@ -45,4 +46,5 @@ OBJECTIVES: dict[type[ObjectiveBase], Callable[..., Objective]] = {
 
 
 def build_objective(config: ObjectiveBase) -> Objective:
+    """Build the objective that a config describes."""
     return OBJECTIVES[type(config)](config)

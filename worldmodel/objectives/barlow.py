@@ -1,4 +1,4 @@
-"""Barlow Twins (Zbontar et al. 2021), with forecast and target as the two views, over the whole global batch."""
+"""Barlow Twins (Zbontar et al. 2021) over the global batch. The two views are forecast and target."""
 
 from __future__ import annotations
 
@@ -9,43 +9,48 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
-from worldmodel.objectives.objective import Centers, Objective, ObjectiveBase, Sums, Terms, Update
-from worldmodel.objectives.statistics import precise
+from worldmodel.objectives.objective import BatchSizes, Centers, Objective, ObjectiveBase, Sums, Terms
+from worldmodel.objectives.statistics import at_least_float32
 from worldmodel.objectives.vicreg import mean_squared_offdiagonal
 
-VARIANCE_EPSILON = 1e-5  # that of the published code, whose views pass through a batch norm
+VARIANCE_EPSILON = 1e-5  # that of the batch norm which the published code applies to both views
 
 
 class BarlowTwinsConfig(ObjectiveBase):
-    """Each feature of a forecast correlates with the same feature of what came, and with no other (eq. 1-2).
+    """Each feature of a forecast correlates with the same feature of the target, and with no other (eq. 1-2).
 
-    Means over features and over pairs of them rather than sums, so that weights mean the same whatever the number D of
-    features: the published sum is D times ours with `redundancy_weight` = lambda (D - 1); 41 for lambda 0.005, D 8192.
-    Correlations do not see how much latents vary, and a forecast error would have it vanish (also of normalised latents, which
-    may all lie close together): add what holds it, for example {kind: vicreg, cov_weight: 0}.
+    The terms are means over features and over pairs of features, not sums, so that weights mean the same for any number of
+    features D. The published sum is D times this loss with `redundancy_weight` = lambda (D - 1): 41 for lambda 0.005, D 8192.
+    Correlations do not depend on the scale of latents, and a forecast error makes the scale shrink (normalised latents may all
+    lie close together). Add an objective that keeps the scale, for example {kind: vicreg, cov_weight: 0}.
     """
 
     kind: Literal["barlow"] = "barlow"
-    weight: float = Field(2.0, gt=0)  # of this objective in the loss
-    redundancy_weight: NonNegativeFloat = 40.0  # of correlations of different features, within `weight`
+    weight: float = Field(2.0, gt=0)
+    """of this objective in the loss"""
+    redundancy_weight: NonNegativeFloat = 40.0
+    """of correlations between different features, within `weight`"""
 
     @property
-    def keeps_apart(self) -> bool:
+    def prevents_collapse(self) -> bool:
         return True
 
-    def check(self, update: Update) -> list[str]:
-        return [] if update.target_features > 1 else [" correlates different features, but the latents have 1"]
+    def check(self, batch: BatchSizes) -> list[str]:
+        return [] if batch.target_features > 1 else [" correlates different features, but the latents have 1"]
 
 
 def cross_correlation(totals: Sums) -> Tensor:
-    """Pooled over places, forecasts and targets of each place about their own mean: [D, D], row = feature of the forecast."""
+    """Correlate forecast features (rows) with target features (columns): [D, D].
+
+    Pooled over spatial tokens. Forecasts and targets are centred at each token.
+    """
     count, predicted, target = totals["count"].clamp(min=1)[:, None], totals["predicted"], totals["target"]
     covariance = totals["gram"] - torch.einsum("nd,ne->de", predicted / count, target)
-    scales = [
+    stds = [
         ((totals[f"{name}_squares"] - (total.square() / count).sum(0)).clamp(min=0) / count.sum() + VARIANCE_EPSILON).sqrt()
         for name, total in (("predicted", predicted), ("target", target))
     ]
-    return covariance / count.sum() / torch.outer(*scales)
+    return covariance / count.sum() / torch.outer(*stds)
 
 
 class BarlowTwins(Objective):
@@ -54,15 +59,15 @@ class BarlowTwins(Objective):
         self.config = config
 
     def sums(self, latents: Latents, centers: Centers) -> Sums:
-        """Moments of forecasts and targets, rows [R, D]."""
-        place = latents.place
-        predicted = precise(latents.predicted) - centers.predicted[place]
-        target = precise(latents.target) - centers.target[place]
-        none = torch.zeros_like(centers.target)
+        """First and second moments of forecasts and targets [R, D]."""
+        token = latents.token
+        predicted = at_least_float32(latents.predicted) - centers.predicted[token]
+        target = at_least_float32(latents.target) - centers.target[token]
+        zeros = torch.zeros_like(centers.target)
         return {
-            "count": none[:, 0].index_add(0, place, torch.ones_like(target[:, 0])),  # [N]
-            "predicted": none.index_add(0, place, predicted),  # [N, D]
-            "target": none.index_add(0, place, target),
+            "count": zeros[:, 0].index_add(0, token, torch.ones_like(target[:, 0])),  # [N]
+            "predicted": zeros.index_add(0, token, predicted),  # [N, D]
+            "target": zeros.index_add(0, token, target),
             "predicted_squares": predicted.square().sum(0),  # [D]
             "target_squares": target.square().sum(0),
             "gram": predicted.T @ target,  # [D, D]

@@ -1,4 +1,4 @@
-"""InfoNCE (van den Oord, Li & Vinyals 2018), over the whole global batch: a forecast must tell what came from what did not."""
+"""InfoNCE (van den Oord, Li & Vinyals 2018) over the global batch: a forecast must identify its target among negatives."""
 
 from __future__ import annotations
 
@@ -10,51 +10,56 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
-from worldmodel.objectives.objective import Objective, ObjectiveBase, Rows, Terms, Update
-from worldmodel.objectives.statistics import precise
+from worldmodel.objectives.objective import BatchSizes, Objective, ObjectiveBase, Rows, Terms
+from worldmodel.objectives.statistics import at_least_float32
 
 
 class InfoNCEConfig(ObjectiveBase):
-    """-log share of the true target among candidates, by cosine similarity / temperature (eq. 4; SimCLR, eq. 1).
+    """Cross-entropy of the target among candidates, with cosine similarity / temperature as logits (eq. 4; SimCLR, eq. 1).
 
-    Candidates have the place and horizon of the true one, so that neither knowing one's place nor the time tells them apart.
-    Keeps all forecasts and targets of the update on every rank: 2 R D numbers for R rows, and R x (clips + steps) similarities.
-    Cosines do not see scale, and a forecast error would have it vanish: see `model.normalise_latents`.
+    Negatives have the spatial token and the horizon of the target, so that neither of the two identifies it.
+    Every rank holds all forecasts and targets of the global batch: 2 R D numbers for R rows, and R x (clips + steps) logits.
+    Cosines do not depend on the scale of latents, and a forecast error makes the scale shrink: see `model.normalise_latents`.
     """
 
     kind: Literal["info_nce"] = "info_nce"
-    weight: float = Field(1.0, gt=0)  # of this objective in the loss
-    temperature: float = Field(0.1, gt=0)  # similarities are divided by it: the lower, the more the nearest candidates count
-    other_clips: bool = True  # negatives: targets of other clips at the same moment of the window
-    other_times: bool = True  # negatives: targets of the same clip at other moments; without them, what never moves suffices
+    weight: float = Field(1.0, gt=0)
+    """of this objective in the loss"""
+    temperature: float = Field(0.1, gt=0)
+    """divides the similarities; a lower one gives more weight to the nearest negatives"""
+    other_clips: bool = True
+    """negatives: targets of other clips at the same time step of the window"""
+    other_times: bool = True
+    """negatives: targets of the same clip at other time steps; without them static features suffice
+    negatives: targets of the same clip at other time steps; without them static features suffice"""
 
     @model_validator(mode="after")
     def _check(self) -> InfoNCEConfig:
         if not (self.other_clips or self.other_times):
-            raise ValueError("other_clips and other_times are both false, so there is nothing to tell the target from")
+            raise ValueError("other_clips and other_times are both false, so there are no negatives; set one of them to true")
         return self
 
     @property
-    def keeps_apart(self) -> bool:
+    def prevents_collapse(self) -> bool:
         return True
 
-    def keeps_scale(self, normalised: bool) -> bool:
+    def preserves_scale(self, normalised: bool) -> bool:
         return normalised
 
-    def check(self, update: Update) -> list[str]:
+    def check(self, batch: BatchSizes) -> list[str]:
         problems = []
-        if self.other_clips and update.clips < 2:
-            problems.append(".other_clips asks for other clips, but there is one at a time; raise data.batch_size")
-        if self.other_times and update.targets_alike < 2:
+        if self.other_clips and batch.clips < 2:
+            problems.append(".other_clips needs at least 2 clips per global batch, but there is 1; raise data.batch_size")
+        if self.other_times and batch.targets_per_horizon < 2:
             problems.append(
-                ".other_times asks for other moments, but from equally far each place has one that can be predicted; "
+                ".other_times needs at least 2 target time steps per spatial token and horizon, but there is 1; "
                 "lengthen the window, or set other_times to false"
             )
         return problems
 
 
-def groups(*keys: Tensor) -> Tensor:
-    """Rows that agree in all keys, a line a group: int64 [R] each -> [G, W], -1 where a group has fewer than W."""
+def group_rows(*keys: Tensor) -> Tensor:
+    """List the rows that agree in all keys, one group per line: int64 [R] each -> [G, W], padded with -1."""
     group = torch.zeros_like(keys[0])
     for key in keys:
         _, code = torch.unique(key, return_inverse=True)
@@ -67,16 +72,16 @@ def groups(*keys: Tensor) -> Tensor:
     return table
 
 
-def log_sum_of_others(query: Tensor, key: Tensor, table: Tensor, what: Tensor, temperature: float) -> Tensor:
-    """log sum of exp(query . key / temperature) over keys of the row's group that are of another `what`.
+def logsumexp_of_negatives(query: Tensor, key: Tensor, table: Tensor, label: Tensor, temperature: float) -> Tensor:
+    """Log of the sum of exp(query . key / temperature) over keys in the group of the row that have another `label`.
 
-    [R, D] twice, [G, W], [R] -> [R]; the least number there is where a row has none.
+    query and key [R, D], table [G, W] from `group_rows`, label [R] -> [R]. Rows without a negative get the lowest number.
     """
-    there = table >= 0
+    is_row = table >= 0
     logits = torch.einsum("gid,gjd->gij", query[table], key[table]) / temperature
-    same = what[table][:, :, None] == what[table][:, None]
-    logits = logits.masked_fill(same | ~there[:, None], torch.finfo(logits.dtype).min)
-    return logits.new_zeros(len(query)).index_put((table[there],), logits.logsumexp(2)[there])
+    same = label[table][:, :, None] == label[table][:, None]
+    logits = logits.masked_fill(same | ~is_row[:, None], torch.finfo(logits.dtype).min)
+    return logits.new_zeros(len(query)).index_put((table[is_row],), logits.logsumexp(2)[is_row])
 
 
 class InfoNCE(Objective):
@@ -85,27 +90,27 @@ class InfoNCE(Objective):
         self.config = config
 
     def rows(self, latents: Latents) -> Rows:
-        """Directions of forecasts and targets [R, D], and what they are of [R]."""
+        """Unit vectors of forecasts and targets [R, D], and clip, time step, spatial token and horizon of each [R]."""
         return {
-            "predicted": F.normalize(precise(latents.predicted), dim=1),
-            "target": F.normalize(precise(latents.target), dim=1),
-            "clip": latents.sample if latents.ids is None else latents.ids[latents.sample],
+            "predicted": F.normalize(at_least_float32(latents.predicted), dim=1),
+            "target": F.normalize(at_least_float32(latents.target), dim=1),
+            "clip": latents.clip if latents.window_ids is None else latents.window_ids[latents.clip],
             "time": latents.time,
-            "place": latents.place,
-            "horizon": 2 * latents.horizon + latents.imagined,
+            "token": latents.token,
+            "horizon": 2 * latents.horizon + latents.is_rollout,  # direct forecasts and rollouts are different groups
         }
 
     def value(self, totals: dict[str, Tensor]) -> Terms:
-        """Mean over the rows that have a negative; log 1 = 0 for none."""
+        """Mean over the rows that have a negative. The loss of the other rows is log 1 = 0."""
         c, predicted, target = self.config, totals["predicted"], totals["target"]
-        clip, time, alike = totals["clip"], totals["time"], (totals["place"], totals["horizon"])
+        clip, time, same = totals["clip"], totals["time"], (totals["token"], totals["horizon"])
         kinds = []
         if c.other_clips:
-            kinds.append((groups(time, *alike), clip))
+            kinds.append((group_rows(time, *same), clip))
         if c.other_times:
-            kinds.append((groups(clip, *alike), time))
-        true = (predicted * target).sum(1) / c.temperature
-        others = torch.stack([log_sum_of_others(predicted, target, *kind, c.temperature) for kind in kinds])
-        loss = torch.cat((true[None], others)).logsumexp(0) - true
-        judged = (others > torch.finfo(others.dtype).min / 2).any(0)
-        return {"nce": c.weight * loss.sum() / judged.sum().clamp(min=1)}
+            kinds.append((group_rows(clip, *same), time))
+        positive = (predicted * target).sum(1) / c.temperature
+        negatives = torch.stack([logsumexp_of_negatives(predicted, target, *kind, c.temperature) for kind in kinds])
+        loss = torch.cat((positive[None], negatives)).logsumexp(0) - positive
+        has_negative = (negatives > torch.finfo(negatives.dtype).min / 2).any(0)
+        return {"nce": c.weight * loss.sum() / has_negative.sum().clamp(min=1)}

@@ -1,4 +1,4 @@
-"""What an objective is: a config, statistics of the latents it looks at, and a value of them."""
+"""Interface of an objective: a config, statistics of the latents, and a loss as a function of those statistics."""
 
 from __future__ import annotations
 
@@ -8,66 +8,66 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.models.latents import Extent, Latents
+from worldmodel.models.latents import Latents, LatentSizes
 
-Sums = dict[str, Tensor]  # added up over rows, micro-batches and ranks
-Rows = dict[str, Tensor]  # [M, ...] each: strung together over micro-batches and ranks, all in the same order
-Terms = dict[str, Tensor]  # weighted scalars that add up to a loss
+Sums = dict[str, Tensor]  # added over rows, micro-batches and ranks
+Rows = dict[str, Tensor]  # [M, ...] each; concatenated over micro-batches and ranks, all in the same order
+Terms = dict[str, Tensor]  # weighted scalars whose sum is the loss
 
 
 @dataclass(frozen=True)
-class Update(Extent):
-    """The latents that statistics are taken of, in numbers, as a recipe can know them before it runs."""
+class BatchSizes(LatentSizes):
+    """Sizes of the latents that statistics are computed of. A recipe knows them before it runs."""
 
-    clips: int = field(kw_only=True)  # of an update, over all ranks; where exact accumulation is given up, of one micro-batch
+    clips: int = field(kw_only=True)  # of the global batch; without exact accumulation, of one micro-batch on all ranks
 
 
 @dataclass(frozen=True)
 class Centers:
-    """Means at every place, without gradient, the same for all micro-batches of an update.
+    """Means at every spatial token, without gradient. All micro-batches of a training step share them.
 
-    Second moments are taken about them: about zero, float32 loses a standard deviation of 1e-3 beside a mean of 1.
+    Second moments are computed about them: about zero, float32 loses a standard deviation of 1e-3 beside a mean of 1.
     """
 
     context: Tensor  # [N, D]
-    predicted: Tensor  # [N, D], of rows
-    target: Tensor  # [N, D], of rows
+    predicted: Tensor  # [N, D], over rows
+    target: Tensor  # [N, D], over rows
 
 
 class ObjectiveBase(Config):
-    """What the config of every objective answers."""
+    """Base of the configs of all objectives."""
 
     @property
-    def keeps_apart(self) -> bool:
-        """Whether it keeps latents of different things different: the pressure against collapse."""
+    def prevents_collapse(self) -> bool:
+        """Whether the objective keeps latents of different inputs different."""
         return False
 
-    def keeps_scale(self, normalised: bool) -> bool:
-        """Whether it also keeps their differences large, which a forecast error would rather have vanish.
+    def preserves_scale(self, normalised: bool) -> bool:
+        """Whether the objective also keeps the differences between latents large. A forecast error makes them shrink.
 
-        `normalised`: latents are of one length (as by model.normalise_latents), so that they differ by angles alone.
+        `normalised`: latents have a fixed norm (model.normalise_latents), so that they differ in angle only.
         """
         return False
 
-    def check(self, update: Update) -> list[str]:
-        """Why it cannot work with such latents: endings of "objectives.<name>", one line each."""
+    def check(self, batch: BatchSizes) -> list[str]:
+        """Return why the objective cannot work with such latents: endings of "objectives.<name>", one line each."""
         return []
 
 
 class Objective(nn.Module, ABC):
-    """One idea of what latents should be like; statistics.py makes it exact on any number of ranks and micro-batches."""
+    """One term of the training loss. statistics.py makes it exact on any number of ranks and micro-batches."""
 
     def sums(self, latents: Latents, centers: Centers) -> Sums:
-        """Additive statistics, with gradient; second moments about `centers`."""
+        """Compute additive statistics, with gradient. Second moments are about `centers`."""
         return {}
 
     def rows(self, latents: Latents) -> Rows:
-        """What must be kept as it is because no sum will do, with gradient where it is floating point.
+        """Return what must be kept row by row because no sum suffices, with gradient where it is floating point.
 
-        The same number of rows in each tensor. `value` must not depend on their order.
+        All tensors have the same number of rows. `value` must not depend on their order.
         """
         return {}
 
     @abstractmethod
     def value(self, totals: dict[str, Tensor]) -> Terms:
-        """The terms of the loss, weighted, from the sums and the rows of the whole global batch, by name."""
+        """Compute the weighted terms of the loss from the sums and rows of the global batch, by name."""

@@ -1,18 +1,18 @@
 """Losses of a whole global batch, exact on any number of ranks and micro-batches.
 
-A regulariser is a function of statistics of the batch: a count, a sum, a Gram matrix, a sorted sample. Taken per GPU, or
-per micro-batch, it is another loss than the one the recipe names. Here every objective is written as
+A regulariser is a function of statistics of the batch: a count, a sum, a Gram matrix, a sorted sample. Computed per GPU or per
+micro-batch it would be another loss than the one in the recipe. Here every objective is written as
 
     loss = value(totals)
 
-where totals are statistics of two kinds: `sums` are added up over rows, micro-batches and ranks; `rows`, where no sum will
-do, are kept whole and strung together. The gradient is exact by the chain rule wherever the latents z live:
+where totals are statistics of two kinds: `sums` are added over rows, micro-batches and ranks; `rows`, where no sum suffices,
+are concatenated. The gradient with respect to the latents z is exact by the chain rule, wherever the latents are:
 
     d loss / d z = d value / d totals * d statistics of z's own micro-batch / d z
 
-Each rank makes up the totals (without gradient), differentiates `value` there once an update, and back-propagates the
-slopes through its own statistics. No collective is needed in the backward pass, and a micro-batch needs no more than the
-slopes of its own statistics.
+Each rank collects the totals (without gradient), differentiates `value` with respect to them once per training step, and
+back-propagates this gradient through its own statistics. The backward pass needs no collective, and a micro-batch needs
+the gradient with respect to its own statistics only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from worldmodel.objectives.objective import Centers, Objective, Rows, Sums, Term
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an objective asks of the latents of one micro-batch on one rank; their gradient, where they have one, with it."""
+    """Statistics of one micro-batch on one rank for one objective, with gradient where they have one."""
 
     sums: Sums
     rows: Rows
@@ -41,25 +41,25 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Slopes:
-    """A loss at the totals of its whole update, and how it changes with the statistics of one micro-batch."""
+class LossGradients:
+    """The terms of a loss of the global batch, and its gradient with respect to the statistics of one micro-batch."""
 
     terms: Terms  # without gradient
-    of: dict[str, Tensor]  # d loss / d statistic, by name, in the statistic's own shape
+    by_statistic: dict[str, Tensor]  # d loss / d statistic, in the shape of the statistic
 
 
 def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def precise(x: Tensor) -> Tensor:
-    """At least float32: statistics under bf16 would be noise."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """Convert to float32 unless the dtype is wider: bf16 is too coarse for statistics."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @torch.no_grad()
-def over_ranks(sums: Sums) -> Sums:
-    """Add up over all ranks in one collective; all sums must share a dtype and a device."""
+def sum_over_ranks(sums: Sums) -> Sums:
+    """Add each tensor over all ranks, in one collective. All tensors must share a dtype and a device."""
     if world_size() == 1 or not sums:
         return sums
     flat = torch.cat([value.flatten() for value in sums.values()])
@@ -69,8 +69,8 @@ def over_ranks(sums: Sums) -> Sums:
 
 
 @torch.no_grad()
-def from_all_ranks(rows: Rows) -> tuple[Rows, int]:
-    """Rows of all ranks, one rank's after another's, and where this rank's begin. Ranks may have different numbers of rows."""
+def gather_rows(rows: Rows) -> tuple[Rows, int]:
+    """Concatenate the rows of all ranks; return them and the index of this rank's first row. Ranks may differ in length."""
     if world_size() == 1 or not rows:
         return rows, 0
     some = next(iter(rows.values()))
@@ -89,60 +89,67 @@ def from_all_ranks(rows: Rows) -> tuple[Rows, int]:
 
 
 @torch.no_grad()
-def shared_centers(latents: Latents) -> Centers:
-    """Means of a micro-batch on all ranks."""
-    context, predicted, target = (precise(some) for some in (latents.context, latents.predicted, latents.target))
-    seen, places = latents.context_mask[..., None].to(context.dtype), context.shape[2]
+def global_centers(latents: Latents) -> Centers:
+    """Compute the means of one micro-batch at every spatial token, over all ranks."""
+    context, predicted, target = (at_least_float32(x) for x in (latents.context, latents.predicted, latents.target))
+    mask, tokens = latents.context_mask[..., None].to(context.dtype), context.shape[2]
 
-    def by_place(rows: Tensor) -> Tensor:
-        return rows.new_zeros(places, rows.shape[1]).index_add(0, latents.place, rows)
+    def sum_by_token(rows: Tensor) -> Tensor:
+        return rows.new_zeros(tokens, rows.shape[1]).index_add(0, latents.token, rows)
 
-    total = over_ranks(
+    total = sum_over_ranks(
         {
-            "context": (context * seen).sum(dim=(0, 1)),
-            "seen": seen.sum(dim=(0, 1)),
-            "predicted": by_place(predicted),
-            "target": by_place(target),
-            "asked": by_place(torch.ones_like(predicted[:, :1])),
+            "context": (context * mask).sum(dim=(0, 1)),
+            "context_count": mask.sum(dim=(0, 1)),
+            "predicted": sum_by_token(predicted),
+            "target": sum_by_token(target),
+            "row_count": sum_by_token(torch.ones_like(predicted[:, :1])),
         }
     )
-    asked = total["asked"].clamp(min=1)
-    return Centers(total["context"] / total["seen"].clamp(min=1), total["predicted"] / asked, total["target"] / asked)
+    row_count = total["row_count"].clamp(min=1)
+    context_mean = total["context"] / total["context_count"].clamp(min=1)
+    return Centers(context_mean, total["predicted"] / row_count, total["target"] / row_count)
 
 
-def evaluate(objective: Objective, parts: Sequence[Statistics]) -> list[Slopes]:
-    """The loss of a whole update from the statistics of this rank's micro-batches; what each of them must know of it."""
-    parts = [part.detach() for part in parts]
-    sums = over_ranks(functools.reduce(_added, (part.sums for part in parts)))
-    rows, first = from_all_ranks({name: torch.cat([part.rows[name] for part in parts]) for name in parts[0].rows})
+def loss_gradients(objective: Objective, micro_batches: Sequence[Statistics]) -> list[LossGradients]:
+    """Evaluate an objective on the global batch, given the statistics of this rank's micro-batches; one result for each.
+
+    Every rank must call it.
+    """
+    parts = [part.detach() for part in micro_batches]
+    sums = sum_over_ranks(functools.reduce(_added, (part.sums for part in parts)))
+    rows, first = gather_rows({name: torch.cat([part.rows[name] for part in parts]) for name in parts[0].rows})
     totals = {name: total.detach().requires_grad_(total.is_floating_point()) for name, total in (sums | rows).items()}
     with torch.enable_grad():
         terms = objective.value(totals)
         loss = torch.stack(list(terms.values())).sum()
-    points = {name: total for name, total in totals.items() if total.requires_grad}
-    found = torch.autograd.grad(loss, list(points.values()), allow_unused=True)
-    slopes = {name: slope for name, slope in zip(points, found, strict=True) if slope is not None}
+    inputs = {name: total for name, total in totals.items() if total.requires_grad}
+    found = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
+    gradients = {name: gradient for name, gradient in zip(inputs, found, strict=True) if gradient is not None}
     terms = {name: term.detach() for name, term in terms.items()}
-    told = []
+    results = []
     for part in parts:
-        own = slice(first, first := first + len(next(iter(part.rows.values()), ())))
-        told.append(Slopes(terms, {name: slope[own] if name in rows else slope for name, slope in slopes.items()}))
-    return told
+        own_rows = slice(first, first := first + len(next(iter(part.rows.values()), ())))
+        own = {name: gradient[own_rows] if name in rows else gradient for name, gradient in gradients.items()}
+        results.append(LossGradients(terms, own))
+    return results
 
 
-def with_exact_gradient(statistics: Statistics, slopes: Slopes) -> Tensor:
-    """A loss with the value of the whole update and, through these statistics, their share of its exact gradient.
+def with_exact_gradient(statistics: Statistics, gradients: LossGradients) -> Tensor:
+    """Return a loss with the value of the global batch, and, through these statistics, their part of its exact gradient.
 
-    The shares of all ranks and micro-batches add up to the gradient of the whole. As DDP and FSDP average gradients over
-    ranks rather than adding them, the share is multiplied by the number of ranks.
+    The parts of all ranks and micro-batches add up to the gradient of the global batch. DDP and FSDP average gradients over
+    ranks instead of adding them, so the part is multiplied by the number of ranks.
     """
-    loss = torch.stack(list(slopes.terms.values())).sum()
-    here = statistics.sums | statistics.rows
-    shares = [(slope * here[name]).sum() for name, slope in slopes.of.items() if here[name].requires_grad]
-    if not shares:
+    loss = torch.stack(list(gradients.terms.values())).sum()
+    values = statistics.sums | statistics.rows
+    products = [
+        (gradient * values[name]).sum() for name, gradient in gradients.by_statistic.items() if values[name].requires_grad
+    ]
+    if not products:
         return loss
-    share = torch.stack(shares).sum() * world_size()
-    return loss + (share - share.detach())
+    part = torch.stack(products).sum() * world_size()
+    return loss + (part - part.detach())
 
 
 def _added(one: Sums, other: Sums) -> Sums:

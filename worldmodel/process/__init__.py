@@ -1,1 +1,1 @@
-"""The process itself: command-line arguments, signals, standard streams, cores, devices and launch."""
+"""The process itself: command-line arguments, signals, standard streams, processors and devices."""

@@ -1,4 +1,4 @@
-"""Command-line arguments: numbers that make no sense, and names that no text can hold, are refused at once. No torch."""
+"""Types of command-line arguments that refuse invalid numbers and names. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -8,83 +8,88 @@ import os
 from collections.abc import Callable, Collection
 
 
-def number(least: float, most: float = math.inf, what: str = "a number") -> Callable[[str], float]:
-    """A finite number of that range, both ends included."""
+def finite_number(minimum: float, maximum: float = math.inf, expected: str = "a number") -> Callable[[str], float]:
+    """Type of a finite number from `minimum` to `maximum`, both included."""
 
     def finite(text: str) -> float:
         value = _float(text)
-        if not (math.isfinite(value) and least <= value <= most):
-            limits = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
-            raise argparse.ArgumentTypeError(f"{text}: expected {what}, {limits}")
+        if not (math.isfinite(value) and minimum <= value <= maximum):
+            limits = f"{minimum:g} or more" if maximum == math.inf else f"{minimum:g} to {maximum:g}"
+            raise argparse.ArgumentTypeError(f"{text}: expected {expected}, {limits}")
         return value
 
     return finite
 
 
-def above_zero(what: str) -> Callable[[str], float]:
-    """A finite number above 0."""
+def positive_number(expected: str) -> Callable[[str], float]:
+    """Type of a finite number above 0."""
 
     def positive(text: str) -> float:
         value = _float(text)
         if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text}: expected {what}, above 0")
+            raise argparse.ArgumentTypeError(f"{text}: expected {expected}, above 0")
         return value
 
     return positive
 
 
-def rate(text: str) -> float:
-    """Frames a second, above 0."""
+def frame_rate(text: str) -> float:
+    """Parse a number of frames per second, above 0."""
     value = _float(text)
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no rate; expected frames a second, above 0")
+        raise argparse.ArgumentTypeError(f"{text}: expected frames per second, above 0")
     return value
 
 
-def count(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """A whole number of that range, both ends included."""
+def whole_number(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
+    """Type of a whole number from `minimum` to `maximum`, both included."""
 
     def whole(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text}: expected {least} {'or more' if most == math.inf else f'to {most}'}")
+            value = minimum - 1
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(
+                f"{text}: expected {minimum} {'or more' if maximum == math.inf else f'to {maximum}'}"
+            )
         return value
 
     return whole
 
 
 def frames_or_seconds(text: str) -> str:
-    """A length: "8" is 8 frames, "0.5s" half a second. What that is in frames depends on the rate, so the text is returned."""
+    """Check a length: "8" is 8 frames, "0.5s" is half a second. The text is returned, because frames depend on the rate."""
     value = _float(text[:-1]) if text.endswith("s") else _whole(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: expected frames (8) or seconds (0.5s), above 0")
     return text
 
 
-def listed(one: Callable[[str], object]) -> Callable[[str], str]:
-    """Several values of a type, separated by commas; the text is returned."""
+def comma_separated(parse_one: Callable[[str], object]) -> Callable[[str], str]:
+    """Type of several values, separated by commas. The text is returned."""
 
     def several(text: str) -> str:
         for part in text.split(","):
-            one(part)
+            parse_one(part)
         return text
 
     return several
 
 
-def check_text(parser: argparse.ArgumentParser, args: argparse.Namespace, but: Collection[str] = ()) -> None:
-    """End the program where an argument is not UTF-8: no manifest, recipe or page could name it. `but`: not these."""
+def check_utf8(parser: argparse.ArgumentParser, args: argparse.Namespace, except_names: Collection[str] = ()) -> None:
+    """End the program where an argument is not UTF-8, because manifests and pages could not name it.
+
+    except_names: names of arguments that are not checked.
+    """
     for name, value in vars(args).items():
         for word in value if isinstance(value, list | tuple) else [value]:
-            if name not in but and isinstance(word, str | os.PathLike) and not is_utf8(os.fspath(word)):
+            if name not in except_names and isinstance(word, str | os.PathLike) and not is_utf8(os.fspath(word)):
                 parser.error(f"{ascii(os.fspath(word))[1:-1]}: this name is not UTF-8; rename it, and give the new name")
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a file name can be written as text. Python represents other bytes by surrogates."""
+    """Whether a file name is valid UTF-8. Python represents other bytes by surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -93,7 +98,7 @@ def is_utf8(name: str) -> bool:
 
 
 def _float(text: str) -> float:
-    """NaN where the text is no number."""
+    """The number, or NaN where the text is not a number."""
     try:
         return float(text)
     except ValueError:

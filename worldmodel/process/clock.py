@@ -1,19 +1,19 @@
-"""Time in which this process runs: a job that was suspended (Ctrl-Z, a scheduler) has not waited meanwhile."""
+"""A clock that does not count time in which this process was suspended (by Ctrl-Z or a scheduler)."""
 
 from __future__ import annotations
 
 import time
 
-_LONGEST_TICK_S = 2.0
+_MAX_TICK_S = 2.0
 
 
 class Clock:
-    """Seconds that pass while this process runs. Whoever waits calls `tick` more often than every `longest_s`."""
+    """Seconds in which this process runs. Call `tick` at intervals shorter than `max_tick_s`."""
 
-    def __init__(self, longest_s: float = _LONGEST_TICK_S) -> None:
-        self._longest_s, self._last = longest_s, time.monotonic()
+    def __init__(self, max_tick_s: float = _MAX_TICK_S) -> None:
+        self._longest_s, self._last = max_tick_s, time.monotonic()
 
     def tick(self) -> float:
-        """Seconds since the last tick; a longer pause was a stop of this process and counts as a short one."""
+        """Seconds since the last tick, at most `max_tick_s`: a longer interval means that the process was suspended."""
         last, self._last = self._last, time.monotonic()
         return min(self._last - last, self._longest_s)

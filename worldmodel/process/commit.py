@@ -1,4 +1,4 @@
-"""Which commit of this code made a figure."""
+"""The commit of this source code, for reports and figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 
-def commit() -> str | None:
-    """Short, with a + where files differ from it; None for an installed copy."""
+def current_commit() -> str | None:
+    """Short hash of the commit, with a "+" where files differ from it; None for an installed copy."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None

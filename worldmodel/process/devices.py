@@ -1,4 +1,4 @@
-"""What a command computes on."""
+"""Devices for computation, and the argument that selects one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import argparse
 import torch
 
 
-def devices() -> list[str]:
-    """What this machine has, the best first."""
+def available_devices() -> list[str]:
+    """Names of the devices of this machine, the fastest kind first."""
     cuda = ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
     return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
-def add_device(parser: argparse.ArgumentParser, what: str = "what it computes on") -> None:
+def add_device_argument(parser: argparse.ArgumentParser, purpose: str = "what it computes on") -> None:
     """--device; one that is not here is refused with those that are."""
-    here = devices()
-    said = f"{what}: {', '.join(here)} (default {here[0]})"
+    here = available_devices()
+    said = f"{purpose}: {', '.join(here)} (default {here[0]})"
     parser.add_argument("--device", choices=here, default=here[0], metavar="NAME", help=said)

@@ -1,7 +1,7 @@
-"""Ctrl-C (SIGINT): one line and exit code 130, at any moment of a program's life. Standard library only.
+"""Handle Ctrl-C (SIGINT): one line of output and exit code 130, at any time. Standard library only.
 
-A program calls `exit_at_once` before its slow imports, and `raise_from_now_on` when it begins to catch KeyboardInterrupt.
-This module itself must import fast.
+A program calls `exit_at_once` before its slow imports, and `raise_keyboard_interrupt` when it begins
+to catch KeyboardInterrupt. This module itself must import fast.
 """
 
 from __future__ import annotations
@@ -13,56 +13,58 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
-before_exit: list[Callable[[], None]] = []  # what `exit_at_once` does first, such as releasing locks
-_early: list[Callable[[int, object], None]] = []  # our handler, in a process that installed it
+INTERRUPTED = 130  # exit code that shells report for a program that Ctrl-C ended
+exit_callbacks: list[Callable[[], None]] = []  # called before the process exits, for example to release locks
+_installed_handler: list[Callable[[int, object], None]] = []  # the handler of `exit_at_once`, where it was installed
 
 
 def exit_at_once(program: str) -> None:
-    """End the process on Ctrl-C: while modules are imported there is nothing to save, and KeyboardInterrupt is a traceback.
+    """End the process on Ctrl-C without a traceback, while modules are imported and there is nothing to save.
 
-    Leaves SIGINT alone where something else handles or ignores it already.
+    An existing handler of SIGINT is not replaced.
     """
 
     def end(_number: int, _frame: object) -> None:
         if os.environ.get("RANK", "0") == "0":
-            with suppress(OSError):  # a terminal that is gone
+            with suppress(OSError):  # the terminal may be closed
                 os.write(2, f"\n{program}: stopped before its work began\n".encode())
-        for call in before_exit:
+        for call in exit_callbacks:
             call()
         os._exit(INTERRUPTED)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end)
-        _early[:] = [end]
+        _installed_handler[:] = [end]
 
 
-def raise_from_now_on() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, where `exit_at_once` changed that."""
-    if _early and signal.getsignal(signal.SIGINT) is _early[0]:
+def raise_keyboard_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, after `exit_at_once`."""
+    if _installed_handler and signal.getsignal(signal.SIGINT) is _installed_handler[0]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def stopped(program: str, what_next: str = "") -> int:
-    """Say in one line that Ctrl-C ended the program; the exit code. A second Ctrl-C does not interrupt the end."""
-    if _early:  # not in a process that only calls a program's `main`
+def report_interrupt(program: str, advice: str = "") -> int:
+    """Print one line that Ctrl-C ended the program, and return the exit code. Further SIGINT is ignored."""
+    if _installed_handler:  # False in a process that only calls a program's `main`
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.environ.get("RANK", "0") == "0":
-        print(f"\n{program}: stopped{what_next and '; ' + what_next}", file=sys.stderr, flush=True)
+        print(f"\n{program}: stopped{advice and '; ' + advice}", file=sys.stderr, flush=True)
     return INTERRUPTED
 
 
 @contextmanager
-def held(semaphores: bool = True) -> Iterator[None]:
-    """Keep SIGINT and SIGTERM waiting while child processes are started. semaphores: whether multiprocessing starts them.
+def signals_blocked(multiprocessing: bool = True) -> Iterator[None]:
+    """Block SIGINT and SIGTERM while child processes are started.
 
-    Signals of a terminal reach the whole group. Children inherit the block, so that they cannot die, with a traceback, before
-    they have said by `leave_to_parent` how they take signals. What arrives meanwhile reaches this process afterwards.
+    A terminal sends signals to the whole process group. Children inherit the block, so that they do
+    not end with a traceback before they call `ignore_in_child`. Signals that arrive in the block are
+    delivered to this process afterwards. multiprocessing: whether the multiprocessing module starts
+    the children.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows has neither process groups' signals nor masks
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has neither signals of process groups nor masks
         yield
         return
-    if semaphores:
+    if multiprocessing:
         _start_resource_tracker()
     numbers = (signal.SIGINT, signal.SIGTERM)
     arrived: list[int] = []
@@ -71,19 +73,20 @@ def held(semaphores: bool = True) -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-        for number in handlers:  # the mask is of this thread; another one may receive the signal, and Python calls its handler
+        # The mask applies to this thread only. Another thread may receive the signal, and Python then calls the handler.
+        for number in handlers:
             signal.signal(number, lambda number, _frame: arrived.append(number))
         yield
     finally:
-        with ExitStack() as undo:  # it does every step, from the last one to the first, also where a handler raises in one
+        with ExitStack() as undo:  # runs all callbacks in reverse order, also where one of them raises
             undo.callback(_raise_all, arrived)
             for number, handler in handlers.items():
                 undo.callback(signal.signal, number, handler)
-            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)  # what it lets through is added to `arrived`
+            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)  # signals delivered here join `arrived`
 
 
 def _raise_all(numbers: list[int]) -> None:
-    """Raise signals that waited; the handler of one may raise an exception, and the others must not be lost."""
+    """Raise pending signals. All are raised, even where the handler of one raises an exception."""
     if numbers:
         try:
             signal.raise_signal(numbers[0])
@@ -96,9 +99,9 @@ def _in_main_thread() -> bool:
 
 
 def _start_resource_tracker() -> None:
-    """Start the process that removes semaphores of a program that was killed, without its warning that it had to.
+    """Start the resource tracker of multiprocessing, without its warning about leaked semaphores.
 
-    Else the first child process would start it, which unblocks the signals that `held` blocks.
+    Otherwise the first child process would start it, and that unblocks the blocked signals.
     """
     from multiprocessing import resource_tracker
 
@@ -113,8 +116,8 @@ def _start_resource_tracker() -> None:
             os.environ["PYTHONWARNINGS"] = before
 
 
-def leave_to_parent(*numbers: int) -> None:
-    """In a child that was started under `held`: ignore these signals, and take the others as usual."""
+def ignore_in_child(*numbers: int) -> None:
+    """Ignore these signals and unblock the others, in a child that was started within `signals_blocked`."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):

@@ -1,4 +1,4 @@
-"""What a run is trained on, noted in its checkpoints. On another machine the last bits of a loss may differ."""
+"""Description of hardware and software, stored in checkpoints. The last bits of a loss may depend on it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 PACKAGES = ("worldmodel", "torch", "accelerate", "numpy", "av")
 
 
-def machine(device: torch.device, processes: int) -> dict[str, Any]:
-    """Device and processes, system, and versions of what computes; names no host and no user."""
+def describe_machine(device: torch.device, processes: int) -> dict[str, Any]:
+    """Device, processors, processes, threads, system and package versions. It names no host and no user."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": _processor(),
@@ -27,16 +27,22 @@ def machine(device: torch.device, processes: int) -> dict[str, Any]:
     }
 
 
-def changed_since(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What may change the last bits of a loss and is not as it was, such as "threads 4 -> 2"; unknown values are left out."""
-    values = [{**it, **(versions if isinstance(versions := it.get("versions"), Mapping) else {})} for it in (before, now)]
+def environment_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Differences that may change the last bits of a loss, such as "threads 4 -> 2". Unknown values are skipped."""
+    old, new = _flattened(before), _flattened(now)
     names = ("device", "processor", "processes", "threads", "system", "python", *PACKAGES)
-    pairs = [(name, *(its.get(name) for its in values)) for name in names]
-    return [f"{name} {old} -> {new}" for name, old, new in pairs if None not in (old, new) and old != new]
+    pairs = [(name, old.get(name), new.get(name)) for name in names]
+    return [f"{name} {a} -> {b}" for name, a, b in pairs if None not in (a, b) and a != b]
+
+
+def _flattened(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """The description with the entries of "versions" at the top level."""
+    versions = machine.get("versions")
+    return {**machine, **(versions if isinstance(versions, Mapping) else {})}
 
 
 def _processor() -> str | None:
-    """The model of the processor; None where the system does not say."""
+    """The model of the processor; None where the system does not tell."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

@@ -1,1 +1,1 @@
-"""Processes of one training: who they are, and what happens when one of them is silent, dies or fails."""
+"""Processes of one training: launch, heartbeats between ranks, and the end of all when one hangs, dies or fails."""

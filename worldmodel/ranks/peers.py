@@ -1,4 +1,4 @@
-"""The ranks of a training, and the addresses under which rank 0 can be reached."""
+"""The ranks of a training, and the network addresses of rank 0."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Peer:
-    """One rank: where it runs."""
+    """One rank: its host and its process."""
 
     rank: int
     host: str
@@ -24,39 +24,41 @@ class Peer:
         return cls(rank, socket.gethostname(), os.getpid())
 
 
-def named(peers: list[Peer]) -> str:
-    """Ranks by host; after eight hosts the number of the others."""
+def format_peers(peers: list[Peer]) -> str:
+    """Names of ranks, grouped by host; at most eight hosts and the number of the others."""
     hosts: dict[str, list[Peer]] = {}
     for peer in peers:
         hosts.setdefault(peer.host, []).append(peer)
-    names = [str(them[0]) if len(them) == 1 else f"ranks {_numbers(them)} (host {host})" for host, them in hosts.items()]
+    names = [str(them[0]) if len(them) == 1 else f"ranks {_format_ranks(them)} (host {host})" for host, them in hosts.items()]
     return ", ".join(names[:8]) + (f" and ranks of {len(names) - 8} more hosts" if len(names) > 8 else "")
 
 
-def _numbers(peers: list[Peer]) -> str:
+def _format_ranks(peers: list[Peer]) -> str:
     ranks = sorted(peer.rank for peer in peers)
     in_a_row = len(ranks) > 2 and ranks[-1] - ranks[0] == len(ranks) - 1
     return f"{ranks[0]} to {ranks[-1]}" if in_a_row else ", ".join(map(str, ranks))
 
 
-def listener() -> socket.socket:
-    """A socket on a free port of all addresses of this machine."""
+def open_listener() -> socket.socket:
+    """Open a socket on a free port, on all addresses of this machine."""
     if socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):  # IPv6 can be compiled in and switched off
+        with contextlib.suppress(OSError):  # IPv6 may be compiled in but disabled
             return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
     return socket.create_server(("", 0), backlog=1024)
 
 
-def addresses(port: int) -> list[tuple[str, int]]:
-    """Where this process can be reached, most likely first: MASTER_ADDR, the address of the way to it, the host's name.
+def candidate_addresses(port: int) -> list[tuple[str, int]]:
+    """Addresses of this process, the most likely first.
 
-    MASTER_ADDR is the host of rank 0 with most launchers. Where the rendezvous of torchrun is on another host, it is that host.
+    These are MASTER_ADDR, the local address of the route to it, and the name of this host. With most
+    launchers MASTER_ADDR is the host of rank 0. Where torchrun's rendezvous is on another host, it is
+    that host.
     """
     master = os.environ.get("MASTER_ADDR", "127.0.0.1")
     hosts = [master]
     with contextlib.suppress(OSError):
         family = socket.getaddrinfo(master, port, type=socket.SOCK_DGRAM)[0][0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((master, port))  # sends nothing: it only chooses the address of this side
+            probe.connect((master, port))  # sends nothing; it only selects the local address
             hosts.append(probe.getsockname()[0])
     return [(host, port) for host in dict.fromkeys((*hosts, socket.gethostname()))]

@@ -1,4 +1,4 @@
-"""Rollouts on one HTML page that opens offline: panels in step, and the error over time with a cursor."""
+"""Rollouts on one HTML page that opens offline: synchronised panels, and curves over time with a cursor."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from worldmodel.render.ink import FAINT, atomically, fitted
 from worldmodel.render.pages import templates
+from worldmodel.render.style import FAINT, resize_to_height, save_atomically
 from worldmodel.video import write_video
 
 PANEL_PX = 256
-COLUMNS = 4  # of panels in the one film that carries them all, so that they cannot fall out of step
-LEFT, TOP, WIDTH, HEIGHT, BOTTOM = 52, 12, 720, 170, 34  # px of the plot; its margins
+COLUMNS = 4  # all panels of a card are tiles of one video, so that they cannot get out of step
+LEFT, TOP, WIDTH, HEIGHT, BOTTOM = 52, 12, 720, 170, 34  # size and margins of the plot in px
 
 
 @dataclass(frozen=True)
@@ -31,46 +31,48 @@ class GalleryCard:
     fps: float
     context_frames: int
     panels: Mapping[str, np.ndarray]  # label -> uint8 [T, H, W, 3], squares
-    curves: Mapping[str, Sequence[float]]  # label -> [T], NaN where nothing is judged
+    curves: Mapping[str, Sequence[float]]  # label -> [T], NaN where there is no value
     notes: Sequence[str] = ()
 
 
 def write_gallery(
     path: Path, title: str, quantity: str, caption: str, cards: Sequence[GalleryCard], notes: Sequence[str]
 ) -> Path:
-    """One HTML file, whole or not there. `quantity` is what the curves show. Raises ValueError where lengths do not fit."""
+    """Write one HTML file, atomically. `quantity`: what the curves show. Raises ValueError for lengths that do not match."""
     content = {"title": title, "quantity": quantity, "caption": caption, "notes": notes, "cards": [_card(c) for c in cards]}
     text = templates("worldmodel.render").get_template("gallery.html").render(content)
-    atomically(path, lambda file: file.write(text.encode()))
+    save_atomically(path, lambda file: file.write(text.encode()))
     return path
 
 
 def _card(card: GalleryCard) -> dict[str, Any]:
+    """What the template needs of a card."""
     count = len(next(iter(card.panels.values())))
-    lengths = {label: len(film) for label, film in card.panels.items()}
+    lengths = {label: len(video) for label, video in card.panels.items()}
     for label, length in (lengths | {label: len(values) for label, values in card.curves.items()}).items():
         if length != count:
             raise ValueError(f"{card.title}: {label} has {length} values for {count} frames")
-    film = base64.b64encode(_mp4(tiled(list(card.panels.values())), card.fps)).decode()
-    return {"card": card, "frames": count, "film": film, "columns": min(COLUMNS, len(card.panels)), "plot": _plot(card, count)}
+    video = base64.b64encode(_mp4(tiled(list(card.panels.values())), card.fps)).decode()
+    columns = min(COLUMNS, len(card.panels))
+    return {"card": card, "frames": count, "video": video, "columns": columns, "plot": _plot(card, count)}
 
 
 def tiled(panels: Sequence[np.ndarray]) -> np.ndarray:
-    """Films of T frames -> one film of all of them, row by row: uint8 [T, rows * PANEL_PX, columns * PANEL_PX, 3]."""
+    """Tile videos of T frames row by row into one video: uint8 [T, rows * PANEL_PX, columns * PANEL_PX, 3]."""
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     page = np.full((len(panels[0]), rows * PANEL_PX, columns * PANEL_PX, 3), FAINT, np.uint8)
-    for i, film in enumerate(panels):
+    for i, video in enumerate(panels):
         top, left = i // columns * PANEL_PX, i % columns * PANEL_PX
-        for moment, frame in enumerate(film):
-            page[moment, top : top + PANEL_PX, left : left + PANEL_PX] = np.asarray(fitted(frame, PANEL_PX))
+        for number, frame in enumerate(video):
+            page[number, top : top + PANEL_PX, left : left + PANEL_PX] = np.asarray(resize_to_height(frame, PANEL_PX))
     return page
 
 
 def _plot(card: GalleryCard, count: int) -> dict[str, Any]:
-    """Where all stands in the picture of the curves. Steps: a value holds for the whole of its frame."""
-    most = max((v for values in card.curves.values() for v in values if math.isfinite(v)), default=0.0) or 1.0
-    ticks = [tick for tick in MaxNLocator(4).tick_values(0, most) if tick >= 0]
+    """Coordinates of the plot. Curves are drawn as steps: a value holds for the duration of its frame."""
+    largest = max((v for values in card.curves.values() for v in values if math.isfinite(v)), default=0.0) or 1.0
+    ticks = [tick for tick in MaxNLocator(4).tick_values(0, largest) if tick >= 0]
     inner, floor = WIDTH - LEFT - 12, HEIGHT - BOTTOM
 
     def x(frame: float) -> float:
@@ -105,6 +107,6 @@ def _plot(card: GalleryCard, count: int) -> dict[str, Any]:
 
 def _mp4(frames: np.ndarray, fps: float) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
+        path = Path(folder) / "video.mp4"
         write_video(path, frames, fps)
         return path.read_bytes()

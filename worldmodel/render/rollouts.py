@@ -1,4 +1,4 @@
-"""One rollout as pictures: panels side by side, a card of the gallery, files."""
+"""Pictures of one rollout: panels side by side, a card of the gallery, and files."""
 
 from __future__ import annotations
 
@@ -11,72 +11,82 @@ from pathlib import Path
 import numpy as np
 
 from worldmodel.render.gallery import GalleryCard
-from worldmodel.render.ink import save_png
-from worldmodel.render.latents import error_map, error_reach, fit_pca, pca_frames
+from worldmodel.render.latents import error_map, error_scale, fit_pca, pca_frames
 from worldmodel.render.panels import side_by_side, strip
+from worldmodel.render.style import save_png
 from worldmodel.video import write_video
 
-KINDS = ("mp4", "gif", "png")  # files of each rollout, by ending
+KINDS = ("mp4", "gif", "png")  # suffixes of the files of each rollout
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One clip, seen and imagined. T frames of which the first C are context; f frames a latent."""
+    """The prediction of one clip. Of T frames the first C are context; a latent covers f frames."""
 
     name: str
-    frames: np.ndarray  # uint8 [T, S, S, 3] what came
+    frames: np.ndarray  # uint8 [T, S, S, 3] ground truth
     context_frames: int
     times_s: np.ndarray  # [T]
-    target: np.ndarray  # [T/f, N, D] latents of what came
-    imagined: np.ndarray  # [T/f, N, D] of the context, then of what was imagined
-    error: np.ndarray  # [T/f, N] the model's distance between the two; 0 within the context
-    drawn: np.ndarray | None  # uint8 [T, s, s, 3] `imagined` as the decoder draws it; None without one
-    others: tuple[np.ndarray, ...] = ()  # as `drawn`: what else may come, with an error of the model's own at each step
-    closest: np.ndarray | None = None  # uint8 [T, S, S, 3] the training frame nearest to each step of `imagined`
-    closest_error: np.ndarray | None = None  # [T/f] how far it is, the mean over places
+    target: np.ndarray  # [T/f, N, D] latents of the ground truth
+    prediction: np.ndarray  # [T/f, N, D] latents of the context, then predicted latents
+    error: np.ndarray  # [T/f, N] the model's distance between target and prediction; 0 within the context
+    decoded: np.ndarray | None  # uint8 [T, s, s, 3] `prediction` as the decoder draws it; None without a decoder
+    samples: tuple[np.ndarray, ...] = ()  # as `decoded`: continuations with a random error of the model added at each step
+    nearest: np.ndarray | None = None  # uint8 [T, S, S, 3] the training frame nearest to each step of `prediction`
+    nearest_distance: np.ndarray | None = None  # [T/f] distance to it, the mean over tokens
+
+    @property
+    def tubelet_size(self) -> int:
+        """f, frames per latent step."""
+        return len(self.frames) // len(self.target)
 
 
 def panels(rollout: Rollout) -> dict[str, np.ndarray]:
-    """What is shown side by side; each a film of T frames."""
-    f = len(rollout.frames) // len(rollout.target)
-    latents = pca_frames(rollout.imagined, fit_pca(rollout.target), truth=rollout.target)
-    seen = rollout.context_frames // f
-    errors = error_map(rollout.error, rollout.frames[::f], error_reach(rollout.error[seen:]))
-    drawn = {} if rollout.drawn is None else {"imagined": rollout.drawn}
-    return {"what came": rollout.frames, **drawn, "latents": latents.repeat(f, axis=0), "error": errors.repeat(f, axis=0)}
+    """The panels of the video, by label: each uint8 [T, H, W, 3]."""
+    f = rollout.tubelet_size
+    latents = pca_frames(rollout.prediction, fit_pca(rollout.target), truth=rollout.target)
+    context = rollout.context_frames // f
+    errors = error_map(rollout.error, rollout.frames[::f], error_scale(rollout.error[context:]))
+    decoded = {} if rollout.decoded is None else {"prediction": rollout.decoded}
+    return {
+        "ground truth": rollout.frames,
+        **decoded,
+        "latents": latents.repeat(f, axis=0),
+        "error": errors.repeat(f, axis=0),
+    }
 
 
-def card_of(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
+def gallery_card(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
     """One rollout as the gallery shows it."""
-    f, shown = len(rollout.frames) // len(rollout.target), panels(rollout)
-    seen = rollout.context_frames // f
-    films = {"what came": rollout.frames}
-    if rollout.drawn is not None:
-        films["imagined (decoder)"] = rollout.drawn
-    if rollout.closest is not None:
-        films["nearest training frame"] = rollout.closest
+    f, shown = rollout.tubelet_size, panels(rollout)
+    context = rollout.context_frames // f
+    videos = {"ground truth": rollout.frames}
+    if rollout.decoded is not None:
+        videos["prediction (decoded)"] = rollout.decoded
+    if rollout.nearest is not None:
+        videos["nearest training frame"] = rollout.nearest
     if rollout.target.shape[1] == 1:
-        films["latents: imagined blue, what came grey"] = shown["latents"]
+        videos["latents: prediction blue, ground truth grey"] = shown["latents"]
     else:
-        films["latents of what came"] = pca_frames(rollout.target, fit_pca(rollout.target)).repeat(f, axis=0)
-        films["latents imagined"] = shown["latents"]
-    films["error by place" if rollout.target.shape[1] > 1 else "error"] = shown["error"]
-    films |= {f"continuation {i + 1}, with drawn errors": film for i, film in enumerate(rollout.others, 1)}
+        videos["latents of the ground truth"] = pca_frames(rollout.target, fit_pca(rollout.target)).repeat(f, axis=0)
+        videos["predicted latents"] = shown["latents"]
+    videos["error by token" if rollout.target.shape[1] > 1 else "error"] = shown["error"]
+    videos |= {f"sampled continuation {i}": video for i, video in enumerate(rollout.samples, 2)}
 
-    def over_time(steps: np.ndarray) -> list[float]:
-        return np.where(np.arange(len(steps)) < seen, np.nan, steps).repeat(f).tolist()
+    def after_context(steps: np.ndarray) -> list[float]:
+        return np.where(np.arange(len(steps)) < context, np.nan, steps).repeat(f).tolist()
 
-    curves = {"from imagined to what came (surprise)": over_time(rollout.error.mean(axis=1))}
-    if rollout.closest_error is not None:
-        curves["from imagined to the nearest training frame"] = over_time(rollout.closest_error)
-    return GalleryCard(rollout.name, caption, fps, rollout.context_frames, films, curves)
+    curves = {"distance from prediction to ground truth (surprise)": after_context(rollout.error.mean(axis=1))}
+    if rollout.nearest_distance is not None:
+        curves["distance from prediction to the nearest training frame"] = after_context(rollout.nearest_distance)
+    return GalleryCard(rollout.name, caption, fps, rollout.context_frames, videos, curves)
 
 
 def rollout_names(paths: Sequence[str]) -> dict[str, str]:
-    """What rollouts of these files are called, no two alike: clip.mp4 -> clip_rollout; a file given twice counts once.
+    """Names of the rollouts of these files, all different: clip.mp4 -> clip_rollout. A file given twice counts once.
 
-    Of files of one name, names of as many folders above them are put before it as tell them apart: monday_clip_rollout. Names
-    that differ in case alone count as one, since they are one file on some systems.
+    If several files have one name, the names of as many parent folders as needed are put before it: monday_clip_rollout.
+    Names that differ only in case count as equal, since they are the same file on some systems.
     """
     files = list({os.path.abspath(path): path for path in paths}.items())
     parts = [[*Path(absolute).parent.parts[1:], Path(absolute).stem] for absolute, _ in files]
@@ -100,13 +110,13 @@ def rollout_names(paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def write_rollout(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
-    """MP4, GIF and PNG strip of one clip; their names by kind."""
+def write_rollout_files(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
+    """Write MP4, GIF and PNG strip of one clip; return their names by kind."""
     shown = panels(rollout)
-    film = side_by_side(shown, rollout.times_s.tolist(), rollout.context_frames)
+    video = side_by_side(shown, rollout.times_s.tolist(), rollout.context_frames)
     names = {kind: f"{rollout.name}.{kind}" for kind in KINDS}
-    write_video(folder / names["mp4"], film, fps)
-    write_video(folder / names["gif"], film, fps)
-    rows = {label: film for label, film in shown.items() if label != "latents"}
+    write_video(folder / names["mp4"], video, fps)
+    write_video(folder / names["gif"], video, fps)
+    rows = {label: frames for label, frames in shown.items() if label != "latents"}
     save_png(strip(rows, rollout.times_s.tolist(), rollout.context_frames), folder / names["png"])
     return names

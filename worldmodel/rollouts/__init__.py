@@ -1,1 +1,1 @@
-"""Predictions of a trained model: rollouts, continuations, nearest training frames, the decoder that draws them."""
+"""Predictions of a trained model: rollouts, sampled continuations, nearest training frames, and the decoder that draws them."""

@@ -1,4 +1,4 @@
-"""Several futures of one context, from a model that has no randomness of its own: its own errors, drawn and fed back."""
+"""Sample several futures of one context from a deterministic model: its own one-step errors are drawn and fed back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from worldmodel.models.world_model import FrameWise, WorldModel
 
-_RESIDUALS = 512  # that the covariance is taken from, at most
+_MAX_RESIDUALS = 512  # from which the covariance is estimated
 
 
 class FrameWiseModel(WorldModel, FrameWise, Protocol):
@@ -17,29 +17,29 @@ class FrameWiseModel(WorldModel, FrameWise, Protocol):
 
 
 @torch.no_grad()
-def step_errors(model: FrameWiseModel, frames: Tensor, device: torch.device) -> Tensor:
-    """Errors of forecasts one step ahead, less their mean, from uint8 [B, T, H, W, 3]: [R, N, D]."""
+def one_step_errors(model: FrameWiseModel, frames: Tensor, device: torch.device) -> Tensor:
+    """Compute errors of forecasts one step ahead, less their mean, on uint8 [B, T, H, W, 3]: [R, N, D]."""
     errors = []
     for chunk in frames.split(16):
         pixels = model.normalise(chunk.to(device))
         errors.append((model.encode(pixels)[:, 1:] - model.forecast_all(pixels)[:, :-1, 0]).flatten(0, 1))
     residuals = torch.cat(errors).float()
-    residuals = residuals[:: -(-len(residuals) // _RESIDUALS)]
+    residuals = residuals[:: -(-len(residuals) // _MAX_RESIDUALS)]
     return residuals - residuals.mean(dim=0)
 
 
 @torch.no_grad()
-def continuation(model: FrameWiseModel, context: Tensor, steps: int, residuals: Tensor, generator: Generator) -> Tensor:
-    """`imagine` with an error drawn at every step: [B, C, 3, H, W] -> [B, steps, N, D].
+def sample_continuation(model: FrameWiseModel, context: Tensor, steps: int, residuals: Tensor, generator: Generator) -> Tensor:
+    """Roll out with a random error at every step: [B, C, 3, H, W] -> [B, steps, N, D].
 
-    Errors are normal with the covariance of `residuals` [R, N, D] over places and features, independent from step to step.
+    Errors are normal with the covariance of `residuals` [R, N, D] over tokens and features, independent from step to step.
     """
-    seen, _ = model.observe(context)
-    longest, begin = model.max_context // model.tubelet_size, seen.shape[1]
+    latents, _ = model.encode_context_and_target(context)
+    max_latents, first = model.max_context // model.tubelet_size, latents.shape[1]
     for _ in range(steps):
-        last = seen[:, -longest:]
-        ahead = model.forecast_after(last, [last.shape[1]], 1)[:, 0]
-        weights = torch.randn(len(ahead), len(residuals), generator=generator).to(residuals) / len(residuals) ** 0.5
-        noise = torch.einsum("br,rnd->bnd", weights, residuals)  # a mixture of R with normal weights has their covariance
-        seen = torch.cat((seen, (ahead + noise[:, None]).to(seen.dtype)), dim=1)
-    return seen[:, begin:]
+        last = latents[:, -max_latents:]
+        forecast = model.forecast_from_latents(last, [last.shape[1]], 1)[:, 0]
+        weights = torch.randn(len(forecast), len(residuals), generator=generator).to(residuals) / len(residuals) ** 0.5
+        noise = torch.einsum("br,rnd->bnd", weights, residuals)  # a sum with normal weights has the covariance of the residuals
+        latents = torch.cat((latents, (forecast + noise[:, None]).to(latents.dtype)), dim=1)
+    return latents[:, first:]

@@ -1,4 +1,4 @@
-"""Which training frame is nearest to a latent, in the model's own latents: is what was imagined remembered or made up?"""
+"""Find the training frames nearest to predicted latents: is a prediction memorised training data?"""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from worldmodel.data.loader import held_out, open_windows
+from worldmodel.data.loader import open_windows, read_fixed_batch
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
-from worldmodel.rollouts.decoder_fitting import encoded
+from worldmodel.rollouts.decoder_fitting import encode_windows
 
-WINDOWS = 64  # training windows that are searched, at most
+MAX_WINDOWS = 64  # training windows that are searched
 
 
 @dataclass(frozen=True)
 class TrainingFrames:
-    """Latent steps of some training windows, and the frames they stand for."""
+    """Latent steps of some training windows, and the frames that they encode."""
 
     latents: Tensor  # [M, N, D]
     frames: np.ndarray  # uint8 [M, f, S, S, 3]
     windows: int
-    of: int  # windows of the training split
+    total_windows: int  # of the training split
 
 
 def training_frames(model: WorldModel, recipe: Recipe, device: torch.device) -> TrainingFrames:
-    """Of the first training windows in the run's order. Raises ManifestError and DataError where they are not here."""
-    data = recipe.data.model_copy(update={"workers": 0})  # so few that starting workers would take longer
+    """Encode the first training windows in the run's order. Raises ManifestError and DataError if they are missing."""
+    data = recipe.data.model_copy(update={"workers": 0})  # starting workers would take longer than reading so few windows
     windows = open_windows(data, recipe.window, recipe.seed, crops=False)[0]
-    films = held_out(windows, min(WINDOWS, len(windows))).frames
-    latents = rearrange(encoded(model, films, device), "b t n d -> (b t) n d")
-    frames = rearrange(films.numpy(), "b (t f) h w c -> (b t) f h w c", f=model.tubelet_size)
-    return TrainingFrames(latents, frames, len(films), len(windows))
+    videos = read_fixed_batch(windows, min(MAX_WINDOWS, len(windows))).frames
+    latents = rearrange(encode_windows(model, videos, device), "b t n d -> (b t) n d")
+    frames = rearrange(videos.numpy(), "b (t f) h w c -> (b t) f h w c", f=model.tubelet_size)
+    return TrainingFrames(latents, frames, len(videos), len(windows))
 
 
-def nearest(latents: Tensor, bank: Tensor, distance: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """[T, N, D] among [M, N, D] -> which of M, int64 [T], and how far, the mean over places [T]. One step at a time."""
-    apart = torch.stack([distance(latent.expand_as(bank), bank).mean(dim=-1) for latent in latents])
-    best = apart.min(dim=1)
+def nearest_latents(latents: Tensor, bank: Tensor, distance: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Find the nearest of `bank` [M, N, D] to each of [T, N, D]: indices int64 [T], distances (mean over tokens) [T]."""
+    distances = torch.stack([distance(latent.expand_as(bank), bank).mean(dim=-1) for latent in latents])  # one step at a time
+    best = distances.min(dim=1)
     return best.indices, best.values

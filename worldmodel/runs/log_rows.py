@@ -1,4 +1,4 @@
-"""Rows of a run's log: a JSON object on each line of a file that grows. No torch: a log is read in a moment."""
+"""Rows of log files: one JSON object per line. This module does not import torch, so that logs are read quickly."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.config.renamed import with_new_columns
-from worldmodel.files.atomic import sync, write_bytes
+from worldmodel.files.atomic import sync_to_disk, write_bytes
 from worldmodel.files.output_errors import output_errors
 from worldmodel.files.regular_file import open_regular
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """One JSON object on one line. NaN and infinity, which JSON has not, become null; other than plain values: TypeError.
+    """Append one JSON object as a line. NaN and infinity become null.
 
-    A line before it that a kill cut short is ended first, so that it does not spoil this one. Raises OutputError.
+    An incomplete last line, left by a kill, is ended first. Raises OutputError, and TypeError for
+    values other than numbers, text, booleans and None.
     """
-    line = json.dumps({name: plain(name, value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False)
+    line = json.dumps({name: to_json_value(name, value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False)
     with output_errors(path), path.open("a+b") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
@@ -30,7 +31,8 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         file.write(f"{line}\n".encode())
 
 
-def plain(name: str, value: Any) -> str | bool | int | float | None:
+def to_json_value(name: str, value: Any) -> str | bool | int | float | None:
+    """Convert a value of a row to JSON; `name` stands in the TypeError."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, Integral):
@@ -38,46 +40,47 @@ def plain(name: str, value: Any) -> str | bool | int | float | None:
     if isinstance(value, Real):
         return float(value) if math.isfinite(value) else None
     raise TypeError(
-        f"{name} is a {type(value).__name__}; the log takes numbers and text. Convert tensors with .item(), and only "
-        "in the updates that are logged: each makes the device wait"
+        f"{name} is a {type(value).__name__}; the log accepts numbers and text. Convert tensors with .item(), and only "
+        "in steps that are logged, because each conversion waits for the device"
     )
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows in order; none where there is no file. A last line that was cut short and damaged lines are left out."""
-    return [row for line in _lines(path)[0] if (row := _row(line)) is not None]
+    """All rows in order; none where there is no file. Damaged lines and an incomplete last line are skipped."""
+    return [row for line in _read_lines(path)[0] if (row := _parse_row(line)) is not None]
 
 
-def truncate_after(path: Path, update: float, expected: int = 0) -> list[str]:
-    """Cut off rows of later updates and what is damaged; what was found to be wrong, as clauses.
+def truncate_after(path: Path, step: float, expected: int = 0) -> list[str]:
+    """Remove rows of later steps and damaged lines from a log. Returns the problems that were found, as clauses.
 
-    The last line may have been cut short by a kill. Where other lines are damaged, a copy of the file is made beside it first.
-    expected: how many rows there should be up to `update`, as far as is known. The file is whole at any moment.
+    A kill may leave an incomplete last line. Where other lines are damaged, a copy of the file is
+    saved beside it first. expected: the number of rows up to `step`, as far as it is known. The file
+    is replaced atomically.
     """
     if not path.exists():
-        return [_missing(expected, expected, update)] if expected else []
-    lines, rest = _lines(path)
-    rows = [_row(line) for line in lines]
-    is_row = [row is not None and _is_number(row.get("step")) for row in rows]
-    kept = [line for line, row, fits in zip(lines, rows, is_row, strict=True) if fits and row and row["step"] <= update]
+        return [_missing_rows(expected, expected, step)] if expected else []
+    lines, rest = _read_lines(path)
+    rows = [_parse_row(line) for line in lines]
+    is_valid = [row is not None and _is_number(row.get("step")) for row in rows]
+    kept = [line for line, row, valid in zip(lines, rows, is_valid, strict=True) if valid and row and row["step"] <= step]
     found = []
-    if damaged := is_row.count(False):
+    if damaged := is_valid.count(False):
         copy = _free_name(path)
         write_bytes(copy, path.read_bytes())
-        sync(path.parent)
-        found.append(f"{damaged} damaged line{'s were' if damaged > 1 else ' was'} removed (the file as it was is {copy.name})")
+        sync_to_disk(path.parent)
+        found.append(f"{damaged} damaged line{'s were' if damaged > 1 else ' was'} removed (the original is {copy.name})")
     if rest:
-        found.append("its last line was cut short and is removed")
+        found.append("its incomplete last line was removed")
     if len(kept) < expected:
-        found.append(_missing(expected - len(kept), expected, update))
+        found.append(_missing_rows(expected - len(kept), expected, step))
     content = b"".join(line + b"\n" for line in kept)
     if content != path.read_bytes():
         write_bytes(path, content)
     return found
 
 
-def _lines(path: Path) -> tuple[list[bytes], bytes]:
-    """Lines that have an end, without it and without empty ones; and what follows the last end."""
+def _read_lines(path: Path) -> tuple[list[bytes], bytes]:
+    """Complete lines, without empty ones, and the rest after the last line break."""
     if not path.exists():
         return [], b""
     with open_regular(path) as file:
@@ -85,8 +88,8 @@ def _lines(path: Path) -> tuple[list[bytes], bytes]:
     return [line for line in whole.split(b"\n") if line], rest
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
-    """None for a line that is damaged."""
+def _parse_row(line: bytes) -> dict[str, Any] | None:
+    """The row in a line; None where the line is damaged."""
     try:
         row = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -98,10 +101,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _missing(count: int, expected: int, update: float) -> str:
-    """Rows that a checkpoint counted and that are gone, as after a power failure."""
+def _missing_rows(count: int, expected: int, step: float) -> str:
+    """Message about rows that a checkpoint counted and that are missing, for example after a power failure."""
     verb = "are" if count > 1 else "is"
-    return f"{count} of the {expected} rows up to update {update:.0f} {verb} missing and cannot be recovered"
+    return f"{count} of the {expected} rows up to step {step:.0f} {verb} missing and cannot be recovered"
 
 
 def _free_name(path: Path) -> Path:

@@ -1,17 +1,17 @@
-"""What a run will really do, said before it begins; and the checks that need the data to be there."""
+"""Summary of a run before it starts, and checks of the recipe that need the data or the model."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from worldmodel.config import ConfigError
-from worldmodel.data.loader import Windows
-from worldmodel.training.learner import Learner, inexact_layers
+from worldmodel.data.loader import WindowDataset
 from worldmodel.recipe import Recipe
+from worldmodel.training.learner import Learner, batch_dependent_layers
 
 
-def check_plan(recipe: Recipe, train: Windows, ranks: int) -> None:
-    """Raise ConfigError for what cannot work with this data on so many processes."""
+def check_plan(recipe: Recipe, train: WindowDataset, ranks: int) -> None:
+    """Raise ConfigError where the recipe does not fit the data or the number of processes."""
     problems = []
     batch, micros = recipe.data.batch_size, recipe.train.grad_accum_steps
     if recipe.processes is not None and ranks != recipe.processes:
@@ -24,63 +24,61 @@ def check_plan(recipe: Recipe, train: Windows, ranks: int) -> None:
     if len(train) < batch:
         problems.append(
             f"{', '.join(recipe.data.manifests)}: {len(train)} training windows are fewer than one batch of {batch}; "
-            "lower data.batch_size or window.frames, or add films"
+            "lower data.batch_size or window.frames, or add videos"
         )
     if problems:
         raise ConfigError(problems)
 
 
 def check_layers(learner: Learner, recipe: Recipe, ranks: int) -> None:
-    """Raise ConfigError where a layer would make the loss depend on how an update's batch is cut up."""
+    """Raise ConfigError where a layer would make the loss depend on how a batch is divided."""
     micros = recipe.train.grad_accum_steps if recipe.train.exact_accumulation else 1
-    if names := inexact_layers(learner, micros, ranks):
+    if names := batch_dependent_layers(learner, micros, ranks):
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise ConfigError(
             [
-                f"{shown}: what it gives out depends on how a batch is cut, so the loss is not exact on {ranks} process(es) x "
-                f"{micros} micro-batch(es). Take LayerNorm or GroupNorm, no dropout; or one process and train.grad_accum_steps=1"
+                f"{shown}: the output depends on how a batch is divided, so the loss is not exact on {ranks} process(es) x "
+                f"{micros} micro-batch(es). Use LayerNorm or GroupNorm and no dropout, or one process and "
+                "train.grad_accum_steps=1"
             ]
         )
 
 
-def described(recipe: Recipe, train: Windows, held_out: int, learner: Learner, ranks: int, device: str) -> str:
-    """Updates, samples, tokens, epochs, parameters: the run in numbers, one line each."""
-    updates, batch, window = recipe.train.max_steps, recipe.data.batch_size, recipe.window
-    model, micros = recipe.model, recipe.train.grad_accum_steps
-    tokens = model.tokens(window)
-    samples = updates * batch
-    places, features = learner.model.latent_shape
-    count = {name: sum(p.numel() for p in part.parameters()) for name, part in learner.model.named_children()}
-    sizes = ", ".join(f"{name} {number / 1e6:.2f} M" for name, number in count.items())
+def describe_run(recipe: Recipe, train: WindowDataset, held_out: int, learner: Learner, ranks: int, device: str) -> str:
+    """Summary of a run: steps, samples, tokens, epochs and parameters, one line each."""
+    max_steps, batch, window = recipe.train.max_steps, recipe.data.batch_size, recipe.window
+    micros = recipe.train.grad_accum_steps
+    samples = max_steps * batch
+    tokens = samples * recipe.model.num_tubelets(window)
+    tokens_per_step, features = learner.model.latent_shape
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in learner.model.named_children()}
+    sizes = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
     sampled = f"{window.fps:g} fps" if window.stride_frames is None else f"every {window.stride_frames} frames of the file"
-    alone = f"batch {batch} = {ranks} process(es) x {micros} micro-batch(es) x {batch // (ranks * micros)} windows"
-    aims = ", ".join(f"{name} ({objective.kind})" for name, objective in recipe.objectives.items())
-    kept = ", ".join(recipe.against_collapse()) or "nothing; the forecast loss is smallest where all latents are one"
-    cut = ""
+    division = f"batch {batch} = {ranks} process(es) x {micros} micro-batch(es) x {batch // (ranks * micros)} windows"
+    losses = ", ".join(f"{name} ({objective.kind})" for name, objective in recipe.objectives.items())
+    methods = ", ".join(recipe.anti_collapse_methods()) or "nothing; the forecast loss is smallest where all latents are equal"
+    skipped = f" ({train.too_short} clips are shorter than a window and left out)" if train.too_short else ""
+    lines = [
+        f"run       {recipe.run} on {device}, {recipe.train.precision}",
+        f"data      {len(train):,} training windows{skipped}, {held_out} held-out",
+        f"          a window is {window.frames} frames at {sampled}, {window.size_px} px",
+        f"model     {sizes}; {tokens_per_step} latent token(s) x {features} features per time step",
+        f"losses    {losses}; against collapse: {methods}",
+        f"training  {max_steps:,} steps, {recipe.optim.warmup_steps} of them warm-up; {division}",
+        f"          {samples:,} samples = {samples / len(train):.1f} epochs, {tokens:,} tokens",
+    ]
+    short_sides = _short_sides_px(train)
+    if small := int((short_sides < window.size_px).sum()):
+        enlarged = f"{small:,} of {len(short_sides):,} clips are smaller than these {window.size_px} px and are enlarged"
+        lines.insert(3, f"          {enlarged}, without more detail")
     if micros > 1 and not recipe.train.exact_accumulation:
-        cut = f"\n          train.exact_accumulation is off: statistics are those of {batch // micros} windows, not of {batch}"
-    short = _short_sides_px(train)
-    small = int((short < window.size_px).sum())
-    said = (
-        f"{small:,} of {len(short):,} clips are smaller than these {window.size_px} px: they are enlarged, and gain no detail"
-    )
-    enlarged = f"\n          {said}" if small else ""
-    skipped = f" ({train.too_short} clips too short for one are left out)" if train.too_short else ""
-    return "\n".join(
-        (
-            f"run       {recipe.run} on {device}, {recipe.train.precision}",
-            f"data      {len(train):,} training windows{skipped}, {held_out} held-out",
-            f"          a window is {window.frames} frames at {sampled}, {window.size_px} px{enlarged}",
-            f"model     {sizes}; a latent step is {places} place(s) x {features} features",
-            f"losses    {aims}; against collapse: {kept}",
-            f"training  {updates:,} updates, {recipe.optim.warmup_steps} of them warm-up; {alone}",
-            f"          {samples:,} samples = {samples / len(train):.1f} epochs, {samples * tokens:,} tokens{cut}",
-        )
-    )
+        statistics = f"statistics are those of {batch // micros} windows, not of {batch}"
+        lines.append(f"          train.exact_accumulation is off: {statistics}")
+    return "\n".join(lines)
 
 
-def _short_sides_px(train: Windows) -> np.ndarray:
-    """Of every clip of the split, as its manifest says: two columns of numbers, however many clips."""
+def _short_sides_px(train: WindowDataset) -> np.ndarray:
+    """The shorter side of every clip of the training split, from the manifest."""
     sides = [
         np.minimum(source.manifest.column("width"), source.manifest.column("height"))[source.manifest.rows(source.split)]
         for source in train.sources

@@ -1,4 +1,4 @@
-"""How far a run is and how it feels, on one line: a bar in a terminal, a plain line every ten seconds elsewhere."""
+"""Progress bar with loss, throughput and health verdict; a plain line every ten seconds where there is no terminal."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from worldmodel.process.terminal import printable
+from worldmodel.process.terminal import escape_lines
 
 LINE_EVERY_S = 10.0
 REFRESH_S = 0.2
-COLOURS = {"healthy": "green", "warming_up": "yellow", "": "default"}  # any other verdict is red
+VERDICT_COLOURS = {"healthy": "green", "warming_up": "yellow", "": "default"}  # all other verdicts are red
 
 
 class Progress:
-    """Used as a context; in it, whatever else is printed appears above the bar."""
+    """A context manager. Text that is printed inside appears above the bar."""
 
-    def __init__(self, updates: int, start: int = 0, console: Console | None = None) -> None:
+    def __init__(self, max_steps: int, start: int = 0, console: Console | None = None) -> None:
         self.console = console or Console()
-        self._updates, self._start, self._done = updates, start, start
-        self._began = time.monotonic()
-        self._words: list[str] = []
+        self._max_steps, self._start, self._done = max_steps, start, start
+        self._started_at = time.monotonic()
+        self._metrics: list[str] = []
         self._verdict = ""
-        self._said_at = -LINE_EVERY_S
-        # Drawn from the loop, not by rich's thread: a worker forked while that thread holds a lock would hang
+        self._printed_at = -LINE_EVERY_S
+        # The loop draws the bar, not rich's thread: a worker that is forked while that thread holds a lock would hang.
         self._bar = RichProgress(
             BarColumn(bar_width=24),
             TaskProgressColumn(),
@@ -35,7 +35,7 @@ class Progress:
             auto_refresh=False,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=updates, completed=start)
+        self._task = self._bar.add_task("starting", total=max_steps, completed=start)
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -46,43 +46,43 @@ class Progress:
         self._bar.stop()
 
     def advance(self, done: int) -> None:
-        """So many updates are done; cheap enough to call after each."""
+        """Set the number of finished steps. It is cheap enough to call after each step."""
         self._done = done
-        if time.monotonic() - self._said_at >= REFRESH_S and self.console.is_terminal:
+        if time.monotonic() - self._printed_at >= REFRESH_S and self.console.is_terminal:
             self._draw()
 
-    def show(self, loss: float, clips_per_s: float, data_wait_fraction: float) -> None:
-        self._words = [f"loss {loss:.4g}", f"{clips_per_s:.3g} clips/s", f"waiting {data_wait_fraction:.0%}"]
+    def set_metrics(self, loss: float, samples_per_s: float, data_wait_fraction: float) -> None:
+        self._metrics = [f"loss {loss:.4g}", f"{samples_per_s:.3g} clips/s", f"waiting {data_wait_fraction:.0%}"]
         if self.console.is_terminal:
             self._draw()
-        elif self._done == self._updates or time.monotonic() - self._said_at >= LINE_EVERY_S:
-            self.say(f"update {self._done:,}/{self._updates:,}  {'  '.join(self._parts())}")
-            self._said_at = time.monotonic()
+        elif self._done == self._max_steps or time.monotonic() - self._printed_at >= LINE_EVERY_S:
+            self.print(f"step {self._done:,}/{self._max_steps:,}  {'  '.join(self._parts())}")
+            self._printed_at = time.monotonic()
 
-    def feel(self, verdict: str) -> None:
+    def set_verdict(self, verdict: str) -> None:
         self._verdict = verdict
 
-    def say(self, text: str) -> None:
-        """A line above the bar."""
-        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    def print(self, text: str) -> None:
+        """Print a line above the bar, with escaped control characters."""
+        self.console.print(escape_lines(text), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
-        colour = COLOURS.get(self._verdict, "red")
+        colour = VERDICT_COLOURS.get(self._verdict, "red")
         parts = [f"[{colour}]{part}[/]" if part == self._verdict else part for part in self._parts()]
-        text = f"{self._done:,}/{self._updates:,}  {'  '.join(parts)}"
+        text = f"{self._done:,}/{self._max_steps:,}  {'  '.join(parts)}"
         self._bar.update(self._task, completed=self._done, description=text, refresh=True)
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def _parts(self) -> list[str]:
-        left = [f"{duration(self._left_s())} left"] if self._start < self._done < self._updates else []
-        return [*self._words, *([self._verdict] if self._verdict else []), *left]
+        left = [f"{format_duration(self._left_s())} left"] if self._start < self._done < self._max_steps else []
+        return [*self._metrics, *([self._verdict] if self._verdict else []), *left]
 
     def _left_s(self) -> float:
-        return (time.monotonic() - self._began) / (self._done - self._start) * (self._updates - self._done)
+        return (time.monotonic() - self._started_at) / (self._done - self._start) * (self._max_steps - self._done)
 
 
-def duration(seconds: float) -> str:
-    """Two units at most: 45 s, 12 min, 3 h 20 min, 2 d 4 h."""
+def format_duration(seconds: float) -> str:
+    """A duration in at most two units: 45 s, 12 min, 3 h 20 min, 2 d 4 h."""
     minutes = round(seconds / 60)
     if seconds < 99.5:
         return f"{seconds:.0f} s"

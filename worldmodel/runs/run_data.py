@@ -1,9 +1,10 @@
-"""Where the training data of a run lies: the same files from any working directory, and also after a move.
+"""Find the training data of a run, from any working directory and also after the project was moved.
 
-Training writes absolute paths into RUN/recipe.yaml and into the checkpoints, and beside them the folder of the run. Where a
-manifest is no longer at its absolute path, the same path relative to the run folder is tried, so that a project can be moved
-as a whole. A run of an earlier version has relative paths; these are tried in the folders above the run folder, the nearest
-first, and then in the working directory. A manifest with other content is never taken for the run's own.
+Training writes absolute paths and the run folder into RUN/recipe.yaml and into checkpoints. Where a
+manifest is no longer at its absolute path, the same path relative to the run folder is tried, so
+that a project can be moved as a whole. Runs of earlier versions have relative paths. These are tried
+in the folders above the run folder, the nearest first, and then in the working directory. A manifest
+with other content is never used as that of the run.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.checkpoint import Checkpoint
-from worldmodel.config import ConfigError, parse, read
+from worldmodel.config import ConfigError, parse_config, read_config_file
 from worldmodel.data.windows import WindowSource
+from worldmodel.files.json_files import read_json_object
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.models.targets import FrozenTarget
 from worldmodel.recipe import Recipe
-from worldmodel.files.json_files import read_object
 
-DIGESTS = "data"  # key of a checkpoint's state: what Manifest.digest says of each manifest
+DIGESTS = "data"  # key of a checkpoint's state: Manifest.digest() of each manifest
 RUN_FOLDER = "run_folder"  # key of a checkpoint's state: the absolute path of the run folder when it was written
-_MOST_NAMED = 3  # places in a message
+_MAX_NAMED = 3  # paths in a message
 
 
 @dataclass(frozen=True)
 class RunData:
-    """The manifests of a run, in the order of data.manifest, and a sentence about each one that is not found."""
+    """The manifests of a run, in the order of data.manifest, and a message about each one that was not found."""
 
     manifests: tuple[Path | None, ...]
     missing: tuple[str, ...]
@@ -39,16 +40,17 @@ class RunData:
         return not self.missing
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """The recipe with these paths in place of its own. Raises ManifestError where one of them is missing."""
+        """The recipe with these manifest paths. Raises ManifestError where one of them is missing."""
         if self.missing:
             raise ManifestError("; ".join(self.missing))
         return _with_manifests(recipe, [str(path) for path in self.manifests])
 
 
 def find_data(recipe: Recipe, checkpoint: Checkpoint | None = None, given: Sequence[str] = ()) -> RunData:
-    """Find the manifests of a run, or take those that the user names instead (`given`), which are not compared with its own.
+    """Find the manifests of a run.
 
-    Without a checkpoint the recipe is one of the user's, and its paths are taken from the working directory.
+    given: manifests that the user names instead; their content is not compared with that of the run.
+    Without a checkpoint, the paths of the recipe are relative to the working directory.
     Raises ManifestError where `given` has another number of manifests than the recipe.
     """
     named = recipe.data.manifests
@@ -60,67 +62,70 @@ def find_data(recipe: Recipe, checkpoint: Checkpoint | None = None, given: Seque
         paths = [Path(os.path.abspath(name)) for name in named]
         missing = tuple(f"{name}: no such manifest" for name, path in zip(named, paths, strict=True) if not path.is_file())
         return RunData(tuple(path if path.is_file() else None for path in paths), missing)
-    found, missing_ones = [], []
+    found, problems = [], []
     for index, name in enumerate(named):
-        path, why = _find(checkpoint, recipe, index, name)
+        path, problem = _find(checkpoint, recipe, index, name)
         found.append(path)
-        missing_ones += [why] if path is None else []
-    return RunData(tuple(found), tuple(missing_ones))
+        problems += [problem] if path is None else []
+    return RunData(tuple(found), tuple(problems))
 
 
-def settled(recipe: Recipe, last: Checkpoint | None) -> Recipe:
-    """The recipe that training starts with, or goes on with after `last`: its paths are absolute.
+def resolve_paths(recipe: Recipe, last: Checkpoint | None) -> Recipe:
+    """Make the paths of a recipe absolute, for a new run or to resume after the checkpoint `last`.
 
-    Where a run goes on, a manifest that is not where the recipe says is looked for where the run's own lies; the recipe must
-    mean the same file. `init_from` and the run of a frozen teacher keep the spelling that the run has, if they are the same.
+    On resume, a manifest that is not at the path of the recipe is searched for where the manifest of
+    the run lies; the recipe must name the same file. `init_from` and the run of a frozen teacher
+    keep the spelling that the run has recorded, where both name the same path.
     """
     written = [os.path.abspath(name) for name in recipe.data.manifests]
     if last is not None:
-        began = parse(Recipe, last.state["recipe"], where=f"{last.folder}/state.json")
+        began = parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json")
         own, gone = began.data.manifests, not all(map(os.path.exists, written))
         if gone and len(own) == len(written):
             found = find_data(began, last).manifests
             for index, (given, path) in enumerate(zip(recipe.data.manifests, found, strict=True)):
-                here = not os.path.exists(written[index]) and path is not None and same_path(last, own[index], given, recipe)
-                written[index] = str(path) if here else written[index]
-    settled_recipe = _with_manifests(recipe, written)
+                is_moved = not os.path.exists(written[index]) and path is not None
+                if is_moved and same_path(last, own[index], given, recipe):
+                    written[index] = str(path)
+    resolved = _with_manifests(recipe, written)
     target = recipe.model.target
     if recipe.init_from is not None:
-        init_from = _spelling(last, "init_from", recipe.init_from, recipe)
-        settled_recipe = settled_recipe.model_copy(update={"init_from": init_from})
+        init_from = _recorded_or_absolute(last, "init_from", recipe.init_from, recipe)
+        resolved = resolved.model_copy(update={"init_from": init_from})
     if isinstance(target, FrozenTarget):
-        filled = target.model_copy(update={"run": _spelling(last, "model.target.run", target.run, recipe)})
+        filled = target.model_copy(update={"run": _recorded_or_absolute(last, "model.target.run", target.run, recipe)})
         model = recipe.model.model_copy(update={"target": filled})
-        settled_recipe = settled_recipe.model_copy(update={"model": model})
-    return settled_recipe
+        resolved = resolved.model_copy(update={"model": model})
+    return resolved
 
 
 def require_data(recipe: Recipe, last: Checkpoint | None) -> None:
-    """Raise ManifestError where a run that goes on after `last` does not find its data."""
+    """Raise ManifestError where a run that resumes after `last` does not find its data."""
     missing = [path for path in recipe.data.manifests if not Path(path).exists()]
     if last is not None and missing:
         raise ManifestError(
             f"{', '.join(missing)}: no such manifest, and the run's data is not found relative to {recipe.run} either. "
-            "Where it was moved, resume with data.manifest=NEW/PATH"
+            "If it was moved, resume with data.manifest=NEW/PATH"
         )
 
 
 def same_path(last: Checkpoint, recorded: str, given: str, recipe: Recipe) -> bool:
-    """Whether a path in a recipe is the one that a run has recorded, spelt otherwise or moved along with the run.
+    """Whether a path in a recipe names the same file as the path that a run has recorded.
 
-    True for equal files, for a relative spelling that is the end of the other path, and for equal paths from the run folder.
+    True for the same file, for a relative path that is the end of the other path, and for paths that
+    are equal relative to the run folder (the file was moved together with the run).
     """
     if os.path.realpath(recorded) == os.path.realpath(given):
         return True
     short, long = sorted((Path(recorded), Path(given)), key=lambda path: path.is_absolute())
     if not short.is_absolute() and Path(os.path.abspath(long)).parts[-len(short.parts) :] == short.parts:
         return True
-    before = _from_run(recorded, last.state)
+    before = _relative_to_run(recorded, last.state)
     return before is not None and before == _relative(os.path.abspath(given), os.path.abspath(recipe.run))
 
 
-def _spelling(last: Checkpoint | None, field: str, given: str, recipe: Recipe) -> str:
-    """The run's own spelling of a path where it names the same, else the absolute path."""
+def _recorded_or_absolute(last: Checkpoint | None, field: str, given: str, recipe: Recipe) -> str:
+    """The recorded spelling of a path where both name the same file, else the absolute path."""
     node: Any = {} if last is None else last.state["recipe"]
     for part in field.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
@@ -139,37 +144,37 @@ def run_folder_of(checkpoint: Checkpoint) -> Path:
     return Path(os.path.abspath(checkpoint.folder)).parent.parent
 
 
-# --- looking ---------------------------------------------------------------------------------------------------------
+# --- search ----------------------------------------------------------------------------------------------------------
 def _find(checkpoint: Checkpoint, recipe: Recipe, index: int, name: str) -> tuple[Path | None, str]:
-    """The manifest, or None with a sentence that says where it was looked for."""
+    """The path of a manifest, or None and a message with the paths that were tried."""
     tried: list[Path] = []
     other: list[Path] = []
-    records = _records(checkpoint)
-    for path in _places(checkpoint, records, index, name):
+    records = _recorded_states(checkpoint)
+    for path in _candidate_paths(checkpoint, records, index, name):
         if path in tried:
             continue
         tried.append(path)
         if path.is_file():
-            if any(_is_of(path, record, index, recipe) for record in records):
+            if any(_is_manifest_of_run(path, record, index, recipe) for record in records):
                 return path, ""
             other.append(path)
     if other:
         return None, f"{other[0]} is not the data that this run was trained on (its clips differ)"
     if Path(name).is_absolute():
-        return None, f"{' and '.join(map(str, tried[:_MOST_NAMED]))}: no such manifest"
+        return None, f"{' and '.join(map(str, tried[:_MAX_NAMED]))}: no such manifest"
     run = run_folder_of(checkpoint)
     return None, f"{name}: no such manifest in {run}, in the folders above it, or in {Path.cwd()}"
 
 
-def _places(checkpoint: Checkpoint, records: Sequence[Mapping[str, Any]], index: int, name: str) -> Iterator[Path]:
-    """Where a manifest may lie, the likeliest place first."""
+def _candidate_paths(checkpoint: Checkpoint, records: Sequence[Mapping[str, Any]], index: int, name: str) -> Iterator[Path]:
+    """Paths where a manifest may be, the most likely first."""
     run = run_folder_of(checkpoint)
-    names = [*_in_recipe_file(run, index), name]
+    names = [*_manifest_in_recipe_file(run, index), name]
     for path in filter(os.path.isabs, names):
         yield Path(path)
     for path in filter(os.path.isabs, names):
         for record in records:
-            if (relative := _from_run(path, record)) is not None:
+            if (relative := _relative_to_run(path, record)) is not None:
                 yield Path(os.path.normpath(run / relative))
     for path in names:
         if not os.path.isabs(path):
@@ -177,26 +182,26 @@ def _places(checkpoint: Checkpoint, records: Sequence[Mapping[str, Any]], index:
             yield Path(os.path.abspath(path))
 
 
-def _in_recipe_file(run: Path, index: int) -> list[str]:
-    """The manifest as RUN/recipe.yaml names it: newer than the best checkpoint where training went on after a move."""
+def _manifest_in_recipe_file(run: Path, index: int) -> list[str]:
+    """The manifest path in RUN/recipe.yaml. It is newer than that of the best checkpoint after a move and a resume."""
     try:
-        manifest = read(run / "recipe.yaml")["data"]["manifest"]
+        manifest = read_config_file(run / "recipe.yaml")["data"]["manifest"]
         return [str([manifest][index] if isinstance(manifest, str) else manifest[index])]
     except (ConfigError, KeyError, IndexError, TypeError):
         return []
 
 
-def _records(checkpoint: Checkpoint) -> list[Mapping[str, Any]]:
-    """What the run has written down of itself: in this checkpoint, and in its last one."""
+def _recorded_states(checkpoint: Checkpoint) -> list[Mapping[str, Any]]:
+    """The states of this checkpoint and of the last checkpoint of the run."""
     last = sorted(checkpoint.folder.parent.glob("[0-9]*/state.json"))[-1:]
     try:
-        return [checkpoint.state, *(read_object(path, ValueError) for path in last)]
+        return [checkpoint.state, *(read_json_object(path, ValueError) for path in last)]
     except (OSError, ValueError):
         return [checkpoint.state]
 
 
-def _is_of(path: Path, record: Mapping[str, Any], index: int, recipe: Recipe) -> bool:
-    """Whether a manifest is what a run was trained on: by its digest, else by its number of training windows."""
+def _is_manifest_of_run(path: Path, record: Mapping[str, Any], index: int, recipe: Recipe) -> bool:
+    """Whether a run was trained on a manifest, by its digest, else by its number of training windows."""
     try:
         manifest = Manifest.open(path)
         if isinstance(digests := record.get(DIGESTS), list):
@@ -207,8 +212,8 @@ def _is_of(path: Path, record: Mapping[str, Any], index: int, recipe: Recipe) ->
         return False
 
 
-def _from_run(path: str, record: Mapping[str, Any]) -> str | None:
-    """An absolute path as it was seen from the run folder when it was recorded; None where that is not known."""
+def _relative_to_run(path: str, record: Mapping[str, Any]) -> str | None:
+    """A path relative to the run folder at the time of the record; None where that folder is unknown."""
     folder = record.get(RUN_FOLDER)
     return _relative(path, folder) if isinstance(folder, str) and os.path.isabs(path) else None
 

@@ -1,11 +1,12 @@
-"""What a run says of itself: rows in its folder, trackers, and a line on the screen.
+"""The log of a run: rows of JSON in its folder, trackers, and a progress line on the terminal.
 
-    RUN/metrics.jsonl     training rows
-    RUN/health.jsonl      the doctor's
+    RUN/metrics.jsonl     rows of training metrics
+    RUN/health.jsonl      rows of health checks
     RUN/bad_clips.jsonl   each video that could not be read, once
 
-A row is handed to the operating system as it is written: a kill costs at most the line being written. Before a checkpoint that
-counts on the rows they are synced to the disk, so that a power failure costs none of them either.
+Each row is passed to the operating system at once: a kill loses at most the line that is being
+written. Rows are synced to the disk before a checkpoint that depends on them, so that a power
+failure does not lose them.
 """
 
 from __future__ import annotations
@@ -19,26 +20,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from worldmodel.files.atomic import sync
-from worldmodel.checkpoint import CheckpointError, cannot_write
+from worldmodel.checkpoint import CheckpointError, write_failure_message
 from worldmodel.data.loader import BadClip
-from worldmodel.health.diagnostics import Health
+from worldmodel.files.atomic import sync_to_disk
 from worldmodel.files.folder_lock import FolderLock
-from worldmodel.runs.progress import Progress
+from worldmodel.health.diagnosis import HealthCheck
 from worldmodel.recipe import Recipe
 from worldmodel.runs.log_rows import append_row, read_rows, truncate_after
-from worldmodel.runs.trackers import Tracker, numbers_of, open_tracker
+from worldmodel.runs.progress import Progress
+from worldmodel.runs.trackers import Tracker, finite_numbers, open_tracker
 
 Item = TypeVar("Item")
 LOGS = ("metrics", "health", "bad_clips")
 
 
 class RunLog:
-    """The log of one run, from the update it starts after; what an interrupted run wrote beyond that is cut off.
+    """The log of one run, continued after step `start`. Later rows of an interrupted run are removed.
 
-    rows: how many rows each log had at that update, as the checkpoint says. What is missing or damaged is said in a line.
-    Made and called alike on every process; only the main one writes and speaks. A context: it closes what it opened.
-    Before each row the `lock` of the run folder is checked, so that nothing is written to a folder that was removed.
+    rows: the number of rows of each log at that step, from the checkpoint. Missing and damaged rows
+    are reported. Every process creates the log and calls its methods; only the main process writes
+    and prints. As a context manager it closes what it opened. The `lock` of the run folder is
+    checked before each row, so that nothing is written to a folder that was removed.
     """
 
     def __init__(
@@ -53,10 +55,10 @@ class RunLog:
         rows: Mapping[str, int] | None = None,
     ) -> None:
         self._run, self._main, self._batch_size, self._lock = run, main, recipe.data.batch_size, lock
-        self._done, self._row_update = start, start
+        self._done, self._row_step = start, start
         self._before_s, self._began = seconds, time.monotonic()
         self._row_at, self._waited_s = self._began, 0.0
-        self._health: Health | None = None
+        self._health: HealthCheck | None = None
         self._open = ExitStack()
         self._trackers: list[Tracker] = []
         if not main:
@@ -65,7 +67,7 @@ class RunLog:
         self._unsynced: set[str] = set()
         self._progress = Progress(recipe.train.max_steps, start)
         for name in LOGS:
-            self._mend(name, start, (rows or {}).get(name, 0))
+            self._repair(name, start, (rows or {}).get(name, 0))
         self._rows = {name: len(read_rows(self._path(name))) for name in LOGS}
         self._named = {row.get("path") for row in read_rows(self._path("bad_clips"))}
         self._trackers = [open_tracker(name, run, start, recipe.model_dump(mode="json")) for name in recipe.train.trackers]
@@ -82,84 +84,84 @@ class RunLog:
 
     @property
     def seconds(self) -> float:
-        """Of training, the time before an interruption included."""
+        """Duration of training in seconds, including the time before interruptions."""
         return self._before_s + time.monotonic() - self._began
 
     def timed(self, stream: Iterable[Item]) -> Iterator[Item]:
-        """The updates of a stream, while the time spent waiting for them is kept."""
+        """Iterate over the steps of a stream and record the time spent waiting for them."""
         items = iter(stream)
         while True:
-            asked = time.monotonic()
+            waiting_since = time.monotonic()
             try:
                 item = next(items)
             except StopIteration:
                 return
-            self._waited_s += time.monotonic() - asked
+            self._waited_s += time.monotonic() - waiting_since
             yield item
             self._done += 1
             if self._main:
                 self._progress.advance(self._done)
 
-    def train(self, update: int, row: Mapping[str, Any]) -> None:
-        """A row of metrics, with the speed since the last one; `row` holds plain numbers, `samples` and `loss` among them."""
+    def log_training(self, step: int, row: Mapping[str, Any]) -> None:
+        """Write a row of metrics with the speed since the last row. `row` has numbers, among them `samples` and `loss`."""
         if not self._main:
             return
         now = time.monotonic()
         elapsed_s = max(now - self._row_at, 1e-9)
         speed = {
-            "clips_per_s": (update - self._row_update) * self._batch_size / elapsed_s,
+            "samples_per_s": (step - self._row_step) * self._batch_size / elapsed_s,
             "data_wait_fraction": min(1.0, self._waited_s / elapsed_s),
         }
-        self._row_at, self._row_update, self._waited_s = now, update, 0.0
-        first = {"step": update, "samples": row["samples"], "seconds": round(self.seconds, 3)}
-        self._write("metrics", update, {**first, **row, **speed})
-        self._progress.advance(update)
-        self._progress.show(row["loss"], **speed)
+        self._row_at, self._row_step, self._waited_s = now, step, 0.0
+        first = {"step": step, "samples": row["samples"], "seconds": round(self.seconds, 3)}
+        self._write("metrics", step, {**first, **row, **speed})
+        self._progress.advance(step)
+        self._progress.set_metrics(row["loss"], **speed)
 
-    def health(self, update: int, health: Health) -> None:
-        """A row of health; a verdict that is new is said with what to do about it."""
+    def log_health(self, step: int, health: HealthCheck) -> None:
+        """Write a row of a health check. A changed verdict is printed with advice."""
         before, self._health = self._health, health
         if not self._main:
             return
-        self._write("health", update, health.row(), prefix="health/")
-        self._progress.feel(health.verdict)
+        self._write("health", step, health.row(), prefix="health/")
+        self._progress.set_verdict(health.verdict)
         if before is None or before.verdict != health.verdict:
-            self._progress.say(f"update {update:,}: {health.verdict}: {health.advice}")
+            self._progress.print(f"step {step:,}: {health.verdict}: {health.advice}")
 
-    def skill_at(self, update: int) -> float | None:
-        """Mean held-out skill, if the doctor looked after this very update and could tell."""
-        if self._health is None or self._health.update != update or not math.isfinite(self._health.skill):
+    def skill_at(self, step: int) -> float | None:
+        """Mean held-out skill at this step; None where no health check was made there or the skill is not finite."""
+        if self._health is None or self._health.step != step or not math.isfinite(self._health.skill):
             return None
         return self._health.skill
 
-    def bad_clips(self, clips: Iterable[BadClip]) -> None:
-        """Name each video that could not be read, once."""
+    def log_bad_clips(self, clips: Iterable[BadClip]) -> None:
+        """Write and print each video that could not be read, once."""
         for clip in clips:
             if self._main and clip.path not in self._named:
                 self._named.add(clip.path)
                 self._append("bad_clips", {"step": self._done, "path": clip.path, "reason": clip.reason})
-                self._progress.say(f"cannot be read: {clip.path}: {clip.reason}")
+                self._progress.print(f"cannot be read: {clip.path}: {clip.reason}")
 
-    def say(self, text: str) -> None:
-        """Print a line; on another rank than the main one, to its standard error."""
+    def print(self, text: str) -> None:
+        """Print a line above the progress bar; on ranks other than the main one, to standard error."""
         if self._main:
-            self._progress.say(text)
+            self._progress.print(text)
         else:
             print(text, file=sys.stderr, flush=True)
 
     @property
     def rows(self) -> dict[str, int]:
-        """How many rows each log has, on the main process."""
+        """Number of rows of each log, on the main process."""
         return dict(self._rows)
 
     def sync(self) -> None:
-        """Write the rows from the system's cache to the disk. Raises CheckpointError."""
+        """Flush new rows to the disk. Raises CheckpointError."""
         for name in sorted(self._unsynced):
             with self._writing(name):
-                sync(self._path(name))
+                sync_to_disk(self._path(name))
         if self._unsynced:
             with self._writing(""):
-                sync(self._run)
+                sync_to_disk(self._run)
         self._unsynced.clear()
 
     def check_folder(self) -> None:
@@ -167,11 +169,11 @@ class RunLog:
         if self._lock is not None:
             self._lock.check()
 
-    def _mend(self, name: str, start: int, expected: int) -> None:
-        until = math.inf if name == "bad_clips" else start  # what is known of the videos stays true
+    def _repair(self, name: str, start: int, expected: int) -> None:
+        until = math.inf if name == "bad_clips" else start  # rows on unreadable videos stay valid
         with self._writing(name):
             if found := truncate_after(self._path(name), until, expected):
-                self._progress.say(f"{self._path(name)}: {'; '.join(found)}")
+                self._progress.print(f"{self._path(name)}: {'; '.join(found)}")
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         self.check_folder()
@@ -185,12 +187,12 @@ class RunLog:
         try:
             yield
         except OSError as error:
-            raise CheckpointError(cannot_write(self._path(name) if name else self._run, error, self._run)) from error
+            raise CheckpointError(write_failure_message(self._path(name) if name else self._run, error, self._run)) from error
 
-    def _write(self, name: str, update: int, row: Mapping[str, Any], prefix: str = "") -> None:
+    def _write(self, name: str, step: int, row: Mapping[str, Any], prefix: str = "") -> None:
         self._append(name, row)
         for tracker in self._trackers:
-            tracker.log(update, numbers_of(row, prefix))
+            tracker.log(step, finite_numbers(row, prefix))
 
     def _path(self, name: str) -> Path:
         return self._run / f"{name}.jsonl"

@@ -1,4 +1,4 @@
-"""Trackers beside metrics.jsonl, by name. Their packages are imported when a recipe names them, not before."""
+"""Trackers in addition to metrics.jsonl. Their packages are imported only where a recipe names them."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from worldmodel.files.atomic import write_text
 from worldmodel.config import ConfigError
+from worldmodel.files.atomic import write_text
 
 TrackerName = Literal["tensorboard", "wandb"]
 
 
 class Tracker(Protocol):
-    def log(self, update: int, numbers: Mapping[str, float]) -> None: ...
+    def log(self, step: int, numbers: Mapping[str, float]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class TensorBoard:
-    """Event files in RUN/tensorboard; what an interrupted run wrote after `start` is hidden."""
+    """Event files in RUN/tensorboard. Later events of an interrupted run are hidden."""
 
     def __init__(self, run: Path, start: int, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)
 
-    def log(self, update: int, numbers: Mapping[str, float]) -> None:
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():
-            self.writer.add_scalar(name, value, update)
+            self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         self.writer.close()
 
 
 class WandB:
-    """One wandb run per run folder: its id is kept in RUN/wandb_id.txt, so that a resumed run goes on in it."""
+    """One wandb run per run folder. RUN/wandb_id.txt has its id, so that a resumed run continues it."""
 
     def __init__(self, run: Path, start: int, config: Mapping[str, Any]) -> None:
         import wandb
 
-        kept = run / "wandb_id.txt"
-        id_ = kept.read_text(encoding="utf-8").strip() if kept.exists() else None
+        id_file = run / "wandb_id.txt"
+        id_ = id_file.read_text(encoding="utf-8").strip() if id_file.exists() else None
         self.run = wandb.init(project="worldmodel", name=run.name, dir=str(run), config=dict(config), id=id_, resume="allow")
-        write_text(kept, f"{self.run.id}\n")
+        write_text(id_file, f"{self.run.id}\n")
 
-    def log(self, update: int, numbers: Mapping[str, float]) -> None:
-        self.run.log(dict(numbers), step=update)  # rows of updates it has already are left as they are: they are equal
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        self.run.log(dict(numbers), step=step)  # wandb ignores steps that it already has; they are equal
 
     def close(self) -> None:
         self.run.finish()
@@ -58,6 +58,7 @@ TRACKERS: dict[TrackerName, type[TensorBoard] | type[WandB]] = {"tensorboard": T
 
 
 def open_tracker(name: TrackerName, run: Path, start: int, config: Mapping[str, Any]) -> Tracker:
+    """Create a tracker of a run that continues after step `start`. Raises ConfigError where its package is missing."""
     if importlib.util.find_spec(name) is None:
         raise ConfigError(
             [f"train.trackers: {name} is not installed; `pip install 'worldmodel[track]'`, or take it from the list"]
@@ -65,8 +66,8 @@ def open_tracker(name: TrackerName, run: Path, start: int, config: Mapping[str, 
     return TRACKERS[name](run, start, config)
 
 
-def numbers_of(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """What of a row a tracker can draw: finite numbers."""
+def finite_numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The finite numbers of a row, with a prefix to their names."""
     return {
         prefix + name: float(value)
         for name, value in row.items()

@@ -1,4 +1,4 @@
-"""Model and objectives as one module, so that DDP and FSDP see one forward pass."""
+"""Model and objectives as one module, so that DDP and FSDP see a single forward pass."""
 
 from __future__ import annotations
 
@@ -14,37 +14,33 @@ from worldmodel.models import TrainedModel
 from worldmodel.models.latents import Latents
 from worldmodel.models.pixels import standardise
 from worldmodel.objectives.objective import Centers, Objective, Terms
-from worldmodel.objectives.statistics import Slopes, Statistics, evaluate, shared_centers, with_exact_gradient
+from worldmodel.objectives.statistics import LossGradients, Statistics, global_centers, loss_gradients, with_exact_gradient
 
 
 @dataclass(frozen=True)
-class Measured:
+class MicroBatchStatistics:
     """Statistics of one micro-batch."""
 
     centers: Centers
-    statistics: dict[str, Statistics]  # by objective
+    by_objective: dict[str, Statistics]
 
 
 @dataclass(frozen=True)
-class Whole:
-    """What a micro-batch must know of its update: of all micro-batches on all ranks."""
+class GlobalStatistics:
+    """What a micro-batch must know of its global batch, that is, of all micro-batches on all ranks."""
 
     centers: Centers
-    slopes: dict[str, Slopes]  # by objective, of this micro-batch's statistics
+    gradients: dict[str, LossGradients]  # by objective, with respect to the statistics of this micro-batch
 
 
 @dataclass(frozen=True)
 class Loss:
-    total: Tensor  # the value for the whole update; its gradient is this micro-batch's share
+    total: Tensor  # has the value for the global batch; its gradient is the part of this micro-batch
     terms: Terms  # "<objective>/<term>", without gradient
 
 
-class NotFiniteError(RuntimeError):
-    """Loss or gradient became NaN or infinite; says in which update, term and clips."""
-
-
 class Learner(nn.Module):
-    """forward(micro) -> Loss. Called through its wrapper (DDP, FSDP), never as `.forward`."""
+    """forward(micro_batch) -> Loss. Call the module (through DDP or FSDP), never `forward` itself."""
 
     def __init__(self, model: TrainedModel, objectives: Mapping[str, Objective], augmentation: AugmentConfig) -> None:
         super().__init__()
@@ -52,63 +48,67 @@ class Learner(nn.Module):
         self.objectives: Mapping[str, Objective] = nn.ModuleDict(objectives)  # type: ignore[assignment]
         self.augmentation = augmentation
 
-    def forward(self, micro: Batch, whole: Whole | None = None) -> Loss:
-        """Loss of the whole update and this micro-batch's share of its gradient.
+    def forward(self, micro_batch: Batch, shared: GlobalStatistics | None = None) -> Loss:
+        """Compute the loss of the global batch, and this micro-batch's part of its gradient.
 
-        `whole` comes from `measure` where an update has several micro-batches; without it this one is the update.
+        `shared` comes from `global_statistics` if a step has several micro-batches. Without it, this micro-batch (on all ranks)
+        is the global batch.
         """
-        found = self._statistics(micro, None if whole is None else whole.centers)
-        with torch.autocast(micro.frames.device.type, enabled=False):
-            whole = whole or self.whole([found])[0]
-            losses = [with_exact_gradient(found.statistics[name], slopes) for name, slopes in whole.slopes.items()]
-            terms = {f"{name}/{term}": value for name, slopes in whole.slopes.items() for term, value in slopes.terms.items()}
+        found = self._statistics(micro_batch, None if shared is None else shared.centers)
+        with torch.autocast(micro_batch.frames.device.type, enabled=False):
+            gradients = (shared or self.combine([found])[0]).gradients
+            losses = [with_exact_gradient(found.by_objective[name], its) for name, its in gradients.items()]
+            terms = {f"{name}/{term}": value for name, its in gradients.items() for term, value in its.terms.items()}
             return Loss(torch.stack(losses).sum(), terms)
 
-    def statistics(self, micro: Batch, centers: Centers | None = None) -> Measured:
-        """What the objectives ask of a micro-batch. All of an update must share the `centers` of its first."""
-        return self._statistics(micro, centers)  # FSDP makes calls of this name gather the weights; `forward` has them already
+    def statistics(self, micro_batch: Batch, centers: Centers | None = None) -> MicroBatchStatistics:
+        """Compute the statistics of a micro-batch. All micro-batches of a step must share the `centers` of the first one."""
+        # FSDP gathers the weights for calls of this method; `forward` has them already.
+        return self._statistics(micro_batch, centers)
 
-    def _statistics(self, micro: Batch, centers: Centers | None) -> Measured:
-        precisely = torch.autocast(micro.frames.device.type, enabled=False)  # positions, colours, statistics: not in bf16
-        with precisely:
-            pixels = standardise(augment(micro.frames, micro.draws, self.model.size_px, self.augmentation))
-        latents: Latents = replace(self.model(pixels, micro.ids, micro.chance), ids=micro.ids.to(pixels.device))
-        with precisely:
+    def _statistics(self, micro_batch: Batch, centers: Centers | None) -> MicroBatchStatistics:
+        full_precision = torch.autocast(micro_batch.frames.device.type, enabled=False)  # for pixels and statistics
+        with full_precision:
+            pixels = standardise(augment(micro_batch.frames, micro_batch.uniforms, self.model.size_px, self.augmentation))
+        latents: Latents = self.model(pixels, micro_batch.ids, micro_batch.step_seed)
+        latents = replace(latents, window_ids=micro_batch.ids.to(pixels.device))
+        with full_precision:
             if centers is None:
-                centers = shared_centers(latents)
-            found = {n: Statistics(o.sums(latents, centers), o.rows(latents)) for n, o in self.objectives.items()}
-        return Measured(centers, found)
+                centers = global_centers(latents)
+            by_objective = {n: Statistics(o.sums(latents, centers), o.rows(latents)) for n, o in self.objectives.items()}
+        return MicroBatchStatistics(centers, by_objective)
 
-    def whole(self, measured: Sequence[Measured]) -> list[Whole]:
-        """What each micro-batch of this rank must know of the update; asks all ranks."""
-        slopes = {n: evaluate(o, [part.statistics[n] for part in measured]) for n, o in self.objectives.items()}
-        return [Whole(part.centers, {n: told[i] for n, told in slopes.items()}) for i, part in enumerate(measured)]
+    def combine(self, parts: Sequence[MicroBatchStatistics]) -> list[GlobalStatistics]:
+        """Combine the statistics of all micro-batches; one result for each of this rank's. Every rank must call it."""
+        gradients = {n: loss_gradients(o, [part.by_objective[n] for part in parts]) for n, o in self.objectives.items()}
+        return [GlobalStatistics(part.centers, {n: its[i] for n, its in gradients.items()}) for i, part in enumerate(parts)]
 
 
 @torch.no_grad()
-def measure(learner: Learner, micros: Sequence[Batch]) -> list[Whole]:
-    """What each micro-batch of an update must know of all of it, on all ranks; the learner without its wrapper.
+def global_statistics(learner: Learner, micro_batches: Sequence[Batch]) -> list[GlobalStatistics]:
+    """Compute for each micro-batch what it must know of the global batch. `learner` is the module without DDP.
 
-    Costs one more forward pass a micro-batch. Augmentation is drawn by sample, so the pass that follows sees the same pixels.
+    Costs one more forward pass per micro-batch. Augmentation is a function of the sample, so the training pass that follows
+    sees the same pixels.
     """
-    measured = [learner.statistics(micros[0])]
-    measured += [learner.statistics(micro, measured[0].centers) for micro in micros[1:]]
-    return learner.whole(measured)
+    parts = [learner.statistics(micro_batches[0])]
+    parts += [learner.statistics(micro_batch, parts[0].centers) for micro_batch in micro_batches[1:]]
+    return learner.combine(parts)
 
 
-def mean_loss(losses: Sequence[Loss]) -> Loss:
-    """Of the micro-batches of an update: they differ where each of them was taken for the whole."""
+def average_loss(losses: Sequence[Loss]) -> Loss:
+    """Average over micro-batches. They differ only when exact_accumulation is off."""
     terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in losses[0].terms}
     return Loss(torch.stack([loss.total.detach() for loss in losses]).mean(), terms)
 
 
-def inexact_layers(module: nn.Module, micros: int, ranks: int) -> list[str]:
-    """Layers whose output depends on which samples share a micro-batch or a rank, or differs in the second of two passes."""
+def batch_dependent_layers(module: nn.Module, micro_batches: int, ranks: int) -> list[str]:
+    """Name the layers whose output depends on how a batch is divided (batch norm), or differs between two passes (dropout)."""
     names = []
     for name, layer in module.named_modules():
-        shares = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-        per_rank = shares and ranks > 1 and not isinstance(layer, nn.SyncBatchNorm)
-        redrawn = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
-        if per_rank or (micros > 1 and (shares or redrawn)):
+        is_batch_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        per_rank = is_batch_norm and ranks > 1 and not isinstance(layer, nn.SyncBatchNorm)
+        is_dropout = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+        if per_rank or (micro_batches > 1 and (is_batch_norm or is_dropout)):
             names.append(f"{name} ({type(layer).__name__})")
     return names

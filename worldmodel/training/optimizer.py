@@ -1,4 +1,4 @@
-"""Parameter groups, and schedules as pure functions of the number of updates done."""
+"""Optimizers, their parameter groups, and learning rate schedules as pure functions of the training step."""
 
 from __future__ import annotations
 
@@ -14,44 +14,63 @@ from worldmodel.models.layers import Block
 
 
 class OptimConfig(Config):
-    """AdamW (Loshchilov & Hutter 2019), or Muon (Jordan 2024) for hidden matrices and AdamW for the rest; a linear warm-up and
-    one of three ways down."""
+    """AdamW (Loshchilov & Hutter 2019), or Muon (Jordan 2024) for hidden matrices and AdamW for the rest.
 
-    kind: Literal["adamw", "muon"] = "adamw"  # muon takes hidden matrices, adamw the rest
-    lr: PositiveFloat = 1e-3  # of AdamW, after the warm-up
-    muon_lr: PositiveFloat = 0.02  # of hidden matrices under muon: their updates are orthogonal, so its scale is another
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # how the rate falls after the warm-up
-    warmup_steps: NonNegativeInt = 100  # in which the rate rises linearly
-    min_lr_ratio: float = Field(0.05, ge=0, le=1)  # of the full rate, reached at the last update (not by "constant")
-    weight_decay: NonNegativeFloat = 0.02  # of matrices; never of biases, norms, positions
-    beta1: float = Field(0.9, ge=0, lt=1)  # AdamW's, for the running mean of gradients
-    beta2: float = Field(0.999, ge=0, lt=1)  # AdamW's, for that of their squares
-    clip_norm: PositiveFloat | None = 1.0  # largest norm of the whole gradient; null = not clipped
+    The learning rate rises linearly, then follows `schedule`.
+    """
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    """muon optimises hidden matrices, adamw the rest"""
+    lr: PositiveFloat = 1e-3
+    """of AdamW, after the warm-up"""
+    muon_lr: PositiveFloat = 0.02
+    """of hidden matrices with muon; its updates are orthogonal, so it needs another scale"""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """how the learning rate falls after the warm-up"""
+    warmup_steps: NonNegativeInt = 100
+    """training steps in which the learning rate rises linearly"""
+    min_lr_ratio: float = Field(0.05, ge=0, le=1)
+    """learning rate at the last step / full learning rate (not with "constant")"""
+    weight_decay: NonNegativeFloat = 0.02
+    """of weight matrices; biases, norms and positions have none"""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """of AdamW, for the running mean of gradients"""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """of AdamW, for the running mean of squared gradients"""
+    clip_norm: PositiveFloat | None = 1.0
+    """largest norm of the whole gradient; null = no clipping"""
 
 
 Optimizers = tuple[torch.optim.Optimizer, ...]
 
 
-def lr_share_at(update: int, config: OptimConfig, total: int) -> float:
-    """Share of the full learning rate at update 0, 1, ... total-1."""
-    if update < config.warmup_steps:
-        return (update + 1) / config.warmup_steps
+def lr_ratio_at(step: int, config: OptimConfig, max_steps: int) -> float:
+    """Learning rate / full learning rate at step 0, 1, ... max_steps-1."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return 1.0
-    progress = (update - config.warmup_steps) / max(1, total - 1 - config.warmup_steps)
+    progress = (step - config.warmup_steps) / max(1, max_steps - 1 - config.warmup_steps)
     left = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return config.min_lr_ratio + (1 - config.min_lr_ratio) * left
 
 
-def set_lr(optimizers: Optimizers, config: OptimConfig, share: float) -> None:
+def set_lr(optimizers: Optimizers, config: OptimConfig, ratio: float) -> None:
+    """Set the learning rate of every optimizer to `ratio` times its full one."""
     for optimizer in optimizers:
         full = config.lr if isinstance(optimizer, torch.optim.AdamW) else config.muon_lr
         for group in optimizer.param_groups:
-            group["lr"] = full * share
+            group["lr"] = full * ratio
+
+
+def clip_gradients(module: nn.Module, clip_norm: float | None) -> torch.Tensor:
+    """Clip the gradient in place to a norm of `clip_norm`, and return its norm before. None: no clipping."""
+    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), float("inf") if clip_norm is None else clip_norm)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # sharded under FSDP2
 
 
 def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
-    """Over what is trained; weight decay on the weights of linear and convolutional layers alone."""
+    """Build the optimizers of all trainable parameters. Only weights of linear and convolutional layers have weight decay."""
     decayed = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)}
     hidden = {id(weight) for weight in hidden_matrices(module)} if config.kind == "muon" else set()
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -70,7 +89,10 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
 
 
 def hidden_matrices(module: nn.Module) -> list[torch.Tensor]:
-    """Weights of transformer blocks, and of heads all but the last: what neither reads pixels or latents nor writes latents."""
+    """List the weights of transformer blocks, and of all layers of MLP heads but the last.
+
+    These are the matrices that neither read pixels or latents nor write latents.
+    """
     found: dict[int, torch.Tensor] = {}
     for part in module.modules():
         layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear)]

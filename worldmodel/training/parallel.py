@@ -1,4 +1,4 @@
-"""How a learner is spread over processes."""
+"""Distribution of a learner over processes: DDP or FSDP2."""
 
 from __future__ import annotations
 
@@ -10,44 +10,46 @@ from worldmodel.data.loader import Batch
 from worldmodel.training.learner import Learner
 from worldmodel.training.optimizer import OptimConfig, Optimizers, build_optimizers
 
-Wrapped = nn.Module
 
+def parallelise(learner: Learner, config: OptimConfig, accelerator: Accelerator, parallel: str) -> tuple[nn.Module, Optimizers]:
+    """Wrap the learner with DDP through Accelerate, or shard weights and optimizer state over ranks (FSDP2).
 
-def spread(learner: Learner, config: OptimConfig, accelerator: Accelerator, parallel: str) -> tuple[Wrapped, Optimizers]:
-    """Wrap for DDP through Accelerate, or shard weights and moments over ranks (FSDP2); and the optimizers of what came out."""
+    Returns the wrapped learner and its optimizers.
+    """
     learner = learner.to(accelerator.device)
     if parallel == "fsdp2" and accelerator.num_processes > 1:
         shard(learner)
-        return learner, build_optimizers(learner, config)  # after sharding: they must hold the shards, not the whole weights
+        return learner, build_optimizers(learner, config)  # after sharding, so that they hold shards, not whole weights
     return accelerator.prepare_model(learner), build_optimizers(learner, config)
 
 
 def shard(learner: Learner) -> None:
-    """FSDP2: every block, then encoder, predictor and teacher, are gathered when they run and freed again after."""
+    """Apply FSDP2. The weights of each block, then of encoder, predictor and teacher, are gathered when they run."""
     model = learner.model
     for part in (model.encoder, model.predictor, model.teacher):
         if part is not None:
             for layer in part.blocks.layers:
                 fully_shard(layer)
             fully_shard(part)
-    for name in model.predictor.called_by_name:  # without this its weights would not be gathered there
+    for name in model.predictor.extra_forward_methods:  # without this their weights would not be gathered
         register_fsdp_forward_method(model.predictor, name)
     fully_shard(learner)
     register_fsdp_forward_method(learner, "statistics")
 
 
-def settle(learner: Wrapped, batch: Batch) -> None:
-    """Run twice through an empty batch, so that DDP has laid out its buckets before any state is loaded.
+def warm_up_ddp(learner: nn.Module, batch: Batch) -> None:
+    """Run two passes without an optimizer step, so that DDP has its final buckets before a state is loaded.
 
-    DDP orders its buckets anew after the first backward pass; with three or more ranks sums are then taken in another
-    order, and a resumed run would differ from an uninterrupted one in the last bit.
+    DDP rebuilds its buckets after the first backward pass. With three or more ranks, sums are then added in another order,
+    and a resumed run would differ from an uninterrupted one in the last bit.
     """
     for _ in range(2):
         learner(batch).total.backward()
     learner.zero_grad(set_to_none=True)
 
 
-def unwrapped(learner: Wrapped) -> Learner:
+def unwrap(learner: nn.Module) -> Learner:
+    """Return the learner without its DDP wrapper."""
     inner = learner.module if isinstance(learner, nn.parallel.DistributedDataParallel) else learner
     assert isinstance(inner, Learner)
     return inner

@@ -1,4 +1,4 @@
-"""read_frames: exactly the frames asked for, by time or by number, from a file, a tar member or a folder of frames."""
+"""Read exactly the requested frames, by time or by number, from a file, a tar member or a folder of frames."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from worldmodel.video.backends import decord_backend, pyav_backend
 from worldmodel.video.container.source import shown_name
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.errors import reading_errors
-from worldmodel.video.frame_folder import frames as frame_folder
+from worldmodel.video.frame_folder.frames import read_folder
 from worldmodel.video.resize import Size
+from worldmodel.video.selection import Selection
 
 BACKENDS = {"pyav": pyav_backend.read, "decord": decord_backend.read}
 Backend = Literal["pyav", "decord"]
@@ -31,18 +32,19 @@ def read_frames(
     folder_fps: float = 10.0,
     timing: Timing | None = None,
 ) -> np.ndarray:
-    """Frames as shown, uint8 [T, H, W, 3], in the order asked for; any order, repeats allowed.
+    """Read frames as shown, uint8 [T, H, W, 3], in the requested order. Any order and repeated frames are allowed.
 
-    As shown: mirrored and turned as the file says, and stretched in width where its pixels are not square.
+    Frames are mirrored and turned as the file says, and stretched in width if the file's pixels are not square.
 
     Exactly one of
-      times_s: seconds since the first frame; the frame shown at that time is the last one presented by then (half a
-        tick of the file's clock granted, but no more than a tenth of a frame): right at variable frame rates, too;
-      indices: frame numbers in the order shown. Costs a scan of the packets before them; times do not.
+      times_s: seconds since the first frame. The frame shown at a time is the last one presented by then, also at variable
+        frame rates. Half a tick of the file's clock is granted for rounding, but at most a tenth of a frame.
+      indices: frame numbers in the order shown. They cost a scan of the packets before them; times do not.
     size: None (as shown), an int (short side in px, aspect kept), or (height, width).
-    member: name of the video within the tar `path`. folder_fps: the rate of a folder of frames, which has none.
-    timing: what `probe` (or the manifest) says of the file; None = examined at the first call of the process for this file.
-    Raises VideoError, in particular for times and numbers past the end, and ValueError for a call that makes no sense.
+    member: name of the video within the tar file `path`.
+    folder_fps: frame rate of a folder of frames, which has none of its own.
+    timing: what `inspect_video` or the manifest says of the file. None: analysed once per process and file.
+    Raises VideoError, in particular for times and numbers past the end, and ValueError for inconsistent arguments.
     """
     if (times_s is None) == (indices is None):
         raise ValueError("read_frames: give exactly one of times_s and indices")
@@ -54,7 +56,8 @@ def read_frames(
         raise ValueError("read_frames: asked for no frame at all")
     if size is not None and np.min(size) < 1:
         raise ValueError(f"size={size!r}: expected a short side in px, or (height, width), of at least 1")
+    selection = Selection(times, numbers)
     with reading_errors(shown_name(path, member)):
         if member is None and os.path.isdir(path):
-            return frame_folder.read(path, times, numbers, size, folder_fps)
-        return BACKENDS[backend](path, member, times, numbers, size, timing)
+            return read_folder(path, selection, size, folder_fps)
+        return BACKENDS[backend](path, member, selection, size, timing)

@@ -1,4 +1,4 @@
-"""Frames to RGB and to a wanted size. Both backends come through here, so that their sized frames agree as well."""
+"""Convert decoded frames to RGB at a requested size. Both backends use this code, so that their resized frames agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AS_STORED = Orientation()
 
 
 def target_size(height: int, width: int, size: Size) -> tuple[int, int]:
-    """(height, width) that `size` asks of a frame: None (as shown), an int (short side, aspect kept), or itself."""
+    """(height, width) that `size` means for a frame: None: as shown; an int: the short side, aspect kept; or itself."""
     if size is None:
         return height, width
     if not isinstance(size, int):
@@ -25,44 +25,44 @@ def target_size(height: int, width: int, size: Size) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-class Drawer:
-    """Frames of any pixel format -> RGB images as shown, of the size that the first one settles.
+class FrameConverter:
+    """Converts frames of any pixel format to upright RGB images. The first frame determines the size of all of them.
 
-    Made inside the process that uses it: a reformatter that is carried across a fork hangs.
+    Create it in the process that uses it: a reformatter hangs after a fork.
     """
 
     def __init__(self, size: Size) -> None:
         self._size = size
-        self._shown: tuple[int, int] | None = None  # height, width of every image
+        self._shown: tuple[int, int] | None = None  # height and width of every image
         self._colour, self._resize = VideoReformatter(), VideoReformatter()
 
-    def draw(self, frame: VideoFrame, how: Orientation = AS_STORED) -> np.ndarray:
-        """The frame as shown, uint8 [H, W, 3]: mirrored, turned and stretched."""
-        self._shown = self._shown or target_size(*how.shown_size(frame.height, frame.width), self._size)
+    def convert(self, frame: VideoFrame, orientation: Orientation = AS_STORED) -> np.ndarray:
+        """Return the frame as shown, uint8 [H, W, 3]: mirrored, turned and stretched."""
+        self._shown = self._shown or target_size(*orientation.shown_size(frame.height, frame.width), self._size)
         if prod(self._shown) > MAX_PIXELS:
-            raise ValueError(f"a picture of {self._shown[1]} x {self._shown[0]} pixels; at most {MAX_PIXELS:,} are read")
-        height, width = reversed(self._shown) if how.sideways else self._shown  # before it is turned
+            raise ValueError(f"a frame of {self._shown[1]} x {self._shown[0]} pixels; at most {MAX_PIXELS:,} are read")
+        height, width = reversed(self._shown) if orientation.swaps_axes else self._shown  # before it is turned
         rgb = self._colour.reformat(frame, format="rgb24", threads=1)
-        if (rgb.height, rgb.width) != (height, width):  # another size, other pixels, or a stream that changes its size
+        if (rgb.height, rgb.width) != (height, width):  # also where pixels are not square, or the stream changes size
             shrinks = height <= rgb.height and width <= rgb.width
             method = Interpolation.AREA if shrinks else Interpolation.BILINEAR
             rgb = self._resize.reformat(rgb, width=width, height=height, interpolation=method, threads=1)
-        return how.upright(rgb.to_ndarray())
+        return orientation.upright(rgb.to_ndarray())
 
 
-class Film:
-    """Frames [T, H, W, 3] being filled, slot by slot."""
+class FrameBuffer:
+    """The output of a read, uint8 [T, H, W, 3], which is filled frame by frame."""
 
     def __init__(self, count: int, size: Size) -> None:
-        self._count, self._drawer = count, Drawer(size)
+        self._count, self._converter = count, FrameConverter(size)
         self.frames = np.empty((0, 0, 0, 3), np.uint8)
-        self.left = count
+        self.missing = count  # slots not filled yet
 
-    def put(self, slots: list[int], frame: VideoFrame, how: Orientation = AS_STORED) -> None:
-        """Draw `frame` as shown into `slots`."""
-        image = self._drawer.draw(frame, how)
+    def put(self, slots: list[int], frame: VideoFrame, orientation: Orientation = AS_STORED) -> None:
+        """Convert `frame` and write it into `slots`."""
+        image = self._converter.convert(frame, orientation)
         if not self.frames.size:
             self.frames = np.empty((self._count, *image.shape), np.uint8)
         for slot in slots:
             self.frames[slot] = image
-        self.left -= len(slots)
+        self.missing -= len(slots)

@@ -1,4 +1,4 @@
-"""write_video: uint8 [T, H, W, 3] into an .mp4 that plays everywhere, a lossless one, or a .gif; whole or none."""
+"""Write videos atomically: an .mp4 that plays everywhere, a lossless .mp4, or a .gif."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from worldmodel.files.atomic import replacing
+from worldmodel.files.atomic import atomic_path
 from worldmodel.files.output_errors import output_errors
 
 LOSSY: dict[str, object] = {"crf": "18", "preset": "medium"}
@@ -24,11 +24,11 @@ LOSSLESS: dict[str, object] = {"qp": "0", "preset": "veryfast", "tune": "fastdec
 
 
 def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: bool = False) -> None:
-    """Write frames uint8 [T, H, W, 3], as the suffix of `path` says; the file appears whole or not at all.
+    """Write frames uint8 [T, H, W, 3] in the format of the suffix of `path`; the file appears whole or not at all.
 
-    .mp4: H.264 yuv420p (odd sizes padded by repeating the edge), or with lossless=True H.264 in RGB, equal after
-    decoding. .gif: one palette for the whole film, times rounded to the 10 ms a GIF can tell.
-    Raises OutputError where the file cannot be written.
+    .mp4: H.264 yuv420p (odd sizes are padded by repeating the edge), or with lossless=True H.264 in RGB, which decodes to equal
+    frames. .gif: one palette for the whole video, times rounded to 10 ms, the resolution of a GIF.
+    Raises OutputError if the file cannot be written, ValueError for other arrays or suffixes.
     """
     path, frames = Path(path), np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
@@ -38,11 +38,11 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: b
     elif path.suffix.lower() == ".mp4":
         _write_mp4(path, frames, _rational(fps), lossless)
     else:
-        raise ValueError(f"write_video: {path.name}: expected a name ending in .mp4, or in .gif for a lossy film")
+        raise ValueError(f"write_video: {path.name}: expected a name ending in .mp4, or in .gif for a lossy video")
 
 
 def _rational(fps: float) -> Fraction:
-    """29.97 means 30000/1001, as cameras do."""
+    """The exact frame rate: 29.97 stands for 30000/1001, as in cameras."""
     if not 0 < fps < 1e5:
         raise ValueError(f"write_video: fps={fps!r}: expected frames per second, more than 0")
     ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
@@ -51,13 +51,13 @@ def _rational(fps: float) -> Fraction:
 
 @contextmanager
 def open_output(path: Path, **options: Any) -> Iterator[OutputContainer]:
-    """A container to write a video to, as `av.open` makes it. Raises OutputError where it cannot be opened or finished."""
+    """Open a container to write a video with `av.open`. Raises OutputError if it cannot be opened or finished."""
     with output_errors(path):
         container = av.open(path, "w", **options)
     try:
         yield container
     except BaseException:
-        with suppress(Exception):  # the first error counts, and the file is thrown away
+        with suppress(Exception):  # the first error is reported, and the file is discarded
             container.close()
         raise
     with output_errors(path):
@@ -65,7 +65,7 @@ def open_output(path: Path, **options: Any) -> Iterator[OutputContainer]:
 
 
 def mux(container: OutputContainer, packets: list[Packet], path: Path) -> None:
-    """Write packets. Raises OutputError where the file `path` cannot be written."""
+    """Write packets. Raises OutputError if the file `path` cannot be written."""
     with output_errors(path):
         container.mux(packets)
 
@@ -73,20 +73,20 @@ def mux(container: OutputContainer, packets: list[Packet], path: Path) -> None:
 def _write_mp4(path: Path, frames: np.ndarray, fps: Fraction, lossless: bool) -> None:
     if not lossless:
         frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], mode="edge")
-    with replacing(path) as part, open_output(part, format="mp4", options={"movflags": "faststart"}) as container:
+    with atomic_path(path) as part, open_output(part, format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264rgb" if lossless else "libx264", rate=fps)
         stream.options = LOSSLESS if lossless else LOSSY
         stream.pix_fmt = "rgb24" if lossless else "yuv420p"
         stream.height, stream.width = frames.shape[1:3]
         stream.codec_context.gop_size = 24
-        stream.codec_context.thread_count = 1 if frames[0].size < 1 << 18 else 0  # a small film gains nothing
+        stream.codec_context.thread_count = 1 if frames[0].size < 1 << 18 else 0  # threads do not speed up a small video
         for frame in _timed(frames, fps):
             mux(container, stream.encode(frame), path)
         mux(container, stream.encode(None), path)
 
 
 def _write_gif(path: Path, frames: np.ndarray, fps: Fraction) -> None:
-    with replacing(path) as part, open_output(part, format="gif") as container:
+    with atomic_path(path) as part, open_output(part, format="gif") as container:
         stream = container.add_stream("gif", rate=fps)
         stream.pix_fmt = "pal8"
         stream.height, stream.width = frames.shape[1:3]
@@ -96,14 +96,14 @@ def _write_gif(path: Path, frames: np.ndarray, fps: Fraction) -> None:
 
 
 def _timed(frames: np.ndarray, fps: Fraction) -> Iterator[VideoFrame]:
-    for place, image in enumerate(frames):
+    for index, image in enumerate(frames):
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame.pts, frame.time_base = place, 1 / fps
+        frame.pts, frame.time_base = index, 1 / fps
         yield frame
 
 
 def _with_palette(frames: Iterable[VideoFrame], width: int, height: int, fps: Fraction) -> Iterator[VideoFrame]:
-    """The frames in the 256 colours that suit the whole film best."""
+    """The frames in the 256 colours that fit the whole video best."""
     graph = Graph()
     source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=1 / fps)
     split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=full")
@@ -119,8 +119,8 @@ def _with_palette(frames: Iterable[VideoFrame], width: int, height: int, fps: Fr
     source.push(None)
     while True:
         try:
-            drawn = sink.pull()
+            converted = sink.pull()
         except (av.error.EOFError, av.error.BlockingIOError):
             return
-        assert isinstance(drawn, VideoFrame)
-        yield drawn
+        assert isinstance(converted, VideoFrame)
+        yield converted

@@ -1,1 +1,1 @@
-"""The laws that are tested, a small file each; `suite.PROPERTIES` names them."""
+"""The physical properties that are tested, one small file each. `suite.PROPERTIES` lists them."""

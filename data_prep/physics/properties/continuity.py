@@ -1,44 +1,48 @@
-"""Continuity: things get from place to place by way of the places between. The magnitude is a jump in widths."""
+"""Continuity: bodies move on connected paths.
+
+The magnitude is the length of a jump, in widths of the body.
+"""
 
 from __future__ import annotations
 
-from data_prep.physics.base_scene import Stage
-from data_prep.physics.bodies import covered
-from data_prep.physics.object_sampling import Look, draw_look, mover, pace
+from functools import partial
+
+from data_prep.physics.base_scene import BaseScene
+from data_prep.physics.bodies import Appearance
+from data_prep.physics.object_sampling import passing_body, sample_appearance, sample_speed_and_time
+from data_prep.physics.occluders import central_occluder
 from data_prep.physics.properties.sides import either_side
-from data_prep.physics.quadruplets import Pair, Property, Template
+from data_prep.physics.quadruplets import Property, ScenePair, Template
 
 JUMPS = (1.5, 2.0, 2.5)
 NEAR_Y_M = -0.25
 
 
-def _lanes(stage: Stage, *, hidden: bool = True) -> Pair:
+def _lanes(base: BaseScene, *, hidden: bool = True) -> ScenePair:
     """A body passes in a near lane or in a far one."""
-    jump = stage.dice.pick(JUMPS)
-    look, side = draw_look(stage), stage.dice.side()
-    speed, middle_s = pace(stage)
-    far_y = NEAR_Y_M + jump * stage.width_m(look.width_px, NEAR_Y_M)
-    base = stage.scene.with_things([covered(stage)] if hidden else [])
-    a, b = (base.with_things([mover(stage, "one", look, side, y, speed, middle_s)]) for y in (NEAR_Y_M, far_y))
-    return Pair(a, b, jump, cut_s=None if hidden else middle_s)
+    jump = base.rng.choice(JUMPS)
+    appearance, side = sample_appearance(base), base.rng.side()
+    speed, middle_s = sample_speed_and_time(base)
+    far_y_m = NEAR_Y_M + jump * base.width_m(appearance.width_px, NEAR_Y_M)
+    shared = base.scene.with_entities([central_occluder(base)] if hidden else [])
+    near, far = (
+        shared.with_entities([passing_body(base, "one", appearance, side, y_m, speed, middle_s)]) for y_m in (NEAR_Y_M, far_y_m)
+    )
+    return ScenePair(near, far, jump, cut_s=None if hidden else middle_s)
 
 
-def _lanes_in_sight(stage: Stage) -> Pair:
-    return _lanes(stage, hidden=False)
-
-
-def _same_look(stage: Stage) -> tuple[Look, Look]:
-    look = draw_look(stage)
-    return look, look
+def _same_appearance(base: BaseScene) -> tuple[Appearance, Appearance]:
+    appearance = sample_appearance(base)
+    return appearance, appearance
 
 
 CONTINUITY = Property(
     "continuity",
     (
-        Template("turned_back", either_side(_same_look, walled=True), "easy"),
-        Template("exit_side", either_side(_same_look, walled=False), "hard"),
+        Template("turned_back", either_side(_same_appearance, walled=True), "easy"),
+        Template("exit_side", either_side(_same_appearance, walled=False), "hard"),
         Template("lanes", _lanes, "neutral"),
-        Template("lanes", _lanes, "neutral"),
-        Template("lanes_in_sight", _lanes_in_sight, "neutral", "visible"),
+        Template("lanes", _lanes, "neutral"),  # twice, so that half of the quadruplets are neutral
+        Template("lanes_in_sight", partial(_lanes, hidden=False), "neutral", "visible"),
     ),
 )

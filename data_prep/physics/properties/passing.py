@@ -1,7 +1,8 @@
-"""How things pass behind an occluder or stop behind a screen: the pairs that several properties share.
+"""Pairs of scenes for several properties: a body passes an occluder or stops behind a screen.
 
-Where a body goes out of sight and where it comes into sight lie apart in the picture. So whatever compares frames pixel
-by pixel, over however long a lag, gains on one pair of a quadruplet exactly what it loses on the other.
+The places where a body disappears and where it appears again are apart in the picture. So a scorer
+that compares frames pixel by pixel, at any lag, gains on one pair of a quadruplet exactly what it
+loses on the other pair.
 """
 
 from __future__ import annotations
@@ -9,55 +10,65 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from data_prep.physics.base_scene import Stage
-from data_prep.physics.bodies import covered, lowered
-from data_prep.physics.object_sampling import Look, arriving, mover, pace, sliding_shapes
-from data_prep.physics.quadruplets import Pair
+from data_prep.physics.base_scene import BaseScene
+from data_prep.physics.bodies import Appearance
+from data_prep.physics.object_sampling import passing_body, sample_speed_and_time, sliding_shapes, stopping_body
+from data_prep.physics.occluders import central_occluder, sinking_screen
+from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.scenes import Shape
 
 
 @dataclass(frozen=True)
-class Lookalikes:
-    """Two looks that differ in one respect, and by how much."""
+class AppearancePair:
+    """Two appearances that differ in one respect, and by how much."""
 
-    one: Look
-    other: Look
+    one: Appearance
+    other: Appearance
     magnitude: float
 
-
-Alike = Callable[[Stage, tuple[Shape, ...]], Lookalikes]
-"""A draw of two looks among bodies of these shapes."""
-
-
-def passage(alike: Alike, *, hidden: bool = True) -> Callable[[Stage], Pair]:
-    """One body passes in both scenes, with one of two looks."""
-
-    def draw(stage: Stage) -> Pair:
-        looks = alike(stage, stage.shapes)
-        side, y_m = stage.dice.side(), stage.dice.uniform(-0.1, 0.25)
-        speed, middle_s = pace(stage)
-        base = stage.scene.with_things([covered(stage)] if hidden else [])
-        movers = [mover(stage, name, look, side, y_m, speed, middle_s) for name, look in _named(looks)]
-        late = stage.dice.uniform(-0.08, 0.08) * stage.film.duration_s
-        a, b = (base.with_things([thing]) for thing in movers)
-        return Pair(a, b, looks.magnitude, cut_s=None if hidden else middle_s + late)
-
-    return draw
+    def named(self) -> tuple[tuple[str, Appearance], tuple[str, Appearance]]:
+        """The names of the two bodies in the ground truth, with their appearances."""
+        return ("one", self.one), ("other", self.other)
 
 
-def revealed(alike: Alike) -> Callable[[Stage], Pair]:
-    """A body with one of two looks slides in, slows down and stops behind a screen; the screen sinks."""
-
-    def draw(stage: Stage) -> Pair:
-        looks = alike(stage, sliding_shapes(stage))
-        side, rest = stage.dice.side(), (stage.dice.uniform(-0.12, 0.12), stage.dice.uniform(-0.05, 0.2))
-        stops_s = stage.film.duration_s * stage.dice.uniform(0.5, 0.56)
-        base = stage.scene.with_things([lowered(stage)])
-        a, b = (base.with_things([arriving(stage, name, look, side, rest, stops_s)]) for name, look in _named(looks))
-        return Pair(a, b, looks.magnitude)
-
-    return draw
+SamplePair = Callable[[BaseScene, tuple[Shape, ...]], AppearancePair]
+"""A function that samples two appearances of bodies of these shapes."""
 
 
-def _named(looks: Lookalikes) -> tuple[tuple[str, Look], tuple[str, Look]]:
-    return ("one", looks.one), ("other", looks.other)
+def passage(sample_pair: SamplePair, *, hidden: bool = True) -> Callable[[BaseScene], ScenePair]:
+    """A body passes.
+
+    It has one appearance in one scene, and the other appearance in the other scene.
+    """
+
+    def sample(base: BaseScene) -> ScenePair:
+        pair = sample_pair(base, base.shapes)
+        side, y_m = base.rng.side(), base.rng.uniform(-0.1, 0.25)
+        speed, middle_s = sample_speed_and_time(base)
+        shared = base.scene.with_entities([central_occluder(base)] if hidden else [])
+        bodies = [passing_body(base, name, appearance, side, y_m, speed, middle_s) for name, appearance in pair.named()]
+        delay_s = base.rng.uniform(-0.08, 0.08) * base.video.duration_s
+        a, b = (shared.with_entities([passing]) for passing in bodies)
+        return ScenePair(a, b, pair.magnitude, cut_s=None if hidden else middle_s + delay_s)
+
+    return sample
+
+
+def revealed(sample_pair: SamplePair) -> Callable[[BaseScene], ScenePair]:
+    """A body with one of two appearances slides in, slows down and stops behind a screen.
+
+    Then the screen sinks.
+    """
+
+    def sample(base: BaseScene) -> ScenePair:
+        pair = sample_pair(base, sliding_shapes(base))
+        side, rest = base.rng.side(), (base.rng.uniform(-0.12, 0.12), base.rng.uniform(-0.05, 0.2))
+        stop_s = base.video.duration_s * base.rng.uniform(0.5, 0.56)
+        shared = base.scene.with_entities([sinking_screen(base)])
+        a, b = (
+            shared.with_entities([stopping_body(base, name, appearance, side, rest, stop_s)])
+            for name, appearance in pair.named()
+        )
+        return ScenePair(a, b, pair.magnitude)
+
+    return sample

@@ -1,38 +1,45 @@
-"""Permanence: what goes out of sight is still there, and nothing comes out that did not go in."""
+"""Permanence: a hidden body still exists, and nothing appears that was not there before."""
 
 from __future__ import annotations
 
-from data_prep.physics.base_scene import Stage
-from data_prep.physics.bodies import covered, lowered
-from data_prep.physics.object_sampling import Look, arriving, draw_look, mover, pace, sliding_shapes
+from functools import partial
+
+from data_prep.physics.base_scene import BaseScene
+from data_prep.physics.bodies import Appearance
+from data_prep.physics.object_sampling import (
+    passing_body,
+    sample_appearance,
+    sample_speed_and_time,
+    sliding_shapes,
+    stopping_body,
+)
+from data_prep.physics.occluders import central_occluder, sinking_screen
 from data_prep.physics.properties.sides import either_side
-from data_prep.physics.quadruplets import Pair, Property, Template
+from data_prep.physics.quadruplets import Property, ScenePair, Template
 
 
-def _passage(stage: Stage, *, hidden: bool = True) -> Pair:
+def _passage(base: BaseScene, *, hidden: bool = True) -> ScenePair:
     """A body passes behind an occluder, or none does."""
-    speed, middle_s = pace(stage)
-    one = mover(stage, "one", draw_look(stage), stage.dice.side(), stage.dice.uniform(-0.1, 0.25), speed, middle_s)
-    base = stage.scene.with_things([covered(stage)] if hidden else [])
-    return Pair(base.with_things([one]), base, 1.0, cut_s=None if hidden else middle_s)
+    speed, middle_s = sample_speed_and_time(base)
+    appearance, side, y_m = sample_appearance(base), base.rng.side(), base.rng.uniform(-0.1, 0.25)
+    one = passing_body(base, "one", appearance, side, y_m, speed, middle_s)
+    shared = base.scene.with_entities([central_occluder(base)] if hidden else [])
+    return ScenePair(shared.with_entities([one]), shared, 1.0, cut_s=None if hidden else middle_s)
 
 
-def _in_sight(stage: Stage) -> Pair:
-    return _passage(stage, hidden=False)
+def _revealed(base: BaseScene) -> ScenePair:
+    """A body slides in and stops behind a screen, or none does. Then the screen sinks."""
+    stop_s = base.video.duration_s * base.rng.uniform(0.5, 0.56)
+    rest = (base.rng.uniform(-0.12, 0.12), base.rng.uniform(-0.05, 0.2))
+    shared = base.scene.with_entities([sinking_screen(base)])
+    appearance = sample_appearance(base, base.rng.choice(sliding_shapes(base)))
+    one = stopping_body(base, "one", appearance, base.rng.side(), rest, stop_s)
+    return ScenePair(shared.with_entities([one]), shared, 1.0)
 
 
-def _revealed(stage: Stage) -> Pair:
-    """A body slides in and stops behind a screen, or none does; the screen sinks."""
-    stops_s = stage.film.duration_s * stage.dice.uniform(0.5, 0.56)
-    rest = (stage.dice.uniform(-0.12, 0.12), stage.dice.uniform(-0.05, 0.2))
-    base = stage.scene.with_things([lowered(stage)])
-    one = arriving(stage, "one", draw_look(stage, stage.dice.pick(sliding_shapes(stage))), stage.dice.side(), rest, stops_s)
-    return Pair(base.with_things([one]), base, 1.0)
-
-
-def _two_colours(stage: Stage) -> tuple[Look, Look]:
-    hue, shape = stage.hue(), stage.dice.pick(stage.shapes)
-    return draw_look(stage, shape, hue), draw_look(stage, shape, stage.hue(hue, apart=0.12))
+def _two_colours(base: BaseScene) -> tuple[Appearance, Appearance]:
+    hue, shape = base.sample_hue(), base.rng.choice(base.shapes)
+    return sample_appearance(base, shape, hue), sample_appearance(base, shape, base.sample_hue(hue, min_gap=0.12))
 
 
 PERMANENCE = Property(
@@ -42,6 +49,6 @@ PERMANENCE = Property(
         Template("either_side", either_side(_two_colours, walled=False), "hard"),
         Template("passage", _passage, "neutral"),
         Template("revealed", _revealed, "neutral"),
-        Template("in_sight", _in_sight, "easy", "visible"),
+        Template("in_sight", partial(_passage, hidden=False), "easy", "visible"),
     ),
 )

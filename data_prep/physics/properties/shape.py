@@ -1,21 +1,21 @@
-"""Shape constancy: a ball does not become a box."""
+"""Shape constancy: bodies keep their shape. A ball does not become a box."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from data_prep.physics.base_scene import Stage
-from data_prep.physics.object_sampling import draw_look
-from data_prep.physics.properties.passing import Lookalikes, passage, revealed
+from data_prep.physics.base_scene import BaseScene
+from data_prep.physics.object_sampling import sample_appearance
+from data_prep.physics.properties.passing import AppearancePair, passage, revealed
 from data_prep.physics.quadruplets import Property, Template
 from data_prep.physics.scenes import Shape
 
 
-def _two_shapes(stage: Stage, shapes: tuple[Shape, ...]) -> Lookalikes:
-    first = stage.dice.pick(shapes)
-    second = stage.dice.pick([shape for shape in shapes if shape != first])
-    look = draw_look(stage, first)
-    return Lookalikes(look, replace(look, shape=second), 1.0)
+def _two_shapes(base: BaseScene, shapes: tuple[Shape, ...]) -> AppearancePair:
+    first = base.rng.choice(shapes)
+    second = base.rng.choice([shape for shape in shapes if shape != first])
+    appearance = sample_appearance(base, first)
+    return AppearancePair(appearance, replace(appearance, shape=second), 1.0)
 
 
 SHAPE = Property(

@@ -1,7 +1,8 @@
-"""Seeing without a graphics card: MuJoCo's CPU ray caster finds what each ray hits, numpy shades it.
+"""The camera: MuJoCo's ray caster finds what each ray hits, and numpy shades it, on the CPU.
 
-Four rays a pixel. What stands still is cast once and kept; only rays inside the bounding cones of moving things, seen
-from the camera or from a lamp, are cast again. Rays lie in memory pixel by pixel, so a pixel is the mean of four rows.
+There are four rays per pixel. What does not move is cast once and cached. For each frame, only rays
+inside the bounding cones of moving entities, seen from the camera or from a lamp, are cast again.
+Rays lie in memory pixel by pixel, so a pixel is the mean of four consecutive rows.
 """
 
 from __future__ import annotations
@@ -13,279 +14,233 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.physics.rendering.layers import MovingHits, StaticLayer
 from data_prep.physics.rendering.optics import SAMPLES, ambient, average, dot, focal_px, from_lamp, lens, pixels, pose, sky
 from data_prep.physics.rendering.rays import RayCaster
-from data_prep.physics.rendering.textures import darkening
-from data_prep.physics.scenes import Format, Scene
-from data_prep.physics.world import ALONE, BACKDROP, FIXED, MOVING, Puppets
+from data_prep.physics.rendering.shading import Shader
+from data_prep.physics.scenes import Scene, VideoFormat
+from data_prep.physics.world import BACKDROP, FIXED, ISOLATED, MOVING, PosedModel
 
-GLOSS = 40
-LONG_FRAMES = 4  # a screen that rests so long is worth caching
+MIN_CACHED_FRAMES = 4  # a position of the screens that lasts for at least so many frames is cached
 
 
-@dataclass
-class View:
-    """One frame: what a viewer sees, and what only the truth knows. Ids are indices of the scene's things, -1 for sky."""
+@dataclass(frozen=True)
+class RenderedFrame:
+    """One frame with its ground truth.
+
+    Entities are given by their index in the scene, -1 is the sky.
+    """
 
     rgb: NDArray[np.uint8]  # [H, W, 3]
-    thing: NDArray[np.int32]  # [H, W]
-    depth_m: NDArray[np.float32]  # [H, W], inf for sky
-    visible_px: NDArray[np.int64]  # [O], pixels of which at least one ray hits the thing
-    unoccluded_px: NDArray[np.int64]  # [O], the same if nothing stood before it
-
-
-@dataclass
-class _Still:
-    """What stands still, seen and lit, for one pose of camera and lamps. R rays, L lamps."""
-
-    geom: NDArray[np.int32]  # [R], -1 for sky
-    distance_m: NDArray[np.float64]  # [R], inf for sky
-    dim: NDArray[np.float32]  # [R, 3], in ambient light alone
-    gain: NDArray[np.float32]  # [R, 3], what one full lamp adds
-    lit: NDArray[np.float32]  # [L, R], cosine towards each lamp, 0 in shadow
-    points: NDArray[np.int64]  # [K], the rays whose points some lamp reaches
-    from_middle: NDArray[np.float32]  # [3, K], unit directions to them from the middle of the lamps
-    from_lamp: NDArray[np.float64]  # [L, K, 3]
-    reach_m: NDArray[np.float64]  # [L, K]
-    farthest_m: float  # of them all, from the middle
-    rgb: NDArray[np.float32]  # [R, 3]
-    picture: NDArray[np.uint8]  # [P, 3]
+    entity: NDArray[np.int32]  # [H, W]
+    depth_m: NDArray[np.float32]  # [H, W], inf for the sky
+    visible_px: NDArray[np.int64]  # [O], pixels of which at least one ray hits the entity
+    unoccluded_px: NDArray[np.int64]  # [O], the same if nothing were in front of the entity
 
 
 class RayCamera:
-    """Takes the frames of one scene. `see(frame)` is a pure function of the scene, its track and the frame."""
+    """Renders the frames of one scene.
 
-    def __init__(self, scene: Scene, puppets: Puppets, film: Format) -> None:
-        self._scene, self._puppets, self._film = scene, puppets, film
-        self._model, self._data = puppets.model, puppets.data
+    A frame is a pure function of the scene, its trajectory and the number of the frame.
+    """
+
+    def __init__(self, scene: Scene, posed: PosedModel, video: VideoFormat) -> None:
+        self._scene, self._posed, self._video = scene, posed, video
+        self._model, self._data = posed.model, posed.data
         self._caster = RayCaster(self._model, self._data)
-        self._thing_of = np.full(self._model.ngeom + 1, -1, np.int32)  # one more: geom -1 is the sky
-        self._thing_of[puppets.geoms] = np.arange(len(scene.things))
-        self._objects = [index for index, thing in enumerate(scene.things) if thing.object]
-        self._colour = np.array([scene.things[self._thing_of[g]].colour_rgb for g in range(self._model.ngeom)], np.float32)
-        self._glossy = np.array([scene.things[self._thing_of[g]].motion == "free" for g in range(self._model.ngeom)])
+        self._entity_of = np.full(self._model.ngeom + 1, -1, np.int32)  # one more, since geom -1 is the sky
+        self._entity_of[posed.geoms] = np.arange(len(scene.entities))
+        self._shader = Shader(scene, self._data, self._caster, self._entity_of)
+        self._objects = [index for index, entity in enumerate(scene.entities) if entity.is_object]
         self._drifts = any(scene.camera.drift_m) or any(scene.light.drift_m)
-        self._lens, self._cosine = lens(film.size_px, scene.camera.fov_deg)
-        self._sky = sky(scene, film.size_px)
-        self._pixel_rad = 1 / focal_px(scene.camera, film)
-        self._alone_px: dict[int, int] = {}
-        self._stills: dict[tuple[float, ...] | int | None, _Still] = {}
-        self._scripted = puppets.geoms[[index for index, thing in enumerate(scene.things) if thing.motion == "scripted"]]
-        self._lasting = Counter(puppets.script(frame) for frame in range(film.frames))
+        self._lens, self._cosine = lens(video.size_px, scene.camera.fov_deg)
+        self._sky = sky(scene, video.size_px)
+        self._pixel_rad = 1 / focal_px(scene.camera, video)
+        self._isolated_px: dict[int, int] = {}
+        self._layers: dict[tuple[float, ...] | int | None, StaticLayer] = {}
+        self._scripted = posed.geoms[[index for index, entity in enumerate(scene.entities) if entity.motion == "scripted"]]
+        self._frames_at = Counter(posed.scripted_positions(frame) for frame in range(video.frames))
 
-    def see(self, frame: int) -> View:
-        """Pose the scene at a frame and look."""
-        self._puppets.pose(frame)
-        still = self._still = self._settle(frame)
-        rays, geom, distance, normal, met = self._look_at_moving()
-        dark_rays, dark_rgb = self._darken_shadows(still)
-        picture, hit = still.picture, still.geom
-        if len(rays) or len(dark_rays):
-            rgb, picture, hit = still.rgb.copy(), picture.copy(), hit.copy()
-            rgb[dark_rays] = dark_rgb
-            rgb[rays] = self._shade(rays, geom, distance, normal)
-            hit[rays] = geom
+    def render(self, frame: int) -> RenderedFrame:
+        """Render one frame with its ground truth."""
+        self._posed.pose(frame)
+        layer = self._layer = self._static_layer(frame)
+        hits = self._cast_moving()
+        shadow_rays, shadow_rgb = self._moving_shadows(layer)
+        picture, geom = layer.picture, layer.geom
+        if len(hits.rays) or len(shadow_rays):
+            rgb, picture, geom = layer.rgb.copy(), picture.copy(), geom.copy()
+            rgb[shadow_rays] = shadow_rgb
+            view = self._rays[hits.rays]
+            rgb[hits.rays] = self._shader.shade(self._eye, view, hits.geom, hits.distance_m, hits.normal, self._lamps)
+            geom[hits.rays] = hits.geom
             changed = np.zeros(len(picture), bool)
-            changed[rays // SAMPLES] = True
-            changed[dark_rays // SAMPLES] = True
+            changed[hits.rays // SAMPLES] = True
+            changed[shadow_rays // SAMPLES] = True
             picture[changed] = average(rgb.reshape(-1, SAMPLES, 3)[changed])
-        size = self._film.size_px
-        # the last of a pixel's four rays speaks for it in segmentation and depth
-        speaker = slice(SAMPLES - 1, None, SAMPLES)
-        depth = still.distance_m[speaker] * self._cosine[speaker]
-        chosen = rays % SAMPLES == SAMPLES - 1
-        depth[rays[chosen] // SAMPLES] = distance[chosen] * self._cosine[rays[chosen]]
-        return View(
+        size = self._video.size_px
+        # segmentation and depth of a pixel are those of the last of its four rays
+        last = slice(SAMPLES - 1, None, SAMPLES)
+        depth = layer.distance_m[last] * self._cosine[last]
+        is_last = hits.rays % SAMPLES == SAMPLES - 1
+        depth[hits.rays[is_last] // SAMPLES] = hits.distance_m[is_last] * self._cosine[hits.rays[is_last]]
+        return RenderedFrame(
             rgb=picture.reshape(size, size, 3),
-            thing=self._thing_of[hit[speaker]].reshape(size, size),
+            entity=self._entity_of[geom[last]].reshape(size, size),
             depth_m=depth.reshape(size, size).astype(np.float32),
-            visible_px=self._visible(hit),
-            unoccluded_px=self._unoccluded(met),
+            visible_px=self._visible_px(geom),
+            unoccluded_px=self._unoccluded_px(hits.covered_px),
         )
 
-    def _settle(self, frame: int) -> _Still:
-        """What stands still at a frame: screens too where they rest for long, or where all is cast anew anyhow."""
-        script = self._puppets.script(frame)
-        rests = self._drifts or self._lasting[script] >= LONG_FRAMES
-        self._model.geom_group[self._scripted] = FIXED if rests else MOVING
-        self._home_group = self._model.geom_group.copy()
-        self._moving = np.nonzero(self._home_group == MOVING)[0]
-        key = frame if self._drifts else script if rests else None
-        if key not in self._stills:
-            if self._drifts:
-                self._stills.clear()
-            self._stills[key] = self._stand(frame)
-        return self._stills[key]
+    def _static_layer(self, frame: int) -> StaticLayer:
+        """The cached layer of a frame.
 
-    def _stand(self, frame: int) -> _Still:
-        """Cast and light what stands still, as it looks from where camera and lamps are at a frame."""
-        scene, film = self._scene, self._film
-        self._eye, axes = pose(scene.camera, frame, film)
-        # not a matrix product: BLAS would wake threads that then spin beside the workers
+        Screens belong to it where they rest for long, or where nothing can be cached.
+        """
+        positions = self._posed.scripted_positions(frame)
+        is_static = self._drifts or self._frames_at[positions] >= MIN_CACHED_FRAMES
+        self._model.geom_group[self._scripted] = FIXED if is_static else MOVING
+        self._groups = self._model.geom_group.copy()
+        self._moving = np.nonzero(self._groups == MOVING)[0]
+        key = frame if self._drifts else positions if is_static else None
+        if key not in self._layers:
+            if self._drifts:
+                self._layers.clear()
+            self._layers[key] = self._render_static(frame)
+        return self._layers[key]
+
+    def _render_static(self, frame: int) -> StaticLayer:
+        """Cast and light what does not move, with camera and lamps where they are at a frame."""
+        scene, video = self._scene, self._video
+        self._eye, axes = pose(scene.camera, frame, video)
+        # einsum instead of a matrix product: BLAS would start threads, which compete with the
+        # worker processes
         self._rays = np.einsum("rj,ij->ri", self._lens, axes)
         four = self._rays.reshape(-1, SAMPLES, 3)
-        middles = four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3]
-        self._middles = np.ascontiguousarray((middles / np.sqrt(dot(middles, middles))[:, None]).T, np.float32)
-        along = frame / max(film.frames - 1, 1)
-        centre = np.asarray(scene.light.position_m) + along * np.asarray(scene.light.drift_m)
+        sums = four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3]
+        self._pixel_rays = np.ascontiguousarray((sums / np.sqrt(dot(sums, sums))[:, None]).T, np.float32)
+        progress = frame / max(video.frames - 1, 1)
+        centre = np.asarray(scene.light.position_m) + progress * np.asarray(scene.light.drift_m)
         half = scene.light.side_m / 2
         self._lamps = [centre + np.array([sx * half, sy * half, 0.0]) for sx in (-1, 1) for sy in (-1, 1)]
+        self._lamp_centre = centre
         geom, distance, normal = self._caster.cast(self._eye, self._rays, FIXED, BACKDROP)
-        seen = np.nonzero(geom >= 0)[0]
-        points = self._eye + distance[seen, None] * self._rays[seen]
-        albedo = self._albedo(geom[seen], points)
-        dim = self._sky.copy()
-        dim[seen] = albedo * ambient(scene, normal[seen])[:, None]
-        gain = np.zeros_like(dim)
-        gain[seen] = albedo * np.float32(scene.light.diffuse / len(self._lamps))
-        lit = np.zeros((len(self._lamps), len(dim)), np.float32)
-        casters = np.nonzero(self._home_group == FIXED)[0]
-        directions, reaches = [], []
+        hit = np.nonzero(geom >= 0)[0]
+        points = self._eye + distance[hit, None] * self._rays[hit]
+        albedo = self._shader.albedo(geom[hit], points)
+        ambient_rgb = self._sky.copy()
+        ambient_rgb[hit] = albedo * ambient(scene, normal[hit])[:, None]
+        lamp_rgb = np.zeros_like(ambient_rgb)
+        lamp_rgb[hit] = albedo * np.float32(scene.light.diffuse / len(self._lamps))
+        cosines = np.zeros((len(self._lamps), len(ambient_rgb)), np.float32)
+        casters = np.nonzero(self._groups == FIXED)[0]
+        directions, distances = [], []
         for number, lamp in enumerate(self._lamps):
-            direction, reach, cosine = from_lamp(lamp, points, normal[seen])
-            asked = np.nonzero(self._caster.in_cones(lamp, direction.T.astype(np.float32), casters))[0]
-            shadow = self._caster.in_shadow(lamp, direction[asked], reach[asked], (FIXED,))
-            cosine[asked[shadow]] = 0
-            lit[number, seen] = np.maximum(cosine, 0)
+            direction, lamp_distance, cosine = from_lamp(lamp, points, normal[hit])
+            candidates = np.nonzero(self._caster.in_cones(lamp, direction.T.astype(np.float32), casters))[0]
+            shadow = self._caster.in_shadow(lamp, direction[candidates], lamp_distance[candidates], (FIXED,))
+            cosine[candidates[shadow]] = 0
+            cosines[number, hit] = np.maximum(cosine, 0)
             directions.append(direction)
-            reaches.append(reach)
-        open_ = np.nonzero(lit[:, seen].any(0))[0]
-        from_middle, far, _ = from_lamp(centre, points[open_], normal[seen[open_]])
-        self._middle = centre
-        rgb = dim + gain * lit.sum(0)[:, None]
-        self._alone_px = {}
-        return _Still(
+            distances.append(lamp_distance)
+        lit = np.nonzero(cosines[:, hit].any(0))[0]
+        from_centre, centre_distance, _ = from_lamp(centre, points[lit], normal[hit[lit]])
+        rgb = ambient_rgb + lamp_rgb * cosines.sum(0)[:, None]
+        self._isolated_px = {}
+        return StaticLayer(
             geom=geom,
             distance_m=np.where(geom >= 0, distance, np.inf),
-            dim=dim,
-            gain=gain,
-            lit=lit,
-            points=seen[open_],
-            from_middle=np.ascontiguousarray(from_middle.T, np.float32),
-            from_lamp=np.stack([direction[open_] for direction in directions]),
-            reach_m=np.stack([reach[open_] for reach in reaches]),
-            farthest_m=float(far.max(initial=1.0)),
+            ambient_rgb=ambient_rgb,
+            lamp_rgb=lamp_rgb,
+            cosine=cosines,
+            lit_rays=hit[lit],
+            from_centre=np.ascontiguousarray(from_centre.T, np.float32),
+            from_lamp=np.stack([direction[lit] for direction in directions]),
+            lamp_distance_m=np.stack([lamp_distance[lit] for lamp_distance in distances]),
+            max_distance_m=float(centre_distance.max(initial=1.0)),
             rgb=rgb,
             picture=average(rgb.reshape(-1, SAMPLES, 3)),
         )
 
-    def _look_at_moving(
-        self,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Rays that meet a moving thing before anything that stands still: their numbers, geoms, distances, normals.
-
-        Last comes how many pixels each geom [G] covers among moving things alone.
-        """
-        met = np.zeros(self._model.ngeom, np.int64)
-        rays = self._seen_in_cones(self._moving)
+    def _cast_moving(self) -> MovingHits:
+        covered = np.zeros(self._model.ngeom, np.int64)
+        rays = self._rays_in_cones(self._moving)
         geom, distance, normal = self._caster.cast(self._eye, self._rays[rays], MOVING)
         for index in self._objects:
-            mine = self._puppets.geoms[index]
-            met[mine] = pixels(rays[geom == mine])
-        first = (geom >= 0) & (distance < self._still.distance_m[rays])
-        return rays[first], geom[first], distance[first], normal[first], met
+            own = self._posed.geoms[index]
+            covered[own] = pixels(rays[geom == own])
+        first = (geom >= 0) & (distance < self._layer.distance_m[rays])
+        return MovingHits(rays[first], geom[first], distance[first], normal[first], covered)
 
-    def _darken_shadows(self, still: _Still) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rays to still points that a moving thing now shades, and their colours."""
-        # first the rays from the lamps' middle, for cones wide enough for every lamp; then each lamp for those left
+    def _moving_shadows(self, layer: StaticLayer) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rays [S] to static points in the shadow of a moving entity, and their colours [S, 3]."""
+        # first all rays from the centre of the lamps, with cones wide enough for every lamp; then
+        # each lamp for the rest
         near = np.nonzero(
             self._caster.in_cones(
-                self._middle,
-                still.from_middle,
+                self._lamp_centre,
+                layer.from_centre,
                 self._moving,
                 spread_m=self._scene.light.side_m * 0.7072,
-                farthest_m=still.farthest_m,
+                farthest_m=layer.max_distance_m,
             )
         )[0]
-        rays = still.points[near]
-        lit = still.lit[:, rays]
-        dark = np.zeros(lit.shape, bool)
+        rays = layer.lit_rays[near]
+        cosines = layer.cosine[:, rays]
+        in_shadow = np.zeros(cosines.shape, bool)
         for number, lamp in enumerate(self._lamps):
-            direction = still.from_lamp[number, near]
-            inside = self._caster.in_cones(lamp, direction.T.astype(np.float32), self._moving) & (lit[number] > 0)
-            asked = np.nonzero(inside)[0]
-            shadow = self._caster.in_shadow(lamp, direction[asked], still.reach_m[number, near[asked]], (MOVING,))
-            dark[number, asked[shadow]] = True
-        shaded = dark.any(0)
-        left = np.where(dark[:, shaded], 0, lit[:, shaded]).sum(0)
-        rays = rays[shaded]
-        return rays, still.dim[rays] + still.gain[rays] * left[:, None]
+            direction = layer.from_lamp[number, near]
+            in_cone = self._caster.in_cones(lamp, direction.T.astype(np.float32), self._moving) & (cosines[number] > 0)
+            candidates = np.nonzero(in_cone)[0]
+            distances = layer.lamp_distance_m[number, near[candidates]]
+            shadow = self._caster.in_shadow(lamp, direction[candidates], distances, (MOVING,))
+            in_shadow[number, candidates[shadow]] = True
+        any_shadow = in_shadow.any(0)
+        remaining = np.where(in_shadow[:, any_shadow], 0, cosines[:, any_shadow]).sum(0)
+        rays = rays[any_shadow]
+        return rays, layer.ambient_rgb[rays] + layer.lamp_rgb[rays] * remaining[:, None]
 
-    def _shade(
-        self, rays: NDArray[np.int64], geom: NDArray[np.int32], distance: NDArray[np.float64], normal: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        light = self._scene.light
-        view = self._rays[rays]
-        points = self._eye + distance[:, None] * view
-        albedo = self._albedo(geom, points)
-        lit = np.zeros(len(rays), np.float32)
-        shine = np.zeros(len(rays), np.float32)
-        for lamp in self._lamps:
-            direction, reach, cosine = from_lamp(lamp, points, normal)
-            open_ = cosine > 0
-            facing = np.nonzero(open_)[0]
-            open_[facing] = ~self._caster.in_shadow(lamp, direction[facing], reach[facing], (FIXED, MOVING))
-            half = -(direction + view)
-            half /= np.sqrt(dot(half, half))[:, None]
-            lit += np.where(open_, cosine, 0) / len(self._lamps)
-            shine += np.where(open_, np.maximum(dot(half, normal), 0) ** GLOSS, 0) / len(self._lamps)
-        colour = albedo * (ambient(self._scene, normal) + np.float32(light.diffuse) * lit)[:, None]
-        gloss = (np.float32(light.specular) * np.where(self._glossy[geom], shine, 0))[:, None]
-        return colour + gloss * (1 - colour)  # a highlight goes towards white and never past it
-
-    def _albedo(self, geom: NDArray[np.int32], points: NDArray[np.float64]) -> NDArray[np.float32]:
-        colour = self._colour[geom]
-        for number in np.unique(geom):
-            texture = self._scene.things[self._thing_of[number]].texture
-            if texture is None:
-                continue
-            mine = np.nonzero(geom == number)[0]
-            x, y, z = (points[mine] - self._data.geom_xpos[number]).T
-            turn = self._data.geom_xmat[number].reshape(3, 3)
-            # written out: a matrix product may round a row by where it stands among the others
-            local = np.stack([x * turn[0, axis] + y * turn[1, axis] + z * turn[2, axis] for axis in range(3)], axis=1)
-            dark = darkening(texture.pattern, local, texture.per_m)
-            colour[mine] *= (1 - np.float32(texture.amount) * dark)[:, None]
-        return colour
-
-    def _visible(self, hit: NDArray[np.int32]) -> NDArray[np.int64]:
-        counts = np.zeros(len(self._scene.things), np.int64)
+    def _visible_px(self, geom: NDArray[np.int32]) -> NDArray[np.int64]:
+        counts = np.zeros(len(self._scene.entities), np.int64)
         for index in self._objects:
-            counts[index] = pixels(np.nonzero(hit == self._puppets.geoms[index])[0])
+            counts[index] = pixels(np.nonzero(geom == self._posed.geoms[index])[0])
         return counts
 
-    def _unoccluded(self, met: NDArray[np.int64]) -> NDArray[np.int64]:
-        counts = np.zeros(len(self._scene.things), np.int64)
+    def _unoccluded_px(self, covered_px: NDArray[np.int64]) -> NDArray[np.int64]:
+        counts = np.zeros(len(self._scene.entities), np.int64)
         for index in self._objects:
-            geom = int(self._puppets.geoms[index])
-            if self._home_group[geom] != MOVING:
-                if index not in self._alone_px:
-                    self._alone_px[index] = self._alone(geom)
-                counts[index] = self._alone_px[index]
+            geom = int(self._posed.geoms[index])
+            if self._groups[geom] != MOVING:
+                if index not in self._isolated_px:
+                    self._isolated_px[index] = self._cast_isolated(geom)
+                counts[index] = self._isolated_px[index]
             else:
-                counts[index] = self._alone(geom) if self._overlapped(geom) else met[geom]
+                counts[index] = self._cast_isolated(geom) if self._overlaps(geom) else covered_px[geom]
         return counts
 
-    def _alone(self, geom: int) -> int:
-        """Pixels a geom would cover with nothing before it."""
-        rays = self._seen_in_cones([geom])
-        self._model.geom_group[geom] = ALONE
-        hit, _, _ = self._caster.cast(self._eye, self._rays[rays], ALONE)
-        self._model.geom_group[geom] = self._home_group[geom]
+    def _cast_isolated(self, geom: int) -> int:
+        """The number of pixels that a geom covers with nothing in front of it."""
+        rays = self._rays_in_cones([geom])
+        self._model.geom_group[geom] = ISOLATED
+        hit, _, _ = self._caster.cast(self._eye, self._rays[rays], ISOLATED)
+        self._model.geom_group[geom] = self._groups[geom]
         return pixels(rays[hit >= 0])
 
-    def _overlapped(self, geom: int) -> bool:
-        """Whether another moving thing's bounding cone meets this one's."""
+    def _overlaps(self, geom: int) -> bool:
+        """Whether the bounding cone of another moving entity overlaps that of this geom."""
         towards = self._data.geom_xpos[self._moving] - self._eye
-        reach = np.sqrt(dot(towards, towards))
-        width = np.arcsin(np.minimum(self._model.geom_rbound[self._moving] / reach, 1))
-        mine = int(np.nonzero(self._moving == geom)[0][0])
-        between = np.arccos(np.clip((towards / reach[:, None]) @ (towards[mine] / reach[mine]), -1, 1))
-        meets = between < width + width[mine]
-        meets[mine] = False
-        return bool(meets.any())
+        distance = np.sqrt(dot(towards, towards))
+        half_angle = np.arcsin(np.minimum(self._model.geom_rbound[self._moving] / distance, 1))
+        own = int(np.nonzero(self._moving == geom)[0][0])
+        angle = np.arccos(np.clip((towards / distance[:, None]) @ (towards[own] / distance[own]), -1, 1))
+        overlap = angle < half_angle + half_angle[own]
+        overlap[own] = False
+        return bool(overlap.any())
 
-    def _seen_in_cones(self, geoms: Iterable[int]) -> NDArray[np.int64]:
-        """Camera rays that may meet one of these geoms: whole pixels, judged by their middles."""
-        near = np.nonzero(self._caster.in_cones(self._eye, self._middles, geoms, margin_rad=0.75 * self._pixel_rad))[0]
+    def _rays_in_cones(self, geoms: Iterable[int]) -> NDArray[np.int64]:
+        """Camera rays that may hit one of these geoms.
+
+        Pixels are taken whole, by the mean direction of their rays.
+        """
+        near = np.nonzero(self._caster.in_cones(self._eye, self._pixel_rays, geoms, margin_rad=0.75 * self._pixel_rad))[0]
         return (near[:, None] * SAMPLES + np.arange(SAMPLES)).ravel()

@@ -1,4 +1,4 @@
-"""Asking MuJoCo's ray caster: first hits, shadows, and which rays need not be asked about at all."""
+"""MuJoCo's ray caster: first hits, shadows, and the selection of rays that can hit anything."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-NEAR_M = 4e-3  # a shadow ray that stops this close to a point has reached it
+REACHED_M = 4e-3  # a shadow ray that ends closer than this to a point has reached it
 
 
 class RayCaster:
-    """Rays against the geoms of one model as its data now poses them."""
+    """Casts rays against the geoms of one model, in its state at the time of the call."""
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         self._model, self._data = model, data
@@ -27,39 +27,51 @@ class RayCaster:
         spread_m: float = 0.0,
         farthest_m: float = np.inf,
     ) -> NDArray[np.bool_]:
-        """Which of the unit rays [3, R] from a point may meet one of these geoms, judged by bounding spheres.
+        """Which of the unit rays [3, R] from a point may hit one of these geoms: [R].
 
-        `margin_rad` widens the cones; `spread_m` too, for rays that truly start up to so far from `origin` and end
-        where these end, at most `farthest_m` away.
+        margin_rad: widens the cones around the spheres.
+        spread_m: widens them for rays that end at the same points, but start up to this far from
+        `origin`.
+        farthest_m: the largest distance of these points from `origin`.
         """
         inside = np.zeros(rays.shape[1], bool)
         for geom in geoms:
             towards = self._data.geom_xpos[geom] - origin
-            reach = float(np.sqrt((towards * towards).sum()))
-            # a ray that ends at a common point comes closer to its neighbour the further it has gone
-            strayed_m = 0.0
+            distance = float(np.sqrt((towards * towards).sum()))
+            # rays that end at the same point come closer to each other on their way
+            stray_m = 0.0
             if spread_m:
-                strayed_m = spread_m * max(0.0, 1 - (reach - float(self._model.geom_rbound[geom])) / farthest_m)
-            sine = (float(self._model.geom_rbound[geom]) + strayed_m + 2e-3) / reach
+                stray_m = spread_m * max(0.0, 1 - (distance - float(self._model.geom_rbound[geom])) / farthest_m)
+            sine = (float(self._model.geom_rbound[geom]) + stray_m + 2e-3) / distance
             half_angle = np.arcsin(sine) + margin_rad if sine < 1 else np.pi
             if half_angle > 1.5:
                 inside[:] = True
                 continue
-            x, y, z = (towards / reach).astype(np.float32)
+            x, y, z = (towards / distance).astype(np.float32)
             inside |= rays[0] * x + rays[1] * y + rays[2] * z > np.float32(np.cos(half_angle))
         return inside
 
     def in_shadow(
-        self, lamp: NDArray[np.float64], direction: NDArray[np.float64], reach: NDArray[np.float64], groups: tuple[int, ...]
+        self,
+        lamp: NDArray[np.float64],
+        direction: NDArray[np.float64],
+        distance_m: NDArray[np.float64],
+        groups: tuple[int, ...],
     ) -> NDArray[np.bool_]:
-        """Whether something of these groups stands between a lamp and points [R] in these directions, so far away."""
-        geom, distance, _ = self.cast(lamp, direction, *groups, normals=False)
-        return (geom >= 0) & (distance < reach - NEAR_M)
+        """Whether a geom of these groups is between a lamp and points: [R].
+
+        The points are given by unit directions [R, 3] from the lamp and distances [R].
+        """
+        geom, hit_m, _ = self.cast(lamp, direction, *groups, normals=False)
+        return (geom >= 0) & (hit_m < distance_m - REACHED_M)
 
     def cast(
         self, origin: NDArray[np.float64], rays: NDArray[np.float64], *groups: int, normals: bool = True
     ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-        """First geom (or -1), distance and normal along unit rays [R, 3] from one point, among geoms of these groups."""
+        """Cast unit rays [R, 3] from a point against the geoms of these groups.
+
+        Returns the first geom [R] or -1, its distance [R] and its normal [R, 3].
+        """
         count = len(rays)
         geom = np.full(count, -1, np.int32)
         distance = np.zeros(count)

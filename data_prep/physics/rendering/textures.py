@@ -1,4 +1,4 @@
-"""Closed-form textures: where a surface is darkened, from its own coordinates alone, so no image file is needed."""
+"""Textures given by formulas of the coordinates on the surface. No image files are needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _checker(x: Floats, y: Floats, z: Floats) -> Floats:
 
 
 def _octants(x: Floats, y: Floats, z: Floats) -> Floats:
-    return (x * y * z > 0).astype(np.float32)  # eight alternating patches: a rolling ball shows that it rolls
+    return (x * y * z > 0).astype(np.float32)  # eight alternating patches, so that the rolling of a ball is visible
 
 
 def _stripes(x: Floats, y: Floats, z: Floats) -> Floats:
@@ -32,7 +32,7 @@ def _bricks(x: Floats, y: Floats, z: Floats) -> Floats:
 
 
 def _marble(x: Floats, y: Floats, z: Floats) -> Floats:
-    """Veins like those of stone: a sine bent by slower sines."""
+    """Veins as in stone: a sine whose phase is bent by slower sines."""
     bend = np.sin(1.7 * x + 0.6 * z) + 0.7 * np.sin(2.9 * y - 1.3 * x + 0.8) + 0.4 * np.sin(5.3 * z + 3.1 * x)
     return (0.5 + 0.5 * np.sin(2.2 * (x + y + z) + 2.0 * bend)).astype(np.float32)
 
@@ -63,6 +63,9 @@ PATTERNS: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
 
 
 def darkening(pattern: str, local_m: NDArray[np.float64], per_m: float) -> Floats:
-    """How much a pattern darkens, 0 to 1, at points [R, 3] given in the thing's own coordinates."""
+    """How much a pattern darkens the points [R, 3], from 0 to 1.
+
+    The points are in the coordinates of the entity.
+    """
     x, y, z = (local_m * per_m).astype(np.float32).T
     return PATTERNS[pattern](x, y, z).astype(np.float32)

@@ -1,4 +1,7 @@
-"""probe.json -> probe.csv, a row a number, and probe.md, tables for people. Written from the JSON alone."""
+"""probe.json -> probe.csv with one row per number, and probe.md with readable tables.
+
+Made from the JSON alone.
+"""
 
 from __future__ import annotations
 
@@ -9,115 +12,120 @@ from typing import Any
 
 import numpy as np
 
-from eval.probes.contrast import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED
-from eval.probes.evaluation import CONSTANT_VELOCITY
-from eval.probes.gathering import MODEL, PIXELS
-from eval.probes.layers import NARROWED
-from eval.probes.triage import BLAME, SCORED
-from eval.provenance import named
+from eval.probes.constant_velocity import CONSTANT_VELOCITY
+from eval.probes.dataset import MODEL, PIXELS, UNTRAINED
+from eval.probes.evaluation import FROM_TRUTH, REFITTED, TRANSFERRED, copy_of, forecast_of, target_of
+from eval.probes.layers import REDUCTION
+from eval.probes.quadruplets.contrast import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED
+from eval.probes.quadruplets.failures import FAILED_STAGES, SCORED
+from eval.probes.results import ProbedData, FailureResults, LayerResults, ProbeResults, ScoreJson
+from eval.provenance import provenance_caption
 from eval.voe.scores.tables import table
-from worldmodel.files.atomic import replacing, write_text
+from worldmodel.files.atomic import atomic_path, write_text
 
-Score = Mapping[str, Any]
-ADDRESS = ("part", "of", "probe", "source", "how", "time_s", "layer")
+ADDRESS = ("part", "of", "probe", "source", "read_by", "time_s", "layer")
 NUMBERS = ("metric", "value", "low", "high", "n", "rows", "chance", "error", "error_low", "error_high", "unit")
 NONE = "–"
-EVERY_S = 0.25  # between columns of a table over time
-SHOWN = {
-    "forecast, read": ("model: forecast", "read"),
-    "forecast, fitted": ("model: forecast", "fitted"),
-    "what came, read": ("model: what came", "read"),
-    "copy, read": ("model: copy", "read"),
-    "copy, fitted": ("model: copy", "fitted"),
-    "untrained forecast, fitted": ("untrained: forecast", "fitted"),
-    "pixels of the context, fitted": ("pixels: copy", "fitted"),
-    CONSTANT_VELOCITY: (CONSTANT_VELOCITY, "truth"),
+TIME_COLUMNS_EVERY_S = 0.25
+PREDICTED_COLUMNS = {
+    "forecast, transferred": (forecast_of(MODEL), TRANSFERRED),
+    "forecast, refitted": (forecast_of(MODEL), REFITTED),
+    "target, transferred": (target_of(MODEL), TRANSFERRED),
+    "copy last, transferred": (copy_of(MODEL), TRANSFERRED),
+    "copy last, refitted": (copy_of(MODEL), REFITTED),
+    "untrained forecast, refitted": (forecast_of(UNTRAINED), REFITTED),
+    "pixels of the context, refitted": (copy_of(PIXELS), REFITTED),
+    CONSTANT_VELOCITY: (CONSTANT_VELOCITY, FROM_TRUTH),
 }
-"""Columns of the table of forecasts; probe.csv has all."""
+"""Columns of the table of forecasts; probe.csv has all sources."""
 
 
-def write_tables(out: Path, found: Mapping[str, Any]) -> None:
-    with replacing(out / "probe.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
+def write_tables(out: Path, found: ProbeResults) -> None:
+    """Write probe.csv and probe.md into the folder `out`."""
+    with atomic_path(out / "probe.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, (*ADDRESS, *NUMBERS), extrasaction="ignore", restval="")
         writer.writeheader()
-        writer.writerows(rows(found))
+        writer.writerows(csv_rows(found))
     write_text(out / "probe.md", markdown(found))
 
 
-def rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every number there is, with its address."""
+def csv_rows(found: ProbeResults) -> Iterator[dict[str, Any]]:
+    """Every number with its address."""
     for name, kinds in found.get("encoded", {}).items():
         for kind, sources in kinds.items():
             for source, score in sources.items():
                 yield {"part": "encoded", "of": name, "probe": kind, "source": source, **score}
-    for name, kinds in found.get("predicted", {}).items():
-        for kind, times in kinds.items():
-            for time, sources in times.items():
-                for source, hows in sources.items():
-                    for how, score in hows.items():
-                        address = ("predicted", name, kind, source, how, time)
+    for name, by_kind in found.get("predicted", {}).items():
+        for kind, times in by_kind.items():
+            for time, by_source in times.items():
+                for source, by_probe in by_source.items():
+                    for read_by, score in by_probe.items():
+                        address = ("predicted", name, kind, source, read_by, time)
                         yield {**dict(zip(ADDRESS, address, strict=False)), **score}
-    for group, sources in (found.get("tracking") or {}).items():
-        for source, curve in sources.items():
+    for group, curves in (found.get("tracking") or {}).items():
+        for source, curve in curves.items():
             for time, score in curve.items():
                 yield {"part": "tracking", "of": group, "source": source, "time_s": time, "metric": "error, widths", **score}
-    for name, it in found.get("triage", {}).get("properties", {}).items():
+    yield from _failure_rows(found)
+    for kind, accuracies in found.get("classes", {}).items():
+        for net, accuracy in accuracies.items():
+            yield {"part": "classes", "of": "label", "probe": kind, "source": net, **accuracy}
+    if "layers" in found:
+        for name, by_layer in found["layers"]["scores"].items():
+            for layer, by_net in by_layer.items():
+                for net, score in by_net.items():
+                    yield {"part": "layers", "of": name, "probe": "linear", "source": net, "layer": layer, **score}
+
+
+def _failure_rows(found: ProbeResults) -> Iterator[dict[str, Any]]:
+    if "failures" not in found:
+        return
+    for name, it in found["failures"]["properties"].items():
         for stage, score in it["stages"].items():
-            yield {"part": "triage", "of": name, "source": stage, "metric": "share right", **score}
-        for why, count in it["blame"].items():
-            yield {
-                "part": "triage",
-                "of": name,
-                "source": why,
-                "metric": "failed quadruplets",
-                "value": count,
-                "n": it["failed"],
-            }
-    for kind, sources in found.get("classes", {}).items():
-        for source, score in sources.items():
-            yield {"part": "classes", "of": "label", "probe": kind, "source": source, **score}
-    for name, by_layer in found.get("layers", {}).get("scores", {}).items():
-        for layer, by_net in by_layer.items():
-            for net, score in by_net.items():
-                yield {"part": "layers", "of": name, "probe": "linear", "source": net, "layer": layer, **score}
+            yield {"part": "failures", "of": name, "source": stage, "metric": "fraction right", **score}
+        for stage, count in it["first_failed_stage"].items():
+            address = {"part": "failures", "of": name, "source": stage, "metric": "failed quadruplets"}
+            yield {**address, "value": count, "n": it["failed"]}
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    parts = [f"# Probes of {named(found['made'])}", "", _of(found["data"]), ""]
+def markdown(found: ProbeResults) -> str:
+    parts = [f"# Probes of {provenance_caption(found['made'])}", "", _data_line(found["data"]), ""]
     if found["kind"] == "labels":
-        parts.append(_classes(found))
+        parts.append(_class_table(found))
     else:
         for kind in dict.fromkeys(kind for kinds in found["encoded"].values() for kind in kinds):
-            parts += [_encoded(found, kind), *_predicted(found, kind)]
-        if found["tracking"]:
-            parts += [_tracking(group, sources) for group, sources in found["tracking"].items() if any(sources.values())]
-        if "triage" in found:
-            parts.append(_triage(found["triage"]))
-        parts.append("Of: " + "; ".join(f"{name}: {it['meaning']}" for name, it in found["properties"].items()) + ".\n")
+            parts += [_encoded_table(found, kind), *_predicted_tables(found, kind)]
+        for group, sources in (found["tracking"] or {}).items():
+            if any(sources.values()):
+                parts.append(_tracking_table(group, sources))
+        if "failures" in found:
+            parts.append(_failure_tables(found["failures"]))
+        parts.append("Properties: " + "; ".join(f"{name}: {it['description']}" for name, it in found["properties"].items()))
+        parts[-1] += ".\n"
     if "layers" in found:
-        parts += _layers(found["layers"])
+        parts += _layer_tables(found["layers"])
     return "\n".join([*parts, *(f"- {note}" for note in found["notes"])]) + "\n"
 
 
-def cell(score: Score | None, unit: str = "") -> str:
-    """ ".93 [.91, .95]", and the error in its unit."""
+def cell(score: Mapping[str, Any] | None, unit: str = "") -> str:
+    """A table cell such as "0.93 [0.91, 0.95]", with the error in its unit where there is one."""
     if score is None or score["value"] is None:
         return NONE
     text = f"{score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"
     return text + (f"; {score['error']:.2g} {unit}" if unit and score.get("error") is not None else "")
 
 
-def _of(data: Mapping[str, Any]) -> str:
+def _data_line(data: ProbedData) -> str:
     if "clips" in data:
         counts = ", ".join(f"{count} {split}" for split, count in data["clips"].items())
         return f"Clips of {data['manifest']}: {counts}; {len(data['classes'])} classes."
     return (
-        f"{data['films']} {data['split']} films of {data['manifest']}, {data['with_one_body']} of them with one body; "
-        f"{data['folds']} folds, each read by probes fitted on the others. [95 % intervals over films]"
+        f"{data['videos']} {data['split']} videos of {data['manifest']}, {data['with_one_body']} of them with one body; "
+        f"{data['folds']} folds, each judged by probes fitted on the others. [95 % intervals over videos]"
     )
 
 
-def _encoded(found: Mapping[str, Any], kind: str) -> str:
+def _encoded_table(found: ProbeResults, kind: str) -> str:
     lines = []
     for name, kinds in found["encoded"].items():
         if kind in kinds:
@@ -126,89 +134,88 @@ def _encoded(found: Mapping[str, Any], kind: str) -> str:
             chance = f"{first['chance']:.2f}"
             lines.append([name, first["metric"], str(first["n"]), chance, *(cell(score, unit) for score in scores.values())])
     sources = next(iter(kinds[kind] for kinds in found["encoded"].values() if kind in kinds))
-    title = f"**Encoded?** {kind} probes of latents of what came; n films; with the root mean squared error in its unit"
+    title = f"**Encoded**: {kind} probes of target latents; n videos; with the root mean squared error in its unit"
     return table(title, ["property", "metric", "n", "chance", *sources], lines)
 
 
-def _predicted(found: Mapping[str, Any], kind: str) -> Iterator[str]:
-    there = [times for kinds in found["predicted"].values() for it, times in kinds.items() if it == kind]
-    for time in dict.fromkeys(time for times in there for time in times):
+def _predicted_tables(found: ProbeResults, kind: str) -> Iterator[str]:
+    """One table per horizon."""
+    by_property = {name: kinds[kind] for name, kinds in found["predicted"].items() if kind in kinds}
+    for time in dict.fromkeys(time for times in by_property.values() for time in times):
         lines = []
-        for name, kinds in found["predicted"].items():
-            if time in kinds.get(kind, {}):
-                scores = [kinds[kind][time].get(source, {}).get(how) for source, how in SHOWN.values()]
+        for name, times in by_property.items():
+            if time in times:
+                scores = [times[time].get(source, {}).get(read_by) for source, read_by in PREDICTED_COLUMNS.values()]
                 n = next(score["n"] for score in scores if score is not None)
                 lines.append([name, str(n), *(cell(score, found["properties"][name]["unit"]) for score in scores)])
         title = (
-            f"**Predicted {time} s ahead?** {kind} probes; read: fitted on latents of what came; fitted: on the source itself; "
-            "what came: the most that the first could read at these moments; copy: the context's last latents"
+            f"**Predicted {time} s ahead**: {kind} probes; transferred: fitted on target latents; refitted: fitted on the "
+            "source itself; target: the limit of what the transferred probe can read at these steps; copy last: the last "
+            "latents of the context"
         )
-        yield table(title, ["property", "n", *SHOWN], lines)
+        yield table(title, ["property", "n", *PREDICTED_COLUMNS], lines)
 
 
-def _tracking(group: str, sources: Mapping[str, Any]) -> str:
+def _tracking_table(group: str, sources: Mapping[str, Mapping[str, ScoreJson]]) -> str:
     times = list(dict.fromkeys(time for curve in sources.values() for time in curve))
-    quarters = np.arange(0, max(map(float, times)) + EVERY_S, EVERY_S)
-    times = list(dict.fromkeys(min(times, key=lambda time: abs(float(time) - quarter)) for quarter in quarters.tolist()))
+    columns = np.arange(0, max(map(float, times)) + TIME_COLUMNS_EVERY_S, TIME_COLUMNS_EVERY_S)
+    times = list(dict.fromkeys(min(times, key=lambda time: abs(float(time) - column)) for column in columns.tolist()))
     count = [str(max((curve[time]["n"] for curve in sources.values() if time in curve), default=0)) for time in times]
     lines = [[source, *(cell(curve.get(time)) for time in times)] for source, curve in sources.items()]
-    title = f"**Where is what cannot be seen?** Bodies {group}; error in widths of the body, by seconds hidden"
-    return table(title, ["source", *(f"{time} s" for time in times)], [["n films", *count], *lines])
+    title = f"**Tracking of occluded bodies**, {group}: position error in widths of the body, by seconds hidden"
+    return table(title, ["source", *(f"{time} s" for time in times)], [["n videos", *count], *lines])
 
 
-def _triage(found: Mapping[str, Any]) -> str:
+def _failure_tables(found: FailureResults) -> str:
+    """The stages of the model with the failed quadruplets, and the same stages of the baselines."""
     own = {
         SCORED: SCORED,
         CONTEXTS: f"{CONTEXTS}, {MODEL}",
         OUTCOMES: f"{OUTCOMES}, {MODEL}",
-        REMEMBERED: f"{REMEMBERED}, {MODEL}: forecast",
-        PREDICTED: f"{PREDICTED}, {MODEL}: forecast",
+        REMEMBERED: f"{REMEMBERED}, {forecast_of(MODEL)}",
+        PREDICTED: f"{PREDICTED}, {forecast_of(MODEL)}",
     }
-    everything = next(iter(found["properties"].values()))["stages"]
-    others = {stage: stage for stage in sorted(everything) if stage not in own.values()}
+    stages = next(iter(found["properties"].values()))["stages"]
+    others = [stage for stage in sorted(stages) if stage not in own.values()]
     lines = [
         [name, str(it["n"]), *(cell(it["stages"][stage]) for stage in own.values()), str(it["failed"])]
-        + [str(count) for count in it["blame"].values()]
+        + [str(count) for count in it["first_failed_stage"].values()]
         for name, it in found["properties"].items()
     ]
-    beside = [
-        [name, str(it["n"]), *(cell(it["stages"][stage]) for stage in others.values())]
-        for name, it in found["properties"].items()
+    baselines = [
+        [name, str(it["n"]), *(cell(it["stages"][stage]) for stage in others)] for name, it in found["properties"].items()
     ]
     title = (
-        f"**Why quadruplets fail** ({found['of']}, {found['scorer']}, locked windows). Share right, chance .50; then how many "
-        "failed, and the first stage that went wrong"
+        f"**Why quadruplets fail** ({found['of']}, {found['scorer']}, locked windows). Fraction right with chance level 0.50; "
+        "then the number of failed quadruplets, by the first stage that failed"
     )
-    told = table(title, ["property", "n", *own, "failed", *BLAME], lines)
-    return told + "\n" + table("The same stages of what knows nothing", ["property", "n", *others], beside)
+    own_table = table(title, ["property", "n", *own, "failed", *FAILED_STAGES], lines)
+    return own_table + "\n" + table("The same stages of the baselines", ["property", "n", *others], baselines)
 
 
-def _layers(layers: Mapping[str, Any]) -> Iterator[str]:
-    """A table a network: quantity x layer, raw pixels beside."""
+def _layer_tables(layers: LayerResults) -> Iterator[str]:
+    """One table per network: property x layer, with raw pixels beside."""
     networks = dict.fromkeys(net for it in layers["scores"].values() for by_net in it.values() for net in by_net)
     for net in networks:
         if net == PIXELS:
             continue
         lines = []
         for name, it in layers["scores"].items():
-            first = it[PIXELS][PIXELS]
-            some = [it[layer].get(net) for layer in layers["names"]]
-            lines.append([name, first["metric"], str(first["n"]), f"{first['chance']:.2f}", *map(cell, [*some, first])])
+            pixels = it[PIXELS][PIXELS]
+            scores = [it[layer].get(net) for layer in layers["names"]]
+            numbers = map(cell, [*scores, pixels])
+            lines.append([name, pixels["metric"], str(pixels["n"]), f"{pixels['chance']:.2f}", *numbers])
         of = "the model" if net == MODEL else f"the {net} network"
-        title = f"**Encoded where?** Linear probes of the layers of {of}; {NARROWED}"
-        yield table(title, ["quantity", "metric", "n", "chance", *layers["names"], "raw pixels"], lines)
+        title = f"**Encoded by layer**: linear probes of the layers of {of}; {REDUCTION}"
+        yield table(title, ["property", "metric", "n", "chance", *layers["names"], "raw pixels"], lines)
 
 
-def _classes(found: Mapping[str, Any]) -> str:
+def _class_table(found: ProbeResults) -> str:
     sources = list(next(iter(found["classes"].values())))
-    lines = [
-        [
-            kind,
-            str(next(iter(scores.values()))["n"]),
-            f"{next(iter(scores.values()))['chance']:.2f}",
-            *map(cell, scores.values()),
-        ]
-        for kind, scores in found["classes"].items()
-    ]
-    title = "**Classes** accuracy on test, learning rate and length chosen on val; chance: the most frequent train class"
+    lines = []
+    for kind, scores in found["classes"].items():
+        first = next(iter(scores.values()))
+        lines.append([kind, str(first["n"]), f"{first['chance']:.2f}", *map(cell, scores.values())])
+    chosen = "learning rate and number of steps are chosen on val"
+    title = f"**Classes**: accuracy on test; {chosen}; chance: the most frequent class of train"
     return table(title, ["probe", "n", "chance", *sources], lines)

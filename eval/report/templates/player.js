@@ -1,19 +1,19 @@
 "use strict";
-// Films that play in step, their surprise curves, and one cursor for all. Time is counted in frames.
+// Plays videos in step, with curves of their surprise and one cursor for all. Time is counted in frames.
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 210, LEFT = 46, RIGHT = 12, TOP = 34, BOTTOM = 26;
 
-function drawn(name, attributes, parent, text) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
+function addShape(name, attributes, parent, text) {
+  const shape = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
+  if (text !== undefined) shape.textContent = text;
+  parent.append(shape);
+  return shape;
 }
 
 function bytes(base64) { return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)); }
 
-function tickStep(span, most) {  // 1, 2 or 5 times a power of ten, so that there are at most so many ticks
+function tickStep(span, most) {  // 1, 2 or 5 times a power of ten, so that there are at most `most` ticks
   const rough = span / most, power = 10 ** Math.floor(Math.log10(rough));
   return power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
 }
@@ -29,15 +29,15 @@ class Player {
     [this.plot, this.cursor, this.clock, this.button, this.speed, this.which, this.heatOn, this.heatScale] =
       [".plot", ".cursor", ".clock", ".play", ".speed", "select.curve", ".heat-on", ".heat-scale"].map(find);
     for (const curve of this.data.curves) curve.heats = curve.heats.map((heat) => heat && { ...heat, levels: bytes(heat.levels) });
-    const seen = {};
-    this.films = [...root.querySelectorAll("figure[data-film]")].map((figure, index) => {
-      const { kind, mp4, says } = this.data.films[index];
-      seen[kind] = (seen[kind] ?? -1) + 1;
-      const style = kind === "film" ? "style-film" : `style-${kind}-${seen[kind] % 2}`;
+    const count = {};  // of each kind
+    this.items = [...root.querySelectorAll("figure[data-video]")].map((figure, index) => {
+      const { kind, mp4, captions } = this.data.videos[index];
+      count[kind] = (count[kind] ?? -1) + 1;
+      const style = kind === "unlabelled" ? "style-unlabelled" : `style-${kind}-${count[kind] % 2}`;
       figure.querySelector(".sample line")?.setAttribute("class", style);
-      return { figure, style, mp4, says, video: figure.querySelector("video"), canvas: figure.querySelector("canvas"), output: figure.querySelector("output") };
+      return { figure, style, mp4, captions, video: figure.querySelector("video"), canvas: figure.querySelector("canvas"), output: figure.querySelector("output") };
     });
-    this.videos = this.films.map((film) => film.video).filter(Boolean);
+    this.videos = this.items.map((item) => item.video).filter(Boolean);
     this.listen();
     this.drawCurves();
     this.seek(this.data.start);
@@ -59,9 +59,9 @@ class Player {
     };
     this.plot.addEventListener("pointerdown", drag);
     this.plot.addEventListener("pointermove", drag);
-    this.films.forEach((film, index) => {
-      film.figure.addEventListener("pointerenter", () => this.emphasise(index));
-      film.figure.addEventListener("pointerleave", () => this.emphasise(null));
+    this.items.forEach((item, index) => {
+      item.figure.addEventListener("pointerenter", () => this.emphasise(index));
+      item.figure.addEventListener("pointerleave", () => this.emphasise(null));
     });
     this.root.addEventListener("keydown", (event) => {
       if (event.target.matches("select")) return;
@@ -72,15 +72,15 @@ class Player {
     new ResizeObserver(() => this.drawCurves()).observe(this.plot);
   }
 
-  // Browsers allow only so many films at once: they are opened near the screen and closed far from it.
+  // Browsers limit the number of open videos: videos are opened near the visible part of the page and closed far from it.
   open() {
     if (this.opened) return;
     this.opened = true;
-    for (const film of this.films) {
-      if (!film.video) continue;
-      film.url = URL.createObjectURL(new Blob([bytes(film.mp4)], { type: "video/mp4" }));
-      film.video.addEventListener("loadedmetadata", () => this.place(film.video), { once: true });
-      film.video.src = film.url;
+    for (const item of this.items) {
+      if (!item.video) continue;
+      item.url = URL.createObjectURL(new Blob([bytes(item.mp4)], { type: "video/mp4" }));
+      item.video.addEventListener("loadedmetadata", () => this.seekVideo(item.video), { once: true });
+      item.video.src = item.url;
     }
   }
 
@@ -88,11 +88,11 @@ class Player {
     if (!this.opened) return;
     this.opened = false;
     this.pause();
-    for (const film of this.films) {
-      if (!film.video) continue;
-      film.video.removeAttribute("src");
-      film.video.load();
-      URL.revokeObjectURL(film.url);
+    for (const item of this.items) {
+      if (!item.video) continue;
+      item.video.removeAttribute("src");
+      item.video.load();
+      URL.revokeObjectURL(item.url);
     }
   }
 
@@ -110,51 +110,51 @@ class Player {
       this.heatScale.hidden = !heats.some(Boolean);
       this.heatScale.querySelector("output").textContent = Number(peak?.toPrecision(2));
     }
-    const svg = drawn("svg", { height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "surprise over time" }, this.plot);
+    const svg = addShape("svg", { height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "surprise over time" }, this.plot);
     const heights = [...lines.flatMap(([, values]) => values), ...levels.map(([value]) => value)];
     const top = heights.reduce((most, value) => Math.max(most, value ?? 0), 1e-9) * 1.05;
     const floor = HEIGHT - BOTTOM;
     this.y = (value) => floor - value / top * (floor - TOP);
-    if (this.data.hidden) {
-      const [from, to] = this.data.hidden.map((time) => this.x(time));
-      drawn("rect", { class: "hidden-time", x: from, y: TOP, width: to - from, height: floor - TOP }, svg);
-      drawn("text", { x: from + 4, y: TOP + 13 }, svg, "out of sight");
+    if (this.data.occlusion) {
+      const [from, to] = this.data.occlusion.map((time) => this.x(time));
+      addShape("rect", { class: "occlusion", x: from, y: TOP, width: to - from, height: floor - TOP }, svg);
+      addShape("text", { x: from + 4, y: TOP + 13 }, svg, "occluded");
     }
     const across = tickStep(this.duration, Math.max(2, width / 90)), up = tickStep(top, 4);
     for (let value = 0; value <= top; value += up) {
-      drawn("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: this.y(value), y2: this.y(value) }, svg);
-      drawn("text", { x: LEFT - 7, y: this.y(value) + 4, "text-anchor": "end" }, svg, Number(value.toPrecision(3)));
+      addShape("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: this.y(value), y2: this.y(value) }, svg);
+      addShape("text", { x: LEFT - 7, y: this.y(value) + 4, "text-anchor": "end" }, svg, Number(value.toPrecision(3)));
     }
     for (let index = 0; index * across <= this.duration + 1e-9; index++) {
       const time = Number((index * across).toPrecision(3));
-      drawn("text", { x: this.x(time), y: HEIGHT - 8, "text-anchor": "middle" }, svg, `${time} s`);
+      addShape("text", { x: this.x(time), y: HEIGHT - 8, "text-anchor": "middle" }, svg, `${time} s`);
     }
-    for (const [value] of levels) drawn("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: this.y(value), y2: this.y(value) }, svg);
-    this.data.marks.forEach(([time, words], row) => {
+    for (const [value] of levels) addShape("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: this.y(value), y2: this.y(value) }, svg);
+    this.data.events.forEach(([time, words], row) => {
       const left = this.x(time) + 6 * words.length + 4 > width;
-      drawn("line", { class: "mark", x1: this.x(time), x2: this.x(time), y1: 4 + 14 * row, y2: floor }, svg);
-      drawn("text", { x: this.x(time) + (left ? -4 : 4), y: 12 + 14 * row, "text-anchor": left ? "end" : "start" }, svg, words);
+      addShape("line", { class: "mark", x1: this.x(time), x2: this.x(time), y1: 4 + 14 * row, y2: floor }, svg);
+      addShape("text", { x: this.x(time) + (left ? -4 : 4), y: 12 + 14 * row, "text-anchor": left ? "end" : "start" }, svg, words);
     });
-    this.lines = lines.map(([times, values], index) => {
+    this.lines = lines.map(([times, values], line) => {
       const points = [];
       let pen = "M";
-      times.forEach((time, place) => {
-        if (values[place] === null) { pen = "M"; return; }
-        points.push(`${pen}${this.x(time).toFixed(1)},${this.y(values[place]).toFixed(1)}`);
+      times.forEach((time, index) => {
+        if (values[index] === null) { pen = "M"; return; }
+        points.push(`${pen}${this.x(time).toFixed(1)},${this.y(values[index]).toFixed(1)}`);
         pen = "L";
       });
-      const style = this.films[index].style;
-      return { path: drawn("path", { class: `curve-line ${style}`, d: points.join("") }, svg), dot: drawn("circle", { class: "at", r: 4 }, svg), times, values, style };
+      const style = this.items[line].style;
+      return { path: addShape("path", { class: `curve-line ${style}`, d: points.join("") }, svg), dot: addShape("circle", { class: "at", r: 4 }, svg), times, values, style };
     });
-    levels.forEach(([value, words], index) => {  // over the curve, to be read; of two that are crowded the higher one
+    levels.forEach(([value, words], index) => {  // above the curve; of two that would overlap only the higher one
       const crowded = index + 1 < levels.length && this.y(value) - this.y(levels[index + 1][0]) < 13;
-      if (!crowded) drawn("text", { x: width - RIGHT, y: this.y(value) - 4, "text-anchor": "end" }, svg, words);
+      if (!crowded) addShape("text", { x: width - RIGHT, y: this.y(value) - 4, "text-anchor": "end" }, svg, words);
     });
-    this.now = drawn("line", { class: "now", y1: TOP - 4, y2: floor }, svg);
-    if (this.data.seen.length) {
-      this.seen = drawn("g", { class: "seen" }, svg);
-      drawn("line", { y1: floor + 3, y2: floor + 3 }, this.seen);
-      drawn("text", { y: floor - 4 }, this.seen, "seen");
+    this.now = addShape("line", { class: "now", y1: TOP - 4, y2: floor }, svg);
+    if (this.data.contexts.length) {
+      this.context = addShape("g", { class: "context" }, svg);
+      addShape("line", { y1: floor + 3, y2: floor + 3 }, this.context);
+      addShape("text", { y: floor - 4 }, this.context, "context");
     }
     for (const line of this.lines) {
       svg.append(line.dot);
@@ -168,50 +168,50 @@ class Player {
     this.lines?.forEach(({ path, dot }, index) => { for (const part of [path, dot]) part.classList.toggle("dimmed", chosen !== null && index !== chosen); });
   }
 
-  place(video) {  // the middle of a frame, so that rounding cannot show its neighbour
+  seekVideo(video) {  // the middle of the frame, so that rounding cannot show a neighbouring frame
     video.currentTime = Math.min((this.frame + 0.5) / this.data.fps, Math.max(0, (video.duration || this.duration) - 0.001));
   }
 
   seek(frame) {
     this.frame = Math.min(Math.max(Math.round(frame), 0), this.data.frames - 1);
     this.moved = true;
-    for (const video of this.videos) if (video.readyState > 0) this.place(video);
+    for (const video of this.videos) if (video.readyState > 0) this.seekVideo(video);
     this.mark();
   }
 
-  mark() {  // all that shows the present frame, the films themselves apart
+  mark() {  // update everything that shows the current frame, except the videos
     const time = this.frame / this.data.fps;
     this.cursor.value = this.frame;
     this.clock.textContent = `${time.toFixed(2)} s, frame ${this.frame}`;
     if (this.now) for (const end of ["x1", "x2"]) this.now.setAttribute(end, this.x(time));
-    for (const { says, output } of this.films) if (says.length) output.textContent = says[this.at(says.map(([from]) => from))]?.[1] ?? "";
-    const seen = this.data.seen[this.at(this.data.seen.map(([from]) => from))];
-    this.seen?.setAttribute("visibility", seen ? "visible" : "hidden");
-    if (seen && this.seen) {
-      const [bar, word] = this.seen.children, [from, to] = seen.slice(1).map((end) => this.x(Math.max(0, end)));
+    for (const { captions, output } of this.items) if (captions.length) output.textContent = captions[this.at(captions.map(([from]) => from))]?.[1] ?? "";
+    const context = this.data.contexts[this.at(this.data.contexts.map(([from]) => from))];
+    this.context?.setAttribute("visibility", context ? "visible" : "hidden");
+    if (context && this.context) {
+      const [bar, word] = this.context.children, [from, to] = context.slice(1).map((end) => this.x(Math.max(0, end)));
       for (const [part, name, x] of [[bar, "x1", from], [bar, "x2", to], [word, "x", from + 4]]) part.setAttribute(name, x);
     }
     this.lines?.forEach(({ dot, times, values }, index) => {
       const at = this.at(times), value = at < 0 || time > times[times.length - 1] + 1.5 / this.data.fps ? null : values[at];
       dot.setAttribute("visibility", value === null ? "hidden" : "visible");
-      this.films[index].output.textContent = value === null ? "" : value < 0.1 ? value.toFixed(3) : value.toPrecision(3);
+      this.items[index].output.textContent = value === null ? "" : value < 0.1 ? value.toFixed(3) : value.toPrecision(3);
       if (value === null) return;
       dot.setAttribute("cx", this.x(times[at]));
       dot.setAttribute("cy", this.y(value));
     });
-    this.films.forEach(({ canvas }, index) => { if (canvas) this.paint(canvas, this.curve.heats[index]); });
+    this.items.forEach(({ canvas }, index) => { if (canvas) this.paint(canvas, this.curve.heats[index]); });
   }
 
-  at(times) { return latest(times, (this.frame + 0.5) / this.data.fps); }  // the place of the present moment
+  at(times) { return latest(times, (this.frame + 0.5) / this.data.fps); }  // index of the current time
 
   paint(canvas, heat) {
-    const { side = 1, times = [], levels = [] } = heat ?? {}, at = this.at(times);
-    if (canvas.width !== side) canvas.width = canvas.height = side;
-    const pen = canvas.getContext("2d"), image = pen.createImageData(side, side);
+    const { grid_size: size = 1, times = [], levels = [] } = heat ?? {}, at = this.at(times);
+    if (canvas.width !== size) canvas.width = canvas.height = size;
+    const pen = canvas.getContext("2d"), image = pen.createImageData(size, size);
     if (at >= 0 && this.heatOn.checked) {
-      for (let place = 0; place < side * side; place++) {
-        const share = Math.max(0, levels[at * side * side + place] - 1) / 254;
-        image.data.set([255, 220 - 150 * share, 60 * (1 - share), 190 * share], 4 * place);
+      for (let token = 0; token < size * size; token++) {
+        const level = Math.max(0, levels[at * size * size + token] - 1) / 254;
+        image.data.set([255, 220 - 150 * level, 60 * (1 - level), 190 * level], 4 * token);
       }
     }
     pen.putImageData(image, 0, 0);
@@ -234,17 +234,17 @@ class Player {
     requestAnimationFrame(tick);
   }
 
-  restart() {  // the clock and all films from the present frame on
+  restart() {  // restart the clock and all videos from the current frame
     this.began = performance.now() - this.frame / this.data.fps / Number(this.speed.value) * 1000;
     if (!this.playing) return;
     for (const video of this.videos) {
       video.playbackRate = Number(this.speed.value);
       if (video.readyState > 0) video.currentTime = this.frame / this.data.fps;
-      video.play().catch(() => {});  // closed or paused before it began
+      video.play().catch(() => {});  // the video was closed or paused before it began
     }
   }
 
-  follow() {  // the first film is the clock, the others are drawn to it; without films a clock of our own
+  follow() {  // the first video is the clock and the others follow it; without videos, an internal clock
     const lead = this.videos.find((video) => video.readyState >= 2);
     const time = lead && !lead.ended ? lead.currentTime : (performance.now() - this.began) / 1000 * Number(this.speed.value);
     if (lead ? lead.ended : time >= this.duration) { this.frame = 0; this.restart(); this.mark(); return; }
@@ -265,7 +265,7 @@ class Player {
   }
 }
 
-function latest(times, until) {  // the place of the last time that is not later; -1 for none
+function latest(times, until) {  // index of the last time that is not later; -1 if there is none
   let at = -1;
   while (at + 1 < times.length && times[at + 1] <= until) at++;
   return at;

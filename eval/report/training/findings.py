@@ -1,4 +1,4 @@
-"""A run at first glance: did it learn, is it healthy, did it collapse, what set its pace? Each an answer, and why."""
+"""The four findings at the top of a training report: each has a title, a short answer and an explanation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.report.training.run_folder import Row, Run, Span
-from eval.report.training.verdicts import Tone, meaning_of, spoken
+from worldmodel.health.verdicts import Tone, readable, text_of
 
-RISING = 0.02  # of skill over the last quarter: more than the looks differ by chance in some hundred windows
+RISING = 0.02  # of skill over the last quarter: more than its noise over some hundred windows
 FALLEN = 0.05
-BUSY_WAITING, MOSTLY_WAITING = 0.1, 0.3  # shares of the time
-SLOWER = 0.8  # of the speed it had in its first quarter
-BASELINES = "repeating the last latent or saying the mean, whichever is better"
+SOME_WAITING, MOSTLY_WAITING = 0.1, 0.3  # fractions of the time
+SLOWER = 0.8  # of the speed in the first quarter
+BASELINES = "the better of two baselines, copying the last latent and predicting the mean"
 
 
 @dataclass(frozen=True)
@@ -21,124 +21,135 @@ class Finding:
     question: str
     answer: str
     tone: Tone
-    words: str
+    detail: str
 
 
 def findings(run: Run) -> list[Finding]:
-    return [learnt(run), healthy(run), collapsed(run), pace(run)]
+    return [learning(run), health(run), collapse(run), speed_limit(run)]
 
 
-def learnt(run: Run) -> Finding:
-    question, judged = "Did it learn?", looks(run)
+def learning(run: Run) -> Finding:
+    """Whether the forecast skill on held-out windows is above that of the baselines."""
+    question, checks = "Did it learn?", checks_with_skill(run)
     if not run.health:
-        first = run.asked("health.every")
-        when = f"; the first is due at update {first:,}" if isinstance(first, int) else ""
-        return Finding(question, "Not known", "open", f"No look at held-out windows yet{when}. {_loss_words(run)}")
-    if not judged:
+        first = run.recipe_value("health.every")
+        when = f"; the first is due at step {first:,}" if isinstance(first, int) else ""
+        return Finding(question, "Not known", "open", f"No health check on held-out windows yet{when}. {_loss_change(run)}")
+    if not checks:
         if all(row["verdict"] == "warming_up" for row in run.health):
-            return Finding(question, "Not known", "open", f"All looks fell into the warm-up: too early. {_loss_words(run)}")
-        return Finding(question, "No", "bad", "Skill has no value: held-out latents do not vary or change at all.")
-    last = judged[-1]
-    skill, best = float(last["skill"]), max(judged, key=lambda row: float(row["skill"]))
-    if meaning_of(str(last["verdict"])).collapsed:
-        said = f"At the last look latents had collapsed; a skill of {skill:.2f} among collapsed latents means nothing."
-        return Finding(question, "No", "bad", said)
-    least = run.asked("health.min_skill", 0.05)
-    told = f"Held-out skill {skill:.2f} at update {last['step']:,}, on average over horizons: "
-    if skill <= least:
-        way = _way(judged, skill, best)
-        return Finding(question, "No", "bad", f"{told}forecasts are no better than {BASELINES} (above {least:g} counts). {way}")
-    told += f"forecasts are {skill:.0%} less wrong than {BASELINES}."
-    return Finding(question, "Yes", "good", f"{told} {_way(judged, skill, best)}")
+            detail = f"All health checks were during the warm-up, which is too early. {_loss_change(run)}"
+            return Finding(question, "Not known", "open", detail)
+        return Finding(question, "No", "bad", "Skill is undefined: held-out latents do not vary or do not change at all.")
+    last = checks[-1]
+    skill = float(last["skill"])
+    if text_of(str(last["verdict"])).is_collapse:
+        detail = f"The latents are collapsed at the last health check. Their skill of {skill:.2f} means nothing."
+        return Finding(question, "No", "bad", detail)
+    min_skill = run.recipe_value("health.min_skill", 0.05)
+    measured = f"Forecast skill {skill:.2f} on held-out windows at step {last['step']:,}, mean over horizons: "
+    if skill <= min_skill:
+        detail = f"{measured}forecasts are no better than {BASELINES} (required: above {min_skill:g}). {_trend(checks)}"
+        return Finding(question, "No", "bad", detail)
+    measured += f"the error is {100 * skill:.0f} % below that of {BASELINES}."
+    return Finding(question, "Yes", "good", f"{measured} {_trend(checks)}")
 
 
-def looks(run: Run) -> list[Row]:
-    """Those after the warm-up whose skill has a value."""
+def checks_with_skill(run: Run) -> list[Row]:
+    """Health checks after the warm-up that have a skill."""
     return [row for row in run.health if row["verdict"] != "warming_up" and row.get("skill") is not None]
 
 
-def _way(judged: Sequence[Row], skill: float, best: Row) -> str:
-    """How skill went of late."""
+def _trend(checks: Sequence[Row]) -> str:
+    """How skill developed recently."""
+    skill, best = float(checks[-1]["skill"]), max(checks, key=lambda row: float(row["skill"]))
     top = float(best["skill"])
-    earlier = [row for row in judged if row["step"] <= 0.75 * judged[-1]["step"]]
+    earlier = [row for row in checks if row["step"] <= 0.75 * checks[-1]["step"]]
     if not earlier:
-        return "Too few looks to say how it goes on."
+        return "There are too few health checks for a trend."
     if top - skill > FALLEN:
-        return f"It was better at update {best['step']:,} ({top:.2f}): it learns by heart, or the learning rate is too high."
+        return f"It was higher at step {best['step']:,} ({top:.2f}): the model overfits, or the learning rate is too high."
     if skill - float(earlier[-1]["skill"]) > RISING:
-        return "It still rose at the end: training longer should help."
-    return "It had levelled off."
+        return "It was still rising at the end: longer training should help."
+    return "It no longer rises."
 
 
-def _loss_words(run: Run) -> str:
-    told = [float(row["loss"]) for row in run.metrics if row.get("loss") is not None]
-    if not told:
+def _loss_change(run: Run) -> str:
+    losses = [float(row["loss"]) for row in run.metrics if row.get("loss") is not None]
+    if not losses:
         return "No loss was logged yet."
-    return f"The loss went from {told[0]:.3g} to {told[-1]:.3g}, which alone says nothing: it is smallest at collapse."
+    return f"The loss went from {losses[0]:.3g} to {losses[-1]:.3g}. This alone says little: the loss is lowest at collapse."
 
 
-def healthy(run: Run) -> Finding:
+def health(run: Run) -> Finding:
+    """The last verdict of the collapse diagnostics."""
     question = "Is it healthy?"
     if not run.health:
-        return Finding(question, "Not known", "open", "The doctor has not looked yet.")
+        return Finding(question, "Not known", "open", "There was no health check yet.")
     last = run.health[-1]
     verdict = str(last["verdict"])
-    meaning = meaning_of(verdict)
-    measured = f" At update {last['step']:,}: {last['advice']}." if last.get("advice") else ""
-    answer = "Yes" if verdict == "healthy" else spoken(verdict).capitalize()
-    return Finding(question, answer, meaning.tone, f"{meaning.words}{measured}")
+    text = text_of(verdict)
+    measured = f" At step {last['step']:,}: {last['advice']}." if last.get("advice") else ""
+    answer = "Yes" if verdict == "healthy" else readable(verdict).capitalize()
+    return Finding(question, answer, text.tone, f"{text.meaning}{measured}")
 
 
-def collapsed(run: Run) -> Finding:
+def collapse(run: Run) -> Finding:
+    """Whether any health check found a collapse, and when."""
     question = "Did it collapse?"
-    judged = [row for row in run.health if row["verdict"] != "warming_up"]
-    if not judged:
-        return Finding(question, "Not known", "open", "No verdict yet.")
+    checks = [row for row in run.health if row["verdict"] != "warming_up"]
+    if not checks:
+        return Finding(question, "Not known", "open", "There is no verdict yet.")
     spans = run.spans
-    bad = [span for span in spans if meaning_of(span.verdict).collapsed]
-    if not bad:
-        some = "look" if len(judged) == 1 else "looks"
-        return Finding(question, "No", "good", f"Not in {len(judged)} {some} up to update {judged[-1]['step']:,}.")
-    told = "; ".join(f"{spoken(span.verdict)} {_when(span, spans[-1])}" for span in bad)
-    if spans[-1] in bad:
-        return Finding(question, "Yes", "bad", f"{told.capitalize()}. What to do stands below.")
-    return Finding(question, "For a while", "fair", f"{told.capitalize()}; it recovered.")
+    collapsed = [span for span in spans if text_of(span.verdict).is_collapse]
+    if not collapsed:
+        count = f"{len(checks)} health check{'s' if len(checks) != 1 else ''}"
+        return Finding(question, "No", "good", f"No collapse in {count} up to step {checks[-1]['step']:,}.")
+    when = "; ".join(f"{readable(span.verdict)} {_when(span, spans[-1])}" for span in collapsed)
+    if spans[-1] in collapsed:
+        return Finding(question, "Yes", "bad", f"{when.capitalize()}. See the advice under Collapse diagnostics.")
+    return Finding(question, "Temporarily", "fair", f"{when.capitalize()}; it recovered.")
 
 
 def _when(span: Span, last: Span) -> str:
-    """Seen at the looks from start (not included) to stop."""
     if span != last:
-        return f"between updates {span.start:,} and {span.stop:,}"
-    return f"from update {span.start:,} on" if span.start else "from the first look on"
+        return f"between steps {span.start:,} and {span.stop:,}"
+    return f"from step {span.start:,} on" if span.start else "from the first health check on"
 
 
-def pace(run: Run) -> Finding:
-    question, times = "What set its pace?", run.times
+def speed_limit(run: Run) -> Finding:
+    """What most of the training time was spent on."""
+    question, times = "What limited the speed?", run.times
     if times is None:
-        return Finding(question, "Not known", "open", "Too few rows to say where the time goes.")
-    workers = run.asked("data.workers")
-    if times.waiting >= BUSY_WAITING:
-        now = f" ({workers} now)" if isinstance(workers, int) else ""
-        todo = f"Raise data.workers{now}, or make small copies that decode fast: `python -m data_prep transcode`."
-        much = times.waiting >= MOSTLY_WAITING
-        said = f"{times.waiting:.0%} of the time it waited for data. {todo}"
-        return Finding(question, "Data" if much else "Partly data", "bad" if much else "fair", f"{said}{_drift(run)}")
-    if times.looking > times.computing:
-        said = f"{times.looking:.0%} of the time went into looks and checkpoints: raise health.every and checkpoint.every."
-        return Finding(question, "Looks and checkpoints", "fair", f"{said}{_drift(run)}")
-    said = f"Data kept up: {times.waiting:.0%} of the time it waited. Faster only by more or faster devices, or a smaller model"
-    if run.asked("train.precision") == "fp32":
-        said += ", train.precision=auto where it computes in bf16"
-    return Finding(question, "Computing", "good", f"{said}.{_drift(run)}")
+        return Finding(question, "Not known", "open", "There are too few rows of metrics.")
+    workers = run.recipe_value("data.workers")
+    if times.waiting >= SOME_WAITING:
+        now = f" (now {workers})" if isinstance(workers, int) else ""
+        remedy = f"Raise data.workers{now}, or make small copies that decode fast: `python -m data_prep transcode`."
+        mostly = times.waiting >= MOSTLY_WAITING
+        detail = f"Training waited for data {100 * times.waiting:.0f} % of the time. {remedy}{_slowdown(run)}"
+        return Finding(question, "Data loading" if mostly else "Partly data loading", "bad" if mostly else "fair", detail)
+    if times.checking > times.computing:
+        detail = (
+            f"{100 * times.checking:.0f} % of the time was spent on health checks and checkpoints. "
+            f"Raise health.every and checkpoint.every.{_slowdown(run)}"
+        )
+        return Finding(question, "Health checks and checkpoints", "fair", detail)
+    detail = (
+        f"Training waited for data only {100 * times.waiting:.0f} % of the time. It gets faster with more or faster devices, "
+        "or with a smaller model"
+    )
+    if run.recipe_value("train.precision") == "fp32":
+        detail += ", or with train.precision=auto if the device supports bf16"
+    return Finding(question, "Computation", "good", f"{detail}.{_slowdown(run)}")
 
 
-def _drift(run: Run) -> str:
-    """Whether it became slower; quarters by rows."""
-    speeds = [float(row["clips_per_s"]) for row in run.metrics[1:] if row.get("clips_per_s")]
+def _slowdown(run: Run) -> str:
+    """A sentence if the last quarter of the rows is slower than the first."""
+    speeds = [float(row["samples_per_s"]) for row in run.metrics[1:] if row.get("samples_per_s")]
     quarter = len(speeds) // 4
     if quarter < 5:
         return ""
     first, last = statistics.median(speeds[:quarter]), statistics.median(speeds[-quarter:])
     if last >= SLOWER * first:
         return ""
-    return f" It became slower, from {first:.3g} to {last:.3g} clips/s: something else used the machine, or it ran hot."
+    return f" It slowed down from {first:.3g} to {last:.3g} windows/s: other processes used the machine, or it overheated."

@@ -1,1 +1,4 @@
-"""From traces to numbers: pairs, intervals, diagnostics, tables. Pure numpy."""
+"""From traces to numbers: pairs, intervals, diagnostics, tables.
+
+Pure numpy: needs neither the model nor the videos.
+"""

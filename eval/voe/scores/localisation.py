@@ -1,33 +1,47 @@
-"""Does surprise at an impossible film peak when the impossible can be seen?"""
+"""Does the surprise at an impossible video peak when the violation can be seen?"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
+from eval.voe.scorers import ScorerId
 from eval.voe.scores.scoreboard import Cell, Scoreboard
 
-DELTA_S = 0.25  # how near to the reveal a peak of surprise must lie
+DELTA_S = 0.25  # how near to the reveal a peak of surprise must be
 ROUNDING_S = 1e-6
 
 
-def localisation(board: Scoreboard, scorer: str) -> dict[str, Any]:
-    """By property: share of impossible films of split test whose surprise peaks within DELTA_S of the reveal, and the median
-    lag, s. Free windows at the scorer's context length; a film's time course is the mean over windows at each moment."""
-    peaks = board.rows["free", scorer].at(board.context("free", scorer)).peaks_s()
+class Localisation(TypedDict):
+    """Of the impossible videos of one property."""
+
+    fraction: float  # of videos whose surprise peaks within delta_s of the reveal
+    n: int  # videos
+    delta_s: float
+    lag_s: float  # median of the peak's time minus the reveal's
+
+
+def localisation(board: Scoreboard, scorer: ScorerId) -> dict[str, Localisation]:
+    """How near the peaks of surprise are to the reveal, by property, on split test.
+
+    In sliding windows at the scorer's context length. The time course of a video is the mean over
+    windows at each time.
+    """
+    peaks = board.rows["sliding", scorer].at(board.context("sliding", scorer)).peaks_s()
     lags: dict[str, list[float]] = {"all": []}
-    for places in board.strata(Cell()):
-        for index in places.tolist():
-            trial, first = board.trials[index], int(board.first_film[index])
-            for place, film in enumerate(trial.films):
-                if film.label is False and trial.reveal is not None and np.isfinite(peaks[first + place]):
-                    lag = float(peaks[first + place] - trial.reveal / film.fps)
+    for trials in board.strata(Cell()):
+        for index in trials.tolist():
+            trial, first = board.trials[index], int(board.first_video[index])
+            for number, video in enumerate(trial.videos):
+                peak = peaks[first + number]
+                if video.label is False and trial.reveal_frame is not None and np.isfinite(peak):
+                    lag = float(peak - trial.reveal_frame / video.fps)
                     lags["all"].append(lag)
                     lags.setdefault(trial.property, []).append(lag)
     return {
         name: {
-            "share": float((np.abs(some) <= DELTA_S + ROUNDING_S).mean()),
+            "fraction": float((np.abs(some) <= DELTA_S + ROUNDING_S).mean()),
             "n": len(some),
             "delta_s": DELTA_S,
             "lag_s": float(np.median(some)),

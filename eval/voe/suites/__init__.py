@@ -1,6 +1,7 @@
-"""Benchmarks, by the layout they come in.
+"""Benchmark suites: a reader for each layout.
 
-A new one: a file here with `open_folder(path, **options) -> Suite` and SOURCE, where its data come from; its line in SUITES.
+To add one, write a file here with `open_folder(path, **options) -> Suite` and SOURCE, which says
+where the data come from, and add a line to SUITES.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from types import ModuleType
 from urllib.parse import parse_qsl
 
 from eval.voe.suites import builtin, grasp, inflevel, intphys, intphys2
-from eval.voe.suites.layout import come_from
-from eval.voe.suites.suite import Count, Published, Suite
+from eval.voe.suites.layout import source_line
+from eval.voe.suites.suite import Count, PublishedProtocol, Suite
 from eval.voe.trials import TrialError
 
 SUITES: dict[str, ModuleType] = {
@@ -26,7 +27,10 @@ SUITES: dict[str, ModuleType] = {
 
 
 def open_suite(spec: str) -> Suite:
-    """From KIND:DIR, with options as in inflevel:DIR?priming=yes. Raises TrialError for what is wrong, all of it at once."""
+    """Open KIND:DIR, with options as in inflevel:DIR?priming=yes.
+
+    Raises TrialError with all problems at once.
+    """
     kind, colon, rest = spec.partition(":")
     folder, _, query = rest.partition("?")
     if kind not in SUITES or not colon or not folder:
@@ -36,7 +40,7 @@ def open_suite(spec: str) -> Suite:
             + ", ".join(f"{name}:DIR" for name in SUITES)
         )
     if not Path(folder).is_dir():
-        raise TrialError(f"{folder}: no such folder (from {spec!r}){come_from(SUITES[kind].SOURCE)}")
+        raise TrialError(f"{folder}: no such folder (from {spec!r}){source_line(SUITES[kind].SOURCE)}")
     options = dict(parse_qsl(query, keep_blank_values=True))
     known = list(inspect.signature(SUITES[kind].open_folder).parameters)[1:]
     if unknown := [name for name in options if name not in known]:
@@ -47,4 +51,4 @@ def open_suite(spec: str) -> Suite:
     return suite
 
 
-__all__ = ["SUITES", "Count", "Published", "Suite", "open_suite"]
+__all__ = ["SUITES", "Count", "PublishedProtocol", "Suite", "open_suite"]

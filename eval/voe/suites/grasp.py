@@ -1,13 +1,16 @@
-"""GRASP, level 2: physical violations in Unity. DIR/{P,IP}_TEST/000.mp4 ... 127.mp4, P_ possible, IP_ impossible."""
+"""GRASP, level 2: physical violations in Unity.
+
+DIR/{P,IP}_TEST/000.mp4 ... 127.mp4, P_ possible, IP_ impossible.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from eval.voe.suites.layout import refuse, subfolder
-from eval.voe.suites.lengths import lengths
-from eval.voe.suites.suite import Count, Published, Suite, incomplete
-from eval.voe.trials import Film, Pair, Trial
+from eval.voe.suites.layout import raise_problems, subfolder
+from eval.voe.suites.lengths import video_lengths
+from eval.voe.suites.suite import Count, PublishedProtocol, Suite, incomplete_notes
+from eval.voe.trials import Pair, Trial, Video
 
 SOURCE = (
     "Google Drive folder 1F_9R1zLtAMQ7N_IIIio6HjEBkGuuMX4M, videos.zip, named at "
@@ -32,21 +35,21 @@ TESTS = (
     "Unchangeableness2",
 )
 PAIRS_PUBLISHED = 2048
-WHITE = (
-    "the impossible films set a colour of 255 where Unity expects 0 to 1: it comes out blown white, and single untrained "
+WHITE_DEFECT = (
+    "impossible videos set a colour of 255 where Unity expects 0 to 1, so that it is rendered white, and single untrained "
     "networks reach 88% here"
 )
-PROTOCOL = Published(fps=5.0, window_frames=16, stride_frames=2, contexts=(2, 4, 6, 8, 10))
+PROTOCOL = PublishedProtocol(fps=5.0, window_frames=16, stride_frames=2, contexts=(2, 4, 6, 8, 10))
 NOTES = (
-    "Possible and impossible films of GRASP come from separate builds that draw separate random numbers: a pair shares its "
-    "number, not its frames.",
-    "Properties are GRASP's own tests; which of them papers sum up under which property is not published with the data.",
-    "A predictor that always says zero reaches 93% on Collision: read it beside the blind scorers.",
+    "Possible and impossible videos of GRASP come from separate builds with separate random numbers: a pair shares its number, "
+    "not its frames.",
+    "Properties are GRASP's own tests. How papers group them into properties is not published with the data.",
+    "A predictor that always says zero reaches 93% on Collision: compare it with the pixel baselines.",
 )
 
 
 def open_folder(folder: Path) -> Suite:
-    """Raises TrialError where a film has no partner, cannot be read, or no test is there."""
+    """Raises TrialError where a video has no partner or cannot be read, or no test is found."""
     root = subfolder(folder, "level2", [f"{prefix}_{test}" for test in TESTS for prefix in ("P", "IP")])
     problems: list[str] = []
     couples: list[tuple[str, str, Path, Path]] = []
@@ -60,18 +63,27 @@ def open_folder(folder: Path) -> Suite:
                 couples.append((test, Path(name).stem, possible[name], impossible[name]))
             else:
                 kind = "P" if name in impossible else "IP"
-                problems.append(f"{kind}_{test}/{name} is not there, its partner is")
-    found, unreadable = lengths([path for *_, possible, impossible in couples for path in (possible, impossible)])
-    refuse(folder, problems + unreadable, SOURCE)
+                problems.append(f"{kind}_{test}/{name} is missing, its partner is there")
+    found, unreadable = video_lengths([path for *_, possible, impossible in couples for path in (possible, impossible)])
+    raise_problems(folder, problems + unreadable, SOURCE)
     trials = tuple(_trial(test, number, found, possible, impossible) for test, number, possible, impossible in couples)
     counts = (Count("pairs", len(trials), PAIRS_PUBLISHED),)
-    return Suite("grasp", folder, trials, SOURCE, protocol=PROTOCOL, notes=NOTES + incomplete(counts), counts=counts)
+    return Suite(
+        "grasp",
+        folder,
+        trials,
+        SOURCE,
+        protocol=PROTOCOL,
+        geometry="resize",
+        notes=NOTES + incomplete_notes(counts),
+        counts=counts,
+    )
 
 
 def _trial(test: str, number: str, found: dict[Path, tuple[float, int]], possible: Path, impossible: Path) -> Trial:
-    films = tuple(
-        Film(f"{path.parent.name}__{number}", str(path), *found[path], label)
+    videos = tuple(
+        Video(f"{path.parent.name}__{number}", str(path), *found[path], label)
         for path, label in ((possible, True), (impossible, False))
     )
-    flag = WHITE if test.startswith("Unchangeableness") else ""
-    return Trial(f"{test}__{number}", films, (Pair("matched", 0, 1),), test, flag=flag)
+    defect = WHITE_DEFECT if test.startswith("Unchangeableness") else ""
+    return Trial(f"{test}__{number}", videos, (Pair("matched", 0, 1),), test, known_defect=defect)

@@ -1,4 +1,7 @@
-"""Which of four films begin alike: pairs of IntPhys are films that are equal until the event, in an order that is shuffled."""
+"""Which of four videos begin alike.
+
+Pairs of IntPhys are equal until the event, and their order is shuffled.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +17,28 @@ MATCHINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 
 
 def match_by_prefix(folders: Sequence[Path]) -> tuple[tuple[tuple[int, int], tuple[int, int]], dict[tuple[int, int], int]]:
-    """(the two pairs of four folders of frames that share the longest beginnings, frames shared by any two).
+    """Match four folders of frames into the two pairs that share the longest beginnings.
 
-    Raises ValueError where two ways to pair them are equally good or a pair has no frame in common, VideoError for frames
-    that cannot be read.
+    Returns the pairs, and the number of shared frames of any two folders.
+
+    Raises ValueError where two matchings are equally good or a pair shares no frame, VideoError for
+    frames that cannot be read.
     """
     shared = {two: shared_prefix(folders[two[0]], folders[two[1]]) for two in combinations(range(4), 2)}
-    *_, second, best = sorted(MATCHINGS, key=lambda matching: _worth(matching, shared))
-    if _worth(best, shared) == _worth(second, shared):
-        raise ValueError("its films can be paired in several ways that share equally long beginnings")
+    *_, second, best = sorted(MATCHINGS, key=lambda matching: _shared_frames(matching, shared))
+    if _shared_frames(best, shared) == _shared_frames(second, shared):
+        raise ValueError("its videos can be paired in several ways that share equally long beginnings")
     if not all(shared[pair] for pair in best):
-        raise ValueError("a film begins like no other")
+        raise ValueError("a video shares its first frame with no other")
     return best, shared
 
 
-def _worth(matching: Sequence[tuple[int, int]], shared: dict[tuple[int, int], int]) -> int:
+def _shared_frames(matching: Sequence[tuple[int, int]], shared: dict[tuple[int, int], int]) -> int:
     return sum(shared[pair] for pair in matching)
 
 
 def shared_prefix(first: Path, second: Path) -> int:
-    """How many frames at the start of two folders are equal, pixel by pixel."""
+    """Number of frames at the start of two folders that are equal in every pixel."""
     names = list(zip(frame_names(first), frame_names(second), strict=False))
     for count, (one, other) in enumerate(names):
         if not _same(first / one, second / other):
@@ -42,7 +47,10 @@ def shared_prefix(first: Path, second: Path) -> int:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Equal files are equal pictures; others are decoded, since two encoders may have written them."""
+    """Whether two pictures are equal.
+
+    Equal files are; others are decoded, since two encoders may have written them.
+    """
     if one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes():
         return True
     return np.array_equal(open_frame(one), open_frame(other))

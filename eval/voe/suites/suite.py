@@ -1,4 +1,4 @@
-"""A benchmark, read: its trials, and what one must know about it."""
+"""A benchmark that was read: its trials, and what a reader must know about it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 
 from eval.voe.trials import Trial
+from worldmodel.video.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class Published:
-    """How the field cuts this benchmark's films; frames count at `fps`."""
+class PublishedProtocol:
+    """How the field cuts this benchmark's videos into windows. Frames count at `fps`."""
 
     fps: float
     window_frames: int
@@ -24,7 +25,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Count:
-    """How many there are of something in the folder, and in the whole benchmark."""
+    """How many of something are in the folder, and how many in the whole benchmark."""
 
     what: str
     found: int
@@ -37,32 +38,33 @@ class Count:
 
 @dataclass(frozen=True)
 class Suite:
-    """Trials in a fixed order, the same wherever the folder lies; only their paths begin with it."""
+    """Trials in a fixed order, which does not depend on where the folder lies."""
 
     name: str
     path: Path
     trials: tuple[Trial, ...]
     source: str  # where the data come from, and on what terms
-    lawful: str | None = None  # a manifest of films in which nothing impossible happens
-    protocol: Published | None = None
-    notes: tuple[str, ...] = ()  # known defects, and what is secret
-    magnitudes: Mapping[str, str] = field(default_factory=dict)  # by property: what a trial's magnitude is, with its unit
-    counts: tuple[Count, ...] = ()  # of the published benchmark; a part of it can be evaluated, but says so
+    calibration: str | None = None  # manifest of possible videos, on which errors are calibrated
+    protocol: PublishedProtocol | None = None
+    geometry: Geometry = "center_crop"  # how frames become square unless --geometry says otherwise
+    notes: tuple[str, ...] = ()  # known defects, and which labels are secret
+    magnitudes: Mapping[str, str] = field(default_factory=dict)  # by property: the meaning and unit of a trial's magnitude
+    counts: tuple[Count, ...] = ()  # of the published benchmark; a part of it can be evaluated, and the notes then say so
 
     @cached_property
     def hash(self) -> str:
-        """Of the trials, wherever they lie: 16 hex digits."""
+        """Digest of the trials, wherever they lie: 16 hex digits."""
         rows = [asdict(trial) for trial in self.trials]
         for row in rows:
-            for film in row["films"]:
-                film["path"] = Path(film["path"]).name
+            for video in row["videos"]:
+                video["path"] = Path(video["path"]).name
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def incomplete(counts: tuple[Count, ...]) -> tuple[str, ...]:
-    """A note for the reader for each count that falls short of the published benchmark."""
+def incomplete_notes(counts: tuple[Count, ...]) -> tuple[str, ...]:
+    """A note for each count that falls short of the published benchmark."""
     return tuple(
-        f"Not the whole benchmark: {count.found} {count.what}, published are {count.expected}."
+        f"Not the whole benchmark: {count.found} {count.what} of {count.expected} that were published."
         for count in counts
         if not count.complete
     )

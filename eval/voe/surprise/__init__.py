@@ -1,1 +1,4 @@
-"""Surprise over time: windows, forecasts, distances and calibration, to a table of traces."""
+"""Surprise over time: windows, forecasts, distances and calibration.
+
+The result is a table of traces.
+"""

@@ -1,10 +1,12 @@
-"""What is usual on lawful films: a model's errors, and how far an outcome surprises whoever remembers nothing.
+"""Calibration on possible videos: error covariances, and a memory-free control variate.
 
-An outcome can be surprising by itself: a thing that appears is worth more error than nothing at all, whatever the context.
-Of two outcomes of one context the emptier one then wins, right or wrong. *Adjusted* surprise takes away what is foretold of
-it by the (whitened) surprise of the same model shown the end of the context alone; what is left is owed to what it
-remembers. The share that is taken away is the least-squares slope over lawful films: no label is looked at. It is a control
-variate, close to the likelihood ratios of Ren et al. 2019 (slope 1 there).
+Some outcomes have a high surprise whatever the context: an object that appears costs more error
+than an empty scene. Of two outcomes of one context the emptier one then wins, right or wrong.
+*Adjusted* surprise therefore subtracts what the whitened surprise of the same model without memory
+predicts of it. That model sees the end of the context alone. The remaining surprise is due to what
+the model remembers. The slope of the subtraction is a least-squares fit over possible videos and
+uses no labels. This is a control variate, close to the likelihood ratios of Ren et al. 2019 (whose
+slope is 1).
 """
 
 from __future__ import annotations
@@ -17,54 +19,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.result_folder import read_result
-from eval.voe.surprise.whitening import ErrorMoments, Whitening
+from eval.voe.scorers import FULL_FIT, Fit
+from eval.voe.surprise.whitening import ErrorKey, ErrorMoments, Whitening
+from eval.voe.surprise.windows import WindowKind
 from worldmodel.files.atomic import write_json
 
 Values = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Usual:
-    """`whitening` by "<kind of window>/<forecaster>"; `foretold` is the slope, None where it is not known.
+class Calibration:
+    """What is known of a model's errors on possible videos.
 
-    `notes` tell the reader which possible videos could not be used.
+    The default is an empty calibration: no whitened surprise.
     """
 
-    whitening: Mapping[str, Whitening] = field(default_factory=dict)
-    foretold: float | None = None
-    notes: tuple[str, ...] = ()
+    whitening: Mapping[ErrorKey, Whitening] = field(default_factory=dict)
+    control_slope: float | None = None  # of surprise on memory-free surprise; None where it is not known
+    notes: tuple[str, ...] = ()  # for the reader: which possible videos could not be used
 
-    def of(self, kind: str) -> dict[str, Whitening]:
-        """What whitens errors in windows of a kind, by forecaster."""
-        prefix = f"{kind}/"
-        return {name.removeprefix(prefix): fit for name, fit in self.whitening.items() if name.startswith(prefix)}
+    def full_fits(self, windows: WindowKind) -> dict[str, Whitening]:
+        """The full fits for a kind of window, by forecaster."""
+        return {key.forecaster: it for key, it in self.whitening.items() if key.windows == windows and key.fit == FULL_FIT}
+
+    def ablation_fits(self, windows: WindowKind) -> dict[Fit, Whitening]:
+        """The other fits of the model's errors for a kind of window."""
+        return {key.fit: it for key, it in self.whitening.items() if key.windows == windows and key.fit != FULL_FIT}
 
 
-def fit_all(moments: Mapping[str, ErrorMoments]) -> dict[str, Whitening]:
-    """Fits by the same names. A kind of window whose errors do not reach every horizon takes those of all kinds together.
+def fit_whitenings(moments: Mapping[ErrorKey, ErrorMoments]) -> dict[ErrorKey, Whitening]:
+    """Fit each of the moments.
 
-    A fit to fewer films ("model, 25 films") is left out where these do not reach every horizon. Raises ValueError where the
-    errors of a forecaster do not.
+    A kind of window whose errors do not reach every horizon takes those of all kinds together.
+
+    A fit for an ablation is left out where its errors do not reach every horizon. Raises ValueError
+    where those of a full fit do not.
     """
-    pooled: dict[str, ErrorMoments] = {}
-    films: dict[str, int] = {}
-    for name, it in moments.items():
-        forecaster = name.partition("/")[2]
-        pooled.setdefault(forecaster, it.like()).merge(it)
-        films[forecaster] = max(films.get(forecaster, 0), it.films)  # all kinds of window are cut from the same films
+    pooled: dict[tuple[str, Fit], ErrorMoments] = {}
+    videos: dict[tuple[str, Fit], int] = {}
+    for key, it in moments.items():
+        who = key.forecaster, key.fit
+        pooled.setdefault(who, it.empty_like()).merge(it)
+        videos[who] = max(videos.get(who, 0), it.videos)  # all kinds of window are cut from the same videos
     found = {}
-    for name, it in moments.items():
-        forecaster = name.partition("/")[2]
-        together = pooled[forecaster]
-        enough = it if it.can_be_fitted or films[forecaster] < 2 else together
-        if enough.can_be_fitted or ", " not in forecaster:
-            found[name] = Whitening.fit(enough)
+    for key, it in moments.items():
+        who = key.forecaster, key.fit
+        enough = it if it.can_be_fitted or videos[who] < 2 else pooled[who]
+        if enough.can_be_fitted or key.fit == FULL_FIT:
+            found[key] = Whitening.fit(enough)
     return found
 
 
 @dataclass(frozen=True)
-class Line:
-    """Sums over windows of lawful films, of which the slope of surprise on surprise without memory is made."""
+class SlopeSums:
+    """Sufficient statistics for the least-squares slope of surprise on memory-free surprise.
+
+    One point per window; x is memory-free surprise, y is surprise.
+    """
 
     count: float = 0.0
     x: float = 0.0
@@ -73,24 +84,25 @@ class Line:
     xy: float = 0.0
 
     @classmethod
-    def through(cls, without_memory: Values, surprise: Values) -> Line:
-        x, y = np.asarray(without_memory, float).ravel(), np.asarray(surprise, float).ravel()
+    def of_points(cls, memory_free: Values, surprise: Values) -> SlopeSums:
+        x, y = np.asarray(memory_free, float).ravel(), np.asarray(surprise, float).ravel()
         return cls(float(x.size), float(x.sum()), float(y.sum()), float((x * x).sum()), float((x * y).sum()))
 
-    def __add__(self, other: Line) -> Line:
-        return Line(*(mine + theirs for mine, theirs in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+    def __add__(self, other: SlopeSums) -> SlopeSums:
+        pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
+        return SlopeSums(*(mine + theirs for mine, theirs in pairs))
 
     @property
     def slope(self) -> float | None:
-        """None where surprise without memory never changes."""
+        """None where memory-free surprise does not vary."""
         spread = self.xx - self.x * self.x / self.count if self.count else 0.0
         return (self.xy - self.x * self.y / self.count) / spread if spread > 1e-12 * self.xx else None
 
 
-def save_line(path: Path, line: Line) -> None:
-    write_json(path, asdict(line))
+def save_slope_sums(path: Path, sums: SlopeSums) -> None:
+    write_json(path, asdict(sums))
 
 
-def load_lines(paths: Sequence[Path]) -> Line:
-    """Of several files, together."""
-    return sum((Line(**read_result(path)) for path in paths), Line())
+def load_slope_sums(paths: Sequence[Path]) -> SlopeSums:
+    """The sum over several files."""
+    return sum((SlopeSums(**read_result(path)) for path in paths), SlopeSums())

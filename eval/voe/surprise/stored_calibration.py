@@ -1,9 +1,7 @@
-"""The calibration of `eval physics` in the run folder, for use where the run's val split is missing."""
+"""Calibrations of `eval voe` in the run folder, for use where the run's val split is missing."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,23 +9,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.cache import run_folder as run_reference
+from eval.cache import run_folder
+from eval.cache.keys import digest_of
 from eval.errors import EvalError
 from eval.subject import Subject
-from eval.voe.surprise.calibration import Usual
-from eval.voe.surprise.whitening import Whitening
+from eval.voe.surprise.calibration import Calibration
+from eval.voe.surprise.whitening import ErrorKey, Whitening
 from worldmodel.manifest import Clip
-from worldmodel.process.terminal import say
+from worldmodel.process.terminal import print_escaped
 
-KIND, CLIPS, FORMAT = "physics", "clips", 1
+KIND, CLIPS, FORMAT = "voe", "clips", 2
 
 
 @dataclass(frozen=True)
 class CalibrationFolder:
-    """FOLDER/physics-<key>.npz: calibrations, the key being of the weights and of all else that determines them.
+    """The calibrations that a run folder holds.
 
-    FOLDER/clips-<key>.npz lists the possible videos that they were made of: paths and lengths, from which windows follow.
-    `instead`: those videos are missing, so that nothing but a stored calibration can be used.
+    FOLDER/voe-<key>.npz: one calibration. The key is a digest of the weights and of all else that
+    determines it.
+
+    FOLDER/clips-<key>.npz lists the possible videos that they were fitted on: paths and lengths,
+    from which windows follow. instead: those videos are missing, so that nothing but a stored
+    calibration can be used.
     """
 
     folder: Path
@@ -37,62 +40,65 @@ class CalibrationFolder:
 
     @classmethod
     def of(cls, subject: Subject, manifest: str | None, clips: Sequence[Clip]) -> CalibrationFolder | None:
-        """For these videos of a run's val split; where none of them is there, for those of its stored calibrations.
+        """The folder for these clips of a run's val split.
 
-        None where the subject is no run, or where there is nothing of either.
+        Where none of their files exists, it is for the clips of a stored calibration.
+
+        None where the subject is no run, or where there is neither.
         """
-        folder = run_reference.folder_of(subject)
+        folder = run_folder.folder_of(subject)
         if folder is None:
             return None
         if manifest is not None and any(os.path.exists(clip.path) for clip in clips):
             return cls(folder, manifest, clips, instead=False)
-        for stored in run_reference.load_all(folder, CLIPS):
+        for stored in run_folder.load_all(folder, CLIPS):
             try:
-                manifest_there = stored.about.get("manifest")
-                if not isinstance(manifest_there, str):
+                stored_manifest = stored.about.get("manifest")
+                if not isinstance(stored_manifest, str):
                     raise EvalError("it does not name its manifest")
-                return cls(folder, manifest_there, stored.clips, instead=True)
+                return cls(folder, stored_manifest, stored.clips, instead=True)
             except EvalError as error:
-                say(f"{folder}: a stored list of videos is ignored: {error}", file=sys.stderr)
+                print_escaped(f"{folder}: a stored list of videos is ignored: {error}", file=sys.stderr)
         return None
 
-    def find(self, asked: Mapping[str, Any]) -> Usual | None:
-        """The calibration that was stored for exactly this; None where there is none."""
-        stored = run_reference.load(self._file(asked))
+    def find(self, inputs: Mapping[str, Any]) -> Calibration | None:
+        """The calibration that was stored for exactly these inputs, if any."""
+        stored = run_folder.load(self._file(inputs))
         if stored is None:
             return None
         try:
             return _calibration(stored)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"{type(error).__name__}: {error}"
-            say(f"{self._file(asked)} does not hold a calibration ({what}); it is ignored", file=sys.stderr)
+            print_escaped(f"{self._file(inputs)} does not hold a calibration ({what}); it is ignored", file=sys.stderr)
             return None
 
-    def store(self, asked: Mapping[str, Any], usual: Usual) -> None:
-        """Unless it is there, the folder cannot be written to, or some of the videos could not be used."""
-        if not usual.whitening or not all(os.path.exists(clip.path) for clip in self.clips):
+    def store(self, inputs: Mapping[str, Any], calibration: Calibration) -> None:
+        """Store a calibration, unless it exists, the folder is read-only, or a video is missing."""
+        if not calibration.whitening or not all(os.path.exists(clip.path) for clip in self.clips):
             return
-        said = {"manifest": self.manifest, "clips": [asdict(clip) for clip in self.clips]}
-        run_reference.store(self.folder / f"{CLIPS}-{_digest(said)}.npz", said, {})
-        fits = {name: fit.numbers for name, fit in usual.whitening.items()}
-        arrays = {f"{name}/{part}": array for name, fit in usual.whitening.items() for part, array in fit.arrays.items()}
-        about = {"asked": asked, "fits": fits, "foretold": usual.foretold, "notes": usual.notes}
-        run_reference.store(self._file(asked), about, arrays)
+        listed = {"manifest": self.manifest, "clips": [asdict(clip) for clip in self.clips]}
+        run_folder.store(self.folder / f"{CLIPS}-{digest_of(listed)}.npz", listed, {})
+        fits = {str(key): fit.numbers for key, fit in calibration.whitening.items()}
+        arrays = {f"{key}/{part}": array for key, fit in calibration.whitening.items() for part, array in fit.arrays.items()}
+        about = {
+            "inputs": inputs,
+            "fits": fits,
+            "control_slope": calibration.control_slope,
+            "notes": calibration.notes,
+        }
+        run_folder.store(self._file(inputs), about, arrays)
 
-    def _file(self, asked: Mapping[str, Any]) -> Path:
-        return self.folder / f"{KIND}-{_digest({'format': FORMAT, **asked})}.npz"
+    def _file(self, inputs: Mapping[str, Any]) -> Path:
+        return self.folder / f"{KIND}-{digest_of({'format': FORMAT, **inputs})}.npz"
 
 
-def _digest(said: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _calibration(stored: run_reference.Stored) -> Usual:
-    """Raises KeyError, TypeError, ValueError or AttributeError where a file lacks something or holds it in another type."""
-    fits: dict[str, dict[str, Any]] = {}
+def _calibration(stored: run_folder.StoredResult) -> Calibration:
+    """Raises KeyError, TypeError, ValueError or AttributeError for an unexpected content."""
+    arrays: dict[str, dict[str, Any]] = {}
     for name, array in stored.arrays.items():
         fit, _, part = name.rpartition("/")
-        fits.setdefault(fit, {})[part] = array
+        arrays.setdefault(fit, {})[part] = array
     numbers, notes = stored.about["fits"], tuple(stored.about["notes"])
-    whitening = {name: Whitening.of_arrays(numbers[name], fits[name]) for name in numbers}
-    return Usual(whitening, stored.about["foretold"], notes)
+    whitening = {ErrorKey.parse(name): Whitening.of_arrays(numbers[name], arrays[name]) for name in numbers}
+    return Calibration(whitening, stored.about["control_slope"], notes)

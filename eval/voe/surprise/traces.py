@@ -1,4 +1,7 @@
-"""Surprise over time, film by film: the table from which every number can be made again without the model."""
+"""Traces: the surprise of every video over time.
+
+All numbers of an evaluation can be computed from them without the model.
+"""
 
 from __future__ import annotations
 
@@ -12,50 +15,51 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eval.errors import EvalError
-from worldmodel.files.atomic import replacing
+from eval.voe.scorers import ScorerId
+from worldmodel.files.atomic import atomic_path
 
 SCHEMA = pa.schema(
     [
-        pa.field("film_id", pa.dictionary(pa.int32(), pa.string())),
-        pa.field("scorer", pa.dictionary(pa.int32(), pa.string())),
-        pa.field("windows", pa.dictionary(pa.int32(), pa.string())),  # locked | free
+        pa.field("video_id", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("scorer", pa.dictionary(pa.int32(), pa.string())),  # text form of a ScorerId
+        pa.field("windows", pa.dictionary(pa.int32(), pa.string())),  # locked | sliding
         pa.field("window_start_s", pa.float64()),
-        pa.field("context_s", pa.float64()),  # how much of the window was seen
-        pa.field("time_s", pa.float64()),  # of the frame judged, since the film's first
-        pa.field("surprise", pa.float64()),  # mean over places
+        pa.field("context_s", pa.float64()),  # length of the window's context
+        pa.field("time_s", pa.float64()),  # of the first frame that was forecast, from the video's first frame on
+        pa.field("surprise", pa.float64()),  # mean over spatial tokens
     ]
 )
 
 
 @dataclass(frozen=True)
-class Block:
-    """Surprise of films that were cut alike, by one scorer, in one window: [films, steps]."""
+class TraceBlock:
+    """Surprise of videos that were cut alike, by one scorer in one window: [videos, steps]."""
 
-    film_ids: Sequence[str]
-    scorer: str
-    windows: str  # locked | free
+    video_ids: Sequence[str]
+    scorer: ScorerId
+    windows: str  # locked | sliding
     window_start_s: float
     context_s: float
     times_s: NDArray[np.float64]  # [steps]
-    surprise: NDArray[np.float64]  # [films, steps]
+    surprise: NDArray[np.float64]  # [videos, steps]
 
 
-def write_traces(path: Path, blocks: Sequence[Block]) -> None:
-    """One row a step; whole or not at all."""
+def write_traces(path: Path, blocks: Sequence[TraceBlock]) -> None:
+    """Write one row per video and step. The file is replaced atomically."""
     counts = [block.surprise.size for block in blocks]
-    films = [np.repeat(np.array(block.film_ids, object), len(block.times_s)) for block in blocks]
+    videos = [np.repeat(np.array(block.video_ids, object), len(block.times_s)) for block in blocks]
     columns = {
-        "film_id": pa.array(np.concatenate([np.zeros(0, object), *films]), pa.string()).dictionary_encode(),
-        **{name: _repeated([getattr(block, name) for block in blocks], counts) for name in ("scorer", "windows")},
+        "video_id": pa.array(np.concatenate([np.zeros(0, object), *videos]), pa.string()).dictionary_encode(),
+        **{name: _repeated([str(getattr(block, name)) for block in blocks], counts) for name in ("scorer", "windows")},
         **{name: np.repeat([getattr(block, name) for block in blocks], counts) for name in ("window_start_s", "context_s")},
-        "time_s": np.concatenate([np.zeros(0), *[np.tile(block.times_s, len(block.film_ids)) for block in blocks]]),
+        "time_s": np.concatenate([np.zeros(0), *[np.tile(block.times_s, len(block.video_ids)) for block in blocks]]),
         "surprise": np.concatenate([np.zeros(0), *[np.asarray(block.surprise, float).ravel() for block in blocks]]),
     }
     save_table(path, pa.Table.from_pydict(columns, schema=SCHEMA))
 
 
 def save_table(path: Path, table: pa.Table) -> None:
-    with replacing(path) as part:
+    with atomic_path(path) as part:
         pq.write_table(table, part, compression="zstd", write_page_checksum=True)
 
 
@@ -75,7 +79,7 @@ def read_table(path: Path) -> pa.Table:
 
 
 def join_traces(parts: Sequence[Path], path: Path) -> None:
-    """Parts one after another, in the order given."""
+    """Write the rows of several files of traces into one, in the order given."""
     save_table(path, pa.concat_tables([read_table(part) for part in parts]).unify_dictionaries())
 
 
@@ -97,12 +101,15 @@ class Traces:
         return cls(read_table(path))
 
     def categories(self, name: str) -> list[str]:
-        """What occurs in `film_id`, `scorer` or `windows`; `codes` are places in it."""
+        """The distinct values of `video_id`, `scorer` or `windows`.
+
+        `codes` are indices into them.
+        """
         chunks = self.table[name].chunks
         return chunks[0].dictionary.to_pylist() if chunks else []
 
     def codes(self, name: str) -> NDArray[np.int32]:
-        """A text column, each name as its place in `categories`."""
+        """A text column as indices into `categories`."""
         return _joined([chunk.indices.to_numpy() for chunk in self.table[name].chunks], np.int32)
 
     def column(self, name: str) -> NDArray[np.float64]:
@@ -110,7 +117,7 @@ class Traces:
         return self.table[name].to_numpy()
 
     def coded(self, name: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """A column of numbers that recur, as (places, distinct numbers)."""
+        """A column of recurring numbers, as (indices, distinct numbers)."""
         encoded = self.table[name].dictionary_encode().unify_dictionaries().chunks
         distinct = encoded[0].dictionary.to_numpy() if encoded else np.zeros(0)
         return _joined([chunk.indices.to_numpy() for chunk in encoded], np.int32), distinct

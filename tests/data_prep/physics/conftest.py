@@ -1,4 +1,4 @@
-"""One nano suite, made once, for every test of what films must be."""
+"""One nano suite, generated once for all tests of the videos."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.__main__ import main
-from eval.voe.pairs import FILMS
+from eval.voe.pairs import QUADRUPLET
 from worldmodel.manifest import Manifest
 from worldmodel.video import read_frames
 
 
 @dataclass(frozen=True)
 class Quad:
-    """A quadruplet as read from disk: rows of quads.parquet, decoded frames and truths, in the order of FILMS."""
+    """A quadruplet as read from disk: rows of quads.parquet, decoded frames and ground truth, in
+    the order of QUADRUPLET.
+    """
 
     rows: list[dict[str, Any]]
     frames: list[np.ndarray]
@@ -44,8 +46,8 @@ def quads(nano: Path) -> list[Quad]:
     for row in pq.read_table(nano / "quads.parquet").to_pylist():
         rows[row["quad_id"]][row["context_id"], row["outcome_id"]] = row
     found = []
-    for films in rows.values():
-        ordered = [films[film] for film in FILMS]
+    for videos in rows.values():
+        ordered = [videos[video] for video in QUADRUPLET]
         chosen = [clips[row["clip_id"]] for row in ordered]
         frames = [read_frames(clip.path, indices=list(range(clip.frames))) for clip in chosen]
         truths = [dict(np.load(clip.truth)) for clip in chosen]

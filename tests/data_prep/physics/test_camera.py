@@ -1,4 +1,4 @@
-"""What the camera sees, against geometry worked out by hand."""
+"""What the camera renders, against geometry worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,102 +7,107 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.physics.base_scene import draw_stage
-from data_prep.physics.bodies import body, curtain, occluder
-from data_prep.physics.keyed_random import Dice
+from data_prep.physics.base_scene import sample_base_scene
+from data_prep.physics.bodies import Appearance, body
+from data_prep.physics.keyed_random import KeyedRandom
+from data_prep.physics.occluders import occluder, temporary_screen
 from data_prep.physics.rendering import camera as camera_module
 from data_prep.physics.rendering.camera import RayCamera
-from data_prep.physics.rendering.clip import shoot
-from data_prep.physics.scenes import Camera, Format, Light, Scene, Thing
-from data_prep.physics.world import Puppets, simulate
+from data_prep.physics.rendering.video import render_video
+from data_prep.physics.scenes import Camera, Entity, Light, Scene, VideoFormat
+from data_prep.physics.world import PosedModel, simulate
 
-FILM = Format(64, 4, 12.0)
-
-
-def ball(x: float = 0.0, y: float = 0.0, z: float = 1.0, radius: float = 0.4, **more) -> Thing:
-    return Thing("ball", "sphere", (radius,), (x, y, z), (0.9, 0.2, 0.1), "free", object=True, **more)
+VIDEO = VideoFormat(64, 4, 12.0)
 
 
-def scene(*things: Thing) -> Scene:
-    floor = Thing("floor", "plane", (8.0, 8.0, 0.1), (0.0, 0.0, -3.0), (0.8, 0.8, 0.8), backdrop=True)
-    return Scene((floor, *things), Camera((0.0, -5.0, 1.0), (0.0, 0.0, 1.0)), Light((0.0, -3.0, 6.0)))
+def ball(z: float = 1.0) -> Entity:
+    return Entity("ball", "sphere", (0.4,), (0.0, 0.0, z), (0.9, 0.2, 0.1), "free", is_object=True)
 
 
-def see(what: Scene, frame: int = 0):
-    track = simulate(what, FILM)
-    return RayCamera(what, Puppets(what, track), FILM).see(frame)
+def scene_of(*entities: Entity) -> Scene:
+    floor = Entity("floor", "plane", (8.0, 8.0, 0.1), (0.0, 0.0, -3.0), (0.8, 0.8, 0.8), is_backdrop=True)
+    return Scene((floor, *entities), Camera((0.0, -5.0, 1.0), (0.0, 0.0, 1.0)), Light((0.0, -3.0, 6.0)))
+
+
+def render(scene: Scene, frame: int = 0):
+    trajectory = simulate(scene, VIDEO)
+    return RayCamera(scene, PosedModel(scene, trajectory), VIDEO).render(frame)
+
+
+def one_body(base, shape, width_m, at_m, colour, **options) -> Entity:
+    return body(base, "one", Appearance(shape, 0.0, colour), at_m, width_m=width_m, **options)
 
 
 def test_a_ball_covers_the_pixels_that_geometry_says():
-    view = see(scene(ball()))
+    view = render(scene_of(ball()))
     angle = np.arcsin(0.4 / 5.0)
     radius_px = 32 / np.tan(np.deg2rad(21)) * np.tan(angle)
     assert view.unoccluded_px[1] == pytest.approx(np.pi * (radius_px + 0.5) ** 2, rel=0.06)  # a touched pixel counts
-    assert (view.thing == 1).sum() == pytest.approx(np.pi * radius_px**2, rel=0.06)
+    assert (view.entity == 1).sum() == pytest.approx(np.pi * radius_px**2, rel=0.06)
 
 
 def test_depth_is_measured_along_the_axis():
-    view = see(scene(ball()))
+    view = render(scene_of(ball()))
     assert view.depth_m[32, 32] == pytest.approx(5.0 - 0.4, abs=0.01)
 
 
-def test_a_thing_behind_a_panel_is_hidden_whole_and_still_measured():
-    panel = Thing("panel", "box", (1.0, 0.05, 1.0), (0.0, -2.0, 1.0), (0.5, 0.5, 0.9), occluder=True)
-    hidden, shown = see(scene(ball(), panel)), see(scene(ball()))
+def test_the_unoccluded_pixels_of_a_hidden_entity_are_counted():
+    panel = Entity("panel", "box", (1.0, 0.05, 1.0), (0.0, -2.0, 1.0), (0.5, 0.5, 0.9), is_occluder=True)
+    hidden, shown = render(scene_of(ball(), panel)), render(scene_of(ball()))
     assert hidden.visible_px[1] == 0
     assert hidden.unoccluded_px[1] == shown.unoccluded_px[1] == shown.visible_px[1] > 100
 
 
-def test_what_is_hidden_leaves_no_trace_in_the_picture():
-    panel = Thing("panel", "box", (1.5, 0.05, 1.5), (0.0, -2.0, 1.0), (0.5, 0.5, 0.9), occluder=True)
-    assert np.array_equal(see(scene(panel, ball(z=1.0))).rgb, see(scene(panel)).rgb)
+def test_a_hidden_entity_changes_no_pixel():
+    panel = Entity("panel", "box", (1.5, 0.05, 1.5), (0.0, -2.0, 1.0), (0.5, 0.5, 0.9), is_occluder=True)
+    assert np.array_equal(render(scene_of(panel, ball(z=1.0))).rgb, render(scene_of(panel)).rgb)
 
 
-def test_a_moving_thing_casts_a_shadow_away_from_the_lamp():
-    floor = Thing("floor", "plane", (8.0, 8.0, 0.1), (0.0, 0.0, 0.0), (0.8, 0.8, 0.8), backdrop=True)
-    base = Scene((floor,), Camera((0.0, -5.0, 2.0)), Light((-3.0, 0.0, 5.0)))
-    with_ball = see(base.with_things([ball(z=0.4)]))
-    darker = (with_ball.rgb.astype(int) < see(base).rgb.astype(int) - 10).all(2) & (with_ball.thing == 0)
+def test_a_moving_entity_casts_a_shadow_away_from_the_lamp():
+    floor = Entity("floor", "plane", (8.0, 8.0, 0.1), (0.0, 0.0, 0.0), (0.8, 0.8, 0.8), is_backdrop=True)
+    plain = Scene((floor,), Camera((0.0, -5.0, 2.0)), Light((-3.0, 0.0, 5.0)))
+    with_ball = render(plain.with_entities([ball(z=0.4)]))
+    darker = (with_ball.rgb.astype(int) < render(plain).rgb.astype(int) - 10).all(2) & (with_ball.entity == 0)
     assert np.nonzero(darker)[1].mean() > 36  # to the right of the ball, away from a lamp on the left
 
 
-def test_a_rolling_ball_shows_that_it_rolls():
-    stage = draw_stage(Dice("roll"), FILM, 1)
-    rolling = body(stage, "one", "sphere", 0.8, (0.0, 0.0), (0.9, 0.3, 0.2), velocity_m_s=(1.5, 0.0, 0.0))
+def test_the_rolling_of_a_ball_is_visible():
+    base = sample_base_scene(KeyedRandom("roll"), VIDEO, 1)
+    rolling = one_body(base, "sphere", 0.8, (0.0, 0.0), (0.9, 0.3, 0.2), velocity_m_s=(1.5, 0.0, 0.0))
     sliding = replace(rolling, spin_rad_s=(0.0, 0.0, 0.0), friction=0.0)
-    one, other = (shoot(stage.scene.with_things([thing]), FILM).frames[3] for thing in (rolling, sliding))
+    one, other = (render_video(base.scene.with_entities([entity]), VIDEO).frames[3] for entity in (rolling, sliding))
     assert (np.abs(one.astype(int) - other) > 20).any(2).sum() > 25
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_light_is_never_clipped(level):
     for seed in range(3):
-        stage = draw_stage(Dice("light", seed), FILM, level)
-        bright = body(stage, "one", "sphere", 0.8, (0.0, 0.0), stage.paint(stage.hue()))
-        assert shoot(stage.scene.with_things([bright]), FILM).frames.max() < 255
+        base = sample_base_scene(KeyedRandom("light", seed), VIDEO, level)
+        bright = one_body(base, "sphere", 0.8, (0.0, 0.0), base.sample_colour(base.sample_hue()))
+        assert render_video(base.scene.with_entities([bright]), VIDEO).frames.max() < 255
 
 
-def test_frames_do_not_depend_on_the_order_in_which_they_are_seen():
+def test_frames_do_not_depend_on_the_order_of_rendering():
     for level in (1, 3):
-        stage = draw_stage(Dice("order"), FILM, level)
-        thing = body(stage, "one", "box", 0.7, (-0.4, 0.0), (0.2, 0.4, 0.9), velocity_m_s=(2.0, 0.0, 0.0))
-        what = stage.scene.with_things([occluder(stage), thing])
-        puppets = Puppets(what, simulate(what, FILM))
-        camera = RayCamera(what, puppets, FILM)
-        forwards = [camera.see(frame).rgb for frame in range(4)]
-        backwards = [camera.see(frame).rgb for frame in reversed(range(4))]
+        base = sample_base_scene(KeyedRandom("order"), VIDEO, level)
+        entity = one_body(base, "box", 0.7, (-0.4, 0.0), (0.2, 0.4, 0.9), velocity_m_s=(2.0, 0.0, 0.0))
+        scene = base.scene.with_entities([occluder(base), entity])
+        posed = PosedModel(scene, simulate(scene, VIDEO))
+        camera = RayCamera(scene, posed, VIDEO)
+        forwards = [camera.render(frame).rgb for frame in range(4)]
+        backwards = [camera.render(frame).rgb for frame in reversed(range(4))]
         assert all(np.array_equal(a, b) for a, b in zip(forwards, reversed(backwards), strict=True))
 
 
 def test_a_screen_at_rest_looks_the_same_cached_or_not(monkeypatch):
-    film = Format(64, 24, 12.0)
-    stage = draw_stage(Dice("cache"), film, 1)
-    thing = body(stage, "one", "sphere", 0.7, (-1.0, 0.1), (0.9, 0.4, 0.1), velocity_m_s=(1.0, 0.0, 0.0))
-    what = stage.scene.with_things([curtain(stage), thing])
-    cached = shoot(what, film)
-    monkeypatch.setattr(camera_module, "LONG_FRAMES", 99)
-    again = shoot(what, film)
-    assert np.abs(cached.frames.astype(int) - again.frames).max() <= 1  # lamps are summed in another order
+    video = VideoFormat(64, 24, 12.0)
+    base = sample_base_scene(KeyedRandom("cache"), video, 1)
+    entity = one_body(base, "sphere", 0.7, (-1.0, 0.1), (0.9, 0.4, 0.1), velocity_m_s=(1.0, 0.0, 0.0))
+    scene = base.scene.with_entities([temporary_screen(base), entity])
+    cached = render_video(scene, video)
+    monkeypatch.setattr(camera_module, "MIN_CACHED_FRAMES", 99)
+    again = render_video(scene, video)
+    assert np.abs(cached.frames.astype(int) - again.frames).max() <= 1  # the light of the lamps is added in another order
     assert np.array_equal(cached.visible_px, again.visible_px)
     assert np.array_equal(cached.unoccluded_px, again.unoccluded_px)
     assert np.array_equal(cached.segmentation, again.segmentation)

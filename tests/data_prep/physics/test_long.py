@@ -1,4 +1,4 @@
-"""Long checks of the claims that need many films, or a process to be killed."""
+"""Slow tests: those that need many videos, or a process that is killed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from data_prep.__main__ import main
-from data_prep.physics.quadruplets import draw_quadruplet
-from data_prep.physics.scenes import Format
-from data_prep.physics.suite import PROPERTIES, Size, suite_jobs
-from eval.voe.baselines import BLIND
+from data_prep.physics.quadruplets import sample_quadruplet
+from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.suite import PROPERTIES, SuiteSize, suite_jobs
+from eval.voe.leak_baselines import WHOLE_VIDEO
 from eval.voe.oracle import violations
-from eval.voe.pairs import FILMS, quadruplet_scores
+from eval.voe.pairs import QUADRUPLET, quadruplet_scores
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("property_", PROPERTIES, ids=lambda property_: property_.name)
 def test_blind_scorers_stay_near_one_half_and_the_oracle_at_one(property_):
-    surprise, oracle = {name: [] for name in BLIND}, []
-    for job in suite_jobs(Size(32, 4, 0, 0, (1, 2), 64, 24, 0), (property_,), 7):
-        made = draw_quadruplet(property_, property_.templates[job.template], Format(), job.level, *job.key())
-        oracle.append([len(violations(made.films[film].truth(), 12.0)) for film in FILMS])
-        if made.splice is not None:
-            for name, score in BLIND.items():
-                surprise[name].append([score(made.films[film].frames) for film in FILMS])
+    surprise, oracle = {name: [] for name in WHOLE_VIDEO}, []
+    for job in suite_jobs(SuiteSize(32, 4, 0, 0, (1, 2), 64, 24, 0), (property_,), 7):
+        quadruplet = sample_quadruplet(property_, property_.templates[job.template], VideoFormat(), job.level, *job.key())
+        oracle.append([len(violations(quadruplet.videos[video].ground_truth(), 12.0)) for video in QUADRUPLET])
+        if quadruplet.splice is not None:
+            for name, score in WHOLE_VIDEO.items():
+                surprise[name].append([score(quadruplet.videos[video].frames) for video in QUADRUPLET])
     assert (quadruplet_scores(np.array(oracle, float)) == 1.0).all()
     for name, values in surprise.items():
         scores = quadruplet_scores(np.array(values))
@@ -40,7 +40,7 @@ def test_blind_scorers_stay_near_one_half_and_the_oracle_at_one(property_):
         assert abs(scores.mean() - 0.5) < 0.1, (name, scores.mean())
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
     options = ["--train", "40", "--size-px", "32", "--workers", "1"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What matched films must be, on every property, after decoding from disk."""
+"""Requirements on matched videos of every property, tested after decoding from disk."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections import Counter
 
 import numpy as np
 
-from data_prep.physics.jobs import draw_quadruplet
+from data_prep.physics.jobs import sample_quadruplet
 from data_prep.physics.quadruplets import copy_class
-from data_prep.physics.scenes import Format
-from data_prep.physics.suite import BY_NAME, PROPERTIES, SIZES, QuadrupletJob, suite_jobs
-from eval.voe.baselines import (
+from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.suite import BY_NAME, PROPERTIES, SUITE_SIZES, QuadrupletJob, suite_jobs
+from eval.voe.leak_baselines import (
     FrameClassifier,
     each_frame_alone,
     frame_features,
-    pixel_copy,
-    pixel_extrapolation,
+    l1_context_copy,
+    l1_context_extrapolation,
     prefix_only,
     suffix_only,
 )
 from eval.voe.oracle import violations
-from eval.voe.pairs import FILMS, pair_scores, quadruplet_scores
+from eval.voe.pairs import QUADRUPLET, pair_scores, quadruplet_scores
 
 
-def test_every_property_has_spliced_and_visible_films(quads):
+def test_every_property_has_spliced_and_visible_videos(quads):
     for property_ in PROPERTIES:
         seen = Counter((quad.visibility, quad.split, quad.spliced) for quad in quads if quad.property == property_.name)
         assert seen == {("occluded", "test", True): 2, ("occluded", "val", True): 1, ("visible", "test", False): 1}
@@ -46,28 +46,28 @@ def test_prefixes_and_suffixes_are_the_same_bit_for_bit_after_decoding(spliced):
         assert not np.array_equal(au[k:], bv[k:])
 
 
-def test_each_frame_stands_in_as_many_possible_as_impossible_films(spliced):
+def test_each_frame_occurs_in_as_many_possible_as_impossible_videos(spliced):
     for quad in spliced:
         possible, impossible = (
-            Counter(frame.tobytes() for frame in np.concatenate(films)) for films in (quad.frames[:2], quad.frames[2:])
+            Counter(frame.tobytes() for frame in np.concatenate(videos)) for videos in (quad.frames[:2], quad.frames[2:])
         )
         assert possible == impossible
 
 
-def test_what_comes_off_the_disk_is_what_was_rendered(spliced):
+def test_decoded_videos_equal_rendered_ones(spliced):
     quad = next(quad for quad in spliced if quad.property == "gravity" and quad.split == "test")
     job = next(
         job
-        for job in suite_jobs(SIZES["nano"], (BY_NAME["gravity"],), quad.seed)
+        for job in suite_jobs(SUITE_SIZES["nano"], (BY_NAME["gravity"],), quad.seed)
         if isinstance(job, QuadrupletJob) and job.split == "test" and quad.quad_id.endswith(f"{job.index:04d}")
     )
     template = BY_NAME["gravity"].templates[job.template]
-    made = draw_quadruplet(BY_NAME["gravity"], template, Format(), job.level, *job.key())
-    for film, frames in zip(FILMS, quad.frames, strict=True):
-        assert np.array_equal(made.films[film].frames, frames)
+    quadruplet = sample_quadruplet(BY_NAME["gravity"], template, VideoFormat(), job.level, *job.key())
+    for video, frames in zip(QUADRUPLET, quad.frames, strict=True):
+        assert np.array_equal(quadruplet.videos[video].frames, frames)
 
 
-def test_contexts_look_the_same_throughout_the_occlusion(spliced):
+def test_contexts_are_equal_throughout_the_occlusion(spliced):
     for quad in spliced:
         au, bv = quad.frames[:2]
         start, stop = quad.occlusion_start, quad.occlusion_stop
@@ -81,7 +81,7 @@ def test_contexts_look_the_same_throughout_the_occlusion(spliced):
 
 def test_hidden_changes_happen_only_at_full_occlusion(spliced):
     for quad in spliced:
-        for truth in quad.truths[2:]:  # the impossible films, whose state jumps at the splice
+        for truth in quad.truths[2:]:  # the impossible videos, whose state jumps at the splice
             k = quad.splice
             changed = _changed(truth, k, quad.fps)
             assert changed.any() or quad.property in ("inertia", "continuity"), quad.quad_id
@@ -89,14 +89,14 @@ def test_hidden_changes_happen_only_at_full_occlusion(spliced):
 
 
 def _changed(truth, k, fps):
-    """Objects that appear, go, or are elsewhere than their velocity took them."""
+    """Objects that appear, disappear, or are not where their velocity took them."""
     flipped = truth["present"][k] != truth["present"][k - 1]
     step = truth["position_m"][k] - truth["position_m"][k - 1]
     expected = truth["velocity_m_s"][k - 1] / fps
     return flipped | (np.abs(step - expected).max(1) > 0.2)
 
 
-def test_an_oracle_that_reads_the_truth_is_always_right_and_finds_nothing_in_lawful_films(quads):
+def test_an_oracle_that_reads_the_ground_truth_is_always_right_and_finds_nothing_in_possible_videos(quads):
     for quad in quads:
         found = [violations(truth, quad.fps) for truth in quad.truths]
         assert found[0] == found[1] == [], quad.quad_id
@@ -104,41 +104,43 @@ def test_an_oracle_that_reads_the_truth_is_always_right_and_finds_nothing_in_law
         assert scores == 1.0, (quad.quad_id, quad.template)
 
 
-def test_blind_scorers_are_at_exactly_one_half_where_it_can_be_proven(spliced):
+def test_context_free_baselines_score_exactly_one_half_where_it_can_be_proven(spliced):
     for quad in spliced:
         k = quad.splice
         for score in (lambda f, k=k: prefix_only(f, k), lambda f, k=k: suffix_only(f, k), each_frame_alone):
             assert _score(score, quad) == 0.5
         for stop in range(quad.occlusion_start + 1, quad.occlusion_stop):
-            assert _score(lambda frames, stop=stop: pixel_copy(frames, stop), quad) == 0.5
+            assert _score(lambda frames, stop=stop: l1_context_copy(frames, stop), quad) == 0.5
         for stop in range(quad.occlusion_start + 2, quad.occlusion_stop):
-            assert _score(lambda frames, stop=stop: pixel_extrapolation(frames, stop), quad) == 0.5
+            assert _score(lambda frames, stop=stop: l1_context_extrapolation(frames, stop), quad) == 0.5
 
 
 def test_same_outcome_pairs_tie_for_a_copy_in_full_occlusion(spliced):
     for quad in spliced:
-        surprise = np.array([[pixel_copy(frames, quad.splice) for frames in quad.frames]])
+        surprise = np.array([[l1_context_copy(frames, quad.splice) for frames in quad.frames]])
         assert (pair_scores(surprise)["same outcome"] == 0.5).all()
 
 
-def test_a_classifier_of_single_frames_is_at_one_half_on_any_other_quadruplet(spliced):
+def test_a_classifier_of_single_frames_scores_one_half_on_held_out_quadruplets(spliced):
     rng = np.random.default_rng(0)
     features = [[frame_features(frames) for frames in quad.frames] for quad in spliced]
     for held_out in range(0, len(spliced), 7):
         rows, labels = [], []
-        for place, films in enumerate(features):
-            for film, its in enumerate(films if place != held_out else []):
+        for number, videos in enumerate(features):
+            for video, its in enumerate(videos if number != held_out else []):
                 rows.append(its[rng.integers(len(its), size=4)])
-                labels += [film >= 2] * 4
+                labels += [video >= 2] * 4
         model = FrameClassifier.fit(np.concatenate(rows), np.array(labels))
         surprise = np.array([[model.surprise(its) for its in features[held_out]]])
         assert quadruplet_scores(surprise) == 0.5
 
 
-def test_neutral_quadruplets_are_blind_to_pixel_comparisons_at_every_lag(spliced):
-    """Where things differ before and where they differ after share no pixel, so gains and losses cancel.
+def test_pixel_comparisons_gain_nothing_on_neutral_quadruplets_at_any_lag(spliced):
+    """The pixels that differ before the splice and those that differ after it are disjoint, so
+    gains and losses cancel.
 
-    Not so for the pillar, whose shadow falls where the body will stand: that one is held to the measured table.
+    The pillar is an exception, because its shadow falls where the body will stand. It is measured
+    in the docs instead.
     """
     for quad in spliced:
         if quad.copy_class != "neutral" or quad.template == "pillar":
@@ -151,9 +153,9 @@ def test_neutral_quadruplets_are_blind_to_pixel_comparisons_at_every_lag(spliced
 
 def test_copy_class_of_worked_examples():
     still = np.zeros((2, 1, 4, 3), np.uint8)
-    thing = still.copy()
-    thing[0, 0, 0], thing[1, 0, 0] = 200, 200  # comes out where it went in
-    assert copy_class(thing, still, 0, 1) == "easy"
+    entity = still.copy()
+    entity[0, 0, 0], entity[1, 0, 0] = 200, 200  # appears where it disappeared
+    assert copy_class(entity, still, 0, 1) == "easy"
     left_first, right_first = still.copy(), still.copy()
     left_first[0, 0, 0], left_first[1, 0, 3] = 200, 200
     right_first[0, 0, 3], right_first[1, 0, 0] = 200, 200
@@ -163,13 +165,13 @@ def test_copy_class_of_worked_examples():
     assert copy_class(moved, still, 0, 1) == "neutral"
 
 
-def test_objects_can_be_made_out(quads):
+def test_objects_are_large_enough_to_be_recognised(quads):
     for quad in quads:
         for truth in quad.truths:
             for index in range(len(truth["names"])):
                 seen = truth["visible_px"][:, index] > 0
-                broad = truth["half_size_m"][index].max() / truth["half_size_m"][index, 0]
-                assert not seen.any() or truth["width_px"][seen, index].max() * broad >= 9.9
+                largest = truth["half_size_m"][index].max() / truth["half_size_m"][index, 0]
+                assert not seen.any() or truth["width_px"][seen, index].max() * largest >= 9.9
 
 
 def _score(score, quad) -> float:

@@ -1,70 +1,77 @@
-"""The laws, against formulas."""
+"""The simulation, against formulas."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from data_prep.physics.base_scene import draw_stage
-from data_prep.physics.bodies import body, plate, screen
-from data_prep.physics.keyed_random import Dice
-from data_prep.physics.object_sampling import arriving, draw_look
-from data_prep.physics.scenes import Format
+from data_prep.physics.base_scene import sample_base_scene
+from data_prep.physics.bodies import Appearance, body
+from data_prep.physics.keyed_random import KeyedRandom
+from data_prep.physics.object_sampling import sample_appearance, stopping_body
+from data_prep.physics.occluders import screen
+from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.structures import wall
 from data_prep.physics.world import simulate
 
-FILM = Format(64, 24, 12.0)
+VIDEO = VideoFormat(64, 24, 12.0)
 
 
 @pytest.fixture
-def stage():
-    return draw_stage(Dice("laws"), FILM, 1)
+def base():
+    return sample_base_scene(KeyedRandom("laws"), VIDEO, 1)
 
 
-def track_of(stage, *things):
-    scene = stage.scene.with_things(things)
-    track = simulate(scene, FILM)
-    return track, track.names.index("one")
+def simulate_one(base, *entities):
+    """The trajectory of these entities, and the index of the one named "one"."""
+    scene = base.scene.with_entities(entities)
+    trajectory = simulate(scene, VIDEO)
+    return trajectory, trajectory.names.index("one")
 
 
-def test_a_thing_in_the_air_falls_by_half_g_t_squared(stage):
-    one = body(stage, "one", "box", 0.6, (0.0, 0.0), (1, 0, 0), on_m=4.0)
-    track, index = track_of(stage, one)
-    times = np.arange(8) / FILM.fps
+def red_body(base, shape, width_m, at_m, **options):
+    return body(base, "one", Appearance(shape, 0.0, (1, 0, 0)), at_m, width_m=width_m, **options)
+
+
+def test_a_body_in_the_air_falls_by_half_g_t_squared(base):
+    one = red_body(base, "box", 0.6, (0.0, 0.0), on_m=4.0)
+    trajectory, index = simulate_one(base, one)
+    times = np.arange(8) / VIDEO.fps
     expected = one.position_m[2] - 9.81 * times**2 / 2
-    assert track.position_m[:8, index, 2] == pytest.approx(expected, abs=0.02)
-    assert not track.contact[:8, index].any()
+    assert trajectory.position_m[:8, index, 2] == pytest.approx(expected, abs=0.02)
+    assert not trajectory.contact[:8, index].any()
 
 
-def test_a_rolling_ball_keeps_its_pace(stage):
-    track, index = track_of(stage, body(stage, "one", "sphere", 0.7, (-1.8, 0.0), (1, 0, 0), velocity_m_s=(1.8, 0, 0)))
-    assert track.position_m[-1, index, 0] == pytest.approx(-1.8 + 1.8 * 23 / 12, abs=0.03)
+def test_a_rolling_ball_keeps_its_speed(base):
+    trajectory, index = simulate_one(base, red_body(base, "sphere", 0.7, (-1.8, 0.0), velocity_m_s=(1.8, 0, 0)))
+    assert trajectory.position_m[-1, index, 0] == pytest.approx(-1.8 + 1.8 * 23 / 12, abs=0.03)
 
 
-def test_a_bouncy_thing_comes_back_from_a_wall_nearly_as_fast(stage):
-    one = body(stage, "one", "cylinder", 0.7, (-1.5, 0.0), (1, 0, 0), velocity_m_s=(2.0, 0, 0), bouncy=True, friction=1e-4)
-    track, index = track_of(stage, one, plate(stage, "wall between", 0.0, 0.0, 1.5, (0.5, 0.4, 0.3)))
-    assert track.velocity_m_s[-1, index, 0] == pytest.approx(-2.0, abs=0.25)
-    assert track.contact[:, index, track.names.index("wall between")].any()
+def test_an_elastic_body_comes_back_from_a_wall_nearly_as_fast(base):
+    one = red_body(base, "cylinder", 0.7, (-1.5, 0.0), velocity_m_s=(2.0, 0, 0), elastic=True, friction=1e-4)
+    trajectory, index = simulate_one(base, one, wall(base, "wall between", 0.0, 0.0, 1.5, (0.5, 0.4, 0.3)))
+    assert trajectory.velocity_m_s[-1, index, 0] == pytest.approx(-2.0, abs=0.25)
+    assert trajectory.contact[:, index, trajectory.names.index("wall between")].any()
 
 
-def test_friction_stops_an_arriving_thing_where_and_when_it_should(stage):
-    one = arriving(stage, "one", draw_look(stage, "cylinder"), -1, (0.1, 0.0), 1.0)
-    track, index = track_of(stage, one)
-    assert track.position_m[-1, index, 0] == pytest.approx(0.1, abs=0.08)
-    assert np.abs(track.velocity_m_s[14:, index]).max() < 0.05
+def test_friction_stops_a_body_at_the_given_place_and_time(base):
+    one = stopping_body(base, "one", sample_appearance(base, "cylinder"), -1, (0.1, 0.0), 1.0)
+    trajectory, index = simulate_one(base, one)
+    assert trajectory.position_m[-1, index, 0] == pytest.approx(0.1, abs=0.08)
+    assert np.abs(trajectory.velocity_m_s[14:, index]).max() < 0.05
 
 
-def test_a_screen_is_where_its_path_says(stage):
-    one = screen(stage, up_s=1.0, takes_s=0.5, half_height_m=0.6, name="one")
-    track, index = track_of(stage, one)
-    height = track.position_m[:, index, 2]
+def test_a_screen_is_where_its_path_says(base):
+    one = screen(base, up_s=1.0, move_s=0.5, half_height_m=0.6, name="one")
+    trajectory, index = simulate_one(base, one)
+    height = trajectory.position_m[:, index, 2]
     assert height[0] == height[6] == pytest.approx(-0.62)
     assert height[12] == height[-1] == pytest.approx(0.6)
     assert height[9] == pytest.approx((0.6 - 0.62) / 2)
 
 
-def test_the_same_scene_moves_the_same(stage):
-    one = body(stage, "one", "box", 0.6, (0.0, 0.0), (1, 0, 0), on_m=1.0, velocity_m_s=(1.0, 0.3, 0.0))
-    first, second = (track_of(stage, one)[0] for _ in range(2))
+def test_a_simulation_is_repeatable(base):
+    one = red_body(base, "box", 0.6, (0.0, 0.0), on_m=1.0, velocity_m_s=(1.0, 0.3, 0.0))
+    first, second = (simulate_one(base, one)[0] for _ in range(2))
     assert np.array_equal(first.position_m, second.position_m)
     assert np.array_equal(first.quaternion, second.quaternion)

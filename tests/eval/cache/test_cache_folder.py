@@ -9,7 +9,7 @@ from eval.cache.cache_folder import cache_folder
 from eval.errors import EvalError
 
 
-def test_it_is_below_xdg_cache_home_else_below_home(monkeypatch, tmp_path: Path):
+def test_the_folder_is_below_xdg_cache_home_else_below_home(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / "xdg" / "worldmodel"
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -18,7 +18,7 @@ def test_it_is_below_xdg_cache_home_else_below_home(monkeypatch, tmp_path: Path)
     assert cache_folder() == tmp_path / ".cache" / "worldmodel"
 
 
-def test_a_temporary_folder_stands_in_for_one_that_cannot_be_written_and_one_line_says_so(monkeypatch, tmp_path: Path, capsys):
+def test_a_temporary_folder_replaces_one_that_cannot_be_written_with_a_warning(monkeypatch, tmp_path: Path, capsys):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     folder = cache_folder()
@@ -30,7 +30,7 @@ def test_a_temporary_folder_stands_in_for_one_that_cannot_be_written_and_one_lin
     assert "set XDG_CACHE_HOME" in line
 
 
-def test_a_temporary_folder_that_others_could_have_laid_there_is_refused(monkeypatch, tmp_path: Path):
+def test_a_temporary_folder_that_another_user_could_have_made_is_refused(monkeypatch, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     folder = cache_folder()

@@ -4,26 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from eval.cache.results import Kept
+from eval.cache.results import ResultCache
 
 
 def never() -> dict:
     raise AssertionError("it was answered before")
 
 
-def test_an_answer_is_used_again_for_the_same_question_alone(tmp_path: Path):
+def test_a_result_is_used_again_for_equal_inputs_only(tmp_path: Path):
     answer = {"value": 0.1, "n": 3, "low": None, "notes": ["a"]}
-    assert Kept.of(tmp_path, {"weights": "a"}).get("colour, linear/../x", lambda: answer) == answer
-    assert Kept.of(tmp_path, {"weights": "a"}).get("colour, linear/../x", never) == answer
+    assert ResultCache.for_inputs(tmp_path, {"weights": "a"}).get_or_compute("colour, linear/../x", lambda: answer) == answer
+    assert ResultCache.for_inputs(tmp_path, {"weights": "a"}).get_or_compute("colour, linear/../x", never) == answer
     assert list(tmp_path.iterdir()) == [tmp_path / "answers"]  # whatever a name holds
     with pytest.raises(AssertionError, match="before"):
-        Kept.of(tmp_path, {"weights": "b"}).get("colour, linear/../x", never)
-    Kept.of(tmp_path, {"weights": "a"}).forget()
+        ResultCache.for_inputs(tmp_path, {"weights": "b"}).get_or_compute("colour, linear/../x", never)
+    ResultCache.for_inputs(tmp_path, {"weights": "a"}).clear()
     assert list(tmp_path.iterdir()) == []
-    Kept.of(tmp_path, {"weights": "a"}).forget()  # nothing was kept
+    ResultCache.for_inputs(tmp_path, {"weights": "a"}).clear()  # nothing was kept
 
 
-def test_code_that_changed_answers_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    Kept.of(tmp_path, {}).get("a", lambda: 1)
-    monkeypatch.setattr("eval.cache.results.code_digest", lambda: "edited")
-    assert Kept.of(tmp_path, {}).get("a", lambda: 2) == 2
+def test_changed_code_computes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ResultCache.for_inputs(tmp_path, {}).get_or_compute("a", lambda: 1)
+    monkeypatch.setattr("eval.cache.results.source_digest", lambda: "edited")
+    assert ResultCache.for_inputs(tmp_path, {}).get_or_compute("a", lambda: 2) == 2

@@ -11,7 +11,7 @@ from eval.cache.cache_lock import cache_lock
 from eval.cache.sealed import is_whole, seal
 from eval.workload import discard_damaged
 from worldmodel.files.atomic import write_json
-from worldmodel.files.folder_lock import FolderLockError, hold_folder
+from worldmodel.files.folder_lock import FolderLockError, lock_folder
 
 
 def test_a_second_evaluation_waits_until_the_first_has_filled_the_cache(tmp_path, monkeypatch, capsys):
@@ -34,15 +34,15 @@ def test_a_second_evaluation_waits_until_the_first_has_filled_the_cache(tmp_path
 
 
 def test_a_folder_of_the_cache_can_be_removed_while_it_is_locked(tmp_path):
-    """As `eval score` does at its end. A third evaluation must not get the lock before the second releases it."""
-    folder = tmp_path / "films" / "key"
-    with cache_lock(folder, "films", PartialState()):
+    """As `eval plausibility` does at its end. A third evaluation must not get the lock before the second releases it."""
+    folder = tmp_path / "videos" / "key"
+    with cache_lock(folder, "videos", PartialState()):
         folder.rmdir()
-        with pytest.raises(FolderLockError, match="is in use by"), hold_folder(folder.parent, "...", ".key.lock"):
+        with pytest.raises(FolderLockError, match="is in use by"), lock_folder(folder.parent, "...", ".key.lock"):
             pass
-    with cache_lock(folder, "films", PartialState()):
+    with cache_lock(folder, "videos", PartialState()):
         assert folder.is_dir()
-    assert not (tmp_path / "films" / ".key.lock").exists()
+    assert not (tmp_path / "videos" / ".key.lock").exists()
 
 
 def test_finished_pieces_are_sealed_and_checked_without_listing_their_folder(tmp_path, monkeypatch):

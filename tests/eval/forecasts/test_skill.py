@@ -1,4 +1,4 @@
-"""Skill worked by hand."""
+"""Forecast skill worked by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def test_skill_by_hand():
     assert first["value"] == pytest.approx(1 - 4 / 8)
     assert second["value"] == pytest.approx(1 - 4 / 2)  # worse than the baseline
     assert first["low"] <= first["value"] <= first["high"]
-    assert first["low"] == pytest.approx(1 - 3 / 4)  # at worst the second film, drawn twice
+    assert first["low"] == pytest.approx(1 - 3 / 4)  # the worst resample has the second video twice
 
 
 def test_a_forecast_has_no_skill_against_itself():
@@ -21,13 +21,13 @@ def test_a_forecast_has_no_skill_against_itself():
         assert (it["value"], it["low"], it["high"], it["n"]) == (0, 0, 0, 20)
 
 
-def test_only_films_that_both_judge_count():
+def test_only_videos_with_both_errors_count():
     error = np.array([[1.0], [1.0], [np.nan], [5.0]])
     baseline = np.array([[2.0], [2.0], [2.0], [np.nan]])
     (found,) = skill(error, baseline)
     assert (found["value"], found["n"]) == (0.5, 2)
     assert skill(error[2:], baseline[2:]) == [None]
-    assert skill(error[:2], 0 * baseline[:2]) == [None]  # nothing is below: no share of it
+    assert skill(error[:2], 0 * baseline[:2]) == [None]  # the baseline has no error: no ratio
 
 
 def test_mean_error_by_hand():
@@ -35,6 +35,6 @@ def test_mean_error_by_hand():
     assert (found["value"], found["n"]) == (3.0, 3)
 
 
-def test_the_mean_of_others_has_not_seen_the_film():
+def test_the_mean_of_others_leaves_out_the_video_itself():
     values = np.array([[1.0], [2.0], [6.0]])
     assert others_mean(values).tolist() == [[4.0], [3.5], [1.5]]

@@ -1,110 +1,98 @@
-"""Encoded and predicted, on latents whose content is known."""
+"""Encoded and predicted properties, on latents whose content is known."""
 
 import numpy as np
 import pytest
 import torch
 
-from eval.probes.evaluation import CONSTANT_VELOCITY, Cohort, Question, encoded, extrapolate, last_place, predicted
-from eval.probes.recordings import Recording
+from eval.probes.aligned_truth import AlignedTruth
+from eval.probes.constant_velocity import CONSTANT_VELOCITY
+from eval.probes.evaluation import FROM_TRUTH, REFITTED, TRANSFERRED, ProbeTask, evaluate_encoded, evaluate_predicted
+from eval.probes.latents import ClipLatents
 from eval.probes.targets import PROPERTIES
 
 CPU = torch.device("cpu")
-FILMS, STEPS, CUTS = 24, 12, [4, 6]
+CLIPS, STEPS, CONTEXTS = 24, 12, [4, 6]
 
 
 @pytest.fixture
-def cohort(make_truth) -> Cohort:
-    """Films of one body each that flies straight, each from its own place at its own speed."""
+def truth(make_truth) -> AlignedTruth:
+    """Clips of one body each, which moves in a straight line from a random position at a random velocity."""
     rng = np.random.default_rng(0)
-    start, step = rng.uniform(20, 44, (FILMS, 1, 2)), rng.uniform(-1, 1, (FILMS, 1, 2))
+    start, step = rng.uniform(20, 44, (CLIPS, 1, 2)), rng.uniform(-1, 1, (CLIPS, 1, 2))
     centres = start + np.arange(STEPS)[:, None] * step
     truths = [make_truth(centre[:, None]) for centre in centres]
-    return Cohort(truths, [np.arange(STEPS)] * FILMS, 0.1, 4)
+    return AlignedTruth(truths, [np.arange(STEPS)] * CLIPS, 0.1, 4)
 
 
-def places(cohort: Cohort) -> np.ndarray:
-    return cohort.body_track()[0]
+def positions(truth: AlignedTruth) -> np.ndarray:
+    return truth.body_track()[0]
 
 
-def recording(cohort: Cohort, ahead: dict[int, np.ndarray] | None = None) -> Recording:
-    """Latents [F, S, 1, 2] that are the place of the body, in other units."""
-    target = ((places(cohort) - 30) / 10)[:, :, None].astype(np.float32)
+def latents_of(truth: AlignedTruth, ahead: dict[int, np.ndarray] | None = None) -> ClipLatents:
+    """Latents [F, S, 1, 2] that are the position of the body, in other units."""
+    target = ((positions(truth) - 30) / 10)[:, :, None].astype(np.float32)
     if ahead is None:
-        ahead = {cut: target[:, cut:] for cut in CUTS}
-    return Recording(target, {cut: target[:, cut - 3 : cut] for cut in CUTS}, ahead)
+        ahead = {context: target[:, context:] for context in CONTEXTS}
+    return ClipLatents(target, {context: target[:, context - 3 : context] for context in CONTEXTS}, ahead)
 
 
-def question(cohort: Cohort, name: str = "position") -> Question:
-    return Question.of(cohort, PROPERTIES[name], "linear", CPU)
+def task(truth: AlignedTruth, name: str = "position") -> ProbeTask:
+    return ProbeTask.create(truth, PROPERTIES[name], "linear", CPU)
 
 
-def test_what_is_in_the_latents_is_read_and_what_is_not_is_not(cohort):
-    noise = np.random.default_rng(1).normal(size=(FILMS, STEPS, 1, 2)).astype(np.float32)
-    sources = {"model": recording(cohort), "untrained": Recording(noise, {}, {})}
-    scores, _ = encoded(question(cohort), sources)
+def test_a_property_is_read_from_latents_that_contain_it_and_not_from_noise(truth):
+    noise = np.random.default_rng(1).normal(size=(CLIPS, STEPS, 1, 2)).astype(np.float32)
+    sources = {"model": latents_of(truth), "untrained": ClipLatents(noise, {}, {})}
+    scores, _ = evaluate_encoded(task(truth), sources)
     assert scores["model"].value == pytest.approx(1, abs=1e-6)
     assert scores["untrained"].value <= 0
-    assert scores["model"].n == FILMS
+    assert scores["model"].n == CLIPS
 
 
-def test_velocity_is_read_off_several_moments(cohort):
-    scores, _ = encoded(question(cohort, "velocity"), {"model": recording(cohort)})
+def test_velocity_is_read_from_several_time_steps(truth):
+    scores, _ = evaluate_encoded(task(truth, "velocity"), {"model": latents_of(truth)})
     assert scores["model"].value == pytest.approx(1, abs=1e-6)
 
 
-def test_perfect_forecasts_are_read_perfectly_and_copies_are_not(cohort):
-    asked = question(cohort)
-    sources = {"model": recording(cohort)}
-    found = predicted(asked, sources, encoded(asked, sources)[1], CUTS, 5, fitted=True)
-    assert found["model: forecast"]["read"].value == pytest.approx(1, abs=1e-6)
-    assert found["model: what came"]["read"].value == pytest.approx(1, abs=1e-6)
-    assert found["model: copy"]["read"].value < 0.9
-    assert found[CONSTANT_VELOCITY]["truth"].value == pytest.approx(1, abs=1e-9)
+def test_perfect_forecasts_are_read_perfectly_and_copies_are_not(truth):
+    tested = task(truth)
+    sources = {"model": latents_of(truth)}
+    found = evaluate_predicted(tested, sources, evaluate_encoded(tested, sources)[1], CONTEXTS, 5, refit=True)
+    assert found["model: forecast"][TRANSFERRED].value == pytest.approx(1, abs=1e-6)
+    assert found["model: target"][TRANSFERRED].value == pytest.approx(1, abs=1e-6)
+    assert found["model: copy last"][TRANSFERRED].value < 0.9
+    assert found[CONSTANT_VELOCITY][FROM_TRUTH].value == pytest.approx(1, abs=1e-9)
 
 
-def test_forecasts_in_another_basis_are_predicted_but_not_read_by_the_probe_of_targets(cohort):
-    """Read and fitted tell apart a future that is there from one that is there in the form of what came."""
-    asked, right = question(cohort), recording(cohort)
-    turned = {cut: latents @ np.array([[0.0, -1.0], [1.0, 0.0]], np.float32) for cut, latents in right.ahead.items()}
-    sources = {"model": recording(cohort, turned)}
-    found = predicted(asked, sources, encoded(asked, sources)[1], CUTS, 5, fitted=True)
-    assert found["model: forecast"]["fitted"].value == pytest.approx(1, abs=1e-6)
-    assert found["model: forecast"]["read"].value < 0
+def test_forecasts_in_another_basis_are_read_by_the_refitted_probe_only(truth):
+    """The two probes distinguish a forecast that contains the future from one that contains it in the form of the targets."""
+    tested, right = task(truth), latents_of(truth)
+    turned = {context: latents @ np.array([[0.0, -1.0], [1.0, 0.0]], np.float32) for context, latents in right.forecast.items()}
+    sources = {"model": latents_of(truth, turned)}
+    found = evaluate_predicted(tested, sources, evaluate_encoded(tested, sources)[1], CONTEXTS, 5, refit=True)
+    assert found["model: forecast"][REFITTED].value == pytest.approx(1, abs=1e-6)
+    assert found["model: forecast"][TRANSFERRED].value < 0
 
 
-def test_a_body_that_was_not_seen_for_long_is_not_asked_about(cohort, make_truth):
+def test_a_body_that_was_visible_too_briefly_is_not_judged(truth, make_truth):
     hidden = np.full((STEPS, 1), 50)
-    hidden[:5] = 0  # first seen at step 5: in one step of a context of 6, in none of one of 4
-    truths = [make_truth(cohort.truths[0].centre_px, visible_px=hidden), *cohort.truths[1:]]
-    asked = question(Cohort(truths, cohort.shown, 0.1, 4))
-    assert [0 in films for _, films in asked.rows_ahead(CUTS, 2)] == [False, False]
-    assert [1 in films for _, films in asked.rows_ahead(CUTS, 2)] == [True, True]
+    hidden[:5] = 0  # first visible at step 5: in one step of a context of 6, in none of a context of 4
+    truths = [make_truth(truth.clips[0].centre_px, visible_px=hidden), *truth.clips[1:]]
+    tested = task(AlignedTruth(truths, truth.frames, 0.1, 4))
+    assert [0 in clips for _, clips in tested.forecast_rows(CONTEXTS, 2)] == [False, False]
+    assert [1 in clips for _, clips in tested.forecast_rows(CONTEXTS, 2)] == [True, True]
 
 
-def test_contexts_shorter_than_what_a_probe_reads_are_not_asked(cohort):
-    """As where a model's window is shared by context and forecast: the more is forecast, the less was seen."""
-    asked, whole = question(cohort, "velocity"), recording(cohort)
-    seen = {cut: latents[:, -2:] if cut == 6 else latents for cut, latents in whole.seen.items()}
-    sources = {"model": Recording(whole.target, seen, whole.ahead)}
-    probes = encoded(asked, sources)[1]
-    found = predicted(asked, sources, probes, CUTS, 2, fitted=False)
-    assert found["model: copy"]["read"].rows == FILMS  # of one of the two cuts
-    assert predicted(asked, sources, probes, [6], 2, fitted=False) == {}
+def test_contexts_shorter_than_what_a_probe_reads_are_not_judged(truth):
+    """As in a model whose context and forecast share a window: a longer forecast leaves a shorter context."""
+    tested, whole = task(truth, "velocity"), latents_of(truth)
+    context = {context: latents[:, -2:] if context == 6 else latents for context, latents in whole.context.items()}
+    sources = {"model": ClipLatents(whole.target, context, whole.forecast)}
+    probes = evaluate_encoded(tested, sources)[1]
+    found = evaluate_predicted(tested, sources, probes, CONTEXTS, 2, refit=False)
+    assert found["model: copy last"][TRANSFERRED].rows == CLIPS  # of one of the two context lengths
+    assert evaluate_predicted(tested, sources, probes, [6], 2, refit=False) == {}
 
 
-def test_horizons_beyond_a_film_are_not_asked(cohort):
-    assert [cut for cut, _ in question(cohort).rows_ahead(CUTS, 7)] == [4]  # after 6 steps of 12, 6 are left
-
-
-def test_straight_on_by_hand():
-    centre = np.array([[[0.0, 0.0], [2.0, 1.0], [9.0, 9.0]]])
-    sight = np.array([[True, True, False]])  # last seen at step 1, going (2, 1) a step; the context has three steps
-    place, pace = extrapolate(centre, sight, 2)
-    assert place.tolist() == [[8.0, 4.0]]  # step 4: three steps on
-    assert pace.tolist() == [[2.0, 1.0]]
-    assert last_place(centre, sight).tolist() == [[2.0, 1.0]]
-
-
-def test_a_gap_between_the_last_two_looks_is_time_too():
-    centre = np.array([[[0.0, 0.0], [5.0, 5.0], [4.0, 0.0]]])
-    assert extrapolate(centre, np.array([[True, False, True]]), 1)[0].tolist() == [[6.0, 0.0]]
+def test_horizons_beyond_a_clip_are_not_judged(truth):
+    assert [context for context, _ in task(truth).forecast_rows(CONTEXTS, 7)] == [4]  # after 6 steps of 12, 6 are left

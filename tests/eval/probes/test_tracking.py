@@ -1,100 +1,103 @@
-"""Where a hidden thing is: passages found, errors in widths, and what knows nothing of the thing."""
+"""Tracking of occluded bodies: occlusions are found, errors are in widths, and baselines are right."""
 
 import numpy as np
 import pytest
 import torch
 
 from eval.probes import tracking
-from eval.probes.evaluation import CONSTANT_VELOCITY, Cohort
-from eval.probes.gathering import MODEL, PIXELS, Films
-from eval.probes.linear import Folded
-from eval.probes.recordings import Recording
-from eval.probes.tracking import COPY, OCCLUDER, OTHERS, passages, track
+from eval.probes.aligned_truth import AlignedTruth
+from eval.probes.constant_velocity import CONSTANT_VELOCITY
+from eval.probes.dataset import MODEL, PIXELS, ProbeData
+from eval.probes.fitting.cross_fitting import CrossFittedProbe
+from eval.probes.latents import ClipLatents
+from eval.probes.tracking import LAST_SEEN, OCCLUDER, OTHER_CLIPS, find_occlusions, track
 from worldmodel.manifest import Clip
 
 STEPS, HIDDEN = 12, slice(5, 9)
 
 
-def film(make_truth, tmp_path, number: int, step: float):
-    """A body of 8 px that goes `step` px a step (0.1 s), hidden at steps 5 to 8 behind an occluder around x = 32."""
+def occluded_clip(make_truth, tmp_path, number: int, step: float):
+    """A body of 8 px that moves by `step` px per step (0.1 s), hidden at steps 5 to 8 by an occluder around x = 32."""
     centres = np.stack([20 + number / 2 + step * np.arange(STEPS), np.full(STEPS, 30.0)], axis=1)[:, None]
     visible = np.full((STEPS, 1), 50)
     visible[HIDDEN] = 0
     segmentation = np.zeros((STEPS, 64, 64), np.uint8)
     segmentation[:, 20:40, 28:36] = 255
     np.savez(tmp_path / f"{number}.npz", segmentation=segmentation)
-    told = (f"{number:016d}", "", None, 0.0, 1.2, 10.0, STEPS, 64, 64, 0, "h264", "val", None, str(tmp_path / f"{number}.npz"))
-    return make_truth(centres, visible_px=visible), Clip(*told, "physics", "0")
+    span, picture = (0.0, 1.2, 10.0, STEPS), (64, 64, 0, "h264")
+    fields = (f"{number:016d}", "", None, *span, *picture, "val", None, str(tmp_path / f"{number}.npz"), "physics", "0")
+    return make_truth(centres, visible_px=visible), Clip(*fields)
 
 
 @pytest.fixture
-def films(make_truth, tmp_path) -> Films:
-    made = [film(make_truth, tmp_path, number, step=0.0 if number % 4 == 0 else 2.0) for number in range(12)]
+def data(make_truth, tmp_path) -> ProbeData:
+    made = [occluded_clip(make_truth, tmp_path, number, step=0.0 if number % 4 == 0 else 2.0) for number in range(12)]
     truths, clips = zip(*made, strict=True)
-    return Films(clips, STEPS, Cohort(truths, [np.arange(STEPS)] * len(clips), 0.1, 3))
+    return ProbeData(clips, STEPS, AlignedTruth(truths, [np.arange(STEPS)] * len(clips), 0.1, 3))
 
 
-def test_a_passage_begins_when_nothing_shows_any_more(films):
-    found = passages(films)
-    assert [(it.film, it.cut, it.steps) for it in found] == [(number, 5, 4) for number in range(12)]
-    assert [it.moves for it in found] == [number % 4 != 0 for number in range(12)]
+def test_an_occlusion_begins_when_no_pixel_shows(data):
+    found = find_occlusions(data)
+    assert [(it.clip, it.context, it.steps) for it in found] == [(number, 5, 4) for number in range(12)]
+    assert [it.moving for it in found] == [number % 4 != 0 for number in range(12)]
 
 
-def test_a_body_that_shows_a_pixel_is_not_hidden(make_truth, films):
-    visible = films.cohort.truths[0].visible_px.copy()
+def test_a_body_with_one_visible_pixel_is_not_occluded(make_truth, data):
+    visible = data.truth.clips[0].visible_px.copy()
     visible[6] = 1
-    truth = make_truth(films.cohort.truths[0].centre_px, visible_px=visible)
-    cohort = Cohort([truth, *films.cohort.truths[1:]], films.cohort.shown, 0.1, 3)
-    found = passages(Films(films.clips, STEPS, cohort))[0]
-    assert (found.cut, found.steps) == (7, 2)
+    truth = make_truth(data.truth.clips[0].centre_px, visible_px=visible)
+    truth = AlignedTruth([truth, *data.truth.clips[1:]], data.truth.frames, 0.1, 3)
+    found = find_occlusions(ProbeData(data.clips, STEPS, truth))[0]
+    assert (found.context, found.steps) == (7, 2)
 
 
-def perfect(films: Films):
-    """Instead of films and networks: a model whose latents, forecasts too, are the body's place."""
+def perfect(data: ProbeData):
+    """In place of videos and networks: a model whose latents and forecasts are the position of the body."""
 
-    def gather(what, nets, groups, frames, device):
+    def collect_latents(label, nets, groups, frames, device):
         found = []
-        for clips, reach in groups:
-            chosen = [films.clips.index(clip) for clip in clips]
-            place = films.cohort.body_track()[0][chosen][:, :, None].astype(np.float32)
-            model = Recording(
-                place,
-                {cut: place[:, cut - 3 : cut] for cut in reach},
-                {cut: place[:, cut : cut + ahead] for cut, ahead in reach.items()},
+        for clips, forecast_steps in groups:
+            chosen = [data.clips.index(clip) for clip in clips]
+            position = data.truth.body_track()[0][chosen][:, :, None].astype(np.float32)
+            model = ClipLatents(
+                position,
+                {context: position[:, context - 3 : context] for context in forecast_steps},
+                {context: position[:, context : context + ahead] for context, ahead in forecast_steps.items()},
             )
-            found.append({MODEL: model, PIXELS: Recording(model.target, model.seen, {})})
+            found.append({MODEL: model, PIXELS: ClipLatents(model.target, model.context, {})})
         return found
 
-    return gather
+    return collect_latents
 
 
-def test_errors_are_in_widths_and_bodies_at_rest_stand_apart(films, monkeypatch):
-    monkeypatch.setattr(tracking, "gather", perfect(films))
-    reads_place = Folded([lambda latents: latents.reshape(len(latents), 2)] * 3)
-    found = track(films, {}, {MODEL: reads_place, PIXELS: reads_place}, torch.device("cpu"))
+def test_errors_are_in_widths_and_bodies_at_rest_stand_apart(data, monkeypatch):
+    monkeypatch.setattr(tracking, "collect_latents", perfect(data))
+    probe = CrossFittedProbe([lambda latents: latents.reshape(len(latents), 2)] * 3)
+    found = track(data, {}, {MODEL: probe, PIXELS: probe}, torch.device("cpu"))
     moving, resting = found["moving when last seen"], found["at rest when last seen"]
     assert moving["model: forecast"]["0.4"] == pytest.approx({"value": 0, "low": 0, "high": 0, "n": 9}, abs=1e-6)
-    # last seen at step 4; four steps of 2 px later it is a width of 8 px further
-    assert [moving[COPY][time]["value"] for time in ("0.1", "0.4")] == pytest.approx([0.25, 1.0])
-    assert moving["model: copy"]["0.4"]["value"] == pytest.approx(1.0)
+    # last seen at step 4; after four steps of 2 px the body is one width of 8 px further
+    assert [moving[LAST_SEEN][time]["value"] for time in ("0.1", "0.4")] == pytest.approx([0.25, 1.0])
+    assert moving["model: copy last"]["0.4"]["value"] == pytest.approx(1.0)
     assert moving[CONSTANT_VELOCITY]["0.4"]["value"] == pytest.approx(0)
-    assert resting[COPY]["0.4"]["value"] == 0
-    assert (resting[COPY]["0.4"]["n"], found["all"][COPY]["0.4"]["n"]) == (3, 12)
-    # film 1 at step 5 is at 30.5; the occluder's middle is 32, 30
+    assert resting[LAST_SEEN]["0.4"]["value"] == 0
+    assert (resting[LAST_SEEN]["0.4"]["n"], found["all"][LAST_SEEN]["0.4"]["n"]) == (3, 12)
+    # clip 1 at step 5 is at 30.5; the occluder's centre is 32, 30
     assert found["all"][OCCLUDER]["0.1"]["value"] == pytest.approx(
         np.mean([abs(20 + n / 2 + (0 if n % 4 == 0 else 10) - 32) for n in range(12)]) / 8
     )
-    assert moving[OTHERS]["0.1"]["value"] > 0
+    assert moving[OTHER_CLIPS]["0.1"]["value"] > 0
 
 
-def test_the_mean_place_of_others_leaves_out_the_film_and_its_fold():
-    there = np.array([[[1.0, 0.0], [2.0, 0.0]], [[3.0, 0.0], [np.nan, np.nan]]])
-    assert tracking._mean_place(there).tolist() == [[2.0, 0.0], [2.0, 0.0]]
+def test_the_mean_position_over_clips_by_hand():
+    positions = np.array([[[1.0, 0.0], [2.0, 0.0]], [[3.0, 0.0], [np.nan, np.nan]]])
+    assert tracking._mean_position(positions).tolist() == [[2.0, 0.0], [2.0, 0.0]]
     only_early = np.array([[[1.0, 0.0], [np.nan, np.nan]]])
-    assert tracking._mean_place(only_early).tolist() == [[1.0, 0.0], [1.0, 0.0]]  # nobody lasts: the mean over all times
+    # no occlusion lasts so long: the mean over all steps
+    assert tracking._mean_position(only_early).tolist() == [[1.0, 0.0], [1.0, 0.0]]
 
 
-def test_no_body_out_of_sight_is_none(films, make_truth):
-    seen = [make_truth(truth.centre_px) for truth in films.cohort.truths]
-    cohort = Cohort(seen, films.cohort.shown, 0.1, 3)
-    assert track(Films(films.clips, STEPS, cohort), {}, {}, torch.device("cpu")) is None
+def test_without_an_occlusion_there_is_no_result(data, make_truth):
+    seen = [make_truth(own.centre_px) for own in data.truth.clips]
+    truth = AlignedTruth(seen, data.truth.frames, 0.1, 3)
+    assert track(ProbeData(data.clips, STEPS, truth), {}, {}, torch.device("cpu")) is None

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.commands.compare import add_arguments, open_evaluation, run
+from eval.commands.compare import add_arguments, run
 from eval.errors import EvalError
-from eval.voe.pairs import FILMS, SAME_CONTEXT, SAME_OUTCOME
-from eval.voe.surprise.traces import Block, write_traces
-from eval.voe.trials import Film, Pair, Trial, write_trials
+from eval.voe.evaluation import open_evaluation
+from eval.voe.pairs import QUADRUPLET, SAME_CONTEXT, SAME_OUTCOME
+from eval.voe.surprise.traces import TraceBlock, write_traces
+from eval.voe.trials import Pair, Trial, Video, write_trials
 
 PAIRS = tuple(Pair("same context", *p) for p in SAME_CONTEXT) + tuple(Pair("same outcome", *p) for p in SAME_OUTCOME)
 PROTOCOL = {
@@ -30,21 +31,21 @@ PROTOCOL = {
 def evaluation(
     out: Path,
     right: Callable[[str, int], bool | None],
-    scorer: str = "distance",
+    scorer: str = "latent distance",
     backwards: bool = False,
     **changes: dict | str,
 ) -> Path:
-    """Eight trials of each of two properties, right or wrong as told; None: not judged."""
+    """Eight trials of each of two properties, right or wrong by `right`; None: no score."""
     out.mkdir(parents=True)
     numbered = [(name, number) for name in ("permanence", "shape") for number in range(8)]
     trials, blocks = [], []
     for name, number in reversed(numbered) if backwards else numbered:
         group = f"{name}{number}"
-        films = tuple(Film(f"{group}-{c}{o}", "x.mp4", 12.0, 24, (c, o) in FILMS[:2], c, o) for c, o in FILMS)
-        trials.append(Trial(group, films, PAIRS, name, visibility="occluded", spliced=True, locked=(10, 12)))
-        if (told := right(name, number)) is not None:
-            values = np.array([[float(film.label != told)] for film in films])
-            blocks.append(Block([film.film_id for film in films], scorer, "locked", 0.0, 0.5, np.array([0.5]), values))
+        videos = tuple(Video(f"{group}-{c}{o}", "x.mp4", 12.0, 24, (c, o) in QUADRUPLET[:2], c, o) for c, o in QUADRUPLET)
+        trials.append(Trial(group, videos, PAIRS, name, visibility="occluded", spliced=True, locked_cuts=(10, 12)))
+        if (correct := right(name, number)) is not None:
+            values = np.array([[float(video.label != correct)] for video in videos])
+            blocks.append(TraceBlock([video.video_id for video in videos], scorer, "locked", 0.0, 0.5, np.array([0.5]), values))
     write_trials(out / "trials.json", trials)
     write_traces(out / "traces.parquet", blocks)
     protocol = copy.deepcopy(PROTOCOL)
@@ -68,7 +69,7 @@ def test_two_evaluations_by_hand(tmp_path, capsys):
     found = compared(a, b)
     assert found["names"] == ["it", "other"]
     (comparison,) = found["comparisons"]
-    assert (comparison["windows"], comparison["scorer"], comparison["kind"]) == ("locked", "distance", "both")
+    assert (comparison["windows"], comparison["scorer"], comparison["kind"]) == ("locked", "latent distance", "both")
     everything, permanence, shape = comparison["rows"]
     assert [it["value"] for it in everything["values"]] == [0.5, 1.0]
     assert everything["differences"][0]["value"] == 0.5
@@ -83,15 +84,15 @@ def test_two_evaluations_by_hand(tmp_path, capsys):
     assert "| shape | 8 | 0.0 [0.0, 0.0] | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] | 0.0156 |" in text
 
 
-def test_only_trials_that_all_have_judged_count(tmp_path):
+def test_only_trials_that_all_have_a_score_of_count(tmp_path):
     a = evaluation(tmp_path / "a", lambda name, number: None if number == 0 else True)
     b = evaluation(tmp_path / "b", lambda name, number: None if number == 1 else number == 0)
     rows = compared(a, b)["comparisons"][0]["rows"]
     assert [row["n"] for row in rows] == [12, 6, 6]
-    assert [it["value"] for it in rows[0]["values"]] == [1.0, 0.0]  # b is right on number 0 alone, which a has not judged
+    assert [it["value"] for it in rows[0]["values"]] == [1.0, 0.0]  # b is right on number 0 alone, of which a has no score
 
 
-def test_three_are_compared_two_by_two_and_namesakes_carry_their_folder(tmp_path):
+def test_three_are_compared_in_pairs_and_equal_names_get_their_folder(tmp_path):
     outs = [evaluation(tmp_path / name, lambda name, number: True) for name in ("a", "b", "c")]
     found = compared(*outs)
     assert found["names"] == ["it (a)", "it (b)", "it (c)"]
@@ -99,9 +100,9 @@ def test_three_are_compared_two_by_two_and_namesakes_carry_their_folder(tmp_path
     assert pairs == [("it (a)", "it (b)"), ("it (a)", "it (c)"), ("it (b)", "it (c)")]
 
 
-def test_blind_scorers_are_compared_under_their_own_names(tmp_path):
-    a = evaluation(tmp_path / "a", lambda n, i: True, "pixel copy", model={"spec": "blind:pixel copy", "name": "pixel copy"})
-    b = evaluation(tmp_path / "b", lambda n, i: False, "distance")
+def test_a_pixel_baseline_is_compared_with_a_model(tmp_path):
+    a = evaluation(tmp_path / "a", lambda n, i: True, "pixel copy", model={"spec": "baseline:pixel copy", "name": "pixel copy"})
+    b = evaluation(tmp_path / "b", lambda n, i: False, "latent distance")
     rows = compared(a, b)["comparisons"][0]["rows"]
     assert rows[0]["differences"][0]["value"] == -1.0
 
@@ -115,10 +116,10 @@ def test_blind_scorers_are_compared_under_their_own_names(tmp_path):
         ({"windows": {"horizon_s": 1.0}}, "--horizon"),
         ({"chosen": {"context_s": 0.5}}, "--contexts"),
         ({"model": {"target_scope": "window"}}, "--scope suffix"),
-        ({"square": "crop"}, "--square"),
+        ({"geometry": "center_crop"}, "--geometry"),
     ],
 )
-def test_unlike_evaluations_are_refused_with_what_to_do(tmp_path, changes, words):
+def test_evaluations_that_differ_are_refused_with_what_to_do(tmp_path, changes, words):
     a = evaluation(tmp_path / "a", lambda name, number: True)
     b = evaluation(tmp_path / "b", lambda name, number: True, **changes)
     with pytest.raises(EvalError, match=words):
@@ -131,7 +132,7 @@ def test_a_model_whose_targets_see_the_suffix_alone_is_compared_with_one_that_se
     assert compared(a, b)["comparisons"]
 
 
-def test_one_evaluation_or_none_is_told_so(tmp_path):
+def test_one_evaluation_or_none_is_an_error(tmp_path):
     a = evaluation(tmp_path / "a", lambda name, number: True)
     with pytest.raises(EvalError, match="two folders"):
         compared(a)

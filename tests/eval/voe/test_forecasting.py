@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from eval.voe.surprise.forecasting import EVERYWHERE, FORECASTERS, digests, outlooks, same_frames
-from eval.voe.surprise.pixel_baselines import frame_gram, motion_energy, pixel_copy, pixel_extrapolation, trajectory
-from eval.voe.surprise.whitening import ErrorMoments, Whitening, load_moments, save_moments
-from eval.voe.surprise.windows import Window, WindowPlan, frames_of
+from eval.voe.surprise.forecasting import ALL_FORECASTERS, FORECASTERS, frame_digests, frame_ids, predict_windows
+from eval.voe.surprise.pixel_baselines import frame_gram, motion_energy, path_statistics, pixel_copy, pixel_extrapolation
+from eval.voe.surprise.whitening import ErrorKey, ErrorMoments, Whitening, load_moments, save_moments
+from eval.voe.surprise.windows import Window, WindowPlan, parse_frames
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
@@ -36,7 +36,7 @@ class Apart:
 
     def __init__(self, model):
         self.model = model
-        for name in ("fps", "tubelet_size", "max_context", "max_span", "max_steps", "size_px", "target_scope"):
+        for name in ("fps", "tubelet_size", "max_context", "max_span", "max_horizon", "size_px", "target_scope"):
             setattr(self, name, getattr(model, name))
 
     def normalise(self, frames):
@@ -49,7 +49,7 @@ class Apart:
         return self.model.forecast(context, steps)
 
 
-def films(count: int = 3, frames: int = 14) -> torch.Tensor:
+def videos(count: int = 3, frames: int = 14) -> torch.Tensor:
     return torch.randint(0, 256, (count, frames, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
 
 
@@ -59,9 +59,9 @@ PLAN = WindowPlan(fps=12, frames=10, stride=2, contexts=(2, 4, 6), horizon=3, tu
 @pytest.mark.parametrize(("f", "side"), [(1, 1), (2, 1), (1, 2), (2, 2)])
 def test_sharing_latents_changes_no_number(f: int, side: int):
     model, plan = world_model(f, side), WindowPlan(12, 10, 1, (2, 4, 6), 3, f, 12)
-    windows = [*plan.free(14), *filter(None, (plan.ending_at(cut, 14) for cut in range(3, 13)))]
-    shared = {o.window: o for o in outlooks(model, films(), windows, EVERYWHERE)}
-    apart = {o.window: o for o in outlooks(Apart(model), films(), windows, EVERYWHERE)}
+    windows = [*plan.sliding(14), *filter(None, (plan.ending_at(cut, 14) for cut in range(3, 13)))]
+    shared = {o.window: o for o in predict_windows(model, videos(), windows, ALL_FORECASTERS)}
+    apart = {o.window: o for o in predict_windows(Apart(model), videos(), windows, ALL_FORECASTERS)}
     assert shared.keys() == apart.keys() == set(windows)
     for window, one in shared.items():
         torch.testing.assert_close(one.target, apart[window].target, rtol=1e-5, atol=1e-5)
@@ -71,47 +71,51 @@ def test_sharing_latents_changes_no_number(f: int, side: int):
 
 def quadruplet(cut: int = 6) -> torch.Tensor:
     """Two beginnings and two ends of one picture each in between: (a, u), (b, v), (a, v), (b, u)."""
-    a, b = films(2)
+    a, b = videos(2)
     b[cut - 1] = a[cut - 1]  # hidden: a frame that both beginnings end with
     return torch.stack([torch.cat((one[:cut], other[cut:])) for one, other in ((a, a), (b, b), (a, b), (b, a))])
 
 
 @pytest.mark.parametrize("scope", ["window", "suffix"])
 @pytest.mark.parametrize("family", ["frame_wise", "teacher", "apart", "whole_window"])
-def test_what_spliced_films_share_is_asked_once_and_says_the_same(family: str, scope):
+def test_equal_frames_of_spliced_videos_are_encoded_once_with_equal_results(family: str, scope):
     """A teacher: what is forecast from and what is forecast are different latents."""
     model = WholeWindow() if family == "whole_window" else world_model(2, 2, EmaTarget() if family == "teacher" else None)
     frames = quadruplet()
-    same = same_frames([digests(film) for film in frames.numpy()])
+    same = frame_ids([frame_digests(video) for video in frames.numpy()])
     assert len(np.unique(same)) == 2 * 14 - 1
-    windows = [*(PUBLISHED.free(14) if family == "whole_window" else WindowPlan(12, 10, 1, (2, 4), 4, 2, 12).free(14))]
+    windows = [*(PUBLISHED.sliding(14) if family == "whole_window" else WindowPlan(12, 10, 1, (2, 4), 4, 2, 12).sliding(14))]
     windows.append(Window("locked", 0, 6, 2))
     asked = Apart(model) if family == "apart" else model
-    knowing, each = (list(outlooks(asked, frames, windows, EVERYWHERE, scope, it)) for it in (same, None))
+    knowing, each = (list(predict_windows(asked, frames, windows, ALL_FORECASTERS, scope, it)) for it in (same, None))
     for one, other in zip(knowing, each, strict=True):
         assert one.window == other.window
         torch.testing.assert_close(one.target, other.target, rtol=1e-5, atol=1e-5)
         for name in FORECASTERS:
             torch.testing.assert_close(one.forecasts[name], other.forecasts[name], rtol=1e-5, atol=1e-5)
-            if one.window.kind == "locked":  # one context, two films: equal to the last bit
+            if one.window.kind == "locked":  # one context, two videos: equal to the last bit
                 assert torch.equal(one.forecasts[name][0], one.forecasts[name][2])
 
 
-def test_a_quadruplet_costs_two_films():
+def test_a_quadruplet_costs_two_videos():
     model, frames = world_model(), quadruplet()
     encoded, forecast = Counted(model.encoder), Counted(model.predictor.blocks)
-    same = same_frames([digests(film) for film in frames.numpy()])
-    list(outlooks(model, frames, [Window("locked", 0, 6, 4)], {"locked": ("model", "masked context"), "free": ()}, same=same))
+    same = frame_ids([frame_digests(video) for video in frames.numpy()])
+    list(
+        predict_windows(
+            model, frames, [Window("locked", 0, 6, 4)], {"locked": ("model", "masked context"), "sliding": ()}, ids=same
+        )
+    )
     assert (encoded.calls, encoded.frames) == (1, 2 * 14 - 1)
     assert (forecast.calls, forecast.frames) == (2, 2 * 6 + 1)  # two contexts of six; one last picture
 
 
 def test_no_forecast_changes_when_the_future_does():
-    model, before = world_model(), films()
-    for window in PLAN.free(14):
+    model, before = world_model(), videos()
+    for window in PLAN.sliding(14):
         after = before.clone()
         after[:, window.cut :] = 255 - after[:, window.cut :]
-        one, other = (next(iter(outlooks(model, frames, [window], EVERYWHERE))) for frames in (before, after))
+        one, other = (next(iter(predict_windows(model, frames, [window], ALL_FORECASTERS))) for frames in (before, after))
         for name in FORECASTERS:
             torch.testing.assert_close(one.forecasts[name], other.forecasts[name])
         assert not torch.allclose(one.target, other.target)
@@ -137,7 +141,7 @@ class WholeWindow(torch.nn.Module):
     """A family whose latents see all frames they are encoded with, as in the released code: two frames and four places a
     latent, attention over everything; targets are layer-normed, distances L1. The predictor goes by the context's mean."""
 
-    fps, tubelet_size, max_context, max_steps, size_px, target_scope = 7.5, 2, 16, 7, 16, "window"
+    fps, tubelet_size, max_context, max_horizon, size_px, target_scope = 7.5, 2, 16, 7, 16, "window"
     max_span = None
 
     def __init__(self) -> None:
@@ -183,12 +187,12 @@ def released(model, frames: torch.Tensor, plan: WindowPlan) -> dict[Window, torc
             steps = (plan.frames - context) // f
             target = model.encode(window)[:, context // f :]
             forecast = model.forecast(window[:, :context], steps)
-            found[Window("free", start, context, steps)] = model.distance(forecast, target).flatten(1).mean(1)
+            found[Window("sliding", start, context, steps)] = model.distance(forecast, target).flatten(1).mean(1)
     return found
 
 
 def shared(model, frames: torch.Tensor, plan: WindowPlan) -> dict[Window, torch.Tensor]:
-    asked = outlooks(model, frames, plan.free(frames.shape[1]))
+    asked = predict_windows(model, frames, plan.sliding(frames.shape[1]))
     return {o.window: model.distance(o.forecasts["model"], o.target).flatten(1).mean(1) for o in asked}
 
 
@@ -209,13 +213,13 @@ def frame_wise():
 @pytest.mark.parametrize(("make", "calls", "frames"), [(frame_wise, 3, 3), (WholeWindow, 1.6, 2)])
 def test_the_released_protocols_numbers_for_fewer_encoder_calls(make, calls: float, frames: float):
     """49 frames are 17 windows, 85 of them with their contexts: the released code calls encoders 170 times. Where a target sees
-    the whole window it is called 17 x (5 + 1) times; frame-wise once for the film."""
-    model, film = make(), films(2, 49)
+    the whole window it is called 17 x (5 + 1) times; frame-wise once for the video."""
+    model, video = make(), videos(2, 49)
     counted = Counted(model.encoder)
-    wanted = released(model, film, PUBLISHED)
+    wanted = released(model, video, PUBLISHED)
     before = counted.calls, counted.frames
     counted.calls = counted.frames = 0
-    found = shared(model, film, PUBLISHED)
+    found = shared(model, video, PUBLISHED)
     assert found.keys() == wanted.keys()
     assert len(found) == 85
     for window, surprise in wanted.items():
@@ -226,33 +230,33 @@ def test_the_released_protocols_numbers_for_fewer_encoder_calls(make, calls: flo
     assert before[1] >= frames * counted.frames  # and no longer ones instead
 
 
-def test_a_target_that_sees_the_suffix_alone_costs_one_more_call_a_context():
-    model, film = WholeWindow(), films(2, 16)
+def test_a_target_that_sees_only_the_suffix_costs_one_more_call_per_context():
+    model, video = WholeWindow(), videos(2, 16)
     counted = Counted(model.encoder)
-    list(outlooks(model, film, PUBLISHED.free(16), scope="suffix"))
+    list(predict_windows(model, video, PUBLISHED.sliding(16), scope="suffix"))
     assert counted.calls == 5 + 5
 
 
-def test_pixel_scorers_are_the_squares_they_say():
-    frames = films(1, 10)[0].numpy()
-    wide, gram, window = frames.astype(float), frame_gram(frames), Window("free", 1, 3, 2)
+def test_pixel_baselines_are_squared_errors():
+    frames = videos(1, 10)[0].numpy()
+    wide, gram, window = frames.astype(float), frame_gram(frames), Window("sliding", 1, 3, 2)
     np.testing.assert_array_equal(pixel_copy(gram, window, 1), [((wide[t] - wide[3]) ** 2).sum() for t in (4, 5)])
     line = [((wide[3 + k] - (wide[3] + k * (wide[3] - wide[2]))) ** 2).sum() for k in (1, 2)]
     np.testing.assert_array_equal(pixel_extrapolation(gram, window, 1), line)
     np.testing.assert_array_equal(motion_energy(gram), [((wide[t] - wide[t - 1]) ** 2).sum() for t in range(1, 10)])
 
 
-def test_a_straight_path_turns_nowhere_and_is_foreseen():
+def test_a_straight_path_has_no_turn_and_no_linear_prediction_error():
     path = np.arange(6.0)[:, None] * np.array([[3.0, 4.0]])
-    found = trajectory(path)
-    np.testing.assert_allclose(found["step"], 5)
+    found = path_statistics(path)
+    np.testing.assert_allclose(found["step length"], 5)
     np.testing.assert_allclose(found["turning angle"], 0, atol=1e-6)
     np.testing.assert_allclose(found["acceleration"], 0, atol=1e-12)
     np.testing.assert_allclose(found["linear prediction"], 0, atol=1e-9)
 
 
 def test_locked_windows_end_in_two_hidden_frames():
-    # hidden frames 10..13 at the film's 24 frames/s; seen at 12 frames/s these are frames 5 and 6
+    # hidden frames 10..13 at the video's 24 frames/s; seen at 12 frames/s these are frames 5 and 6
     windows = WindowPlan(12, 10, 2, (4,), 3, 1, 12).locked((12, 15), 24.0, 12)
     assert [window.cut for window in windows] == [7]
     assert windows[0].start == 0
@@ -263,36 +267,37 @@ def test_windows_of_a_model_whose_context_and_forecast_share_a_window_fit_into_i
     (window,) = {plan.ending_at(20, 60)}
     assert (window.start, window.context, window.steps) == (12, 8, 4)  # half of it seen, half of it forecast
     assert (plan.ending_at(58, 60).context, plan.ending_at(58, 60).steps) == (14, 1)
-    assert {(w.context, w.steps) for w in plan.free(60)} == {(2, 7), (6, 5), (10, 3)}  # the rest, as published
+    assert {(w.context, w.steps) for w in plan.sliding(60)} == {(2, 7), (6, 5), (10, 3)}  # the rest, as published
 
 
 def test_seconds_and_frames():
-    assert (frames_of("0.5s", 12), frames_of("8", 12)) == (6, 8)
+    assert (parse_frames("0.5s", 12), parse_frames("8", 12)) == (6, 8)
     with pytest.raises(ValueError, match="neither"):
-        frames_of("half", 12)
+        parse_frames("half", 12)
 
 
-def test_whitened_surprise_is_one_on_lawful_films_and_finds_what_is_unusual(tmp_path):
-    dice = torch.Generator().manual_seed(0)
+def test_whitened_surprise_is_one_on_calibration_videos_and_high_along_rare_directions(tmp_path):
+    key = ErrorKey("sliding", "model")
+    rng = torch.Generator().manual_seed(0)
     mix = torch.tensor([[3.0, 0.0], [2.4, 1.0]])  # errors lie along one direction
-    errors = torch.randn(400, 1, 1, 2, generator=dice) @ mix.T
+    errors = torch.randn(400, 1, 1, 2, generator=rng) @ mix.T
     moments = ErrorMoments.empty(1, 1, 2)
     moments.add([errors[:200]])
-    rest = moments.like()
+    rest = moments.empty_like()
     rest.add([errors[200:]])
     moments.merge(rest)
-    save_moments(tmp_path / "m.npz", {"model": moments})
-    fit = Whitening.fit(load_moments(tmp_path / "m.npz")["model"])
-    assert fit.films == 400
+    save_moments(tmp_path / "m.npz", {key: moments})
+    fit = Whitening.fit(load_moments(tmp_path / "m.npz")[key])
+    assert fit.videos == 400
     assert float(fit.surprise(errors).mean()) == pytest.approx(1, abs=0.05)
-    usual, unusual = torch.tensor([[[[3.0, 2.4]]]]), torch.tensor([[[[1.2, -1.2]]]])
-    assert float(fit.surprise(unusual)) > 3 * float(fit.surprise(usual))  # though it is half as long
-    assert float(fit.surprise_by_feature(unusual)) < float(fit.surprise_by_feature(usual))
+    common, rare = torch.tensor([[[[3.0, 2.4]]]]), torch.tensor([[[[1.2, -1.2]]]])
+    assert float(fit.surprise(rare)) > 3 * float(fit.surprise(common))  # though it is half as long
+    assert float(fit.diagonal_surprise(rare)) < float(fit.diagonal_surprise(common))
 
 
-def test_places_share_what_is_usual_unless_each_is_asked_for():
-    dice = torch.Generator().manual_seed(0)
-    errors = torch.randn(300, 1, 2, 3, generator=dice) * torch.tensor([0.1, 2.0])[:, None]  # a quiet place, a lively one
+def test_tokens_share_a_covariance_unless_each_has_its_own():
+    rng = torch.Generator().manual_seed(0)
+    errors = torch.randn(300, 1, 2, 3, generator=rng) * torch.tensor([0.1, 2.0])[:, None]  # a quiet token, an active one
     shared, apart = ErrorMoments.empty(1, 1, 3), ErrorMoments.empty(1, 2, 3)
     shared.add([errors])
     apart.add([errors])
@@ -301,7 +306,7 @@ def test_places_share_what_is_usual_unless_each_is_asked_for():
     torch.testing.assert_close(together, torch.tensor([0.01, 4.0]) / 2.005, atol=0.1, rtol=0.1)
 
 
-def test_too_few_films_cannot_whiten():
+def test_too_few_videos_cannot_whiten():
     with pytest.raises(ValueError, match="too few"):
         Whitening.fit(ErrorMoments.empty(2, 1, 3))
 
@@ -316,7 +321,7 @@ def test_many_features_are_whitened_along_fewer_directions():
     assert float(fit.surprise(2 * errors).mean()) == pytest.approx(4, abs=0.4)
 
 
-def test_places_that_share_a_covariance_are_added_up():
+def test_errors_of_tokens_that_share_a_covariance_are_summed():
     errors = torch.randn(6, 2, 3, 4, generator=torch.Generator().manual_seed(0))
     apart = ErrorMoments.empty(2, 3, 4)
     apart.add([errors, errors[:, :1]])

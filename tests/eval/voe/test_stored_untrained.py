@@ -7,110 +7,113 @@ import pytest
 import torch
 from accelerate import PartialState
 
-from eval.plausibility.sliding_windows import usual_plan
+from eval.plausibility.sliding_windows import default_plan
 from eval.subject import Subject
 from eval.voe.suites import Suite
-from eval.voe.surprise.calibration import Usual
-from eval.voe.surprise.task import Task, unread_films
+from eval.voe.surprise.calibration import Calibration
+from eval.voe.surprise.maps import write_maps
+from eval.voe.surprise.task import VoeTask
+from eval.voe.surprise.trace_files import write_model_traces, write_untrained_traces
 from eval.voe.surprise.traces import read_table
-from eval.voe.trials import Film, Pair, Trial
+from eval.voe.surprise.video_batches import unread_videos
+from eval.voe.trials import Pair, Trial, Video
 from worldmodel.video import write_video
 
 
 @pytest.fixture
-def task(tmp_path: Path, masked_model, monkeypatch) -> Task:
+def task(tmp_path: Path, masked_model, monkeypatch) -> VoeTask:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    films = tuple(_film(tmp_path, n) for n in range(4))
-    trials = (Trial("group", films, (Pair("matched", 0, 1), Pair("matched", 2, 3)), "gravity"),)
+    videos = tuple(_video(tmp_path, n) for n in range(4))
+    trials = (Trial("group", videos, (Pair("matched", 0, 1), Pair("matched", 2, 3)), "gravity"),)
     suite = Suite("builtin", tmp_path, trials, "a test")
     subject = Subject("hf:test", "test", masked_model, None)
-    return Task(subject, suite, usual_plan(masked_model, 8), "window", 16, torch.device("cpu"), PartialState())
+    return VoeTask(subject, suite, default_plan(masked_model, 8), "window", 16, torch.device("cpu"), PartialState())
 
 
-def _film(folder: Path, number: int) -> Film:
+def _video(folder: Path, number: int) -> Video:
     path = folder / f"{number}.mp4"
     write_video(path, np.random.default_rng(number).integers(0, 256, (10, 16, 16, 3), np.uint8), 12)
-    return Film(f"film {number}", str(path), 12.0, 10, number % 2 == 0)
+    return Video(f"video {number}", str(path), 12.0, 10, number % 2 == 0)
 
 
-def judged(task: Task, seed: int, lawful=()) -> list[Path]:
-    """Traces as an evaluation gets them, in a folder of its own."""
+def scored(task: VoeTask, seed: int, calibration_videos=()) -> list[Path]:
+    """Traces of an untrained network as an evaluation gets them, in a folder of its own."""
     parts = task.suite.path / "parts"
     parts.mkdir(exist_ok=True)
-    return task.judge_untrained(seed, lawful, parts)
+    return write_untrained_traces(task, seed, calibration_videos, parts)
 
 
 def in_cache(folder: Path) -> list[Path]:
     return sorted((folder / "cache").rglob("*.parquet"))
 
 
-def films_in(files: list[Path]) -> set[str]:
-    return {name for file in files for name in read_table(file)["film_id"].to_pylist()}
+def videos_in(files: list[Path]) -> set[str]:
+    return {name for file in files for name in read_table(file)["video_id"].to_pylist()}
 
 
-def test_traces_made_while_a_video_was_missing_are_made_again_once_it_is_back(task: Task, tmp_path: Path):
+def test_traces_made_while_a_video_was_missing_are_computed_again_once_it_is_back(task: VoeTask, tmp_path: Path):
     (tmp_path / "1.mp4").rename(tmp_path / "elsewhere")
-    assert films_in(judged(task, 0)) == {"film 0", "film 2", "film 3"}
+    assert videos_in(scored(task, 0)) == {"video 0", "video 2", "video 3"}
     files = in_cache(tmp_path)
     modified = [file.stat().st_mtime_ns for file in files]
-    judged(task, 0)
+    scored(task, 0)
     assert [file.stat().st_mtime_ns for file in files] == modified  # it is still missing
     (tmp_path / "elsewhere").rename(tmp_path / "1.mp4")
-    assert films_in(judged(task, 0)) == {f"film {n}" for n in range(4)}
+    assert videos_in(scored(task, 0)) == {f"video {n}" for n in range(4)}
 
 
-def test_a_calibration_made_while_a_video_was_missing_is_made_again_once_it_is_back(task: Task, tmp_path: Path):
-    lawful = [_film(tmp_path, number) for number in (10, 11, 12)]
-    whole = [read_table(file) for file in judged(task, 1, lawful)]
+def test_a_calibration_made_while_a_video_was_missing_is_computed_again_once_it_is_back(task: VoeTask, tmp_path: Path):
+    possible = [_video(tmp_path, number) for number in (10, 11, 12)]
+    whole = [read_table(file) for file in scored(task, 1, possible)]
     for file in (tmp_path / "cache").rglob("*"):
         if file.is_file():
             file.unlink()
     (tmp_path / "12.mp4").rename(tmp_path / "elsewhere")
-    fewer = [read_table(file) for file in judged(task, 1, lawful)]
+    fewer = [read_table(file) for file in scored(task, 1, possible)]
     assert fewer != whole
     (tmp_path / "elsewhere").rename(tmp_path / "12.mp4")
-    assert [read_table(file) for file in judged(task, 1, lawful)] == whole
+    assert [read_table(file) for file in scored(task, 1, possible)] == whole
 
 
-def test_a_stored_file_that_was_cut_or_flipped_is_made_again_with_a_word(task: Task, tmp_path: Path, capsys):
-    judged(task, 2)
+def test_a_stored_file_that_was_cut_or_flipped_is_computed_again_with_a_message(task: VoeTask, tmp_path: Path, capsys):
+    scored(task, 2)
     (file,) = in_cache(tmp_path)
     content = file.read_bytes()
     whole = read_table(file)
     for damaged in (content[:-10], content[:200] + bytes([content[200] ^ 1]) + content[201:], b""):
         file.write_bytes(damaged)
         capsys.readouterr()
-        assert films_in(judged(task, 2)) == {f"film {n}" for n in range(4)}
-        assert f"{file} was damaged or changed since it was written; it is made again" in capsys.readouterr().err
+        assert videos_in(scored(task, 2)) == {f"video {n}" for n in range(4)}
+        assert f"{file} was damaged or changed since it was written; it is computed again" in capsys.readouterr().err
         assert read_table(file) == whole
 
 
-def test_traces_of_an_evaluation_stay_when_another_one_removes_them_from_the_cache(task: Task, tmp_path: Path):
-    files = judged(task, 3)
+def test_traces_of_an_evaluation_stay_when_another_one_removes_them_from_the_cache(task: VoeTask, tmp_path: Path):
+    files = scored(task, 3)
     for file in in_cache(tmp_path):
         file.unlink()
-    assert films_in(files) == {f"film {n}" for n in range(4)}
+    assert videos_in(files) == {f"video {n}" for n in range(4)}
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_resumed_evaluation_judges_a_video_that_can_be_read_again(task: Task, tmp_path: Path, again: bool):
+def test_a_resumed_evaluation_scores_a_video_that_can_be_read_again(task: VoeTask, tmp_path: Path, again: bool):
     parts = tmp_path / "parts"
     (tmp_path / "1.mp4").rename(tmp_path / "elsewhere")
-    files, _ = task.judge(parts, ())
-    assert films_in(files) == {"film 0", "film 2", "film 3"}
+    files, _ = write_model_traces(task, parts, ())
+    assert videos_in(files) == {"video 0", "video 2", "video 3"}
     if again:
         (tmp_path / "elsewhere").rename(tmp_path / "1.mp4")
-    films = {f"film {n}" for n in range(4)} if again else {"film 0", "film 2", "film 3"}
-    assert films_in(task.judge(parts, ())[0]) == films
-    assert set(unread_films(parts)) == {f"film {n}" for n in range(4)} - films
+    videos = {f"video {n}" for n in range(4)} if again else {"video 0", "video 2", "video 3"}
+    assert videos_in(write_model_traces(task, parts, ())[0]) == videos
+    assert set(unread_videos(parts)) == {f"video {n}" for n in range(4)} - videos
 
 
-def test_maps_that_are_missing_changed_or_of_a_video_that_can_be_read_again_are_drawn(task: Task, tmp_path: Path):
+def test_maps_that_are_missing_or_changed_are_computed_again(task: VoeTask, tmp_path: Path):
     maps, parts = tmp_path / "maps", tmp_path / "parts"
     parts.mkdir()
 
     def drawn() -> dict[str, bytes]:
-        task.draw_maps(maps, parts, task.suite.trials, Usual())
+        write_maps(task, maps, parts, task.suite.trials, Calibration())
         return {path.name: path.read_bytes() for path in maps.iterdir()}
 
     whole = drawn()
@@ -132,15 +135,15 @@ def test_maps_that_are_missing_changed_or_of_a_video_that_can_be_read_again_are_
     assert drawn() == whole
 
 
-def test_maps_are_drawn_again_when_the_calibration_changes(task: Task, tmp_path: Path):
-    lawful, parts = [_film(tmp_path, number) for number in (10, 11, 12)], tmp_path / "parts"
+def test_maps_are_computed_again_when_the_calibration_changes(task: VoeTask, tmp_path: Path):
+    possible, parts = [_video(tmp_path, number) for number in (10, 11, 12)], tmp_path / "parts"
     (tmp_path / "12.mp4").rename(tmp_path / "elsewhere")
-    _, usual = task.judge(parts, lawful)
-    task.draw_maps(tmp_path / "maps", parts, task.suite.trials, usual)
+    _, calibration = write_model_traces(task, parts, possible)
+    write_maps(task, tmp_path / "maps", parts, task.suite.trials, calibration)
     before = {path.name: path.read_bytes() for path in (tmp_path / "maps").iterdir()}
     (tmp_path / "elsewhere").rename(tmp_path / "12.mp4")
-    _, usual = task.judge(parts, lawful)
-    task.draw_maps(tmp_path / "maps", parts, task.suite.trials, usual)
+    _, calibration = write_model_traces(task, parts, possible)
+    write_maps(task, tmp_path / "maps", parts, task.suite.trials, calibration)
     after = {path.name: path.read_bytes() for path in (tmp_path / "maps").iterdir()}
     assert before.keys() == after.keys()
     assert all(before[name] != after[name] for name in before)

@@ -23,13 +23,13 @@ def test_answers_of_intphys_by_hand():
     ]
 
 
-def test_long_names_are_given_back_as_they_were():
-    lines = intphys_answers({f"{LONG}__{film}": float(film) for film in range(1, 5)}).splitlines()
+def test_answers_have_the_long_names():
+    lines = intphys_answers({f"{LONG}__{video}": float(video) for video in range(1, 5)}).splitlines()
     assert lines[0] == "O2/0017_O2_test_occluded_dynamic_1_nobj2/1 1.000000000"
 
 
 def test_sums_over_a_quadruplet_compare_as_surprise_does():
-    surprise = {f"O{block}__0001__{film}": 3.1 * block + 0.7 * film * film for block in (1, 2) for film in (1, 2, 3, 4)}
+    surprise = {f"O{block}__0001__{video}": 3.1 * block + 0.7 * video * video for block in (1, 2) for video in (1, 2, 3, 4)}
     plausible = {name: float(score) for name, score in (line.split() for line in intphys_answers(surprise).splitlines())}
 
     def gap(of, join):
@@ -44,29 +44,29 @@ def test_sums_over_a_quadruplet_compare_as_surprise_does():
     assert gap(plausible, "/") == pytest.approx(-gap(surprise, "__") / spread, abs=1e-8)
 
 
-def test_equal_surprise_says_nothing():
+def test_equal_surprise_gives_one_half():
     assert {line.split()[1] for line in intphys_answers({f"O1__0001__{n}": 7.0 for n in (1, 2, 3, 4)}).splitlines()} == {
         "0.500000000"
     }
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_film_without_a_number_is_an_error(value):
+def test_a_video_without_a_number_is_an_error(value):
     surprise = {f"O1__0001__{n}": 1.0 for n in (1, 2, 3)} | {"O1__0001__4": value}
     for export in (intphys_answers, intphys2_answers):
         with pytest.raises(EvalError, match="O1__0001__4"):
             export(surprise)
-        with pytest.raises(EvalError, match="no film"):
+        with pytest.raises(EvalError, match="no video"):
             export({})
 
 
-def test_every_film_of_a_scene_needs_an_answer():
-    with pytest.raises(EvalError, match="O1/0001: 3 of its four films"):
+def test_every_video_of_a_scene_needs_an_answer():
+    with pytest.raises(EvalError, match="O1/0001: 3 of its four videos"):
         intphys_answers({f"O1__0001__{n}": 1.0 for n in (1, 2, 3)})
 
 
-def test_films_of_dev_are_no_answers():
-    with pytest.raises(EvalError, match="O1__01__1: no film of IntPhys test"):
+def test_videos_of_dev_are_refused():
+    with pytest.raises(EvalError, match="O1__01__1: no video of IntPhys test"):
         intphys_answers({f"O1__01__{n}": 1.0 for n in (1, 2, 3, 4)})
 
 
@@ -77,11 +77,11 @@ def test_answers_of_held_out_by_hand():
     assert set(rows[0]) == {"data_name", "task", "row_id", "model_answer"}
 
 
-def test_half_of_held_out_is_possible_also_among_equals():
+def test_half_of_held_out_is_possible_when_all_tie():
     rows = [json.loads(line) for line in intphys2_answers(dict.fromkeys("fedcba", 1.0)).splitlines()]
     assert [row["model_answer"] for row in rows] == [1, 1, 1, 0, 0, 0]
 
 
-def test_a_threshold_from_other_films_is_taken():
+def test_a_given_threshold_is_used():
     rows = [json.loads(line) for line in intphys2_answers({"a": 1.0, "b": 2.0, "c": 3.0}, threshold=2.0).splitlines()]
     assert [row["model_answer"] for row in rows] == [1, 0, 0]

@@ -1,4 +1,4 @@
-"""Films that belong together: kept, checked, and read at another rate."""
+"""Videos that belong together: kept, checked, and read at another rate."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.voe.trials import Film, Pair, Trial, TrialError, check_trials, read_film, read_trials, write_trials
+from eval.voe.trials import Pair, Trial, TrialError, Video, check_trials, read_trials, read_video, write_trials
 from worldmodel.video import write_video
 
 
-def film(name: str, label: bool | None) -> Film:
-    return Film(name, f"{name}.mp4", 10.0, 8, label)
+def video(name: str, label: bool | None) -> Video:
+    return Video(name, f"{name}.mp4", 10.0, 8, label)
 
 
 def trial(name: str = "t", labels: tuple[bool | None, ...] = (True, False), pairs: tuple[Pair, ...] = ()) -> Trial:
-    films = tuple(film(f"{name}{place}", label) for place, label in enumerate(labels))
-    return Trial(name, films, pairs or (Pair("matched", 0, 1),), "gravity")
+    videos = tuple(video(f"{name}{place}", label) for place, label in enumerate(labels))
+    return Trial(name, videos, pairs or (Pair("matched", 0, 1),), "gravity")
 
 
 def test_trials_are_read_as_they_were_written(tmp_path):
     full = Trial(
         "q",
-        (Film("f", "f.mp4", 29.97, 8, None, "a", "u", 3),),
+        (Video("f", "f.mp4", 29.97, 8, None, "a", "u", 3),),
         (Pair("same outcome", 0, 0),),
         "shape",
         "val",
@@ -31,38 +31,38 @@ def test_trials_are_read_as_they_were_written(tmp_path):
         "hard",
         1.5,
         True,
-        locked=(5, 7),
-        splice=4,
-        occlusion=(3, 6),
-        violation=4,
-        reveal=6,
-        flag="leaks",
+        locked_cuts=(5, 7),
+        splice_frame=4,
+        occluded_frames=(3, 6),
+        violation_frame=4,
+        reveal_frame=6,
+        known_defect="leaks",
     )
     write_trials(tmp_path / "trials.json", [full, trial()])
     assert read_trials(tmp_path / "trials.json") == [full, trial()]
     assert [path.name for path in tmp_path.iterdir()] == ["trials.json"]
 
 
-def test_a_pair_has_one_possible_and_one_impossible_film():
+def test_a_pair_has_one_possible_and_one_impossible_video():
     check_trials([trial("a"), trial("b")])
     for labels in ((True, True), (False, True), (None, False), (True, None)):
         with pytest.raises(TrialError, match="one possible and one impossible"):
             check_trials([trial("a"), trial("b", labels)])
 
 
-def test_films_without_labels_have_no_pairs():
-    check_trials([Trial("t", (film("x", None),), (), "secret")])
+def test_videos_without_labels_have_no_pairs():
+    check_trials([Trial("t", (video("x", None),), (), "secret")])
 
 
 def test_names_occur_once():
     with pytest.raises(TrialError, match="two trials of this name"):
         check_trials([trial("a"), trial("a")])
-    same = Trial("b", (film("a0", True), film("b1", False)), (Pair("matched", 0, 1),), "gravity")
-    with pytest.raises(TrialError, match="two films named a0"):
+    same = Trial("b", (video("a0", True), video("b1", False)), (Pair("matched", 0, 1),), "gravity")
+    with pytest.raises(TrialError, match="two videos named a0"):
         check_trials([trial("a"), same])
 
 
-def test_the_first_problem_is_told_and_the_others_counted():
+def test_the_first_problem_is_named_and_the_others_counted():
     wrong = [trial(name, (True, True)) for name in "abc"]
     with pytest.raises(TrialError, match=r"^a: .*\(and 2 more like it\)$"):
         check_trials(wrong)
@@ -76,19 +76,19 @@ def ramp(frames: int) -> np.ndarray:
     return (np.arange(frames, dtype=np.uint8) * 10)[:, None, None, None] * np.ones((1, 16, 32, 3), np.uint8)
 
 
-def test_a_film_is_read_at_a_rate_from_its_start_on(tmp_path):
+def test_a_video_is_read_at_a_rate_from_its_start_on(tmp_path):
     path = tmp_path / "f.mp4"
     write_video(path, ramp(20), 30.0, lossless=True)
-    assert greys_of(read_film(Film("f", str(path), 30.0, 20, True), 6.0, 8)) == [0, 5, 10, 15]
-    primed = Film("f", str(path), 30.0, 13, True, start_frame=7)
-    assert greys_of(read_film(primed, 30.0, 8)) == list(range(7, 20))
-    assert greys_of(read_film(primed, 6.0, 8)) == [7, 12, 17]
-    assert read_film(primed, 6.0, 8).shape == (3, 8, 8, 3)  # not square before
+    assert greys_of(read_video(Video("f", str(path), 30.0, 20, True), 6.0, 8)) == [0, 5, 10, 15]
+    primed = Video("f", str(path), 30.0, 13, True, start_frame=7)
+    assert greys_of(read_video(primed, 30.0, 8)) == list(range(7, 20))
+    assert greys_of(read_video(primed, 6.0, 8)) == [7, 12, 17]
+    assert read_video(primed, 6.0, 8).shape == (3, 8, 8, 3)  # not square before
 
 
 def test_a_folder_of_frames_is_read_at_its_rate(tmp_path):
     for number, frame in enumerate(ramp(8), 1):
         Image.fromarray(frame).save(tmp_path / f"scene_{number:03d}.png")
-    film = Film("f", str(tmp_path), 15.0, 8, True)
-    assert greys_of(read_film(film, 7.5, 8)) == [0, 2, 4, 6]
-    assert greys_of(read_film(film, 15.0, 8)) == list(range(8))
+    video = Video("f", str(tmp_path), 15.0, 8, True)
+    assert greys_of(read_video(video, 7.5, 8)) == [0, 2, 4, 6]
+    assert greys_of(read_video(video, 15.0, 8)) == list(range(8))

@@ -17,7 +17,7 @@ import pytest
 from data_prep.__main__ import main as data_prep
 from eval.report import shown_trials
 from eval.voe.trials import read_trials
-from worldmodel.files.folder_lock import hold_folder
+from worldmodel.files.folder_lock import lock_folder
 
 RECIPE = """
 window: {frames: 24, fps: 12, size_px: 64}
@@ -35,18 +35,18 @@ def suite(tmp_path_factory) -> Path:
     options = ["--suite", "nano", "--properties", "permanence,colour", "--workers", "1"]
     assert data_prep(["synthesize", str(folder), *options]) == 0
     (folder / "recipe.yaml").write_text(RECIPE)
-    (folder / "one_place.yaml").write_text(RECIPE.replace("latent_grid: 2", "latent_grid: 1"))
+    (folder / "one_token.yaml").write_text(RECIPE.replace("latent_grid: 2", "latent_grid: 1"))
     return folder
 
 
-def physics(suite: Path, out: Path, *options: str, launch: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess:
-    command = [*launch, "-m", "eval", "physics", "--suite", f"builtin:{suite}", "--out", str(out), *options]
+def evaluate(suite: Path, out: Path, *options: str, launch: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess:
+    command = [*launch, "-m", "eval", "voe", "--suite", f"builtin:{suite}", "--out", str(out), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(suite / "cache")}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def curves(out: Path) -> list[dict]:
-    """What stands below the films of a report, and over them."""
+    """What stands below the videos of a report, and over them."""
     players = re.findall(r'<script type="application/json">(.*?)</script>', (out / "report.html").read_text())
     return [curve for text in players for curve in json.loads(text)["curves"]]
 
@@ -54,27 +54,27 @@ def curves(out: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def done(suite: Path, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("out")
-    result = physics(suite, out, "--model", f"untrained:{suite / 'recipe.yaml'}", "--ablate-whitening")
+    result = evaluate(suite, out, "--model", f"untrained:{suite / 'recipe.yaml'}", "--ablate-whitening")
     assert result.returncode == 0, result.stderr
     return out
 
 
-def test_it_leaves_traces_numbers_and_a_page(done: Path):
+def test_it_writes_traces_numbers_and_a_page(done: Path):
     assert {"traces.parquet", "trials.json", "protocol.json", "scores.json", "scores.csv", "table.md", "report.html"} <= {
         path.name for path in done.iterdir()
     }
-    assert json.loads((done / "protocol.json").read_text())["square"] == "squeeze"
+    assert json.loads((done / "protocol.json").read_text())["geometry"] == "center_crop"
     scores = json.loads((done / "scores.json").read_text())
-    assert scores["headline"]["whitened"]["why"] == "fewer than 30 groups"
-    for scorer in ("whitened", "distance"):
+    assert scores["headline"]["whitened"]["reason"] == "fewer than 30 trials"
+    for scorer in ("whitened", "latent distance"):
         it = scores["tree"]["locked"][scorer]["all"]["occluded"]["all"]["all"]["both"]
-        assert it["blind"] == {"pixel copy": 0.5, "pixel extrapolation": 0.5}
+        assert it["pixel_baselines"] == {"pixel copy": 0.5, "pixel extrapolation": 0.5}
         copies = [name for name in it["baselines"] if name.startswith(("latent", "masked"))]
         assert len(copies) == 3
         assert all(it["baselines"][name]["value"] == 0.5 for name in copies)  # locked: they saw the same picture
 
 
-def test_numbers_can_be_made_again_without_the_model(done: Path):
+def test_numbers_can_be_computed_again_without_the_model(done: Path):
     before, shown = (done / "scores.json").read_text(), curves(done)
     (done / "scores.json").unlink()
     result = subprocess.run([sys.executable, "-m", "eval", "rescore", str(done)], capture_output=True, text=True)
@@ -83,26 +83,26 @@ def test_numbers_can_be_made_again_without_the_model(done: Path):
     assert curves(done) == shown  # the same trials, under the same maps
 
 
-def test_films_that_are_shown_have_heat_maps_and_no_others(done: Path):
+def test_only_videos_that_are_shown_have_maps(done: Path):
     shown = {
-        film.film_id
+        video.video_id
         for trial in read_trials(done / "trials.json")
         if trial.group_id in shown_trials(done)
-        for film in trial.films
+        for video in trial.videos
     }
     assert 0 < len(shown) < 32
     assert {path.stem for path in (done / "maps").iterdir()} == shown
     assert not (done / "parts").exists()
 
 
-def test_a_curve_is_the_mean_over_places_of_its_heat_map(done: Path):
+def test_a_curve_is_the_mean_over_tokens_of_its_map(done: Path):
     found = curves(done)
     assert {curve["name"] for curve in found} == {
-        f"{scorer}, {windows} windows" for scorer in ("whitened", "distance") for windows in ("locked", "sliding")
+        f"{scorer}, {windows} windows" for scorer in ("whitened", "latent distance") for windows in ("locked", "sliding")
     }
     for curve in found:
         for (times, values), heat in zip(curve["lines"], curve["heats"], strict=True):
-            levels = np.frombuffer(base64.b64decode(heat["levels"]), np.uint8).reshape(len(times), heat["side"] ** 2)
+            levels = np.frombuffer(base64.b64decode(heat["levels"]), np.uint8).reshape(len(times), heat["grid_size"] ** 2)
             assert heat["times"] == pytest.approx(times, abs=1e-4)
             tame = (levels < 255).all(1)  # the brightest may saturate
             assert tame.any()
@@ -110,11 +110,11 @@ def test_a_curve_is_the_mean_over_places_of_its_heat_map(done: Path):
             assert mean == pytest.approx(np.array(values)[tame], abs=curve["peak"] / 254)
 
 
-def test_one_place_has_no_heat_map(suite: Path, tmp_path: Path):
-    result = physics(suite, tmp_path, "--model", f"untrained:{suite / 'one_place.yaml'}")
+def test_a_model_with_one_token_has_no_map(suite: Path, tmp_path: Path):
+    result = evaluate(suite, tmp_path, "--model", f"untrained:{suite / 'one_token.yaml'}")
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "maps").exists()
-    assert "no map of where it is surprised" in (tmp_path / "report.html").read_text()
+    assert "so there is no heat map" in (tmp_path / "report.html").read_text()
 
 
 def test_hostile_clip_ids_write_nothing_outside_out(suite: Path, tmp_path: Path):
@@ -128,10 +128,10 @@ def test_hostile_clip_ids_write_nothing_outside_out(suite: Path, tmp_path: Path)
         place = found.schema.get_field_index("clip_id")
         pq.write_table(found.set_column(place, found.schema.field(place), column), hostile / name)
     shutil.copytree(suite / "clips", hostile / "clips")
-    shutil.copy(suite / "lawful.parquet", hostile)
+    shutil.copy(suite / "calibration.parquet", hostile)
     before = set(tmp_path.rglob("*"))
     recipe = f"untrained:{suite / 'recipe.yaml'}"
-    result = physics(hostile, out, "--model", recipe, "--maps")
+    result = evaluate(hostile, out, "--model", recipe, "--maps")
     assert result.returncode == 0, result.stderr
     cache = hostile / "cache"
     made = {path for path in tmp_path.rglob("*") if path not in before and cache not in (path, *path.parents)}
@@ -148,7 +148,7 @@ def test_maps_are_not_written_through_a_symbolic_link(suite: Path, tmp_path: Pat
     elsewhere.mkdir()
     (out / "maps").symlink_to(elsewhere)
     (out / "protocol.json").write_text('{"made": {}}')
-    result = physics(suite, out, "--model", f"untrained:{suite / 'recipe.yaml'}", "--maps", "--fresh")
+    result = evaluate(suite, out, "--model", f"untrained:{suite / 'recipe.yaml'}", "--maps", "--fresh")
     assert result.returncode == 2
     assert "maps is a symbolic link" in result.stderr
     assert list(elsewhere.iterdir()) == []
@@ -160,12 +160,12 @@ def test_a_finished_evaluation_of_another_model_is_replaced_only_with_fresh_and_
     out = tmp_path / "out"
     shutil.copytree(done, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and not path.name.startswith(".")}
-    result = physics(suite, out, "--model", "blind:pixel copy")
+    result = evaluate(suite, out, "--model", "baseline:pixel copy")
     assert result.returncode == 2
     assert "holds a finished evaluation that differs in the model (recipe, untrained" in result.stderr
     assert {path: path.read_bytes() for path in before} == before
     assert (out / "maps").exists()
-    result = physics(suite, out, "--model", "blind:pixel copy", "--fresh")
+    result = evaluate(suite, out, "--model", "baseline:pixel copy", "--fresh")
     assert result.returncode == 0, result.stderr
     assert not (out / "maps").exists()
     assert not (out / ".lock").exists()
@@ -174,25 +174,25 @@ def test_a_finished_evaluation_of_another_model_is_replaced_only_with_fresh_and_
 def test_a_folder_with_files_of_the_users_own_is_refused_even_with_fresh(suite: Path, tmp_path: Path):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "city.png").write_text("mine")
-    result = physics(suite, tmp_path, "--model", "blind:pixel copy", "--fresh")
+    result = evaluate(suite, tmp_path, "--model", "baseline:pixel copy", "--fresh")
     assert result.returncode == 2
     assert "maps would be overwritten" in result.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["maps", "city.png"]
 
 
 @pytest.mark.slow
-def test_ranks_learn_that_another_process_writes_to_the_folder_and_none_waits(suite: Path, tmp_path: Path):
-    with hold_folder(tmp_path / "out", "..."):
+def test_all_ranks_fail_when_another_process_writes_to_the_folder(suite: Path, tmp_path: Path):
+    with lock_folder(tmp_path / "out", "..."):
         torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29633")
-        result = physics(suite, tmp_path / "out", "--model", "blind:pixel copy", launch=torchrun)
+        result = evaluate(suite, tmp_path / "out", "--model", "baseline:pixel copy", launch=torchrun)
     assert result.returncode != 0
-    assert result.stderr.count("eval physics: ") == result.stderr.count("is in use by process") == 2
+    assert result.stderr.count("eval voe: ") == result.stderr.count("is in use by process") == 2
 
 
 def test_two_ranks_and_an_interrupted_run_give_the_same_traces(suite: Path, done: Path, tmp_path: Path):
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29631")
     options = ("--model", f"untrained:{suite / 'recipe.yaml'}", "--ablate-whitening")
-    result = physics(suite, tmp_path / "two", *options, launch=torchrun)
+    result = evaluate(suite, tmp_path / "two", *options, launch=torchrun)
     assert result.returncode == 0, result.stderr
     assert pq.read_table(tmp_path / "two" / "traces.parquet").equals(pq.read_table(done / "traces.parquet"))
     assert curves(tmp_path / "two") == curves(done)
@@ -200,7 +200,7 @@ def test_two_ranks_and_an_interrupted_run_give_the_same_traces(suite: Path, done
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vjepa2", "videomae"])
-def test_a_pretrained_model_is_judged_beside_its_own_architecture_untrained(suite: Path, tmp_path: Path, kind: str):
+def test_a_pretrained_model_has_its_untrained_architecture_as_a_baseline(suite: Path, tmp_path: Path, kind: str):
     import transformers
 
     small = {"hidden_size": 24, "num_attention_heads": 2, "num_hidden_layers": 1}
@@ -213,45 +213,45 @@ def test_a_pretrained_model_is_judged_beside_its_own_architecture_untrained(suit
             transformers.VideoMAEConfig(**small, decoder_num_hidden_layers=1, decoder_intermediate_size=24)
         )
     model.save_pretrained(tmp_path / "model")
-    result = physics(suite, tmp_path / "out", "--model", f"hf:{tmp_path / 'model'}", "--untrained-seeds", "1")
+    result = evaluate(suite, tmp_path / "out", "--model", f"hf:{tmp_path / 'model'}", "--untrained-seeds", "1")
     assert result.returncode == 0, result.stderr
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     it = scores["tree"]["locked"]["whitened"]["all"]["occluded"]["all"]["all"]["both"]
     assert it["baselines"]["untrained, whitened"]["value"] is not None
     scorer = pq.read_table(tmp_path / "out" / "traces.parquet").to_pydict()
-    surprise = [s for name, s in zip(scorer["scorer"], scorer["surprise"], strict=True) if name == "distance"]
+    surprise = [s for name, s in zip(scorer["scorer"], scorer["surprise"], strict=True) if name == "latent distance"]
     assert len(set(surprise)) > len(surprise) / 4
 
 
-def test_a_blind_scorer_is_at_one_half(suite: Path, tmp_path: Path):
-    result = physics(suite, tmp_path, "--model", "blind:pixel copy")
+def test_a_pixel_baseline_is_at_one_half(suite: Path, tmp_path: Path):
+    result = evaluate(suite, tmp_path, "--model", "baseline:pixel copy")
     assert result.returncode == 0, result.stderr
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["tree"]["locked"]["pixel copy"]["all"]["occluded"]["all"]["all"]["both"]["value"] == 0.5
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ("runs/nothing", "no such run folder"),
-        ("blind:pixel cpy", "did you mean 'pixel copy'"),
+        ("baseline:pixel cpy", "did you mean 'pixel copy'"),
     ],
 )
-def test_a_wrong_model_is_one_line(suite: Path, tmp_path: Path, model: str, said: str):
-    result = physics(suite, tmp_path, "--model", model)
+def test_a_wrong_model_is_a_one_line_error(suite: Path, tmp_path: Path, model: str, message: str):
+    result = evaluate(suite, tmp_path, "--model", model)
     assert result.returncode == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_wrong_suite_or_window_is_one_line(suite: Path, tmp_path: Path):
+def test_a_wrong_suite_or_window_is_a_one_line_error(suite: Path, tmp_path: Path):
     result = subprocess.run(
-        [sys.executable, "-m", "eval", "physics", "--model", "blind:pixel copy", "--suite", "bultin:x", "--out", str(tmp_path)],
+        [sys.executable, "-m", "eval", "voe", "--model", "baseline:pixel copy", "--suite", "bultin:x", "--out", str(tmp_path)],
         capture_output=True,
         text=True,
     )
     assert result.returncode == 2
     assert "did you mean builtin:DIR" in result.stderr
-    result = physics(suite, tmp_path, "--model", f"untrained:{suite / 'recipe.yaml'}", "--contexts", "40")
+    result = evaluate(suite, tmp_path, "--model", f"untrained:{suite / 'recipe.yaml'}", "--contexts", "40")
     assert result.returncode == 2
     assert "longer than the 24" in result.stderr

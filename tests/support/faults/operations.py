@@ -1,6 +1,7 @@
-"""The operations that are tried on a failing file system. Each is a function of a folder that returns an exit code.
+"""Operations for trials on a failing file system. Each is a function of a folder that returns an exit code.
 
-`prepare_NAME(folder)` makes the state before, `NAME(folder)` works on it. All files lie below the folder.
+`prepare_NAME(folder)` creates the initial state and `NAME(folder)` runs the operation. All files are
+below the folder.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from eval.__main__ import main as evaluate
 from worldmodel import checkpoint as checkpoints
 from worldmodel import train as training
 from worldmodel.checkpoint import CheckpointError
-from worldmodel.files.folder_lock import FolderLockError, hold_folder
+from worldmodel.files.folder_lock import FolderLockError, lock_folder
 from worldmodel.manifest import Clip, write_manifest
-from worldmodel.process.launch import report
-from worldmodel.video import probe, write_video
+from worldmodel.ranks.launch import report_error
+from worldmodel.video import inspect_video, write_video
 
 FPS, FRAMES, SIZE_PX = 12, 14, 16
 RECIPE = {
@@ -46,63 +47,63 @@ RECIPE = {
 
 
 def ball(seed: int, frames: int = FRAMES) -> np.ndarray:
-    """A disc that flies straight: uint8 [frames, 16, 16, 3]."""
-    chance = np.random.default_rng(seed)
-    start, speed, colour = chance.uniform(0, SIZE_PX, 2), chance.uniform(-2, 2, 2), chance.integers(90, 256, 3)
+    """Video of a disc that moves in a straight line: uint8 [frames, 16, 16, 3]."""
+    rng = np.random.default_rng(seed)
+    start, speed, colour = rng.uniform(0, SIZE_PX, 2), rng.uniform(-2, 2, 2), rng.integers(90, 256, 3)
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
-    film = np.full((frames, SIZE_PX, SIZE_PX, 3), 40, np.uint8)
-    for t, frame in enumerate(film):
+    video = np.full((frames, SIZE_PX, SIZE_PX, 3), 40, np.uint8)
+    for t, frame in enumerate(video):
         cy, cx = (start + t * speed) % SIZE_PX
         frame[(y - cy) ** 2 + (x - cx) ** 2 < 16] = colour
-    return film
+    return video
 
 
-def write_films(folder: Path, count: int) -> Path:
-    """So many videos, a third of them held out, and their manifest."""
+def write_videos(folder: Path, count: int) -> Path:
+    """Write `count` videos, a third of them held out, and their manifest."""
     folder.mkdir(parents=True)
     clips = []
     for number in range(count):
         path = folder / f"{number:03d}.mp4"
         write_video(path, ball(number), FPS)
-        info = probe(path)
+        info = inspect_video(path)
         split = "val" if number % 3 == 2 else "train"
         size, name = (info.width, info.height, info.rotation, info.codec), f"{number:016d}"
         span = (0.0, info.duration_s)
         clips.append(Clip(name, str(path), None, *span, info.fps, info.frames, *size, split, None, None, "balls", name))
-    write_manifest(folder / "films.parquet", clips, command="test", config={})
-    return folder / "films.parquet"
+    write_manifest(folder / "videos.parquet", clips, command="test", config={})
+    return folder / "videos.parquet"
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
-def _tensors(update: int) -> Mapping[str, Mapping[str, torch.Tensor]]:
-    source = torch.Generator().manual_seed(update)
+def _tensors(step: int) -> Mapping[str, Mapping[str, torch.Tensor]]:
+    source = torch.Generator().manual_seed(step)
     names = ("model", "objectives", "optimizer")
     return {name: {"a": torch.randn(50, 40, generator=source), "b": torch.randn(3, generator=source)} for name in names}
 
 
-def _keep(run: Path, update: int) -> None:
-    """What training does when a checkpoint is due."""
-    state = {"step": update, "samples": update, "seconds": float(update), "skill": 0.1 * update, "recipe": {}}
-    checkpoints.save_checkpoint(run, _tensors(update), state)
+def _save_checkpoint(run: Path, step: int) -> None:
+    """Save a checkpoint as training does."""
+    state = {"step": step, "samples": step, "seconds": float(step), "skill": 0.1 * step, "recipe": {}}
+    checkpoints.save_checkpoint(run, _tensors(step), state)
     try:
-        checkpoints.note_best(run)
+        checkpoints.write_best(run)
     except OSError as error:
-        raise CheckpointError(checkpoints.cannot_write(run / "best.json", error, run)) from error
-    checkpoints.prune(run, 2, update)
+        raise CheckpointError(checkpoints.write_failure_message(run / "best.json", error, run)) from error
+    checkpoints.prune(run, 2, step)
 
 
 def prepare_save(folder: Path) -> None:
-    for update in (1, 2):
-        _keep(folder / "run", update)
+    for step in (1, 2):
+        _save_checkpoint(folder / "run", step)
 
 
 def save(folder: Path) -> int:
-    """The third checkpoint; the first is removed."""
+    """Save the third checkpoint and remove the first."""
     try:
-        with hold_folder(folder / "run", "wait"):
-            _keep(folder / "run", 3)
+        with lock_folder(folder / "run", "wait"):
+            _save_checkpoint(folder / "run", 3)
     except (CheckpointError, FolderLockError, OSError) as error:
-        return report(error)
+        return report_error(error)
     return 0
 
 
@@ -110,19 +111,19 @@ prepare_decoder = prepare_save
 
 
 def decoder(folder: Path) -> int:
-    """One more file for the last checkpoint."""
+    """Add a decoder to the last checkpoint."""
     try:
-        last = checkpoints.latest(folder / "run")
+        last = checkpoints.latest_checkpoint(folder / "run")
         assert last is not None
         checkpoints.add_file(last, "decoder", _tensors(7)["model"])
     except (CheckpointError, FolderLockError, OSError) as error:
-        return report(error)
+        return report_error(error)
     return 0
 
 
 def prepare_decoder_again(folder: Path) -> None:
     prepare_save(folder)
-    last = checkpoints.latest(folder / "run")
+    last = checkpoints.latest_checkpoint(folder / "run")
     assert last is not None
     checkpoints.add_file(last, "decoder", _tensors(6)["model"])
 
@@ -133,23 +134,23 @@ decoder_again = decoder
 # --- training --------------------------------------------------------------------------------------------------------
 def _recipe(folder: Path) -> Path:
     path = folder / "small.yaml"
-    data = {**RECIPE["data"], "manifest": str(folder / "films" / "films.parquet")}
+    data = {**RECIPE["data"], "manifest": str(folder / "videos" / "videos.parquet")}
     path.write_text(json.dumps({**RECIPE, "data": data}), encoding="utf-8")  # JSON is YAML
     return path
 
 
 def prepare_train(folder: Path) -> None:
-    write_films(folder / "films", 9)
+    write_videos(folder / "videos", 9)
     _recipe(folder)
 
 
 def train(folder: Path) -> int:
-    """From nothing to the end: three updates, a checkpoint each, the decoder."""
+    """Train for three steps, with a checkpoint after each, and train the decoder."""
     return training.main([str(folder / "small.yaml"), f"run={folder / 'run'}"])
 
 
 def prepare_resume(folder: Path) -> None:
-    """A run that ended in its third save: its logs go on beyond its last checkpoint, the last line cut short."""
+    """A run that ended in its third save. Its logs continue after the last checkpoint; the last line is incomplete."""
     prepare_train(folder)
     save = checkpoints.save_checkpoint
 
@@ -203,7 +204,7 @@ def transcode(folder: Path) -> int:
 
 
 def _forked_workers() -> None:
-    """Workers that need no second for their imports, and in which the calls are counted on."""
+    """Use forked workers, which need no imports and continue to count the calls."""
     pool.multiprocessing.get_context = lambda _: _Forking()  # type: ignore[attr-defined]
 
 
@@ -218,19 +219,19 @@ def prepare_score(folder: Path) -> None:
 
 
 def score(folder: Path) -> int:
-    """The surprise of two videos; what the model makes of possible ones is stored in the run and in the cache."""
+    """Score two videos. Results on reference videos are stored in the run and in the cache."""
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    films = [str(folder / "films" / f"{number:03d}.mp4") for number in (0, 2)]
+    videos = [str(folder / "videos" / f"{number:03d}.mp4") for number in (0, 2)]
     out = ["--out", str(folder / "scores.jsonl"), "--html", str(folder / "scores.html")]
-    return evaluate(["score", "--model", str(folder / "run"), *films, *out, "--device", "cpu"])
+    return evaluate(["plausibility", "--model", str(folder / "run"), *videos, *out, "--device", "cpu"])
 
 
-def look(folder: Path) -> int:
-    """Fail unless every checkpoint of a run is whole and best.json names one of them."""
+def check_checkpoints(folder: Path) -> int:
+    """Fail unless every checkpoint of a run is intact and best.json names one of them."""
     run = folder / "run"
     for checkpoint in sorted((run / "checkpoints").glob("[0-9]*")):
-        if (checkpoint / "state.json").exists():  # else it is being removed
+        if (checkpoint / "state.json").exists():  # otherwise it is being removed
             checkpoints.open_checkpoint(checkpoint)
-    best = checkpoints.best_name(run)
-    assert best is None or (run / "checkpoints" / best / "state.json").is_file(), f"best.json names {best}, which is not there"
+    best = checkpoints.best_checkpoint_name(run)
+    assert best is None or (run / "checkpoints" / best / "state.json").is_file(), f"best.json names {best}, which is missing"
     return 0

@@ -1,6 +1,6 @@
-"""Runs operations in forked processes, so that the imports are paid once. Lines of JSON on standard input and output.
+"""Run operations in forked processes, so that imports are made once. Standard input and output have lines of JSON.
 
-    {"run": "save", "folder": "/...", "mode": 1, "at": 7}  ->  {"code": 0, "calls": 31, "said": "..."}
+    {"run": "save", "folder": "/...", "mode": 1, "at": 7}  ->  {"code": 0, "calls": 31, "output": "..."}
 
 `code` is the exit code, or minus the number of the signal that killed the process; `calls` is null for a killed process.
 """
@@ -23,7 +23,7 @@ from faults import operations
 
 def main() -> None:
     torch.set_num_threads(1)
-    resource_tracker.ensure_running()  # else each child starts its own
+    resource_tracker.ensure_running()  # otherwise each child starts its own
     shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
     shim.faults_calls.restype = ctypes.c_long
     answers = os.fdopen(os.dup(1), "w")
@@ -33,30 +33,30 @@ def main() -> None:
         print(json.dumps(_forked(shim, json.loads(line))), file=answers, flush=True)
 
 
-def _forked(shim: ctypes.CDLL, asked: dict[str, Any]) -> dict[str, Any]:
+def _forked(shim: ctypes.CDLL, request: dict[str, Any]) -> dict[str, Any]:
     theirs, ours = os.pipe()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
             os.setsid()
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            _work(shim, asked, ours)
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            _work(shim, request, ours)
         os.close(ours)
         _, status = os.waitpid(child, 0)
         calls = os.read(theirs, 100).decode()
         os.close(theirs)
-        said.seek(0)
-        text = said.read().decode(errors="replace")
-    return {"code": os.waitstatus_to_exitcode(status), "calls": int(calls) if calls else None, "said": text}
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    return {"code": os.waitstatus_to_exitcode(status), "calls": int(calls) if calls else None, "output": text}
 
 
-def _work(shim: ctypes.CDLL, asked: dict[str, Any], ours: int) -> None:
-    """In the child; does not return."""
+def _work(shim: ctypes.CDLL, request: dict[str, Any], ours: int) -> None:
+    """Run an operation in the child process. Does not return."""
     code = 99
     try:
-        assert shim.faults_arm(asked["mode"], ctypes.c_long(asked["at"]))
-        code = getattr(operations, asked["run"])(Path(asked["folder"])) or 0
+        assert shim.faults_arm(request["mode"], ctypes.c_long(request["at"]))
+        code = getattr(operations, request["run"])(Path(request["folder"])) or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:

@@ -1,1 +1,1 @@
-"""Damaged files of every format through the real readers."""
+"""Fuzzing: damaged files of every format are read by the real readers."""

@@ -1,4 +1,4 @@
-"""Run mutations in child processes, and say which of them raised, crashed, hung or took too much memory.
+"""Run mutations in child processes and report those that raised, crashed, hung or used too much memory.
 
 python -m fuzz.campaign videos 2000 [SEED]     # findings on standard output
 
@@ -17,13 +17,13 @@ import tempfile
 from pathlib import Path
 
 FAMILIES = ("videos", "tables", "texts", "weights")
-READ_S = 20.0  # one read of a tiny file; more is a hang
+READ_S = 20.0  # limit for one read of a tiny file; a longer one counts as a hang
 START_S = 120.0
 MOST_FINDINGS = 20
 
 
 def findings(family: str, count: int, seed: int = 0) -> list[str]:
-    """A line for each kind of finding, which says how to repeat it and where the damaged file is."""
+    """One line per kind of finding, with the seed that repeats it and the path of the damaged file."""
     found: dict[str, str] = {}
     turn = 0
     while turn < count and len(found) < MOST_FINDINGS:
@@ -32,12 +32,12 @@ def findings(family: str, count: int, seed: int = 0) -> list[str]:
 
 
 def _run(family: str, first: int, last: int, seed: int, found: dict[str, str]) -> int:
-    """One child process; the turn at which another one goes on."""
+    """Run one child process. Returns the turn at which the next one continues."""
     folder = tempfile.mkdtemp(prefix="fuzz")
     command = [sys.executable, "-m", "fuzz.child", family, str(first), str(last), str(seed), f"{folder}/child"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[3]), *sys.path])}
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, env=environment)
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, env=environment)
         assert child.stdout is not None
         turn, name, path = first, "", ""
 
@@ -58,8 +58,8 @@ def _run(family: str, first: int, last: int, seed: int, found: dict[str, str]) -
             child.kill()
             child.wait()
         if child.returncode:
-            said.seek(0)
-            words = said.read()[-2000:].decode(errors="replace")
+            output.seek(0)
+            words = output.read()[-2000:].decode(errors="replace")
             died = child.returncode < 0
             how = f"killed by {signal.Signals(-child.returncode).name}" if died else f"exit code {child.returncode}: {words}"
             note(how, _saved(path, turn))
@@ -68,7 +68,7 @@ def _run(family: str, first: int, last: int, seed: int, found: dict[str, str]) -
 
 
 def _rows(child: subprocess.Popen):
-    """Lines of the child, each within READ_S of the one before. Raises TimeoutError."""
+    """Lines of the child. Raises TimeoutError where one arrives more than READ_S after the previous one."""
     wait_s, waiting = START_S, b""
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)
@@ -84,7 +84,7 @@ def _rows(child: subprocess.Popen):
 
 
 def _saved(path: str, turn: int) -> str:
-    """Where a copy of the damaged file is now; the child's folder is removed."""
+    """The path of a copy of the damaged file, because the folder of the child is removed."""
     if not path or not os.path.exists(path):
         return "lost"
     return str(shutil.copy(path, Path(tempfile.mkdtemp(prefix="found")) / f"{turn}-{Path(path).name}"))

@@ -1,6 +1,7 @@
-"""One process that reads damaged files: `python -m fuzz.child FAMILY FIRST LAST SEED FOLDER`.
+"""A process that reads damaged files: `python -m fuzz.child FAMILY FIRST LAST SEED FOLDER`.
 
-It prints a line before each read and after each finding, so that its parent knows what it read when it crashed or hung.
+It prints a line before each read and after each finding, so that its parent knows which read crashed
+or hung.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from fuzz.mutations import mutated
 
-MOST_MEMORY = 1 << 30  # bytes beyond what the process holds once its modules are loaded
+MOST_MEMORY = 1 << 30  # bytes in addition to those of the process with loaded modules
 
 
 def main(family: str, first: int, last: int, seed: int, folder: Path) -> None:
@@ -30,7 +31,7 @@ def main(family: str, first: int, last: int, seed: int, folder: Path) -> None:
     source.mkdir(parents=True)
     seeds = module.seeds(source)
     names, originals = list(seeds), {name: path.read_bytes() for name, path in seeds.items()}
-    for name in names:  # whole files are read, and modules loaded, before memory is limited
+    for name in names:  # read intact files and load modules before memory is limited
         for turn in range(8):
             if found := _read(module, name, seeds[name], originals[name], turn, expect_error=False):
                 raise SystemExit(f"{name}, not damaged: {found}")
@@ -53,9 +54,9 @@ def main(family: str, first: int, last: int, seed: int, folder: Path) -> None:
 
 
 def _read(module, name: str, path: Path, data: bytes, turn: int, expect_error: bool = True) -> str:
-    """An error that is not of this project, with its last lines; empty where there was none."""
+    """An error of another type than those of this project, with its location; "" where there was none."""
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()  # a new inode: caches of readers know files by it or by their time
+        path.unlink()  # caches of readers identify files by inode or by time
     path.write_bytes(data)
     os.utime(path, ns=(turn * 10**9 + 1, turn * 10**9 + 1))
     os.utime(path.parent, ns=(turn * 10**9 + 1, turn * 10**9 + 1))

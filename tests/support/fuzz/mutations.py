@@ -28,69 +28,69 @@ TEXTS = (
 
 
 def mutated(data: bytes, seed: int) -> bytes:
-    """The data with one to MOST_CHANGES changes, one of them as often as several, each of a random kind at a random place."""
-    chance = random.Random(seed)
+    """The data with 1 to MOST_CHANGES changes of random kinds at random offsets. Half of all calls make one change."""
+    rng = random.Random(seed)
     changed = bytearray(data)
-    for _ in range(chance.choice((1, chance.randint(2, MOST_CHANGES)))):
-        chance.choice(KINDS)(changed, chance)
+    for _ in range(rng.choice((1, rng.randint(2, MOST_CHANGES)))):
+        rng.choice(KINDS)(changed, rng)
     return bytes(changed)
 
 
-def _place(data: bytearray, chance: random.Random) -> int:
-    """Half of all places are in the first or last 200 bytes, where headers and indices are."""
+def _random_offset(data: bytearray, rng: random.Random) -> int:
+    """A random offset. Half of all offsets are in the first or last 200 bytes, where headers and indices are."""
     size = max(1, len(data))
-    if chance.random() < 0.5:
-        near = chance.randrange(min(200, size))
-        return near if chance.random() < 0.7 else size - 1 - near
-    return chance.randrange(size)
+    if rng.random() < 0.5:
+        near = rng.randrange(min(200, size))
+        return near if rng.random() < 0.7 else size - 1 - near
+    return rng.randrange(size)
 
 
-def flip_bit(data: bytearray, chance: random.Random) -> None:
+def flip_bit(data: bytearray, rng: random.Random) -> None:
     if data:
-        data[_place(data, chance)] ^= 1 << chance.randrange(8)
+        data[_random_offset(data, rng)] ^= 1 << rng.randrange(8)
 
 
-def set_byte(data: bytearray, chance: random.Random) -> None:
+def set_byte(data: bytearray, rng: random.Random) -> None:
     if data:
-        data[_place(data, chance)] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        data[_random_offset(data, rng)] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
 
 
-def set_number(data: bytearray, chance: random.Random) -> None:
-    width = chance.choice((2, 4, 8))
-    number = chance.choice(NUMBERS) & (256**width - 1)
-    at = _place(data, chance)
-    data[at : at + width] = number.to_bytes(width, chance.choice(("little", "big")))
+def set_number(data: bytearray, rng: random.Random) -> None:
+    width = rng.choice((2, 4, 8))
+    number = rng.choice(NUMBERS) & (256**width - 1)
+    at = _random_offset(data, rng)
+    data[at : at + width] = number.to_bytes(width, rng.choice(("little", "big")))
 
 
-def cut(data: bytearray, chance: random.Random) -> None:
-    del data[_place(data, chance) :]
+def cut(data: bytearray, rng: random.Random) -> None:
+    del data[_random_offset(data, rng) :]
 
 
-def zero_block(data: bytearray, chance: random.Random) -> None:
-    at, length = _place(data, chance), chance.choice((4, 16, 64, 512))
+def zero_block(data: bytearray, rng: random.Random) -> None:
+    at, length = _random_offset(data, rng), rng.choice((4, 16, 64, 512))
     data[at : at + length] = bytes(len(data[at : at + length]))
 
 
-def copy_block(data: bytearray, chance: random.Random) -> None:
+def copy_block(data: bytearray, rng: random.Random) -> None:
     if data:
-        source, at, length = _place(data, chance), _place(data, chance), chance.choice((4, 16, 64, 512))
+        source, at, length = _random_offset(data, rng), _random_offset(data, rng), rng.choice((4, 16, 64, 512))
         block = data[source : source + length]
         data[at : at + len(block)] = block
 
 
-def remove_block(data: bytearray, chance: random.Random) -> None:
-    at = _place(data, chance)
-    del data[at : at + chance.choice((1, 2, 4, 16, 64))]
+def remove_block(data: bytearray, rng: random.Random) -> None:
+    at = _random_offset(data, rng)
+    del data[at : at + rng.choice((1, 2, 4, 16, 64))]
 
 
-def insert_bytes(data: bytearray, chance: random.Random) -> None:
-    at = _place(data, chance)
-    data[at:at] = chance.randbytes(chance.choice((1, 4, 16)))
+def insert_bytes(data: bytearray, rng: random.Random) -> None:
+    at = _random_offset(data, rng)
+    data[at:at] = rng.randbytes(rng.choice((1, 4, 16)))
 
 
-def insert_text(data: bytearray, chance: random.Random) -> None:
-    at = _place(data, chance)
-    data[at:at] = chance.choice(TEXTS)
+def insert_text(data: bytearray, rng: random.Random) -> None:
+    at = _random_offset(data, rng)
+    data[at:at] = rng.choice(TEXTS)
 
 
 KINDS = (

@@ -6,27 +6,26 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from data_prep.commands.transcode import VERSION, _claim
-from data_prep.commands.transcode import Recipe as CopyRecipe
+from data_prep.commands.transcode import VERSION, claim_copies
 from data_prep.errors import PrepError
 from data_prep.journal import Journal
-from eval.commands.compare import open_evaluation
-from eval.commands.voe import write_scores
+from data_prep.transcoding import TranscodeConfig
 from eval.errors import EvalError
 from eval.report.training.run_folder import open_run
-from eval.voe.trials import Film, Pair, Trial, TrialError, read_trials, write_trials
+from eval.voe.evaluation import open_evaluation, write_scores
+from eval.voe.trials import Pair, Trial, TrialError, Video, read_trials, write_trials
 from fuzz import tables
-from worldmodel.config import ConfigError, load
-from worldmodel.files.output_mark import made_by
+from worldmodel.config import ConfigError, load_config
+from worldmodel.files.output_mark import writer_of
 from worldmodel.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[3]
 ERRORS = (ConfigError, EvalError, TrialError, PrepError)
-"""The errors that a command reports in one line. ValueError is the parent of some, and does not count."""
+"""Errors that a command reports in one line. ValueError, the base class of some, does not count."""
 
 
 def seeds(folder: Path) -> Mapping[str, Path]:
-    """A recipe, a run folder, a finished evaluation, and the note and journal of data preparation."""
+    """A recipe, a run folder, a finished evaluation, and the files of data preparation."""
     found = {name: folder / name for name in ("recipe.yaml", "transcode.json", "mark.json", "journal.jsonl")}
     found["recipe.yaml"].write_bytes((ROOT / "configs" / "demo.yaml").read_bytes())
     found["transcode.json"].write_text(json.dumps({"short_side_px": 80, "max_fps": None, "gop": 12, "version": VERSION}))
@@ -44,8 +43,8 @@ def seeds(folder: Path) -> Mapping[str, Path]:
     evaluation = folder / "evaluation"
     evaluation.mkdir()
     tables.seeds(evaluation)
-    films = tuple(Film(f"film {n}", f"{n}.mp4", 10.0, 20, n % 2 == 0) for n in range(4))
-    trials = [Trial("group", films, (Pair("matched", 0, 1), Pair("matched", 2, 3)), "gravity")]
+    videos = tuple(Video(f"video {n}", f"{n}.mp4", 10.0, 20, n % 2 == 0) for n in range(4))
+    trials = [Trial("group", videos, (Pair("matched", 0, 1), Pair("matched", 2, 3)), "gravity")]
     found["trials.json"], found["protocol.json"] = evaluation / "trials.json", evaluation / "protocol.json"
     write_trials(found["trials.json"], trials)
     found["protocol.json"].write_bytes((ROOT / "tests" / "eval" / "protocol.json").read_bytes())
@@ -54,11 +53,11 @@ def seeds(folder: Path) -> Mapping[str, Path]:
 
 def reader(name: str, path: Path) -> Callable[[int], None]:
     def read_note(turn: int) -> None:
-        _claim(path.parent, CopyRecipe(short_side_px=80, max_fps=None, gop=12))
+        claim_copies(path.parent, TranscodeConfig(short_side_px=80, max_fps=None, gop=12))
 
     def read_mark(turn: int) -> None:
         path.replace(path.with_name(".worldmodel.json"))
-        made_by(path.parent)
+        writer_of(path.parent)
 
     def read_journal(turn: int) -> None:
         journal = Journal(path, {"val": 0.1}, iter(()))
@@ -73,7 +72,7 @@ def reader(name: str, path: Path) -> Callable[[int], None]:
             write_scores(path.parent)
 
     readers = {
-        "recipe.yaml": lambda turn: load(Recipe, path),
+        "recipe.yaml": lambda turn: load_config(Recipe, path),
         "transcode.json": read_note,
         "mark.json": read_mark,
         "journal.jsonl": read_journal,

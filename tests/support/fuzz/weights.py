@@ -24,7 +24,7 @@ ERRORS = (CheckpointError, PretrainedError, ConfigError)
 
 
 def seeds(folder: Path) -> Mapping[str, Path]:
-    """A V-JEPA 2 of a few thousand weights in the layout of Hugging Face, and a checkpoint folder with the same tensors."""
+    """A V-JEPA 2 with a few thousand weights in the layout of Hugging Face, and a checkpoint with the same tensors."""
     torch.manual_seed(0)
     config = MaskedConfig(
         encoder=VideoEncoderConfig(patch_px=8, tubelet_size=2, width=12, depth=1, heads=1),

@@ -1,1 +1,1 @@
-"""Models that others trained: V-JEPA 2 and VideoMAE weights."""
+"""Pretrained models: V-JEPA 2 and VideoMAE weights from Hugging Face, and V-JEPA 2 files in both directions."""

@@ -1,4 +1,4 @@
-"""Weights in other people's layouts: which tensor of theirs is which part of ours. One table serves both directions."""
+"""Conversion of weights between our layout and a published one. One table of tensors serves both directions."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from torch import Tensor
 
 
 class PretrainedError(RuntimeError):
-    """A pretrained model cannot be read or written; says what does not fit, and what would."""
+    """A pretrained model cannot be read or written; the message says what does not fit, and what was expected."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of their tensors. Where several are parts of one of ours, they follow one another along its first axis."""
+class TensorPair:
+    """A tensor of the published layout and ours. Several of theirs may be one of ours, concatenated along its first axis."""
 
     theirs: str
     ours: str
-    shape: tuple[int, ...] | None = None  # theirs, where it differs from ours
+    shape: tuple[int, ...] | None = None  # of theirs; None: the shape of ours
 
 
-def to_theirs(parts: Sequence[Part], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors by their names, bit for bit."""
+def to_theirs(pairs: Sequence[TensorPair], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert our tensors into the published layout, bit for bit."""
     used: dict[str, int] = defaultdict(int)
     found = {}
-    for part in parts:
-        tensor, shape = state[part.ours], _shape(part, state)
+    for pair in pairs:
+        tensor, shape = state[pair.ours], _shape(pair, state)
         rows = prod(shape) // prod(tensor.shape[1:])
-        found[part.theirs] = tensor[used[part.ours] : used[part.ours] + rows].reshape(shape).contiguous()
-        used[part.ours] += rows
+        found[pair.theirs] = tensor[used[pair.ours] : used[pair.ours] + rows].reshape(shape).contiguous()
+        used[pair.ours] += rows
     return found
 
 
 def to_ours(
-    parts: Sequence[Part], tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], where: object
+    pairs: Sequence[TensorPair], tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], source: object
 ) -> dict[str, Tensor]:
-    """Their tensors by our names, bit for bit, in the shapes that `state` has.
+    """Convert tensors of the published layout into ours, bit for bit, in the shapes of `state`.
 
-    Raises PretrainedError that names every key which is missing, unknown or of another shape.
+    Raises PretrainedError that names keys that are missing, unknown or of another shape.
     """
-    wanted = {part.theirs: _shape(part, state) for part in parts}
+    wanted = {pair.theirs: _shape(pair, state) for pair in pairs}
     problems = [f"{key} is missing" for key in wanted if key not in tensors]
-    problems += [f"{key} has no place in this model" for key in tensors if key not in wanted]
+    problems += [f"{key} is not part of this model" for key in tensors if key not in wanted]
     problems += [
         f"{key} is {tuple(tensors[key].shape)}, this model needs {shape}"
         for key, shape in wanted.items()
@@ -53,12 +53,12 @@ def to_ours(
     ]
     if problems:
         shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
-        raise PretrainedError(f"weights in {where} do not fit: {shown}")
+        raise PretrainedError(f"weights in {source} do not fit: {shown}")
     pieces: dict[str, list[Tensor]] = defaultdict(list)
-    for part in parts:
-        pieces[part.ours].append(tensors[part.theirs].reshape(-1, *state[part.ours].shape[1:]))
+    for pair in pairs:
+        pieces[pair.ours].append(tensors[pair.theirs].reshape(-1, *state[pair.ours].shape[1:]))
     return {name: torch.cat(rows) for name, rows in pieces.items()}
 
 
-def _shape(part: Part, state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    return tuple(state[part.ours].shape) if part.shape is None else part.shape
+def _shape(pair: TensorPair, state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    return tuple(state[pair.ours].shape) if pair.shape is None else pair.shape

@@ -1,4 +1,4 @@
-"""Models that others trained, asked as our own: one function, whatever is in the folder."""
+"""Load a pretrained model of any known kind as a WorldModel."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LOADERS: dict[str, Callable[[Path], WorldModel]] = {"vjepa2": load_huggingface, 
 
 
 def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldModel:
-    """A folder in the layout of Hugging Face (config.json, *.safetensors), or the id of one on their hub.
+    """Load a folder in the layout of Hugging Face (config.json, *.safetensors), or a model id on their hub (owner/name).
 
-    Raises PretrainedError where it is neither, is of a kind not known here, or its weights do not fit to the last key.
+    Raises PretrainedError if it is neither, its kind is unknown, or any weight does not fit.
     """
     folder = _folder(where)
     kind = read_config_file(folder).get("model_type")
     if kind is None:
-        raise PretrainedError(f"{folder}/config.json does not say what model this is; expected a field model_type")
+        raise PretrainedError(f"{folder}/config.json has no field model_type, which names the kind of model")
     if not isinstance(kind, str) or kind not in LOADERS:
-        raise PretrainedError(f"{folder} holds a model of kind {kind!r}; known are {', '.join(LOADERS)}")
+        raise PretrainedError(f"{folder} holds a model of kind {kind!r}; known kinds are {', '.join(LOADERS)}")
     try:
         model = LOADERS[kind](folder)
     except PretrainedError:
@@ -45,13 +45,13 @@ def _folder(where: str) -> Path:
     if Path(where).is_dir():
         return Path(where)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", where):
-        raise PretrainedError(f"{where}: no such folder, and no id of a model on the Hugging Face hub (owner/name)")
+        raise PretrainedError(f"{where}: not a folder, and not a model id on the Hugging Face hub (owner/name)")
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
-        raise PretrainedError(f"{where} is no folder here; to fetch it: pip install 'worldmodel[hf]'") from None
+        raise PretrainedError(f"{where} is not a folder; to download it: pip install 'worldmodel[hf]'") from None
     try:
         return Path(snapshot_download(where, allow_patterns=["*.json", "*.safetensors"]))
     except (OSError, ValueError, HfHubHTTPError) as error:
-        raise PretrainedError(f"{where} is no folder here and could not be fetched: {str(error).splitlines()[0]}") from None
+        raise PretrainedError(f"{where} is not a folder and could not be downloaded: {str(error).splitlines()[0]}") from None

@@ -1,4 +1,4 @@
-"""V-JEPA 2 checkpoints, in the layout of `transformers` and in that of the original code, into MaskedWorldModel and back."""
+"""V-JEPA 2 weights in two published layouts, that of `transformers` and that of the original code, and MaskedWorldModel."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from worldmodel.data.window_config import WindowConfig
-from worldmodel.files.atomic import replacing, write_json
+from worldmodel.files.atomic import atomic_path, write_json
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
 from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file, read_tensors
-from worldmodel.models.pretrained.layouts import Part, PretrainedError, to_ours, to_theirs
+from worldmodel.models.pretrained.layouts import PretrainedError, TensorPair, to_ours, to_theirs
 from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget
 from worldmodel.models.video_encoder import NORM_EPS, VideoEncoderConfig
 
-FPS = 4.0  # of the frames they were trained on; no file says it
-TABLES_UNUSED = ("pos_embed", "predictor_pos_embed")
-"""Tables of positions that released original files keep beside rotary weights that have no use for them."""
+FPS = 4.0  # of the frames that the models were trained on; their files do not say so
+UNUSED_TABLES = ("pos_embed", "predictor_pos_embed")
+"""Tables of positions that released original files contain, although models with rotary positions do not use them."""
 
-_DEFAULTS: dict[str, Any] = {  # of transformers' VJEPA2Config: its files leave out what is so
+_DEFAULTS: dict[str, Any] = {  # of transformers' VJEPA2Config: its files omit fields that have these values
     "patch_size": 16,
     "crop_size": 256,
     "frames_per_clip": 64,
@@ -40,7 +40,7 @@ _DEFAULTS: dict[str, Any] = {  # of transformers' VJEPA2Config: its files leave 
     "pred_num_mask_tokens": 10,
     "pred_mlp_ratio": 4.0,
 }
-_FIXED: dict[str, Any] = {  # what our modules do, whatever a file says; another value is refused
+_FIXED: dict[str, Any] = {  # what our modules compute; a file with another value is refused
     "in_chans": 3,
     "layer_norm_eps": NORM_EPS,
     "qkv_bias": True,
@@ -52,9 +52,9 @@ _FIXED: dict[str, Any] = {  # what our modules do, whatever a file says; another
 
 # --- transformers ----------------------------------------------------------------------------------------------------
 def load_huggingface(folder: Path) -> MaskedWorldModel:
-    """From a folder with config.json and *.safetensors. Its one encoder serves for contexts and for targets.
+    """Load a folder with config.json and *.safetensors. Its one encoder encodes contexts and targets.
 
-    Raises PretrainedError for what does not fit, naming it.
+    Raises PretrainedError that names what does not fit.
     """
     config, window = read_config(read_config_file(folder), folder)
     e, p = config.encoder, config.predictor
@@ -67,22 +67,23 @@ def load_huggingface(folder: Path) -> MaskedWorldModel:
 
 
 def save_huggingface(model: MaskedWorldModel, folder: Path) -> None:
-    """A folder that `transformers` opens as VJEPA2Model. A model with a teacher gives that as the encoder, as released."""
-    if not model.config.tiled_rotary or model.of_pixels:
-        raise PretrainedError("VJEPA2Model lays rotary frequencies out tiled and predicts latents; this model does not")
-    _refuse_frozen(model)
+    """Write a folder that `transformers` opens as VJEPA2Model. The teacher, if any, becomes the encoder, as in released models.
+
+    Raises PretrainedError for a model that it cannot hold.
+    """
+    _check_representable(model)
     weights = model.state_dict()
     weights |= {
         name.replace("teacher.", "encoder.", 1): value for name, value in weights.items() if name.startswith("teacher.")
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "model.safetensors") as part:
+    with atomic_path(folder / "model.safetensors") as part:
         save_file(to_theirs(list(_huggingface(model.config)), weights), part, {"format": "pt"})
     write_json(folder / "config.json", written_config(model))
 
 
 def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, WindowConfig]:
-    """The architecture that a config.json of VJEPA2Model describes."""
+    """Convert a config.json of VJEPA2Model into our configs."""
     if other := [f"{key} {given[key]}" for key, value in _FIXED.items() if given.get(key, value) != value]:
         raise PretrainedError(f"{where}: {', '.join(other)} is not supported; the result would differ from the original model")
     check_numbers(given, _DEFAULTS, where)
@@ -108,7 +109,7 @@ def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, 
 
 
 def written_config(model: MaskedWorldModel) -> dict[str, Any]:
-    """The config.json of a model; `read_config` gives its architecture back."""
+    """Convert a model into the config.json of VJEPA2Model, the inverse of `read_config`."""
     e, p = model.config.encoder, model.config.predictor
     values = (
         e.patch_px, model.size_px, model.window.frames, e.tubelet_size, e.width, e.heads, e.depth, e.mlp_ratio,
@@ -122,43 +123,43 @@ def written_config(model: MaskedWorldModel) -> dict[str, Any]:
     }
 
 
-def _huggingface(config: MaskedConfig) -> Iterator[Part]:
+def _huggingface(config: MaskedConfig) -> Iterator[TensorPair]:
     e, p = config.encoder, config.predictor
     patches = (e.width, 3, e.tubelet_size, e.patch_px, e.patch_px)
-    yield Part("encoder.embeddings.patch_embeddings.proj.weight", "encoder.patch.weight", patches)
-    yield Part("encoder.embeddings.patch_embeddings.proj.bias", "encoder.patch.bias")
+    yield TensorPair("encoder.embeddings.patch_embeddings.proj.weight", "encoder.patch.weight", patches)
+    yield TensorPair("encoder.embeddings.patch_embeddings.proj.bias", "encoder.patch.bias")
     yield from _split_blocks("encoder.layer", "encoder.blocks.layers", e.depth, e.width)
     yield from _both("encoder.layernorm", "encoder.norm")
     yield from _both("predictor.embeddings.predictor_embeddings", "predictor.embed")
     tokens = p.mask_tokens or len(config.masks)
-    yield Part("predictor.embeddings.mask_tokens", "predictor.mask_tokens", (tokens, 1, 1, p.width))
+    yield TensorPair("predictor.embeddings.mask_tokens", "predictor.mask_tokens", (tokens, 1, 1, p.width))
     yield from _split_blocks("predictor.layer", "predictor.blocks.layers", p.depth, p.width)
     yield from _both("predictor.layernorm", "predictor.norm")
     yield from _both("predictor.proj", "predictor.head")
 
 
-def _split_blocks(theirs: str, ours: str, depth: int, width: int) -> Iterator[Part]:
+def _split_blocks(theirs: str, ours: str, depth: int, width: int) -> Iterator[TensorPair]:
     for i in range(depth):
         for name in ("query", "key", "value"):
-            yield Part(f"{theirs}.{i}.attention.{name}.weight", f"{ours}.{i}.attention.qkv.weight", (width, width))
-            yield Part(f"{theirs}.{i}.attention.{name}.bias", f"{ours}.{i}.attention.qkv.bias", (width,))
+            yield TensorPair(f"{theirs}.{i}.attention.{name}.weight", f"{ours}.{i}.attention.qkv.weight", (width, width))
+            yield TensorPair(f"{theirs}.{i}.attention.{name}.bias", f"{ours}.{i}.attention.qkv.bias", (width,))
         yield from _both(f"{theirs}.{i}.attention.proj", f"{ours}.{i}.attention.out")
         yield from _rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
 
 
 # --- original --------------------------------------------------------------------------------------------------------
 def load_original(file: Path, model: MaskedWorldModel, unused: Sequence[str] = ()) -> None:
-    """A checkpoint of the original code into a model of its architecture, which the file does not say.
+    """Load a checkpoint of the original code into a model of its architecture, which the file does not contain.
 
-    `encoder` becomes the encoder and `target_encoder` the teacher; a model without a teacher takes `target_encoder` for both,
-    as the released models do. `unused`: keys that may be there and are left out, such as TABLES_UNUSED; without a word a table
-    of positions is refused, since the weights of V-JEPA 1, whose names are the same, need theirs. Raises PretrainedError.
+    `encoder` becomes the encoder and `target_encoder` the teacher; a model without a teacher uses `target_encoder` for both,
+    as the released models do. `unused`: keys that are ignored, such as UNUSED_TABLES. Tables of positions are refused
+    otherwise, because weights of V-JEPA 1, which have the same names, need them. Raises PretrainedError.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise PretrainedError(f"{file} holds more than tensors, or is no checkpoint of torch: {reason}") from None
+        raise PretrainedError(f"{file} holds more than tensors, or is not a torch checkpoint: {reason}") from None
     state, loaded = model.state_dict(), dict[str, Tensor]()
     for ours, theirs in _sections(model):
         if theirs not in content:
@@ -170,52 +171,56 @@ def load_original(file: Path, model: MaskedWorldModel, unused: Sequence[str] = (
 
 
 def save_original(model: MaskedWorldModel, file: Path) -> None:
-    """A checkpoint that the original code reads."""
-    _refuse_frozen(model)
+    """Write a checkpoint that the original code reads. Raises PretrainedError for a model that it cannot hold."""
+    _check_representable(model)
     state = model.state_dict()
     content = {
         theirs: {f"module.backbone.{k}": v for k, v in to_theirs(_original(ours, model.config), state).items()}
         for ours, theirs in _sections(model)
     }
-    with replacing(file) as part:
+    with atomic_path(file) as part:
         torch.save(content, part)
 
 
-def _refuse_frozen(model: MaskedWorldModel) -> None:
-    """Raise PretrainedError for a student of a frozen teacher: both layouts hold one encoder and its own slow copy."""
+def _check_representable(model: MaskedWorldModel) -> None:
+    """Raise PretrainedError for a model that the published layouts cannot hold."""
+    if not model.config.tiled_rotary or model.has_pixel_targets:
+        raise PretrainedError("the layouts of V-JEPA 2 need a model with tiled_rotary true, and targets that are not pixels")
     if isinstance(model.config.target, FrozenTarget):
-        raise PretrainedError("a student and the frozen teacher of another run are two encoders; this layout has room for one")
+        raise PretrainedError(
+            "a student and the frozen teacher of another run are two different encoders; the layouts of V-JEPA 2 hold one"
+        )
 
 
 def _sections(model: MaskedWorldModel) -> list[tuple[str, str]]:
-    """Modules of ours and the part of a file that each is stored in."""
+    """Pairs of our module and the section of the file that holds it."""
     if isinstance(model.config.target, EmaTarget):
         return [("encoder", "encoder"), ("predictor", "predictor"), ("teacher", "target_encoder")]
     return [("encoder", "target_encoder"), ("predictor", "predictor")]
 
 
-def _original(module: str, config: MaskedConfig) -> list[Part]:
+def _original(module: str, config: MaskedConfig) -> list[TensorPair]:
     e, p = config.encoder, config.predictor
     if module != "predictor":
         patches = (e.width, 3, e.tubelet_size, e.patch_px, e.patch_px)
         return [
-            Part("patch_embed.proj.weight", f"{module}.patch.weight", patches),
-            Part("patch_embed.proj.bias", f"{module}.patch.bias"),
+            TensorPair("patch_embed.proj.weight", f"{module}.patch.weight", patches),
+            TensorPair("patch_embed.proj.bias", f"{module}.patch.bias"),
             *_fused_blocks("blocks", f"{module}.blocks.layers", e.depth),
             *_both("norm", f"{module}.norm"),
         ]
     tokens = range(p.mask_tokens or len(config.masks))
     return [
         *_both("predictor_embed", "predictor.embed"),
-        *(Part(f"mask_tokens.{i}", "predictor.mask_tokens", (1, 1, p.width)) for i in tokens),
+        *(TensorPair(f"mask_tokens.{i}", "predictor.mask_tokens", (1, 1, p.width)) for i in tokens),
         *_fused_blocks("predictor_blocks", "predictor.blocks.layers", p.depth),
         *_both("predictor_norm", "predictor.norm"),
         *_both("predictor_proj", "predictor.head"),
     ]
 
 
-def _fused_blocks(theirs: str, ours: str, depth: int) -> Iterator[Part]:
-    """Query, key and value lie one after another in one matrix, in theirs as in ours."""
+def _fused_blocks(theirs: str, ours: str, depth: int) -> Iterator[TensorPair]:
+    """Blocks whose query, key and value are one matrix, as in our layout."""
     for i in range(depth):
         yield from _both(f"{theirs}.{i}.attn.qkv", f"{ours}.{i}.attention.qkv")
         yield from _both(f"{theirs}.{i}.attn.proj", f"{ours}.{i}.attention.out")
@@ -223,11 +228,11 @@ def _fused_blocks(theirs: str, ours: str, depth: int) -> Iterator[Part]:
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
-def _rest_of_block(theirs: str, ours: str) -> Iterator[Part]:
+def _rest_of_block(theirs: str, ours: str) -> Iterator[TensorPair]:
     for name, own in (("norm1", "norm_attention"), ("norm2", "norm_mlp"), ("mlp.fc1", "mlp.0"), ("mlp.fc2", "mlp.2")):
         yield from _both(f"{theirs}.{name}", f"{ours}.{own}")
 
 
-def _both(theirs: str, ours: str) -> Iterator[Part]:
-    yield Part(f"{theirs}.weight", f"{ours}.weight")
-    yield Part(f"{theirs}.bias", f"{ours}.bias")
+def _both(theirs: str, ours: str) -> Iterator[TensorPair]:
+    yield TensorPair(f"{theirs}.weight", f"{ours}.weight")
+    yield TensorPair(f"{theirs}.bias", f"{ours}.bias")

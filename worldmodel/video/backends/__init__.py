@@ -1,1 +1,1 @@
-"""Decoding: PyAV and decord, by seeking or in order."""
+"""Decoders that read selected frames of a video file: PyAV (default) and decord."""

@@ -1,4 +1,4 @@
-"""Frames decoded from the start of a video, in the order shown, each with its time and whether it is damaged."""
+"""Decode a video from its start, in the order shown, with the time and the damage of each frame."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from worldmodel.video.errors import VideoError
 
 
 @dataclass(frozen=True)
-class Shown:
+class TimedFrame:
     """A decoded frame, shown from `tick` to `end_tick` (ticks of the stream)."""
 
     frame: VideoFrame
     tick: int
     end_tick: int
-    timed: bool  # the frame says itself that it is shown at `tick`
-    damaged: bool  # it, or a frame that it may be predicted from
+    timed: bool  # `tick` is the presentation time of the frame itself
+    damaged: bool  # the frame is damaged, or may be predicted from a damaged one
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Times of all frames of a video, from the frames themselves."""
+class DecodedTimes:
+    """Times of all frames of a video, from the decoded frames."""
 
     ticks: np.ndarray  # int64 [F], increasing
     end_tick: float
-    in_order: bool  # every frame has a time, and they increase
+    in_order: bool  # every frame has a presentation time, and these increase
 
 
-def decode_all(video: Video, strict: bool) -> Decoded:
-    """Decode every frame. Raises VideoError where there is none, and with `strict` at the first damaged one."""
+def decode_all(video: Video, strict: bool) -> DecodedTimes:
+    """Decode every frame. Raises VideoError if there is none, and with `strict` at the first damaged one."""
     ticks, end_tick, in_order = [], video.start_tick, True
     for number, shown in enumerate(frames_from_start(video)):
         if strict and shown.damaged:
@@ -42,30 +42,31 @@ def decode_all(video: Video, strict: bool) -> Decoded:
         ticks.append(shown.tick)
         end_tick, in_order = shown.end_tick, in_order and shown.timed
     if not ticks:
-        raise video.error("zero frames", "it has a video stream, but no frame in it")
-    return Decoded(np.asarray(ticks, np.int64), end_tick, in_order)
+        raise video.no_frames()
+    return DecodedTimes(np.asarray(ticks, np.int64), end_tick, in_order)
 
 
-def frames_from_start(video: Video, ticks: np.ndarray | None = None) -> Iterator[Shown]:
-    """All frames that the decoder returns. `ticks`: the times of the frames in the order shown, where they are known."""
+def frames_from_start(video: Video, ticks: np.ndarray | None = None) -> Iterator[TimedFrame]:
+    """All frames that the decoder returns. `ticks`: the times of the frames in the order shown, if they are known."""
     return _spread_damage(_timed(video, ticks), video)
 
 
 def damaged_frame(video: Video, number: int) -> VideoError:
+    """The VideoError for a damaged frame."""
     return video.error("corrupt", f"frame {number} is damaged, or predicted from a damaged one")
 
 
-def _timed(video: Video, ticks: np.ndarray | None) -> Iterator[Shown]:
+def _timed(video: Video, ticks: np.ndarray | None) -> Iterator[TimedFrame]:
     clock = _FrameClock(video)
     for number, frame in enumerate(video.frames()):
         tick, timed = clock.tick(frame)
         if ticks is not None and number < len(ticks):
             tick, timed = int(ticks[number]), frame.pts == ticks[number]
-        yield Shown(frame, tick, tick + round(video.shown_for(frame.duration)), timed, frame.is_corrupt)
+        yield TimedFrame(frame, tick, tick + round(video.last_frame_ticks(frame.duration)), timed, frame.is_corrupt)
 
 
 class _FrameClock:
-    """The time of each decoded frame: its presentation time, or where those go back, the decoding time of its packet.
+    """The time of each decoded frame: its presentation time or, if those go back, the decoding time of its packet.
 
     Which of the two is right is guessed from how often each has gone back so far, as the ffmpeg command line tool does.
     """
@@ -96,12 +97,13 @@ def _goes_back(last: int | None, tick: int | None) -> bool:
     return last is not None and tick is not None and tick <= last
 
 
-def _spread_damage(frames: Iterator[Shown], video: Video) -> Iterator[Shown]:
-    """A damaged frame damages what is predicted from it: all up to the next keyframe, and B frames shown just before it.
+def _spread_damage(frames: Iterator[TimedFrame], video: Video) -> Iterator[TimedFrame]:
+    """Mark all frames that may be predicted from a damaged one.
 
-    As many B frames are held back as the codec reorders, until the frame after them is known.
+    These are all frames up to the next keyframe, and the B frames shown just before the damaged frame. B frames are therefore
+    held back, as many as the codec reorders, until the next frame is known.
     """
-    held: deque[Shown] = deque()
+    held: deque[TimedFrame] = deque()
     damaged = False
     for shown in frames:
         if shown.damaged:

@@ -1,1 +1,1 @@
-"""Container files: opening, formats, structure, and the times of their frames."""
+"""Video containers: open a file or tar member, read its packets, check its structure and its time stamps."""

@@ -1,4 +1,4 @@
-"""Where a video's bytes are: a file, or a stretch of a tar read in place. Nothing is extracted, names are only keys."""
+"""Locate and read the bytes of a video: a whole file, or a member of a tar file, read in place without extraction."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from worldmodel.process.terminal import on_one_line as on_one_line  # its earlier place
 from worldmodel.video.errors import VideoError
 
-MAX_HEADER_BYTES = 1 << 20  # of a tar: a longer name is damage, and reading it could fill the memory
+MAX_HEADER_BYTES = 1 << 20  # of a tar member: a longer name is damage, and reading it could exhaust the memory
 
 
 def shown_name(path: Path | str, member: str | None) -> str:
-    """How a message names a video: `clip.mp4`, or `shard.tar::clip.mp4`."""
+    """The name of a video in messages: `clip.mp4`, or `shard.tar::clip.mp4`."""
     return str(path) if member is None else f"{path}::{member}"
 
 
-class Span(io.RawIOBase):
-    """The bytes [offset, offset + size) of a file, as a file of their own."""
+class ByteRange(io.RawIOBase):
+    """The bytes [offset, offset + size) of a file, readable as a file."""
 
     def __init__(self, path: Path | str, offset: int, size: int) -> None:
         super().__init__()
@@ -57,9 +56,9 @@ class Span(io.RawIOBase):
 
 @contextmanager
 def open_bytes(path: Path | str, member: str | None) -> Iterator[io.RawIOBase]:
-    """The video's bytes, closed on leaving. Raises VideoError for what is missing or empty."""
+    """Open the bytes of a video, and close them on exit. Raises VideoError if the video is missing or empty."""
     offset, size = locate(path, member)
-    file = Span(path, offset, size)
+    file = ByteRange(path, offset, size)
     try:
         yield file
     finally:
@@ -67,7 +66,7 @@ def open_bytes(path: Path | str, member: str | None) -> Iterator[io.RawIOBase]:
 
 
 def locate(path: Path | str, member: str | None) -> tuple[int, int]:
-    """(offset, size) in bytes of a video within the file `path`. Raises VideoError for what is missing or empty."""
+    """(offset, size) in bytes of a video within the file `path`. Raises VideoError if the video is missing or empty."""
     name = shown_name(path, member)
     try:
         stat = os.stat(path)
@@ -87,15 +86,15 @@ def locate(path: Path | str, member: str | None) -> tuple[int, int]:
     return offset, size
 
 
-def modified(path: Path | str, member: str | None) -> tuple[int, int]:
-    """(time of the last change in ns, size in bytes) of the file that holds a video. Raises VideoError where it is missing."""
+def file_version(path: Path | str, member: str | None) -> tuple[int, int]:
+    """(time of the last change in ns, size in bytes) of the file that holds a video. Raises VideoError if it is missing."""
     locate(path, member)
     stat = os.stat(path)
     return stat.st_mtime_ns, stat.st_size
 
 
 def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
-    """(name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory.
+    """Yield (name, offset, size) of every regular file in an uncompressed tar, in order, in constant memory.
 
     Raises OSError or tarfile.TarError for a damaged tar.
     """
@@ -107,13 +106,13 @@ def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
                         raise tarfile.ReadError(f"the size of its member {info.name!r} is negative")
                     if info.isreg() and not info.issparse():
                         yield info.name, info.offset_data, info.size
-                    tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header it has seen
+                    tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps every header that it has read
         except (ValueError, OverflowError) as error:
             raise tarfile.ReadError(f"a header cannot be understood ({error})") from None
 
 
 class _Headers(io.FileIO):
-    """A tar of which headers are read. A header that claims to be longer than any is an error, not an allocation."""
+    """A tar file of which only headers are read. A header that claims an excessive length is an error, not an allocation."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MAX_HEADER_BYTES:

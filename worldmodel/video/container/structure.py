@@ -1,16 +1,16 @@
-"""What the first bytes of a container file promise, and whether the file is as long as its structure says."""
+"""Recognise a container by its first bytes, and check whether the file is as long as its structure says."""
 
 from __future__ import annotations
 
 import io
 
 HEADS = {"mp4": (4, b"ftyp"), "mkv or webm": (0, b"\x1a\x45\xdf\xa3"), "avi": (8, b"AVI ")}
-MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # that a file may begin with
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # the first box of a file is one of these
 MKV_SEGMENT = b"\x18\x53\x80\x67"
 
 
 def container_by_head(file: io.RawIOBase) -> str | None:
-    """The container that the first bytes promise ("mp4", ...), or None if they promise nothing we know."""
+    """The container that the first bytes announce ("mp4", ...), or None if they are unknown."""
     file.seek(0)
     head = file.read(16) or b""
     for name, (at, magic) in HEADS.items():
@@ -20,7 +20,7 @@ def container_by_head(file: io.RawIOBase) -> str | None:
 
 
 def is_cut_off(file: io.RawIOBase) -> bool | None:
-    """Whether the last outermost part of an MP4, Matroska or AVI reaches beyond the end of the file; None: it does not say."""
+    """Whether the last top-level part of an MP4, Matroska or AVI extends beyond the end of the file; None: unknown."""
     file.seek(0)
     head = file.read(16) or b""
     if head[4:8] in MP4_BOXES:
@@ -39,7 +39,7 @@ def _mp4_is_cut_off(file: io.RawIOBase) -> bool | None:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: "to the end of the file"; else not a box
+        if length < 8:  # 0 means "to the end of the file"; other small values are no box
             return None
         at += length
     return at > size
@@ -66,13 +66,13 @@ def _mkv_is_cut_off(file: io.RawIOBase) -> bool | None:
     if length is None or head[segment : segment + 4] != MKV_SEGMENT:
         return None
     length, width = _mkv_number(head[segment + 4 :])
-    if length is None:  # written to a stream: the size was not known
+    if length is None:  # written to a stream: the size was unknown
         return None
     return segment + 4 + width + length > size
 
 
 def _mkv_number(data: bytes) -> tuple[int | None, int]:
-    """(value, bytes it takes) of a number as Matroska writes lengths; None where all bits are set, "unknown"."""
+    """(value, number of bytes) of a variable-length number of Matroska. The value is None if all bits are set: "unknown"."""
     if not data or not data[0]:
         return None, 1
     width = 9 - data[0].bit_length()

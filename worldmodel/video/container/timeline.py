@@ -11,26 +11,25 @@ import numpy as np
 from av.packet import Packet
 
 from worldmodel.video.container.opening import Video
-from worldmodel.video.errors import VideoError
+from worldmodel.video.selection import Selection, check_frame_numbers, check_time
 
 CLOCK_MAY_JUMP = 0x200  # FFmpeg's AVFMT_TS_DISCONT, set for MPEG-TS, MPEG-PS and Ogg
 LONGEST_GAP_S = 10.0  # in those containers a longer gap is a jump of the clock, as for the ffmpeg command line tool
-JITTER_S = 0.1  # decoding times may go back by as much and no jump is seen
-NO_TIME = -(2**63)  # of a packet, in Timeline.stored
-HINT = "if a manifest says more, run `python -m data_prep index` again"
+JITTER_S = 0.1  # decoding times may go back by this much without being a jump
+NO_TIME = -(2**63)  # stands for the missing time of a packet in Timeline.stored
 
 
 @dataclass(frozen=True)
 class Timeline:
     """Times of a stream's frames in ticks of the stream. P packets in the order of the file, F frames."""
 
-    ticks: np.ndarray  # int64 [F], never decreasing: when the frames are shown that can be decoded
-    key_ticks: np.ndarray  # int64: those of keyframes, in the order of the file
+    ticks: np.ndarray  # int64 [F], never decreasing: when the frames that can be decoded are shown
+    key_ticks: np.ndarray  # int64: presentation times of keyframes, in the order of the file
     stored: np.ndarray  # int64 [<= P, 2]: (presentation time, size in bytes) of each packet, in the order of the file
     end_tick: float  # when the last frame ends
-    packets: int  # P, with those that an edit list hides
+    packets: int  # P, including packets that an edit list hides
     cut_off: bool  # only a part of the last packet is there
-    reordered: bool  # a packet is shown before one that stands before it
+    reordered: bool  # some packet is shown before a packet that precedes it in the file
     seekable: bool  # every packet has a presentation time, and these are the ticks: the clock never jumps
 
     def span_s(self, ticks_per_s: float) -> tuple[float, float]:
@@ -38,10 +37,10 @@ class Timeline:
         return float(self.ticks[0] / ticks_per_s), float(self.end_tick / ticks_per_s)
 
 
-class _Clock:
-    """Decoding times of packets -> a clock that never goes back.
+class _MonotonicClock:
+    """Turns decoding times of packets into times that never go back.
 
-    Where the clock starts again, or jumps ahead, the packets follow those before without a gap.
+    If the file's clock starts again or jumps ahead, the later packets follow the earlier ones without a gap.
     """
 
     def __init__(self, video: Video) -> None:
@@ -51,12 +50,12 @@ class _Clock:
         self._frame_ticks = round(video.frame_ticks)
         self._last: int | None = None
         self._next = 0
-        self.latest = -math.inf  # presentation time so far
+        self.latest = -math.inf  # latest presentation time so far
         self.offset = 0  # to add to the file's times
         self.jumps = 0
 
     def tick(self, packet: Packet) -> int | None:
-        """The time at which a packet is decoded; None as long as no packet had a time."""
+        """The time at which a packet is decoded; None until a packet has a time."""
         if packet.dts is None:
             tick = None if self._last is None else self._next
         else:
@@ -73,27 +72,30 @@ class _Clock:
         return tick
 
     def _is_jump(self, last: int, tick: int) -> bool:
-        """Back, or far ahead. Where a frame that was decoded before belongs after the gap, the gap is one in the video."""
+        """Whether the clock goes back, or far ahead.
+
+        If a frame that was decoded earlier is shown after the gap, the gap belongs to the video and is no jump.
+        """
         back = tick < last - self._jitter
         return back or (self._may_jump and tick - self._next > self._longest_gap and self.latest < tick)
 
 
-def scan(video: Video, until: int | None = None) -> Timeline:
+def scan_packets(video: Video, until: int | None = None) -> Timeline:
     """Read the packets of all frames, or those of the first `until` frames and some more.
 
-    The ticks are the presentation times of the packets. Where the container stores only decoding times, or leaves out some
-    presentation times, they follow from the decoding times and the delay of the codec. What is shown before the first keyframe
-    (a recording that begins in the middle of a broadcast) cannot be decoded and has no tick.
+    The ticks are the presentation times of the packets. If the container stores only decoding times, or omits some
+    presentation times, the ticks follow from the decoding times and the delay of the codec. Frames before the first keyframe
+    (in a recording that begins in the middle of a broadcast) cannot be decoded and have no tick.
     """
-    clock = _Clock(video)
+    clock = _MonotonicClock(video)
     shown: list[int] = []  # presentation times, since the first keyframe
     decoding: list[int | None] = []
     stored: list[tuple[int, int]] = []
     keys: list[int] = []
-    packets, cut_off, last_length = 0, False, video.frame_ticks
-    first_key: int | None = None  # the presentation time of the first keyframe
+    packets, cut_off, last_duration = 0, False, video.frame_ticks
+    first_key: int | None = None  # presentation time of the first keyframe
     for packet in video.packets():
-        if not packet.size:  # the flush at the end, or a frame that the file leaves out
+        if not packet.size:  # the flush at the end, or a frame that the file omits
             continue
         packets, cut_off, latest = packets + 1, packet.is_corrupt, clock.latest
         decoding_tick = clock.tick(packet)
@@ -107,28 +109,28 @@ def scan(video: Video, until: int | None = None) -> Timeline:
         if packet.pts is not None:
             shown.append(packet.pts + clock.offset)
             if clock.latest > latest:
-                last_length = video.shown_for(packet.duration)
+                last_duration = video.last_frame_ticks(packet.duration)
             if packet.is_keyframe:
                 keys.append(shown[-1])
-            if len(shown) % 16 == 0 and _settled(shown, until, packet.dts):
+            if len(shown) % 16 == 0 and _has_first_frames(shown, until, packet.dts):
                 break
     timed = len(shown) == len(decoding)
     by_presentation = np.sort(np.asarray(shown, np.int64))
-    if first_key is not None and not video.states_its_start:
+    if first_key is not None and not video.states_start_time:
         by_presentation = by_presentation[by_presentation >= first_key]
     reordered = any(later < earlier for earlier, later in itertools.pairwise(shown))
     if timed and video.stores_presentation_times:
         ticks = by_presentation
     else:
-        ticks = _delayed(_filled(decoding, round(video.frame_ticks)), video)
-        last_length = max(last_length, float(np.diff(ticks).mean())) if len(ticks) > 1 else last_length
+        ticks = _presentation_from_decoding(_fill_missing(decoding, round(video.frame_ticks)), video)
+        last_duration = max(last_duration, float(np.diff(ticks).mean())) if len(ticks) > 1 else last_duration
         if timed and len(ticks) and not np.ptp(by_presentation - ticks):
-            ticks = by_presentation  # the same but for the delay of the decoder
+            ticks = by_presentation  # the same but for a constant delay of the decoder
     return Timeline(
         ticks=ticks,
         key_ticks=np.asarray(keys, np.int64),
         stored=np.asarray(stored, np.int64).reshape(-1, 2),
-        end_tick=float(ticks[-1] + last_length) if len(ticks) else 0.0,
+        end_tick=float(ticks[-1] + last_duration) if len(ticks) else 0.0,
         packets=packets,
         cut_off=cut_off,
         reordered=reordered,
@@ -136,21 +138,24 @@ def scan(video: Video, until: int | None = None) -> Timeline:
     )
 
 
-def _settled(ticks: list[int], until: int | None, decoding_tick: int | None) -> bool:
-    """Whether the first `until` frames are all there: whatever is decoded later is shown later, too."""
+def _has_first_frames(ticks: list[int], until: int | None, decoding_tick: int | None) -> bool:
+    """Whether the first `until` frames are all read: whatever is decoded later is also shown later."""
     return until is not None and decoding_tick is not None and until < len(ticks) and sorted(ticks)[until] < decoding_tick
 
 
-def _filled(ticks: list[int | None], frame_ticks: int) -> np.ndarray:
-    """int64 [F]: packets before the first one that has a time precede it, a frame each; without any time they count from 0."""
-    missing = next((place for place, tick in enumerate(ticks) if tick is not None), len(ticks))
+def _fill_missing(ticks: list[int | None], frame_ticks: int) -> np.ndarray:
+    """Times of all packets, int64 [F].
+
+    Packets before the first one that has a time precede it by one frame each. If no packet has a time, they count from 0.
+    """
+    missing = next((i for i, tick in enumerate(ticks) if tick is not None), len(ticks))
     first = ticks[missing] if missing < len(ticks) else missing * frame_ticks
     assert first is not None
-    before = [first - (missing - place) * frame_ticks for place in range(missing)]
+    before = [first - (missing - i) * frame_ticks for i in range(missing)]
     return np.asarray([*before, *ticks[missing:]], np.int64)
 
 
-def _delayed(ticks: np.ndarray, video: Video) -> np.ndarray:
+def _presentation_from_decoding(ticks: np.ndarray, video: Video) -> np.ndarray:
     """Decoding times -> presentation times, int64 [F]. A codec that reorders by d frames shows frame k at the time of k + d."""
     delay = video.stream.codec_context.reorder_depth if video.may_reorder else 0
     if not 0 < delay < len(ticks) - 1:
@@ -163,7 +168,7 @@ def _delayed(ticks: np.ndarray, video: Video) -> np.ndarray:
 def ticks_of_times(video: Video, times_s: Sequence[float], start_tick: int) -> list[int]:
     """The last tick not later than each time (seconds since the first frame, which is shown at `start_tick`).
 
-    Half a tick is granted, since files round their times to ticks, but no more than a tenth of a frame.
+    Half a tick is granted, since files round their times to ticks, but at most a tenth of a frame.
     """
     if min(times_s) < 0:
         raise video.error("before the start", f"asked for {min(times_s):g} s; times count from the first frame, from 0")
@@ -171,15 +176,13 @@ def ticks_of_times(video: Video, times_s: Sequence[float], start_tick: int) -> l
     return [start_tick + math.floor(time * video.ticks_per_s + granted) for time in times_s]
 
 
-def check_numbers(name: str, numbers: Sequence[int], count: int) -> None:
-    """Raises VideoError for frame numbers that a video of `count` frames does not have."""
-    if min(numbers) < 0:
-        raise VideoError(name, "before the start", f"asked for frame {min(numbers)}; frames count from 0")
-    if max(numbers) >= count:
-        raise VideoError(name, "past the end", f"asked for frame {max(numbers)}, there are {count}; {HINT}")
-
-
-def check_end(name: str, asked_s: float, end_s: float) -> None:
-    """Raises VideoError for a time at which the video, `end_s` long, is over."""
-    if asked_s >= end_s:
-        raise VideoError(name, "past the end", f"asked for {asked_s:.3f} s, it ends at {end_s:.3f} s; {HINT}")
+def selected_numbers(video: Video, timeline: Timeline, selection: Selection) -> list[int]:
+    """Numbers of the selected frames in the order shown. Raises VideoError for frames that the video does not have."""
+    if selection.times_s is None:
+        numbers = list(selection.indices or ())
+        check_frame_numbers(video.name, numbers, len(timeline.ticks))
+        return numbers
+    start, rate = int(timeline.ticks[0]), video.ticks_per_s
+    ticks = ticks_of_times(video, selection.times_s, start)
+    check_time(video.name, (max(ticks) - start) / rate, (timeline.end_tick - start) / rate)
+    return np.maximum(np.searchsorted(timeline.ticks, ticks, side="right") - 1, 0).tolist()

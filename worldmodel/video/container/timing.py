@@ -1,8 +1,8 @@
-"""Whether the times in a file's packets are those of its frames. Checked before they are used to find frames.
+"""Check whether the times in a file's packets are those of its frames, before they are used to find frames.
 
-Containers and muxers get this wrong in many ways: AVI and MXF store no presentation times, a stream copied from a raw file has
-decoding times in their place, joined recordings start their clock again, hidden frames have packets of their own. A wrong time
-is a wrong frame, and nothing would report it.
+Containers and muxers get this wrong in many ways. AVI and MXF store no presentation times; a stream copied from a raw file
+has decoding times instead; joined recordings start their clock again; hidden frames have packets of their own. A
+wrong time gives a wrong frame, and nothing else would report it.
 """
 
 from __future__ import annotations
@@ -15,103 +15,103 @@ from typing import Literal
 
 import numpy as np
 
-from worldmodel.video.backends.in_order import Decoded, decode_all
+from worldmodel.video.backends.in_order import DecodedTimes, decode_all
 from worldmodel.video.container.opening import Video, open_video
-from worldmodel.video.container.source import modified
-from worldmodel.video.container.timeline import NO_TIME, Timeline, scan
+from worldmodel.video.container.source import file_version
+from worldmodel.video.container.timeline import NO_TIME, Timeline, scan_packets
 from worldmodel.video.errors import VideoError
 
 # packets: every packet has the time of its own frame. Frames are found by seeking.
-# order: the file has as many times as frames, but does not tell which is whose. Frame k in the order shown has the k-th time.
+# order: the file has as many times as frames, but not each with its frame. Frame k in the order shown has the k-th time.
 # frames: the number of packets is not that of frames. Only decoded frames tell when they are shown.
-# With "order" and "frames" a video is decoded from its start: right, but slower.
+# With "order" and "frames" a video is decoded from its start: correct, but slower.
 Timing = Literal["packets", "order", "frames"]
 TIMINGS: tuple[Timing, ...] = ("packets", "order", "frames")
 
-HIDES_FRAMES = {"vp8"}  # packets that are decoded but not shown
+HIDES_FRAMES = {"vp8"}  # codecs with packets that are decoded but not shown
 NOT_SEEKABLE = {"gif"}  # has no keyframes to start from
-# MPEG-PS has one time for several frames; FFmpeg counts on from it, and counts differently after a seek.
+# MPEG-PS has one time for several frames. FFmpeg counts on from it, and counts differently after a seek.
 INEXACT_SEEK = {"mpeg"}
-FIRST_FRAMES = 24  # decoded from the start
+FIRST_FRAMES = 24  # frames decoded from the start
 PACKETS_AFTER_SEEK = 12
-SEEKS = {"mpegts": 4}  # places where times after a seek are compared with those of the scan; 1 in other containers
+SEEKS = {"mpegts": 4}  # positions at which times after a seek are compared with those of the scan; 1 in other containers
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What the packets and, where these are not enough, the decoded frames of a video say of its times."""
+class TimingAnalysis:
+    """What the packets and, if these are not enough, the decoded frames of a video say about its times."""
 
     timing: Timing
     timeline: Timeline
     frames: int
     start_s: float  # presentation time of the first frame, on the file's clock
-    stop_s: float  # when the last one ends
-    reason: str  # why the packets are not trusted; empty where they are
+    stop_s: float  # when the last frame ends
+    reason: str  # why the packets are not trusted; empty if they are
 
 
 def timing_of(path: Path | str, member: str | None = None) -> Timing:
-    """How the frames of a video are found. Examined once for each process and file. Raises VideoError."""
-    return _timing_once(str(path), member, *modified(path, member))
+    """How the frames of a video are found. Analysed once per process and file. Raises VideoError."""
+    return _cached_timing(str(path), member, *file_version(path, member))
 
 
 @lru_cache(maxsize=1 << 16)
-def _timing_once(path: str, member: str | None, _modified_ns: int, _size: int) -> Timing:
-    return examine(path, member).timing
+def _cached_timing(path: str, member: str | None, _modified_ns: int, _size: int) -> Timing:
+    return analyse_timing(path, member).timing
 
 
-def examine(path: Path | str, member: str | None = None, thorough: bool = False) -> Examined:
-    """Scan all packets and decode a few frames; all frames where these do not agree, or with `thorough`. Raises VideoError.
+def analyse_timing(path: Path | str, member: str | None = None, thorough: bool = False) -> TimingAnalysis:
+    """Scan all packets and decode a few frames; decode all frames if these do not agree, or with `thorough`.
 
-    With `thorough` a damaged frame is an error.
+    Raises VideoError; with `thorough` also for a damaged frame.
     """
     with open_video(path, member) as video:
-        timeline = scan(video)
+        timeline = scan_packets(video)
         rate = video.ticks_per_s
     if not len(timeline.ticks):
-        raise video.error("zero frames", "it has a video stream, but no frame in it")
+        raise video.no_frames()
     if timeline.cut_off:
         raise video.error("truncated", "the file ends in the middle of a frame")
-    reason = _suspicion(path, member, timeline)
+    reason = _doubt(path, member, timeline)
     if not reason and not thorough:
-        return Examined("packets", timeline, len(timeline.ticks), *timeline.span_s(rate), reason="")
+        return TimingAnalysis("packets", timeline, len(timeline.ticks), *timeline.span_s(rate), reason="")
     with open_video(path, member) as video:
         decoded = decode_all(video, strict=thorough)
         timing = _classify(video, timeline, decoded)
     if timing == "packets" and reason:
         with open_video(path, member) as video:
-            timing = "order" if _suspicion_after_seeks(video, timeline) else timing
+            timing = "order" if _doubt_after_seeks(video, timeline) else timing
     if timing == "frames":
         start_s, stop_s = float(decoded.ticks[0] / rate), float(decoded.end_tick / rate)
-        return Examined(timing, timeline, len(decoded.ticks), start_s, stop_s, reason)
-    said = "" if timing == "packets" else reason or "decoded frames are not shown at the times of their packets"
-    return Examined(timing, timeline, len(timeline.ticks), *timeline.span_s(rate), reason=said)
+        return TimingAnalysis(timing, timeline, len(decoded.ticks), start_s, stop_s, reason)
+    reason = "" if timing == "packets" else reason or "decoded frames are not shown at the times of their packets"
+    return TimingAnalysis(timing, timeline, len(timeline.ticks), *timeline.span_s(rate), reason=reason)
 
 
-def _classify(video: Video, timeline: Timeline, decoded: Decoded) -> Timing:
-    """From all decoded frames."""
-    guessed = timeline.reordered and not video.stores_presentation_times  # and guessed otherwise after a seek
+def _classify(video: Video, timeline: Timeline, decoded: DecodedTimes) -> Timing:
+    """The timing that follows from all decoded frames."""
+    guessed = timeline.reordered and not video.stores_presentation_times  # FFmpeg guesses differently after a seek
     can_seek = video.codec not in NOT_SEEKABLE and video.kind not in INEXACT_SEEK and not guessed
     same = decoded.in_order and np.array_equal(decoded.ticks, timeline.ticks)
     if same and timeline.seekable and can_seek and video.start_tick == timeline.ticks[0]:
         return "packets"
-    regular = bool((np.diff(timeline.ticks) > 0).all())
-    return "order" if len(decoded.ticks) == len(timeline.ticks) and regular else "frames"
+    increasing = bool((np.diff(timeline.ticks) > 0).all())
+    return "order" if len(decoded.ticks) == len(timeline.ticks) and increasing else "frames"
 
 
-def _suspicion(path: Path | str, member: str | None, timeline: Timeline) -> str:
-    """Why the packets may not tell when each frame is shown; empty where nothing speaks against them."""
+def _doubt(path: Path | str, member: str | None, timeline: Timeline) -> str:
+    """Why the packets may not tell when each frame is shown; empty if there is no reason."""
     try:
         with open_video(path, member) as video:
-            reason = _suspicion_by_kind(video, timeline) or _suspicion_by_first_frames(video, timeline)
+            reason = _doubt_by_kind(video, timeline) or _doubt_by_first_frames(video, timeline)
         if not reason:
             with open_video(path, member) as video:
-                reason = _suspicion_after_seeks(video, timeline)
+                reason = _doubt_after_seeks(video, timeline)
     except VideoError as error:
-        return error.detail  # all frames are decoded then, which finds out
+        return error.detail  # then all frames are decoded, which decides
     return reason
 
 
-def _suspicion_by_kind(video: Video, timeline: Timeline) -> str:
+def _doubt_by_kind(video: Video, timeline: Timeline) -> str:
     kind = video.kind
     if video.codec in HIDES_FRAMES | NOT_SEEKABLE:
         return f"packets of {video.codec} are not frames"
@@ -128,7 +128,7 @@ def _suspicion_by_kind(video: Video, timeline: Timeline) -> str:
     return ""
 
 
-def _suspicion_by_first_frames(video: Video, timeline: Timeline) -> str:
+def _doubt_by_first_frames(video: Video, timeline: Timeline) -> str:
     ticks = [frame.pts for frame in islice(video.frames(), FIRST_FRAMES)]
     if ticks != timeline.ticks[: len(ticks)].tolist():
         return "the first frames are not shown at the times of their packets"
@@ -137,11 +137,11 @@ def _suspicion_by_first_frames(video: Video, timeline: Timeline) -> str:
     return ""
 
 
-def _suspicion_after_seeks(video: Video, timeline: Timeline) -> str:
+def _doubt_after_seeks(video: Video, timeline: Timeline) -> str:
     """Whether a seek leads to packets with other times than those that the scan found."""
     keys = np.sort(timeline.key_ticks)
-    places = SEEKS.get(video.kind, 1)
-    for key in [int(keys[len(keys) * (place + 1) // (places + 1)]) for place in range(places) if len(keys) > 1]:
+    seeks = SEEKS.get(video.kind, 1)
+    for key in [int(keys[len(keys) * (seek + 1) // (seeks + 1)]) for seek in range(seeks) if len(keys) > 1]:
         video.container.seek(key, stream=video.stream, backward=True)
         packets = [packet for packet in islice(video.packets(), PACKETS_AFTER_SEEK) if packet.size]
         if not _contains(timeline.stored, [(packet.pts, packet.size) for packet in packets if not packet.is_discard]):
@@ -150,7 +150,7 @@ def _suspicion_after_seeks(video: Video, timeline: Timeline) -> str:
 
 
 def _contains(stored: np.ndarray, packets: list[tuple[int | None, int]]) -> bool:
-    """Whether packets that follow a seek stand in the file as the scan found them, one after another."""
+    """Whether the packets after a seek are a consecutive part of the packets that the scan found."""
     if not packets or packets[0][0] is None:
         return False
     found = np.asarray([(NO_TIME if tick is None else tick, size) for tick, size in packets], np.int64)

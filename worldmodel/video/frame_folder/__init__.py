@@ -1,1 +1,1 @@
-"""Folders of pictures that are videos."""
+"""Videos that are folders of PNG or JPEG frames."""

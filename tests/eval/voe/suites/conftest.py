@@ -21,7 +21,7 @@ STATUS = "status.json"
 
 
 @pytest.fixture
-def make_film() -> Callable[..., Path]:
+def make_small_video() -> Callable[..., Path]:
     """(path, frames=6, fps=10) -> an MP4 of 16 x 16 pixels."""
 
     def make(path: Path, frames: int = 6, fps: float = 10.0) -> Path:
@@ -34,17 +34,17 @@ def make_film() -> Callable[..., Path]:
 
 @pytest.fixture
 def make_scene() -> Callable[..., Path]:
-    """(folder, {film: (greys, possible or None)}) -> a scene of IntPhys: film/scene/scene_001.png, film/status.json."""
+    """(folder, {video: (greys, possible or None)}) -> a scene of IntPhys: film/scene/scene_001.png, film/status.json."""
 
-    def make(folder: Path, films: dict[str, tuple[list[int], bool | None]], compress_level: int = 6) -> Path:
-        for film, (greys, possible) in films.items():
-            scene = folder / film / "scene"
+    def make(folder: Path, videos: dict[str, tuple[list[int], bool | None]], compress_level: int = 6) -> Path:
+        for video, (greys, possible) in videos.items():
+            scene = folder / video / "scene"
             scene.mkdir(parents=True)
             for number, grey in enumerate(greys, 1):
                 picture = Image.fromarray(np.full((8, 8, 3), grey, np.uint8))
                 picture.save(scene / f"scene_{number:03d}.png", compress_level=compress_level)
             if possible is not None:
-                (folder / film / STATUS).write_text(json.dumps({"header": {"is_possible": possible}}))
+                (folder / video / STATUS).write_text(json.dumps({"header": {"is_possible": possible}}))
         return folder
 
     return make
@@ -52,8 +52,8 @@ def make_scene() -> Callable[..., Path]:
 
 @pytest.fixture
 def physics_suite(tmp_path: Path) -> Path:
-    """A suite of the physics world: one spliced quadruplet and one in full sight, with lawful films."""
-    films, rows = [], []
+    """A suite of the physics world: one spliced quadruplet and a visible one, with calibration videos."""
+    videos, rows = [], []
     for name, spliced in (("permanence-occluded-test-0000", True), ("inertia-visible-test-0000", False)):
         for context, outcome in (("b", "u"), ("a", "v"), ("a", "u"), ("b", "v")):  # not in the order of a trial
             possible = context + outcome in ("au", "bv")
@@ -61,10 +61,10 @@ def physics_suite(tmp_path: Path) -> Path:
             path = tmp_path / "clips" / f"{name}-{context}{outcome}.mp4"
             path.parent.mkdir(exist_ok=True)
             write_video(path, _even(greys), 12.0, lossless=True)
-            films.append(_clip(path, "possible" if possible else "impossible"))
-            rows.append(_quad(name, films[-1].clip_id, context, outcome, possible, spliced))
-    write_manifest(tmp_path / "suite.parquet", films, command="test", config={})
-    write_manifest(tmp_path / "lawful.parquet", films[2:4], command="test", config={})
+            videos.append(_clip(path, "possible" if possible else "impossible"))
+            rows.append(_quad(name, videos[-1].clip_id, context, outcome, possible, spliced))
+    write_manifest(tmp_path / "suite.parquet", videos, command="test", config={})
+    write_manifest(tmp_path / "calibration.parquet", videos[2:4], command="test", config={})
     write_rows(tmp_path / "quads.parquet", rows)
     return tmp_path
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.voe.pairs import FILMS
+from eval.voe.pairs import QUADRUPLET
 from eval.voe.suites import open_suite
 from eval.voe.trials import TrialError, check_trials
 from worldmodel.manifest import Manifest, write_manifest
@@ -26,47 +26,53 @@ def test_a_quadruplet_becomes_a_trial(physics_suite):
     suite = open_suite(f"builtin:{physics_suite}")
     check_trials(suite.trials)
     trial = suite.trials[0]
-    assert [(film.context_id, film.outcome_id) for film in trial.films] == list(FILMS)
-    assert [film.label for film in trial.films] == [True, True, False, False]
-    assert [(film.fps, film.frames) for film in trial.films] == [(12.0, 8)] * 4
-    assert all(Path(film.path).is_file() for film in trial.films)
+    assert [(video.context_id, video.outcome_id) for video in trial.videos] == list(QUADRUPLET)
+    assert [video.label for video in trial.videos] == [True, True, False, False]
+    assert [(video.fps, video.frames) for video in trial.videos] == [(12.0, 8)] * 4
+    assert all(Path(video.path).is_file() for video in trial.videos)
     assert (trial.property, trial.visibility, trial.level, trial.copy_class) == ("permanence", "occluded", "1", "hard")
-    assert (trial.splice, trial.occlusion, trial.violation, trial.reveal, trial.magnitude) == (4, (3, 6), 4, 6, 1.5)
-    assert trial.locked == (5, 7)  # the last two frames seen are both hidden, in [3, 6)
+    assert (trial.splice_frame, trial.occluded_frames, trial.violation_frame, trial.reveal_frame, trial.magnitude) == (
+        4,
+        (3, 6),
+        4,
+        6,
+        1.5,
+    )
+    assert trial.locked_cuts == (5, 7)  # the last two context frames are both hidden, in [3, 6)
 
 
-def test_each_pair_differs_in_one_thing_only(physics_suite):
-    films = open_suite(f"builtin:{physics_suite}").trials[0].films
+def test_videos_of_a_pair_share_a_context_or_an_outcome(physics_suite):
+    videos = open_suite(f"builtin:{physics_suite}").trials[0].videos
     for pair in open_suite(f"builtin:{physics_suite}").trials[0].pairs:
-        one, other = films[pair.possible], films[pair.impossible]
+        one, other = videos[pair.possible], videos[pair.impossible]
         assert (one.context_id == other.context_id) == (pair.kind == "same context")
         assert (one.outcome_id == other.outcome_id) == (pair.kind == "same outcome")
 
 
-def test_films_in_full_sight_are_not_locked(physics_suite):
+def test_visible_videos_are_not_locked(physics_suite):
     trial = open_suite(f"builtin:{physics_suite}").trials[1]
-    assert (trial.locked, trial.occlusion, trial.splice, trial.spliced) == (None, None, None, False)
+    assert (trial.locked_cuts, trial.occluded_frames, trial.splice_frame, trial.spliced) == (None, None, None, False)
 
 
-def test_lawful_films_are_found_where_they_are(physics_suite):
-    assert open_suite(f"builtin:{physics_suite}").lawful == str(physics_suite / "lawful.parquet")
-    (physics_suite / "lawful.parquet").unlink()
-    assert open_suite(f"builtin:{physics_suite}").lawful is None
+def test_calibration_videos_are_found_in_the_suite(physics_suite):
+    assert open_suite(f"builtin:{physics_suite}").calibration == str(physics_suite / "calibration.parquet")
+    (physics_suite / "calibration.parquet").unlink()
+    assert open_suite(f"builtin:{physics_suite}").calibration is None
 
 
-def test_a_missing_film_is_named(physics_suite):
+def test_a_missing_video_is_named(physics_suite):
     rows = [row for row in rows_of(physics_suite) if (row["context_id"], row["outcome_id"], row["spliced"]) != ("a", "v", True)]
     write_rows(physics_suite, rows)
     with pytest.raises(TrialError) as caught:
         open_suite(f"builtin:{physics_suite}")
-    assert "permanence-occluded-test-0000, film a-v is missing in quads.parquet" in str(caught.value)
+    assert "permanence-occluded-test-0000, video a-v is missing in quads.parquet" in str(caught.value)
     assert "belongs to no quadruplet" in str(caught.value)
 
 
-def test_a_film_that_the_manifest_lacks_is_named(physics_suite):
+def test_a_video_that_the_manifest_lacks_is_named(physics_suite):
     manifest = Manifest.open(physics_suite / "suite.parquet")
     write_manifest(physics_suite / "suite.parquet", [manifest.clip(row) for row in range(7)], command="test", config={})
-    with pytest.raises(TrialError, match=r"film b-v \(.*\) is missing in suite.parquet"):
+    with pytest.raises(TrialError, match=r"video b-v \(.*\) is missing in suite.parquet"):
         open_suite(f"builtin:{physics_suite}")
 
 
@@ -76,7 +82,7 @@ def test_a_label_that_is_missing_or_contradicts_is_an_error(physics_suite, label
     assert (rows[2]["context_id"], rows[2]["outcome_id"]) == ("a", "u")
     rows[2]["possible"] = label
     write_rows(physics_suite, rows)
-    with pytest.raises(TrialError, match=f"film a-u must be possible; it is {label} in quads.parquet"):
+    with pytest.raises(TrialError, match=f"video a-u must be possible; it is {label} in quads.parquet"):
         open_suite(f"builtin:{physics_suite}")
 
 
@@ -89,7 +95,7 @@ def test_the_manifest_must_agree_on_labels(physics_suite):
         open_suite(f"builtin:{physics_suite}")
 
 
-def test_another_folder_is_told_how_to_make_a_suite(tmp_path):
+def test_the_error_for_another_folder_says_how_to_make_a_suite(tmp_path):
     with pytest.raises(TrialError, match="data_prep synthesize"):
         open_suite(f"builtin:{tmp_path}")
 

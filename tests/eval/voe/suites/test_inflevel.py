@@ -9,8 +9,8 @@ from eval.voe.suites import open_suite
 from eval.voe.trials import TrialError, check_trials
 
 COLUMNS = [
-    f"vid{film}_{name}"
-    for film in (1, 2)
+    f"vid{video}_{name}"
+    for video in (1, 2)
     for name in ("path", "start_priming_1", "end_priming_1", "start_priming_2", "end_priming_2", "label")
 ]
 CODES = {
@@ -27,10 +27,10 @@ def name_of(prop: str, code: str, obj: str = "redball") -> str:
 
 def row_of(prop: str, possible: str, impossible: str) -> dict[str, str]:
     row = dict.fromkeys(COLUMNS, "0")
-    for film, code, label in ((1, possible, "possible"), (2, impossible, "impossible")):
-        row[f"vid{film}_path"] = f"{prop}/{name_of(prop, code)}.mp4"
-        row[f"vid{film}_label"] = label
-        row[f"vid{film}_end_priming_2"] = str(END_OF_PRIMING)
+    for video, code, label in ((1, possible, "possible"), (2, impossible, "impossible")):
+        row[f"vid{video}_path"] = f"{prop}/{name_of(prop, code)}.mp4"
+        row[f"vid{video}_label"] = label
+        row[f"vid{video}_end_priming_2"] = str(END_OF_PRIMING)
     return row
 
 
@@ -42,12 +42,12 @@ def write_table(folder: Path, prop: str, rows: list[dict[str, str]]) -> None:
 
 
 @pytest.fixture
-def named(tmp_path, make_film) -> Path:
-    """One scene a property; the second film of each pair is longer by a frame."""
+def named(tmp_path, make_small_video) -> Path:
+    """One scene a property; the second video of each pair is longer by a frame."""
     for prop, couples in CODES.items():
         for codes in couples:
             for longer, code in enumerate(codes):
-                make_film(tmp_path / prop / f"{name_of(prop, code)}.mp4", frames=8 + longer, fps=30.0)
+                make_small_video(tmp_path / prop / f"{name_of(prop, code)}.mp4", frames=8 + longer, fps=30.0)
     return tmp_path
 
 
@@ -64,7 +64,7 @@ def paired(named, tables) -> Path:
 
 
 def couples_of(trial) -> list[tuple[str, str]]:
-    codes = [film.context_id + film.outcome_id for film in trial.films]
+    codes = [video.context_id + video.outcome_id for video in trial.videos]
     return [(codes[pair.possible], codes[pair.impossible]) for pair in trial.pairs]
 
 
@@ -75,52 +75,52 @@ def test_rows_are_pairs_and_a_scene_is_a_trial(paired):
         prop: list(couples) for prop, couples in CODES.items()
     }
     assert suite.trials[0].group_id == "center__continuity__bluecup__redball__LR"
-    assert suite.trials[0].films[0].film_id == "center__continuity__bluecup__redball__vv__LR"
+    assert suite.trials[0].videos[0].video_id == "center__continuity__bluecup__redball__vv__LR"
     assert {pair.kind for trial in suite.trials for pair in trial.pairs} == {"matched"}
 
 
-def test_films_begin_after_their_priming_and_end_together(paired):
-    possible, impossible = open_suite(f"inflevel:{paired}").trials[1].films[:2]
+def test_videos_begin_after_their_priming_and_end_together(paired):
+    possible, impossible = open_suite(f"inflevel:{paired}").trials[1].videos[:2]
     assert (possible.start_frame, possible.frames, possible.fps) == (3, 5, 30.0)  # of 8
     assert (impossible.start_frame, impossible.frames) == (4, 5)  # of 9
-    assert any("without it" in note for note in open_suite(f"inflevel:{paired}").notes)
+    assert any("Without it" in note for note in open_suite(f"inflevel:{paired}").notes)
 
 
 def test_priming_is_kept_on_request(paired):
     suite = open_suite(f"inflevel:{paired}?priming=yes")
-    assert [(film.start_frame, film.frames) for film in suite.trials[1].films[:2]] == [(0, 8), (1, 8)]
+    assert [(video.start_frame, video.frames) for video in suite.trials[1].videos[:2]] == [(0, 8), (1, 8)]
     assert open_suite(f"inflevel:{paired}?priming=no").trials == open_suite(f"inflevel:{paired}").trials
     assert suite.hash != open_suite(f"inflevel:{paired}").hash
 
 
-def test_without_tables_codes_pair_films_and_it_is_said(named):
+def test_without_tables_videos_are_paired_by_code_and_a_note_says_so(named):
     suite = open_suite(f"inflevel:{named}")
     check_trials(suite.trials)
     assert couples_of(suite.trials[0]) == [("vv", "vi"), ("vv", "iv"), ("ii", "vi"), ("ii", "iv")]
     assert couples_of(suite.trials[1]) == [("ui", "uv"), ("ui", "ci"), ("cv", "uv"), ("cv", "ci")]
-    assert {film.frames for trial in suite.trials for film in trial.films} == {8}
+    assert {video.frames for trial in suite.trials for video in trial.videos} == {8}
     assert any("no pair CSV" in note for note in suite.notes)
     with pytest.raises(TrialError, match="they tell where priming ends"):
         open_suite(f"inflevel:{named}?priming=no")
 
 
-def test_without_tables_incomplete_scenes_are_left_out_and_counted(named, make_film):
-    make_film(named / "gravity" / f"{name_of('gravity', 'ui', 'bluepen')}.mp4")
+def test_without_tables_incomplete_scenes_are_left_out_and_counted(named, make_small_video):
+    make_small_video(named / "gravity" / f"{name_of('gravity', 'ui', 'bluepen')}.mp4")
     suite = open_suite(f"inflevel:{named}")
     assert len(suite.trials) == 3
-    assert any("1 scenes lack one of their four films" in note for note in suite.notes)
+    assert any("1 scenes lack one of their four videos" in note for note in suite.notes)
 
 
-def test_a_film_without_a_label_in_its_name_is_an_error(named, make_film):
-    make_film(named / "solidity" / "center__solidity__bluecup__redball__xx.mp4")
-    make_film(named / "gravity" / f"{name_of('gravity', 'vv')}.mp4")  # a code of continuity
+def test_a_video_without_a_label_in_its_name_is_an_error(named, make_small_video):
+    make_small_video(named / "solidity" / "center__solidity__bluecup__redball__xx.mp4")
+    make_small_video(named / "gravity" / f"{name_of('gravity', 'vv')}.mp4")  # a code of continuity
     with pytest.raises(TrialError) as caught:
         open_suite(f"inflevel:{named}")
     assert "redball__xx.mp4: its name has no code" in str(caught.value)
     assert "redball__vv.mp4: its name has no code" in str(caught.value)
 
 
-def test_tables_that_are_wrong_are_told_all_at_once(paired, tables):
+def test_all_problems_of_tables_are_reported_at_once(paired, tables):
     (paired / "continuity.csv").unlink()
     gravity, solidity = tables["gravity"], tables["solidity"]
     gravity[0]["vid1_label"] = ""
@@ -132,17 +132,17 @@ def test_tables_that_are_wrong_are_told_all_at_once(paired, tables):
     with pytest.raises(TrialError) as caught:
         open_suite(f"inflevel:{paired}")
     said = str(caught.value)
-    assert "continuity.csv is not there, others are" in said
+    assert "continuity.csv is missing, others are there" in said
     assert "gravity.csv, line 2: vid1_label is ''" in said
     assert "gravity.csv, line 3: '../elsewhere.mp4' leads out of" in said
     assert "solidity.csv, line 2: vid1_end_priming_2 is '-3'" in said
     assert "solidity.csv, line 3: solidity/gone" in said
 
 
-def test_two_possible_films_in_a_pair_are_an_error(paired, tables):
+def test_two_possible_videos_in_a_pair_are_an_error(paired, tables):
     tables["gravity"][0]["vid2_path"], tables["gravity"][0]["vid2_label"] = tables["gravity"][1]["vid1_path"], "possible"
     write_table(paired, "gravity", tables["gravity"])
-    with pytest.raises(TrialError, match=r"gravity.csv, line 2: its films must be one possible and one impossible"):
+    with pytest.raises(TrialError, match=r"gravity.csv, line 2: its videos must be one possible and one impossible"):
         open_suite(f"inflevel:{paired}")
 
 
@@ -150,7 +150,7 @@ def test_a_label_that_contradicts_the_name_is_an_error(paired, tables):
     row = tables["solidity"][0]
     row["vid1_path"], row["vid2_path"] = row["vid2_path"], row["vid1_path"]
     write_table(paired, "solidity", tables["solidity"])
-    with pytest.raises(TrialError, match="is called possible, its code 'uv' says otherwise"):
+    with pytest.raises(TrialError, match="has label possible, which its code 'uv' contradicts"):
         open_suite(f"inflevel:{paired}")
 
 
@@ -175,6 +175,6 @@ def test_options_are_checked(named):
         open_suite(f"inflevel:{named}?priming")
 
 
-def test_another_folder_is_none(tmp_path):
-    with pytest.raises(TrialError, match="no folder continuity"):
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(TrialError, match="folder continuity is missing"):
         open_suite(f"inflevel:{tmp_path}")

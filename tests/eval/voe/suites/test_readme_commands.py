@@ -1,4 +1,4 @@
-"""`eval physics` with the flags of the README on a miniature of every suite, by the demo's recipe trained for two updates."""
+"""`eval voe` with the flags of the README on a miniature of every suite, by the demo's recipe trained for two steps."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SIZE_PX = 32
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """A run of configs/demo.yaml on the films that the demo makes: 2 s at 12 frames/s."""
+    """A run of configs/demo.yaml on the videos that the demo makes: 2 s at 12 frames/s."""
     folder = tmp_path_factory.mktemp("demo")
-    assert data_prep(["synthesize", str(folder / "films"), "--train", "60", "--workers", "1"]) == 0
+    assert data_prep(["synthesize", str(folder / "videos"), "--train", "60", "--workers", "1"]) == 0
     command = [sys.executable, str(ROOT / "worldmodel/train.py"), str(ROOT / "configs/demo.yaml"), *SHORTENED]
-    command += [f"data.manifest={folder / 'films/train.parquet'}", f"run={folder / 'run'}"]
+    command += [f"data.manifest={folder / 'videos/train.parquet'}", f"run={folder / 'run'}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
 
-def video(seconds: float, fps: float, seed: int) -> np.ndarray:
+def crossing_square(seconds: float, fps: float, seed: int) -> np.ndarray:
     """A square that crosses a grey picture; uint8 [T, SIZE_PX, SIZE_PX, 3]."""
     frames = np.full((round(seconds * fps), SIZE_PX, SIZE_PX, 3), 60, np.uint8)
     colour = np.random.default_rng(seed).integers(100, 256, 3)
@@ -47,17 +47,17 @@ def video(seconds: float, fps: float, seed: int) -> np.ndarray:
 
 def write(path: Path, seconds: float, fps: float, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, video(seconds, fps, seed), fps)
+    write_video(path, crossing_square(seconds, fps, seed), fps)
 
 
 def intphys(folder: Path) -> None:
     for block in ("O1", "O2", "O3"):
         begins = {"1": 1, "2": 1, "3": 2, "4": 2}
-        for place, (film, begin) in enumerate(begins.items()):
-            frames = np.concatenate([video(50 / 15, 15, begin), video(50 / 15, 15, 10 + place)])
-            scene = folder / "dev" / block / "01" / film
+        for place, (video, begin) in enumerate(begins.items()):
+            frames = np.concatenate([crossing_square(50 / 15, 15, begin), crossing_square(50 / 15, 15, 10 + place)])
+            scene = folder / "dev" / block / "01" / video
             (scene / "scene").mkdir(parents=True)
-            (scene / "status.json").write_text(json.dumps({"header": {"is_possible": film in "14"}}))
+            (scene / "status.json").write_text(json.dumps({"header": {"is_possible": video in "14"}}))
             for number, frame in enumerate(frames, 1):
                 Image.fromarray(frame).save(scene / "scene" / f"scene_{number:03d}.png")
 
@@ -96,14 +96,14 @@ def builtin(folder: Path) -> None:
 def test_the_demos_model_is_evaluated_on_every_suite_with_default_flags(make, run, tmp_path, capsys):
     make(tmp_path / "suite")
     out, suite = tmp_path / "out", f"{make.__name__}:{tmp_path / 'suite'}"
-    code = main(["physics", "--model", str(run), "--suite", suite, "--out", str(out), "--untrained-seeds", "1"])
+    code = main(["voe", "--model", str(run), "--suite", suite, "--out", str(out), "--untrained-seeds", "1"])
     assert code == 0, capsys.readouterr().err
     protocol = json.loads((out / "protocol.json").read_text(encoding="utf-8"))
-    assert protocol["whitening"]["films"] > 1
+    assert protocol["whitening"]["videos"] > 1
     assert protocol["left_out"] == {}
-    lowered = [note for note in protocol["notes"] if note.startswith("Forecasts are judged up to")]
+    lowered = [note for note in protocol["notes"] if note.startswith("Forecasts are evaluated up to")]
     assert len(lowered) == (make in (intphys2, grasp, inflevel))  # windows of 16 frames and more at 5 or 6 frames/s
     table = pq.read_table(out / "traces.parquet")
-    assert {"whitened", "distance", "untrained 0", "latent copy", "pixel copy"} <= set(table["scorer"].to_pylist())
+    assert {"whitened", "latent distance", "untrained 0", "latent copy", "pixel copy"} <= set(table["scorer"].to_pylist())
     assert np.isfinite(np.array(table["surprise"].to_pylist(), dtype=float)).all()
     assert (out / "report.html").exists()

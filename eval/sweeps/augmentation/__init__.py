@@ -1,0 +1,1 @@
+"""Sweep over the strength of augmentation: position, shape and hue are probed in the latents."""

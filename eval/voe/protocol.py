@@ -1,0 +1,119 @@
+"""What an evaluation did: OUT/protocol.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from eval.provenance import environment
+from eval.voe.surprise.calibration import Calibration
+from eval.voe.surprise.calibration_videos import NOT_WHITENED, CalibrationPlan
+from eval.voe.surprise.task import VoeTask
+from eval.voe.surprise.video_batches import unread_videos
+from eval.voe.surprise.whitening import MAX_FEATURES
+from eval.voe.trials import Video
+
+FORMAT = 2
+MODEL_FIELDS = ("target_scope", "fps", "size_px", "tubelet_size", "max_context", "max_horizon", "max_span")
+
+
+def describe_protocol(
+    task: VoeTask,
+    calibration: Calibration,
+    manifest: str | None,
+    calibration_plan: CalibrationPlan,
+    untrained_seeds: int,
+    parts: Path,
+) -> dict[str, Any]:
+    """The protocol, for readers and for the computation of scores.
+
+    manifest: of the calibration videos. parts: folder of the finished pieces, with the reasons for
+    videos that are missing.
+    """
+    model, plan, suite = task.subject.model, task.plan, task.suite
+    notes = [*suite.notes, *calibration_plan.notes, *calibration.notes]
+    if model is not None and not calibration.whitening and not any(note.startswith(NOT_WHITENED) for note in notes):
+        notes.append(
+            f"{NOT_WHITENED}: at least two possible videos are needed to calibrate it; give some with --calibration MANIFEST."
+        )
+    if calibration.whitening and model is not None and model.latent_shape[1] > MAX_FEATURES:
+        notes.append(f"Whitened along {MAX_FEATURES} random directions of the {model.latent_shape[1]} features.")
+    fields: dict[str, Any] = {}
+    if model is not None:
+        fields = {**{name: getattr(model, name) for name in MODEL_FIELDS}, "latent": list(model.latent_shape)}
+    single = len(plan.contexts) == 1
+    whitening = calibration.full_fits("locked" if task.has_locked else "sliding").get("model")
+    environment_ = environment()
+    return {
+        "format": FORMAT,
+        **environment_,
+        "versions": {**environment_["versions"], "av": version("av")},
+        "model": {
+            "name": task.subject.name,
+            "spec": task.subject.spec,
+            "hash": task.subject.hash,
+            "step": task.subject.step,
+            **fields,
+        },
+        "suite": {
+            "name": suite.name,
+            "path": str(suite.path.resolve()),
+            "trials": len(suite.trials),
+            "hash": suite.hash,
+            "magnitudes": dict(suite.magnitudes),
+        },
+        "windows": describe_windows(task),
+        "geometry": task.geometry,
+        "calibration_hash": videos_hash(calibration_plan.videos),
+        "chosen": {"context_s": plan.contexts[0] / plan.fps if single else None, "by": "given" if single else "val"},
+        "whitening": None
+        if whitening is None
+        else {"videos": whitening.videos, "manifest": manifest, "shrinkage": whitening.shrinkage},
+        "control_slope": calibration.control_slope,
+        "untrained_seeds": untrained_seeds if model is not None else 0,
+        "left_out": unread_videos(parts),
+        "notes": notes,
+    }
+
+
+def describe_windows(task: VoeTask) -> dict[str, Any]:
+    """How videos are cut into windows, in seconds."""
+    plan = task.plan
+    return {
+        "fps": plan.fps,
+        "window_s": plan.frames / plan.fps,
+        "stride_s": plan.stride / plan.fps,
+        "contexts_s": [context / plan.fps for context in plan.contexts],
+        "horizon_s": plan.horizon * plan.tubelet_size / plan.fps,
+        "scope": task.scope,
+    }
+
+
+def videos_hash(videos: Sequence[Video]) -> str:
+    """Digest of the calibration videos, wherever they lie: 16 hex digits."""
+    rows = json.dumps([[video.video_id, video.fps, video.frames, video.start_frame] for video in videos])
+    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+
+def differences(protocol: Mapping[str, Any], task: VoeTask, calibration_videos: Sequence[Video]) -> list[str]:
+    """How a finished evaluation (its protocol.json) differs from this task, in words."""
+    found = []
+    if protocol["model"]["hash"] != task.subject.hash:
+        theirs, mine = protocol["model"]["hash"][:8], task.subject.hash[:8]
+        found.append(f"the model ({protocol['model']['name']}, weights {theirs}, now {mine})")
+    if protocol["suite"]["hash"] != task.suite.hash:
+        found.append(f"the suite ({protocol['suite']['name']} in {protocol['suite']['path']})")
+    if found:
+        return found  # windows follow the model and the suite
+    for key, value in describe_windows(task).items():
+        if (there := protocol["windows"].get(key)) != value:
+            found.append(f"windows ({key} {there}, now {value})")
+    if (geometry := protocol.get("geometry")) != task.geometry:
+        found.append(f"the spatial geometry ({geometry}, now {task.geometry})")
+    if protocol.get("calibration_hash", now := videos_hash(calibration_videos)) != now:
+        found.append("calibration videos")
+    return found

@@ -1,0 +1,85 @@
+"""Open a checkpoint on disk: its state, its files, and their tensors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from worldmodel.checkpoint.state import CheckpointError, State, read_state, unreadable_file_error
+from worldmodel.files.outputs import sha256_of
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    folder: Path
+    state: State  # state.json
+
+    @property
+    def step(self) -> int:
+        return self.state["step"]
+
+    def has(self, name: str) -> bool:
+        """Whether it has the file "model", "ema", "optimizer", "objectives" or "decoder"."""
+        return file_of(self.state, name) is not None
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Tensors of one of its files, on the CPU; empty where it has none. Raises CheckpointError."""
+        file = file_of(self.state, name)
+        if file is None:
+            return {}
+        try:
+            return load_file(self.folder / file)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+            # A file made by hand may cause any of these. The digest only proves that it was not changed since.
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise CheckpointError(f"{self.folder / file} cannot be loaded: {reason}") from None
+
+    def require(self, *fields: str) -> None:
+        """Raise CheckpointError where its state lacks one of these fields."""
+        if missing := [name for name in fields if name not in self.state]:
+            raise CheckpointError(
+                f"{self.folder}/state.json has no {' and no '.join(missing)}, so training cannot resume from it"
+            )
+
+
+def file_of(state: State, name: str) -> str | None:
+    """The file of "model", "decoder", ...: NAME.safetensors, or NAME-<digest>.safetensors where it was added later."""
+    return next((file for file in state["sha256"] if is_file_of(file, name)), None)
+
+
+def is_file_of(file: str, name: str) -> bool:
+    return re.fullmatch(rf"{re.escape(name)}(-[0-9a-f]+)?\.safetensors", file) is not None
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read the state of a checkpoint and verify the digest of every file.
+
+    Raises NewerFormatError for a checkpoint of a newer version, UnreadableError where storage cannot
+    read it now, and CheckpointError for a damaged or incomplete one.
+    """
+    state = read_state(folder)
+    while (problem := _find_damage(folder, state)) is not None:
+        current = read_state(folder)
+        if current == state:
+            raise CheckpointError(problem)
+        state = current  # another process has just replaced a decoder
+    return Checkpoint(folder, state)
+
+
+def _find_damage(folder: Path, state: State) -> str | None:
+    """The first problem of the files of a checkpoint; None where all are intact."""
+    for name, digest in state["sha256"].items():
+        file = folder / name
+        try:
+            if sha256_of(file) != digest:
+                return f"{file} is damaged: its content does not match its digest in state.json; restore it from a copy"
+        except FileNotFoundError:
+            return f"{file} is missing; restore it from a copy"
+        except OSError as error:
+            raise unreadable_file_error(file, error) from None
+    return None

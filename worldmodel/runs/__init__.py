@@ -1,0 +1,1 @@
+"""A run on disk and on screen: plan, log, trackers, progress, where its data lies."""

@@ -1,0 +1,105 @@
+"""How a training starts: from the last checkpoint of its run folder, from the weights of another run, or untrained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from worldmodel import checkpoint as checkpoints
+from worldmodel.checkpoint import Checkpoint, CheckpointError
+from worldmodel.config import ConfigError, parse_config
+from worldmodel.data.loader import WindowDataset
+from worldmodel.process.machine import describe_machine, environment_changes
+from worldmodel.ranks.launch import run_on_main_process
+from worldmodel.ranks.resume_checkpoint import agreed_checkpoint
+from worldmodel.recipe import Recipe, changed_fields
+from worldmodel.runs.missing_videos import make_missing_videos
+from worldmodel.runs.run_data import require_data, resolve_paths
+from worldmodel.runs.session import Session
+from worldmodel.training.setup import TrainingSetup
+
+
+def last_checkpoint(recipe: Recipe, accelerator: Accelerator, session: Session) -> Checkpoint | None:
+    """Return the checkpoint that training resumes from, the same on all ranks; None for a new run."""
+    last = agreed_checkpoint(Path(recipe.run), accelerator)
+    if last is not None:
+        last.require(*checkpoints.RESUME_FIELDS)
+        session.monitor.set_checkpoint(last.folder)
+    return last
+
+
+def find_training_data(recipe: Recipe, last: Checkpoint | None, accelerator: Accelerator) -> Recipe:
+    """Return the recipe with absolute paths of its manifests; missing videos are made if the recipe says how.
+
+    Raises ManifestError if the data of a run that resumes is missing, CheckpointError if `init_from` has no checkpoint.
+    """
+    recipe = resolve_paths(recipe, last)
+    run_on_main_process(accelerator, lambda: make_missing_videos(recipe.data))
+    require_data(recipe, last)
+    return recipe
+
+
+def check_same_recipe(recipe: Recipe, last: Checkpoint, windows: WindowDataset, allow_changed: bool) -> list[str]:
+    """Raise ConfigError if recipe or data differ from those that the run began with, unless `allow_changed`.
+
+    Returns warnings.
+    """
+    warnings = []
+    began = parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json")
+    changes = changed_fields(began, recipe)
+    if (before := last.state["windows"]) != (now := windows.sizes):
+        changes.append(f"training windows: {before} -> {now}")
+    elif "data" not in last.state:
+        warnings.append(
+            f"{last.folder} was written by an earlier version, which recorded the number of training windows but not their "
+            "content: it cannot be checked whether the data are those that the run began with"
+        )
+    elif last.state["data"] != windows.digests:
+        changes.append(f"data: the clips of {', '.join(recipe.data.manifests)} are not those that the run began with")
+    if changes and not allow_changed:
+        raise ConfigError(
+            [
+                f"{recipe.run} was started with different settings: {'; '.join(changes)}. Give another run=FOLDER, "
+                "or resume with the change by --allow-changed-recipe"
+            ]
+        )
+    return warnings
+
+
+def restore(setup: TrainingSetup, last: Checkpoint | None) -> checkpoints.State:
+    """Load the last checkpoint, or the weights of `init_from`, into the setup; return the state to start from."""
+    recipe, accelerator = setup.recipe, setup.accelerator
+    if last is not None:
+        checkpoints.restore_checkpoint(setup.learner, setup.optimizers, last)
+        run_on_main_process(accelerator, lambda: repair_checkpoints(Path(recipe.run), last.step, recipe.checkpoint.keep))
+        now = describe_machine(accelerator.device, accelerator.num_processes)
+        accelerator.print(f"resuming {recipe.run} after step {last.step}")
+        if changes := environment_changes(last.state.get("machine", {}), now):
+            accelerator.print(
+                f"the environment has changed since this checkpoint was saved ({', '.join(changes)}); results may differ in "
+                "the last digits"
+            )
+        return last.state
+    if recipe.init_from:
+        other = checkpoints.find_checkpoint(Path(recipe.init_from))
+        skipped = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
+        checkpoints.restore_weights(setup.learner, other, skip_files=skipped)
+        accelerator.print(f"weights from {other.folder}")
+    return {"step": 0, "seconds": 0.0}
+
+
+def repair_checkpoints(run: Path, step: int, keep: int) -> None:
+    """Complete what an interrupted save left undone, before training resumes after `step`.
+
+    Later checkpoints, which are damaged, are set aside; best.json names an existing checkpoint; all but the last `keep` and
+    the best are removed.
+    """
+    try:
+        for folder in checkpoints.set_aside_later(run, step):
+            number = folder.name.rpartition("-")[2]
+            print(f"checkpoint {number} was renamed to {folder}; it is removed when the run has passed that step")
+        checkpoints.write_best(run)  # the process may have been killed between the checkpoint and best.json,
+        checkpoints.prune(run, keep, step)  # or between best.json and this
+    except OSError as error:
+        raise CheckpointError(checkpoints.write_failure_message(run / "checkpoints", error, run)) from error

@@ -1,0 +1,77 @@
+"""What the training loop works with, and how it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.loader import Batch, WindowDataset, training_batches
+from worldmodel.models import TrainedModel, build_model
+from worldmodel.objectives import build_objective
+from worldmodel.recipe import Recipe
+from worldmodel.training.learner import Learner
+from worldmodel.training.optimizer import Optimizers
+from worldmodel.training.parallel import parallelise, unwrap, warm_up_ddp
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """What every training step needs. It is built once, before the loop."""
+
+    recipe: Recipe
+    accelerator: Accelerator
+    windows: WindowDataset  # of the training split
+    learner: nn.Module  # a Learner, wrapped by DDP or sharded by FSDP2
+    optimizers: Optimizers
+
+    @property
+    def model(self) -> TrainedModel:
+        return unwrap(self.learner).model
+
+    def batches(self, first: int, report: Callable[[str], None], stop_requested: Callable[[], bool]) -> Iterator[list[Batch]]:
+        """Yield this rank's micro-batches of each training step, from step `first` on; see `training_batches`."""
+        return training_batches(
+            self.windows,
+            first,
+            self.recipe.train.max_steps,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+            micro_batches=self.recipe.train.grad_accum_steps,
+            pin=self.accelerator.device.type == "cuda",
+            report=report,
+            stop_requested=stop_requested,
+        )
+
+
+def build_learner(recipe: Recipe) -> Learner:
+    """Build model and objectives with freshly initialised weights, drawn from torch's global generator."""
+    model = build_model(recipe.model, recipe.window)
+    if recipe.train.compile:
+        model.encoder.compile()
+        model.predictor.blocks.compile()  # the part that all forward methods of the predictor share
+    objectives = {name: build_objective(config) for name, config in recipe.objectives.items()}
+    return Learner(model, objectives, recipe.augment)
+
+
+def distribute(learner: Learner, recipe: Recipe, windows: WindowDataset, accelerator: Accelerator) -> TrainingSetup:
+    """Move the learner to the device, distribute it over processes, and build its optimizers."""
+    wrapped, optimizers = parallelise(learner, recipe.optim, accelerator, recipe.train.parallel)
+    return TrainingSetup(recipe, accelerator, windows, wrapped, optimizers)
+
+
+def warm_up(setup: TrainingSetup) -> None:
+    """With several processes, run passes on black frames that fix the order of DDP's sums; see `warm_up_ddp`."""
+    recipe, accelerator = setup.recipe, setup.accelerator
+    if accelerator.num_processes == 1:
+        return
+    count = recipe.data.batch_size // (accelerator.num_processes * recipe.train.grad_accum_steps)
+    size = setup.windows.decode_px
+    frames = torch.zeros(count, recipe.window.frames, size, size, 3, dtype=torch.uint8)
+    batch = Batch(frames, torch.rand(count, UNIFORMS_PER_SAMPLE), torch.arange(count)).to(accelerator.device)
+    with accelerator.autocast():
+        warm_up_ddp(setup.learner, batch)

@@ -1,0 +1,71 @@
+"""Spatial geometry: how frames become the squares that models see. Videos are seldom square."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from worldmodel.video.container.timing import Timing
+from worldmodel.video.read import Backend, read_frames
+
+Geometry = Literal["center_crop", "resize"]
+GEOMETRIES: dict[Geometry, str] = {
+    "center_crop": "the centre square of each frame, as in training; what lies beside it is cut off",
+    "resize": "the whole frame, resized to a square, as in the protocols of published benchmarks",
+}
+Frames = TypeVar("Frames", bound=Any)  # an array or a tensor
+
+
+def read_square_frames(
+    path: Path | str,
+    size_px: int,
+    geometry: Geometry,
+    *,
+    times_s: Sequence[float] | np.ndarray | None = None,
+    indices: Sequence[int] | np.ndarray | None = None,
+    position: float | None = None,
+    member: str | None = None,
+    backend: Backend = "pyav",
+    folder_fps: float = 10.0,
+    timing: Timing | None = None,
+) -> np.ndarray:
+    """Read frames as `read_frames` does and make them square: uint8 [T, size_px, size_px, 3].
+
+    geometry: "center_crop" resizes the short side to `size_px` and cuts out a square; "resize" resizes the whole frame.
+    position: where along the long side the square is cut out, see `crop_square`; None for the centre.
+    """
+    size = size_px if geometry == "center_crop" else (size_px, size_px)
+    frames = read_frames(
+        path,
+        times_s=times_s,
+        indices=indices,
+        size=size,
+        member=member,
+        backend=backend,
+        folder_fps=folder_fps,
+        timing=timing,
+    )
+    return np.ascontiguousarray(crop_square(frames, position))
+
+
+def crop_square(frames: Frames, position: float | None = None) -> Frames:
+    """Cut out a square as large as the short side: [..., H, W, C] -> [..., S, S, C], a view. Takes arrays and tensors.
+
+    position: where along the long side it begins, from 0 (left or top) to 1 (right or bottom); None for the centre.
+    """
+    height, width = frames.shape[-3:-1]
+    side = min(height, width)
+    top, left = (spare // 2 if position is None else round(position * spare) for spare in (height - side, width - side))
+    cut: Frames = frames[..., top : top + side, left : left + side, :]
+    return cut
+
+
+def add_geometry(parser: argparse.ArgumentParser, default: Geometry | None, default_help: str) -> None:
+    """Add the flag --geometry to a command. `default_help` says what the default is."""
+    choices = "; ".join(f"{name}: {meaning}" for name, meaning in GEOMETRIES.items())
+    help_text = f"how frames that are not square become square. {choices} (default: {default_help})"
+    parser.add_argument("--geometry", choices=tuple(GEOMETRIES), default=default, help=help_text)
