@@ -69,6 +69,7 @@ def test_an_installed_wheel_trains_and_evaluates_in_another_folder(tmp_path):
     run(command, "data", "synthesize", "films", "--train", "24", "--suite", "nano", cwd=work)
     small = ["train.max_steps=20", "optim.warmup_steps=5", "health.every=20", "checkpoint.every=20", "decoder.max_steps=0"]
     run(command, "train", "data.manifest=films/train.parquet", "run=run", *small, cwd=work)
-    run(command, "eval", "voe", "--model", "run", "--suite", "builtin:films", "--out", "out", "--untrained-seeds", "1", cwd=work)
+    suite = ["--suite", "builtin:films", "--untrained-seeds", "1"]
+    run(command, "eval", "voe", "--model", "run", *suite, "--out", "out", cwd=work)
     assert (work / "out" / "report.html").is_file()
     assert "sweep" in run(command, "eval", "sweep", "--help", cwd=work)

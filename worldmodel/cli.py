@@ -1,11 +1,11 @@
 """The console command `worldmodel`: each command is a module that `python -m MODULE` runs as well.
 
-    worldmodel train [RECIPE] [a.b=value ...]     several processes: accelerate launch -m worldmodel.train
-    worldmodel rollout RUN                        videos of what a trained model predicts
-    worldmodel recipe show [RECIPE]               the complete recipe, every field explained
-    worldmodel export RUN --to hf:FOLDER          weights in the layout of other projects
-    worldmodel data COMMAND ...                   make data sets
-    worldmodel eval COMMAND ...                   evaluate a model
+worldmodel train [RECIPE] [a.b=value ...]     several processes: accelerate launch -m worldmodel.train
+worldmodel rollout RUN                        videos of what a trained model predicts
+worldmodel recipe show [RECIPE]               the complete recipe, every field explained
+worldmodel export RUN --to hf:FOLDER          weights in the layout of other projects
+worldmodel data COMMAND ...                   make data sets
+worldmodel eval COMMAND ...                   evaluate a model
 """
 
 from __future__ import annotations

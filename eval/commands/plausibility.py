@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -28,17 +26,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval.cache import run_folder
-from eval.cache.cache_folder import cache_folder
-from eval.cache.cache_lock import cache_lock
-from eval.cache.keys import digest_of
 from eval.errors import EvalError
-from eval.plausibility.batches import BatchedInference
 from eval.plausibility.decoded_forecasts import decode_forecasts, no_decoder_note, run_decoder
-from eval.plausibility.page import ScoredVideo, ends, short_names, write_page
+from eval.plausibility.page import ends, short_names, write_page
 from eval.plausibility.reference_choice import choose_reference
-from eval.plausibility.reference_videos import Reference, video_name
-from eval.plausibility.results import VideoResult, video_result
-from eval.plausibility.sliding_windows import WindowSurprise, default_plan
+from eval.plausibility.reference_videos import Reference
+from eval.plausibility.scoring import ScoredVideo, score_videos
+from eval.plausibility.sliding_windows import default_plan
 from eval.plausibility.video_list import NamedClip, UnreadableVideo, find_videos
 from eval.provenance import provenance
 from eval.provenance import provenance_caption as provenance_line
@@ -148,7 +142,7 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     if not args.files:
         print_escaped(run_folder.folder_of(subject))
         return 0
-    scored, more_failed = _score(choice.inference, choice.reference, named)
+    scored, more_failed = score_videos(choice.inference, choice.reference, named)
     failed |= more_failed
     if ranks.is_main_process:
         facts = {
@@ -180,54 +174,6 @@ def plan_windows(args: argparse.Namespace, model: WorldModel, calibration: Seque
         [parse_frames(text, fps) for text in args.contexts.split(",")] if args.contexts else None,
         max(1, given["horizon"] // model.tubelet_size) if "horizon" in given else None,
     )
-
-
-def _score(
-    inference: BatchedInference, reference: Reference, named: Sequence[NamedClip]
-) -> tuple[list[ScoredVideo], dict[str, str]]:
-    """(scored videos, the most plausible first; the others with the reason)."""
-    folder = cache_folder() / "videos" / _key(reference, named)
-    with cache_lock(folder, "videos", inference.ranks):
-        found = _score_in(folder, inference, reference, named)
-        inference.ranks.wait_for_everyone()
-        if inference.ranks.is_main_process:
-            shutil.rmtree(folder, ignore_errors=True)
-    return found
-
-
-def _score_in(
-    folder: Path, inference: BatchedInference, reference: Reference, named: Sequence[NamedClip]
-) -> tuple[list[ScoredVideo], dict[str, str]]:
-    """As `_score`. Files in `folder` are used again if an interrupted command left them."""
-    clips = [it.clip for it in named]
-    results = inference.surprise("videos", clips, reference.distances, folder, by_token=True)
-    distribution, failed = reference.distribution, {}
-    calibration_names = {video.name for video in distribution.videos}
-    found: list[tuple[NamedClip, WindowSurprise, VideoResult]] = []
-    for it, surprise in zip(named, results, strict=True):
-        if isinstance(surprise, str):
-            failed[it.name] = surprise
-            continue
-        own = {video_name(it.clip)} & calibration_names
-        try:
-            rank = distribution.rank(surprise, own)
-        except ValueError as error:
-            failed[it.name] = str(error)
-            continue
-        found.append((it, surprise, video_result(it, surprise, rank, distribution, bool(own))))
-    found.sort(key=lambda one: _order(one[2]))
-    return [ScoredVideo(*one, rank=rank) for rank, one in enumerate(found, 1)], failed
-
-
-def _order(result: VideoResult) -> tuple[float, ...]:
-    """The most plausible first; of equally plausible videos by copy-adjusted plausibility, then by surprise."""
-    keys = (
-        result["plausibility"],
-        result["copy_adjusted_plausibility"],
-        result["scorers"][result["scorer"]]["surprise"],
-    )
-    plausibility, adjusted, surprise = (float("nan") if key is None else key for key in keys)
-    return -plausibility, -adjusted, surprise
 
 
 def _write_results(
@@ -281,9 +227,3 @@ def _ranking(scored: Sequence[ScoredVideo]) -> Table:
         has_gap = following not in (None, index + 1)
         table.add_row(str(scored[index].rank), escape(name), *numbers, end_section=has_gap)
     return table
-
-
-def _key(reference: Reference, named: Sequence[NamedClip]) -> str:
-    """16 hex digits of the video files, and of the reference, which unreadable calibration videos change."""
-    videos = [[it.name, it.clip.clip_id, it.clip.start_s, it.clip.fps, os.stat(it.clip.path).st_mtime_ns] for it in named]
-    return digest_of([reference.key, sorted(reference.unreadable), videos])

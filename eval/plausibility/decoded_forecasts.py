@@ -62,10 +62,10 @@ def decode_forecasts(
     for time, (window, step) in chosen.items():
         wanted[replace(window, start=window.start - begin)].append((time, step))
     forecasts, targets = {}, {}
-    for outlook in predict_windows(inference.model, torch.from_numpy(frames)[None].to(inference.device), list(wanted)):
-        for time, step in wanted[outlook.window]:
-            forecasts[time] = outlook.forecasts["model"][0, step]
-            targets[time] = outlook.target[0, step]
+    for prediction in predict_windows(inference.model, torch.from_numpy(frames)[None].to(inference.device), list(wanted)):
+        for time, step in wanted[prediction.window]:
+            forecasts[time] = prediction.forecasts["model"][0, step]
+            targets[time] = prediction.target[0, step]
     times = sorted(chosen)
     forecast, ground_truth = (
         _decode(decoder, torch.stack([latents[time] for time in times])) for latents in (forecasts, targets)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from data_prep.progress import bar
 from eval.plausibility.decoded_forecasts import DecodedForecasts
 from eval.plausibility.reference_distribution import DISTANCE, ReferenceDistribution
 from eval.plausibility.results import VideoResult, by_scorer, token_course
-from eval.plausibility.sliding_windows import Values, WindowSurprise, time_course
-from eval.plausibility.video_list import NamedClip
+from eval.plausibility.scoring import ScoredVideo
+from eval.plausibility.sliding_windows import Values, time_course
 from eval.report import DecodedVideos, RankedVideo, VideoCard, write_video_page
 from eval.report.rendering import percent, scorer_label, seconds
 from eval.report.videos import MAX_BYTES, MAX_FPS, MAX_PX, resized
@@ -37,16 +36,6 @@ EXPLANATION = (
 )
 DecodeForecasts = Callable[[Clip, int, int], DecodedForecasts | None]
 """Of the frames [first, stop) of a clip, counted at the rate of the plan."""
-
-
-@dataclass(frozen=True)
-class ScoredVideo:
-    """A video, its surprise in each window, and its result. Ranks begin at 1, the most plausible."""
-
-    named: NamedClip
-    surprise: WindowSurprise
-    result: VideoResult
-    rank: int
 
 
 def write_page(

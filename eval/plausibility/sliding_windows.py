@@ -78,14 +78,14 @@ def window_surprise(
     errors = {forecaster: {name: empty.clone() for name in distances} for forecaster in (MODEL, COPY)}
     token_surprise: dict[str, Tensor] = {}
     window_counts = torch.zeros(length)
-    for outlook in predict_windows(model, frames, windows, {"sliding": (MODEL, COPY)}):
-        window = outlook.window
+    for prediction in predict_windows(model, frames, windows, {"sliding": (MODEL, COPY)}):
+        window = prediction.window
         row, column = starts.index(window.start), plan.contexts.index(window.context)
         times = slice(window.cut, window.cut + window.steps * plan.tubelet_size, plan.tubelet_size)
         window_counts[times] += 1
         for forecaster, by_scorer in errors.items():
             for name, values in by_scorer.items():
-                each = distances[name](outlook.forecasts[forecaster], outlook.target).float()
+                each = distances[name](prediction.forecasts[forecaster], prediction.target).float()
                 values[:, row, column, : window.steps] = each.mean(-1)
                 if by_token and forecaster == MODEL:
                     total = token_surprise.setdefault(name, torch.zeros(videos, length, each.shape[-1], device=each.device))
@@ -175,11 +175,11 @@ def default_plan(
     a window. Raises EvalError for a plan that the model cannot follow.
     """
     f, rate = model.tubelet_size, fps or model.fps
-    seen = tuple(sorted(set(contexts or default_contexts(rate, frames, f, model.max_context))))
+    lengths = tuple(sorted(set(contexts or default_contexts(rate, frames, f, model.max_context))))
     span = model.max_span
-    reach = min(model.max_horizon, (min(frames, span or frames) - min(seen)) // f)
+    reach = min(model.max_horizon, (min(frames, span or frames) - min(lengths)) // f)
     stride = stride or -(-STRIDE_FRAMES // f) * f
-    plan = WindowPlan(rate, frames, stride, seen, horizon or max(1, reach), f, model.max_context, span)
+    plan = WindowPlan(rate, frames, stride, lengths, horizon or max(1, reach), f, model.max_context, span)
     problems = plan.problems()
     if not problems and plan.horizon > reach:
         problems.append(f"a horizon of {plan.horizon} latent steps is longer than the {reach} that fit into a window")

@@ -38,7 +38,7 @@ HORIZONS_S = "0.25,0.5,1"
 
 @dataclass(frozen=True)
 class PhysicsOptions:
-    """What `eval probe` is asked to probe."""
+    """Options of `eval probe` for videos of the physics world."""
 
     data: str  # manifest of possible videos
     split: str

@@ -1,4 +1,4 @@
-"""Curves of a report, as SVG that takes its colours and letters from the page around it."""
+"""Figures of a report as SVG. Colours and fonts are those of the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worldmodel.render.style import BAD, COPY, DARK, FAINT, GOOD, MUTED, PREDICT
 
 DISTANCE: Rgb = (170, 68, 153)
 OTHER: Rgb = (120, 120, 0)
-# what is drawn in these is shown in the page's own, light or dark
+# colours that are replaced by variables of the page, which has a light and a dark scheme
 COLOURS = {
     **{DARK: "--ink", MUTED: "--quiet", FAINT: "--line", PREDICTION: "--first", DISTANCE: "--second", OTHER: "--third"},
     **{GOOD: "--good", BAD: "--bad", COPY: "--fair"},
@@ -27,15 +27,15 @@ WIDTH_IN, HEIGHT_IN = 2.7, 1.7
 
 
 def accuracy_curve(bins: Mapping[str, Sequence[Mapping[str, Any]]], quantity: str) -> str:
-    """Pairs right against a quantity, a line a scorer with 95 % intervals; bins by scorer as scores.json has them."""
+    """Correct pairs against a quantity, one line per scorer with 95 % intervals. bins: by scorer, as in scores.json."""
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
     axes = figure.subplots()
     axes.axhline(50, color=hex_colour(MUTED), linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     span = [edge for some in bins.values() for it in some for edge in (it["from"], it["to"])]
-    nudge = 0.008 * (max(span) - min(span))
+    shift = 0.008 * (max(span) - min(span))
     for index, some in enumerate(bins.values()):
         colour, mark = ORDER[min(index, len(ORDER) - 1)]
-        x = [(it["from"] + it["to"]) / 2 + nudge * index for it in some]
+        x = [(it["from"] + it["to"]) / 2 + shift * index for it in some]
         low, high = ([100 * it[end] for it in some] for end in ("low", "high"))
         axes.vlines(x, low, high, color=hex_colour(colour), linewidth=1.4, alpha=0.6)
         y = [100 * it["value"] for it in some]
@@ -44,12 +44,12 @@ def accuracy_curve(bins: Mapping[str, Sequence[Mapping[str, Any]]], quantity: st
     axes.set_yticks([0, 50, 100])
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel(quantity, fontsize=9, color=hex_colour(MUTED))
-    _quiet(axes)
+    _style_axes(axes)
     return svg(figure)
 
 
 def svg(figure: Figure) -> str:
-    """Inline SVG with text as text, page colours, and ids that are its own; the same for the same figure."""
+    """Inline SVG with text, colours of the page, and unique ids. The same figure always gives the same SVG."""
     text = io.StringIO()
     disable_mathtext(figure)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
@@ -63,7 +63,7 @@ def svg(figure: Figure) -> str:
     return re.sub(r'( id="|xlink:href="#|url\(#)', rf"\g<1>f{own}-", body)
 
 
-def _quiet(axes: Axes) -> None:
+def _style_axes(axes: Axes) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -23,7 +23,15 @@ from worldmodel.video import write_video
 FPS, FRAMES, REVEAL = 12.0, 24, 15
 HOSTILE = "<script>window.pwned=1</script>"
 PLACES = (("a", "u", True), ("b", "v", True), ("a", "v", False), ("b", "u", False))
-SCORERS = ("whitened", "latent distance", "pixel copy", "latent copy", "latent copy, whitened", "untrained 0", "untrained 0, whitened")
+SCORERS = (
+    "whitened",
+    "latent distance",
+    "pixel copy",
+    "latent copy",
+    "latent copy, whitened",
+    "untrained 0",
+    "untrained 0, whitened",
+)
 
 
 def truth_of(centres: np.ndarray, **changed) -> ClipTruth:
@@ -71,36 +79,34 @@ VERDICTS = ("warming_up", "healthy", "dimensional_collapse", "dimensional_collap
 SKILLS = (-0.5, 0.2, 0.3, 0.3, 0.5, 0.4)
 
 
-def write_run(folder: Path, *, verdicts=VERDICTS, skills=SKILLS, updates: int = 600, planned: int = 600, wait: float = 0.02):
-    """What training leaves: a row of metrics every 10 updates, 1 s each; a look every 100 that takes 5 s more, in the row
-    after it; the best checkpoint at the look with the highest skill."""
+def write_run(folder: Path, *, verdicts=VERDICTS, skills=SKILLS, steps: int = 600, max_steps: int = 600, wait: float = 0.02):
+    """A run folder: a row of metrics every 10 steps of 1 s, and a health check every 100 steps that takes 5 s more, in the row
+    after it. The best checkpoint is at the health check with the highest skill."""
     folder.mkdir(parents=True)
-    looks, lines, seconds = {100 * (place + 1): it for place, it in enumerate(zip(verdicts, skills, strict=True))}, [], 0.0
-    for update in range(10, updates + 1, 10):
-        seconds += 10 + 5 * (update - 10 in looks)
+    checks, lines, seconds = {100 * (index + 1): it for index, it in enumerate(zip(verdicts, skills, strict=True))}, [], 0.0
+    for step in range(10, steps + 1, 10):
+        seconds += 10 + 5 * (step - 10 in checks)
         row = {
-            "step": update,
-            "samples": 8 * update,
+            "step": step,
+            "samples": 8 * step,
             "seconds": seconds,
-            "loss": 50 / update,
-            "loss/forecast/direct": 30 / update,
+            "loss": 50 / step,
+            "loss/forecast/direct": 30 / step,
         }
-        row |= {"loss/forecast/imagined": 0.0, "loss/spread/std": 20 / update, "lr": 1e-3, "grad_norm": 2.0, "batch_hash": "00"}
+        row |= {"loss/forecast/imagined": 0.0, "loss/spread/std": 20 / step, "lr": 1e-3, "grad_norm": 2.0, "batch_hash": "00"}
         lines.append({**row, "samples_per_s": 8.0, "data_wait_fraction": wait})
     health = []
-    for update, (verdict, skill) in looks.items():
-        signs = {"effective_rank": 7.0, "max_rank": 8, "effective_rank_with_position": 6.0, "position_fraction": 0.3}
-        signs |= {"std_min": 0.5, "std_mean": 1.0, "corr_offdiag": 0.01, "skill": skill}
+    for step, (verdict, skill) in checks.items():
+        metrics = {"effective_rank": 7.0, "max_rank": 8, "effective_rank_with_position": 6.0, "position_fraction": 0.3}
+        metrics |= {"std_min": 0.5, "std_mean": 1.0, "corr_offdiag": 0.01, "skill": skill}
         ahead = {f"{name}/{h}": skill for name in ("skill", "skill_copy", "skill_mean") for h in ("0.25", "0.5", "1")}
-        health.append({"step": update, "verdict": verdict, "advice": "as was seen", **signs, **ahead})
+        health.append({"step": step, "verdict": verdict, "advice": "as was seen", **metrics, **ahead})
     for name, rows in (("metrics", lines), ("health", health)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    best = max(looks, key=lambda update: looks[update][1], default=None)
+    best = max(checks, key=lambda step: checks[step][1], default=None)
     if best is not None:
-        (folder / "best.json").write_text(json.dumps({"checkpoint": f"{best:08d}", "skill": looks[best][1]}))
-    recipe = (
-        f"train: {{updates: {planned}, precision: fp32}}\nhealth: {{every: 100}}\ndata: {{workers: 2, manifest: '{HOSTILE}'}}\n"
-    )
+        (folder / "best.json").write_text(json.dumps({"checkpoint": f"{best:08d}", "skill": checks[best][1]}))
+    recipe = f"train: {{max_steps: {max_steps}, precision: fp32}}\nhealth: {{every: 100}}\ndata: {{workers: 2, manifest: '{HOSTILE}'}}\n"
     (folder / "recipe.yaml").write_text(recipe + "objectives: {spread: {kind: vicreg}}\noptim: {clip_norm: 1.0}\n")
     return folder
 
@@ -209,7 +215,13 @@ def _blocks(trial: Trial, film: Video) -> list[TraceBlock]:
                 surprise = 1 + 0.01 * start + mine * (frames >= REVEAL)
                 blocks.append(
                     TraceBlock(
-                        [film.video_id], ScorerId.parse(scorer), windows, start / FPS, context / FPS, frames / FPS, surprise[None].astype(float)
+                        [film.video_id],
+                        ScorerId.parse(scorer),
+                        windows,
+                        start / FPS,
+                        context / FPS,
+                        frames / FPS,
+                        surprise[None].astype(float),
                     )
                 )
     return blocks

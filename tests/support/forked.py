@@ -22,14 +22,18 @@ MODULES = ("worldmodel.train", "worldmodel.rollout", "eval.__main__", "data_prep
 _servers: dict[int, subprocess.Popen[str]] = {}  # by the process that started it: forked tests must not share one
 
 
-def run(module: str, arguments: Sequence[str], cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def run(
+    module: str, arguments: Sequence[str], cwd: Path | None = None, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
     """Run main(arguments) of a module in a forked process. Raises subprocess.TimeoutExpired; the process is killed then."""
     server = _servers.get(os.getpid()) or _start()
     assert server.stdin is not None
     assert server.stdout is not None
     words = [str(word) for word in arguments]
+    os.umask(umask := os.umask(0))  # the only way to read it
     with tempfile.TemporaryDirectory() as folder:
-        request = {"module": module, "arguments": words, "cwd": str(cwd or Path.cwd()), "folder": folder, "timeout": timeout}
+        request = {"module": module, "arguments": words, "cwd": str(cwd or Path.cwd()), "folder": folder}
+        request |= {"timeout": timeout, "umask": umask}
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         answer = json.loads(server.stdout.readline())
@@ -84,6 +88,7 @@ def _work(request: dict) -> None:
     """In the forked process; does not return."""
     os.setsid()
     os.chdir(request["cwd"])
+    os.umask(request["umask"])
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(os.path.join(request["folder"], name), os.O_WRONLY | os.O_CREAT, 0o600), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

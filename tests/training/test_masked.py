@@ -96,7 +96,7 @@ def test_a_student_of_a_frozen_autoencoder_no_longer_needs_the_teachers_run(trai
 
     done = trainer(run, *short, L1.replace(", spread: {kind: vicreg}", ""), "model.encoder.depth=2", flags=CHANGED)
     assert done.returncode != 0
-    assert f"this run's teacher is frozen, of {first}; the recipe asks for" in done.stderr
+    assert f"the teacher of this run is frozen, of {first}, that of the recipe is" in done.stderr
 
 
 def test_a_teacher_of_the_other_family_is_refused(trainer, tmp_path: Path):

@@ -162,4 +162,4 @@ def test_the_number_of_failed_reads_is_told_at_the_end(trainer, videos: Path, tm
     (tmp_path / "some" / "005.mp4").write_bytes(b"not a film")
     done = trainer(tmp_path / "run", f"data.manifest={tmp_path / 'some' / 'videos.parquet'}", "train.max_steps=6")
     assert done.returncode == 0, done.stderr
-    assert "reads failed since this start; other windows took their places" in done.stdout
+    assert "reads failed since this start; other windows replaced them" in done.stdout

@@ -105,7 +105,7 @@ def _lock(path: Path, target: Path, folder: Path, advice: str, wait_s: float) ->
     created_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     until = time.monotonic() + wait_s
     first_seen: list[tuple[str, float]] = []
-    release_on_signals()  # before the lock exists, so that no signal leaves it behind
+    release_on_signals()  # before the lock exists: a signal between lock and handler would leave the lock behind
     while (refusal := _acquire(path, target, folder, owner, advice)) is not None:
         if time.monotonic() >= until and not _shows_no_activity(path, target, first_seen):
             raise FolderLockError(refusal)

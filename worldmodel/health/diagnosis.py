@@ -1,7 +1,9 @@
 """From health metrics to a verdict and advice.
 
-moments = reduce(merge_moments, (compute_moments(latents, forecasts) for latents, forecasts in held_out))
-check = diagnose(compute_metrics(moments, fps=12.0), HealthConfig(), step=500, max_steps=20_000)
+    moments = reduce(merge_moments, (compute_moments(latents, forecasts) for latents, forecasts in held_out))
+    check = diagnose(compute_metrics(moments, fps=12.0), HealthConfig(), step=500, max_steps=20_000)
+
+`check.row()` is a line of health.jsonl.
 """
 
 from __future__ import annotations

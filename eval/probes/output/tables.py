@@ -18,7 +18,7 @@ from eval.probes.evaluation import FROM_TRUTH, REFITTED, TRANSFERRED, copy_of, f
 from eval.probes.layers import REDUCTION
 from eval.probes.quadruplets.contrast import CONTEXTS, OUTCOMES, PREDICTED, REMEMBERED
 from eval.probes.quadruplets.failures import FAILED_STAGES, SCORED
-from eval.probes.results import ProbedData, FailureResults, LayerResults, ProbeResults, ScoreJson
+from eval.probes.results import FailureResults, LayerResults, ProbedData, ProbeResults, ScoreJson
 from eval.provenance import provenance_caption
 from eval.voe.scores.tables import table
 from worldmodel.files.atomic import atomic_path, write_text

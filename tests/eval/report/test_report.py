@@ -153,6 +153,12 @@ def test_notes_and_left_out_videos_are_shown_as_plain_text(copied):
     assert not [tag for tag, _ in page.tags if tag in ("u", "i") and _ == {}]
 
 
+def test_tables_of_locked_and_of_sliding_windows_are_shown(page):
+    text = page.text()
+    assert text.count("whitened surprise , locked windows") == 2
+    assert text.count("whitened surprise , sliding windows") == 2  # one of them of the val split
+
+
 def test_a_complete_evaluation_leaves_nothing_out(page):
     assert "Left out" not in page.text()
     assert "Without a score by" not in page.text()

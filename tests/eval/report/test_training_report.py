@@ -45,7 +45,7 @@ def test_a_temporary_collapse_is_reported_with_its_steps(make_run, tmp_path: Pat
 
 
 def test_skill_of_collapsed_latents_is_no_learning(make_run, tmp_path: Path):
-    run = make_run(tmp_path / "run", verdicts=("healthy", "complete_collapse"), skills=(0.3, 0.9), updates=200)
+    run = make_run(tmp_path / "run", verdicts=("healthy", "complete_collapse"), skills=(0.3, 0.9), steps=200)
     assert answers(run)["Did it learn?"] == "No"
     assert answers(run)["Is it healthy?"] == "Complete collapse"
     assert detail(run, "Did it collapse?").startswith("Complete collapse from step 100 on.")
@@ -61,9 +61,7 @@ def test_skill_of_collapsed_latents_is_no_learning(make_run, tmp_path: Path):
     ],
 )
 def test_learning_is_judged_by_the_skill_on_held_out_windows(make_run, tmp_path: Path, skills, answer, expected):
-    run = make_run(
-        tmp_path / "run", verdicts=("healthy",) * 4, skills=skills if skills[0] is not None else (0,) * 4, updates=400
-    )
+    run = make_run(tmp_path / "run", verdicts=("healthy",) * 4, skills=skills if skills[0] is not None else (0,) * 4, steps=400)
     if skills[0] is None:
         text = (run / "health.jsonl").read_text()
         (run / "health.jsonl").write_text(text.replace('"skill": 0', '"skill": null'))
@@ -113,7 +111,7 @@ def test_names_from_disk_are_escaped(make_run, tmp_path: Path):
 
 def test_a_run_that_is_still_training_has_a_report(make_run, tmp_path: Path):
     """A truncated line, no health check and no checkpoint; then no row at all."""
-    run = make_run(tmp_path / "run", verdicts=(), skills=(), updates=50, planned=100)
+    run = make_run(tmp_path / "run", verdicts=(), skills=(), steps=50, max_steps=100)
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 60, "lo')
     html = page(run)
@@ -199,7 +197,7 @@ def test_the_machine_is_shown_if_checkpoints_state_it(make_run, tmp_path: Path):
 
 def test_every_verdict_the_doctor_can_give_has_words(make_run, tmp_path: Path):
     assert set(VERDICTS) == set(get_args(Verdict))
-    run = make_run(tmp_path / "run", verdicts=("seen_by_a_later_version",), skills=(0.1,), updates=100)
+    run = make_run(tmp_path / "run", verdicts=("seen_by_a_later_version",), skills=(0.1,), steps=100)
     assert answers(run)["Is it healthy?"] == "Seen by a later version"
     page(run)
 

@@ -24,6 +24,7 @@ def write_rows(folder: Path, rows: list[dict]) -> None:
 
 def test_a_quadruplet_becomes_a_trial(physics_suite):
     suite = open_suite(f"builtin:{physics_suite}")
+    assert suite.geometry == "center_crop"  # as in training
     check_trials(suite.trials)
     trial = suite.trials[0]
     assert [(video.context_id, video.outcome_id) for video in trial.videos] == list(QUADRUPLET)

@@ -18,6 +18,7 @@ def grasp(tmp_path, make_small_video):
 
 def test_videos_with_one_number_are_a_pair(grasp):
     suite = open_suite(f"grasp:{grasp}")
+    assert suite.geometry == "resize"  # the published protocol
     assert suite.trials == open_suite(f"grasp:{grasp / 'level2'}").trials
     assert [trial.group_id for trial in suite.trials] == [
         "Collision__000",

@@ -70,6 +70,7 @@ def couples_of(trial) -> list[tuple[str, str]]:
 
 def test_rows_are_pairs_and_a_scene_is_a_trial(paired):
     suite = open_suite(f"inflevel:{paired}")
+    assert suite.geometry == "resize"  # the published protocol
     check_trials(suite.trials)
     assert {trial.property: couples_of(trial) for trial in suite.trials} == {
         prop: list(couples) for prop, couples in CODES.items()

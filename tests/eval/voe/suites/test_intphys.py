@@ -46,6 +46,7 @@ def pairs_of(trial) -> list[tuple[str, str]]:
 
 def test_scenes_become_trials_in_a_fixed_order(dev):
     suite = open_suite(f"intphys:{dev}")
+    assert suite.geometry == "resize"  # the published protocol
     check_trials(suite.trials)
     assert [(trial.group_id, trial.property) for trial in suite.trials] == [
         ("O1__01", "permanence"),

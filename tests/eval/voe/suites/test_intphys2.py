@@ -50,6 +50,7 @@ def main(tmp_path, make_small_video, rows) -> Path:
 
 def test_scenes_become_trials_with_a_pair_a_run(main):
     suite = open_suite(f"intphys2:{main}")
+    assert suite.geometry == "resize"  # the published protocol
     check_trials(suite.trials)
     assert [(t.group_id, t.property, t.level) for t in suite.trials] == [
         ("scene 2", "permanence", "Easy"),
