@@ -1,4 +1,4 @@
-"""Set up and run, from a bare Python 3.10 or newer: everything goes into .venv beside this file.
+"""Set up and run, from a bare Python 3.10 or newer: everything goes into .venv next to this file.
 
     python3 dev.py demo                   generate videos, train a world model, evaluate it, and show rollouts
     python3 dev.py demo --videos DIR      the same on the videos of a folder of yours
@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-if sys.version_info < (3, 10):  # noqa: UP036 - `python3` may be any; the grammar here is one that 3.6 can read this far
+if sys.version_info < (3, 10):  # noqa: UP036 - `python3` may be older; Python 3.6 can parse this file
     sys.exit(f"dev.py: Python 3.10 or newer is needed, this is {platform.python_version()}; see python.org")
 
 HERE = Path(__file__).resolve().parent
@@ -80,7 +80,7 @@ def set_up() -> None:
     constraints = VENV / "constraints.txt"
     constraints.write_text(f"torch=={installed('torch')}\n", encoding="utf-8")
     rest = [*pip, "--constraint", str(constraints), "--editable", f"{HERE}[dev]"]
-    step(f"installing worldmodel and its tools beside torch {installed('torch')}", [rest])
+    step(f"installing worldmodel and its tools, with torch {installed('torch')}", [rest])
     STAMP.write_text(wanted, encoding="utf-8")
 
 
@@ -101,10 +101,10 @@ def has_nvidia_driver() -> bool:
 
 
 def torch_tries(system: str, nvidia: bool) -> list[list[str]]:
-    """Arguments of pip that install torch, to be tried in turn.
+    """Lists of pip arguments that install torch, to be tried one after another.
 
     On Linux the plain build includes gigabytes of CUDA. Without an NVIDIA driver, the small CPU build is tried first: from the
-    indexes that pip is configured for, then from that of PyTorch, which must not cost time if it cannot be reached.
+    indexes that pip is configured for, then from the index of PyTorch, with a short timeout in case it cannot be reached.
     """
     plain = [[f"torch=={TORCH}"], ["torch>=2.7"]]
     if system != "linux" or nvidia:
@@ -161,7 +161,7 @@ def check(pytest_arguments: list[str] | None) -> None:
 
 
 def build_docs() -> None:
-    """Build the documentation site. Raises StepError for broken links and the like."""
+    """Build the documentation site. Raises StepError for broken links and other warnings."""
     if not (installed("mkdocs-material") and installed("mkdocstrings-python")):
         pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
         step("installing the tools that build the site", [[*pip, "--editable", f"{HERE}[docs]"]])
@@ -178,8 +178,8 @@ def demo(videos: Path | None, quick: bool) -> None:
     data_parts = 2 if videos else 0
     run_parts(demo_parts(name, videos, quick)[:data_parts])
     if videos:
-        run_name = run_of(name, HERE / "films" / name / "small" / "manifest.parquet")
-        print(f"\n{videos}: small copies are in films/{name}, the model goes to runs/{run_name}", flush=True)
+        run_name = run_of(name, HERE / "data" / name / "small" / "manifest.parquet")
+        print(f"\n{videos}: small copies are in data/{name}, the model goes to runs/{run_name}", flush=True)
     run_parts(demo_parts(name, videos, quick, run_name)[data_parts:])
     run_folder = HERE / "runs" / run_name
     rollouts = sorted((run_folder / "rollouts").glob("*.mp4"), key=lambda file: file.stat().st_mtime)
@@ -237,7 +237,7 @@ def is_trained_on_other_data(run_folder: Path, digest: str) -> bool:
 
 def next_commands(run_folder: str, has_suite: bool) -> list[str]:
     """Commands to try after the demo: arguments of the Python of .venv. has_suite: whether the mini suite was generated."""
-    data = "films/mini/calibration.parquet"
+    data = "data/mini/calibration.parquet"
     evals = [f"-m eval {name} --model {run_folder} --data {data} --out {run_folder}/{name}" for name in NEXT_EVALS]
     return [*(evals if has_suite else []), f"-m worldmodel.rollout {run_folder} --samples 4"]
 
@@ -245,10 +245,10 @@ def next_commands(run_folder: str, has_suite: bool) -> list[str]:
 def demo_parts(name: str, videos: Path | None, quick: bool, run_name: str = "") -> list[tuple[str, list[str]]]:
     """The parts of the demo in order: title, and arguments of the Python of .venv.
 
-    Videos are written to films/NAME, the model to runs/RUN_NAME (default NAME). With `videos`, the first two parts prepare
+    Videos are written to data/NAME, the model to runs/RUN_NAME (default NAME). With `videos`, the first two parts prepare
     them.
     """
-    folder, run_folder = f"films/{name}", f"runs/{run_name or name}"
+    folder, run_folder = f"data/{name}", f"runs/{run_name or name}"
     if videos:
         found, small, manifest = f"{folder}/videos.parquet", f"{folder}/small", f"{folder}/small/manifest.parquet"
         parts = [
@@ -274,7 +274,7 @@ def demo_parts(name: str, videos: Path | None, quick: bool, run_name: str = "") 
 def voe_parts(run_folder: str, quick: bool) -> list[tuple[str, list[str]]]:
     """Violation of expectation on a suite that is generated once. If quick, a small suite and no untrained networks."""
     size = "nano" if quick else "mini"
-    suite = f"films/{size}"
+    suite = f"data/{size}"
     evaluate = ["-m", "eval", "voe", "--model", run_folder, "--suite", f"builtin:{suite}", "--out", f"{run_folder}/voe"]
     title = "generate matched possible and impossible videos"
     generate = [(title, ["-m", "data_prep", "synthesize", suite, "--suite", size])]
@@ -345,7 +345,7 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from worldmodel.process.streams import survive_broken_streams  # of the standard library alone, as this file
+    from worldmodel.process.streams import survive_broken_streams  # uses the standard library only, like this file
 
     survive_broken_streams()
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """Where is information about a property lost: in the latents, or in the forecasts?
 
-    python benchmarks/latents_to_forecasts.py --model runs/demo --suite films/mini [--properties shape,colour]
+    python benchmarks/latents_to_forecasts.py --model runs/demo --suite data/mini [--properties shape,colour]
 
 A spliced quadruplet has two possible videos whose contexts end in the same fully occluded frames. Let d be the difference of
 the two videos' target latents, e the difference of their forecasts, and r the error of a forecast. Squares and products are
@@ -81,12 +81,12 @@ def main() -> None:
     args = parser.parse_args()
     model = open_subject(args.model, torch.device("cpu")).model
     if model is None:
-        parser.error(f"{args.model} has no latents")
-    only = args.properties.split(",") if args.properties else None
+        parser.error(f"{args.model} has no latents; give a world model")
+    selected = args.properties.split(",") if args.properties else None
     trials = [
         trial
         for trial in open_suite(f"builtin:{args.suite}").trials
-        if trial.split == "test" and trial.spliced and trial.locked_cuts and (only is None or trial.property in only)
+        if trial.split == "test" and trial.spliced and trial.locked_cuts and (selected is None or trial.property in selected)
     ]
     manifest = Manifest.open(args.suite / "suite.parquet")
     clips = {clip.clip_id: clip for clip in map(manifest.clip, range(len(manifest)))}
@@ -97,8 +97,8 @@ def main() -> None:
                 rows[row_name(trial, clips)].append(sums)
             progress.step()
     print("| property | n | encoded | forecast | positive | pairs |\n| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name, of_trials in rows.items():
-        table = np.array(of_trials)  # [trials, 4]
+    for name, trials_sums in rows.items():
+        table = np.array(trials_sums)  # [trials, 4]
         encoded, forecast = (
             bootstrap_of_sums(table[:, columns], lambda total: total[..., 0] / total[..., 1]) for columns in ([0, 2], [1, 0])
         )

@@ -1,4 +1,4 @@
-"""Soak test of training: a tiny recipe is killed at random and restarted until its last training step.
+"""Soak test of training: a tiny recipe is killed at random times and restarted until its last training step.
 
     python benchmarks/soak.py --out runs/soak [--steps 20000] [--kills 25] [--figure docs/soak.png]
 
@@ -247,7 +247,7 @@ def slope(samples: Sequence[Sample], series: str, steps: int) -> dict[str, float
     settled = [it for it in samples if it.step >= starts[it.restarts] + WARM_UP_FRACTION * steps]
     chunks = [list(map(int, chunk)) for chunk in np.array_split(np.arange(len(settled)), CHUNKS)]
     without = [[it for index, it in enumerate(settled) if index not in set(chunk)] for chunk in chunks]
-    fitted = [_fit_slope(some, series) for some in (settled, *without)]
+    fitted = [_fit_slope(subset, series) for subset in (settled, *without)]
     if len(settled) < 2 * CHUNKS or any(it is None for it in fitted):
         return {"slope": None, "interval": None, "samples": len(settled)}
     each = np.array(fitted[1:], float)
@@ -275,11 +275,11 @@ def draw_figure(figure: Path, whole: list[Sample], killed: list[Sample], kills: 
 
     drawn, (memory, files) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
     for axes, kind, unit in ((memory, "mb", "MB"), (files, "files", "")):
-        for who, colour in (("main", "tab:blue"), ("worker", "tab:orange")):
-            series = f"{who}_{kind}"
+        for process, colour in (("main", "tab:blue"), ("worker", "tab:orange")):
+            series = f"{process}_{kind}"
             for name, samples, style in (("undisturbed", whole, "-"), ("killed", killed, ".")):
                 measured = slopes["whole" if name == "undisturbed" else "killed"][series]
-                text = f"{who}, {name}"
+                text = f"{process}, {name}"
                 if measured["slope"] is not None:
                     text += f": {measured['slope']:+.3f} ± {measured['interval']:.3f} {unit} per 1,000 steps"
                 values = [getattr(it, series) for it in samples]

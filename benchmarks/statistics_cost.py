@@ -6,8 +6,8 @@ Two processes on this machine communicate over gloo on the loopback device. Thei
 frame. Times include statistics, value and gradient, but not the model: CPU time of a rank, which other load on the machine
 hardly changes, and wall time, which includes waiting; each is the least of several. Bytes are those that a rank sends per step:
 counted (2 (R-1)/R of the sums in a ring, R-1 times the rows) and, on Linux, read from the device, with all headers and other
-traffic (the least of several). The second table is about whole training steps of the demo's model in one process: the extra
-forward pass of exact gradient accumulation.
+traffic (the least of several). The second table is the time of whole training steps of the demo's model in one process, with
+the extra forward pass of exact gradient accumulation.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def random_latents(rank: int, args: argparse.Namespace) -> Latents:
     clip, time_, token, horizon = columns[columns[:, 1] > columns[:, 3]].T
     target = context[clip, time_, token]
     predicted = target.detach() + torch.randn(target.shape, generator=generator)
-    seen = torch.ones(context.shape[:3], dtype=torch.bool)
-    none = torch.zeros_like(clip, dtype=torch.bool)
+    mask = torch.ones(context.shape[:3], dtype=torch.bool)
+    rollout = torch.zeros_like(clip, dtype=torch.bool)
     ids = torch.arange(clips) + rank * clips
     return Latents(
-        context, seen, predicted.requires_grad_(), target, clip, time_, token, horizon + 1, none, step_seed=7, window_ids=ids
+        context, mask, predicted.requires_grad_(), target, clip, time_, token, horizon + 1, rollout, step_seed=7, window_ids=ids
     )
 
 
@@ -131,19 +131,19 @@ def accumulation() -> None:
     def run(micro_batches: int, exact: bool) -> None:
         batches = [Batch(whole.frames[rows], whole.uniforms[rows], rows) for rows in whole.ids.chunk(micro_batches)]
         statistics = global_statistics(learner, batches) if exact and micro_batches > 1 else [None] * micro_batches
-        for batch, of_step in zip(batches, statistics, strict=True):
-            learner(batch, of_step).total.backward()
+        for batch, shared in zip(batches, statistics, strict=True):
+            learner(batch, shared).total.backward()
         learner.zero_grad()
 
     print(
         f"\n{DEMO_RECIPE.name}, {clips} windows, one process\n\n| micro-batches | statistics | CPU s per step |\n|---|---|---|"
     )
-    for micro_batches, exact, words in (
+    for micro_batches, exact, label in (
         (1, True, "of the batch"),
         (4, False, "per micro-batch"),
         (4, True, "of the batch (exact)"),
     ):
-        print(f"| {micro_batches} | {words} | {best(lambda m=micro_batches, e=exact: run(m, e))[0]:.2f} |", flush=True)
+        print(f"| {micro_batches} | {label} | {best(lambda m=micro_batches, e=exact: run(m, e))[0]:.2f} |", flush=True)
 
 
 def main() -> None:

@@ -49,14 +49,14 @@ class Journal:
         Leaves the file after the last of these lines.
         """
         for item in items:
-            at = self._file.tell()
+            position = self._file.tell()
             value = _value(self._file.readline())
             if value is None or (value.get("path"), value.get("member"), value.get("label")) != (
                 item.path,
                 item.member,
                 item.label,
             ):
-                self._file.seek(at)
+                self._file.seek(position)
                 return itertools.chain([item], items)
             self.done += 1
         return iter(())

@@ -36,7 +36,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class _Unwritable:
-    """The answer of a process that cannot write its output.
+    """The result of a process that cannot write its output.
 
     This is not the fault of the task and ends the run.
     """

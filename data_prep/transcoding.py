@@ -148,9 +148,9 @@ def _copy_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
 
 
 def _at_reduced_rate(frames: Iterator[TimedImage], max_fps: float) -> Iterator[TimedImage]:
-    """The frames shown at 0, 1/max_fps, 2/max_fps, ...
+    """The frames shown at the times 0, 1/max_fps, 2/max_fps and so on, in seconds.
 
-    s. Each occurs once, with its own start time.
+    Each frame occurs once, with its own start time.
     """
     step = 0  # the next of these times, in units of 1/max_fps
     waiting: TimedImage | None = None

@@ -1,7 +1,6 @@
 """Uncertainty of scores: bootstrap over groups, Wilson intervals, sign-flip tests, Holm correction.
-Pure numpy and scipy.
 
-All random numbers are seeded.
+Pure numpy and scipy. All random numbers are seeded.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ Values = NDArray[np.float64]
 def bootstrap_mean(strata: Sequence[Values]) -> tuple[float, float, float]:
     """Mean over strata of the mean over groups, with its 95 % interval: (mean, low, high).
 
-    Groups are resampled within their stratum. Percentiles are used because BCa has no value where
-    all groups are right. It is enough to draw how often each distinct value occurs, which is
-    faster: pairs that are right or wrong have few.
+    Groups are resampled within their stratum. Percentiles are used because BCa is undefined where
+    all groups are correct. Only the count of each distinct value is drawn, which is faster: scores
+    of pairs have few distinct values.
     """
     means, drawn = 0.0, np.zeros(RESAMPLES)
     for index, values in enumerate(strata):
@@ -45,9 +44,9 @@ def bootstrap_crossed(strata: Sequence[Values]) -> tuple[float, float, float]:
     """(mean, low, high) of groups that several networks scored: strata of [networks, groups].
 
     Networks are resampled, the same for all strata, and groups within their stratum (the pigeonhole
-    bootstrap, Owen 2007). So chance deviations of one network, which all groups share, widen the
-    interval. Resampled means of few networks never lie outside those that were seen, so the
-    interval is at least as wide as Student's over networks. With one network it is over groups
+    bootstrap, Owen 2007). The interval therefore includes the variation between networks.
+    Resampled means of few networks never lie outside the range of those networks, so the interval
+    is at least as wide as Student's t interval over networks. With one network it is over groups
     alone.
     """
     networks = len(strata[0])
@@ -65,7 +64,7 @@ def bootstrap_crossed(strata: Sequence[Values]) -> tuple[float, float, float]:
 
 @lru_cache(maxsize=64)
 def _resampling_weights(index: int, count: int) -> Values:
-    """[RESAMPLES, count]: the fraction of draws that fell on each."""
+    """[RESAMPLES, count]: the fraction of draws that select each item."""
     return np.random.default_rng((SEED, index)).multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
 
 
@@ -101,13 +100,13 @@ def sign_flip_p(strata: Sequence[Values]) -> float:
     weighted = weighted[weighted != 0]
     if not len(weighted):
         return 1.0
-    seen = abs(weighted.sum()) - 1e-9 * np.abs(weighted).sum()  # sums in another order differ in the last digits
+    observed = abs(weighted.sum()) - 1e-9 * np.abs(weighted).sum()  # sums in another order differ in the last digits
     if len(weighted) <= EXACT_UP_TO:
-        return float((np.abs(weighted @ _all_signs(len(weighted))) >= seen).mean())
+        return float((np.abs(weighted @ _all_signs(len(weighted))) >= observed).mean())
     capacity = 1 << (len(weighted) - 1).bit_length()
     # einsum, not @: BLAS threads slow each other down in thousands of such small sums
     flipped = np.abs(np.einsum("g,gf->f", weighted, _random_signs(capacity)[: len(weighted)]))
-    return (int((flipped >= seen).sum()) + 1) / (FLIPS + 1)
+    return (int((flipped >= observed).sum()) + 1) / (FLIPS + 1)
 
 
 @lru_cache(maxsize=EXACT_UP_TO)

@@ -1,4 +1,4 @@
-"""Where numbers and figures come from: the run, its step and weights, the commit, the command."""
+"""Provenance of numbers and figures: the run, its step and weights, the commit, the command."""
 
 from __future__ import annotations
 

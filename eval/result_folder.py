@@ -23,8 +23,8 @@ from worldmodel.files.outputs import RECORD, output_folder, sha256_of
 def result_folder(out: Path, names: Sequence[str], known_by: str) -> Iterator[None]:
     """Lock OUT to write these files and folders into it.
 
-    known_by: the JSON file in OUT that says how it was made. By it, files of an earlier version
-    that kept no record are recognised as the command's own. Raises FolderLockError where another
+    known_by: the JSON file in OUT that states how it was made. It identifies files of an earlier
+    version, which recorded no outputs, as the command's own. Raises FolderLockError where another
     process writes there, ForeignFileError where a file is not the command's own.
     """
     about = read_json(out / known_by)
@@ -85,11 +85,11 @@ def check_same_model(file: Path, model_hash: str, data: str, split: str | None) 
     if about is None or "made" not in about or "data" not in about:
         return
     with reading_results(file.parent, [file.name]):
-        model, there = about["made"]["model"], about["data"]
+        model, videos = about["made"]["model"], about["data"]
         if model["hash"] != model_hash:
             other = f"of another model, {model['name']} (weights {model['hash'][:8]}, now {model_hash[:8]})"
-        elif os.path.abspath(there["manifest"]) != os.path.abspath(data) or there.get("split", split) != split:
-            other = f"of other videos, {there['manifest']}"
+        elif os.path.abspath(videos["manifest"]) != os.path.abspath(data) or videos.get("split", split) != split:
+            other = f"of other videos, {videos['manifest']}"
         else:
             return
     raise EvalError(f"{file.parent} holds results {other}; give another --out, or remove them")

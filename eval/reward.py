@@ -54,7 +54,7 @@ def surprise_of(
     whitening: use whitened surprise instead of the latent distance (`BatchedInference.error_moments` gives the moments).
     geometry: how frames become square, see `worldmodel.video.geometry`.
 
-    Raises EvalError for videos that are too short, and ValueError for tensors of another kind.
+    Raises EvalError for videos that are too short, and ValueError for tensors of another shape, type or range.
     """
     rate = plan.fps if plan is not None else model.fps
     frames = model_frames(videos, fps or rate, rate, model.size_px, geometry)
@@ -79,7 +79,7 @@ def surprise_of(
 def model_frames(videos: Tensor, fps: float, rate: float, size_px: int, geometry: Geometry = "center_crop") -> Tensor:
     """Convert videos to the frame rate and input size of a model: [B, T, H, W, 3] -> uint8 [B, T', size_px, size_px, 3].
 
-    Each output time shows the frame that is visible then. Raises ValueError for tensors of another kind.
+    Each output frame is the input frame visible at its time. Raises ValueError for tensors of another shape, type or range.
     """
     if videos.ndim != 5 or videos.shape[-1] != 3 or not videos.numel():
         raise ValueError(f"videos are {list(videos.shape)}; expected [B, T, H, W, 3]")

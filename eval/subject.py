@@ -1,4 +1,4 @@
-"""What is evaluated: a trained run, an untrained network, or a pixel baseline."""
+"""The subject of an evaluation: a trained run, an untrained network, or a pixel baseline."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from worldmodel.recipe import Recipe
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated.
+    """A model or pixel baseline that is evaluated.
 
-    `model` is None for a pixel baseline, whose name is then `spec` after "baseline:".
+    For a pixel baseline, `model` is None and `spec` is "baseline:" and the name.
     """
 
     spec: str
@@ -50,7 +50,7 @@ def open_subject(spec: str, device: torch.device) -> Subject:
     spec: RUN (a run or checkpoint folder), `hf:FOLDER` (or an id on the hub),
     `untrained:RECIPE.yaml` or `baseline:NAME`.
 
-    Raises TrialError for another spec, CheckpointError, PretrainedError or ConfigError for what
+    Raises TrialError for another spec; CheckpointError, PretrainedError or ConfigError if the model
     cannot be loaded.
     """
     kind, colon, rest = spec.partition(":")
@@ -76,8 +76,8 @@ def open_subject(spec: str, device: torch.device) -> Subject:
 def untrained_copy(like: WorldModel, seed: int, device: torch.device) -> WorldModel:
     """A copy of a model with freshly initialised weights.
 
-    A predictor that is initialised as the identity gets random last weights: else it would be the
-    latent copy, which is a baseline anyway.
+    A predictor that is initialised as the identity gets random last weights. Otherwise it would equal
+    the latent copy, which is another baseline.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

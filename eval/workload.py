@@ -1,7 +1,7 @@
-"""Work in pieces that ranks share and an interrupted command continues from.
+"""Work in pieces, distributed over ranks. An interrupted command continues after the last finished piece.
 
-The pieces are the same for any number of ranks, and each is computed by one rank: results are
-exactly equal.
+The pieces are the same for any number of ranks, and each is computed by one rank, so
+results are exactly equal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from worldmodel.process.terminal import print_escaped
 from worldmodel.ranks.launch import MAIN_PROCESS_TIMEOUT
 from worldmodel.ranks.rendezvous import init_method
 
-SILENT_S = 60.0  # a rank without a sign of life for this long ends the others
+RANK_TIMEOUT_S = 60.0  # a rank without a heartbeat for this long counts as lost
 Piece = TypeVar("Piece")
 Loaded = TypeVar("Loaded")
 
@@ -34,8 +34,7 @@ def start_ranks() -> PartialState:
     Several ranks without GPUs use gloo, which Accelerate does only for `cpu=True`.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    # a rank may have much less to do than another, and all wait for the main one: silent ranks are
-    # noticed by `watched`
+    # a long timeout, because ranks may have different amounts of work; `monitor_ranks` detects lost ranks
     return PartialState(cpu=several and not torch.cuda.is_available(), init_method=init_method(), timeout=MAIN_PROCESS_TIMEOUT)
 
 
@@ -49,7 +48,7 @@ def compute_pieces(
 ) -> list[Path]:
     """Compute every piece whose file is missing. Returns all files once all ranks are done.
 
-    what: name of the work for the progress bar. load: reads a piece, while the one before is
+    what: name of the work for the progress bar. load: reads a piece while the previous one is
     computed. work: computes a piece and writes its file. A file that was cut off or changed since
     it was finished is computed again.
     """
@@ -77,7 +76,7 @@ def compute_pieces(
 def discard_damaged(files: Sequence[Path]) -> None:
     """Remove files that changed since they were finished, so that they are computed again.
 
-    For one process alone.
+    Only one process may call this.
     """
     for file in files:
         if (whole := is_whole(file)) is not True:

@@ -1,6 +1,6 @@
 """Isolation of every test from the machine it runs on, and small videos made with PyAV.
 
-The frames of these videos carry their number in black and white, so that a test can tell which frame it was given.
+The frames of these videos carry their number in black and white, so that a test can identify each frame.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHARED_CACHES = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "induc
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(
         signal.SIGINT, signal.default_int_handler
-    )  # else child processes would ignore Ctrl-C where a shell runs pytest by &
+    )  # otherwise child processes ignore Ctrl-C if a shell runs pytest with &
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Enter an empty working directory, and give this process and its children a home, caches and temporary files there."""
+    """Enter an empty working directory. Home, caches and temporary files of this process and its children are there."""
     work, home, temporary = (folder / name for name in ("work", "home", "tmp"))
     for new in (work, home, temporary):
         new.mkdir(parents=True)
@@ -72,7 +72,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def isolated(isolated_session: Path) -> Iterator[None]:
-    """Isolate one test: what another test, the user or the demo left behind cannot change its result."""
+    """Isolate one test from files of other tests, of the user and of the demo."""
     with pytest.MonkeyPatch.context() as patch:
         _isolate(patch, isolated_session / str(next(_numbers)))
         yield
@@ -82,8 +82,8 @@ def _numbered(count: int, height: int = 48, width: int = 64, first: int = 0) -> 
     """uint8 [count, height, width, 3]: the top half holds the number, bit by bit; the bottom half a drifting ramp."""
     y, x = np.mgrid[:height, :width]
     frames = np.empty((count, height, width, 3), np.uint8)
-    for place, frame in enumerate(frames):
-        number = first + place
+    for index, frame in enumerate(frames):
+        number = first + index
         bits = (number >> (x * BITS // width)) & 1
         ramp = (4 * x + 3 * y + 5 * number) % 256
         frame[:] = np.where(y < height // 2, 40 + 180 * bits, ramp)[..., None]
@@ -120,9 +120,9 @@ def _make_video(
         stream.codec_context.time_base = clock
         if rotation:
             stream.set_display_rotation(rotation)
-        for place, image in enumerate(frames):
+        for index, image in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame.pts, frame.time_base = (ticks[place] if ticks is not None else place), clock
+            frame.pts, frame.time_base = (ticks[index] if ticks is not None else index), clock
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
@@ -145,11 +145,11 @@ def make_video() -> Callable[..., Path]:
 
 @pytest.fixture
 def video_folder(tmp_path: Path) -> Callable[[int], Path]:
-    """folder(count): a new folder with so many different videos of 12 frames, 1.2 s, named 000.mp4, 001.mp4, ..."""
+    """folder(count): a new folder with `count` different videos of 12 frames, 1.2 s, named 000.mp4, 001.mp4, ..."""
 
     def folder(count: int) -> Path:
-        for place in range(count):
-            _make_video(tmp_path / "videos" / f"{place:03d}.mp4", _numbered(12, first=place), g=6)
+        for index in range(count):
+            _make_video(tmp_path / "videos" / f"{index:03d}.mp4", _numbered(12, first=index), g=6)
         return tmp_path / "videos"
 
     return folder

@@ -49,7 +49,7 @@ def test_without_nvidia_the_small_torch_is_tried_first_and_the_plain_one_last(de
 
 
 @pytest.mark.parametrize(("system", "nvidia"), [("linux", True), ("darwin", False), ("win32", False), ("win32", True)])
-def test_elsewhere_torch_is_the_plain_build(dev, system, nvidia):
+def test_on_other_systems_torch_is_the_plain_build(dev, system, nvidia):
     assert dev.torch_tries(system, nvidia) == [["torch==2.13.0"], ["torch>=2.7"]]
 
 
@@ -105,7 +105,7 @@ def test_a_missing_ensurepip_is_reported_with_what_to_install(dev, commands, mon
 
 
 def test_a_step_uses_the_first_command_that_succeeds_and_shows_the_output_if_none_does(dev, capfd):
-    fail, succeed = ([sys.executable, "-c", f"import sys; print('said'); sys.exit({code})"] for code in (3, 0))
+    fail, succeed = ([sys.executable, "-c", f"import sys; print('output'); sys.exit({code})"] for code in (3, 0))
     dev.step("trying", [fail, succeed])
     assert capfd.readouterr().out == "trying ... 0 s, at try 2\n"
     with pytest.raises(dev.StepError, match="trying: failed"):

@@ -51,7 +51,7 @@ def test_the_export_in_the_original_layout_has_its_three_sections(run: Path, tmp
 
 
 @pytest.mark.parametrize(("layout", "name"), [("hf:", "out/config.json"), ("vjepa2:", "out")])
-def test_a_file_of_the_user_is_not_overwritten_and_an_own_export_is(run, tmp_path, capsys, layout: str, name: str):
+def test_a_file_of_the_user_is_not_overwritten_but_an_earlier_export_is(run, tmp_path, capsys, layout: str, name: str):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("{}")
     assert main([str(run), "--to", f"{layout}{tmp_path / 'out'}"]) == 2
@@ -63,20 +63,20 @@ def test_a_file_of_the_user_is_not_overwritten_and_an_own_export_is(run, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         ({"kind": "causal"}, "only models of kind masked can be exported"),
         ({**MASKED, "tiled_rotary": False}, "need a model with tiled_rotary true"),
     ],
 )
-def test_a_model_that_the_layout_cannot_hold_is_refused_and_nothing_is_left(tmp_path, capsys, model: dict, says: str):
+def test_a_model_that_the_layout_cannot_hold_is_refused_and_nothing_is_left(tmp_path, capsys, model: dict, message: str):
     run = save_run(tmp_path / "run", model)
     assert main([str(run), "--to", f"hf:{tmp_path / 'hf'}"]) == 2
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "hf").exists()
 
 
-def test_an_unknown_layout_or_a_missing_run_is_told(tmp_path, capsys):
+def test_an_unknown_layout_or_a_missing_run_is_reported(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path), "--to", "onnx:x"])
     assert "expected hf:FOLDER or vjepa2:FILE" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What `--help` shows: the words a module begins with, line by line as they were written."""
+"""`--help` shows the docstring of a module, with its line breaks."""
 
 import importlib
 from collections.abc import Callable
@@ -7,18 +7,18 @@ import pytest
 
 import worldmodel.rollout
 import worldmodel.train
-from data_prep import __main__ as preparing
-from eval import __main__ as measuring
+from data_prep import __main__ as data_prep_main
+from eval import __main__ as eval_main
 
-WAYS = [
-    *((measuring.main, [name, "--help"], importlib.import_module(path)) for name, path in measuring.COMMANDS.items()),
-    *((preparing.main, [name, "--help"], module) for name, module in preparing.COMMANDS.items()),
+HELP_COMMANDS = [
+    *((eval_main.main, [name, "--help"], importlib.import_module(path)) for name, path in eval_main.COMMANDS.items()),
+    *((data_prep_main.main, [name, "--help"], module) for name, module in data_prep_main.COMMANDS.items()),
     *((module.main, ["--help"], module) for module in (worldmodel.train, worldmodel.rollout)),
 ]
 
 
-@pytest.mark.parametrize(("main", "words", "module"), WAYS, ids=lambda it: getattr(it, "__name__", ""))
-def test_the_words_of_a_module_are_shown_as_they_were_written(main: Callable, words: list[str], module, capsys):
+@pytest.mark.parametrize(("main", "arguments", "module"), HELP_COMMANDS, ids=lambda entry: getattr(entry, "__name__", ""))
+def test_help_shows_the_docstring_of_a_module_unchanged(main: Callable, arguments: list[str], module, capsys):
     with pytest.raises(SystemExit):
-        main(words)
+        main(arguments)
     assert module.__doc__.strip() in capsys.readouterr().out

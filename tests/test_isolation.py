@@ -1,4 +1,4 @@
-"""Tests see nothing of the working directory, home and caches of whoever starts them."""
+"""Tests do not depend on the working directory, home and caches of the user who starts them."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The rules of the layout: which package may import which, what modules may be called, and how many files a folder holds."""
+"""The rules of the layout: imports between packages, names of modules, and number of files in a folder."""
 
 import ast
 import graphlib
@@ -60,7 +60,7 @@ def imports_of(file: Path) -> tuple[str, ...]:
 
 
 def known(name: str, modules: dict[str, Path]) -> str | None:
-    """The module of ours that an imported name lies in, if any."""
+    """The module of the project that contains an imported name, if any."""
     while name and name not in modules:
         name = name.rpartition(".")[0]
     return name or None
@@ -75,7 +75,7 @@ GRAPH = {name: {known(i, MODULES) for i in imports_of(file)} - {None, name} for 
 
 
 def reached_from(start: str) -> dict[str, str]:
-    """Every module of ours that importing one runs, packages around it included -> the module that asked for it."""
+    """Every module of the project that importing one executes, parent packages included -> the module that imports it."""
     reached, waiting = {}, [(start, "")]
     while waiting:
         name, asker = waiting.pop()

@@ -14,9 +14,9 @@ import worldmodel
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*words: str | Path, cwd: Path, **environment: str) -> str:
+def run(*arguments: str | Path, cwd: Path, **environment: str) -> str:
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | environment
-    done = subprocess.run([*map(str, words)], cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -66,10 +66,10 @@ def test_an_installed_wheel_trains_and_evaluates_in_another_folder(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     assert "max_steps" in run(command, "recipe", "show", "vit_s", cwd=work)
-    run(command, "data", "synthesize", "films", "--train", "24", "--suite", "nano", cwd=work)
+    run(command, "data", "synthesize", "videos", "--train", "24", "--suite", "nano", cwd=work)
     small = ["train.max_steps=20", "optim.warmup_steps=5", "health.every=20", "checkpoint.every=20", "decoder.max_steps=0"]
-    run(command, "train", "data.manifest=films/train.parquet", "run=run", *small, cwd=work)
-    suite = ["--suite", "builtin:films", "--untrained-seeds", "1"]
+    run(command, "train", "data.manifest=videos/train.parquet", "run=run", *small, cwd=work)
+    suite = ["--suite", "builtin:videos", "--untrained-seeds", "1"]
     run(command, "eval", "voe", "--model", "run", *suite, "--out", "out", cwd=work)
     assert (work / "out" / "report.html").is_file()
     assert "sweep" in run(command, "eval", "sweep", "--help", cwd=work)

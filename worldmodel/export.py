@@ -31,7 +31,7 @@ from worldmodel.models.pretrained.vjepa2 import load_huggingface, load_original,
 from worldmodel.process.arguments import check_utf8
 
 LAYOUTS = ("hf", "vjepa2")
-ANOTHER_TARGET = "export to another place"
+ANOTHER_TARGET = "export to another path"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -69,7 +69,7 @@ class Recipe(Config):
         if self.optim.warmup_steps >= self.train.max_steps:
             problems.append(
                 f"optim.warmup_steps {self.optim.warmup_steps} is not below train.max_steps {self.train.max_steps}: "
-                "the learning rate would never leave its warm-up"
+                "the warm-up of the learning rate would never end; lower it"
             )
         indivisible = f"data.batch_size {batch_size} is not divisible by train.grad_accum_steps {accumulation}"
         if batch_size % accumulation:
@@ -78,12 +78,12 @@ class Recipe(Config):
             problems.append(f"{indivisible} x processes {self.processes}")
         if self.optim.kind == "muon" and self.train.parallel == "fsdp2":
             problems.append(
-                "optim.kind muon needs whole matrices, which train.parallel fsdp2 cuts into shards; use adamw, or parallel ddp"
+                "optim.kind muon needs whole matrices, which train.parallel fsdp2 shards; use kind adamw, or parallel ddp"
             )
         if self.checkpoint.every % self.health.every:
             problems.append(f"checkpoint.every {self.checkpoint.every} is not a multiple of health.every {self.health.every}")
         if not any(isinstance(objective, ForecastConfig) for objective in self.objectives.values()):
-            problems.append("objectives: none of them is a forecast, so nothing would train the predictor")
+            problems.append("objectives: none of them is a forecast, so nothing would train the predictor; add kind: forecast")
         for name, objective in self.objectives.items():
             problems += [f"objectives.{name}{problem}" for problem in objective.check(self._batch_sizes())]
             if isinstance(objective, ForecastConfig) and objective.distance != self.model.distance:
@@ -152,9 +152,9 @@ def read_recipe(file: Path | None, overrides: Sequence[str] = ()) -> Recipe:
             [f"{path}: this is a file of `python -m eval sweep`, which trains variants of the recipe that it names"]
         )
     folder = path.parent
-    is_of_a_run = path.name == "recipe.yaml" and (folder / "checkpoints").is_dir()
-    recipe = load_config(Recipe, path, overrides, accept_old_keys=is_of_a_run)
-    if not is_of_a_run or any(text.partition("=")[0].strip() == "run" for text in overrides):
+    is_run_recipe = path.name == "recipe.yaml" and (folder / "checkpoints").is_dir()
+    recipe = load_config(Recipe, path, overrides, accept_old_keys=is_run_recipe)
+    if not is_run_recipe or any(text.partition("=")[0].strip() == "run" for text in overrides):
         return recipe
     if os.path.realpath(recipe.run) == os.path.realpath(folder):
         return recipe

@@ -1,6 +1,6 @@
 """Show what a model predicts: `python -m worldmodel.rollout RUN [--clip FILE ...]`.
 
-The model gets the beginning of a clip (the context) and predicts the rest; its predictions are fed back. Shown side by side:
+The model gets the beginning of a clip (the context) and predicts the rest; its predictions are fed back. Drawn side by side:
 the ground truth, the prediction (drawn by the run's decoder), the latents, and the error at each time step. RUN/rollouts/ gets
 an MP4, a GIF and a PNG strip of every clip, a curve of the error against the horizon with its baselines, and gallery.html,
 one page that plays everything offline. The page also shows the training frame nearest to each predicted step, and with
@@ -126,7 +126,7 @@ def _write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> 
     if args.data and missing:
         raise RolloutError(missing)
     if held_out is None and not args.clip:
-        raise RolloutError(f"no held-out windows: {missing}. Give the run's manifest by --data M.parquet, or --clip FILE")
+        raise RolloutError(f"no held-out windows: {missing}. Give the run's manifest with --data, or videos with --clip")
     has_data = not missing
     decoder = checkpoint_decoder(checkpoint, model, recipe, device, may_train=has_data and not args.no_decoder)
     clips = [

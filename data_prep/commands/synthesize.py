@@ -137,7 +137,7 @@ def _shared_fields(args: argparse.Namespace, size_px: int, frames: int) -> dict[
 def _options(args: argparse.Namespace) -> str:
     """The options that determine the videos, as on a command line.
 
-    How the work is shared is left out.
+    Options that only divide the work are left out.
     """
     names = ("train", "suite", "quadruplets", "properties", "size_px", "frames", "fps", "seed")
     return " ".join(f"--{n.replace('_', '-')} {shlex.quote(str(getattr(args, n)))}" for n in names if getattr(args, n))

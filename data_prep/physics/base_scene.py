@@ -15,7 +15,7 @@ UNSEEN_SHAPES: tuple[Shape, ...] = ("capsule", "ellipsoid")
 DISTRACTOR_SHAPES: tuple[Shape, ...] = ("box", "cylinder")
 PATTERNS = ("stripes", "bands", "checker", "marble")
 UNSEEN_PATTERNS = ("dots", "rings", "waves")
-HUE_GAP = 0.13  # least distance on the colour circle between an object and what stands behind or before it
+HUE_GAP = 0.13  # minimum distance on the colour circle between an object and the wall or a screen
 SCREEN_Y_M = -0.8  # occluders and screens stand 0.8 m nearer to the camera than the middle of the scene
 
 

@@ -75,7 +75,7 @@ def wait_behind(base: BaseScene) -> Scene:
 
 
 def meet_wall(base: BaseScene) -> Scene:
-    """A body moves towards a wall, or towards a place without one.
+    """A body moves towards a wall, or there is no wall.
 
     Often a screen rises before it arrives.
     """

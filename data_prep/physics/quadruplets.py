@@ -103,8 +103,8 @@ def sample_quadruplet(
         try:
             pair = template.sample(sample_base_scene(rng, video, level, unseen=unseen))
             return _render_quadruplet(property_, template, pair, video, level, swap=rng.bernoulli(0.5))
-        except InvalidSample as why:
-            reasons.append(str(why))
+        except InvalidSample as error:
+            reasons.append(str(error))
     raise RuntimeError(
         f"{property_.name}/{template.name}: no valid quadruplet in {MAX_ATTEMPTS} attempts "
         f"({'; '.join(sorted(set(reasons)))}) for videos of {video.frames} frames at {video.fps:g} fps; use more frames"
@@ -180,7 +180,7 @@ def splice_frame(one: RenderedVideo, other: RenderedVideo, start: int, stop: int
     for frame in sorted(range(start + 1, stop), key=lambda frame: (abs(frame - middle), frame)):
         if not visible_differences(one, other, frame):
             return frame
-    raise InvalidSample(f"{' and '.join(visible_differences(one, other, middle))} would change in plain sight")
+    raise InvalidSample(f"{' and '.join(visible_differences(one, other, middle))} would visibly change at the splice")
 
 
 def visible_differences(one: RenderedVideo, other: RenderedVideo, frame: int) -> list[str]:
@@ -202,9 +202,9 @@ def check_object_sizes(rendered: RenderedVideo, video: VideoFormat) -> None:
     """Raise InvalidSample if an object is too small in every frame that shows all of it."""
     whole = rendered.visible_px >= rendered.unoccluded_px
     for index, name in enumerate(rendered.names):
-        seen = (rendered.visible_px[:, index] > 0) & whole[:, index]
-        largest = rendered.half_size_m[index].max() / rendered.half_size_m[index, 0]  # of a thin wall the height counts
-        if seen.any() and rendered.width_px[seen, index].max() * largest * 64 / video.size_px < MIN_WIDTH_PX_AT_64:
+        in_view = (rendered.visible_px[:, index] > 0) & whole[:, index]
+        largest = rendered.half_size_m[index].max() / rendered.half_size_m[index, 0]  # for a thin wall: its height
+        if in_view.any() and rendered.width_px[in_view, index].max() * largest * 64 / video.size_px < MIN_WIDTH_PX_AT_64:
             raise InvalidSample(f"{name} is too small to be recognised")
 
 

@@ -18,4 +18,4 @@ SOURCES: dict[str, Callable[[Path, SkippedFiles], Iterator[Item]]] = {
     "csv": csv_list.find,  # a text file with lines `path label`, as for V-JEPA
 }
 
-__all__ = ["SOURCES", "Item", "Survey"]
+__all__ = ["SOURCES", "Item", "SkippedFiles"]

@@ -45,7 +45,7 @@ class _Walk:
     """A walk through folders that ends even where links form a cycle."""
 
     skipped: SkippedFiles
-    seen: Int64Set = field(default_factory=Int64Set)  # device and inode of files and folders
+    visited: Int64Set = field(default_factory=Int64Set)  # device and inode of files and folders
 
     def below(self, root: str) -> Iterator[Item]:
         waiting = [iter([root])]  # folders to visit, per level; no recursion, since paths can be deep
@@ -61,7 +61,7 @@ class _Walk:
             except OSError as error:
                 yield Item(folder, problem="unreadable folder", detail=str(error))
                 continue
-            command = writer_of(folder) if listing.has_note and folder != root and self.skipped.skip_own_outputs else None
+            command = writer_of(folder) if listing.has_marker and folder != root and self.skipped.skip_own_outputs else None
             if command is not None:
                 if count := _count_videos(folder):
                     self.skipped.own_outputs[folder] = command, count
@@ -92,13 +92,13 @@ class _Walk:
     def _items_of_file(self, lower: str, path: str) -> Iterator[Item]:
         """The items of a file: a video, the videos in a tar, or an item with a problem."""
         try:
-            about = os.stat(path)
+            status = os.stat(path)
         except OSError:
             yield Item(path)  # the inspection will find what is wrong with it
             return
-        if not stat.S_ISREG(about.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             yield Item(path, problem="not a file", detail="a pipe, a socket or a device; reading it may never end")
-        elif not self._is_new(about):
+        elif not self._is_new(status):
             pass
         elif lower.endswith(VIDEOS):
             yield Item(path)
@@ -108,8 +108,8 @@ class _Walk:
             yield from self._items_of_tar(path)
 
     def _items_of_tar(self, path: str) -> Iterator[Item]:
-        """Of several members with the same name the last one is used, as when the tar is extracted."""
-        seen = Int64Set()
+        """The items of a tar. If members share a name, the last one is used, as in an extraction."""
+        names = Int64Set()
         try:
             for member, _, _ in tar_members(path):
                 if not member.lower().endswith(VIDEOS):
@@ -117,7 +117,7 @@ class _Walk:
                 elif not _is_text(member):
                     shown = member.encode(errors="backslashreplace").decode()
                     yield Item(path, shown, problem="name is not UTF-8", detail="rename it; no table can hold this name")
-                elif seen.add(hash(member)):
+                elif names.add(hash(member)):
                     yield Item(path, member)
                 else:
                     detail = "the tar has several members of this name; only the last one is used, as when it is extracted"
@@ -125,12 +125,12 @@ class _Walk:
         except (OSError, tarfile.TarError) as error:
             yield Item(path, problem="damaged tar", detail=str(error))
 
-    def _is_new(self, about: os.stat_result) -> bool:
+    def _is_new(self, status: os.stat_result) -> bool:
         """Whether a file or folder is found for the first time.
 
         Otherwise it is counted as repeated.
         """
-        new = self.seen.add(hash((about.st_dev, about.st_ino)))
+        new = self.visited.add(hash((status.st_dev, status.st_ino)))
         self.skipped.repeats += not new
         return new
 
@@ -154,21 +154,21 @@ class _Listing:
     files: pa.Array
     folders: pa.Array
     unwritable: list[str]  # names that are not valid text, escaped
-    has_note: bool  # a command of this project may have written the folder
+    has_marker: bool  # a command of this project may have written the folder
 
 
 def _listing(folder: str) -> _Listing:
-    files, folders, unwritable, has_note = _Names(), _Names(), [], False
+    files, folders, unwritable, has_marker = _Names(), _Names(), [], False
     with os.scandir(folder) as entries:
         for entry in entries:
-            has_note = has_note or entry.name in MARKER_NAMES
+            has_marker = has_marker or entry.name in MARKER_NAMES
             if entry.name.startswith("."):
                 continue
             if not _is_text(entry.name):
                 unwritable.append(entry.name.encode(errors="backslashreplace").decode())
                 continue
             (folders if _is_folder(entry) else files).add(entry.name)
-    return _Listing(files.sorted(), folders.sorted(), sorted(unwritable), has_note)
+    return _Listing(files.sorted(), folders.sorted(), sorted(unwritable), has_marker)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

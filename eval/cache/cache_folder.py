@@ -1,4 +1,4 @@
-"""The folder that holds results for later evaluations."""
+"""The cache folder, which holds results for later evaluations."""
 
 from __future__ import annotations
 

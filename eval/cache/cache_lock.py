@@ -1,4 +1,4 @@
-"""A lock on one folder of the cache, so that parallel evaluations keep each other's files."""
+"""A lock on one folder of the cache, so that parallel evaluations do not disturb each other."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ INSTEAD = "set XDG_CACHE_HOME to another folder"
 def cache_lock(folder: Path, what: str, ranks: PartialState) -> Iterator[None]:
     """Create a folder of the cache and hold its lock. Every rank must call this.
 
-    The lock file lies beside the folder, so that the folder can be removed while the lock is held.
-    While another process holds the lock, this one prints so and waits; it then finds finished
-    results. what: the results, for that message. Raises FolderLockError on every rank where the
-    other process takes longer than WAIT_S.
+    The lock file is next to the folder, so that the folder can be removed while the lock is held.
+    While another process holds the lock, this process prints a message and waits; it then finds
+    finished results. what: name of the results in that message. Raises FolderLockError on every
+    rank if the other process needs more than WAIT_S.
     """
     with ExitStack() as held:
         run_on_main_process(ranks, lambda: _acquire(held, folder, what))

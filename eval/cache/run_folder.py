@@ -59,9 +59,9 @@ def folder_of(subject: Subject) -> Path | None:
 
 
 def store(file: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> None:
-    """Write one file atomically, unless a whole one exists.
+    """Write one file atomically, unless an intact one exists.
 
-    A folder that cannot be written to is left as it is.
+    Nothing is written if the folder is not writable.
     """
     if load(file) is not None:
         return

@@ -1,4 +1,4 @@
-"""Checksums beside finished files. A file that was cut off or changed is computed again.
+"""Checksum files next to finished files. A file that was cut off or changed is computed again.
 
 FOLDER/00003.npz            the result of one piece of work
 FOLDER/00003.unread.json    a file that belongs to it

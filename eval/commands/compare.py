@@ -1,4 +1,4 @@
-"""Compare evaluations of one suite, with paired tests on the trials that they share.
+"""Compare evaluations of one suite, with paired tests on their common trials.
 
 python -m eval compare OUT_A OUT_B ... [--out FOLDER]
 """
@@ -103,7 +103,9 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
     for other in evaluations[1:]:
         if first.protocol["suite"]["hash"] != other.protocol["suite"]["hash"]:
             names = [f"{it.out} is of {it.protocol['suite']['name']} ({it.protocol['suite']['path']})" for it in (first, other)]
-            raise EvalError(f"{names[0]}, {names[1]}: their videos differ, so nothing is paired; evaluate both on one suite")
+            raise EvalError(
+                f"{names[0]}, {names[1]}: their videos differ, so their trials cannot be paired; evaluate both on one suite"
+            )
         check_same_windows(first, other)
         a, b = (it.protocol["chosen"]["context_s"] for it in (first, other))
         if (a is None) != (b is None) or not almost_equal(a or 0.0, b or 0.0):
@@ -137,14 +139,14 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparisons:
         for scorer in scorers[:1] if single else scorers:
             name = " or ".join(map(str, scorers)) if single else str(scorer)
             mine = [it.scorers[0] if single else scorer for it in evaluations]
-            there = [(windows, its) in it.board.rows for it, its in zip(evaluations, mine, strict=True)]
-            if all(there):
+            present = [(windows, own) in it.board.rows for it, own in zip(evaluations, mine, strict=True)]
+            if all(present):
                 comparison = _comparison(evaluations, names, windows, name, mine)
                 if comparison["rows"]:
                     found.append(comparison)
                 else:
                     notes.append(f"{name}, {windows} windows: no trial of split test that all have a score of.")
-            elif any(there):
+            elif any(present):
                 notes.append(f"{name}, {windows} windows: not in every evaluation, so not compared.")
     if not found:
         raise EvalError(
@@ -169,8 +171,8 @@ def _comparison(
 ) -> Comparison:
     board = evaluations[0].board
     kind = board.main_kind
-    scores = _aligned(evaluations, [it.board.scores(windows, its, kind) for it, its in zip(evaluations, mine, strict=True)])
-    # in locked windows the trials of the headline, in sliding ones all
+    scores = _aligned(evaluations, [it.board.scores(windows, own, kind) for it, own in zip(evaluations, mine, strict=True)])
+    # locked windows: the trials of the headline; sliding windows: all trials
     visibility = "occluded" if windows == "locked" and "occluded" in board.values_of("visibility") else "all"
     cells = [Cell(property_, visibility) for property_ in ("all", *board.properties)]
     rows = [row for cell in cells if (row := _row(board, cell, names, scores)) is not None]

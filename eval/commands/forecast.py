@@ -2,12 +2,12 @@
 
     python -m eval forecast --model RUN --data MANIFEST --out OUT
 
-Of each video a context is encoded, and the rest is forecast from it: in one step as far as the
+The context of each video is encoded, and the rest is forecast from it: in one step as far as the
 model reaches (direct), and with predictions fed back (open loop). Baselines: the last latent for
 all horizons (copy last), the straight line through the last two latents (linear extrapolation), and
 the mean latent of other videos at the same time (mean). Latents that change fast can raise the
-skill of latents; so, where videos have a ground truth, a probe of position also gives the error in
-pixels. OUT gets forecast.json, forecast.csv, forecast.md and forecast.png.
+skill of latents. Where videos have a ground truth, a probe of position therefore also gives the
+error in pixels. OUT gets forecast.json, forecast.csv, forecast.md and forecast.png.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises EvalError and other user-facing errors for what cannot be evaluated."""
+    """Raises EvalError and other user-facing errors if the model or the videos are unsuitable."""
     device = torch.device(args.device)
     subject = open_subject(args.model, device)
     with result_folder(args.out, WRITTEN, "forecast.json"):
@@ -79,14 +79,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def forecast(args: argparse.Namespace, subject: Subject, device: torch.device) -> int:
-    """Compute errors and write the results into OUT, which is locked."""
+    """Compute errors and write the results into OUT, whose lock is held."""
     model = networks(subject, device)[MODEL]
     f, step_s = model.tubelet_size, model.tubelet_size / model.fps
     context_steps = shortest_context(model, args.context_s)
     chosen = choose_clips(open_possible(args.data), args.split, args.max_videos)
     clips, steps = equally_long(chosen, model, context_steps + 1)
     if len(clips) < 2:
-        raise EvalError(f"{args.data}: {len(clips)} {args.split} video is too few; intervals are over videos")
+        raise EvalError(f"{args.data}: {len(clips)} {args.split} video(s), but intervals over videos need at least 2")
     forecasts = make_forecasts(model, clips, context_steps, steps, device)
     errors = latent_errors(model, forecasts)
     notes = [] if len(clips) == len(chosen) else [f"{len(chosen) - len(clips)} shorter videos are left out."]

@@ -34,12 +34,11 @@ from eval.plausibility.reference_videos import Reference
 from eval.plausibility.scoring import ScoredVideo, score_videos
 from eval.plausibility.sliding_windows import default_plan
 from eval.plausibility.video_list import NamedClip, UnreadableVideo, find_videos
-from eval.provenance import provenance
-from eval.provenance import provenance_caption as provenance_line
+from eval.provenance import provenance, provenance_caption
 from eval.report.rendering import percent, seconds
 from eval.subject import open_subject
 from eval.voe.surprise.windows import WindowPlan, parse_frames
-from eval.workload import SILENT_S, start_ranks
+from eval.workload import RANK_TIMEOUT_S, start_ranks
 from worldmodel.files.atomic import write_text
 from worldmodel.files.outputs import output_file
 from worldmodel.manifest import Clip
@@ -54,8 +53,8 @@ from worldmodel.video.selection import frame_count_at
 
 HELP = "plausibility of single videos: surprise over time and by location, and the rank among possible videos"
 RESUMES = True
-MAX_ROWS = 30  # of the ranking on the terminal: both ends
-NAME_LETTERS = 30  # of the name of a video there, from its end
+MAX_ROWS = 30  # of the ranking on the terminal, which shows both ends
+NAME_LETTERS = 30  # of a video name in the ranking; longer names are cut at the start
 FAILED = 2
 
 
@@ -108,9 +107,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Return 2 if a video could not be scored, after all others were. Raises EvalError and its like if none can be."""
+    """Return 2 if a video could not be scored; the others are scored first. Raises user-facing errors if none can be."""
     ranks = start_ranks()
-    with monitor_ranks(ranks, SILENT_S, "Run the same command again"):
+    with monitor_ranks(ranks, RANK_TIMEOUT_S, "Run the same command again"):
         return _locked(args, ranks)
 
 
@@ -154,7 +153,7 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
             decode = None if decoder is None else partial(decode_forecasts, choice.inference, decoder)
             notes = [f"The model sees {GEOMETRIES[args.geometry]}."]
             notes += [] if decoder is not None else [no_decoder_note(subject)]
-            source = f"{provenance_line(provenance(subject))}; calibration videos of {choice.manifest}"
+            source = f"{provenance_caption(provenance(subject))}; calibration videos of {choice.manifest}"
             distribution = choice.reference.distribution
             write_page(args.html, subject.name, scored, failed, distribution, args.geometry, decode, notes, source)
         _write_results(args, scored, failed, facts, choice.reference)
@@ -163,7 +162,7 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
 
 
 def plan_windows(args: argparse.Namespace, model: WorldModel, calibration: Sequence[Clip]) -> WindowPlan:
-    """From the arguments; by default windows as long as the model can see, but no longer than the calibration videos."""
+    """The plan of the arguments. Windows are by default as long as the model sees, but no longer than calibration videos."""
     fps = args.fps or model.fps
     given = {name: parse_frames(text, fps) for name in ("window", "stride", "horizon") if (text := getattr(args, name))}
     return default_plan(

@@ -1,13 +1,13 @@
-"""Probes of frozen latents: which properties are encoded, which are predicted, and are occluded
-bodies tracked?
+"""Probes of frozen latents: which properties are encoded or predicted, and are occluded bodies
+tracked?
 
-    python -m eval probe --model RUN --data videos/mini/calibration.parquet --out OUT     # physical properties, and tracking
+    python -m eval probe --model RUN --data data/mini/calibration.parquet --out OUT     # physical properties, and tracking
     python -m eval probe ... --voe-results RESULTS     # also why quadruplets of `eval voe` fail: encoded, predicted, scored?
     python -m eval probe --model RUN --data CLIPS.parquet --labels --out OUT         # classes of labelled clips
     python -m eval probe ... --layers                  # also every layer of the model
 
-Videos are divided into folds, and each is judged by a probe that was fitted on the other folds. OUT
-gets probe.json, probe.csv, probe.md and figures. An interrupted command resumes when it is given
+Videos are divided into folds, and each is scored by a probe that was fitted on the other folds. OUT
+gets probe.json, probe.csv, probe.md and figures. An interrupted command resumes when it is run
 again.
 """
 
@@ -43,9 +43,7 @@ from worldmodel.process.terminal import print_escaped
 
 HELP = "probes of latents and forecasts: which properties are encoded, and which are predicted?"
 RESUMES = True
-TEACHER_NOTE = (
-    "Encoded properties are read from the latents of the frozen teacher, the targets of forecasts, not from the student's."
-)
+TEACHER_NOTE = "Encoded properties are read from the latents of the frozen teacher (the forecast targets), not of the student."
 FIGURES = ("properties.png", "tracking.png", "classes.png", "layers.png")
 WRITTEN = ("probe.json", "probe.csv", "probe.md", *FIGURES, "answers")
 
@@ -83,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises EvalError and other user-facing errors for what cannot be probed."""
+    """Raises EvalError and other user-facing errors if the model or the videos cannot be probed."""
     device = torch.device(args.device)
     subject = open_subject(args.model, device)
     nets = networks(subject, device)
@@ -102,7 +100,7 @@ def probe(
     quadruplets: Quadruplets | None,
     device: torch.device,
 ) -> int:
-    """Probe and write the results into OUT, which is locked."""
+    """Probe and write the results into OUT, whose lock is held."""
     cache = ResultCache.for_inputs(args.out, {**cache_key(args, nets[MODEL]), "weights": subject.hash})
     head: ProbeResults = {"made": provenance(subject), "target_scope": nets[MODEL].target_scope}
     if args.labels:
@@ -110,9 +108,9 @@ def probe(
     else:
         found = {**head, **probe_physics(physics_options(args), nets, device, cache)}
         if quadruplets is not None:
-            of = (quadruplets, nets, args.data, args.split, args.max_videos, device)
+            inputs = (quadruplets, nets, args.data, args.split, args.max_videos, device)
             digest = content_digest(*(args.voe_results / name for name in RESULT_FILES))
-            failures = cache.get_or_compute(f"failures {digest[:16]}", lambda: analyse_failures(*of))
+            failures = cache.get_or_compute(f"failures {digest[:16]}", lambda: analyse_failures(*inputs))
             found["failures"] = {**failures, "of": str(args.voe_results)}
     if has_frozen_teacher(nets[MODEL]):
         found["notes"].append(TEACHER_NOTE)
@@ -144,9 +142,9 @@ def has_frozen_teacher(model: WorldModel) -> bool:
 
 
 def cache_key(args: argparse.Namespace, model: WorldModel) -> dict[str, Any]:
-    """What cached results depend on beside the weights.
+    """What cached results depend on besides the weights.
 
-    `--voe-results` changes one result only, whose name contains it.
+    `--voe-results` is left out: it changes one result only, whose name contains its digest.
     """
     options = {name: value for name, value in vars(args).items() if name != "voe_results"}
     return {**options, "architecture": model.architecture, "videos": content_digest(Path(args.data))}

@@ -1,4 +1,4 @@
-"""Compute the numbers and the report of an evaluation again, from its traces alone.
+"""Compute the scores and the report of an evaluation again, from its traces alone.
 
 python -m eval rescore OUT
 """
@@ -13,7 +13,7 @@ from eval.result_folder import result_folder
 from eval.voe.evaluation import check_finished, write_scores
 from eval.voe.output import SCORE_FILES
 
-HELP = "compute numbers and report again, without the model"
+HELP = "compute scores and report again, without the model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -48,11 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises EvalError where OUT needs no answers, or has none for some video."""
+    """Raises EvalError if the labels of OUT are public, or if a video has no surprise."""
     evaluation = open_evaluation(args.out)
     suite = evaluation.protocol["suite"]["name"]
     if any(video.label is not None for trial in evaluation.trials for video in trial.videos):
-        raise EvalError(f"{args.out}: the labels of {suite} are known here, and its numbers are in scores.json")
+        raise EvalError(
+            f"{args.out}: its labels are public, so its scores are in scores.json; answers are for suites with secret labels"
+        )
     if suite not in ("intphys", "intphys2"):
         raise EvalError(f"{args.out} is of {suite}; answers are written for intphys (test) and intphys2 (HeldOut)")
     if suite == "intphys" and args.threshold_from:
@@ -74,12 +76,12 @@ def choose_scorer(evaluation: Evaluation, wanted: str | None) -> ScorerId:
 
     Raises EvalError for one that has no sliding windows.
     """
-    there = [scorer for windows, scorer in evaluation.board.rows if windows == "sliding"]
-    mine = [scorer for scorer in evaluation.scorers if scorer in there]
+    sliding = [scorer for windows, scorer in evaluation.board.rows if windows == "sliding"]
+    mine = [scorer for scorer in evaluation.scorers if scorer in sliding]
     if wanted is None and mine:
         return mine[0]
-    if wanted is None or wanted not in map(str, there):
-        raise EvalError(f"{evaluation.out} has no scorer {wanted!r}; it has {', '.join(map(str, there))}")
+    if wanted is None or wanted not in map(str, sliding):
+        raise EvalError(f"{evaluation.out} has no scorer {wanted!r}; it has {', '.join(map(str, sliding))}")
     return ScorerId.parse(wanted)
 
 
@@ -105,19 +107,21 @@ def threshold_from(main: Evaluation, evaluation: Evaluation, scorer: ScorerId) -
 
     Raises EvalError where it was computed differently from that of the videos to be answered for.
     """
-    of = [(it.protocol["suite"]["name"], it.protocol["model"]["hash"]) for it in (main, evaluation)]
-    if of[0] != of[1]:
+    origins = [(it.protocol["suite"]["name"], it.protocol["model"]["hash"]) for it in (main, evaluation)]
+    if origins[0] != origins[1]:
         raise EvalError(f"{main.out} is of another suite or model than {evaluation.out}: its surprise is not on the same scale")
     check_same_windows(main, evaluation)
     if ("sliding", scorer) not in main.board.rows:
-        raise EvalError(f"{main.out} has no scorer '{scorer}', with which {evaluation.out} is answered")
+        raise EvalError(f"{main.out} has no scorer '{scorer}', which gives the answers of {evaluation.out}")
     rows = main.board.rows["sliding", scorer]
     surprise = rows.video_mean(min(rows.contexts(), key=lambda context: abs(context - context_of(evaluation))))
     labels: NDArray[Any] = np.array([video.label for trial in main.trials for video in trial.videos], object)
     known = np.isfinite(surprise) & (labels != None)  # noqa: E711  (elementwise)
     impossible = labels[known] == False  # noqa: E712  (elementwise)
     if not impossible.any() or impossible.all():
-        raise EvalError(f"{main.out} has not both possible and impossible videos, so no threshold; give an evaluation of Main")
+        raise EvalError(
+            f"{main.out} needs both possible and impossible videos to choose a threshold; give an evaluation of Main"
+        )
     return best_threshold(surprise[known], impossible)
 
 
@@ -131,8 +135,8 @@ def intphys_answers(surprise: Mapping[str, float]) -> str:
     """
     _check_numbers(surprise)
     names = {video: video.replace(JOIN, "/") for video in surprise}
-    if strange := [video for video, name in names.items() if not TASK.fullmatch(name)]:
-        raise EvalError(f"{strange[0]}: no video of IntPhys test; expected names like O1{JOIN}0001{JOIN}1")
+    if unknown := [video for video, name in names.items() if not TASK.fullmatch(name)]:
+        raise EvalError(f"{unknown[0]}: not a video of IntPhys test; expected names like O1{JOIN}0001{JOIN}1")
     scenes: dict[str, int] = {}
     for name in names.values():
         scene = name.rpartition("/")[0]

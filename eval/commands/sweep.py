@@ -6,7 +6,7 @@
 
 `kind` in the YAML file says what is varied. A shipped file is also found by its name
 (anti_collapse). Every variant is trained with each seed in OUT/runs/<variant>-seed<seed>. OUT gets
-sweep.json, sweep.csv, sweep.md and sweep.png. An interrupted command resumes when it is given
+sweep.json, sweep.csv, sweep.md and sweep.png. An interrupted command resumes when it is run
 again.
 """
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load_sweep(file: Path, overrides: Sequence[str] = ()) -> AntiCollapseConfig | AugmentationConfig:
-    """Read the YAML file of a sweep. Raises ConfigError for what is none."""
+    """Read the YAML file of a sweep. Raises ConfigError if it is not a sweep."""
     kind = read_config_file(file).get("kind")
     if kind not in KINDS:
         raise ConfigError([f"{file}: kind is {kind!r}; the kinds of sweeps are {', '.join(KINDS)}"])

@@ -1,8 +1,8 @@
 """Check that a benchmark is complete and that its videos can be read.
 
-The exit code is 0 only when every check passes.
+The exit code is 0 only if every check passes.
 
-python -m eval validate builtin:DIR        # or intphys:DIR, intphys2:DIR?part=HeldOut, grasp:DIR, inflevel:DIR?priming=yes
+    python -m eval validate builtin:data/mini  # or intphys:DIR, intphys2:DIR?part=HeldOut, grasp:DIR, inflevel:DIR?priming=yes
 """
 
 from __future__ import annotations
@@ -103,14 +103,14 @@ def _pairs(suite: Suite) -> Check:
 
 def _calibration_videos(suite: Suite) -> Check:
     if suite.calibration is None:
-        missing = "calibration.parquet is missing: no whitened surprise; the command that made the suite makes it, too"
+        missing = "calibration.parquet is missing, so there is no whitened surprise; run the command that made the suite again"
         return Check("calibration videos", "none", (missing,))
     try:
         manifest = Manifest.open(suite.calibration)
     except ManifestError as error:
         return Check("calibration videos", "none", (str(error),))
-    gone = [path for path in map(manifest.absolute, manifest.column("path")) if not Path(path).exists()]
-    return Check("calibration videos", str(len(manifest)), tuple(f"{path} is missing" for path in gone))
+    lost = [path for path in map(manifest.absolute, manifest.column("path")) if not Path(path).exists()]
+    return Check("calibration videos", str(len(manifest)), tuple(f"{path} is missing" for path in lost))
 
 
 def over_trials(what: str, trials: Iterable[Trial], check: Callable[[Trial], list[str]]) -> list[str]:

@@ -1,12 +1,12 @@
 """Violation of expectation: are impossible videos more surprising than matched possible ones?
 
-    python -m eval voe --model runs/demo --suite builtin:DIR --out OUT
-    torchrun --nproc_per_node 8 -m eval voe ...            # ranks share the videos; the numbers are the same
+    python -m eval voe --model runs/demo --suite builtin:data/mini --out OUT
+    torchrun --nproc_per_node 8 -m eval voe ...            # videos are distributed over ranks, with the same numbers
 
 OUT gets traces.parquet (surprise over time), scores.json, scores.csv, table.md and report.html,
-which opens offline and shows maps of the surprise over chosen videos. The same command again
-continues an interrupted evaluation. `python -m eval rescore OUT` computes the numbers again without
-the model.
+which opens offline and shows maps of the surprise over chosen videos. An interrupted evaluation
+resumes when the same command is run again. `python -m eval rescore OUT` computes the scores again
+without the model.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from eval.voe.surprise.trace_files import write_model_traces, write_untrained_tr
 from eval.voe.surprise.traces import join_traces
 from eval.voe.surprise.windows import WindowOptions, plan_windows
 from eval.voe.trials import check_trials, write_trials
-from eval.workload import SILENT_S, start_ranks
+from eval.workload import RANK_TIMEOUT_S, start_ranks
 from worldmodel.files.atomic import write_json
 from worldmodel.process.arguments import comma_separated, frame_rate, frames_or_seconds, whole_number
 from worldmodel.process.devices import add_device_argument
@@ -114,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also whiten by {', '.join(map(str, ABLATION_VIDEOS))} calibration videos, and token by token",
     )
     parser.add_argument(
-        "--maps", action="store_true", help="keep maps of surprise of all videos, not only of those that the report shows"
+        "--maps", action="store_true", help="store maps of surprise of all videos, not only of those that the report shows"
     )
     add_geometry(parser, default=None, default_help="resize for the released benchmarks, center_crop for all other videos")
     add_device_argument(parser)
@@ -124,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises EvalError and TrialError for bad input, RankError where another rank is lost."""
     ranks = start_ranks()
-    with monitor_ranks(ranks, SILENT_S, "The same command continues from the videos that are finished"):
+    with monitor_ranks(ranks, RANK_TIMEOUT_S, "The same command continues from the videos that are finished"):
         return _run(args, ranks)
 
 
@@ -163,7 +163,7 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
 
 
 def evaluate(args: argparse.Namespace, task: VoeTask, source: CalibrationSource, calibration_plan: CalibrationPlan) -> int:
-    """Compute traces, scores, maps and the report into OUT, whose lock is held."""
+    """Write traces, scores, maps and the report into OUT, whose lock is held."""
     subject, suite, ranks, videos = task.subject, task.suite, task.ranks, calibration_plan.videos
     parts = args.out / "parts"
     files, calibration = write_model_traces(task, parts, videos, ABLATION_VIDEOS if args.ablate_whitening else ())

@@ -26,7 +26,7 @@ COPY_LAST, LINEAR, MEAN = "copy last", "linear extrapolation", "mean"
 LAST_SEEN, TARGET = "last seen position", "target latents"
 
 Errors = dict[str, NDArray[np.float64]]
-"""By forecast or baseline: [F, K], NaN where not judged."""
+"""By forecast or baseline: [F, K], NaN where not scored."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ class Forecasts:
 
 @torch.no_grad()
 def make_forecasts(model: WorldModel, clips: list[Clip], context_steps: int, steps: int, device: torch.device) -> Forecasts:
-    """Encode each clip and forecast the steps after its context, which is encoded without what
-    follows."""
+    """Encode each clip and forecast the steps after its context.
+
+    The context is encoded alone, without the frames after it.
+    """
     f, ahead = model.tubelet_size, steps - context_steps
     contexts, targets, parts = [], [], defaultdict(list)
     with bar("videos", len(clips)) as progress:
@@ -87,13 +89,13 @@ def position_errors(data: ProbeData, forecasts: Forecasts, context_steps: int, d
     """
     clip = np.arange(len(data.clips))
     centre, visible = data.truth.body_track()
-    judged = visible[:, context_steps:] & (visible[:, :context_steps].sum(1) >= MIN_VISIBLE_STEPS)[:, None]
+    scored = visible[:, context_steps:] & (visible[:, :context_steps].sum(1) >= MIN_VISIBLE_STEPS)[:, None]
     task = ProbeTask.create(data.truth, PROPERTIES["position"], "linear", device)
     probe = task.fit_probe(ClipLatents(np.concatenate([forecasts.context, forecasts.target], axis=1), {}, {}))
-    horizons = range(judged.shape[1])
+    horizons = range(scored.shape[1])
     sources = {TARGET: forecasts.target, **forecasts.by_name}
     positions = {name: np.stack([probe(latents[:, [k]], clip) for k in horizons], axis=1) for name, latents in sources.items()}
-    known = np.flatnonzero(judged.any(1))
+    known = np.flatnonzero(scored.any(1))
     for name in (LAST_SEEN, CONSTANT_VELOCITY):
         positions[name] = np.full_like(centre[:, context_steps:], np.nan)
     for k in horizons:
@@ -101,12 +103,12 @@ def position_errors(data: ProbeData, forecasts: Forecasts, context_steps: int, d
         positions[CONSTANT_VELOCITY][known, k] = extrapolate(*context, k + 1)[0]
         positions[LAST_SEEN][known, k] = last_seen_position(*context)
     true = centre[:, context_steps:]
-    positions[MEAN] = others_mean_position(np.where(judged[..., None], true, np.nan))
-    return {name: np.where(judged, np.linalg.norm(some - true, axis=2), np.nan) for name, some in positions.items()}
+    positions[MEAN] = others_mean_position(np.where(scored[..., None], true, np.nan))
+    return {name: np.where(scored, np.linalg.norm(some - true, axis=2), np.nan) for name, some in positions.items()}
 
 
 def others_mean_position(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over all other clips at the same step: [F, K, 2], NaN where not judged ->
+    """The mean over all other clips at the same step: [F, K, 2], NaN where not scored ->
     [F, K, 2]."""
     known = np.isfinite(positions)
     total, count = np.where(known, positions, 0).sum(0), known.sum(0)

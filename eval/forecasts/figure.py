@@ -55,7 +55,7 @@ def forecast_figure(found: ForecastResults, caption: str) -> Figure:
 def _draw_errors(axes: Axes, times: Sequence[float], by_source: Mapping[str, Curve], quantity: str) -> None:
     """One line per source, in the order of STYLES.
 
-    Linear extrapolation does not set the axis: its errors soon grow large.
+    Linear extrapolation does not set the axis limits, because its errors soon grow large.
     """
     for source, style in STYLES.items():
         if source in by_source:

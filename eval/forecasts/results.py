@@ -9,7 +9,7 @@ from eval.forecasts.skill import Curve
 
 
 class ForecastData(TypedDict):
-    """What was forecast."""
+    """The videos that were forecast."""
 
     manifest: str
     split: str
@@ -19,7 +19,7 @@ class ForecastData(TypedDict):
 
 
 class ForecastResults(TypedDict, total=False):
-    """Curves have one score per horizon. Positions are there where videos have a ground truth."""
+    """Curves have one score per horizon. Position fields exist if the videos have a ground truth."""
 
     made: dict[str, Any]
     target_scope: str

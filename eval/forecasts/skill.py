@@ -27,18 +27,18 @@ class _Interval(TypedDict):
 class HorizonScore(_Interval, total=False):
     """A number at one horizon, with its 95 % interval over n videos.
 
-    A skill has its chance level, 0.
+    A skill also has its chance level, 0.
     """
 
     chance: float
 
 
 Curve = list[HorizonScore | None]
-"""One score per horizon; None where fewer than MIN_VIDEOS videos are judged."""
+"""One score per horizon; None where fewer than MIN_VIDEOS videos are scored."""
 
 
 def mean_error(error: Values) -> Curve:
-    """Mean error over videos at each horizon: errors [F, K], NaN where not judged."""
+    """Mean error over videos at each horizon: errors [F, K], NaN where not scored."""
     return [_ratio(error[:, k], np.ones(len(error))) for k in range(error.shape[1])]
 
 
@@ -63,7 +63,7 @@ def skills(errors: Mapping[str, Values], of: Sequence[str], against: Sequence[st
 def others_mean(values: Values) -> Values:
     """For each video the mean over all other videos: [F, ...] -> [F, ...].
 
-    It does not depend on the video itself.
+    The result for a video does not depend on that video.
     """
     total = values.sum(0, dtype=np.float64)
     return (total - values) / (len(values) - 1)

@@ -1,4 +1,4 @@
-"""Batched inference on videos of any length. Videos are cut into segments, and ranks share the work.
+"""Batched inference on videos of any length. Videos are cut into segments, which are distributed over ranks.
 
 Each finished batch is a file, so that an interrupted command resumes.
 """
@@ -36,7 +36,7 @@ from worldmodel.video import VideoError
 from worldmodel.video.geometry import Geometry, read_square_frames
 from worldmodel.video.selection import frame_count_at
 
-WINDOWS_PER_SEGMENT = 48  # so that a video of hours is never in memory as a whole
+WINDOWS_PER_SEGMENT = 48  # so that a long video is never in memory as a whole
 SEGMENTS_PER_BATCH = 8
 Frames = NDArray[np.uint8]
 
@@ -52,7 +52,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class BatchedInference:
-    """A model and the way in which videos are shown to it."""
+    """A model, and how videos are prepared for it."""
 
     model: WorldModel
     plan: WindowPlan

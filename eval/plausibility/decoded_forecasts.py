@@ -1,4 +1,4 @@
-"""What a model forecast, drawn by the decoder of its run, beside the ground truth drawn by the same decoder.
+"""Forecasts of a model and the ground truth, both drawn by the decoder of its run.
 
 Several windows forecast the same time step from different contexts. The forecast with the median lead is drawn, so that
 videos show neither only short-range nor only long-range forecasts.

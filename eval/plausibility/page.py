@@ -23,8 +23,8 @@ from worldmodel.manifest import Clip
 from worldmodel.video import VideoError, read_frames
 from worldmodel.video.geometry import Geometry, crop_square
 
-MAX_SHOWN_S = 20.0  # shown of a video, around its most surprising time
-MAX_VIDEOS = 40  # with a player; the table has all
+MAX_SHOWN_S = 20.0  # length of the part of a video that is shown, around its most surprising time
+MAX_VIDEOS = 40  # videos with a player; the table lists all videos
 NO_FORECAST_GREY = 60  # grey level
 COPY_LABEL = "copy baseline (latent distance)"
 QUANTILE_LABELS = ("median of calibration videos", "95 % quantile of calibration videos")
@@ -35,7 +35,7 @@ EXPLANATION = (
     "nothing moves in it."
 )
 DecodeForecasts = Callable[[Clip, int, int], DecodedForecasts | None]
-"""Of the frames [first, stop) of a clip, counted at the rate of the plan."""
+"""Decode the forecasts of frames [first, stop) of a clip, counted at the rate of the plan."""
 
 
 def write_page(
@@ -86,7 +86,7 @@ def ends(count: int, most: int) -> list[int]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Names without the folder that all of them share."""
+    """Names without their common folder."""
     parts = [Path(name).parts for name in names]
     most = min(map(len, parts), default=1) - 1
     common = next((n for n in range(most) if len({part[n] for part in parts}) > 1), most)

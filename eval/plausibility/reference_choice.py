@@ -1,6 +1,6 @@
 """Choose the calibration videos of `eval plausibility`.
 
-They are the videos that are given, else those of the run's val split, else those whose results the run folder holds.
+They are the given videos, else those of the run's val split, else those whose results are stored in the run folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PlanOf = Callable[[Sequence[Clip]], WindowPlan]
 
 @dataclass(frozen=True)
 class Choice:
-    """A reference distribution, how videos are shown to the model for it, and the manifest of the calibration videos."""
+    """A reference distribution, how it was computed, and the manifest of the calibration videos."""
 
     reference: Reference
     inference: BatchedInference
@@ -66,8 +66,8 @@ def choose_reference(
     stored = None if folder is None else load_reference(folder, subject, geometry, plan_of)
     if stored is None:
         other = folder is not None and any(folder.glob(f"{KIND}-*.npz"))
-        other_words = f" ({folder} holds results for other weights or another protocol)" if other else ""
-        raise EvalError(f"{why}{other_words}; give {'other' if manifest else 'some'} videos with --calibration MANIFEST")
+        mismatch = f" ({folder} holds results for other weights or another protocol)" if other else ""
+        raise EvalError(f"{why}{mismatch}; give {'other' if manifest else 'some'} videos with --calibration MANIFEST")
     if ranks.is_main_process:
         print_escaped(f"eval plausibility: {why}; using the reference distribution stored in {folder}", file=sys.stderr)
     reference, manifest = stored

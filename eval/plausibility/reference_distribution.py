@@ -1,9 +1,9 @@
-"""Plausibility of a video: its rank among calibration videos, which show nothing impossible. Pure numpy.
+"""Plausibility of a video: its rank among calibration videos, which are possible videos. Pure numpy.
 
 Calibration videos are cut into segments as long as the video. `plausibility` is the fraction of the segments with the most
 similar motion that surprise the model at least as much (a conformal p-value). A video in which nothing happens is easy to
 forecast and is therefore plausible. `copy_adjusted` plausibility corrects for this: it compares surprise relative to the
-error of the copy baseline, with all calibration segments of the same length, whatever their motion.
+error of the copy baseline, with all calibration segments of the same length and any motion.
 
 Whitened surprise is cross-fitted. A calibration video is whitened with the errors on the videos of the other fold. A new
 video is whitened once per fold, and compared with the calibration videos of that fold (cross-conformal prediction, Vovk 2015).
@@ -30,7 +30,7 @@ from eval.voe.surprise.windows import WindowPlan
 
 MIN_SEGMENTS = 30  # calibration segments that a video is compared with, if there are as many
 NEAREST_QUARTER = 4  # of more segments, the quarter with the most similar motion
-QUANTILES = (0.5, 0.95)  # of the surprise at all times of the calibration videos; drawn as levels beside a curve
+QUANTILES = (0.5, 0.95)  # of the surprise at all times of the calibration videos; drawn as horizontal levels
 DISTANCE, WHITENED = "latent distance", "whitened"
 FOLDS = 2
 
@@ -114,7 +114,7 @@ class ReferenceDistribution:
         """Rank a video, evaluated by "latent distance", "whitened 0" and "whitened 1" (one per fold).
 
         own: names of calibration files that contain this video. The video is then compared only with other files and, if
-        errors are whitened, only with its own fold, whose whitening was fitted without it. Raises ValueError if none is left.
+        errors are whitened, only with its own fold, whose whitening was fitted without it. Raises ValueError if none remains.
         """
         frames = self.segment_frames(video.frames)
         pool = self.pool(frames)

@@ -74,7 +74,7 @@ class VideoResult(TypedDict):
     video: str
     plausibility: float | None
     copy_adjusted_plausibility: float | None
-    scorer: str  # the one that both are by
+    scorer: str  # the scorer of both plausibilities
     scorers: dict[str, ScorerResult]
     compared_with: ComparedWith
     motion: float | None
@@ -189,7 +189,7 @@ def notes(named: NamedClip, rank: VideoRank, distribution: ReferenceDistribution
         found.append(f"has less motion than every calibration video it is compared with ({min(own):.3g}; {others.min():.3g})")
     if clip.fps < plan.fps * 0.99:
         found.append(
-            f"has {clip.fps:.4g} frames/s and is shown to the model at {plan.fps:.4g}: frames repeat, so motion looks jerky"
+            f"has {clip.fps:.4g} frames/s and is shown to the model at {plan.fps:.4g}: frames repeat, so motion is not smooth"
         )
     if is_own:
         found.append("is one of the calibration videos: compared with the others only")

@@ -1,4 +1,4 @@
-"""Surprise of a model in every sliding window of a video, with the error of the copy baseline beside it.
+"""Surprise of a model in every sliding window of a video, and the error of the copy baseline.
 
 Every window is evaluated at every context length of the plan. All windows of all videos are therefore alike, and videos
 that were not made as pairs can be compared.

@@ -17,7 +17,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class AlignedTruth:
-    """F clips of S latent steps each, and what is true at the last frame of each step."""
+    """F clips of S latent steps each, and their ground truth at the last frame of each step."""
 
     clips: Sequence[ClipTruth]
     frames: Sequence[Indices]  # by clip: the file's frame at the end of each latent step [S]

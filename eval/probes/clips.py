@@ -1,4 +1,4 @@
-"""Selection of the clips that are probed, and their frames in the form that a model takes."""
+"""Selection of the clips that are probed, and their frames as a model takes them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_possible(path: str) -> Manifest:
     manifest = Manifest.open(path)
     if manifest.metadata.get("config", {}).get("kind") == "suite":
         raise EvalError(
-            f"{path}: half of these videos are impossible; give possible ones, such as the calibration.parquet beside them"
+            f"{path}: half of these videos are impossible; give possible ones, such as calibration.parquet in the same folder"
         )
     return manifest
 
@@ -35,7 +35,7 @@ def open_possible(path: str) -> Manifest:
 def choose_clips(manifest: Manifest, split: str, limit: int | None = None) -> list[Clip]:
     """Clips of a split in the order of their ids.
 
-    An id is a hash of the content, so the first `limit` are a random sample, the same every time.
+    An id is a hash of the content, so the first `limit` clips are a random sample that never changes.
 
     Raises EvalError where the split has none.
     """
@@ -64,7 +64,7 @@ def equally_long(
     if wanted < min_steps:
         raise EvalError(
             f"{clips[longest].path}, the longest, lasts {clips[longest].frames / clips[longest].fps:.2f} s: {wanted} latent "
-            f"steps at {model.fps:g} fps; a context and one step after it are {min_steps}"
+            f"steps at {model.fps:g} fps; at least {min_steps} are needed for a context and one forecast step"
         )
     return [clip for clip, own in zip(clips, steps, strict=True) if own >= wanted], wanted
 

@@ -15,7 +15,7 @@ Indices = NDArray[np.int64]
 
 CONSTANT_VELOCITY = "constant velocity"
 KINEMATIC = ("position", "velocity", "acceleration")  # properties that the baseline predicts
-MIN_VISIBLE_STEPS = 3  # of a context in which a body must have been visible, so that its velocity is known
+MIN_VISIBLE_STEPS = 3  # of a context in which a body must be visible, so that its velocity is known
 
 
 def constant_velocity(truth: AlignedTruth, rows: Sequence[tuple[int, Indices]], horizon: int) -> dict[str, Values]:
@@ -23,7 +23,7 @@ def constant_velocity(truth: AlignedTruth, rows: Sequence[tuple[int, Indices]], 
 
     By property: [R, 2] in px, px/s and px/s².
 
-    `rows`: pairs of a context length in latent steps and the clips that are judged after it.
+    `rows`: pairs of a context length in latent steps and the clips that are scored after it.
     """
     centre, visible = truth.body_track()
     positions: list[Values] = [np.zeros((0, 2))]

@@ -21,7 +21,7 @@ from worldmodel.models.world_model import WorldModel
 
 BATCH_CLIPS = 16
 MODEL, UNTRAINED, PIXELS = "model", "untrained", "pixels"
-CONTEXTS = 6  # number of context lengths after which forecasts are made, about
+CONTEXTS = 6  # approximate number of context lengths after which forecasts are made
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ def networks(subject: Subject, device: torch.device) -> dict[str, WorldModel]:
 def open_probe_data(path: str, split: str, limit: int | None, model: WorldModel, min_steps: int, folds: int) -> ProbeData:
     """Open a manifest of possible videos and read the ground truth of a split.
 
-    Raises EvalError where videos have no ground truth, are too short or too few; ManifestError for
-    what is no manifest.
+    Raises EvalError where videos have no ground truth, are too short or too few; ManifestError if
+    the file is not a manifest.
     """
     if folds < 2:
-        raise EvalError(f"--folds {folds}: at least 2, so that each video is judged by a probe fitted on other videos")
+        raise EvalError(f"--folds {folds}: at least 2, so that each video is scored by a probe fitted on other videos")
     clips, steps = equally_long(choose_clips(open_possible(path), split, limit), model, min_steps)
     if len(clips) < 2 * folds:
         raise EvalError(f"{path} has {len(clips)} {split} videos, too few for {folds} folds of at least two; lower --folds")
@@ -101,7 +101,7 @@ def collect_latents(
 
 def shortest_context(model: WorldModel, context_s: float | None) -> int:
     """Latent steps of the shortest context: as given, else a third of the model's window, but long
-    enough to show a body's velocity. Raises EvalError for what the model cannot take."""
+    enough to show a body's velocity. Raises EvalError for a length that the model cannot take."""
     f = model.tubelet_size
     if context_s is None:
         return max(1, min(max(model.max_context // 3, MIN_VISIBLE_STEPS * f), model.max_context) // f)
@@ -122,15 +122,15 @@ def context_lengths(shortest: int, steps: int) -> list[int]:
 def parse_horizons(text: str, step_s: float, max_steps: int) -> dict[str, int]:
     """Parse "0.25,0.5": text of the rounded seconds -> latent steps.
 
-    Raises EvalError beyond what the videos leave.
+    Raises EvalError for a horizon that the videos do not reach.
     """
     found = {}
     for part in text.split(","):
         steps = round(float(part) / step_s)
         if not 1 <= steps <= max_steps:
             raise EvalError(
-                f"--horizons {part}: after the shortest context the videos leave {step_s:.3g} to {max_steps * step_s:.3g} s "
-                "to forecast"
+                f"--horizons {part}: expected {step_s:.3g} to {max_steps * step_s:.3g} s, the time that the videos have after "
+                "the shortest context"
             )
         found[f"{steps * step_s:.3g}"] = steps
     return found

@@ -32,9 +32,9 @@ Values = NDArray[np.floating]
 Indices = NDArray[np.int64]
 
 TRANSFERRED, REFITTED, FROM_TRUTH = "transferred", "refitted", "ground truth"
-"""Which probe reads a forecast: the one of target latents, or one of forecasts.
+"""Which probe reads a forecast: that of target latents, or one that was fitted on forecasts.
 
-A baseline from the truth needs none.
+A baseline from the ground truth needs no probe.
 """
 
 
@@ -152,7 +152,7 @@ def evaluate_predicted(
     position, velocity and acceleration also the constant-velocity baseline, from the true positions
     within the context.
     """
-    rows = [  # where context and forecast share a window, some contexts are shorter than what the probe reads
+    rows = [  # if one window holds context and forecast, some contexts are shorter than what the probe reads
         (context, clips)
         for context, clips in task.forecast_rows(contexts, horizon)
         if all(it.context[context].shape[1] >= task.input_steps for it in latents.values())

@@ -50,7 +50,7 @@ class ClipTruth:
     def body(self) -> int | None:
         """Index of the only movable object.
 
-        None where there are none or several: a probe could not know which is meant.
+        None where there is no movable object, or more than one, because a probe targets a single body.
         """
         movable = np.flatnonzero(~self.fixed)
         return int(movable[0]) if len(movable) == 1 else None
@@ -81,7 +81,7 @@ def read_ground_truth(clip: Clip) -> ClipTruth:
     """
     if clip.truth is None:
         raise EvalError(
-            f"{clip.path}: the manifest names no ground truth for it; probes of physics need videos made by "
+            f"{clip.path}: the manifest lists no ground truth for it; probes of physics need videos made by "
             "`data_prep synthesize`"
         )
     names = ("fixed", "shape", "colour_rgb", "present", "position_m", "centre_px", "width_px", "visible_px", "unoccluded_px")
@@ -101,5 +101,5 @@ def _read_arrays(truth_file: str, names: Sequence[str]) -> dict[str, NDArray]:
     except EvalError as error:
         raise EvalError(f"{truth_file} cannot be read: {error}; make the videos again") from None
     if missing := [name for name in names if name not in arrays]:
-        raise EvalError(f"{truth_file} has no {', '.join(missing)}: it is no ground truth of the physics world")
+        raise EvalError(f"{truth_file} has no {', '.join(missing)}: it is not a ground truth file of the physics world")
     return {name: arrays[name] for name in names}

@@ -33,7 +33,7 @@ from worldmodel.video.selection import frame_count_at
 
 SPLITS = ("train", "val", "test")
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-PIXEL_STEPS = 4  # pictures of a clip that are used as raw pixels: each has 144 tokens
+PIXEL_STEPS = 4  # pictures per clip for the raw-pixel baseline: each has 144 tokens
 HEADS: dict[str, Head] = {"linear": MeanPool, "attentive": AttentivePool}
 
 
@@ -71,7 +71,9 @@ def open_labelled(path: str, model: WorldModel, limit: int | None) -> LabelledCl
     if len(classes := sorted(labels["train"])) < 2:
         raise EvalError(f"{path}: its train clips have {len(classes)} label ({', '.join(classes)}); at least 2 are needed")
     if unknown := sorted((labels["val"] | labels["test"]) - labels["train"]):
-        raise EvalError(f"{path}: val or test clips have the label {unknown[0]!r}, which no train clip has; split it otherwise")
+        raise EvalError(
+            f"{path}: val or test clips have the label {unknown[0]!r}, which no train clip has; split the data again"
+        )
     if empty := [split for split in SPLITS if not labels[split]]:
         raise EvalError(f"{path}: no {empty[0]} clip is as long as the {steps * model.tubelet_size} frames that are used")
     return LabelledClips(clips, steps, classes)
@@ -120,11 +122,11 @@ def fit_and_score(head: Head, features: NDArray[np.float32], data: LabelledClips
     """Train a head on train, choose learning rate and number of steps on val, and return the
     accuracy on test."""
     train, val, test = (data.in_split(split) for split in SPLITS)
-    label, judged = data.label, np.flatnonzero(test)
+    label, rows = data.label, np.flatnonzero(test)
     chance = float((label[test] == np.bincount(label[train]).argmax()).mean())
     classes = np.arange(len(data.classes))
     probe = train_probe(head, features, label, classes, train, val, device, learning_rates=LEARNING_RATES)
-    score = accuracy(label[judged], probe(features[judged]), judged, chance)
+    score = accuracy(label[rows], probe(features[rows]), rows, chance)
     losses = {f"{rate:g}": loss if np.isfinite(loss) else None for rate, loss in probe.losses.items()}
     chosen: LabelScore = {"learning_rate": probe.learning_rate, "steps": probe.steps, "val_loss": losses}
     return {**score_json(score), **chosen}

@@ -1,8 +1,6 @@
-"""What a network makes of clips: target latents, latents of contexts, and forecasts.
+"""Latents of clips under a network: target latents, context latents and forecasts, as numpy arrays.
 
-Stored as numpy arrays for probes.
-
-Steps are latent steps. A context is named by its length in steps, counted from the start of the
+Steps are latent steps. A context is identified by its length in steps from the start of the
 clip. Forecasts are direct as far as the model reaches; beyond that, predictions are fed back
 (rollout).
 """
@@ -24,7 +22,7 @@ from worldmodel.models.world_model import FrameWise, WorldModel, window_frames
 
 Latents = NDArray[np.float32]
 
-MAX_INPUT_STEPS = 3  # latent steps that a probe reads at most; so many are stored of the end of each context
+MAX_INPUT_STEPS = 3  # latent steps that a probe reads at most; as many are stored from the end of each context
 PIXEL_GRID = 12  # pictures are averaged to PIXEL_GRID x PIXEL_GRID cells
 
 
@@ -72,14 +70,14 @@ def encode_clips(model: WorldModel, frames: Tensor, forecast_steps: Mapping[int,
         for context, steps in forecast_steps.items()
         if (window := plan.ending_at(context * f, (context + steps) * f, "sliding"))
     }
-    for outlook in predict_windows(model, frames, list(contexts)):
-        context = contexts[outlook.window]
-        context_pixels, steps = pixels[:, outlook.window.start : outlook.window.cut], forecast_steps[context]
-        parts = [outlook.forecasts["model"]]
-        if steps > (direct := outlook.window.steps):
+    for prediction in predict_windows(model, frames, list(contexts)):
+        window, context = prediction.window, contexts[prediction.window]
+        context_pixels, steps = pixels[:, window.start : window.cut], forecast_steps[context]
+        parts = [prediction.forecasts["model"]]
+        if steps > (direct := window.steps):
             parts.append(model.rollout(context_pixels, steps)[:, direct:])
         forecasts[context] = to_numpy(torch.cat(parts, 1))
-        stored = min(MAX_INPUT_STEPS, (outlook.window.context // f))
+        stored = min(MAX_INPUT_STEPS, window.context // f)
         encoded_alone = target[:, :context] if isinstance(model, FrameWise) else model.encode(context_pixels)
         context_latents[context] = to_numpy(encoded_alone[:, -stored:])
     return ClipLatents(to_numpy(target), context_latents, forecasts)
@@ -87,7 +85,7 @@ def encode_clips(model: WorldModel, frames: Tensor, forecast_steps: Mapping[int,
 
 @torch.no_grad()
 def pixel_latents(frames: Tensor, tubelet_size: int, contexts: Sequence[int]) -> ClipLatents:
-    """Raw pixels in the place of latents: each step's last picture, averaged to PIXEL_GRID x
+    """Raw pixels instead of latents: each step's last picture, averaged to PIXEL_GRID x
     PIXEL_GRID cells of three colours. Without forecasts."""
     last = frames[:, tubelet_size - 1 :: tubelet_size]
     small = F.adaptive_avg_pool2d(last.flatten(0, 1).permute(0, 3, 1, 2).float() / 255, PIXEL_GRID)

@@ -1,10 +1,10 @@
 """Linear probes of every layer that a model exposes (Layered): in which layer is a property
 encoded?
 
-Layers are wide, and time steps of one clip are alike. So tokens are averaged to a grid of at most
+Layers are wide, and time steps of one clip are similar. Tokens are therefore averaged to a grid of at most
 MAX_GRID x MAX_GRID, features beyond 256 are projected on as many fixed random directions, and a
-probe is fitted and scored on at most STEPS_PER_CLIP steps of a clip. Scores therefore compare with
-one another, not with those of `encoded`. The output and raw pixels are among the layers.
+probe is fitted and scored on at most STEPS_PER_CLIP steps of a clip. Scores can be compared with
+one another, but not with those of `encoded`. The output and raw pixels are among the layers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def check_layered(nets: Mapping[str, WorldModel], spec: str) -> None:
     """Raise EvalError for a model that does not expose its layers."""
     if not all(isinstance(net, Layered) for net in nets.values()):
         raise EvalError(
-            f"--layers: {spec} does not expose its layers; a model does by `layers` (worldmodel.models.world_model)"
+            f"--layers: {spec} does not expose its layers; it needs a method `layers` (see worldmodel.models.world_model)"
         )
 
 

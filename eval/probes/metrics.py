@@ -20,7 +20,7 @@ Groups = NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number that is a function of sums over clips, so that clips can be resampled, those of
+    """A number that is a function of sums over clips, so that clips can be resampled, also for
     several numbers together."""
 
     sums: Values  # [G, Q] what each clip adds
@@ -43,7 +43,7 @@ def mean_statistic(statistics: Sequence[Statistic]) -> Statistic:
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
-    """first - second, of the same clips. What makes a clip difficult for both cancels."""
+    """first - second, of the same clips. The common difficulty of a clip cancels."""
     split = first.sums.shape[1]
     sums = np.concatenate([first.sums, second.sums], axis=1)
     return Statistic(sums, lambda total: first.compute(total[..., :split]) - second.compute(total[..., split:]))

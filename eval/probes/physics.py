@@ -145,7 +145,7 @@ def _score_property(
         for time, horizon in horizons.items():
             predicted = evaluate_predicted(task, latents, probes, contexts, horizon, refit=kind == "linear")
             if not predicted:
-                found["notes"].append(f"{prop.name}: too few videos have it {time} s after a context.")
+                found["notes"].append(f"{prop.name}: too few videos have this property {time} s after a context.")
             else:
                 found["predicted"][time] = {
                     source: {read_by: score_json(score) for read_by, score in by_probe.items()}
@@ -177,9 +177,9 @@ def chosen_names(only: str | None) -> list[str]:
     known = [*PROPERTIES, TRACKING]
     names = only.split(",") if only else known
     if unknown := [name for name in names if name not in known]:
-        raise EvalError(f"--only {only}: {', '.join(unknown)} is none of {', '.join(known)}")
+        raise EvalError(f"--only {only}: {', '.join(unknown)} is not one of {', '.join(known)}")
     if names == [TRACKING]:
-        raise EvalError(f"--only {TRACKING}: name a property beside it, such as position,{TRACKING}")
+        raise EvalError(f"--only {TRACKING}: name a property as well, such as position,{TRACKING}")
     return names
 
 

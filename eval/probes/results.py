@@ -54,7 +54,7 @@ class PropertyJson(TypedDict):
 
 
 class LayerResults(TypedDict):
-    names: list[str]  # in the order in which a clip passes them
+    names: list[str]  # from the input to the output of the network
     scores: Mapping[str, Mapping[str, Mapping[str, ScoreJson]]]  # by property, then layer; raw pixels are one more layer
 
 

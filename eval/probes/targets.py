@@ -1,8 +1,8 @@
 """Probe targets: properties of a clip's body at each frame, computed exactly from the ground truth.
 
 All properties but `count` and `depth order` are of the only movable object ("the body"), in clips
-that have exactly one, at frames where at least half of it is visible: with several bodies it would
-be unclear which one a probe is asked about. NaN marks frames at which a property is not defined;
+that have exactly one, at frames where at least half of it is visible. With several bodies the target
+of a probe would be ambiguous. NaN marks frames at which a property is not defined;
 those frames are neither fitted nor scored.
 """
 
@@ -22,7 +22,7 @@ Values = NDArray[np.floating]
 CONTACT_SOON_S = 0.5
 MAX_TIME_TO_CONTACT_S = 1.0
 MIN_DEPTH_GAP_M = 0.3  # two bodies that are nearer in depth have no depth order
-MIN_LATERAL_GAP_PX = 4.0  # two bodies above one another have no left one
+MIN_LATERAL_GAP_PX = 4.0  # two bodies that are nearer horizontally have no left and right one
 SHAPES = ("sphere", "box", "cylinder", "capsule", "ellipsoid")
 
 

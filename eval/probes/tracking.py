@@ -1,21 +1,21 @@
-"""Tracking of occluded bodies (object permanence): where does the model place a body that is not
+"""Tracking of occluded bodies (object permanence): where does the model predict a body that is not
 visible?
 
 A probe of position is fitted on frames in which the body is visible. It reads forecasts of frames
 in which none of the body's pixels show. The context ends when the body was last visible. Errors are
 in apparent widths of the body.
 
-Baselines from the ground truth: the last seen position, and constant velocity. Two baselines know
-nothing of the body: the mean position of occluded bodies in other clips, and the centre of the
-occluders in the current picture. A source that is no better than these two knows where things are
-usually hidden, not where this body is. The same probe also reads the context's last latents, the
+Baselines from the ground truth: the last seen position, and constant velocity. Two further baselines
+do not use the body: the mean position of occluded bodies in other clips, and the centre of the
+occluders in the current picture. A source that is no better than these two encodes where bodies
+are often hidden, not where this body is. The same probe also reads the context's last latents, the
 target latents (of pictures in which the body is hidden), an untrained network and raw pixels.
 
-Copying finds bodies at rest. So bodies that moved when last seen are a group of their own; the
-groups depend on the context only. Where a latent depends on its own frames alone, a picture with
+Copying is correct for bodies at rest. Bodies that moved when last seen are therefore a separate
+group; the groups depend on the context only. Where a latent depends on its own frames alone, a picture with
 the body hidden contains nothing of the body, and a perfect forecast of that latent contains nothing
-either. Whether such a model remembers the body shows in its forecasts of the frames after the
-reveal (eval.probes.quadruplets.failures).
+either. Whether such a model remembers the body is visible in its forecasts of the frames after
+the reveal (eval.probes.quadruplets.failures).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Occlusion:
 
 
 def find_occlusions(data: ProbeData) -> list[Occlusion]:
-    """The first lasting occlusion of each clip in which the body was visible for long enough before
-    to know its velocity."""
+    """The first occlusion of each clip that lasts MIN_HIDDEN_STEPS and begins after the body was
+    visible for long enough to know its velocity."""
     truth, found = data.truth, []
     centre, visible = truth.body_track()
     any_visible, hidden = visibility(data)
@@ -171,7 +171,7 @@ def _positions(
 def _mean_position(true: Values) -> Values:
     """Mean over clips: [R, longest, 2] -> [longest, 2].
 
-    Where no occlusion lasts so long, the mean over all steps; NaN where there is no clip.
+    Steps that no occlusion reaches get the mean over all steps; NaN where there is no clip.
     """
     known = np.asarray(np.isfinite(true).all(2))
     total, count = np.where(known[..., None], true, 0).sum(0), known.sum(0)[:, None]

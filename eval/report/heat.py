@@ -14,7 +14,7 @@ from eval.voe.scores.video_scores import TIME_TOLERANCE_S
 from worldmodel.files.file_names import safe_file_name
 
 Maps = Mapping[str, NDArray[np.floating]]
-"""Arrays by name, as `Judge.maps` makes them."""
+"""Arrays by name, as `SurpriseScorer.surprise_maps` makes them."""
 
 
 def read_maps(out: Path, video_id: str) -> Maps:
@@ -24,7 +24,7 @@ def read_maps(out: Path, video_id: str) -> Maps:
 
 
 def heat_map(maps: Maps, windows: str, scorer: str, context_s: float | None, step_s: float) -> HeatMap | None:
-    """The mean over the windows that the curve is the mean of: those of one kind and context length (None: of any length).
+    """The mean over the same windows as the curve: those of one kind and context length (None: any length).
 
     None if no map was stored.
     """

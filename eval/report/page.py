@@ -67,12 +67,12 @@ def write_report(out: Path) -> Path:
 
 
 def main_windows(tree: Mapping[str, Any], scorers: Sequence[str]) -> str:
-    """The kind of window that the headline is of: locked windows if there are any, else sliding windows."""
+    """The kind of window of the headline: locked windows if there are any, else sliding windows."""
     return "locked" if any(name in tree.get("locked", {}) for name in scorers) else "sliding"
 
 
 def without_ablations(by_scorer: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the ablations of whitening, which have a table of their own."""
+    """Leave out the ablations of whitening, which have their own table."""
     return {name: it for name, it in by_scorer.items() if not ScorerId.parse(name).is_whitening_ablation}
 
 
@@ -134,7 +134,7 @@ def _heat_map_note(protocol: Mapping[str, Any], is_shown: bool) -> str:
     if latent[0] == 1:
         return "The model has one latent per time step, so there is no heat map."
     if math.isqrt(latent[0]) ** 2 != latent[0]:
-        return f"The {latent[0]} tokens of the model form no square grid, so there is no heat map."
+        return f"The {latent[0]} tokens of the model do not form a square grid, so there is no heat map."
     return "No heat maps were stored; run the same evaluation again to store them."
 
 

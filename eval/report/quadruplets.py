@@ -41,7 +41,7 @@ class TrialGallery:
         self._bytes = 0
 
     def players(self) -> list[Player]:
-        """Of each property the median, the best and the worst trial, by the first scorer and in locked windows if possible."""
+        """The median, best and worst trial of each property, by the first scorer and in locked windows if possible."""
         address = self._main_curve()
         if address is None:
             return []
@@ -141,7 +141,7 @@ class TrialGallery:
         return found
 
     def _heat_maps(self, videos: Sequence[Video]) -> dict[str, list[HeatMap | None]]:
-        """By curve: the surprise by token that the curve is the mean of."""
+        """By curve: the surprise by token, whose mean is the curve."""
         maps = [read_maps(self.out, video.video_id) for video in videos]
         step_s = self.protocol["model"].get("tubelet_size", 1) / self.protocol["windows"]["fps"]
         found = {}
@@ -172,7 +172,7 @@ def shown_trials(out: Path) -> list[str]:
 
 
 def select_trials(trials: Sequence[Trial], margins: Mapping[int, float]) -> list[tuple[int, str]]:
-    """(trial, why it is shown): of each property the median, the best and the worst trial, with locked windows if possible."""
+    """(trial, why it is shown): the median, best and worst trial of each property, with locked windows if possible."""
     found: list[tuple[int, str]] = []
     for name in dict.fromkeys(trials[index].property for index in margins):
         of_property = [index for index in margins if trials[index].property == name]

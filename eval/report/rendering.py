@@ -19,7 +19,7 @@ SCORER_LABELS = {
 
 
 def render(path: Path, template: str, **content: Any) -> Path:
-    """Fill `template` and save it at `path`, whole or not at all."""
+    """Fill `template` and save it at `path` atomically."""
     environment = templates("eval.report")
     environment.filters.update(
         percent=percent, p_value=p_value, seconds=seconds, interval=interval, scorer=scorer_label, code=code

@@ -122,7 +122,7 @@ def baseline_rows(score: CellScore) -> list[BaselineRow]:
 
 
 def whitening(tree: Tree, windows: str, videos: int | None) -> dict[str, Any]:
-    """Scores by property and degree of whitening, from none to the most."""
+    """Scores by property and degree of whitening, from none to full."""
     steps = whitening_steps(map(ScorerId.parse, tree.get(windows, {})))
     scorers = [str(step) for step in steps]
     names = list(dict.fromkeys(name for scorer in scorers for name in tree[windows][scorer]))
@@ -167,7 +167,7 @@ def verdict(score: CellScore) -> str:
 
 
 def diagnostics(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each kind of window: diagnostics by scorer, with pixel baselines beside them."""
+    """For each kind of window: diagnostics by scorer, with pixel baselines for comparison."""
     tables = []
     for windows, by_scorer in found.items():
         names = list(dict.fromkeys(name for it in by_scorer.values() for name in it))

@@ -1,4 +1,4 @@
-"""Page of single videos with their surprise over time and by location, as `python -m eval plausibility` makes it."""
+"""The page of `python -m eval plausibility`: single videos with their surprise over time and by location."""
 
 from __future__ import annotations
 

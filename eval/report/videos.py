@@ -1,4 +1,4 @@
-"""Videos as they are embedded in a page: H.264, scaled down to keep the page small."""
+"""Videos that are embedded in a page: H.264, scaled down to keep the page small."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mp4_bytes_within(frames: NDArray[np.uint8], fps: float, max_bytes: float) ->
 
 
 def resized(frames: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Resize frames uint8 [T, H, W, 3] -> [T, h, w, 3] in the same way as when a video is read at a size."""
+    """Resize frames uint8 [T, H, W, 3] -> [T, h, w, 3] with the filter that resizes videos when they are read."""
     buffer = FrameBuffer(len(frames), size)
     for index, frame in enumerate(frames):
         buffer.put([index], VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))

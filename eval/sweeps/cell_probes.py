@@ -1,9 +1,9 @@
 """Probes of the networks of a sweep, on the same videos and with the same method as `eval probe`,
-so that scores compare.
+so that scores are comparable.
 
 A score is a mean over seeds. Its interval is over videos and does not include the variation between
-trainings. A change is between trainings with the same seed on the same videos, so what makes a
-video difficult for both cancels.
+trainings. A change is between trainings with the same seed on the same videos, so the common
+difficulty of a video cancels.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class CellProbes:
     def of_cell(self, cell: Cell) -> Mapping[str, ProbeScore]:
         last = cell.checkpoint()
         if last is None:
-            raise CheckpointError(f"{cell.recipe.run} has no complete checkpoint; remove it and give the same command again")
+            raise CheckpointError(f"{cell.recipe.run} has no complete checkpoint; remove it and run the same command again")
         model, _ = load_model(last.folder, self.device)
         return self._probe(self._encode(f"probing {cell.name}", model)[MODEL])
 

@@ -1,5 +1,4 @@
-"""The YAML file of a sweep: what all kinds have in common, and where the recipe that it names
-lies."""
+"""The YAML file of a sweep: the common fields of all kinds, and the search for its recipe."""
 
 from __future__ import annotations
 
@@ -13,10 +12,10 @@ from worldmodel.config.shipped import shipped_configs
 
 
 class SweepConfig(Config):
-    """What is trained."""
+    """Fields of all kinds of sweeps."""
 
     recipe: str
-    """YAML file of the recipe: beside this file, in the folder above it, or in the working
+    """YAML file of the recipe: relative to the folder of this file, to its parent folder, or to the working
     directory"""
     overrides: tuple[str, ...] = ()
     """overrides of the recipe in all trainings, such as train.max_steps=400"""
@@ -25,8 +24,7 @@ class SweepConfig(Config):
 
 
 def find_sweep(path: Path) -> Path:
-    """The file itself, or the shipped sweep of that name where there is no such file:
-    `anti_collapse`."""
+    """The file itself; if it does not exist, the shipped sweep of that name, such as `anti_collapse`."""
     shipped = shipped_configs() / "sweeps" / path.with_suffix(".yaml").name
     return shipped if shipped.is_file() and not path.exists() else path
 

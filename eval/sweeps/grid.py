@@ -1,6 +1,6 @@
 """Many small trainings from one recipe.
 
-Each cell is a run of `worldmodel.train` in its own run folder.
+Each cell is a run of `worldmodel.train` in its own run folder:
 
     OUT/runs/<variant>-seed<seed>/
 
@@ -66,7 +66,7 @@ def make_cells(
     sweep. Raises ConfigError with all problems of all variants, and EvalError where OUT holds a
     cell that was trained with other settings, before anything is trained.
     """
-    load_config(Recipe, recipe, overrides)  # problems that all variants share are reported once
+    load_config(Recipe, recipe, overrides)  # problems of all variants are reported once
     cells, problems = [], []
     for seed in seeds:
         for variant, own in variants.items():
@@ -84,7 +84,7 @@ def make_cells(
 
 
 def train(cell: Cell) -> str:
-    """Train one cell unless it is finished. Returns why it failed; empty where it did not."""
+    """Train one cell unless it is finished. Returns why it failed; empty if it did not fail."""
     with _sigterm_as_interrupt():
         return "" if finished(cell) else _train(cell)
 
@@ -124,7 +124,7 @@ def check_none_failed(failed: Mapping[str, str], cells: Sequence[Cell]) -> None:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise EvalError(
             f"{len(failed)} of {len(cells)} trainings failed, the others are finished: {reasons}. "
-            "Correct the cause and give the same command again: it trains these alone"
+            "Correct the cause and run the same command again; it trains only these"
         )
 
 

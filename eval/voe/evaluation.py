@@ -24,7 +24,7 @@ SAME_WINDOWS = {
     "contexts_s": ("--contexts", "context lengths, s"),
     "horizon_s": ("--horizon", "forecast horizon, s"),
 }
-"""What must be equal in evaluations that are compared: option and words."""
+"""Fields that must be equal in evaluations that are compared: option and description."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Evaluation:
     @property
     def scorers(self) -> list[ScorerId]:
         """The model's own scorers, without ablations of the whitening."""
-        there = dict.fromkeys(scorer for _, scorer in self.board.rows)
-        return [it for it in evaluated_scorers(there, self.protocol["model"]["spec"]) if not it.is_whitening_ablation]
+        present = dict.fromkeys(scorer for _, scorer in self.board.rows)
+        return [it for it in evaluated_scorers(present, self.protocol["model"]["spec"]) if not it.is_whitening_ablation]
 
 
 def check_finished(out: Path) -> None:
@@ -86,7 +86,7 @@ def check_same_windows(first: Evaluation, other: Evaluation) -> None:
     a, b = (it.protocol.get("geometry", "resize") for it in (first, other))
     if a != b:
         raise EvalError(
-            f"frames were made square in two ways: {a} in {first.out}, {b} in {other.out}; the models did not see the same. "
+            f"frames were made square differently: {a} in {first.out}, {b} in {other.out}; the models did not see the same. "
             "Evaluate again with the same --geometry for both"
         )
 

@@ -1,7 +1,7 @@
-"""Scorers that know no physics. A suite that does not leak keeps them at chance. Pure numpy.
+"""Scorers without any physics. On a suite that leaks no labels they are at chance. Pure numpy.
 
-They score whole videos by absolute differences of pixels (L1). The baselines that an evaluation
-shows beside a model (`eval.voe.surprise.pixel_baselines`) score the windows of that evaluation by
+They score whole videos by absolute differences of pixels (L1). The pixel baselines of an
+evaluation (`eval.voe.surprise.pixel_baselines`) score the windows of that evaluation by
 squared differences instead. In spliced quadruplets each frame is part of one possible and one
 impossible video, so that scorers of single frames, and copies of a frame in full occlusion, are at
 50 % exactly. All sums are sums of whole numbers: equal videos have equal scores.
@@ -32,7 +32,7 @@ def suffix_only(frames: Frames, splice_frame: int) -> float:
 
 
 def each_frame_alone(frames: Frames) -> float:
-    """Contrast of all frames. It sees nothing that lies between frames."""
+    """Contrast of all frames. It does not use changes between frames."""
     return float(frame_contrast(frames).sum())
 
 
@@ -80,7 +80,7 @@ WHOLE_VIDEO: dict[str, Callable[[Frames], float]] = {
 class FrameClassifier:
     """Ridge classifier of single frames, fitted on which videos are impossible.
 
-    It finds what leaks into any one frame.
+    It detects labels that leak into single frames.
     """
 
     mean: NDArray[np.float64]

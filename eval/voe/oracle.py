@@ -24,8 +24,8 @@ UNTOUCHED = "changes velocity untouched"
 def count_violations(truth: Mapping[str, NDArray], fps: float) -> int:
     """Weighted number of violations in a video. `truth` is the video's npz file.
 
-    A violation counts 2, a change of velocity without contact 1: sometimes a sliding box stumbles
-    over its own edge, which the ground truth does not record.
+    A violation counts 2, a change of velocity without contact 1: a sliding box sometimes catches
+    on its own edge, which the ground truth does not record.
     """
     return sum(1 if UNTOUCHED in message else 2 for message in violations(truth, fps))
 

@@ -21,7 +21,7 @@ WRITTEN = (*RESULT_FILES, *SCORE_FILES, "maps", "parts")
 
 @contextlib.contextmanager
 def claim_output(out: Path, task: VoeTask, calibration_videos: Sequence[Video], fresh: bool) -> Iterator[None]:
-    """Lock OUT for this task, which may have been begun in it.
+    """Lock OUT for this task. OUT may hold the interrupted results of the same task.
 
     fresh: replace what an earlier evaluation left. Raises EvalError where OUT holds another
     evaluation, finished or not.
@@ -32,7 +32,7 @@ def claim_output(out: Path, task: VoeTask, calibration_videos: Sequence[Video], 
 
 
 def _claim(out: Path, task: VoeTask, calibration_videos: Sequence[Video], fresh: bool) -> None:
-    """Check what OUT holds, and stamp it with the key of this task.
+    """Check the contents of OUT, and write the key of this task into it.
 
     Maps of an earlier evaluation are removed.
     """

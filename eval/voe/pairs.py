@@ -31,7 +31,7 @@ def score_pairs(possible: NDArray[np.float64], impossible: NDArray[np.float64]) 
     """1 where the impossible video has the higher surprise, 0 the lower, 1/2 a tie, NaN unknown.
 
     Differences below TIE_TOLERANCE of the values are ties. They are float32 noise, which depends on
-    a video's place in a batch.
+    a video's index in a batch.
     """
     possible, impossible = np.asarray(possible, float), np.asarray(impossible, float)
     difference = impossible - possible

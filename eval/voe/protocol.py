@@ -1,4 +1,4 @@
-"""What an evaluation did: OUT/protocol.json."""
+"""The protocol of an evaluation: OUT/protocol.json."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def describe_protocol(
         fields = {**{name: getattr(model, name) for name in MODEL_FIELDS}, "latent": list(model.latent_shape)}
     single = len(plan.contexts) == 1
     whitening = calibration.full_fits("locked" if task.has_locked else "sliding").get("model")
-    environment_ = environment()
+    origin = environment()
     return {
         "format": FORMAT,
-        **environment_,
-        "versions": {**environment_["versions"], "av": version("av")},
+        **origin,
+        "versions": {**origin["versions"], "av": version("av")},
         "model": {
             "name": task.subject.name,
             "spec": task.subject.spec,
@@ -94,7 +94,7 @@ def describe_windows(task: VoeTask) -> dict[str, Any]:
 
 
 def videos_hash(videos: Sequence[Video]) -> str:
-    """Digest of the calibration videos, wherever they lie: 16 hex digits."""
+    """Digest of the calibration videos, independent of their folder: 16 hex digits."""
     rows = json.dumps([[video.video_id, video.fps, video.frames, video.start_frame] for video in videos])
     return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
@@ -110,8 +110,8 @@ def differences(protocol: Mapping[str, Any], task: VoeTask, calibration_videos: 
     if found:
         return found  # windows follow the model and the suite
     for key, value in describe_windows(task).items():
-        if (there := protocol["windows"].get(key)) != value:
-            found.append(f"windows ({key} {there}, now {value})")
+        if (before := protocol["windows"].get(key)) != value:
+            found.append(f"windows ({key} {before}, now {value})")
     if (geometry := protocol.get("geometry")) != task.geometry:
         found.append(f"the spatial geometry ({geometry}, now {task.geometry})")
     if protocol.get("calibration_hash", now := videos_hash(calibration_videos)) != now:

@@ -1,6 +1,6 @@
 """Identifiers of scorers.
 
-A scorer is a forecaster and a way to turn its forecast error into surprise.
+A scorer is a forecaster and a distance that turns its forecast error into surprise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 MODEL = "model"
 UNTRAINED = "untrained"
 PIXEL_BASELINES = ("pixel copy", "pixel extrapolation", "motion energy")
-"""Baselines that see pixels and learned nothing."""
+"""Baselines that see pixels and have no learned parameters."""
 LATENT_BASELINES = ("latent copy", "latent extrapolation")
 """Forecasts in the model's latents that learned no dynamics."""
 PATH_STATISTICS = ("step length", "turning angle", "acceleration", "linear prediction")
@@ -45,7 +45,7 @@ class Fit:
 
     @classmethod
     def parse(cls, text: str) -> Fit:
-        """Inverse of `str`. Raises ValueError for a text that is no fit."""
+        """Inverse of `str`. Raises ValueError for a text that is not a fit."""
         number, space, unit = text.partition(" ")
         if space and unit == "videos" and number.isdecimal():
             return cls(videos=int(number))
@@ -120,19 +120,19 @@ OWN = (ScorerId(distance="whitened"), ScorerId(), ScorerId(distance="adjusted"),
 
 
 def whitening_steps(scorers: Iterable[ScorerId]) -> list[ScorerId]:
-    """The model's scorers from no whitening to the most.
+    """The model's scorers by degree of whitening.
 
-    Raw, diagonal, ever more calibration videos, all videos, per token.
+    Raw, diagonal, a growing number of calibration videos, all videos, per token.
     """
-    there = [it for it in scorers if it.forecaster == MODEL]
-    plain = [it for it in (ScorerId(), ScorerId(distance="diagonal")) if it in there]
-    fewer = sorted((it for it in there if it.fit.videos is not None), key=lambda it: it.fit.videos or 0)
+    own = [it for it in scorers if it.forecaster == MODEL]
+    plain = [it for it in (ScorerId(), ScorerId(distance="diagonal")) if it in own]
+    fewer = sorted((it for it in own if it.fit.videos is not None), key=lambda it: it.fit.videos or 0)
     most = [ScorerId(distance="whitened"), ScorerId(distance="whitened", fit=Fit(per_token=True))]
-    return [*plain, *fewer, *(it for it in most if it in there)]
+    return [*plain, *fewer, *(it for it in most if it in own)]
 
 
 def evaluated_scorers(scorers: Iterable[ScorerId], model_spec: str) -> list[ScorerId]:
-    """The scorers that an evaluation is about: the model's, or that of `baseline:NAME`."""
+    """The scorers of the subject of an evaluation: the model's, or that of `baseline:NAME`."""
     kind, colon, name = model_spec.partition(":")
     if kind == "baseline" and colon:
         return [ScorerId.parse(name)]
@@ -141,20 +141,20 @@ def evaluated_scorers(scorers: Iterable[ScorerId], model_spec: str) -> list[Scor
 
 
 def seeds_of(pool: ScorerId, scorers: Iterable[ScorerId]) -> list[ScorerId]:
-    """The untrained networks that a pool is the mean of, by seed; none for other scorers."""
+    """The untrained networks of a pool, by seed; none for other scorers."""
     if pool.forecaster != UNTRAINED or pool.seed is not None:
         return []
     found = [it for it in scorers if it.forecaster == UNTRAINED and it.seed is not None and it.distance == pool.distance]
     return sorted(found, key=lambda it: it.seed or 0)
 
 
-def baselines_of(scorer: ScorerId, there: Iterable[ScorerId]) -> list[ScorerId]:
-    """The baselines that a scorer is shown beside.
+def baselines_of(scorer: ScorerId, scorers: Iterable[ScorerId]) -> list[ScorerId]:
+    """The baselines among `scorers` that a scorer is compared with.
 
-    They have the scorer's distance where they were scored with it.
+    They have the scorer's distance if they were scored with it.
     """
-    there = list(there)
+    present = list(scorers)
     distance = scorer.distance if scorer.distance in ("whitened", "adjusted") and not scorer.is_baseline else "raw"
     names = (UNTRAINED, *LATENT_BASELINES, *CONTEXT_ABLATIONS)
-    same = [ScorerId(name, distance) if ScorerId(name, distance) in there else ScorerId(name) for name in names]
-    return [it for it in (*same, *map(ScorerId, PATH_STATISTICS)) if it in there and it != scorer]
+    same = [ScorerId(name, distance) if ScorerId(name, distance) in present else ScorerId(name) for name in names]
+    return [it for it in (*same, *map(ScorerId, PATH_STATISTICS)) if it in present and it != scorer]

@@ -40,9 +40,9 @@ class Video:
     fps: float
     frames: int  # from start_frame on
     label: bool | None  # True: possible. None only where the labels are secret
-    context_id: str = ""  # videos with equal ones are equal until the event
-    outcome_id: str = ""  # videos with equal ones end alike
-    start_frame: int = 0  # first frame of the file that is used; larger than 0 where a priming part is left out
+    context_id: str = ""  # videos with the same context_id are equal until the event
+    outcome_id: str = ""  # videos with the same outcome_id have the same end
+    start_frame: int = 0  # first frame of the file that is used; above 0 if its priming is left out
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Trial:
-    """Videos that differ in one thing.
+    """Videos that differ in one event.
 
     The trial is the unit of statistics: pairs of one trial are not independent.
     """
@@ -74,8 +74,10 @@ class Trial:
     level: str = ""
     copy_class: str = ""  # easy | neutral | hard
     magnitude: float | None = None
-    spliced: bool = False  # cut from possible videos at a frame where they are equal, so that no single frame tells them apart
-    locked_cuts: Range | None = None  # frames at which a context may stop so that it ends in full occlusion
+    spliced: bool = (
+        False  # made by joining parts of possible videos at a frame where they are equal, so that single frames leak no label
+    )
+    locked_cuts: Range | None = None  # range of frames at which a context may stop and end in full occlusion
     splice_frame: int | None = None
     occluded_frames: Range | None = None
     violation_frame: int | None = None

@@ -32,9 +32,9 @@ def newest(tmp_path: Path) -> Path:
 
 
 def train(run: Path, *arguments: str, threads: int = 1) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, str(TRAIN), str(run / "recipe.yaml"), f"run={run}", *arguments]
+    command = [sys.executable, str(TRAIN), str(run / "recipe.yaml"), f"run={run}", *arguments]
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(words, capture_output=True, text=True, env=env, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
 
 
 def flip(file: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_corpus_has_all_formats():
         assert json.loads(state.read_text())["format"] == number
 
 
-def test_it_loads_with_its_decoder_and_accepts_another(run: Path):
+def test_a_checkpoint_of_each_format_loads_with_its_decoder_and_accepts_another(run: Path):
     checkpoint = find_checkpoint(run)
     assert (checkpoint.step, latest_checkpoint(run).step) == (4, 8)
     model, recipe = load_model(run)
@@ -74,7 +74,7 @@ def test_it_loads_with_its_decoder_and_accepts_another(run: Path):
     assert all(torch.equal(stored[name], value) for name, value in changed.items())
 
 
-def test_it_resumes_to_the_losses_of_the_whole_run(run: Path):
+def test_a_checkpoint_of_each_format_resumes_to_the_losses_of_the_whole_run(run: Path):
     done = train(run, threads=2)
     assert done.returncode == 0, done.stderr
     assert "after step 8" in done.stdout
@@ -105,8 +105,8 @@ def test_training_is_refused_where_no_checkpoint_can_be_opened(newest: Path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("CheckpointError: ")
-    for words in ("00000004/model.safetensors is damaged", "00000008/model.safetensors is damaged", "run=FOLDER"):
-        assert words in line
+    for command in ("00000004/model.safetensors is damaged", "00000008/model.safetensors is damaged", "run=FOLDER"):
+        assert command in line
     scratch = train(newest, "--from-scratch")
     assert scratch.returncode == 2
     assert "has checkpoints (for example 00000008)" in scratch.stderr

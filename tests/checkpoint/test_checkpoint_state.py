@@ -65,7 +65,7 @@ def test_every_flipped_bit_is_found_or_changes_nothing(folder: Path):
     [
         ("step", -1, "step is -1, expected a number of steps"),
         ("step", True, "step is True"),
-        ("step", 8, "has step 8, but its folder has another"),
+        ("step", 8, "has step 8, but its folder is named "),
         ("step", 10**30, "step is a number of more than 64 bits"),
         ("samples", "56", "samples is '56', expected a number of samples"),
         ("seconds", -1.0, "seconds is -1.0, expected a number of seconds"),

@@ -238,8 +238,8 @@ def test_a_missing_file_suggests_a_similar_name(read):
         ("train.lr", "'train.lr' is not an override; write a.b=value, for example train.lr=1e-4"),
         ("=3", "'=3' is not an override; write a.b=value, for example train.lr=1e-4"),
         ("train..lr=3", "'train..lr=3' is not an override; write a.b=value, for example train.lr=1e-4"),
-        ("train.lr.x=3", "train.lr.x=3: train.lr is 1e-05, which has no field 'x'; give all of it: train.lr={...}"),
-        ("ema.forecast=3", "ema.forecast=3: ema is null, which has no field 'forecast'; give all of it: ema={...}"),
+        ("train.lr.x=3", "train.lr.x=3: train.lr is 1e-05, which has no field 'x'; set the whole value: train.lr={...}"),
+        ("ema.forecast=3", "ema.forecast=3: ema is null, which has no field 'forecast'; set the whole value: ema={...}"),
         (
             "sources.1.weight=3",
             "sources.1.weight=3: sources is a list of 1; '1' is not an index of it (indices start at 0)",

@@ -42,9 +42,9 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
-        ({"train": {"max_steps": 100}, "optim": {"warmup_steps": 100}}, "never leave its warm-up"),
+        ({"train": {"max_steps": 100}, "optim": {"warmup_steps": 100}}, "warm-up of the learning rate would never end"),
         (
             {"window": {"frames": 25}, "model": {"kind": "causal", "encoder": {"tubelet_size": 2}}},
             "not divisible by model.encoder.tubelet_size 2",
@@ -106,7 +106,10 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
             "model.encoder.width is 96, the frozen teacher has 48",
         ),
         ({"model": {"encoder": {}}}, "model.kind is missing; expected causal or masked"),
-        ({"model": {"kind": "masked"}, "window": {"frames": 2}}, "not 2 or more times model.encoder.tubelet_size 2"),
+        (
+            {"model": {"kind": "masked"}, "window": {"frames": 2}},
+            "window.frames 2 is not 4 or a larger multiple of model.encoder.tubelet_size 2",
+        ),
         ({"model": {"kind": "masked", "masks": [{"blocks": 1, "area": 0.9}]}}, "cover all 4 x 4 tokens"),
         ({"model": {"kind": "masked", "predictor": {"mask_tokens": 1}}}, "less than the 2 masks"),
         (
@@ -119,8 +122,8 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         ({"data": {"manifest": ["a", "b"], "weights": [1]}}, "1 weights for 2 manifests"),
     ],
 )
-def test_a_recipe_that_cannot_work_is_refused(fields: dict, says: str):
-    with pytest.raises(ConfigError, match=says):
+def test_a_recipe_that_cannot_work_is_refused(fields: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
         parse_config(Recipe, fields, "x.yaml")
 
 

@@ -46,8 +46,8 @@ def test_all_frames_of_a_window_are_augmented_equally():
     config = AugmentConfig(
         crop_area_min=0.3, hflip_prob=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, blur_px=1.0
     )
-    seen = augment(still, uniforms(), 12, config)
-    torch.testing.assert_close(seen, seen[:, :1].expand_as(seen))
+    augmented = augment(still, uniforms(), 12, config)
+    torch.testing.assert_close(augmented, augmented[:, :1].expand_as(augmented))
 
 
 def test_the_crop_is_the_box_of_the_random_numbers():
@@ -55,41 +55,41 @@ def test_the_crop_is_the_box_of_the_random_numbers():
     ramp = as_bytes(torch.linspace(0, 1, 64).expand(1, 1, 3, 64, 64))
     numbers = torch.zeros(1, UNIFORMS_PER_SAMPLE)
     numbers[0, :4] = torch.tensor([0.0, 0.5, 1.0, 0.0])  # smallest area, square, right edge, top edge
-    seen = augment(ramp, numbers, 32, AugmentConfig(**OFF | {"crop_area_min": 0.25}))
-    assert seen[0, 0, 0, 0, 0].item() == pytest.approx(0.5, abs=0.02)
-    assert seen[0, 0, 0, 0, -1].item() == pytest.approx(1.0, abs=0.02)
+    augmented = augment(ramp, numbers, 32, AugmentConfig(**OFF | {"crop_area_min": 0.25}))
+    assert augmented[0, 0, 0, 0, 0].item() == pytest.approx(0.5, abs=0.02)
+    assert augmented[0, 0, 0, 0, -1].item() == pytest.approx(1.0, abs=0.02)
 
 
 def test_the_given_fraction_of_windows_is_mirrored():
     numbers = torch.rand(4000, UNIFORMS_PER_SAMPLE, generator=torch.Generator().manual_seed(2))
     tiny = torch.tensor([0.0, 1.0]).expand(4000, 1, 3, 2, 2)
-    seen = augment(as_bytes(tiny), numbers, 2, AugmentConfig(**OFF | {"hflip_prob": 0.3}))
-    flipped = seen[:, 0, 0, 0, 0] == 1
+    augmented = augment(as_bytes(tiny), numbers, 2, AugmentConfig(**OFF | {"hflip_prob": 0.3}))
+    flipped = augmented[:, 0, 0, 0, 0] == 1
     assert flipped.float().mean().item() == pytest.approx(0.3, abs=0.03)
-    assert torch.equal(seen[flipped], tiny.flip(-1)[flipped])
+    assert torch.equal(augmented[flipped], tiny.flip(-1)[flipped])
 
 
 def test_colour_worked_by_hand():
     grey = torch.full((1, 1, 3, 2, 2), 0.6)
     most = torch.ones(1, UNIFORMS_PER_SAMPLE)
-    seen = lambda picture, numbers, **part: augment(as_bytes(picture), numbers, 2, AugmentConfig(**OFF, **part))  # noqa: E731
-    assert torch.allclose(seen(grey, most, brightness=0.2), grey * 1.2, atol=1e-6)
-    assert torch.allclose(seen(grey, most, contrast=0.5), grey, atol=1e-6)
-    assert torch.allclose(seen(grey, most, saturation=0.5), grey, atol=1e-6)
+    augmented = lambda picture, numbers, **part: augment(as_bytes(picture), numbers, 2, AugmentConfig(**OFF, **part))  # noqa: E731
+    assert torch.allclose(augmented(grey, most, brightness=0.2), grey * 1.2, atol=1e-6)
+    assert torch.allclose(augmented(grey, most, contrast=0.5), grey, atol=1e-6)
+    assert torch.allclose(augmented(grey, most, saturation=0.5), grey, atol=1e-6)
     half = torch.tensor([0.2, 0.6]).expand(1, 1, 3, 2, 2)  # mean 0.4
-    assert torch.allclose(seen(half, most, contrast=0.5), torch.tensor([0.1, 0.7]).expand_as(half), atol=1e-6)
+    assert torch.allclose(augmented(half, most, contrast=0.5), torch.tensor([0.1, 0.7]).expand_as(half), atol=1e-6)
     red = torch.tensor([0.8, 0.2, 0.2]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 2, 2)
     luma = 0.2 + 0.6 * 0.299
     paler = luma + (red - luma) * 0.5
-    assert torch.allclose(seen(red, torch.zeros(1, UNIFORMS_PER_SAMPLE), saturation=0.5), paler, atol=1e-6)
+    assert torch.allclose(augmented(red, torch.zeros(1, UNIFORMS_PER_SAMPLE), saturation=0.5), paler, atol=1e-6)
     third = torch.full((1, UNIFORMS_PER_SAMPLE), 5 / 6)  # (2 * 5/6 - 1) * 0.5: a third of a turn
-    assert torch.allclose(seen(red, third, hue=0.5)[0, 0, :, 0, 0], torch.tensor([0.2, 0.8, 0.2]), atol=1e-5)
+    assert torch.allclose(augmented(red, third, hue=0.5)[0, 0, :, 0, 0], torch.tensor([0.2, 0.8, 0.2]), atol=1e-5)
 
 
 def test_blur_keeps_the_mean_and_spreads_a_point_like_a_gaussian():
     point = torch.zeros(1, 1, 3, 33, 33)
     point[..., 16, 16] = 1
     most = torch.ones(1, UNIFORMS_PER_SAMPLE)
-    seen = augment(as_bytes(point), most, 33, AugmentConfig(**OFF, blur_px=2.0))[0, 0, 0]
-    assert seen.sum().item() == pytest.approx(1.0, abs=1e-4)
-    assert (seen[16, 18] / seen[16, 16]).item() == pytest.approx(math.exp(-0.5), abs=1e-3)
+    augmented = augment(as_bytes(point), most, 33, AugmentConfig(**OFF, blur_px=2.0))[0, 0, 0]
+    assert augmented.sum().item() == pytest.approx(1.0, abs=1e-4)
+    assert (augmented[16, 18] / augmented[16, 16]).item() == pytest.approx(math.exp(-0.5), abs=1e-3)

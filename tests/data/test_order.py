@@ -27,8 +27,8 @@ def test_the_shuffle_is_not_visibly_regular():
 
 
 def test_a_hundred_million_windows_need_no_memory():
-    places = np.arange(10**8 - 64, 10**8)
-    assert len(set(permute(places, 10**8, 0).tolist())) == 64
+    positions = np.arange(10**8 - 64, 10**8)
+    assert len(set(permute(positions, 10**8, 0).tolist())) == 64
 
 
 def test_any_slice_equals_the_whole():

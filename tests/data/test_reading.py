@@ -19,7 +19,7 @@ def request_of(path: Path | str) -> ReadRequest:
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[int]:
-    """Let attempts to read raise these errors, one after another; further ones give frames. How often it was tried."""
+    """Let attempts to read raise these errors, one after another; later attempts return frames. Returns the attempts."""
     left, tried = list(errors), []
 
     def read_square_frames(*_args: object, **_options: object) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_a_missing_resource_of_the_machine_is_no_bad_clip_even_if_a_reader_hides
     clips: Path, monkeypatch, number: int
 ):
     hidden = VideoError("a.mp4", "unreadable file", os.strerror(number))
-    hidden.__context__ = OSError(number, os.strerror(number))  # as `raise ... from None` leaves it
+    hidden.__context__ = OSError(number, os.strerror(number))  # what `raise ... from None` does
     raising(monkeypatch, hidden)
     failure = read_window(request_of(clips.parent / "clips" / "000.mp4"))
     assert isinstance(failure, ReadFailure)
@@ -80,7 +80,7 @@ def test_a_missing_resource_of_the_machine_is_no_bad_clip_even_if_a_reader_hides
 def test_frames_of_an_unexpected_shape_are_a_bad_clip(clips: Path, monkeypatch):
     monkeypatch.setattr(reading, "read_square_frames", lambda *_args, **_options: np.zeros((1, 32, 32, 3), np.uint8))
     failure = read_window(request_of(clips.parent / "clips" / "000.mp4"))
-    assert failure == ReadFailure("clip", "gave frames of uint8 [1, 32, 32, 3], not uint8 [2, 32, 32, 3]")
+    assert failure == ReadFailure("clip", "frames are uint8 [1, 32, 32, 3], expected uint8 [2, 32, 32, 3]")
 
 
 def test_a_missing_file_among_others_is_a_bad_clip_and_a_missing_folder_is_not(clips: Path):

@@ -75,8 +75,8 @@ def test_data_of_which_nothing_can_be_read_ends_with_a_message(clips: Path, work
 
 
 def test_at_the_allowed_fraction_a_readable_window_is_found_before_the_limit():
-    for share in (0.05, 0.1, 0.5, 0.9, 0.97):
-        assert share ** max_replacements(share) <= 1e-12
+    for fraction in (0.05, 0.1, 0.5, 0.9, 0.97):
+        assert fraction ** max_replacements(fraction) <= 1e-12
     assert max_replacements(0) == 100
     assert max_replacements(1) == 1000
 

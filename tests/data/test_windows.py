@@ -40,7 +40,7 @@ def test_a_clip_too_short_for_a_window_is_left_out_and_counted(tmp_path: Path):
 
 
 def test_windows_lie_within_their_clip(tmp_path: Path):
-    """A clip that is a stretch of a file (train and val of one file, split in time) never shows the other stretch."""
+    """A clip that is a part of a file (train and val of one file, split in time) never shows the other part."""
     manifest = manifest_of(tmp_path, replace(TEN_SECONDS, start_s=3.0, stop_s=7.0))
     source = WindowSource(manifest, "train", WindowConfig(frames=20, fps=10))
     for fraction in (0.0, 0.5, 0.9999):
@@ -117,4 +117,4 @@ def test_memory_of_workers_is_flat_over_200_000_rows(tmp_path: Path):
         if update in (300, 599):
             (worker,) = (c for c in psutil.Process().children() if "worldmodel.data.worker" in " ".join(c.cmdline()))
             sizes.append(worker.memory_info().rss)
-    assert sizes[1] - sizes[0] < 20e6, f"{(sizes[1] - sizes[0]) / 1e6:.0f} MB more after 300 updates"
+    assert sizes[1] - sizes[0] < 20e6, f"{(sizes[1] - sizes[0]) / 1e6:.0f} MB more after 300 steps"

@@ -1,4 +1,4 @@
-"""Worker processes: what ends them, what does not, and that nothing of them is left behind."""
+"""Worker processes: what ends them, what does not, and that they leave nothing behind."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and lim
 
 
 def workers() -> list[psutil.Process]:
-    return [it for it in psutil.Process().children() if "worldmodel.data.worker" in " ".join(it.cmdline())]
+    return [entry for entry in psutil.Process().children() if "worldmodel.data.worker" in " ".join(entry.cmdline())]
 
 
 def test_a_file_that_crashes_the_decoder_is_a_bad_clip(clips: Path, reading_fails):
@@ -115,7 +115,7 @@ def test_workers_use_no_named_resources(clips: Path):
 
     def shared() -> set[str]:
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        return {it.path for process in processes for it in process.memory_maps() if it.path.startswith("/dev/shm/")}
+        return {entry.path for process in processes for entry in process.memory_maps() if entry.path.startswith("/dev/shm/")}
 
     before = shared()
     stream = training_batches(windows_of(clips, workers=2), 0, 100)
@@ -130,7 +130,7 @@ def test_a_worker_is_small_because_it_imports_neither_torch_nor_the_manifest(cli
     next(stream)
     (worker,) = workers()
     assert worker.memory_info().rss < 200e6
-    assert not any("torch" in Path(it.path).name for it in worker.memory_maps())
+    assert not any("torch" in Path(entry.path).name for entry in worker.memory_maps())
     stream.close()
 
 
@@ -180,15 +180,15 @@ def test_time_in_which_the_job_was_suspended_does_not_count_as_waiting_for_a_wor
 @pytest.mark.parametrize("worker_timeout_s", [0.0, 60.0])
 def test_time_in_which_the_job_was_suspended_does_not_count_as_waiting_for_storage(monkeypatch, worker_timeout_s: float):
     """With a limit for workers and without one; the clock jumps by an hour at the second check."""
-    pending, looks, monotonic = Mock(missing_storage=ReadFailure("storage", "stale", "/data")), [], time.monotonic
+    pending, jumps_s, monotonic = Mock(missing_storage=ReadFailure("storage", "stale", "/data")), [], time.monotonic
 
     def wait(_pending: object, _seconds: float) -> bool:
-        looks.append(3600.0 if looks else 0.0)
-        return len(looks) > 3
+        jumps_s.append(3600.0 if jumps_s else 0.0)
+        return len(jumps_s) > 3
 
-    monkeypatch.setattr("worldmodel.process.clock.time.monotonic", lambda: monotonic() + sum(looks))
-    patience = WaitLimits(worker_timeout_s, storage_wait_s=600.0, report=lambda _text: None)
-    assert wait_for_batch(Mock(wait=wait), pending, patience) is pending.batch()
+    monkeypatch.setattr("worldmodel.process.clock.time.monotonic", lambda: monotonic() + sum(jumps_s))
+    limits = WaitLimits(worker_timeout_s, storage_wait_s=600.0, report=lambda _text: None)
+    assert wait_for_batch(Mock(wait=wait), pending, limits) is pending.batch()
 
 
 @pytest.mark.parametrize("name", ["_receive", "_write"])
@@ -219,7 +219,7 @@ def test_workers_that_cannot_be_killed_are_waited_for_at_the_same_time(monkeypat
         killed = False
 
         def close(self) -> None:
-            """It waits in the kernel for storage."""
+            """A worker that waits in the kernel for storage."""
 
         def kill(self) -> None:
             self.killed = True

@@ -62,7 +62,7 @@ def test_a_tar_member_has_the_hash_of_the_file(tmp_path):
     assert inside == content_hash(str(tmp_path / "a.mp4"), None)
 
 
-def test_every_frame_of_a_folder_counts_and_names_do_not(tmp_path):
+def test_every_frame_of_a_folder_changes_the_hash_and_names_do_not(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (3, 8, 8, 3), np.uint8)
     other = images.copy()
@@ -79,7 +79,7 @@ def test_every_frame_of_a_folder_counts_and_names_do_not(tmp_path):
     assert folder("d", images[[0, 2, 1]], 0) != same
 
 
-def test_where_one_frame_of_a_folder_ends_counts(tmp_path):
+def test_the_boundary_between_two_frames_of_a_folder_changes_the_hash(tmp_path):
     for name, cut in (("a", 3), ("b", 5)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(b"12345678"[:cut])

@@ -114,7 +114,7 @@ def test_classes_are_the_first_folder(tmp_path, video_folder):
     assert {(clip.label, clip.source) for clip in clips(tmp_path / "m.parquet")} == {("rope skipping", "toy"), (None, "toy")}
 
 
-def test_a_list_in_vjepas_form_is_imported(tmp_path, video_folder):
+def test_a_list_in_the_format_of_vjepa_is_imported(tmp_path, video_folder):
     folder = video_folder(3)
     (folder / "000.mp4").rename(folder / "a b.mp4")
     lines = ["videos/a b.mp4 7", f"{folder / '001.mp4'} 0", '"videos/002.mp4" 12', "videos/gone.mp4 3", ""]
@@ -127,7 +127,7 @@ def test_a_list_in_vjepas_form_is_imported(tmp_path, video_folder):
 
 
 @pytest.mark.parametrize(
-    ("root", "out", "says"),
+    ("root", "out", "message"),
     [
         ("none", "m.parquet", "no such folder"),
         ("empty", "m.parquet", "it is empty"),
@@ -137,7 +137,7 @@ def test_a_list_in_vjepas_form_is_imported(tmp_path, video_folder):
         ("bad", "texts/a.txt/m.parquet", "a.txt"),
     ],
 )
-def test_an_error_is_one_line_and_gives_a_nonzero_exit_code(tmp_path, capsys, root, out, says):
+def test_an_error_is_one_line_and_gives_a_nonzero_exit_code(tmp_path, capsys, root, out, message):
     for name in ("empty", "texts", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "texts" / "a.txt").write_text("text")
@@ -145,7 +145,7 @@ def test_an_error_is_one_line_and_gives_a_nonzero_exit_code(tmp_path, capsys, ro
     assert index(tmp_path / root, tmp_path / out) != 0
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("data_prep index: ")
-    assert says in line
+    assert message in line
     assert not [path for path in tmp_path.rglob("*") if "parquet" in path.name and "rejected" not in path.name]
 
 
@@ -176,20 +176,20 @@ def test_a_killed_run_resumes_to_the_same_manifest(tmp_path, video_folder):
 def test_a_resumed_run_inspects_no_file_twice(tmp_path, video_folder, monkeypatch):
     from data_prep.commands import index as module
 
-    folder, seen = video_folder(6), []
+    folder, inspected = video_folder(6), []
 
     def until_the_fourth(work, items, workers, timeout_s):
         for item in items:
-            seen.append(item.path)
-            if len(seen) == 4:
+            inspected.append(item.path)
+            if len(inspected) == 4:
                 raise KeyboardInterrupt
             yield item, work(item)
 
     monkeypatch.setattr(module, "run_each", until_the_fourth)
     assert index(folder, tmp_path / "m.parquet") == 130
     assert index(folder, tmp_path / "m.parquet") == 0
-    assert len(seen) == 7  # the fourth was not finished
-    assert len(set(seen)) == 6
+    assert len(inspected) == 7  # the fourth was not finished
+    assert len(set(inspected)) == 6
 
 
 def test_a_journal_with_other_settings_is_started_again(tmp_path, video_folder):

@@ -15,9 +15,9 @@ def manifest(video_folder, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", ["index", "transcode", "synthesize"])
-def test_an_output_that_another_process_writes_is_refused(command: str, manifest: Path, tmp_path: Path, capsys):
+def test_an_output_that_another_process_is_writing_is_refused(command: str, manifest: Path, tmp_path: Path, capsys):
     out = tmp_path / "out"
-    words = {
+    arguments = {
         "index": ["index", str(tmp_path / "videos"), "--out", str(manifest)],
         "transcode": ["transcode", str(manifest), "--out", str(out)],
         "synthesize": ["synthesize", str(out), "--train", "2"],
@@ -26,7 +26,7 @@ def test_an_output_that_another_process_writes_is_refused(command: str, manifest
     before = manifest.read_bytes()
     capsys.readouterr()
     with lock:
-        assert main([*words, "--workers", "1"]) == 1
+        assert main([*arguments, "--workers", "1"]) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"data_prep {command}: {manifest if command == 'index' else out} is in use by process")
         assert manifest.read_bytes() == before
@@ -34,7 +34,7 @@ def test_an_output_that_another_process_writes_is_refused(command: str, manifest
 
 
 def test_machines_that_share_the_work_of_one_folder_do_not_lock_each_other_out(tmp_path: Path):
-    first, second = ([*words, "--world", "2", "--workers", "1"] for words in (["--rank", "0"], ["--rank", "1"]))
+    first, second = ([*arguments, "--world", "2", "--workers", "1"] for arguments in (["--rank", "0"], ["--rank", "1"]))
     made = ["synthesize", str(tmp_path / "out"), "--train", "2", "--frames", "16"]
     with lock_folder(tmp_path / "out", "...", ".lock_0_of_2"):
         assert main([*made, *first]) == 1

@@ -28,7 +28,7 @@ if __name__ == "__main__":
 
 
 def with_limit(limit, *arguments):
-    """A command whose files cannot grow beyond so many bytes, as on a disk that is almost full."""
+    """A command whose files cannot exceed a limit in bytes, as on a disk that is almost full."""
     return subprocess.run([sys.executable, "-c", LIMITED, str(limit), *arguments], capture_output=True, text=True)
 
 
@@ -67,7 +67,7 @@ def test_a_full_disk_ends_transcoding_and_rejects_no_source(tmp_path, indexed, w
 
 def test_a_full_disk_ends_an_index_and_loses_nothing(tmp_path, indexed):
     arguments = ["index", str(tmp_path / "videos"), "--out", str(tmp_path / "n.parquet"), "--workers", "1"]
-    for limit in (50, 500, 2500):  # bytes: in the head of the journal, in its lines, in the manifest
+    for limit in (50, 500, 2500):  # limits in bytes: in the head of the journal, in its lines, in the manifest
         done = with_limit(limit, *arguments)
         assert done.returncode == 1
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("data_prep")]
@@ -80,7 +80,7 @@ def test_a_full_disk_ends_an_index_and_loses_nothing(tmp_path, indexed):
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_full_disk_ends_synthesis(tmp_path, workers):
-    out = tmp_path / "films"
+    out = tmp_path / "videos"
     done = with_limit(1000, "synthesize", str(out), "--train", "3", "--size-px", "32", "--workers", workers)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("data_prep")]
@@ -101,14 +101,14 @@ def test_a_video_is_not_half_written_on_a_full_disk(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_folder_is_an_error_of_the_output(tmp_path):
+def test_a_missing_folder_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match=r"a\.mp4"):
         write_video(tmp_path / "gone" / "a.mp4", np.zeros((3, 16, 16, 3), np.uint8), 10)
     with pytest.raises(OutputError, match=r"a\.txt"), atomic_path(tmp_path / "gone" / "a.txt") as part:
         part.write_text("words")
 
 
-def test_errors_of_reading_within_a_block_that_writes_stay_what_they_are(tmp_path):
+def test_read_errors_within_a_block_that_writes_are_not_output_errors(tmp_path):
     with pytest.raises(FileNotFoundError) as raised, atomic_path(tmp_path / "a.txt") as part:
         part.write_text((tmp_path / "gone.txt").read_text())
     assert not isinstance(raised.value, OutputError)

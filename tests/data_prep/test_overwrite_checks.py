@@ -38,10 +38,10 @@ def refuses(capsys, folder, command, *words):
     before = files_of(folder)
     capsys.readouterr()
     assert command() == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
     for word in words:
-        assert word in said
+        assert word in errors
     assert files_of(folder) == before
 
 

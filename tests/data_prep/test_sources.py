@@ -94,11 +94,11 @@ def test_a_pipe_is_named_and_never_opened(tmp_path):
 
 
 def test_an_int64_set_knows_which_numbers_are_new():
-    seen = Int64Set()
-    assert all(seen.add(number * 7919 - 10**9) for number in range(30_000))
-    assert not any(seen.add(number * 7919 - 10**9) for number in range(0, 30_000, 97))
-    assert seen.add(1)
-    assert not seen.add(1)
+    numbers = Int64Set()
+    assert all(numbers.add(number * 7919 - 10**9) for number in range(30_000))
+    assert not any(numbers.add(number * 7919 - 10**9) for number in range(0, 30_000, 97))
+    assert numbers.add(1)
+    assert not numbers.add(1)
 
 
 # --- tars --------------------------------------------------------------------------------------------------------------
@@ -146,11 +146,11 @@ def test_skipped_files_are_counted_by_suffix(tmp_path, numbered, make_video, cap
     fill(tmp_path / "videos", "a.srt", "b.SRT", "b.jpg", "scan/1.tif", "scan/2.tif", "scan/3.exr", "README", "x.braw")
     tar_of(tmp_path / "videos" / "t.tar", ("a.json", video))
     assert index(tmp_path / "videos", tmp_path / "m.parquet") == 0
-    said = "skipped: 2 .srt, 2 .tif, 1 without a suffix, 1 .braw, 1 .exr, 1 .jpg, 1 .json"
-    assert said in capsys.readouterr().out
+    message = "skipped: 2 .srt, 2 .tif, 1 without a suffix, 1 .braw, 1 .exr, 1 .jpg, 1 .json"
+    assert message in capsys.readouterr().out
     (tmp_path / "videos" / "a.mp4").unlink()
     assert index(tmp_path / "videos", tmp_path / "n.parquet") == 1
-    assert f"no videos in this folder or below it; {said}" in capsys.readouterr().err
+    assert f"no videos in this folder or below it; {message}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,16 @@ def test_copies_of_one_video_count_as_one_and_share_their_split(tmp_path, video_
     for video in list(folder.iterdir()):
         shutil.copy(video, folder / f"copy of {video.name}")
     assert index(folder, tmp_path / "m.parquet") == 0  # 24 files, but 12 videos: few, so split in time
-    said = capsys.readouterr().out
-    assert "12 files have the same content as another" in said
-    assert "fewer than 20" in said
-    stretches = {}
+    message = capsys.readouterr().out
+    assert "12 files have the same content as another" in message
+    assert "fewer than 20" in message
+    ranges = {}
     for clip in clips(tmp_path / "m.parquet"):
-        stretches.setdefault(clip.content_hash, set()).add((clip.split, clip.start_s, clip.stop_s))
-    assert all(sorted(split for split, _, _ in it) == ["train", "val"] for it in stretches.values())
-    assert all(max(x[2] for x in it if x[0] == "train") == min(x[1] for x in it if x[0] == "val") for it in stretches.values())
+        ranges.setdefault(clip.content_hash, set()).add((clip.split, clip.start_s, clip.stop_s))
+    assert all(sorted(split for split, _, _ in entry) == ["train", "val"] for entry in ranges.values())
+    assert all(
+        max(x[2] for x in entry if x[0] == "train") == min(x[1] for x in entry if x[0] == "val") for entry in ranges.values()
+    )
 
 
 def test_copies_of_one_video_fall_into_one_split_where_there_are_many(tmp_path, video_folder):
@@ -206,9 +208,9 @@ def test_indexing_again_skips_copies_and_reports_it(tmp_path, video_folder, caps
     capsys.readouterr()
     assert index(folder, folder / "m.parquet") == 0
     assert {clip.path for clip in clips(folder / "m.parquet")} == before
-    said = capsys.readouterr().out
-    assert "skipped because this project wrote them: small (3 files, written by python -m data_prep transcode)" in said
-    assert index(folder / "small", tmp_path / "small.parquet") == 0  # asked for by name, it is indexed
+    message = capsys.readouterr().out
+    assert "skipped because this project wrote them: small (3 files, written by python -m data_prep transcode)" in message
+    assert index(folder / "small", tmp_path / "small.parquet") == 0  # a folder that is named is indexed
     assert len({clip.path for clip in clips(tmp_path / "small.parquet")}) == 3
 
 
@@ -223,7 +225,7 @@ def test_indexing_again_skips_copies_and_reports_it(tmp_path, video_folder, caps
     ],
 )
 def test_output_folders_of_earlier_versions_are_recognised_by_their_files(tmp_path, notes):
-    fill(tmp_path, "a.mp4", "made/films/b.mp4", "made/c.mp4")
+    fill(tmp_path, "a.mp4", "made/clips/b.mp4", "made/c.mp4")
     for name, content in notes.items():
         (tmp_path / "made" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "made" / name).write_text(content)
@@ -232,7 +234,7 @@ def test_output_folders_of_earlier_versions_are_recognised_by_their_files(tmp_pa
     assert [count for _, count in skipped.own_outputs.values()] == [2]
 
 
-def test_a_users_file_of_that_name_marks_nothing(tmp_path):
+def test_a_file_of_the_user_with_such_a_name_marks_no_folder(tmp_path):
     fill(tmp_path, "mine/a.mp4")
     (tmp_path / "mine" / "transcode.json").write_text('{"preset": "my own tool"}')
     (tmp_path / "mine" / "recipe.yaml").write_text("cake")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.physics import jobs as videos
+from data_prep.physics import jobs
 from worldmodel.manifest import Manifest
 
 TRAIN = ["--train", "6", "--size-px", "32"]
@@ -31,7 +31,7 @@ def rows(folder: Path) -> list[tuple]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "films"
+    folder = tmp_path_factory.mktemp("whole") / "videos"
     assert make(folder) == 0
     return folder
 
@@ -42,7 +42,7 @@ def test_any_number_of_workers_makes_the_same_bytes(whole, tmp_path):
     assert rows(tmp_path / "two") == rows(whole)
 
 
-def test_shards_make_the_same_films_and_the_last_writes_the_table(whole, tmp_path):
+def test_shards_make_the_same_videos_and_the_last_writes_the_table(whole, tmp_path):
     folder = tmp_path / "shards"
     assert make(folder, "--rank", "1", "--world", "2") == 0
     assert not (folder / "train.parquet").exists()
@@ -52,7 +52,7 @@ def test_shards_make_the_same_films_and_the_last_writes_the_table(whole, tmp_pat
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes(whole, tmp_path, monkeypatch):
-    folder, real, made = tmp_path / "cut", videos.write_video, []
+    folder, real, made = tmp_path / "cut", jobs.write_video, []
 
     def stopped_at_the_third(path, *args, **kwargs):
         if len(made) == 2:
@@ -60,10 +60,10 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(whole, tmp_path, monkeypat
         made.append(path)
         real(path, *args, **kwargs)
 
-    monkeypatch.setattr(videos, "write_video", stopped_at_the_third)
+    monkeypatch.setattr(jobs, "write_video", stopped_at_the_third)
     assert make(folder) == 130
     assert not (folder / "train.parquet").exists()
-    monkeypatch.setattr(videos, "write_video", real)
+    monkeypatch.setattr(jobs, "write_video", real)
     journal = folder / ".making" / "train.0-of-1.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"clips": [')  # as a kill in the middle of a line would leave it
     assert make(folder) == 0
@@ -71,37 +71,37 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(whole, tmp_path, monkeypat
     assert rows(folder) == rows(whole)
 
 
-def test_a_full_disk_is_one_line_and_lists_nothing(whole, tmp_path, monkeypatch, capsys):
-    folder, real = tmp_path / "full", videos.write_video
+def test_a_full_disk_is_reported_in_one_line_and_no_table_is_written(whole, tmp_path, monkeypatch, capsys):
+    folder, real = tmp_path / "full", jobs.write_video
 
     def full(path, *args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(videos, "write_video", full)
+    monkeypatch.setattr(jobs, "write_video", full)
     assert make(folder) == 1
-    said = [line for line in capsys.readouterr().err.splitlines() if "data_prep" in line]
-    assert len(said) == 1
-    assert "No space left on device" in said[0]
+    errors = [line for line in capsys.readouterr().err.splitlines() if "data_prep" in line]
+    assert len(errors) == 1
+    assert "No space left on device" in errors[0]
     assert not (folder / "train.parquet").exists()
     assert not list(folder.rglob("*.part"))
-    monkeypatch.setattr(videos, "write_video", real)
+    monkeypatch.setattr(jobs, "write_video", real)
     assert make(folder) == 0
     assert contents(folder) == contents(whole)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (["--fps", "59"], "the events need 1.2 s"),
         (["--properties", "weight"], "weight is not among permanence"),
         (["--rank", "2", "--world", "2"], "ranks go from 0 to 1"),
     ],
 )
-def test_a_bad_argument_is_one_line(tmp_path, capsys, options, words):
+def test_a_bad_argument_is_reported_in_one_line(tmp_path, capsys, options, message):
     assert main(["synthesize", str(tmp_path / "x"), *TRAIN, *options]) == 1
-    said = capsys.readouterr().err
-    assert words in said
-    assert said.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
     assert not (tmp_path / "x").exists()
 
 
@@ -113,9 +113,9 @@ def test_a_number_out_of_range_is_named_with_the_range(tmp_path, capsys, options
     assert not (tmp_path / "x").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
-    assert make(tmp_path / "file" / "films") == 1
+    assert make(tmp_path / "file" / "videos") == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert make(tmp_path / "file") == 1
     assert capsys.readouterr().err == f"data_prep synthesize: {tmp_path / 'file'} is a file; OUT must be a folder\n"
@@ -126,7 +126,7 @@ def test_another_configuration_in_the_same_folder_is_refused(whole, capsys):
     assert "seed is 0 there and 5 now" in capsys.readouterr().err
 
 
-def test_configuration_and_versions_are_recorded_with_the_films(whole):
+def test_configuration_and_versions_are_recorded_with_the_videos(whole):
     config = json.loads((whole / "train.json").read_text())
     assert {"seed", "size_px", "frames", "fps", "generator", "mujoco", "numpy"} <= set(config)
     metadata = Manifest.open(whole / "train.parquet").metadata

@@ -42,8 +42,8 @@ def test_copies_show_the_same_frame_at_the_same_time(tmp_path, indexed, number_o
         assert (ours.width, ours.height, ours.codec) == (64, 48, "h264")
         assert ours.stop_s == pytest.approx(source.stop_s, abs=0.1)
         times_s = np.linspace(source.start_s, min(ours.stop_s, source.stop_s) - 1e-3, 13)
-        seen, truth = (read_frames(clip.path, times_s=times_s) for clip in (ours, source))
-        assert [number_of(frame) for frame in seen] == [number_of(frame) for frame in truth]
+        copied, truth = (read_frames(clip.path, times_s=times_s) for clip in (ours, source))
+        assert [number_of(frame) for frame in copied] == [number_of(frame) for frame in truth]
 
 
 def test_a_rate_bound_drops_frames_and_moves_none(tmp_path, indexed, number_of):
@@ -95,8 +95,8 @@ def contents(folder):
 
 
 def test_copies_are_the_same_to_the_byte_whenever_and_wherever_they_are_made(tmp_path, make_video):
-    """In other processes, by other numbers of workers, from files of other names. Scenes change,
-    which x264 looks ahead for.
+    """Other processes, numbers of workers and file names. The scenes change, because x264 looks ahead
+    for changes.
     """
     rng = np.random.default_rng(0)
     for name in ("a", "b", "c"):

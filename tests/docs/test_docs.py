@@ -38,7 +38,7 @@ def help_of(module: str, command: str | None) -> str:
 
 
 def module_of(parts: list[str]) -> tuple[Path, list[str]]:
-    """The file of the longest module that a dotted name begins with, and the parts that are left."""
+    """The file of the longest module at the start of a dotted name, and the remaining parts."""
     for count in range(len(parts), 0, -1):
         folder = ROOT.joinpath(*parts[:count])
         for file in (folder.with_suffix(".py"), folder / "__init__.py"):
@@ -92,18 +92,18 @@ def test_every_link_of_a_page_leads_to_a_file(page):
 @each_page
 def test_every_command_and_flag_of_a_page_exists(page):
     unknown = []
-    for words in commands(page):
-        if words[:2] == ["python", "-m"] and words[2] in MAINS:
-            module, rest = words[2], words[3:]
+    for argv in commands(page):
+        if argv[:2] == ["python", "-m"] and argv[2] in MAINS:
+            module, rest = argv[2], argv[3:]
             command = rest[0] if module != "worldmodel.rollout" else None
             if command is not None and command not in {**EVAL, **DATA_PREP}:
-                unknown.append(" ".join(words))
+                unknown.append(" ".join(argv))
                 continue
             flags = [word for word in rest if word.startswith("--")]
             shown = help_of(module, command) if flags else ""
             unknown += [f"{module} {command or ''}: {flag}" for flag in flags if not re.search(rf"{flag}\b", shown)]
-        elif words[0] == "python" and words[1] != "-m":
-            unknown += [words[1]] if not (ROOT / words[1]).exists() else []
+        elif argv[0] == "python" and argv[1] != "-m":
+            unknown += [argv[1]] if not (ROOT / argv[1]).exists() else []
     assert unknown == []
 
 

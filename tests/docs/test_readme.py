@@ -36,29 +36,29 @@ def train(folder: Path, run: str) -> subprocess.CompletedProcess[str]:
     return run_module("worldmodel.train", arguments, cwd=folder)
 
 
-def test_it_has_at_most_1200_words_and_lines_of_100_characters():
+def test_the_readme_has_at_most_1200_words_and_lines_of_100_characters():
     assert len(TEXT.split()) <= 1200
     assert [line for line in TEXT.splitlines() if len(line) > 100] == []
 
 
-def test_its_parts_have_the_order_that_a_newcomer_needs():
-    places = [TEXT.find(part) for part in SECTIONS]
-    assert -1 not in places
-    assert places == sorted(places)
+def test_sections_are_in_the_order_that_a_newcomer_needs():
+    positions = [TEXT.find(part) for part in SECTIONS]
+    assert -1 not in positions
+    assert positions == sorted(positions)
 
 
-def test_it_begins_with_a_moving_picture_below_two_megabytes():
+def test_the_readme_begins_with_an_animation_below_two_megabytes():
     picture = ROOT / "docs/rollout.gif"
     assert picture.stat().st_size < 2e6
     with Image.open(picture) as shown:
         assert getattr(shown, "n_frames", 1) > 10
 
 
-def test_nothing_is_left_to_fill_in():
+def test_no_placeholder_is_left():
     assert "@" not in TEXT.replace("@dataclass", "")
 
 
-def test_its_python_has_about_ten_lines_and_runs(work):
+def test_the_python_example_has_about_ten_lines_and_runs(work):
     (code,) = blocks(README, "python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 14
     done = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True)
@@ -67,16 +67,16 @@ def test_its_python_has_about_ten_lines_and_runs(work):
 
 
 @pytest.mark.slow
-def test_its_commands_train_evaluate_and_visualise(work):
+def test_the_commands_train_evaluate_and_visualise(work):
     """The three commands under "Train, evaluate, visualise", on fewer videos, steps and quadruplets."""
     suite = work / "suite"
     assert data_prep(["synthesize", str(suite), "--suite", "nano", "--properties", "permanence", "--workers", "1"]) == 0
-    trained, evaluated, shown = [words for words in commands(README) if "runs/mine" in shlex.join(words)]
+    trained, evaluated, shown = [command for command in commands(README) if "runs/mine" in shlex.join(command)]
     assert trained == shlex.split("accelerate launch worldmodel/train.py configs/demo.yaml run=runs/mine")
     made = train(work, trained[-1].removeprefix("run="))
     assert made.returncode == 0, made.stderr
-    words = [f"builtin:{suite}" if word == "builtin" else word for word in evaluated[3:]]
-    made = run_module("eval.__main__", [*words, "--untrained-seeds", "0"], cwd=work)
+    command = [f"builtin:{suite}" if argument == "builtin" else argument for argument in evaluated[3:]]
+    made = run_module("eval.__main__", [*command, "--untrained-seeds", "0"], cwd=work)
     assert made.returncode == 0, made.stderr
     assert (work / evaluated[-1] / "report.html").exists()
     made = run_module("worldmodel.rollout", shown[3:], cwd=work)

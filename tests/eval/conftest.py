@@ -1,4 +1,4 @@
-"""An evaluation made up by hand, in the shape that `python -m eval voe` leaves behind; and a model of another family."""
+"""An evaluation made up by hand, with the files that `python -m eval voe` writes; and a model of another family."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ from worldmodel.video import write_video
 
 FPS, FRAMES, REVEAL = 12.0, 24, 15
 HOSTILE = "<script>window.pwned=1</script>"
-PLACES = (("a", "u", True), ("b", "v", True), ("a", "v", False), ("b", "u", False))
+PAIRINGS = (("a", "u", True), ("b", "v", True), ("a", "v", False), ("b", "u", False))
 SCORERS = (
     "whitened",
     "latent distance",
@@ -35,9 +35,9 @@ SCORERS = (
 
 
 def truth_of(centres: np.ndarray, **changed) -> ClipTruth:
-    """Bodies of 8 px that can move, at centre_px [T, O, 2] in a picture of 64 px at 10 fps, all in sight, none touching."""
+    """Bodies of 8 px that can move, at centre_px [T, O, 2] in a picture of 64 px at 10 fps, all visible, none touching."""
     frames, count = centres.shape[:2]
-    told = {
+    fields = {
         "fps": 10.0,
         "width": 64,
         "height": 64,
@@ -52,7 +52,7 @@ def truth_of(centres: np.ndarray, **changed) -> ClipTruth:
         "unoccluded_px": np.full((frames, count), 50),
         "contact": np.zeros((frames, count, count), bool),
     }
-    return ClipTruth(**{**told, **changed})
+    return ClipTruth(**{**fields, **changed})
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def make_truth():
 
 @pytest.fixture(scope="session")
 def masked_model() -> MaskedWorldModel:
-    """Context and forecast share a window of 8 frames at 12 fps, 4 latent steps of 4 x 4 places; as if trained."""
+    """Context and forecast share a window of 8 frames at 12 fps, 4 latent steps of 4 x 4 tokens; random weights."""
     torch.manual_seed(0)
     config = MaskedConfig(
         encoder=VideoEncoderConfig(patch_px=4, tubelet_size=2, width=12, depth=1, heads=2),
@@ -83,7 +83,11 @@ def write_run(folder: Path, *, verdicts=VERDICTS, skills=SKILLS, steps: int = 60
     """A run folder: a row of metrics every 10 steps of 1 s, and a health check every 100 steps that takes 5 s more, in the row
     after it. The best checkpoint is at the health check with the highest skill."""
     folder.mkdir(parents=True)
-    checks, lines, seconds = {100 * (index + 1): it for index, it in enumerate(zip(verdicts, skills, strict=True))}, [], 0.0
+    checks, lines, seconds = (
+        {100 * (index + 1): entry for index, entry in enumerate(zip(verdicts, skills, strict=True))},
+        [],
+        0.0,
+    )
     for step in range(10, steps + 1, 10):
         seconds += 10 + 5 * (step - 10 in checks)
         row = {
@@ -100,13 +104,14 @@ def write_run(folder: Path, *, verdicts=VERDICTS, skills=SKILLS, steps: int = 60
         metrics = {"effective_rank": 7.0, "max_rank": 8, "effective_rank_with_position": 6.0, "position_fraction": 0.3}
         metrics |= {"std_min": 0.5, "std_mean": 1.0, "corr_offdiag": 0.01, "skill": skill}
         ahead = {f"{name}/{h}": skill for name in ("skill", "skill_copy", "skill_mean") for h in ("0.25", "0.5", "1")}
-        health.append({"step": step, "verdict": verdict, "advice": "as was seen", **metrics, **ahead})
+        health.append({"step": step, "verdict": verdict, "advice": "observed", **metrics, **ahead})
     for name, rows in (("metrics", lines), ("health", health)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     best = max(checks, key=lambda step: checks[step][1], default=None)
     if best is not None:
         (folder / "best.json").write_text(json.dumps({"checkpoint": f"{best:08d}", "skill": checks[best][1]}))
-    recipe = f"train: {{max_steps: {max_steps}, precision: fp32}}\nhealth: {{every: 100}}\ndata: {{workers: 2, manifest: '{HOSTILE}'}}\n"
+    recipe = f"train: {{max_steps: {max_steps}, precision: fp32}}\nhealth: {{every: 100}}\n"
+    recipe += f"data: {{workers: 2, manifest: '{HOSTILE}'}}\n"
     (folder / "recipe.yaml").write_text(recipe + "objectives: {spread: {kind: vicreg}}\noptim: {clip_norm: 1.0}\n")
     return folder
 
@@ -118,17 +123,17 @@ def make_run():
 
 @pytest.fixture(scope="session")
 def evaluation(tmp_path_factory) -> Path:
-    """32 test quadruplets of two properties, one with a hostile name, and 8 on val; scores.json as eval.voe.scores.score makes it.
+    """32 test quadruplets of two properties, one with a hostile name, and 8 on val, with scores.json.
 
-    Whitened surprise finds the impossible film in every quadruplet but numbers 0 and 1 of permanence, by a margin that grows
-    with the number; the best of permanence, number 15, has lost its films.
+    Whitened surprise finds the impossible video in every quadruplet but numbers 0 and 1 of permanence, by a margin that grows
+    with the number. The videos of the best one of permanence, number 15, are missing.
     """
     out = tmp_path_factory.mktemp("evaluation")
     return write_evaluation(out, {"permanence": 16, HOSTILE: 16})
 
 
 def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
-    for context, outcome, _ in PLACES:
+    for context, outcome, _ in PAIRINGS:
         write_video(out / f"{context}{outcome}.mp4", moving_square(context, outcome), FPS)
     trials = [
         _trial(out, name, number, split)
@@ -137,10 +142,12 @@ def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
         for number in range(some)
     ]
     write_trials(out / "trials.json", trials)
-    write_traces(out / "traces.parquet", [block for trial in trials for film in trial.videos for block in _blocks(trial, film)])
+    write_traces(
+        out / "traces.parquet", [block for trial in trials for video in trial.videos for block in _blocks(trial, video)]
+    )
     (out / "maps").mkdir()
-    for film in trials[8].videos:
-        np.savez(out / "maps" / f"{film.video_id}.npz", **_maps(film))
+    for video in trials[8].videos:
+        np.savez(out / "maps" / f"{video.video_id}.npz", **_maps(video))
     protocol = json.loads((Path(__file__).parent / "protocol.json").read_text(encoding="utf-8"))
     (out / "protocol.json").write_text(json.dumps(protocol), encoding="utf-8")
     scores = score(read_trials(out / "trials.json"), Traces.open(out / "traces.parquet"), protocol)
@@ -148,10 +155,10 @@ def write_evaluation(out: Path, properties: dict[str, int]) -> Path:
     return out
 
 
-def _maps(film: Video) -> dict[str, np.ndarray]:
-    """Surprise of 2 x 2 places, of which the last stands out: in locked windows of one step, in sliding ones of three. Half of
-    the sliding windows see twice as much as is taken, and are of no account."""
-    locked, free = np.full((4, 1, 4), 2.0), np.full((4, 3, 4), 0.1 if film.label else 0.4)
+def _maps(video: Video) -> dict[str, np.ndarray]:
+    """Surprise of 2 x 2 tokens, highest at the last one: in locked windows of one step, in sliding ones of three. Half of
+    the sliding windows have a context of another length, which is not used."""
+    locked, free = np.full((4, 1, 4), 2.0), np.full((4, 3, 4), 0.1 if video.label else 0.4)
     locked[..., 3], free[..., 3], free[2:] = 5.0, 1.0, 99.0
     return {
         "locked/whitened": locked,
@@ -176,15 +183,15 @@ def _trial(out: Path, name: str, number: int, split: str) -> Trial:
     group = f"{name}-{split}-{number:02d}"
     gone = name == "permanence" and number == 15
     short = "h" if name == HOSTILE else "p"
-    films = tuple(
+    videos = tuple(
         Video(
             f"{short}-{split}-{number}-{c}{o}", str(out / ("<u>gone.mp4" if gone else f"{c}{o}.mp4")), FPS, FRAMES, label, c, o
         )
-        for c, o, label in PLACES
+        for c, o, label in PAIRINGS
     )
     return Trial(
         group,
-        films,
+        videos,
         PAIRS,
         name,
         split,
@@ -202,20 +209,20 @@ def _trial(out: Path, name: str, number: int, split: str) -> Trial:
     )
 
 
-def _blocks(trial: Trial, film: Video) -> list[TraceBlock]:
+def _blocks(trial: Trial, video: Video) -> list[TraceBlock]:
     number = int(trial.group_id[-2:])
     gain = -0.5 if trial.property == "permanence" and number < 2 else 0.1 * (number + 1)
     blocks = []
     for scorer in SCORERS:
-        mine = gain * {"whitened": 1, "latent distance": 0.5}.get(scorer, 0) * (not film.label)
+        raised = gain * {"whitened": 1, "latent distance": 0.5}.get(scorer, 0) * (not video.label)
         for windows, starts, context in (("locked", (0, 1), 12), ("sliding", (0, 4, 8), 4), ("sliding", (0, 4, 8), 8)):
             for start in starts:
                 cut = start + context
                 frames = np.arange(cut, FRAMES if windows == "locked" else min(start + 16, FRAMES))
-                surprise = 1 + 0.01 * start + mine * (frames >= REVEAL)
+                surprise = 1 + 0.01 * start + raised * (frames >= REVEAL)
                 blocks.append(
                     TraceBlock(
-                        [film.video_id],
+                        [video.video_id],
                         ScorerId.parse(scorer),
                         windows,
                         start / FPS,

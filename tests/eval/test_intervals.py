@@ -30,8 +30,8 @@ def test_bootstrap_of_a_coin_has_the_width_of_its_binomial():
 
 def test_bootstrap_equals_resampling_by_index():
     values = np.random.default_rng(0).random(30)
-    dice = np.random.default_rng(1)
-    drawn = values[dice.integers(0, 30, (20000, 30))].mean(1)
+    generator = np.random.default_rng(1)
+    drawn = values[generator.integers(0, 30, (20000, 30))].mean(1)
     expected = np.quantile(drawn, (0.025, 0.975))
     assert bootstrap_mean([values])[1:] == pytest.approx(expected, abs=0.006)
 
@@ -42,11 +42,11 @@ def test_intervals_cover_the_truth_in_95_percent():
     for _ in range(200):
         _, low, high = bootstrap_mean([(rng.random(100) < 0.8).astype(float)])
         held += low <= 0.8 <= high
-    assert 180 <= held <= 199  # 95 % of 200, give or take
+    assert 180 <= held <= 199  # 95 % of 200 = 190, within sampling error
 
 
 def test_networks_are_resampled_as_well_as_groups():
-    """Two networks, each of which is right or wrong as a rule: the mean is one half, and all one knows is 0 to 1."""
+    """One network is always right and the other always wrong: the mean is one half, the interval 0 to 1."""
     one_way = np.stack([np.ones(100), np.zeros(100)])
     assert bootstrap_mean([one_way.mean(0)]) == (0.5, 0.5, 0.5)
     mean, low, high = bootstrap_crossed([one_way])
@@ -63,7 +63,7 @@ def test_networks_that_agree_leave_the_interval_of_the_groups():
 
 @pytest.mark.parametrize("networks", [3, 10])
 def test_intervals_over_networks_cover_one_half_when_networks_deviate_at_random(networks: int):
-    """Each network leans its own way on all groups alike: intervals of groups alone miss far too often."""
+    """Each network has a bias that all groups share: intervals over groups alone miss one half far too often."""
     rng = np.random.default_rng(4)
     held = {"groups": 0, "crossed": 0}
     for _ in range(100):
@@ -89,7 +89,7 @@ def test_wilson_by_hand():
 def test_four_groups_flipped_by_hand():
     # all 16 patterns of +-1 +-1 +-1 +-1; |sum| = 4 in two
     assert sign_flip_p([np.ones(4)]) == 2 / 16
-    # 3 +-1 with one group of 2: sums 2+1+1-1 = 3 seen; |sum| >= 3: 5 (1 pattern), 3 (3 patterns), and the same mirrored
+    # 3 +-1 with one group of 2: observed sum 2+1+1-1 = 3; |sum| >= 3: 5 (1 pattern), 3 (3 patterns), and the same mirrored
     assert sign_flip_p([np.array([2.0, 1.0, 1.0, -1.0])]) == 8 / 16
 
 
@@ -100,14 +100,14 @@ def test_groups_without_a_difference_do_not_count():
 
 
 def test_flips_weigh_properties_equally():
-    # a group of the property with one group weighs 1/2, of that with two 1/4: seen 1/2 - 1/4 - 1/4 = 0
+    # a group of the property with one group weighs 1/2, of that with two 1/4: observed 1/2 - 1/4 - 1/4 = 0
     assert sign_flip_p([np.array([1.0]), np.array([-1.0, -1.0])]) == 1.0
 
 
 def test_many_groups_are_flipped_at_random_and_never_give_zero():
     assert sign_flip_p([np.ones(100)]) == 1 / (FLIPS + 1)
     mixed = np.repeat([1.0, -1.0], 50)
-    assert sign_flip_p([mixed]) == 1.0  # the sum seen is 0: every pattern is as far
+    assert sign_flip_p([mixed]) == 1.0  # the observed sum is 0: every pattern is at least as far from 0
     assert sign_flip_p([mixed]) == sign_flip_p([mixed])
 
 
@@ -115,7 +115,7 @@ def test_random_flips_agree_with_the_binomial():
     # 10 of 13 of one sign: 2 (1 + 13 + 78 + 286) / 2^13
     assert EXACT_UP_TO < 13
     assert sign_flip_p([np.array([1.0] * 10 + [-1.0] * 3)]) == pytest.approx(756 / 8192, abs=0.01)
-    # 9 of 12: 2 (1 + 12 + 66 + 220) / 2^12, all of them looked at
+    # 9 of 12: 2 (1 + 12 + 66 + 220) / 2^12, all enumerated
     assert sign_flip_p([np.array([1.0] * 9 + [-1.0] * 3)]) == 598 / 4096
 
 

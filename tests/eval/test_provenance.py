@@ -1,4 +1,4 @@
-"""Captions say which run, which weights and which code."""
+"""Captions name the run, its weights and the code."""
 
 from eval import provenance
 

@@ -21,7 +21,7 @@ def result(file: Path, data: str = "videos/a.parquet", **model: str) -> Path:
 def test_results_of_another_model_or_of_other_videos_are_not_replaced(tmp_path: Path):
     file = result(tmp_path / "probe.json")
     check_same_model(file, MODEL["hash"], "videos/a.parquet", "val")
-    check_same_model(file, MODEL["hash"], "films/../videos/a.parquet", "val")
+    check_same_model(file, MODEL["hash"], "other/../videos/a.parquet", "val")
     check_same_model(tmp_path / "nothing.json", MODEL["hash"], "videos/a.parquet", "val")
     with pytest.raises(EvalError, match=r"another model, demo .*another --out"):
         check_same_model(file, "f" * 16, "videos/a.parquet", "val")

@@ -69,7 +69,7 @@ def test_the_shim_fails_at_the_requested_call(server: Server):
     """Otherwise the other tests would prove nothing."""
     campaign = Campaign(server, "save")
     ended = [server.run("save", server.root / "work", MODES[mode], 5) for mode in ("kill", "gone", "full")]
-    assert [it.code for it in ended] == [-9, 2, 2]
+    assert [entry.code for entry in ended] == [-9, 2, 2]
     assert "Input/output error" in ended[1].output
     assert "No space left on device" in ended[2].output
     assert server.run("save", server.root / "work", MODES["kill"], 10 * campaign.calls).code == 0

@@ -18,5 +18,5 @@ def test_a_run_that_is_killed_twice_ends_with_the_weights_of_an_undisturbed_run(
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "soak" / "soak.json").read_text(encoding="utf-8"))
     assert (found["equal"], found["kills"], found["orphans"]) == (True, 2, 0)
-    assert {it["restarts"] for it in found["samples"]["killed"]} <= {0, 1, 2}
+    assert {entry["restarts"] for entry in found["samples"]["killed"]} <= {0, 1, 2}
     assert (tmp_path / "soak.png").stat().st_size > 0

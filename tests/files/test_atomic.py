@@ -173,10 +173,10 @@ def test_a_missing_folder_is_an_output_error(tmp_path):
 def test_a_folder_that_cannot_be_opened_can_be_written_to(tmp_path, monkeypatch):
     opened = os.open
 
-    def open_(path, *words, **named):
+    def open_(path, *positional, **named):
         if isinstance(path, os.PathLike) and os.path.isdir(path):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return opened(path, *words, **named)
+        return opened(path, *positional, **named)
 
     monkeypatch.setattr(os, "open", open_)
     atomic.sync_to_disk(tmp_path)

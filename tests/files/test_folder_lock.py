@@ -231,7 +231,7 @@ def test_two_processes_never_hold_a_lock_that_many_found_stale(tmp_path: Path):
 
 def test_a_late_process_does_not_replace_the_lock_that_replaced_a_stale_one(tmp_path: Path):
     lock_of(tmp_path, pid=2**30)
-    stale = lock_files.read_owner(tmp_path / ".lock")  # as two processes have read it
+    stale = lock_files.read_owner(tmp_path / ".lock")  # two processes have read it like this
     with lock_folder(tmp_path, "...") as first:
         assert not lock_files.take_over(tmp_path / ".lock", stale, folder_lock.Owner.this_process())
         first.check()
@@ -271,7 +271,7 @@ def test_waiting_for_the_release_of_a_lock_succeeds(tmp_path: Path):
     first.wait()
 
 
-def test_a_file_in_the_place_of_the_folder_is_reported(tmp_path: Path):
+def test_a_file_where_the_folder_should_be_is_reported(tmp_path: Path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(FolderLockError, match="out is a file"), lock_folder(tmp_path / "out", "give another --out"):
         pass

@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.checkpoint import CheckpointError, UnreadableError, latest_checkpoint, save_checkpoint, state
-from worldmodel.checkpoint import opening as stored
-from worldmodel.checkpoint import selection as finding
+from worldmodel.checkpoint import (
+    CheckpointError,
+    UnreadableError,
+    latest_checkpoint,
+    opening,
+    save_checkpoint,
+    selection,
+    state,
+)
 from worldmodel.files.json_files import read_json_object
 from worldmodel.files.npz_files import load_npz
 from worldmodel.files.outputs import sha256_of
@@ -27,7 +33,7 @@ def run(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
-def test_a_named_pipe_in_the_place_of_a_file_is_an_error(run):
+def test_a_named_pipe_where_a_file_should_be_is_an_error(run):
     pipe = run / "config.json"
     os.mkfifo(pipe)
     with pytest.raises(CheckpointError, match="not a regular file"):
@@ -42,7 +48,7 @@ def test_a_named_pipe_in_the_place_of_a_file_is_an_error(run):
 @pytest.mark.parametrize("where", ["state.json", "model.safetensors"])
 def test_a_checkpoint_that_cannot_be_read_now_is_not_skipped(run, monkeypatch, where):
     """Otherwise it would be set aside as damaged and removed later."""
-    for module, name in ((state, "open_regular"), (stored, "sha256_of")):
+    for module, name in ((state, "open_regular"), (opening, "sha256_of")):
         whole = getattr(module, name)
 
         def stale(path, whole=whole):
@@ -53,7 +59,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_skipped(run, monkeypatch, w
         monkeypatch.setattr(module, name, stale)
     with pytest.raises(UnreadableError, match=r"Stale file handle\. Nothing was changed"):
         latest_checkpoint(run)
-    assert finding.find_checkpoint(run).step == 1  # an evaluation uses the earlier one, with a message
+    assert selection.find_checkpoint(run).step == 1  # an evaluation uses the earlier one, with a message
 
 
 def test_an_archive_that_claims_more_than_the_limit_is_refused_before_it_is_read(tmp_path):
@@ -90,11 +96,11 @@ def test_pruning_keeps_a_checkpoint_that_cannot_be_read_now(run, monkeypatch):
         return whole(path)
 
     monkeypatch.setattr(state, "open_regular", stale)
-    finding.prune(run, keep=1, step=2)
+    selection.prune(run, keep=1, step=2)
     monkeypatch.undo()
     assert latest_checkpoint(run).step == 2
     assert (run / "checkpoints" / "00000001").is_dir()
-    finding.prune(run, keep=1, step=2)
+    selection.prune(run, keep=1, step=2)
     assert not (run / "checkpoints" / "00000001").exists()
 
 
@@ -105,7 +111,7 @@ def test_checkpoints_that_cannot_be_listed_do_not_count_as_absent(run, monkeypat
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", denied)
-    for find in (latest_checkpoint, finding.refuse_existing_checkpoints):
+    for find in (latest_checkpoint, selection.refuse_existing_checkpoints):
         with pytest.raises(UnreadableError, match="checkpoints cannot be listed: Permission denied"):
             find(run)
 

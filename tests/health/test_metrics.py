@@ -8,9 +8,9 @@ import torch
 from einops import repeat
 from made_latents import CONFIG, RHO, ar1, copies, metrics_of, noise, optimal, perfect
 
-from worldmodel.health.diagnosis import diagnose
 from worldmodel.health.metrics import compute_metrics, effective_rank
 from worldmodel.health.moments import NotFiniteError, compute_moments, merge_moments
+from worldmodel.health.verdicts import diagnose
 
 
 def test_rank_of_k_equal_singular_values_is_k():

@@ -26,15 +26,15 @@ def test_every_flipped_bit_is_an_error(tmp_path: Path):
     content = small(tmp_path / "m.parquet")
     checksum = range(content.index(START), content.index(END) + len(END))
     spread = np.linspace(0, len(content) - 1, 600).astype(int).tolist()
-    places = {*spread, *checksum, *range(len(content) - 16, len(content))}
+    offsets = {*spread, *checksum, *range(len(content) - 16, len(content))}
     silent, messages = [], []
-    for place in sorted(places):
+    for offset in sorted(offsets):
         damaged = bytearray(content)
-        damaged[place] ^= 1 << (place % 8)
+        damaged[offset] ^= 1 << (offset % 8)
         (tmp_path / "m.parquet").write_bytes(damaged)
         try:
             Manifest.open(tmp_path / "m.parquet")
-            silent.append(place)
+            silent.append(offset)
         except ManifestError as error:
             messages.append(str(error))
     assert silent == []
@@ -42,7 +42,7 @@ def test_every_flipped_bit_is_an_error(tmp_path: Path):
 
 
 def test_pages_have_their_own_checksums(tmp_path: Path):
-    """They protect data that is read after the file was opened. Here a byte of a page changes then."""
+    """They protect data that is read after the file was opened. Here a byte of a page changes after that."""
     content = small(tmp_path / "m.parquet", rows=5000)
     manifest = Manifest.open(tmp_path / "m.parquet")
     column = pq.read_metadata(tmp_path / "m.parquet").row_group(0).column(1)

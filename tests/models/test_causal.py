@@ -42,7 +42,13 @@ def clip(batch: int = 2, frames: int = FRAMES) -> torch.Tensor:
     return torch.randn(batch, frames, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-FAMILIES = [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1), (1, 2, 2)]  # frames a latent, places and token, a side
+FAMILIES = [
+    (1, 1, 1),
+    (1, 2, 1),
+    (2, 1, 1),
+    (2, 2, 1),
+    (1, 2, 2),
+]  # frames per latent; sides of the latent grid and of a predictor token
 
 
 @pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
@@ -73,8 +79,10 @@ def test_the_training_path_does_not_see_the_future_either(f: int, side: int, tok
 def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side: int, token: int):
     model, frames = small(f, side, token), clip()
     everything = model.forecast_all(frames)
-    for seen in range(f, FRAMES, f):
-        torch.testing.assert_close(model.forecast(frames[:, :seen], 3), everything[:, seen // f - 1], rtol=1e-10, atol=1e-12)
+    for context_frames in range(f, FRAMES, f):
+        torch.testing.assert_close(
+            model.forecast(frames[:, :context_frames], 3), everything[:, context_frames // f - 1], rtol=1e-10, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
@@ -83,9 +91,9 @@ def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f
     model, frames = small(f, side, token, target=target), clip()
     context, targets = model.encode_context_and_target(frames)
     torch.testing.assert_close(targets, model.encode(frames))
-    start, seen = f, [1, 3, 4]  # a window that begins one latent step into the clip
-    shared = model.forecast_from_latents(context[:, start // f : start // f + 4], seen, 3)
-    for row, steps in enumerate(seen):
+    start, context_steps = f, [1, 3, 4]  # a window that begins one latent step into the clip
+    shared = model.forecast_from_latents(context[:, start // f : start // f + 4], context_steps, 3)
+    for row, steps in enumerate(context_steps):
         alone = model.forecast(frames[:, start : start + steps * f], 3)
         torch.testing.assert_close(shared[:, row], alone, rtol=1e-10, atol=1e-12)
 
@@ -114,7 +122,7 @@ def test_rows_of_training_pair_each_forecast_with_its_own_target():
         expected = rollout[b, k - 1, n] if latents.is_rollout[row] else forecasts[b, t - k, k - 1, n]
         torch.testing.assert_close(latents.predicted[row].detach(), expected, rtol=1e-10, atol=1e-12)
     direct = sum(FRAMES - k for k in (1, 2, 3)) * 2 * 4
-    assert len(latents.time) == direct + 2 * 2 * 4  # rollouts: 2 steps x 2 clips x 4 places
+    assert len(latents.time) == direct + 2 * 2 * 4  # rollouts: 2 steps x 2 clips x 4 tokens
     assert sorted(set(latents.time[latents.is_rollout].tolist())) == [3, 4]
 
 
@@ -126,10 +134,10 @@ def test_an_untrained_predictor_copies_the_last_latent():
 
 
 @pytest.mark.parametrize(
-    ("frames", "steps", "says"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (14, 1, "longer than"), (4, 4, "1 to 3")]
+    ("frames", "steps", "message"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (14, 1, "longer than"), (4, 4, "1 to 3")]
 )
-def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, says: str):
-    with pytest.raises(ValueError, match=says):
+def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, message: str):
+    with pytest.raises(ValueError, match=message):
         small(tubelet_size=2).forecast(clip(frames=frames), steps)
 
 
@@ -188,7 +196,7 @@ def test_linear_features_are_additive_in_pixels_and_the_others_are_not():
 def test_with_depth_0_a_token_depends_on_its_own_patches_only():
     model, before = small(side=2, depth=0), clip()
     after = before.clone()
-    after[..., :8, :8] += 1  # the first place of four
+    after[..., :8, :8] += 1  # the first token of four
     a, b = model.encode(before), model.encode(after)
     assert torch.equal(a[:, :, 1:], b[:, :, 1:])
     assert not torch.equal(a[:, :, :1], b[:, :, :1])

@@ -22,11 +22,11 @@ def pictures(count: int, seed: int = 0) -> torch.Tensor:
     return repeat(tiles, "m c y x -> m c (y h) (x w)", h=8, w=8)
 
 
-def fit(decoder: Decoder, latents: torch.Tensor, frames: torch.Tensor, updates: int) -> torch.Tensor:
-    """Mean absolute error of a colour after so many training steps."""
+def fit(decoder: Decoder, latents: torch.Tensor, frames: torch.Tensor, steps: int) -> torch.Tensor:
+    """Mean absolute error of a colour after `steps` training steps."""
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=1e-2)
-    for update in range(updates):
-        optimiser.param_groups[0]["lr"] = 1e-2 * (1 - update / updates)
+    for update in range(steps):
+        optimiser.param_groups[0]["lr"] = 1e-2 * (1 - update / steps)
         loss = decoder_loss(decoder(latents), frames)
         optimiser.zero_grad()
         loss.backward()
@@ -34,20 +34,20 @@ def fit(decoder: Decoder, latents: torch.Tensor, frames: torch.Tensor, updates: 
     return (decoder(latents) - frames).abs().mean().detach()
 
 
-@pytest.mark.parametrize("places", [1, 16])
-def test_eight_images_are_decoded_from_their_latents(places):
-    frames = pictures(8)[None]  # one clip of eight moments
-    latents = torch.randn(1, 8, places, 16, generator=torch.Generator().manual_seed(1))
-    blind = (frames - frames.mean(1, keepdim=True)).abs().mean()  # the best a decoder deaf to the latents could do
-    error = fit(Decoder(SMALL, features=16, tokens=places), latents, frames, updates=300)
-    assert error < 0.03 < 0.2 < blind
+@pytest.mark.parametrize("spatial_tokens", [1, 16])
+def test_eight_images_are_decoded_from_their_latents(spatial_tokens):
+    frames = pictures(8)[None]  # one clip of eight time steps
+    latents = torch.randn(1, 8, spatial_tokens, 16, generator=torch.Generator().manual_seed(1))
+    constant_error = (frames - frames.mean(1, keepdim=True)).abs().mean()  # error of the best output that ignores the latents
+    error = fit(Decoder(SMALL, features=16, tokens=spatial_tokens), latents, frames, steps=300)
+    assert error < 0.03 < 0.2 < constant_error
 
 
 def test_two_frames_of_a_latent_step_are_decoded_in_order():
     frames = pictures(8)[None]  # eight frames from four latents
     latents = torch.randn(1, 4, 1, 16, generator=torch.Generator().manual_seed(1))
     decoder = Decoder(SMALL, features=16, tubelet_size=2)
-    assert fit(decoder, latents, frames, updates=300) < 0.06
+    assert fit(decoder, latents, frames, steps=300) < 0.06
     drawn = decoder(latents)
     distances = (drawn[0, :, None] - frames[0, None]).abs().mean((2, 3, 4))
     assert distances.argmin(1).tolist() == list(range(8))
@@ -55,12 +55,12 @@ def test_two_frames_of_a_latent_step_are_decoded_in_order():
 
 def test_a_token_is_decoded_at_its_own_position():
     """Latents are the colours of 4x4 tiles, row by row from the top left: new mosaics are decoded correctly."""
-    seen, unseen = pictures(32, seed=0)[None], pictures(8, seed=1)[None]
+    training, held_out = pictures(32, seed=0)[None], pictures(8, seed=1)[None]
     colours = "b t c (gy y) (gx x) -> b t (gy gx) c"
     decoder = Decoder(SMALL, features=3, tokens=16)
-    fit(decoder, reduce(seen, colours, "mean", y=8, x=8), seen, updates=300)
-    drawn = decoder(reduce(unseen, colours, "mean", y=8, x=8))
-    right, turned = (drawn - unseen).abs().mean(), (drawn - unseen.transpose(-1, -2)).abs().mean()
+    fit(decoder, reduce(training, colours, "mean", y=8, x=8), training, steps=300)
+    drawn = decoder(reduce(held_out, colours, "mean", y=8, x=8))
+    right, turned = (drawn - held_out).abs().mean(), (drawn - held_out.transpose(-1, -2)).abs().mean()
     assert right < 0.3 * turned
 
 

@@ -1,4 +1,4 @@
-"""The latent sizes that a config states before there is a model are those that the model makes of a window."""
+"""A config computes the same latent sizes as the model that is built from it."""
 
 import pytest
 import torch
@@ -33,11 +33,11 @@ def masked(*masks: MaskConfig, **fields: object) -> MaskedConfig:
 
 def most_targets(latents: Latents) -> int:
     """Largest number of target time steps that share clip, spatial token and horizon."""
-    moments: dict[tuple[int, ...], set[int]] = {}
+    times_by_key: dict[tuple[int, ...], set[int]] = {}
     columns = (latents.clip, latents.token, latents.horizon, latents.is_rollout, latents.time)
     for *key, time in zip(*(column.tolist() for column in columns), strict=True):
-        moments.setdefault(tuple(key), set()).add(time)
-    return max(len(times) for times in moments.values())
+        times_by_key.setdefault(tuple(key), set()).add(time)
+    return max(len(times) for times in times_by_key.values())
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,7 @@ def test_a_config_states_the_sizes_of_its_latents(config: Config):
     model, sizes = build_model(config, WINDOW), config.latent_sizes(WINDOW)
     frames = torch.randn(2, 12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        made = [
-            model(frames, torch.arange(2), step_seed) for step_seed in range(20)
-        ]  # what is seen of a clip differs by update
+        made = [model(frames, torch.arange(2), step_seed) for step_seed in range(20)]  # masks differ between training steps
     assert {latents.context.shape[2:] for latents in made} == {(sizes.tokens, sizes.features)}
     assert {latents.predicted.shape[1] for latents in made} == {sizes.target_features} == {model.latent_shape[1]}
     assert max(int(latents.context_mask.any(2).sum(1).max()) for latents in made) == sizes.steps

@@ -111,7 +111,7 @@ def test_the_layers_of_videomae_are_the_hidden_states_of_transformers(tmp_path: 
     assert list(shown) == ["patches", "block 1", "block 2", "output"]
     for name, hidden in zip(("patches", "block 1", "block 2"), expected, strict=True):
         torch.testing.assert_close(shown[name].flatten(1, 2), hidden)
-    # of the beginning of a window: what is not there is masked, not blank
+    # the beginning of a window: missing tokens are masked, not blank
     short = model.layers(clip(4))
     assert short["block 2"].shape == (3, 2, 4, 24)
     assert not torch.allclose(short["block 2"], shown["block 2"][:, :2])

@@ -24,7 +24,7 @@ from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.training.learner import Learner, global_statistics
 
 FRAMES, SIZE, F, PATCH = 8, 32, 2, 8
-STEPS, PLACES = FRAMES // F, (SIZE // PATCH) ** 2
+STEPS, TOKENS = FRAMES // F, (SIZE // PATCH) ** 2
 BLOCKS, FUTURE = MaskConfig(blocks=2, area=0.3), MaskConfig(blocks=0, visible_time_fraction=(0.25, 0.75))
 TARGETS = (EmaTarget(), SharedTarget(), PixelTarget())
 
@@ -38,7 +38,7 @@ def small(**fields: object) -> MaskedWorldModel:
     )
     model = build_model(config, WindowConfig(frames=FRAMES, fps=4, size_px=SIZE))
     with torch.no_grad():
-        for parameter in model.parameters():  # as if trained: masks tokens are born 0, teacher and encoder equal
+        for parameter in model.parameters():  # as if trained: initially mask tokens are 0, and teacher and encoder are equal
             parameter += 0.1 * torch.randn_like(parameter)
     return model.double()
 
@@ -64,13 +64,13 @@ def change_tokens(frames: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
 def test_masked_tokens_do_not_influence_the_predictions_of_their_view_in_training(target, view: int):
     model, before, step_seed = small(target=target), clip(), 3
     views = views_of(model, 3, step_seed)
-    shown = torch.zeros(3, STEPS * PLACES, dtype=torch.bool).scatter(1, views[view].visible, True)
+    shown = torch.zeros(3, STEPS * TOKENS, dtype=torch.bool).scatter(1, views[view].visible, True)
     after = change_tokens(before, ~shown)
     lengths = [v.masked.shape[1] for v in views]
     one, other = (model(x, torch.arange(3), step_seed).predicted.view(3, -1, model.latent_shape[1]) for x in (before, after))
     pairs = list(zip(one.split(lengths, 1), other.split(lengths, 1), strict=True))
     torch.testing.assert_close(*pairs[view], rtol=0, atol=1e-12)
-    assert not torch.allclose(*pairs[1 - view])  # it does see some of what was changed
+    assert not torch.allclose(*pairs[1 - view])  # it does depend on some of the changed pixels
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -88,11 +88,11 @@ def test_no_forecast_changes_when_the_future_does(target):
 
 
 def test_encoding_the_whole_clip_and_slicing_would_leak():
-    """A common mistake that flatters world models on such encoders; it is why a context is encoded alone."""
+    """A common mistake that makes scores too good. Therefore a context is encoded alone."""
     model, before = small(), clip()
     after = before.clone()
     after[:, 4:] += 1
-    whole = [model.encoder(frames)[:, : 2 * PLACES] for frames in (before, after)]
+    whole = [model.encoder(frames)[:, : 2 * TOKENS] for frames in (before, after)]
     alone = [model.encoder(frames[:, :4]) for frames in (before, after)]
     assert not torch.allclose(*whole)
     assert torch.equal(*alone)
@@ -104,9 +104,9 @@ def test_a_forecast_equals_the_prediction_of_training_for_a_view_of_the_past(tar
     for step_seed in range(6):
         latents = model(frames, torch.arange(3), step_seed)
         blocks, past = views_of(model, 3, step_seed)
-        seen = past.visible.shape[1] // PLACES
+        past_steps = past.visible.shape[1] // TOKENS
         rows = latents.predicted.view(3, -1, model.latent_shape[1])[:, blocks.masked.shape[1] :]
-        forecast = model.forecast(frames[:, : seen * F], STEPS - seen)
+        forecast = model.forecast(frames[:, : past_steps * F], STEPS - past_steps)
         torch.testing.assert_close(rows, forecast.flatten(1, 2), rtol=1e-8, atol=1e-10)
 
 
@@ -119,8 +119,8 @@ def test_a_context_and_a_forecast_that_exceed_the_window_together_are_refused():
 def test_targets_are_normalised_and_a_teacher_that_shrinks_changes_nothing():
     model, frames = small(), clip()
     before = model.encode(frames)
-    torch.testing.assert_close(before.mean(-1), torch.zeros(3, STEPS, PLACES).double(), rtol=0, atol=1e-6)
-    torch.testing.assert_close(before.var(-1, unbiased=False), torch.ones(3, STEPS, PLACES).double(), rtol=0, atol=1e-2)
+    torch.testing.assert_close(before.mean(-1), torch.zeros(3, STEPS, TOKENS).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(before.var(-1, unbiased=False), torch.ones(3, STEPS, TOKENS).double(), rtol=0, atol=1e-2)
     with torch.no_grad():
         model.teacher.norm.weight *= 100
         model.teacher.norm.bias *= 100
@@ -149,7 +149,7 @@ def test_a_clip_longer_than_the_window_ends_with_a_complete_window():
 def test_normalised_tubelets_worked_by_hand():
     frames = torch.zeros(1, 2, 3, 1, 2)
     frames[0, :, 0, 0] = torch.tensor([[0.1, 0.3], [0.1, 0.5]])  # red of two pixels, over two frames
-    red = normalise_tubelets(frames, 2, 1).view(2, 2, 3)[..., 0]  # two places, two values each
+    red = normalise_tubelets(frames, 2, 1).view(2, 2, 3)[..., 0]  # two tokens, two values each
     torch.testing.assert_close(red, torch.tensor([[0.0, 0.0], [-1.0, 1.0]]) / 2**0.5, rtol=1e-4, atol=1e-4)
 
 
@@ -157,7 +157,7 @@ def test_pixel_targets_do_not_depend_on_brightness_contrast_or_other_frames():
     model, frames = small(target=PixelTarget()), clip()
     before = model.encode(frames)
     torch.testing.assert_close(model.encode(0.5 * frames + 1), before, rtol=1e-3, atol=1e-3)
-    assert before.shape == (3, STEPS, PLACES, 3 * F * PATCH**2)
+    assert before.shape == (3, STEPS, TOKENS, 3 * F * PATCH**2)
     assert model.target_scope == "past"
     torch.testing.assert_close(model.encode(frames[:, 2:4]), before[:, 1:2])
 
@@ -167,7 +167,7 @@ def test_denormalising_inverts_normalising():
     torch.testing.assert_close(denormalise_tubelets(normalise_tubelets(frames, 2, 8), frames, 8), frames, rtol=1e-4, atol=1e-5)
 
 
-# --- rows, views, imagination ----------------------------------------------------------------------------------------
+# --- rows, views, rollouts -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("target", TARGETS)
 def test_rows_of_training_pair_each_prediction_with_its_own_target(target):
     model, frames, step_seed = small(target=target), clip(), 4
@@ -175,10 +175,10 @@ def test_rows_of_training_pair_each_prediction_with_its_own_target(target):
     expected = encoded[latents.clip, latents.time, latents.token]
     torch.testing.assert_close(latents.target, expected)
     views = views_of(model, 3, step_seed)
-    seen = views[1].visible.shape[1] // PLACES
+    past_steps = views[1].visible.shape[1] // TOKENS
     future = latents.horizon > 0
-    assert future.sum() == 3 * (STEPS - seen) * PLACES  # only the view of the past forecasts
-    assert torch.equal(latents.horizon[future], latents.time[future] - seen + 1)
+    assert future.sum() == 3 * (STEPS - past_steps) * TOKENS  # only the view of the past forecasts
+    assert torch.equal(latents.horizon[future], latents.time[future] - past_steps + 1)
 
 
 def test_the_context_of_each_view_lies_where_its_tokens_were():
@@ -219,9 +219,9 @@ def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient(t
 def test_the_first_rollout_step_is_the_direct_forecast_and_the_second_follows_from_the_first():
     for target in TARGETS:
         model, frames = small(target=target), clip(frames=4)
-        imagined = model.rollout(frames, 2)
-        torch.testing.assert_close(imagined[:, :1], model.forecast(frames, 1))
-        assert not torch.allclose(imagined[:, 1], model.forecast(frames, 2)[:, 1])
+        rolled_out = model.rollout(frames, 2)
+        torch.testing.assert_close(rolled_out[:, :1], model.forecast(frames, 1))
+        assert not torch.allclose(rolled_out[:, 1], model.forecast(frames, 2)[:, 1])
         assert model.rollout(frames, 3 * STEPS).isfinite().all()
 
 
@@ -229,29 +229,29 @@ def test_a_pixel_rollout_equals_forecasts_from_its_own_decoded_frames():
     model, frames = small(target=PixelTarget()), clip(frames=4)
     first = model.rollout(frames, 2)[:, :1]
     std, mean = (torch.tensor(x, dtype=torch.float64)[:, None, None] for x in ((0.229, 0.224, 0.225), (0.485, 0.456, 0.406)))
-    filmed = (denormalise_tubelets(first, frames[:, 2:] * std + mean, PATCH) - mean) / std
-    torch.testing.assert_close(model.rollout(frames, 2)[:, 1:], model.forecast(torch.cat((frames, filmed), 1), 1))
+    decoded = (denormalise_tubelets(first, frames[:, 2:] * std + mean, PATCH) - mean) / std
+    torch.testing.assert_close(model.rollout(frames, 2)[:, 1:], model.forecast(torch.cat((frames, decoded), 1), 1))
 
 
 def test_the_health_check_uses_the_forecasts_of_every_context():
     model, frames = small(), clip()
     table = forecasts_within(model, frames)
-    assert table.shape == (3, STEPS, STEPS - 1, PLACES, 24)
+    assert table.shape == (3, STEPS, STEPS - 1, TOKENS, 24)
     torch.testing.assert_close(table[:, 1, :2], model.forecast(frames[:, :4], 2))
 
 
 @pytest.mark.parametrize(
-    ("frames", "steps", "says"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (8, 1, "longer than"), (4, 4, "1 to 3")]
+    ("frames", "steps", "message"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (8, 1, "longer than"), (4, 4, "1 to 3")]
 )
-def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, says: str):
-    with pytest.raises(ValueError, match=says):
+def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: int, message: str):
+    with pytest.raises(ValueError, match=message):
         small().forecast(clip(frames=frames), steps)
 
 
 def test_frames_of_another_size_are_refused_as_their_positions_would_be_wrong():
-    for ask in (lambda m, x: m.encode(x), lambda m, x: m.forecast(x[:, :4], 1), lambda m, x: m(x, torch.arange(3), 0)):
+    for call in (lambda m, x: m.encode(x), lambda m, x: m.forecast(x[:, :4], 1), lambda m, x: m(x, torch.arange(3), 0)):
         with pytest.raises(ValueError, match="48 x 48 px, but this model was built for 32"):
-            ask(small(), clip(size=48))
+            call(small(), clip(size=48))
 
 
 def test_activation_checkpointing_changes_memory_not_the_gradient():

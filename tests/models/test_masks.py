@@ -10,7 +10,7 @@ from worldmodel.models.masks import MaskConfig, View, sample_views
 PUBLISHED = (MaskConfig(blocks=8, area=0.15), MaskConfig(blocks=2, area=0.7))
 FUTURE = MaskConfig(blocks=0, visible_time_fraction=(0.25, 0.75))
 STEPS, SIDE = 8, 16
-PLACES = SIDE * SIDE
+TOKENS = SIDE * SIDE
 
 
 def views(ids: range, step_seed: int = 5, masks: tuple[MaskConfig, ...] = PUBLISHED) -> list[View]:
@@ -19,7 +19,7 @@ def views(ids: range, step_seed: int = 5, masks: tuple[MaskConfig, ...] = PUBLIS
 
 @pytest.mark.parametrize(("aspect", "size"), [(1.0, (6, 6)), (1.5, (8, 5)), (0.75, (5, 7))])
 def test_block_size_worked_by_hand(aspect: float, size: tuple[int, int]):
-    assert PUBLISHED[0].block_size(16, aspect) == size  # 38.4 places
+    assert PUBLISHED[0].block_size(16, aspect) == size  # 38.4 tokens
 
 
 def test_a_samples_masks_do_not_depend_on_the_samples_around_it():
@@ -39,29 +39,29 @@ def test_another_step_or_sample_has_other_masks():
 def test_no_token_is_both_visible_and_masked_at_any_time_step():
     for view in views(range(20)):
         for visible, masked in zip(view.visible, view.masked, strict=True):
-            assert not set((visible % PLACES).tolist()) & set((masked % PLACES).tolist())
+            assert not set((visible % TOKENS).tolist()) & set((masked % TOKENS).tolist())
 
 
 def test_published_masks_cover_most_of_the_picture():
-    shares = np.array(
-        [[view.visible.shape[1] / (STEPS * PLACES) for view in views(range(1), step_seed)] for step_seed in range(30)]
+    fractions = np.array(
+        [[view.visible.shape[1] / (STEPS * TOKENS) for view in views(range(1), step_seed)] for step_seed in range(30)]
     )
-    assert shares.max() < 0.45
-    assert shares.min() > 0
-    assert shares.mean() == pytest.approx(0.2, abs=0.1)
+    assert fractions.max() < 0.45
+    assert fractions.min() > 0
+    assert fractions.mean() == pytest.approx(0.2, abs=0.1)
 
 
 def test_random_tokens_are_dropped_not_the_latest_ones():
     """Published code cuts lists that are ordered by time at their end, which always loses the last frames."""
-    kept, cut = np.zeros((2, STEPS)), 0
+    visible_counts, cut = np.zeros((2, STEPS)), 0
     for step_seed in range(10):
         for view in views(range(30), step_seed):
             for row, tokens in enumerate((view.visible, view.masked)):
-                kept[row] += np.bincount((tokens // PLACES).flatten(), minlength=STEPS)
-            hidden = [len(set((masked % PLACES).tolist())) * STEPS for masked in view.masked]
-            cut += sum(places > view.masked.shape[1] for places in hidden)
+                visible_counts[row] += np.bincount((tokens // TOKENS).flatten(), minlength=STEPS)
+            hidden = [len(set((masked % TOKENS).tolist())) * STEPS for masked in view.masked]
+            cut += sum(hidden_tokens > view.masked.shape[1] for hidden_tokens in hidden)
     assert cut > 300  # of 600
-    for row in kept:
+    for row in visible_counts:
         np.testing.assert_allclose(row, row.mean(), rtol=0.02)
 
 
@@ -69,21 +69,21 @@ def test_a_view_of_the_past_predicts_all_of_the_future_and_nothing_else():
     cuts = set()
     for step_seed in range(60):
         (view,) = sample_views([FUTURE], [3, 4], step_seed, STEPS, SIDE)
-        seen = view.visible.shape[1] // PLACES
-        cuts.add(seen)
-        assert torch.equal(view.visible, torch.arange(seen * PLACES).expand(2, -1))
-        assert torch.equal(view.masked, torch.arange(seen * PLACES, STEPS * PLACES).expand(2, -1))
+        steps = view.visible.shape[1] // TOKENS
+        cuts.add(steps)
+        assert torch.equal(view.visible, torch.arange(steps * TOKENS).expand(2, -1))
+        assert torch.equal(view.masked, torch.arange(steps * TOKENS, STEPS * TOKENS).expand(2, -1))
     assert cuts == {2, 3, 4, 5, 6}
 
 
 def test_blocks_may_also_mask_part_of_the_past():
     mask = MaskConfig(blocks=2, area=0.3, visible_time_fraction=(0.5, 0.5))
     (view,) = sample_views([mask], [1, 2, 3], 0, STEPS, SIDE)
-    assert view.visible.max() < 4 * PLACES
+    assert view.visible.max() < 4 * TOKENS
     for masked in view.masked:
-        later = masked[masked >= 4 * PLACES]
-        assert 0 < len(masked) - len(later) < 4 * PLACES
-    assert view.visible.shape[1] + view.masked.shape[1] <= STEPS * PLACES
+        later = masked[masked >= 4 * TOKENS]
+        assert 0 < len(masked) - len(later) < 4 * TOKENS
+    assert view.visible.shape[1] + view.masked.shape[1] <= STEPS * TOKENS
 
 
 def test_a_tiny_picture_keeps_a_visible_token():
@@ -94,18 +94,18 @@ def test_a_tiny_picture_keeps_a_visible_token():
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"blocks": 0}, "there may be nothing to predict"),
         ({"aspect": (1.5, 0.75)}, r"aspect \[1.5, 0.75\] is not a range"),
         ({"visible_time_fraction": (0.5, 1.5)}, "up to 1"),
     ],
 )
-def test_an_impossible_mask_is_refused(fields: dict, says: str):
-    with pytest.raises(ValidationError, match=says):
+def test_an_impossible_mask_is_refused(fields: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
         MaskConfig(**fields)
 
 
 def test_blocks_that_cover_everything_are_refused():
-    assert "no token would be visible" in MaskConfig(blocks=1, area=0.95).check(4, 2)[0]
+    assert "none would be visible" in MaskConfig(blocks=1, area=0.95).check(4, 2)[0]
     assert MaskConfig(blocks=2, area=0.7).check(4, 8) == []

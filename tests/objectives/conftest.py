@@ -16,8 +16,8 @@ from worldmodel.objectives.statistics import Statistics, global_centers, loss_gr
 def _of_context(context: Tensor, mask: Tensor | None = None, step_seed: int = 0) -> Latents:
     """No forecasts: [B, T, N, D]."""
     whole, none = torch.zeros(0, dtype=torch.int64), context.new_zeros(0, context.shape[-1])
-    seen = torch.ones(context.shape[:3], dtype=torch.bool) if mask is None else mask
-    return Latents(context, seen, none, none, whole, whole, whole, whole, whole.bool(), step_seed=step_seed)
+    visible = torch.ones(context.shape[:3], dtype=torch.bool) if mask is None else mask
+    return Latents(context, visible, none, none, whole, whole, whole, whole, whole.bool(), step_seed=step_seed)
 
 
 def _of_rows(
@@ -40,8 +40,8 @@ def _loss(config: ObjectiveBase, *micro_batches: Latents) -> tuple[Tensor, dict[
     centers = global_centers(micro_batches[0])
     parts = [Statistics(objective.sums(latents, centers), objective.rows(latents)) for latents in micro_batches]
     gradients_of_parts = loss_gradients(objective, parts)
-    losses = [with_exact_gradient(part, slopes) for part, slopes in zip(parts, gradients_of_parts, strict=True)]
-    # each has the value of the whole and its own share of the gradient
+    losses = [with_exact_gradient(part, own) for part, own in zip(parts, gradients_of_parts, strict=True)]
+    # each has the value of the whole and its own part of the gradient
     gradient = torch.stack([loss - loss.detach() for loss in losses]).sum()
     return losses[0].detach() + gradient, {name: term.item() for name, term in gradients_of_parts[0].terms.items()}
 

@@ -1,7 +1,7 @@
 """The same numbers as packages that ship these objectives; each test is skipped where its package is not installed.
 
 `pip install pytorch-metric-learning`, and `pip install --no-deps lightly stable-worldmodel`: of these two single files are
-read, since the packages as a whole ask for torchvision and more.
+read, since the whole packages need torchvision and more.
 """
 
 import importlib.util
@@ -111,7 +111,7 @@ def test_straightening_and_similarity_are_those_of_stable_worldmodel(of_context,
 
 def test_visreg_is_that_of_lightly(of_context, loss, latents, monkeypatch):
     file_of("lightly", "loss/barlow_twins_loss.py")  # skips where it is not installed
-    around = ModuleType("lightly.loss")  # which asks for torchvision; this file asks it for a name alone
+    around = ModuleType("lightly.loss")  # it needs torchvision, but this file only needs a name from it
     around.lejepa_loss = None
     monkeypatch.setitem(sys.modules, "lightly.loss", around)
     module = file_of("lightly", "loss/visreg_loss.py")

@@ -5,18 +5,18 @@ import torch
 
 from worldmodel.objectives.barlow import VARIANCE_EPSILON, BarlowTwinsConfig
 
-SIGNS = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)  # two features, uncorrelated
+CORNERS = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)  # two features, uncorrelated
 
 
 def test_exact_forecasts_with_uncorrelated_features_cost_nothing(of_rows, loss):
-    _, terms = loss(BarlowTwinsConfig(), of_rows(SIGNS, SIGNS, [0, 1, 2, 3]))
+    _, terms = loss(BarlowTwinsConfig(), of_rows(CORNERS, CORNERS, [0, 1, 2, 3]))
     assert terms == pytest.approx({"invariance": 0.0, "redundancy": 0.0}, abs=1e-6)
 
 
 def test_correlations_worked_by_hand(of_rows, loss):
     # the target's second feature is the sum of both: correlations 1, 1/sqrt 2 on the diagonal, 1/sqrt 2 and 0 off it
-    target = torch.stack((SIGNS[:, 0], SIGNS.sum(1)), dim=1)
-    _, terms = loss(BarlowTwinsConfig(weight=3.0, redundancy_weight=2.0), of_rows(SIGNS, target, [0, 1, 2, 3]))
+    target = torch.stack((CORNERS[:, 0], CORNERS.sum(1)), dim=1)
+    _, terms = loss(BarlowTwinsConfig(weight=3.0, redundancy_weight=2.0), of_rows(CORNERS, target, [0, 1, 2, 3]))
     assert terms["invariance"] == pytest.approx(3 * (1 - 0.5**0.5) ** 2 / 2, rel=1e-4)
     assert terms["redundancy"] == pytest.approx(3 * 2 * 0.5 / 2, rel=1e-4)
 
@@ -39,9 +39,9 @@ def test_small_variance_about_means_of_their_own_is_not_lost_in_float32(of_rows,
 
 
 def test_latents_that_encode_only_their_position_pay_the_full_loss(of_rows, loss):
-    place = torch.arange(4).repeat(25)
-    latents = torch.randn(4, 3, dtype=torch.float64)[place]
-    _, terms = loss(BarlowTwinsConfig(weight=1.0), of_rows(latents, latents, [0] * 100, token=place.tolist()))
+    token_of_row = torch.arange(4).repeat(25)
+    latents = torch.randn(4, 3, dtype=torch.float64)[token_of_row]
+    _, terms = loss(BarlowTwinsConfig(weight=1.0), of_rows(latents, latents, [0] * 100, token=token_of_row.tolist()))
     assert terms["invariance"] == pytest.approx(1.0)
 
 

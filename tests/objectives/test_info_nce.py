@@ -26,7 +26,7 @@ def test_collapse_pays_log_of_the_number_of_candidates(of_rows, loss):
 
 
 def test_static_latents_satisfy_other_clips_but_not_other_times(of_rows, loss):
-    still = torch.eye(8)[:4].repeat_interleave(3, 0)  # clip by clip, three moments
+    still = torch.eye(8)[:4].repeat_interleave(3, 0)  # clip by clip, three time steps
     clips, times = [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3, [0, 1, 2] * 4
     rows = of_rows(still, still, clips, times)
     assert loss(InfoNCEConfig(**IN_BATCH), rows)[1]["nce"] < 1e-3

@@ -36,9 +36,9 @@ def test_normal_samples_cost_only_their_sampling_error(of_context, loss):
 
 
 def test_latents_that_encode_only_their_position_are_not_normal(of_context, loss):
-    place = torch.randn(64, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    everywhere = loss(SIGRegConfig(weight=1.0), of_context(place.expand(8, 6, 64, 8)))[1]["normality"]
-    assert everywhere > 0.2  # as samples of one place, these 64 rows cost 0.02
+    constant = torch.randn(64, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    everywhere = loss(SIGRegConfig(weight=1.0), of_context(constant.expand(8, 6, 64, 8)))[1]["normality"]
+    assert everywhere > 0.2  # as samples of one token, these 64 rows cost 0.02
 
 
 def test_per_timestep_detects_latents_that_encode_only_the_time(of_context, loss):
@@ -71,7 +71,7 @@ def test_converted_weights_are_published_ones_times_samples_over_the_weight_of_t
     assert converted_weight("lewm") == pytest.approx(0.09 * 128)
     assert converted_weight("eb_jepa") == converted_weight("eb_jepa", samples=999) == 10.0
     assert converted_weight("levjepa") == pytest.approx(0.02 * 1536)
-    for publication in PUBLISHED:  # the table in its docstring says the same
+    for publication in PUBLISHED:  # its docstring has the same table
         line = next(line for line in converted_weight.__doc__.splitlines() if line.startswith(f"    | {publication}"))
         assert float(line.split("|")[4]) == pytest.approx(converted_weight(publication), abs=0.05)
 

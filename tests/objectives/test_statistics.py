@@ -27,7 +27,7 @@ CONFIGS = [
     StraighteningConfig(),
     TemporalSimilarityConfig(),
 ]
-CLIPS, STEPS, PLACES, FEATURES = 7, 5, 2, 4
+CLIPS, STEPS, TOKENS, FEATURES = 7, 5, 2, 4
 NAMES = [f"{config.kind}-{i}" for i, config in enumerate(CONFIGS)]
 
 
@@ -35,19 +35,19 @@ def ragged(dtype: torch.dtype = torch.float64) -> Latents:
     """A batch with masked latents and missing forecasts. The leaves have gradient."""
     generator = torch.Generator().manual_seed(0)
     normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)  # noqa: E731
-    mask = torch.rand(CLIPS, STEPS, PLACES, generator=generator) < 0.85
-    clip, time, place, horizon = torch.cartesian_prod(*map(torch.arange, (CLIPS, STEPS, PLACES, 2))).T
+    mask = torch.rand(CLIPS, STEPS, TOKENS, generator=generator) < 0.85
+    clip, time, token, horizon = torch.cartesian_prod(*map(torch.arange, (CLIPS, STEPS, TOKENS, 2))).T
     made = (torch.rand(len(clip), generator=generator) < 0.7).nonzero()[:, 0]
     count = len(made)
     target = normal(count, FEATURES)
     return Latents(
-        (1 + normal(CLIPS, STEPS, PLACES, FEATURES)).requires_grad_(),
+        (1 + normal(CLIPS, STEPS, TOKENS, FEATURES)).requires_grad_(),
         mask,
         (target + 0.5 * normal(count, FEATURES)).requires_grad_(),
         target.requires_grad_(),
         clip[made],
         time[made],
-        place[made],
+        token[made],
         horizon[made] + 1,
         torch.rand(count, generator=generator) < 0.2,
         step_seed=2**62 + 5,
@@ -58,7 +58,7 @@ def ragged(dtype: torch.dtype = torch.float64) -> Latents:
 def gradients(loss: Tensor, latents: Latents) -> list[Tensor]:
     leaves = (latents.context, latents.predicted, latents.target)
     found = torch.autograd.grad(loss, leaves, allow_unused=True)
-    return [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in zip(found, leaves, strict=True)]
+    return [torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in zip(found, leaves, strict=True)]
 
 
 def test_every_objective_is_tested_here():
@@ -75,9 +75,9 @@ def test_uneven_masked_micro_batches_have_the_value_and_the_gradient_of_one_batc
     cut, cut_terms = loss(config, *(micro_batch(latents, clips) for clips in ([4, 0, 6], [1], [3, 2, 5])))
     assert cut_terms == pytest.approx(terms, rel=tolerance)
     assert cut.item() == pytest.approx(whole.item(), rel=tolerance)
-    slopes = gradients(whole, latents)
-    assert sum(slope.norm() for slope in slopes) > 0
-    for found, expected in zip(gradients(cut, latents), slopes, strict=True):
+    gradients_of_whole = gradients(whole, latents)
+    assert sum(gradient.norm() for gradient in gradients_of_whole) > 0
+    for found, expected in zip(gradients(cut, latents), gradients_of_whole, strict=True):
         assert (found - expected).norm() <= tolerance * expected.norm()
 
 
@@ -87,9 +87,12 @@ def test_the_gradient_through_statistics_is_that_of_the_value(config, loss):
     if isinstance(config, VISRegConfig):
         config = config.model_copy(update={"shape_weight": 0.0})
     latents = ragged()
-    slopes = gradients(loss(config, latents)[0], latents)
-    along = [torch.randn(slope.shape, generator=torch.Generator().manual_seed(1), dtype=slope.dtype) for slope in slopes]
-    expected = sum((slope * step).sum() for slope, step in zip(slopes, along, strict=True))
+    gradients_of_whole = gradients(loss(config, latents)[0], latents)
+    along = [
+        torch.randn(gradient.shape, generator=torch.Generator().manual_seed(1), dtype=gradient.dtype)
+        for gradient in gradients_of_whole
+    ]
+    expected = sum((gradient * step).sum() for gradient, step in zip(gradients_of_whole, along, strict=True))
     values = []
     for sign in (1, -1):
         moved = ragged()

@@ -49,8 +49,8 @@ def test_two_points_worked_by_hand():
 
 
 def test_latents_that_encode_only_their_position_count_as_collapsed():
-    place = 3 * torch.randn(16, 8)
-    assert terms_of(place.expand(8, 6, 16, 8), std_weight=1.0)["std"].item() == pytest.approx(0.99, abs=1e-4)
+    constant = 3 * torch.randn(16, 8)
+    assert terms_of(constant.expand(8, 6, 16, 8), std_weight=1.0)["std"].item() == pytest.approx(0.99, abs=1e-4)
 
 
 def test_a_static_background_does_not_satisfy_the_variance_within_a_clip():
@@ -77,14 +77,14 @@ def test_covariance_equals_torch_cov_whatever_the_reference():
 
 def test_masked_latents_do_not_count():
     context = torch.randn(6, 4, 2, 3, dtype=torch.float64)
-    seen = torch.rand(6, 4, 2) < 0.6
+    visible = torch.rand(6, 4, 2) < 0.6
     latents = as_latents(context)
-    masked = replace(latents, context=context.masked_fill(~seen[..., None], 1e3), context_mask=seen)
+    masked = replace(latents, context=context.masked_fill(~visible[..., None], 1e3), context_mask=visible)
     vicreg = VICReg(VICRegConfig(temporal_std_weight=1.0))
     sums = vicreg.sums(masked, global_centers(masked))
-    rows = [context[:, :, n][seen[:, :, n]] for n in range(2)]
+    rows = [context[:, :, n][visible[:, :, n]] for n in range(2)]
     gram = sum((r - r.mean(0)).T @ (r - r.mean(0)) for r in rows)
-    torch.testing.assert_close(pooled_covariance(sums), gram / (seen.sum() - 2))
+    torch.testing.assert_close(pooled_covariance(sums), gram / (visible.sum() - 2))
 
 
 def test_gradient_equals_that_of_the_plain_formula(loss):

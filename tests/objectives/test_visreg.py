@@ -36,7 +36,7 @@ def test_the_shape_term_has_no_gradient_through_the_standard_deviation(of_contex
     config = VISRegConfig(scale_weight=0.0, center_weight=0.0, shape_weight=1.0)
     (slope,) = torch.autograd.grad(loss(config, of_context(latents))[0], latents)
     centred = latents - latents.mean((0, 1))
-    assert abs((slope * centred).sum()) > 1e-3  # though a larger scale leaves the value as it is
+    assert abs((slope * centred).sum()) > 1e-3  # although a larger scale does not change the value
 
 
 def pull_outwards(config, std: float, of_context, loss) -> float:
@@ -69,5 +69,5 @@ def test_at_collapse_the_gradient_is_finite(of_context, loss):
 
 
 def test_latents_that_encode_only_their_position_count_as_collapsed(of_context, loss):
-    place = torch.randn(16, 8)
-    assert loss(VISRegConfig(**ONES), of_context(place.expand(8, 6, 16, 8)))[1]["scale"] == pytest.approx(1.0, abs=1e-3)
+    constant = torch.randn(16, 8)
+    assert loss(VISRegConfig(**ONES), of_context(constant.expand(8, 6, 16, 8)))[1]["scale"] == pytest.approx(1.0, abs=1e-3)

@@ -22,7 +22,7 @@ PROBE = ["probe", "--model", "x", "--data", "x", "--out", "x"]
 
 
 @pytest.mark.parametrize(
-    ("main", "words", "message"),
+    ("main", "command_line", "message"),
     [
         (roll_out, ["x", "--count", "0"], "argument --count: 0: expected 1 to 64"),
         (roll_out, ["x", "--samples", "many"], "argument --samples: many: expected 1 to 8"),
@@ -38,9 +38,9 @@ PROBE = ["probe", "--model", "x", "--data", "x", "--out", "x"]
         (evaluate, [*PROBE, "--max-videos", "0"], "argument --max-videos: 0: expected 1 or more"),
     ],
 )
-def test_an_invalid_number_is_reported_in_one_line(main, words, message, capsys):
+def test_an_invalid_number_is_reported_in_one_line(main, command_line, message, capsys):
     with pytest.raises(SystemExit) as caught:
-        main(words)
+        main(command_line)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
@@ -76,7 +76,7 @@ def test_every_option_is_a_number_a_path_or_listed_as_text():
 
 
 @pytest.mark.parametrize(
-    ("name", "action"), NUMBERS, ids=lambda it: it if isinstance(it, str) else it.option_strings[-1].strip("-")
+    ("name", "action"), NUMBERS, ids=lambda entry: entry if isinstance(entry, str) else entry.option_strings[-1].strip("-")
 )
 def test_numeric_options_of_all_commands_refuse_other_text(name, action):
     for text in ("nan", "inf", "-inf", "-1", "", "many", "1e999"):
@@ -95,7 +95,7 @@ NOT_UTF8 = "bad\udcff.mp4"  # Python's text for the byte FF in a name
 
 
 @pytest.mark.parametrize(
-    ("main", "words"),
+    ("main", "command_line"),
     [
         (roll_out, ["x", "--clip", NOT_UTF8]),
         (prepare, ["index", NOT_UTF8, "--out", "m.parquet"]),
@@ -103,9 +103,9 @@ NOT_UTF8 = "bad\udcff.mp4"  # Python's text for the byte FF in a name
         (train, [f"run={NOT_UTF8}"]),
     ],
 )
-def test_a_name_that_is_not_utf8_is_refused_in_one_line(main, words, capsys):
+def test_a_name_that_is_not_utf8_is_refused_in_one_line(main, command_line, capsys):
     with pytest.raises(SystemExit) as caught:
-        main(words)
+        main(command_line)
     assert caught.value.code == 2
     assert "bad\\udcff.mp4: this name is not UTF-8" in capsys.readouterr().err.splitlines()[-1]
 

@@ -10,14 +10,14 @@ import pytest
 from worldmodel.process import cores
 from worldmodel.process.cores import cgroup_limit, usable_cores
 
-SAYS = "from worldmodel.process.cores import usable_cores; print(usable_cores(), usable_cores(physical=True))"
+PRINT_CORES = "from worldmodel.process.cores import usable_cores; print(usable_cores(), usable_cores(physical=True))"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to processors")
 def test_a_process_bound_to_one_processor_has_one():
     first = min(os.sched_getaffinity(0))
     bound = {"preexec_fn": lambda: os.sched_setaffinity(0, {first})}
-    done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, check=True, **bound)
+    done = subprocess.run([sys.executable, "-c", PRINT_CORES], capture_output=True, text=True, check=True, **bound)
     assert done.stdout.split() == ["1", "1"]
 
 

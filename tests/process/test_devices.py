@@ -16,9 +16,9 @@ ON_A_DEVICE = ("voe", "plausibility", "probe", "forecast", "sweep")
 def test_an_unavailable_device_is_reported_in_one_line(command, device, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    run, words = (roll_out, ["x"]) if command == "rollout" else (evaluate, [command, "x", *NEEDED])
+    run, arguments = (roll_out, ["x"]) if command == "rollout" else (evaluate, [command, "x", *NEEDED])
     with pytest.raises(SystemExit) as caught:
-        run([*words, "--device", device])
+        run([*arguments, "--device", device])
     assert caught.value.code == 2
     *_, output = capsys.readouterr().err.splitlines()
     assert f"argument --device: invalid choice: '{device}' (choose from" in output

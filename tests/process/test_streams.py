@@ -25,7 +25,7 @@ def broken() -> int:
     return writes
 
 
-def run(words: list[str], out: int | None = None, err: int | None = None, close: tuple[int, ...] = ()) -> int:
+def run(arguments: list[str], out: int | None = None, err: int | None = None, close: tuple[int, ...] = ()) -> int:
     """Exit code of Python with these streams, and with these descriptors closed."""
 
     def in_child() -> None:
@@ -34,7 +34,7 @@ def run(words: list[str], out: int | None = None, err: int | None = None, close:
 
     streams = {"stdout": subprocess.DEVNULL if out is None else out, "stderr": subprocess.DEVNULL if err is None else err}
     try:
-        return subprocess.run([sys.executable, *words], **streams, preexec_fn=in_child, timeout=120).returncode
+        return subprocess.run([sys.executable, *arguments], **streams, preexec_fn=in_child, timeout=120).returncode
     finally:
         for number in {out, err} - {None}:
             os.close(number)
@@ -84,8 +84,8 @@ def test_a_closed_terminal_does_not_end_a_progress_bar(tmp_path: Path):
         "    for n in range(20):\n        b.step()\n        time.sleep(0.05)\n        print(n, flush=True)\n"
     )
     master, slave = os.openpty()
-    words = [sys.executable, program(tmp_path, body)]
-    with subprocess.Popen(words, stdout=slave, stderr=slave, start_new_session=True) as process:
+    arguments = [sys.executable, program(tmp_path, body)]
+    with subprocess.Popen(arguments, stdout=slave, stderr=slave, start_new_session=True) as process:
         os.close(slave)
         os.read(master, 1)
         os.close(master)

@@ -22,14 +22,14 @@ OBEYED = ("\x1b", "\x07", "\x9b", "\r", "\u202e", "\u2066")
 def test_escape_lines_keeps_line_breaks_and_tabs_and_escape_line_does_not():
     assert escape_lines("a\tb\nc\x1b") == "a\tb\nc\\x1b"
     assert escape_line("a\tb\nc\u2028d\udcff") == "a\\tb\\nc\\u2028d\\udcff"
-    for name in ("films/ball 1.mp4", "Füße.mp4", "日本.mp4", "👨‍👩‍👧.mp4"):
+    for name in ("videos/ball 1.mp4", "Füße.mp4", "日本.mp4", "👨‍👩‍👧.mp4"):
         assert escape_line(name) == escape_lines(name) == name
 
 
 def test_the_error_of_a_video_escapes_its_name():
     error = VideoError(NAME, "corrupt")
     assert error.path == NAME
-    assert not any(it in str(error) for it in OBEYED)
+    assert not any(entry in str(error) for entry in OBEYED)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names do not exist there")
@@ -45,8 +45,8 @@ def test_data_prep_commands_escape_file_names(tmp_path, numbered, make_video, ca
     assert data_prep(["transcode", str(table), "--out", str(tmp_path / f"out{NAME}"), "--workers", "1"]) == 0
     output = capsys.readouterr()
     assert "\\x1b]0;title" in output.out + output.err
-    for it in OBEYED:
-        assert it not in output.out + output.err
+    for entry in OBEYED:
+        assert entry not in output.out + output.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")

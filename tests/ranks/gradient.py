@@ -81,7 +81,7 @@ def learner(dtype: torch.dtype, family: str, names: list[str]) -> Learner:
 
 
 def micro_batches(rank: int, ranks: int, micros: int) -> list[Batch]:
-    """This rank's share of a batch that is the same whoever asks; uneven where 8 windows do not divide."""
+    """This rank's part of the global batch. Parts are uneven where 8 windows do not divide by the ranks."""
     source = torch.Generator().manual_seed(1)
     frames = torch.randint(0, 256, (WINDOWS, 6, 18, 18, 3), dtype=torch.uint8, generator=source)
     draws = torch.rand(WINDOWS, 10, generator=source)
@@ -127,5 +127,4 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     main(out, int(micros), parallel)
     dist.barrier()
-    dist.destroy_process_group()
-    os._exit(0)  # threads of gloo sometimes abort during shutdown of the interpreter; all results are written by now
+    os._exit(0)  # gloo sometimes aborts or hangs while it shuts down; all results are written by now

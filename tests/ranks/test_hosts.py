@@ -25,8 +25,8 @@ LIMIT_S = 12.0
 NO_HOSTS = "the two hosts are network namespaces, which need Linux, root, and `ip` of Debian's iproute2"
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,13 @@ def on_both(hosts: Hosts, recipe: Path, run: Path, *overrides: str) -> list[subp
     meet = ["--master_addr", "10.213.0.1", "--master_port", "29400"]
     found = []
     for number, (name, card) in enumerate(zip(hosts.names, hosts.cards, strict=True)):
-        words = [*launch, "--node_rank", str(number), *meet, str(TRAIN), str(recipe), f"run={run}", *overrides]
+        arguments = [*launch, "--node_rank", str(number), *meet, str(TRAIN), str(recipe), f"run={run}", *overrides]
         one_thread = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         environment = os.environ | one_thread | {"GLOO_SOCKET_IFNAME": card}
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        found.append(subprocess.Popen(["ip", "netns", "exec", name, *words], env=environment, start_new_session=True, **pipes))
+        found.append(
+            subprocess.Popen(["ip", "netns", "exec", name, *arguments], env=environment, start_new_session=True, **pipes)
+        )
     return found
 
 
@@ -143,9 +145,9 @@ def test_two_hosts_train_like_two_ranks_of_one_host(hosts: Hosts, recipe: Path, 
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = [*launch, str(TRAIN), str(recipe), f"run={tmp_path / 'one'}", "train.max_steps=8"]
+    arguments = [*launch, str(TRAIN), str(recipe), f"run={tmp_path / 'one'}", "train.max_steps=8"]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run(words, check=True, capture_output=True, env=one_thread, timeout=120)
+    subprocess.run(arguments, check=True, capture_output=True, env=one_thread, timeout=120)
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert [row["batch_hash"] for row in one] == [row["batch_hash"] for row in two]
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-5)

@@ -1,4 +1,4 @@
-"""Each rank is told which other rank is silent, has ended or has failed; running ranks are never reported."""
+"""Each rank learns which other rank is silent, has ended or has failed; running ranks are never reported."""
 
 import socket
 import threading
@@ -142,10 +142,10 @@ def test_a_broken_connection_is_replaced(ranks, ends):
 def test_messages_of_unknown_senders_are_ignored(ranks, ends):
     port = ranks[0]._listener.getsockname()[1]
     nested = b"[" * 16000 + b"\n"
-    halloo = b'["hello", "wrong 1"]\n["failed", "x"]\n'
-    for words in (b'["failed", "x"]\n', halloo, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 40000, nested, b"[" * 200 + b"\n"):
+    greeting = b'["hello", "wrong 1"]\n["failed", "x"]\n'
+    for message in (b'["failed", "x"]\n', greeting, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 40000, nested, b"[" * 200 + b"\n"):
         with socket.create_connection(("127.0.0.1", port)) as stranger:
-            stranger.sendall(words)
+            stranger.sendall(message)
             time.sleep(0.15)
     assert ranks[0].wait_for_cause(0.3) is None
     assert ends.ranks == []

@@ -1,4 +1,4 @@
-"""The gallery of rollouts: one self-contained HTML page that shows what it is given and plays."""
+"""The gallery of rollouts: one self-contained HTML page that plays the given videos."""
 
 import re
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_rollout_of_one_token_or_many_without_a_decoder(tmp_path: Path, tokens
 
 
 @needs_chromium
-def test_it_plays_the_cursor_follows_and_the_frame_in_sight_is_the_clocks(page: Path, tmp_path: Path):
+def test_videos_play_and_the_cursor_and_the_visible_frame_follow_the_clock(page: Path, tmp_path: Path):
     browser = Browser(tmp_path)
     try:
         browser.open(page)

@@ -215,18 +215,18 @@ def test_files_are_written_atomically(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["curve.pdf", "curve.png", "curve.svg", "new"]
 
 
-def test_colours_as_matplotlib_writes_them():
+def test_colours_equal_those_that_matplotlib_writes():
     assert hex_colour(PREDICTION) == "#0072b2"
 
 
 def test_errors_say_what_was_expected(tmp_path):
-    with pytest.raises(ValueError, match=r"prediction has 5 frames; 12 times want 12, or 8 after the context"):
+    with pytest.raises(ValueError, match=r"prediction has 5 frames; expected 12, or 8 after the context"):
         strip({"truth": video(), "prediction": video(5)}, TIMES, context_frames=4)
     with pytest.raises(ValueError, match=r"truth: expected uint8 \[T, H, W, 3\], got float64"):
         side_by_side({"truth": video() / 255}, TIMES, context_frames=4)
-    with pytest.raises(ValueError, match="12 of 12 frames as context leave"):
+    with pytest.raises(ValueError, match="context_frames is 12; expected 1 to 11"):
         strip({"truth": video()}, TIMES, context_frames=12)
-    with pytest.raises(ValueError, match="6 tokens are no square grid"):
+    with pytest.raises(ValueError, match="6 tokens are not a square grid"):
         pca_frames(latents(tokens=6), fit_pca(latents(tokens=6)))
     with pytest.raises(ValueError, match=r"\.png, \.pdf or \.svg"):
         save_figure(horizon_curve([1], {"a": [1]}, quantity="error"), tmp_path / "a.jpg")

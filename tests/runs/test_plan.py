@@ -107,5 +107,5 @@ def test_the_summary_counts_training_clips_smaller_than_a_window(tmp_path: Path)
         windows = WindowDataset(data, recipe.window, "train", 0, size_px)
         return describe_run(recipe, windows, 10, build_learner(recipe), ranks=1, device="cpu")
 
-    assert "3 of 5 clips are smaller than these 64 px" in start(64)
+    assert "3 of 5 clips are smaller than 64 px" in start(64)
     assert "enlarged" not in start(8)

@@ -17,9 +17,9 @@ from worldmodel import checkpoint as checkpoints
 from worldmodel.config import ConfigError
 from worldmodel.data.loader import BadClip
 from worldmodel.files.folder_lock import FolderLockError, lock_folder
-from worldmodel.health.diagnosis import HealthCheck, HealthConfig, diagnose
 from worldmodel.health.metrics import compute_metrics
 from worldmodel.health.moments import compute_moments
+from worldmodel.health.verdicts import HealthCheck, HealthConfig, diagnose
 from worldmodel.recipe import Recipe
 from worldmodel.runs.log_rows import append_row, read_rows, truncate_after
 from worldmodel.runs.progress import Progress, format_duration
@@ -109,7 +109,7 @@ def test_a_damaged_line_is_removed_and_the_original_file_is_kept(tmp_path, line)
     first, second = whole.splitlines(keepends=True)
     damaged = first + line + b"\n" + second
     path.write_bytes(damaged)
-    assert [it["step"] for it in read_rows(path) if it.get("step") in (10, 20)] == [10, 20]
+    assert [entry["step"] for entry in read_rows(path) if entry.get("step") in (10, 20)] == [10, 20]
     assert truncate_after(path, 30) == ["1 damaged line was removed (the original is metrics.jsonl.damaged)"]
     assert path.read_bytes() == whole
     assert truncate_after(path, 30) == []
@@ -287,7 +287,7 @@ def test_without_a_terminal_a_line_is_printed_every_ten_seconds_and_at_the_end(m
             progress.advance(update)
             progress.set_metrics(loss=0.5, samples_per_s=64.0, data_wait_fraction=0.04)
     lines = screen.getvalue().splitlines()
-    assert lines[0] == "step 1/100  loss 0.5  64 clips/s  waiting 4%  50 s left"
+    assert lines[0] == "step 1/100  loss 0.5  64 samples/s  waiting 4%  50 s left"
     assert [line.split()[1] for line in lines] == ["1/100", "21/100", "41/100", "61/100", "81/100", "100/100"]
 
 
@@ -298,15 +298,15 @@ def test_a_terminal_shows_one_bar_with_all_values():
         progress.advance(1200)
         progress.set_metrics(loss=0.4321, samples_per_s=64.0, data_wait_fraction=0.04)
     last = [line for line in screen.getvalue().splitlines() if "2,000" in line][-1]
-    for part in ("60%", "1,200/2,000", "loss 0.4321", "64 clips/s", "waiting 4%", "dimensional_collapse", "left"):
+    for part in ("60%", "1,200/2,000", "loss 0.4321", "64 samples/s", "waiting 4%", "dimensional_collapse", "left"):
         assert part in last
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(45, "45 s"), (720, "12 min"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h"), (5_970, "1 h 40 min")]
+    ("seconds", "text"), [(45, "45 s"), (720, "12 min"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h"), (5_970, "1 h 40 min")]
 )
-def test_durations_have_two_units_at_most(seconds, words):
-    assert format_duration(seconds) == words
+def test_durations_have_two_units_at_most(seconds, text):
+    assert format_duration(seconds) == text
 
 
 # --- trackers --------------------------------------------------------------------------------------------------------
@@ -369,5 +369,5 @@ def test_nothing_is_written_once_the_folder_is_no_longer_locked(tmp_path):
             log.log_training(20, row())
         with pytest.raises(FolderLockError):
             log.log_bad_clips([BadClip("a.mp4", "broken")])
-    assert [it["step"] for it in read_rows(tmp_path / "run" / "metrics.jsonl")] == [10]
+    assert [entry["step"] for entry in read_rows(tmp_path / "run" / "metrics.jsonl")] == [10]
     assert not (tmp_path / "run" / "bad_clips.jsonl").exists()

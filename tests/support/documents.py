@@ -22,7 +22,7 @@ def commands(page: Path) -> list[list[str]]:
     """Words of every command of this project in the bash blocks of a page."""
     lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
     found = [shlex.split(line, comments=True) for line in lines if not line.startswith(("#", "trap", "srun", "head="))]
-    return [words for words in found if words]
+    return [command for command in found if command]
 
 
 def inline_code(page: Path) -> Iterator[str]:

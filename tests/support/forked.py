@@ -19,7 +19,7 @@ from pathlib import Path
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MUJOCO_GL": "disable"}
 MODULES = ("worldmodel.train", "worldmodel.rollout", "eval.__main__", "data_prep.__main__")
-_servers: dict[int, subprocess.Popen[str]] = {}  # by the process that started it: forked tests must not share one
+_servers: dict[int, subprocess.Popen[str]] = {}  # by the process that started it: forked processes must not share one
 
 
 def run(
@@ -29,16 +29,16 @@ def run(
     server = _servers.get(os.getpid()) or _start()
     assert server.stdin is not None
     assert server.stdout is not None
-    words = [str(word) for word in arguments]
+    texts = [str(argument) for argument in arguments]
     os.umask(umask := os.umask(0))  # the only way to read it
     with tempfile.TemporaryDirectory() as folder:
-        request = {"module": module, "arguments": words, "cwd": str(cwd or Path.cwd()), "folder": folder}
+        request = {"module": module, "arguments": texts, "cwd": str(cwd or Path.cwd()), "folder": folder}
         request |= {"timeout": timeout, "umask": umask}
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         answer = json.loads(server.stdout.readline())
         out, err = ((Path(folder) / name).read_text(errors="replace") for name in ("stdout", "stderr"))
-    command = [sys.executable, "-m", module, *words]
+    command = [sys.executable, "-m", module, *texts]
     if answer["timed_out"]:
         raise subprocess.TimeoutExpired(command, timeout, out, err)
     return subprocess.CompletedProcess(command, answer["code"], out, err)

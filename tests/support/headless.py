@@ -1,4 +1,4 @@
-"""A real browser for the tests: headless Chromium, spoken to through a pipe (the DevTools protocol, no package needed)."""
+"""A real browser for the tests: headless Chromium, controlled through a pipe by the DevTools protocol."""
 
 import base64
 import json
@@ -19,17 +19,17 @@ needs_chromium = pytest.mark.skipif(
 )
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 
-# Chromium reads from descriptor 3 and writes to 4, whatever ours are called
+# Chromium reads from descriptor 3 and writes to 4, whatever our descriptors are
 LAUNCH = """
 import fcntl, os, sys
-for place, number in enumerate([fcntl.fcntl(int(text), fcntl.F_DUPFD, 10) for text in sys.argv[1:3]]):
-    os.dup2(number, 3 + place)
+for index, number in enumerate([fcntl.fcntl(int(text), fcntl.F_DUPFD, 10) for text in sys.argv[1:3]]):
+    os.dup2(number, 3 + index)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
 class Browser:
-    """One page of a Chromium of its own. Messages are JSON, each ended by a zero byte."""
+    """One page in a separate Chromium process. Messages are JSON, each ended by a zero byte."""
 
     def __init__(self, profile: Path) -> None:
         theirs, self.to = os.pipe()
@@ -52,7 +52,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params):
-        """A command's result; what happens meanwhile is kept in `events`."""
+        """The result of a command. Events that arrive meanwhile are appended to `events`."""
         self.count += 1
         message = {"id": self.count, "method": method, "params": params} | ({"sessionId": self.session} if self.session else {})
         os.write(self.to, json.dumps(message).encode() + b"\0")
@@ -101,18 +101,18 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code="Space" if name == " " else name)
 
     def choose(self, selector: str, value: int, event: str) -> None:
-        """Set a control as a hand would."""
+        """Set a control as a user does."""
         self.js(f"window.control = document.querySelector('{selector}'); control.value = {value}")
         self.js(f"control.dispatchEvent(new Event('{event}'))")
 
     def requests(self) -> list[str]:
-        return [it["params"]["request"]["url"] for it in self.events if it["method"] == "Network.requestWillBeSent"]
+        return [entry["params"]["request"]["url"] for entry in self.events if entry["method"] == "Network.requestWillBeSent"]
 
     def complaints(self) -> list[str]:
         """Errors and warnings of the console, thrown exceptions and broken rules of the page's own security policy."""
-        loud = [it["params"] for it in self.events if it["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
-        said = [it["params"] for it in self.events if it["method"] == "Runtime.consoleAPICalled"]
-        return [json.dumps(it) for it in (*loud, *said)]
+        loud = [entry["params"] for entry in self.events if entry["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
+        logged = [entry["params"] for entry in self.events if entry["method"] == "Runtime.consoleAPICalled"]
+        return [json.dumps(entry) for entry in (*loud, *logged)]
 
     def close(self) -> None:
         os.close(self.to)  # Chromium ends with its pipe

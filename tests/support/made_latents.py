@@ -4,9 +4,9 @@ import torch
 from einops import repeat
 from torch import Tensor
 
-from worldmodel.health.diagnosis import HealthCheck, HealthConfig, diagnose
 from worldmodel.health.metrics import HealthMetrics, compute_metrics
 from worldmodel.health.moments import compute_moments
+from worldmodel.health.verdicts import HealthCheck, HealthConfig, diagnose
 
 CONFIG = HealthConfig()
 RHO = 0.9

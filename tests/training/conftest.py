@@ -25,19 +25,19 @@ FPS, FRAMES, SIZE_PX = 12, 14, 32
 
 
 def ball(seed: int) -> np.ndarray:
-    """A disc that flies straight and comes back in on the other side: uint8 [14, 32, 32, 3]."""
-    chance = np.random.default_rng(seed)
-    start, speed, colour = chance.uniform(0, SIZE_PX, 2), chance.uniform(-2, 2, 2), chance.integers(90, 256, 3)
+    """A disc that moves in a straight line and enters again on the other side: uint8 [14, 32, 32, 3]."""
+    rng = np.random.default_rng(seed)
+    start, speed, colour = rng.uniform(0, SIZE_PX, 2), rng.uniform(-2, 2, 2), rng.integers(90, 256, 3)
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
-    film = np.full((FRAMES, SIZE_PX, SIZE_PX, 3), 40, np.uint8)
-    for t, frame in enumerate(film):
+    frames = np.full((FRAMES, SIZE_PX, SIZE_PX, 3), 40, np.uint8)
+    for t, frame in enumerate(frames):
         cy, cx = (start + t * speed) % SIZE_PX
         frame[(y - cy) ** 2 + (x - cx) ** 2 < 36] = colour
-    return film
+    return frames
 
 
 def write_videos(folder: Path, count: int) -> Path:
-    """So many films, a fifth of them held out, and their manifest."""
+    """Write `count` videos, a fifth of them held out, and their manifest. Returns its path."""
     clips = []
     for number in range(count):
         path = folder / f"{number:03d}.mp4"
@@ -47,13 +47,13 @@ def write_videos(folder: Path, count: int) -> Path:
         size = (info.width, info.height, info.rotation, info.codec)
         name, span = f"{number:016d}", (0.0, info.duration_s)
         clips.append(Clip(name, str(path), None, *span, info.fps, info.frames, *size, split, None, None, "balls", name))
-    write_manifest(folder / "films.parquet", clips, command="test", config={})
-    return folder / "films.parquet"
+    write_manifest(folder / "videos.parquet", clips, command="test", config={})
+    return folder / "videos.parquet"
 
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_videos(tmp_path_factory.mktemp("films"), 30)
+    return write_videos(tmp_path_factory.mktemp("videos"), 30)
 
 
 RECIPE = {
@@ -89,14 +89,14 @@ class Trainer:
 
     def start(self, run: Path, *overrides: str, **options: object) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        # on the CPU also where there is a GPU: only there two ranks find room on any machine
+        # always on the CPU: two ranks do not fit on every machine's GPUs
         one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         process = subprocess.Popen(self.command(run, *overrides, **options), **pipes, start_new_session=True, env=one_thread)
         self.started.append(process)
         return process
 
     def kill_all(self) -> None:
-        """What a test that failed has left, ranks included: torchrun starts each in a session of its own."""
+        """Processes that a failed test left. torchrun starts each rank in a separate session."""
         for process in self.started:
             if process.poll() is None:
                 for child in (*psutil.Process(process.pid).children(recursive=True), process):
@@ -105,14 +105,14 @@ class Trainer:
                 process.communicate()
 
     def __call__(self, run: Path, *overrides: str, **options: object) -> subprocess.CompletedProcess[str]:
-        if set(options) <= {"flags"}:  # one rank, and nobody kills it
+        if set(options) <= {"flags"}:  # one rank that is not killed
             return forked.run("worldmodel.train", self.command(run, *overrides, **options)[2:])
         process = self.start(run, *overrides, **options)
         out, err = process.communicate(timeout=240)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def killed(self, run: Path, *overrides: str, after: int, **options: object) -> None:
-        """Start, and kill -9 the whole group as soon as so many updates are logged."""
+        """Start, and kill -9 the whole group as soon as this number of steps is logged."""
         process = self.start(run, *overrides, **options)
         deadline = time.monotonic() + 120
         while len(rows(run)) < after and process.poll() is None:
@@ -138,13 +138,13 @@ def trainer(videos: Path, tmp_path: Path) -> Iterator[Trainer]:
 
 @pytest.fixture(scope="session")
 def many_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough that what is learnt from them holds for others."""
-    return write_videos(tmp_path_factory.mktemp("many_films"), 300)
+    """Enough videos that what is learnt generalises."""
+    return write_videos(tmp_path_factory.mktemp("many_videos"), 300)
 
 
 @pytest.fixture(scope="session")
 def train_once(videos: Path) -> Callable[..., Path]:
-    """A run in a folder, for tests that only look at one."""
+    """A finished run, for tests that do not change it."""
 
     def train(folder: Path, *overrides: str) -> Path:
         done = trainer_in(folder, videos)(folder / "run", *overrides)

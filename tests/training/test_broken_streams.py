@@ -1,4 +1,4 @@
-"""Training whose reader or terminal has gone trains on: its folder holds all that it would have held."""
+"""Training continues without its reader or terminal, and its folder is complete."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from worldmodel import checkpoint as checkpoints
 
 
 @pytest.mark.parametrize("errors_too", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_training_into_head_comes_to_its_end(trainer, read_rows, tmp_path: Path, errors_too: bool):
+def test_training_piped_into_head_finishes(trainer, read_rows, tmp_path: Path, errors_too: bool):
     run = tmp_path / "run"
     command = trainer.command(run, "train.max_steps=10", "data.workers=1", "decoder.max_steps=5")
     error = subprocess.STDOUT if errors_too else subprocess.PIPE
@@ -30,7 +30,7 @@ def test_training_into_head_comes_to_its_end(trainer, read_rows, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_training_without_any_stream_comes_to_its_end(trainer, read_rows, tmp_path: Path):
+def test_training_without_standard_streams_finishes(trainer, read_rows, tmp_path: Path):
     run = tmp_path / "run"
 
     def closed() -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM reach the whole process group at any moment: one line, no traceback, no wrong diagnosis."""
+"""Ctrl-C and SIGTERM reach the whole process group at any time: one line, no traceback, no wrong diagnosis."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 
 from worldmodel.process import interrupts
 
-UPDATES = "train.max_steps=100000"
+ENDLESS = "train.max_steps=100000"
 
 
 def interrupted(process: subprocess.Popen, number: int = signal.SIGINT) -> tuple[int, str, str]:
@@ -25,7 +25,7 @@ def interrupted(process: subprocess.Popen, number: int = signal.SIGINT) -> tuple
 
 
 def started(command: list[str], **environment: str) -> subprocess.Popen:
-    """In a group of its own, with the default SIGINT also where pytest runs in the background."""
+    """A process in a separate group, with the default SIGINT even if pytest runs in the background."""
 
     def default() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -40,7 +40,7 @@ def lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "program"),
+    ("arguments", "program"),
     [
         (["-m", "data_prep", "index", ".", "--out", "m.parquet"], "data_prep"),
         (["-m", "eval", "report", "run"], "eval"),
@@ -48,23 +48,23 @@ def lines(text: str) -> list[str]:
         (["-m", "worldmodel.train"], "train"),
     ],
 )
-def test_ctrl_c_while_modules_are_imported_is_one_line(words, program, tmp_path: Path):
-    """A module that both begin with waits, so that the moment does not depend on the machine."""
+def test_ctrl_c_while_modules_are_imported_prints_one_line(arguments, program, tmp_path: Path):
+    """A module that both commands import first waits, so that the time of the signal does not depend on the machine."""
     waits = "import os, signal, sys, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
     for name in ("numpy", "torch", "pyarrow", "accelerate"):
         (tmp_path / f"{name}.py").write_text(waits)
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
-    process = started([sys.executable, *words], PYTHONPATH=path)
+    process = started([sys.executable, *arguments], PYTHONPATH=path)
     _, err = process.communicate(timeout=50)
     assert (process.returncode, lines(err)) == (130, [f"{program}: stopped before its work began"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after_s", [0.4, pytest.param(0.0, marks=pytest.mark.slow), pytest.param(1.5, marks=pytest.mark.slow)])
-def test_a_signal_while_workers_start_is_no_dead_worker(trainer, tmp_path: Path, number: int, after_s: float):
-    process = started(trainer.command(tmp_path / "run", UPDATES, "data.workers=2", "checkpoint.every=100000"))
+def test_a_signal_while_workers_start_is_not_reported_as_a_dead_worker(trainer, tmp_path: Path, number: int, after_s: float):
+    process = started(trainer.command(tmp_path / "run", ENDLESS, "data.workers=2", "checkpoint.every=100000"))
     for line in process.stdout:
-        if line.startswith("training  "):  # the held-out windows are read; the workers of the training start next
+        if line.startswith("training  "):  # the held-out windows are read; the training workers start next
             break
     time.sleep(after_s)
     code, _, err = interrupted(process, number)
@@ -74,7 +74,7 @@ def test_a_signal_while_workers_start_is_no_dead_worker(trainer, tmp_path: Path,
 
 def test_ctrl_c_in_training_saves_and_exits_with_130(trainer, read_rows, tmp_path: Path):
     run = tmp_path / "run"
-    process = started(trainer.command(run, UPDATES, "checkpoint.every=100000", "data.workers=1"))
+    process = started(trainer.command(run, ENDLESS, "checkpoint.every=100000", "data.workers=1"))
     while len(read_rows(run)) < 3:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -87,23 +87,23 @@ def test_ctrl_c_in_training_saves_and_exits_with_130(trainer, read_rows, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after_s", [0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
-def test_a_signal_at_any_moment_has_no_traceback(trainer, tmp_path: Path, number: int, after_s: float):
-    process = started(trainer.command(tmp_path / "run", UPDATES, "data.workers=2"))
-    time.sleep(max(after_s, 0.3))  # before, it is Python itself that starts
+def test_a_signal_at_any_time_causes_no_traceback(trainer, tmp_path: Path, number: int, after_s: float):
+    process = started(trainer.command(tmp_path / "run", ENDLESS, "data.workers=2"))
+    time.sleep(max(after_s, 0.3))  # before that, Python itself starts
     code, _, _ = interrupted(process, number)
     assert code in ((130,) if number == signal.SIGINT else (0, -signal.SIGTERM))
 
 
-def test_signals_that_arrive_while_children_start_are_heard_afterwards():
-    heard: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+def test_signals_that_arrive_while_children_start_are_handled_afterwards():
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
         with interrupts.signals_blocked():
             os.kill(os.getpid(), signal.SIGTERM)
-            asks = "import signal; print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
-            child = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
-            assert heard == []
-        assert heard == [signal.SIGTERM]
+            script = "import signal; print(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+            child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+            assert received == []
+        assert received == [signal.SIGTERM]
         assert child.stdout.strip() == "True"
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -111,17 +111,17 @@ def test_signals_that_arrive_while_children_start_are_heard_afterwards():
 
 @pytest.fixture
 def raising_handlers() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM note their number and raise KeyboardInterrupt."""
-    heard: list[int] = []
+    """SIGINT and SIGTERM record their number and raise KeyboardInterrupt."""
+    received: list[int] = []
 
     def handle(number: int, _frame: object) -> None:
-        heard.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, handle) for number in numbers}
     handlers = [signal.getsignal(number) for number in numbers]
-    yield heard
+    yield received
     try:
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(numbers) == set()
         assert [signal.getsignal(number) for number in numbers] == handlers
@@ -131,7 +131,7 @@ def raising_handlers() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def test_signals_that_arrive_together_are_all_heard_although_their_handlers_raise(raising_handlers: list[int]):
+def test_signals_that_arrive_together_are_all_handled_although_their_handlers_raise(raising_handlers: list[int]):
     def arrive_together() -> None:
         with interrupts.signals_blocked(multiprocessing=False):
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -144,7 +144,7 @@ def test_signals_that_arrive_together_are_all_heard_although_their_handlers_rais
 
 @pytest.mark.parametrize("call", range(4))
 def test_a_handler_that_raises_between_two_steps_leaves_no_signal_blocked(raising_handlers, monkeypatch, call: int):
-    """After the n-th call that replaces a handler or restores one; the fixture looks at what is left."""
+    """It raises after the n-th call that replaces or restores a handler; the fixture checks the remaining state."""
     replace, calls = signal.signal, []
 
     def raising(number: int, handler: object) -> object:

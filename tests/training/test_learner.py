@@ -20,23 +20,23 @@ def test_pixels_and_statistics_are_float32_under_bf16(monkeypatch):
     learner = build_learner(recipe)
     frames = torch.randint(0, 256, (4, 24, 72, 72, 3), dtype=torch.uint8)
     batch = Batch(frames, torch.rand(4, 10), torch.arange(4), step_seed=6)
-    seen = []
+    received = []
     inner = learner.model.forward
-    monkeypatch.setattr(learner.model, "forward", lambda pixels, *rest: (seen.append(pixels), inner(pixels, *rest))[1])
+    monkeypatch.setattr(learner.model, "forward", lambda pixels, *rest: (received.append(pixels), inner(pixels, *rest))[1])
     learner(batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = learner(batch)
         found = learner.statistics(batch).by_objective.values()
-    assert torch.equal(seen[0], seen[1])  # a crop whose corners are rounded to bf16 is another crop
+    assert torch.equal(received[0], received[1])  # a crop whose corners are rounded to bf16 is another crop
     dtypes = {value.dtype for part in found for value in (part.sums | part.rows).values()}
-    assert dtypes == {torch.float32, torch.int64}  # numbers of clips, moments, places
+    assert dtypes == {torch.float32, torch.int64}  # indices of clips, time steps and tokens
     assert loss.total.dtype == torch.float32
 
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_accumulation_has_the_loss_of_the_whole_batch_unless_exact_accumulation_is_off(exact: bool):
-    """Without it, the forecast loss (a mean over rows) is still the same; statistics of few windows are not."""
-    losses, slopes = [], []
+    """Without it, the forecast loss (a mean over rows) is unchanged. Statistics of few windows change."""
+    losses, norms = [], []
     for micro_batches in (1, 4):
         train = {"grad_accum_steps": micro_batches, "exact_accumulation": exact}
         recipe = Recipe.model_validate({"train": train, "optim": {"clip_norm": None}, "window": {"frames": 16, "size_px": 32}})
@@ -48,7 +48,7 @@ def test_accumulation_has_the_loss_of_the_whole_batch_unless_exact_accumulation_
         setup = TrainingSetup(recipe, Accelerator(cpu=True), None, learner, build_optimizers(learner, recipe.optim))
         loss, norm = step(setup, 0, batches)
         losses.append({name: value.item() for name, value in loss.terms.items()})
-        slopes.append(norm.item())
+        norms.append(norm.item())
     assert losses[1]["forecast/direct"] == pytest.approx(losses[0]["forecast/direct"], rel=1e-5)
     assert (losses[1]["spread/cov"] == pytest.approx(losses[0]["spread/cov"], rel=1e-5)) == exact
-    assert (slopes[1] == pytest.approx(slopes[0], rel=1e-4)) == exact
+    assert (norms[1] == pytest.approx(norms[0], rel=1e-4)) == exact

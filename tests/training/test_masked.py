@@ -15,7 +15,7 @@ from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.vjepa2 import save_huggingface
 from worldmodel.models.world_model import ReachError
 from worldmodel.recipe import Recipe
-from worldmodel.training import teacher as teachers
+from worldmodel.training.teacher import with_teacher
 
 MODEL = (
     "model={kind: masked, encoder: {patch_px: 8, tubelet_size: 2, width: 24, depth: 1, heads: 2}, "
@@ -40,7 +40,7 @@ def test_ranks_and_micro_batches_give_the_masks_and_the_loss_of_one_process(
         assert many["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
 
-def test_it_learns_to_predict_masked_tokens_and_a_rollout_shows_it(trainer, read_rows, tmp_path: Path):
+def test_a_masked_model_learns_to_predict_and_a_rollout_uses_it(trainer, read_rows, tmp_path: Path):
     from worldmodel.rollout import main
 
     run = tmp_path / "run"
@@ -81,13 +81,13 @@ def test_a_student_of_a_frozen_autoencoder_no_longer_needs_the_teachers_run(trai
     theirs = load_file(first / "checkpoints" / "00000003" / "model.safetensors")
     shutil.rmtree(first)
     model, _ = load_model(run)
-    kept = model.teacher.state_dict()
-    assert len(kept) > 8
-    assert all(torch.equal(kept[name], theirs[f"encoder.{name}"]) for name in kept)
+    stored = model.teacher.state_dict()
+    assert len(stored) > 8
+    assert all(torch.equal(stored[name], theirs[f"encoder.{name}"]) for name in stored)
     assert (model.teacher.config.depth, model.encoder.config.depth) == (1, 2)
     frames = torch.randn(2, 4, 3, 32, 32)
     assert not torch.equal(model.encode(frames)[:, :1], model.forecast(frames[:, :2], 1))
-    assert torch.equal(model.rollout(frames[:, :2], 3), model.forecast(frames[:, :2], 3))  # latents that it cannot feed back
+    assert torch.equal(model.rollout(frames[:, :2], 3), model.forecast(frames[:, :2], 3))  # latents that cannot be fed back
     with pytest.raises(ReachError, match="this model's window has 12; give a shorter context"):
         model.rollout(torch.randn(1, 10, 3, 32, 32), 2)
     tiled = MaskedWorldModel(model.config.model_copy(update={"tiled_rotary": True}), model.window)
@@ -101,12 +101,12 @@ def test_a_student_of_a_frozen_autoencoder_no_longer_needs_the_teachers_run(trai
 
 def test_a_teacher_of_the_other_family_is_refused(trainer, tmp_path: Path):
     assert trainer(tmp_path / "causal", "train.max_steps=3", "health.every=3", "checkpoint.every=3").returncode == 0
-    said = json.loads((tmp_path / "causal" / "checkpoints" / "00000003" / "state.json").read_text())["recipe"]
-    said["model"] = {
+    fields = json.loads((tmp_path / "causal" / "checkpoints" / "00000003" / "state.json").read_text())["recipe"]
+    fields["model"] = {
         "kind": "masked",
         "encoder": {"patch_px": 8},
         "target": {"kind": "frozen", "run": str(tmp_path / "causal")},
     }
-    said["objectives"] = {"forecast": {"kind": "forecast", "distance": "l1"}}
+    fields["objectives"] = {"forecast": {"kind": "forecast", "distance": "l1"}}
     with pytest.raises(ConfigError, match="is a causal model; a masked model needs a teacher of its own kind"):
-        teachers.with_teacher(parse_config(Recipe, said, "x.yaml"), None)
+        with_teacher(parse_config(Recipe, fields, "x.yaml"), None)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from worldmodel.checkpoint import find_checkpoint, load_model, restore_weights
 from worldmodel.config import ConfigError, parse_config
 from worldmodel.recipe import Recipe
-from worldmodel.training import teacher as teachers
 from worldmodel.training.setup import build_learner
+from worldmodel.training.teacher import load_teacher, with_teacher
 
 FAST = ("train.max_steps=5", "checkpoint.every=5", "health.every=5")
 ALL = (
@@ -53,9 +53,9 @@ def test_a_frozen_teacher_does_not_change_and_its_run_is_not_needed_again(traine
     done = trainer(run, *recipe, "train.max_steps=8", flags=("--allow-changed-recipe",))
     assert done.returncode == 0, done.stderr
 
-    kept, theirs = load_file(run / "checkpoints" / "00000008" / "ema.safetensors"), encoder_of(teacher)
-    assert kept.keys() == theirs.keys()
-    assert all(torch.equal(kept[name], theirs[name]) for name in kept)
+    stored, theirs = load_file(run / "checkpoints" / "00000008" / "ema.safetensors"), encoder_of(teacher)
+    assert stored.keys() == theirs.keys()
+    assert all(torch.equal(stored[name], theirs[name]) for name in stored)
     model, recipe = load_model(run)
     assert recipe.model.target.encoder.width == model.teacher.config.width == 16
     assert model.encoder.config.width == 8
@@ -71,8 +71,8 @@ def student(teacher: Path, **changes: dict) -> Recipe:
 
 
 def test_init_from_does_not_change_the_frozen_teacher(teacher: Path):
-    learner = build_learner(teachers.with_teacher(student(teacher), None))
-    teachers.load_teacher(learner.model, student(teacher))
+    learner = build_learner(with_teacher(student(teacher), None))
+    load_teacher(learner.model, student(teacher))
     with torch.no_grad():
         learner.model.teacher.position.zero_()
     restore_weights(learner, find_checkpoint(teacher), skip_files=("objectives", "ema"))
@@ -81,8 +81,8 @@ def test_init_from_does_not_change_the_frozen_teacher(teacher: Path):
 
 
 def test_targets_equal_those_of_the_teachers_own_run(teacher: Path):
-    model = build_learner(teachers.with_teacher(student(teacher), None)).model
-    teachers.load_teacher(model, student(teacher))
+    model = build_learner(with_teacher(student(teacher), None)).model
+    load_teacher(model, student(teacher))
     theirs, _ = load_model(teacher)
     frames = torch.randn(2, 4, 3, 32, 32)
     assert torch.equal(model.encode(frames), theirs.encode(frames))
@@ -92,7 +92,7 @@ def test_targets_equal_those_of_the_teachers_own_run(teacher: Path):
 def test_a_teacher_that_is_missing_or_does_not_fit_is_a_one_line_error(teacher: Path, tmp_path: Path):
     def refused(recipe: Recipe) -> str:
         with pytest.raises(ConfigError) as caught:
-            teachers.with_teacher(recipe, None)
+            with_teacher(recipe, None)
         (line,) = caught.value.problems
         return line
 
@@ -104,4 +104,4 @@ def test_a_teacher_that_is_missing_or_does_not_fit_is_a_one_line_error(teacher: 
     assert "window.size_px is 64, that of model.target.run" in refused(student(teacher, window={"size_px": 64}))
     assert "model.normalise_latents is True" in refused(student(teacher, model={"normalise_latents": True}))
     other = {"target": {"kind": "frozen", "run": str(teacher), "encoder": {"latent_dim": 8}}}
-    assert "remove it, it is filled in" in refused(student(teacher, model=other))
+    assert "remove it, training fills it in" in refused(student(teacher, model=other))

@@ -37,9 +37,9 @@ def ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def trained_for(trainer, read_rows, run: Path, updates: int, *overrides: str) -> subprocess.Popen:
+def trained_for(trainer, read_rows, run: Path, steps: int, *overrides: str) -> subprocess.Popen:
     launcher = trainer.start(run, *ENDLESS, *overrides, ranks=2)
-    assert wait_until(lambda: len(read_rows(run)) >= updates or launcher.poll() is not None, 120)
+    assert wait_until(lambda: len(read_rows(run)) >= steps or launcher.poll() is not None, 120)
     assert launcher.poll() is None, launcher.communicate()
     return launcher
 
@@ -156,27 +156,29 @@ run_and_exit(train.main)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("function", "rank", "error", "said"),
+    ("function", "rank", "error", "message"),
     [
-        ("gather_tensors", 1, 'MemoryError("no room for the moments")', "no room for the moments"),
-        ("gather_tensors", 0, 'MemoryError("no room for the moments")', "no room for the moments"),
+        ("gather_tensors", 1, 'MemoryError("no space for the moments")', "no space for the moments"),
+        ("gather_tensors", 0, 'MemoryError("no space for the moments")', "no space for the moments"),
         ("save_checkpoint", 0, 'checkpoint.CheckpointError("disk is full")', "disk is full"),
-        ("save_checkpoint", 0, 'MemoryError("no room for a copy")', "no room for a copy"),
+        ("save_checkpoint", 0, 'MemoryError("no space for a copy")', "no space for a copy"),
         ("prune", 0, 'PermissionError(13, "not yours")', "not yours"),
     ],
 )
-def test_a_rank_that_fails_in_a_save_ends_all(trainer, tmp_path: Path, function: str, rank: int, error: str, said: str):
+def test_a_rank_that_fails_in_a_save_ends_all(trainer, tmp_path: Path, function: str, rank: int, error: str, message: str):
     script = tmp_path / "patched.py"
     script.write_text(PATCHED.format(function=function, rank=rank, error=error))
     run = tmp_path / "run"
-    command = [str(script) if word.endswith("train.py") else word for word in trainer.command(run, *ENDLESS, ranks=2)]
+    command = [
+        str(script) if argument.endswith("train.py") else argument for argument in trainer.command(run, *ENDLESS, ranks=2)
+    ]
     began = time.monotonic()
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=one_thread)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
     assert "gloo" not in done.stderr
-    assert time.monotonic() - began < 40, "nobody waits for a launcher that kills"
+    assert time.monotonic() - began < 40, "no rank waits for the launcher to kill it"
     last = checkpoints.latest_checkpoint(run)
     assert last is not None
     assert last.step in ((5,) if function == "save_checkpoint" else (5, 10))  # under DDP rank 0 gathers without the others
@@ -186,7 +188,7 @@ def test_an_error_that_cannot_be_pickled_is_sent_as_its_message():
     from worldmodel.ranks.launch import _picklable
 
     class LocalError(Exception):
-        """Of a function: no other process can build it."""
+        """The class is local to a function, so no other process can construct it."""
 
     assert str(_picklable(LocalError("the reason"))) == "LocalError: the reason"
     assert isinstance(_picklable(OSError(28, "No space left")), OSError)

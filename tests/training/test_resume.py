@@ -68,7 +68,7 @@ def test_sigterm_saves_and_exits_cleanly(trainer, read_rows, tmp_path: Path):
     while len(read_rows(run)) < 3:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: the workers get it too
+    os.killpg(process.pid, signal.SIGTERM)  # schedulers signal the whole group, workers included
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "stopped" in out

@@ -1,4 +1,4 @@
-"""`python -m worldmodel.rollout` as a user runs it: videos, a curve, a gallery, and messages for what is impossible."""
+"""`python -m worldmodel.rollout` as a user runs it: videos, a curve, a gallery, and one-line errors."""
 
 import json
 import math
@@ -32,7 +32,7 @@ def test_videos_strip_and_curve_are_written_and_a_missing_decoder_is_trained(run
     assert done.returncode == 0, done.stderr
     page = (run / "rollouts" / "gallery.html").read_text()
     assert {"prediction (decoded)", "nearest training frame", "continuation 2"} == {
-        words for words in ("prediction (decoded)", "nearest training frame", "continuation 2", "No decoder") if words in page
+        panel for panel in ("prediction (decoded)", "nearest training frame", "continuation 2", "No decoder") if panel in page
     }
     assert "among 288 latent steps of 24 of 24 training windows" in page
     assert "training one on the frozen latents" in done.stdout
@@ -60,20 +60,20 @@ def test_the_curve_contains_its_baselines_and_starts_with_the_error_of_one_step(
 
 
 def test_a_given_video_may_be_longer_than_the_window(run: Path, videos: Path, tmp_path: Path):
-    film = next(videos.parent.glob("*.mp4"))
-    done = rollout(run, "--clip", film, "--context-s", 0.5, "--out", tmp_path / "out")
+    video = next(videos.parent.glob("*.mp4"))
+    done = rollout(run, "--clip", video, "--context-s", 0.5, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    shown = read_frames(tmp_path / "out" / f"{film.stem}_rollout.mp4", indices=[0])
+    shown = read_frames(tmp_path / "out" / f"{video.stem}_rollout.mp4", indices=[0])
     assert shown.shape[2] > 4 * 256  # four panels side by side
 
 
-def test_two_clips_of_one_name_become_two_videos_beside_the_users_own(run: Path, videos: Path, tmp_path: Path):
+def test_two_clips_of_one_name_become_two_videos_beside_a_file_of_the_user(run: Path, videos: Path, tmp_path: Path):
     one, two = sorted(videos.parent.glob("*.mp4"))[:2]
-    for folder, film in (("monday", one), ("tuesday", two), ("out", one)):
+    for folder, video in (("monday", one), ("tuesday", two), ("out", one)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "clip.mp4").write_bytes(film.read_bytes())
+        (tmp_path / folder / "clip.mp4").write_bytes(video.read_bytes())
     clips = [tmp_path / folder / "clip.mp4" for folder in ("monday", "tuesday", "out")]
-    for _ in range(2):  # what it made itself it makes again
+    for _ in range(2):  # the second time it replaces its own files
         done = rollout(run, "--no-decoder", "--clip", *clips, "--out", tmp_path / "out")
         assert done.returncode == 0, done.stderr
     names = {f"{folder}_clip_rollout.mp4" for folder in ("monday", "tuesday", "out")}
@@ -81,7 +81,7 @@ def test_two_clips_of_one_name_become_two_videos_beside_the_users_own(run: Path,
     assert clips[2].read_bytes() == one.read_bytes()
 
 
-def test_a_file_of_the_users_own_is_not_overwritten(run: Path, tmp_path: Path):
+def test_a_file_of_the_user_is_not_overwritten(run: Path, tmp_path: Path):
     (tmp_path / "gallery.html").write_text("mine")
     done = rollout(run, "--no-decoder", "--count", 1, "--out", tmp_path)
     assert done.returncode == 2
@@ -90,18 +90,18 @@ def test_a_file_of_the_users_own_is_not_overwritten(run: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--clip", "nowhere.mp4"], "nowhere.mp4"),
         (["--context-s", "5"], "is not possible"),
-        (["--start-s", "1.1", "--clip", "FILM"], "less than two latent steps"),
+        (["--start-s", "1.1", "--clip", "VIDEO"], "less than two latent steps"),
     ],
 )
-def test_an_impossible_rollout_is_reported_in_one_line(run: Path, videos: Path, arguments: list[str], says: str):
-    film = str(next(videos.parent.glob("*.mp4")))
-    done = rollout(run, *(film if a == "FILM" else a for a in arguments))
+def test_an_impossible_rollout_is_reported_in_one_line(run: Path, videos: Path, arguments: list[str], message: str):
+    video = str(next(videos.parent.glob("*.mp4")))
+    done = rollout(run, *(video if a == "VIDEO" else a for a in arguments))
     assert done.returncode == 2
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

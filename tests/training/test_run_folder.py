@@ -1,4 +1,4 @@
-"""A run folder belongs to one training process, and to the data that the run began with."""
+"""A run folder belongs to one training process, and to the data of the run."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ def wait_for(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not done():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "it never came so far"
+        assert time.monotonic() < deadline, "the expected state was not reached in time"
         time.sleep(0.02)
 
 
@@ -42,16 +42,16 @@ def test_a_second_training_in_the_folder_is_refused_and_the_first_continues(trai
     wait_for(lambda: len(read_rows(run)) > 3, first)
     second = trainer(run, *LONG, "seed=1", ranks=ranks)
     assert second.returncode != 0
-    told = [line for line in lines(second.stderr) if "FolderLockError: " in line and "is in use by process" in line]
-    assert len(told) >= 1
-    assert f"kill {first.pid}" in told[0]
-    assert "another run=FOLDER" in told[0]
+    reported = [line for line in lines(second.stderr) if "FolderLockError: " in line and "is in use by process" in line]
+    assert len(reported) >= 1
+    assert f"kill {first.pid}" in reported[0]
+    assert "another run=FOLDER" in reported[0]
     if ranks == 1:
-        assert (second.returncode, lines(second.stderr)) == (2, told)
+        assert (second.returncode, lines(second.stderr)) == (2, reported)
     os.killpg(first.pid, signal.SIGTERM)
     assert first.wait(60) == 0
-    updates = [row["step"] for row in read_rows(run)]
-    assert updates == list(range(1, len(updates) + 1))
+    logged_steps = [row["step"] for row in read_rows(run)]
+    assert logged_steps == list(range(1, len(logged_steps) + 1))
     assert not (run / ".lock").exists()
 
 
@@ -85,11 +85,11 @@ def test_a_run_whose_folder_is_removed_ends_and_does_not_create_it_again(trainer
     run.rename(tmp_path / "moved")  # at once; removing a folder that is written to may need several attempts
     shutil.rmtree(tmp_path / "moved")
     _, err = process.communicate(timeout=90)
-    told = [line for line in lines(err) if "FolderLockError: " in line]
-    assert len(told) == ranks  # the other rank says what ended the first
-    assert "was removed or moved" in told[0]
+    reported = [line for line in lines(err) if "FolderLockError: " in line]
+    assert len(reported) == ranks  # the other rank reports why the first ended
+    assert "was removed or moved" in reported[0]
     if ranks == 1:
-        assert (process.returncode, lines(err)) == (2, told)
+        assert (process.returncode, lines(err)) == (2, reported)
     assert process.returncode != 0
     assert not run.exists()
 

@@ -10,14 +10,14 @@ import pytest
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
-def test_all_that_training_and_a_rollout_write_keeps_the_umask(trainer, tmp_path: Path):
+def test_all_files_of_training_and_rollout_have_the_permissions_of_the_umask(trainer, tmp_path: Path):
     run = tmp_path / "run"
     before = os.umask(0o002)  # the children inherit it
     try:
         done = trainer(run, "train.max_steps=4", "decoder.max_steps=2")
         assert done.returncode == 0, done.stderr
-        words = [sys.executable, "-m", "worldmodel.rollout", str(run), "--count", "1", "--device", "cpu"]
-        shown = subprocess.run(words, capture_output=True, text=True, timeout=240)
+        command = [sys.executable, "-m", "worldmodel.rollout", str(run), "--count", "1", "--device", "cpu"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=240)
         assert shown.returncode == 0, shown.stderr
     finally:
         os.umask(before)

@@ -1,6 +1,6 @@
 """A file with the name of a video that refers to other files: none of them is opened.
 
-The neighbour is a named pipe: whoever opens it to read waits for a writer, which is how the test learns of it.
+The neighbour is a named pipe. A process that opens it to read waits for a writer, so the test can detect that.
 """
 
 import errno
@@ -54,14 +54,14 @@ PLAYLISTS = {
 
 @contextmanager
 def watched(pipe: Path) -> Iterator[list[str]]:
-    """The list is no longer empty once somebody has opened the pipe to read."""
+    """The list is no longer empty once a process has opened the pipe to read."""
     opened: list[str] = []
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.is_set():
             try:
-                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # ENXIO while nobody reads
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # ENXIO while no process reads
                 opened.append(str(pipe))
             except OSError as error:
                 if error.errno != errno.ENXIO:
@@ -84,7 +84,7 @@ def pipe(tmp_path: Path) -> Path:
 
 
 def reasons(path: Path, member: str | None = None) -> set[str]:
-    """Why a file cannot be looked at, nor read by either backend."""
+    """Why a file cannot be inspected, nor read by either backend."""
     found = set()
     for read in (
         lambda: inspect_video(path, member),
@@ -98,7 +98,7 @@ def reasons(path: Path, member: str | None = None) -> set[str]:
 
 
 def test_the_pipe_shows_that_it_was_opened(tmp_path: Path, pipe: Path):
-    """Else all the other tests would prove nothing."""
+    """Otherwise all other tests would prove nothing."""
     (tmp_path / "a.mp4").write_text(PLAYLISTS["concat"].format(pipe=pipe.name))
     with watched(pipe) as opened, pytest.raises((av.error.FFmpegError, OSError)):
         av.open(str(tmp_path / "a.mp4"), format="concat")
@@ -108,9 +108,9 @@ def test_the_pipe_shows_that_it_was_opened(tmp_path: Path, pipe: Path):
 @pytest.mark.parametrize("kind", PLAYLISTS)
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".m3u8", ".idx"])
 def test_a_playlist_is_refused_and_the_files_it_names_are_not_opened(tmp_path: Path, pipe: Path, kind: str, suffix: str):
-    os.mkfifo(tmp_path / "a.sub")  # what a VobSub index is read with
-    for place, name in enumerate((pipe.name, str(pipe))):
-        path = tmp_path / f"a{place or ''}{suffix}"
+    os.mkfifo(tmp_path / "a.sub")  # FFmpeg opens it beside a VobSub index
+    for attempt, name in enumerate((pipe.name, str(pipe))):
+        path = tmp_path / f"a{attempt or ''}{suffix}"
         path.write_text(PLAYLISTS[kind].format(pipe=name), encoding="utf-8")
         with watched(pipe) as opened, watched(tmp_path / "a.sub") as sub:
             found = reasons(path)
@@ -129,7 +129,7 @@ def test_a_playlist_in_a_tar_is_refused_as_well(tmp_path: Path, pipe: Path, kind
 
 @pytest.mark.parametrize("name", ["a%03d.png", "a%d.jpg", "a*.png", "a[0-9].bmp", "a%03d.mp4"])
 def test_a_pattern_in_a_file_name_has_no_meaning(tmp_path: Path, make_video, numbered, name: str):
-    """Not the pictures that FFmpeg would find by it."""
+    """FFmpeg would open the pictures that match the pattern."""
     make_video(tmp_path / "video.mp4", numbered(4))
     (tmp_path / "video.mp4").rename(tmp_path / name)
     for number in (name.replace("%03d", "001"), name.replace("%d", "1"), "a1.png", "a1.bmp"):
@@ -177,10 +177,10 @@ def test_a_mov_file_with_a_track_in_another_file_does_not_open_it(
 
 
 def _grown(content: bytes, at: int, size: int, entry: bytes) -> bytes:
-    """Another entry of the data references, and the boxes around it longer."""
+    """Replace the entry of the data references, and enlarge the boxes around it."""
     more = len(entry) - size
     data = bytearray(content[:at] + entry + content[at + size :])
     for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
-        place = content.index(box) - 4
-        data[place : place + 4] = struct.pack(">I", struct.unpack(">I", content[place : place + 4])[0] + more)
+        start = content.index(box) - 4
+        data[start : start + 4] = struct.pack(">I", struct.unpack(">I", content[start : start + 4])[0] + more)
     return bytes(data)

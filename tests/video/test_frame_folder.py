@@ -274,8 +274,8 @@ def test_frames_of_different_modes_make_one_video(tmp_path):
 def test_an_image_of_another_format_named_png_starts_no_other_program(tmp_path, monkeypatch):
     """Pillow would hand an EPS file to Ghostscript."""
     started = []
-    monkeypatch.setattr("subprocess.Popen.__init__", lambda *words, **_: started.append(words))
-    monkeypatch.setattr("subprocess.check_call", lambda *words, **_: started.append(words))
+    monkeypatch.setattr("subprocess.Popen.__init__", lambda *called, **_: started.append(called))
+    monkeypatch.setattr("subprocess.check_call", lambda *called, **_: started.append(called))
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
     for number in range(2):
         (tmp_path / f"{number:04d}.png").write_bytes(eps)

@@ -18,7 +18,7 @@ def series(pattern, count=12, first=0):
 
 
 def found(names):
-    """By pattern, how many pictures; the order of the disk must not count."""
+    """Number of pictures by pattern. The order on disk must not matter."""
     shuffled = random.Random(0).sample(names, len(names))
     return {pattern.name: len(pattern.images) for pattern in patterns_of(shuffled)}
 
@@ -34,7 +34,7 @@ def found(names):
         ([*series("scene_{:03d}.png"), "thumb.jpg"], {"scene_*.png": 12, "thumb.jpg": 1}),
         (series("seq2_v1_{}.PNG"), {"seq2_v1_*.png": 12}),
         (["a_1.jpg", "a_2.jpeg", "a_3.JPG"], {"a_*.jpg": 3}),
-        ([f"{n:03d}_t{n / 25:.2f}.png" for n in range(60)], {"*_t*.*.png": 60}),  # two numbers that go on together
+        ([f"{n:03d}_t{n / 25:.2f}.png" for n in range(60)], {"*_t*.*.png": 60}),  # two numbers that rise together
         ([f"1305031102.{n}.png" for n in (175304, 211214, 175304 + 9)] + ["1305031103.175304.png"], {"*.png": 4}),  # TUM
         ([f"{n / 25:.2f}.png" for n in range(60)], {"*.png": 60}),  # seconds
         ([f"cam 12-{m:02d}-{s:02d}.jpg" for m in range(2) for s in range(0, 60, 10)], {"cam *.jpg": 12}),  # a time of day
@@ -59,13 +59,13 @@ def test_images_follow_one_pattern_if_only_the_frame_number_differs(names, patte
         (series("{}.png", 12) + series("{}_mask.png", 12), series("{}.png")),
         (series("rgb_{:02d}.png") + series("depth_{:02d}.png") + series("seg_{:02d}.png"), series("rgb_{:02d}.png")),
         (series("{}_img.png", 6) + [f"{n}_instanceIds_{k}.png" for n in range(6) for k in range(9)], series("{}_img.png", 6)),
-        (series("depth_{:02d}.png"), series("depth_{:02d}.png")),  # a depth video is one, where there is nothing else
+        (series("depth_{:02d}.png"), series("depth_{:02d}.png")),  # a depth video is the video if there is no other
         ([*series("f{}.png"), "cover.png", "thumb.jpg", "thumb_2.jpg"], series("f{}.png")),
         (series("f{}.png") + series("thumb_{}.jpg", 40), series("f{}.png")),
         (["only.png"], ["only.png"]),
     ],
 )
-def test_which_pattern_is_the_video(names, video):
+def test_the_pattern_of_the_video_is_chosen(names, video):
     frames = choose_sequence(random.Random(0).sample(names, len(names)))
     assert list(frames.names) == video
     others = [name for pattern in frames.others for name in pattern.images]
@@ -74,7 +74,7 @@ def test_which_pattern_is_the_video(names, video):
 
 
 @pytest.mark.parametrize(
-    ("names", "reason", "said"),
+    ("names", "reason", "message"),
     [
         (
             series("left_{:03d}.png") + series("right_{:03d}.png"),
@@ -86,8 +86,8 @@ def test_which_pattern_is_the_video(names, video):
         ([f"photo {word}.jpg" for word in "abcdefg"], "no sequence of frames", "and 4 more"),
     ],
 )
-def test_ambiguous_folders_are_refused_with_advice(names, reason, said):
-    with pytest.raises(NoSequence, match=said) as error:
+def test_ambiguous_folders_are_refused_with_advice(names, reason, message):
+    with pytest.raises(NoSequence, match=message) as error:
         choose_sequence(names)
     assert error.value.reason == reason
 
@@ -109,7 +109,7 @@ def clip(tmp_path):
 def test_frames_are_not_mixed_with_their_masks(clip):
     assert (inspect_video(clip).frames, inspect_video(clip).codec) == (24, "jpg")
     assert abs(read_frames(clip, indices=range(24)).mean((0, 1, 2)) - (200, 120, 40)).max() < 3
-    with pytest.raises(VideoError, match="asked for frame 24, there are 24"):
+    with pytest.raises(VideoError, match="asked for frame 24, the video has 24 frames"):
         read_frames(clip, indices=[24])
 
 
@@ -125,9 +125,9 @@ def test_a_folder_of_two_cameras_is_refused_by_name(clip):
 def test_index_and_inspect_report_what_they_left_out(clip, tmp_path, capsys):
     out = tmp_path / "m.parquet"
     assert main(["index", str(clip.parent), "--out", str(out), "--workers", "1"]) == 0
-    said = capsys.readouterr().out
-    assert "clip: 25 other pictures are left out: *.png (24), cover.png" in said
-    assert "1 rejected: 1 several videos in one folder" in said
+    message = capsys.readouterr().out
+    assert "clip: 25 other pictures are left out: *.png (24), cover.png" in message
+    assert "1 rejected: 1 several videos in one folder" in message
     rejected = json.loads((tmp_path / "m.parquet.rejected.jsonl").read_text())
     assert "put each into a folder of its own" in rejected["detail"]
     assert sum(Manifest.open(out).column("frames")) == 24

@@ -1,4 +1,4 @@
-"""inspect_video returns the properties of a video, or says why a file cannot be used."""
+"""inspect_video returns the properties of a video, or raises the reason why a file cannot be used."""
 
 import av
 import numpy as np

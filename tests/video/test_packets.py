@@ -19,7 +19,7 @@ IN_USE = getattr(ctypes.CDLL(None), "mallinfo2", None) if os.name == "posix" els
 
 
 class Packets:
-    """What `container.demux` returns, with a note of whether it was closed."""
+    """The iterator of `container.demux`, which also records whether it was closed."""
 
     def __init__(self, packets: Iterator[object]) -> None:
         self.packets, self.closed = packets, False
@@ -53,7 +53,7 @@ def test_packets_that_are_not_read_to_the_end_are_closed_at_once(clip: Path):
         for _packet in traced.packets():
             break
         assert next(traced.frames()).width == 32
-        assert [it.closed for it in made] == [True, True]
+        assert [entry.closed for entry in made] == [True, True]
 
 
 @pytest.mark.skipif(IN_USE is None, reason="glibc 2.33 tells how much memory is in use")

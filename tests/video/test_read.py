@@ -87,15 +87,15 @@ def test_a_frame_past_the_end_is_an_error_with_advice(tmp_path, numbered, make_v
     if backend == "decord":
         pytest.importorskip("decord")
     path = make_video(tmp_path / "a.mp4", numbered(12))
-    with pytest.raises(VideoError, match=r"asked for frame 12, there are 12; .*data_prep index") as error:
+    with pytest.raises(VideoError, match=r"asked for frame 12, the video has 12 frames; .*data_prep index") as error:
         read_frames(path, indices=[3, 12], backend=backend)
     assert error.value.reason == "past the end"
-    with pytest.raises(VideoError, match=r"asked for 1\.200 s, it ends at 1\.200 s"):
+    with pytest.raises(VideoError, match=r"asked for 1\.200 s, the video ends at 1\.200 s"):
         read_frames(path, times_s=[1.2], backend=backend)
     assert len(read_frames(path, times_s=[1.19], backend=backend)) == 1
     with pytest.raises(VideoError, match="from 0"):
         read_frames(path, times_s=[-0.1], backend=backend)
-    with pytest.raises(VideoError, match="from 0"):
+    with pytest.raises(VideoError, match="start at 0"):
         read_frames(path, indices=[-1], backend=backend)
 
 
@@ -124,8 +124,8 @@ def test_the_best_of_two_streams_is_read_not_the_first(tmp_path, numbered, numbe
     with av.open(str(path), "w") as out:
         videos = [numbered(10, 24, 32, first=100), numbered(10, 96, 128)]
         streams = [out.add_stream("libx264", rate=10) for _ in videos]
-        for stream, film in zip(streams, videos, strict=True):
-            stream.pix_fmt, (stream.height, stream.width) = "yuv420p", film.shape[1:3]
+        for stream, frames in zip(streams, videos, strict=True):
+            stream.pix_fmt, (stream.height, stream.width) = "yuv420p", frames.shape[1:3]
         streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
         for pair in zip(*videos, strict=True):
             for stream, image in zip(streams, pair, strict=True):
@@ -223,9 +223,9 @@ def test_a_tar_member_is_read_in_place(tmp_path, numbered, make_video, backend):
 
 def test_a_rewritten_tar_is_read_anew(tmp_path, numbered, number_of, make_video):
     for first in (0, 50):
-        film = make_video(tmp_path / "a.mp4", numbered(5 + first, first=first))
+        path = make_video(tmp_path / "a.mp4", numbered(5 + first, first=first))
         with tarfile.open(tmp_path / "s.tar", "w") as tar:
-            tar.add(film, "a.mp4")
+            tar.add(path, "a.mp4")
         assert number_of(read_frames(tmp_path / "s.tar", indices=[0], member="a.mp4")[0]) == first
 
 
@@ -273,7 +273,7 @@ def test_reading_leaves_nothing_open_and_memory_flat(tmp_path, numbered, make_vi
 
 
 def test_a_child_forked_after_reading_can_read(tmp_path, numbered, make_video):
-    """A reformatter that is carried across a fork hangs: there must be none."""
+    """A reformatter that a forked process inherits hangs, so none may exist."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork here")
     import multiprocessing

@@ -23,7 +23,7 @@ def test_a_whole_file_is_whole_and_any_shorter_one_is_cut_off(tmp_path, numbered
 
 
 def test_a_large_file_is_checked_like_a_small_one(tmp_path, numbered):
-    """Padding makes it 70 MB: what is known of it must not change."""
+    """Padding makes the file 70 MB: the result of the check must not change."""
     infos = []
     for padding in (0, 70 << 20):
         path = tmp_path / f"{padding}.mp4"
@@ -49,7 +49,7 @@ def test_a_file_that_lacks_only_the_index_behind_its_frames_is_usable(tmp_path, 
 
 @pytest.mark.parametrize("fraction", [0.4, 0.9])
 def test_a_truncated_recording_of_unknown_length_is_never_usable(tmp_path, numbered, make_video, fraction):
-    """An AVI whose header was never completed says no size; its count of frames, or its last frame, tells."""
+    """An AVI whose header was never completed states no size. Its count of frames or its last frame shows that it is cut."""
     path = make_video(tmp_path / "a.avi", numbered(100), codec="mpeg4")
     data = bytearray(path.read_bytes())
     data[4:8] = bytes(4)

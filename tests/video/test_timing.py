@@ -1,4 +1,4 @@
-"""Frames are found by number and by time in every container, whether its packets tell when frames are shown or not."""
+"""Frames are found by number and by time in every container, with or without presentation times in its packets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ H264_NO_B = {"g": 12, "bf": 0}
 MPEG_B = {"g": 12, "bf": 2, "q:v": 2}
 MPEG_NO_B = {"g": 12, "bf": 0}
 
-# container, codec, options, ticks; where packets tell when frames are shown, the timing is "packets"
+# container, codec, options, ticks; where packets state when frames are shown, the timing is "packets"
 KINDS = [
     *[(ending, "libx264", H264_B, STEADY, "packets") for ending in ("mp4", "mov", "mkv", "ts", "flv", "nut")],
     *[(ending, "libx264", H264_B, STEADY, "order") for ending in ("avi", "asf", "mxf", "h264", "mpg")],
@@ -76,12 +76,12 @@ def assert_frames_are_found(path: Path, ticks: list[int], number_of) -> None:
     times_s = (np.array(ticks) - ticks[0] + 0.4) / FPS  # while the frame is shown, whatever its length
     assert [number_of(frame) for frame in read_frames(path, indices=range(count))] == list(range(count))
     assert [number_of(frame) for frame in read_frames(path, times_s=times_s)] == list(range(count))
-    chance = np.random.default_rng(1)
-    for start in chance.integers(0, count - 6, 4).tolist():
+    rng = np.random.default_rng(1)
+    for start in rng.integers(0, count - 6, 4).tolist():
         window = list(range(start, start + 6))
         assert [number_of(frame) for frame in read_frames(path, indices=window)] == window
         assert [number_of(frame) for frame in read_frames(path, times_s=times_s[window])] == window
-    mixed = chance.permutation(count)[:5].tolist()
+    mixed = rng.permutation(count)[:5].tolist()
     assert [number_of(frame) for frame in read_frames(path, indices=mixed)] == mixed
 
 
@@ -200,7 +200,7 @@ def test_joined_recordings_are_one_video_after_another(tmp_path, make_kind, numb
 
 def test_decoding_times_stored_as_presentation_times_are_detected(tmp_path, make_kind, number_of):
     def lie(packet) -> None:
-        packet.pts = packet.dts = packet.dts + 2 * packet.duration  # as tools that copy from a raw file write it
+        packet.pts = packet.dts = packet.dts + 2 * packet.duration  # some tools that copy a raw stream write this
 
     path = remux(make_kind("mp4", "libx264", H264_B), tmp_path / "lies.mkv", lie)
     assert inspect_video(path).timing == "order"
@@ -210,7 +210,7 @@ def test_decoding_times_stored_as_presentation_times_are_detected(tmp_path, make
 def test_a_recording_that_begins_between_keyframes_begins_at_its_first_whole_frame(tmp_path, make_kind, number_of):
     data = make_kind("ts", "libx264", {"g": 12, "bf": 0}).read_bytes()
     packets = [data[at : at + 188] for at in range(0, len(data), 188)]
-    starts = [place for place, packet in enumerate(packets) if packet[1] & 0x40 and packet[3] & 0x20 and place > 4]
+    starts = [index for index, packet in enumerate(packets) if packet[1] & 0x40 and packet[3] & 0x20 and index > 4]
     path = tmp_path / "cut.ts"
     path.write_bytes(b"".join(packets[:3] + packets[starts[5] :]))
     info = inspect_video(path)
@@ -245,5 +245,5 @@ def test_the_timing_is_analysed_once_per_process_and_file(tmp_path, make_kind, m
 
 
 def test_decord_refuses_files_whose_packets_do_not_tell_when_frames_are_shown(make_kind):
-    with pytest.raises(VideoError, match="do not tell when its frames are shown"):
+    with pytest.raises(VideoError, match="do not state when its frames are shown"):
         read_frames(make_kind("avi", "libx264", H264_B), indices=[3], backend="decord")

@@ -1,4 +1,4 @@
-"""Checkpoints of a run. Each is complete or absent at any moment; files are safetensors and JSON, not pickles.
+"""Checkpoints of a run. Each is complete or absent at any time; files are safetensors and JSON, not pickles.
 
     RUN/checkpoints/00000500/{model,ema,optimizer,objectives}.safetensors   tensors by name
                              decoder-<digest>.safetensors                   added later, when a decoder was trained

@@ -8,13 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 
 from worldmodel.checkpoint.opening import Checkpoint
 from worldmodel.checkpoint.saving import PREFIXES
@@ -31,17 +24,19 @@ def restore_checkpoint(learner: nn.Module, optimizers: Optimizers, checkpoint: C
 
     Raises CheckpointError where tensors are missing or unexpected, or have another shape or dtype.
     """
+    from torch.distributed.checkpoint import state_dict  # takes a second and 45 MB, which evaluation does not need
+
     restore_weights(learner, checkpoint)
     given = checkpoint.tensors("optimizer")
-    options = StateDictOptions(full_state_dict=True)
-    there: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizers, options=options))
-    wanted = {f"{name}/{part}": value for name, parts in there["state"].items() for part, value in parts.items()}
-    _check_keys(given, wanted, checkpoint.folder)
+    options = state_dict.StateDictOptions(full_state_dict=True)
+    current: dict[str, Any] = dict(state_dict.get_optimizer_state_dict(learner, optimizers, options=options))
+    expected = {f"{name}/{part}": value for name, parts in current["state"].items() for part, value in parts.items()}
+    _check_keys(given, expected, checkpoint.folder)
     moments: dict[str, Any] = {}
     for key, value in given.items():
         name, _, part = key.rpartition("/")
         moments.setdefault(name, {})[part] = value
-    set_optimizer_state_dict(learner, optimizers, {**there, "state": moments}, options=options)
+    state_dict.set_optimizer_state_dict(learner, optimizers, {**current, "state": moments}, options=options)
 
 
 def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, skip_files: Sequence[str] = ()) -> None:
@@ -49,8 +44,10 @@ def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, skip_files: S
 
     skip_files: files that are not loaded ("objectives", "ema"); the learner keeps its own tensors.
     """
-    options = StateDictOptions(full_state_dict=True)
-    there: dict[str, Any] = get_model_state_dict(learner, options=options)
+    from torch.distributed.checkpoint import state_dict
+
+    options = state_dict.StateDictOptions(full_state_dict=True)
+    current: dict[str, Any] = state_dict.get_model_state_dict(learner, options=options)
     weights: dict[str, Any] = {
         prefix + key: value
         for file, prefix in PREFIXES.items()
@@ -58,9 +55,9 @@ def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, skip_files: S
         for key, value in checkpoint.tensors(file).items()
     }
     for file in skip_files:
-        weights |= {key: value for key, value in there.items() if key.startswith(PREFIXES[file])}
-    _check_keys(weights, there, checkpoint.folder)
-    set_model_state_dict(learner, weights, options=options)
+        weights |= {key: value for key, value in current.items() if key.startswith(PREFIXES[file])}
+    _check_keys(weights, current, checkpoint.folder)
+    state_dict.set_model_state_dict(learner, weights, options=options)
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[TrainedModel, Recipe]:
@@ -87,18 +84,18 @@ def model_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return checkpoint.tensors("model") | teacher
 
 
-def _check_keys(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> None:
-    problems = [f"{key} is missing" for key in wanted if key not in given]
-    problems += [f"{key} is not part of this model" for key in given if key not in wanted]
+def _check_keys(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: Path) -> None:
+    problems = [f"{key} is missing" for key in expected if key not in given]
+    problems += [f"{key} is not part of this model" for key in given if key not in expected]
     problems += [
-        f"{key} is {tuple(given[key].shape)}, this model needs {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key].shape
+        f"{key} is {tuple(given[key].shape)}, this model needs {tuple(expected[key].shape)}"
+        for key in expected
+        if key in given and given[key].shape != expected[key].shape
     ]
     problems += [
-        f"{key} is {given[key].dtype}, this model needs {wanted[key].dtype}"
-        for key in wanted
-        if key in given and given[key].dtype != wanted[key].dtype
+        f"{key} is {given[key].dtype}, this model needs {expected[key].dtype}"
+        for key in expected
+        if key in given and given[key].dtype != expected[key].dtype
     ]
     if problems:
         shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")

@@ -12,7 +12,6 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
 
 from worldmodel.checkpoint.opening import Checkpoint, is_file_of
 from worldmodel.checkpoint.selection import latest_checkpoint
@@ -28,9 +27,11 @@ _DIGEST_DIGITS = 16  # digits of the digest in the name of an added file
 
 def gather_tensors(learner: nn.Module, optimizers: Optimizers) -> dict[str, dict[str, Tensor]]:
     """Gather all tensors of a run, unsharded and on the CPU, by file. Every rank must call it; the main one gets them."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    weights: dict[str, Any] = get_model_state_dict(learner, options=options)
-    found: dict[str, Any] = dict(get_optimizer_state_dict(learner, optimizers, options=options))
+    from torch.distributed.checkpoint import state_dict  # imported here because it takes a second and 45 MB
+
+    options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights: dict[str, Any] = state_dict.get_model_state_dict(learner, options=options)
+    found: dict[str, Any] = dict(state_dict.get_optimizer_state_dict(learner, optimizers, options=options))
     moments = found.get("state", {})  # empty on all ranks but the first
     files: dict[str, dict[str, Tensor]] = {file: {} for file in PREFIXES}
     for key, value in weights.items():
@@ -48,9 +49,8 @@ def save_checkpoint(run: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
     remove_parts(folder.parent)
     try:
         with atomic_folder(folder) as part:
-            digests = {
-                f"{name}.safetensors": _write_tensors(part / f"{name}.safetensors", it) for name, it in tensors.items() if it
-            }
+            files = {f"{name}.safetensors": named for name, named in tensors.items() if named}
+            digests = {file: _write_tensors(part / file, named) for file, named in files.items()}
             write_state(part, {**state, "sha256": digests})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(write_failure_message(folder, error, run)) from error
@@ -62,7 +62,7 @@ def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -
 
     The file is named NAME-<digest>.safetensors and is valid once state.json names it. So a kill leaves
     the old file or the new one, and the checkpoint is intact in both cases. The checkpoint is locked
-    meanwhile, because a training and rollouts of the same run may add a decoder at the same time.
+    meanwhile, because training and rollouts of the same run may add a decoder at the same time.
     """
     folder = checkpoint.folder
     removed = f"{folder} was removed by another process, so no {name} can be added to it"
@@ -78,7 +78,7 @@ def add_file(checkpoint: Checkpoint, name: str, tensors: Mapping[str, Tensor]) -
             os.replace(scratch / "new", folder / file)
             sync_to_disk(folder)
             state = read_state(folder)  # not that of `checkpoint`, because another process may have added a file
-            others = {other: its for other, its in state["sha256"].items() if not is_file_of(other, name)}
+            others = {other: sha256 for other, sha256 in state["sha256"].items() if not is_file_of(other, name)}
             state = {**state, "sha256": {**others, file: digest}}
             write_state(folder, state)
             sync_to_disk(folder)  # before the old file is removed

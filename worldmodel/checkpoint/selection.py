@@ -32,7 +32,7 @@ def latest_checkpoint(run: Path, warn: Callable[[str], None] | None = None) -> C
         try:
             found = open_checkpoint(folder)
         except NewerFormatError as error:
-            raise NewerFormatError(f"{error}, or begin from scratch in another folder (run=FOLDER)") from None
+            raise NewerFormatError(f"{error}, or start from scratch in another folder (run=FOLDER)") from None
         except UnreadableError as error:
             raise UnreadableError(
                 f"{error}. Nothing was changed. Try again later; if the error persists, move {folder} away to resume from an "
@@ -49,7 +49,7 @@ def latest_checkpoint(run: Path, warn: Callable[[str], None] | None = None) -> C
         more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
         raise CheckpointError(
             f"{run} has checkpoints, and none of them can be opened: {'; '.join(problems[:_MAX_NAMED])}{more}. Nothing was "
-            "changed. Restore one of them, or begin from scratch in another folder (run=FOLDER)"
+            "changed. Restore one of them, or start from scratch in another folder (run=FOLDER)"
         )
     return None if _folders(run) == listed else latest_checkpoint(run, warn)  # a training process has just removed them
 
@@ -135,7 +135,7 @@ def refuse_existing_checkpoints(run: Path) -> None:
     """Raise CheckpointError where a run folder has checkpoints, also damaged ones."""
     if found := [*_folders(run), *_set_aside_folders(run)]:
         raise CheckpointError(
-            f"{run} has checkpoints (for example {found[-1].name}). They are not deleted to begin from scratch. "
+            f"{run} has checkpoints (for example {found[-1].name}). They are never deleted. "
             "Give another run=FOLDER, or omit --from-scratch to resume"
         )
 
@@ -182,7 +182,7 @@ def _skill(folder: Path) -> float | None:
 
 
 def _selection_key(folder: Path) -> tuple[int, float, int]:
-    """Sort key that increases with the skill. Of equal ones the earlier is better. Those without a skill are lowest.
+    """Sort key that increases with the skill. Of equal skills, the earlier step is higher. No skill is lowest.
 
     A checkpoint of a newer version is highest: it may be the best, and opening it raises the error
     that this version cannot read it.
@@ -199,7 +199,7 @@ def _selection_key(folder: Path) -> tuple[int, float, int]:
 
 def _best(run: Path) -> tuple[Path, float] | None:
     ranked = [(folder, skill) for folder in _folders(run) if (skill := _skill(folder)) is not None]
-    return max(ranked, key=lambda it: (it[1], -int(it[0].name)), default=None)
+    return max(ranked, key=lambda entry: (entry[1], -int(entry[0].name)), default=None)
 
 
 def best_checkpoint_name(run: Path) -> str | None:

@@ -21,7 +21,7 @@ from worldmodel.config.renamed import with_new_keys
 from worldmodel.files.atomic import write_json
 from worldmodel.files.regular_file import open_regular
 
-FORMAT = 3  # CONTRIBUTING.md says when to raise it
+FORMAT = 3  # see CONTRIBUTING.md on when to increase it
 _DIGEST_SINCE = 2
 _CURRENT_NAMES_SINCE = 3
 _MAX_BYTES = 1 << 24  # a state.json has about 4 kB
@@ -94,7 +94,7 @@ def read_state(folder: Path) -> State:
         elif not field.is_valid(found[name]):
             raise CheckpointError(f"{path}: {name} is {_format_value(found[name])}, expected {field.expected}; {_RESTORE}")
     if folder.name.isdecimal() and int(folder.name) != found["step"]:
-        raise CheckpointError(f"{path} has step {found['step']}, but its folder has another; {_RESTORE}")
+        raise CheckpointError(f"{path} has step {found['step']}, but its folder is named {folder.name}; {_RESTORE}")
     return cast(State, found)
 
 

@@ -74,8 +74,8 @@ def load_config(cls: type[T], path: Path | str, overrides: Sequence[str] = (), a
     refused = [problem for text in overrides for problem in _apply_override(cls, data, text)]
     config, problems = _validate(cls, data)
     if config is None or refused:
-        of_the_file = _validate(cls, written)[1]
-        found = [f"{path if line in of_the_file else 'command line'}: {line}" for line in problems]
+        file_problems = _validate(cls, written)[1]
+        found = [f"{path if line in file_problems else 'command line'}: {line}" for line in problems]
         raise ConfigError(refused + found)
     return config
 
@@ -190,8 +190,8 @@ def _key_of_part(node: Node, part: str) -> tuple[str | int, str]:
     if isinstance(node.value, dict):
         return part, ""
     if not isinstance(node.value, list):
-        whole = f"{node.dotted}={{...}}"
-        return part, f"{node.dotted} is {format_value(node.value)}, which has no field {part!r}; give all of it: {whole}"
+        given = f"{node.dotted} is {format_value(node.value)}"
+        return part, f"{given}, which has no field {part!r}; set the whole value: {node.dotted}={{...}}"
     if part.isdecimal() and int(part) < len(node.value):
         return int(part), ""
     return part, f"{node.dotted} is a list of {len(node.value)}; {part!r} is not an index of it (indices start at 0)"

@@ -53,7 +53,7 @@ def read_yaml(content: bytes | str) -> Any:
 def write_yaml(data: Any) -> str:
     """Format data as YAML that readers of version 1.1 and of version 1.2 parse to the same values.
 
-    The order of mappings is kept. Lists of scalars are written on one line.
+    The order of mappings is preserved. Lists of scalars are written on one line.
     """
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 

@@ -1,4 +1,4 @@
-"""Augmentation on the device. Its random numbers travel with each sample, so the result does not depend on the batch."""
+"""Augmentation on the device. Each sample brings its own random numbers, so the result does not depend on the batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNIFORMS_PER_SAMPLE = 10  # random numbers in [0, 1) that augment one sample
 
 
 class AugmentConfig(Config):
-    """Strength of each part; 0 (or a crop area of 1) turns it off. All are constant over the frames of a window."""
+    """Strength of each augmentation; 0 (or a crop area of 1) turns it off. All frames of a window are changed alike."""
 
     crop_area_min: float = Field(0.7, gt=0, le=1)
     """smallest fraction of the frame's area that a crop keeps; 1 = no crop"""
@@ -52,14 +52,14 @@ def augment(frames: Tensor, uniforms: Tensor | None, size_px: int, config: Augme
     """Augment uint8 frames [B, T, H, W, 3] -> float [B, T, 3, size_px, size_px] in [0, 1].
 
     uniforms: random numbers [B, UNIFORMS_PER_SAMPLE] in [0, 1). None only resizes the frames, as for held-out windows.
-    No gradient passes, so each step works in place; on a CPU augmentation is a third of a small model's training time.
+    Operations work in place, since no gradient is needed: on a CPU, augmentation takes a third of a small model's time.
     """
     if uniforms is None:
         return resize_frames(to_float(frames), size_px)
     area, aspect, x, y, flip, *colour, blur = uniforms.unbind(1)
     if config.hflip_prob:
         flipped = (flip < config.hflip_prob)[:, None, None, None, None]
-        frames = torch.where(flipped, frames.flip(3), frames)  # before the conversion to float: a quarter of the memory
+        frames = torch.where(flipped, frames.flip(3), frames)  # as bytes, which take a quarter of the memory of floats
     pixels = to_float(frames)
     if config.crops:
         pixels = _random_crop(pixels, area, aspect, x, y, size_px, config)
@@ -109,7 +109,7 @@ def _colour_jitter(frames: Tensor, uniforms: list[Tensor], config: AugmentConfig
     saturate = (1 + saturation) * eye - saturation * luma
     matrix = _hue_rotation(2 * math.pi * hue) @ saturate * (1 + contrast) * (1 + brightness)  # [B, 3, 3]
     grey = luma @ frames.mean(dim=(1, 3, 4))[:, :, None] * (1 + brightness)  # mean grey of the window, [B, 3, 1]
-    shift = -contrast * grey  # saturation and hue leave a grey as it is
+    shift = -contrast * grey  # saturation and hue do not change a grey
     flat = rearrange(frames, "b t c h w -> b t c (h w)")
     coloured = torch.matmul(matrix[:, None], flat).add_(shift[:, None]).clamp_(0, 1)
     return coloured.view_as(frames)

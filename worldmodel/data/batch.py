@@ -72,9 +72,9 @@ class ReplacementPolicy:
 def max_replacements(max_failed_fraction: float) -> int:
     """How many replacements of a sample are tried, given the fraction of reads that may fail.
 
-    At that fraction at most 1 sample in 10^12 finds no readable replacement. The result is at least 100, because a small
-    data set may exceed the fraction by chance, and at most 1,000, so that a data set in which nothing can be read is
-    reported soon.
+    At that fraction, at most 1 sample in 10^12 finds no readable replacement. The result is at least 100, because a few
+    failures of a small data set may exceed the fraction, and at most 1,000, so that a data set in which nothing can be read
+    is reported soon.
     """
     if max_failed_fraction <= 0:
         return 100
@@ -143,7 +143,7 @@ class PendingBatch:
         if len(bad) > self._policy.max_per_sample:
             last = "\n  ".join(escape_line(f"{clip.path}: {clip.reason}") for clip in bad[-5:])
             raise DataError(
-                f"{len(bad)} windows in a row could not be read; are the files still there? The last ones:\n  {last}"
+                f"{len(bad)} windows in a row could not be read; check that the files still exist. The last ones:\n  {last}"
             )
         if index not in self._replacements:
             self._replacements[index] = self._policy.replacements(self.samples[index])

@@ -46,7 +46,7 @@ _FIXED_CHUNK = 8  # windows per micro-batch of `read_fixed_batch`
 class DataConfig(Config):
     """Where windows come from and how they are read."""
 
-    manifest: str | tuple[str, ...] = "films/demo/train.parquet"
+    manifest: str | tuple[str, ...] = "data/demo/train.parquet"
     """Parquet files made by `python -m data_prep`"""
     make: tuple[str, ...] | None = None
     """arguments of `python -m data_prep` that make the manifest if it is missing"""
@@ -76,10 +76,10 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
         if not self.manifests:
-            raise ValueError("manifest is an empty list")
+            raise ValueError("manifest is an empty list; name at least one Parquet file")
         if self.weights is not None:
             if len(self.weights) != len(self.manifests):
-                raise ValueError(f"{len(self.weights)} weights for {len(self.manifests)} manifests")
+                raise ValueError(f"{len(self.weights)} weights for {len(self.manifests)} manifests; give one weight for each")
             if min(self.weights) <= 0:
                 raise ValueError("weights must be above 0; leave a manifest out instead")
         return self
@@ -136,7 +136,7 @@ class WindowDataset:
         return self.seed, 2, index.source, index.epoch, index.index
 
     def is_essential(self, folder: str) -> bool:
-        """Whether more windows of any source lie below a folder than may fail, so that the run cannot go on without it."""
+        """Whether more windows of any source lie below a folder than may fail, so that the run cannot continue without it."""
         if folder not in self._essential:
             fractions = (_fraction_below(source, folder) for source in self.sources)
             self._essential[folder] = any(fraction > self.config.max_failed_fraction for fraction in fractions)
@@ -155,7 +155,7 @@ class WindowDataset:
 
 
 def _fraction_below(source: WindowSource, folder: str) -> float:
-    """The fraction of a source's windows that lie below a folder, estimated from some of them."""
+    """The fraction of a source's windows that lie below a folder, estimated from a sample of them."""
     indices = np.unique(np.linspace(0, len(source) - 1, _SAMPLED_WINDOWS).astype(np.int64))
     below = os.path.join(folder, "")
     windows = source.windows_at(indices, np.zeros(len(indices)))
@@ -191,10 +191,10 @@ def training_batches(
     try:
         for step in range(first, last):
             step_seed = int(keyed_rng(windows.seed, 3, step).integers(2**63))
-            of_step = [replace(batch, step_seed=step_seed) for batch in islice(batches, micro_batches)]
-            if len(of_step) < micro_batches:
+            step_batches = [replace(batch, step_seed=step_seed) for batch in islice(batches, micro_batches)]
+            if len(step_batches) < micro_batches:
                 return
-            yield of_step
+            yield step_batches
     finally:
         batches.close()
 

@@ -85,12 +85,12 @@ class SampleOrder:
         sources = self.slots[slot]
         samples: list[SampleIndex | None] = [None] * len(positions)
         for source, size in enumerate(self.sizes):
-            mine = np.nonzero(sources == source)[0]
+            rows = np.nonzero(sources == source)[0]
             before = np.concatenate(([0], np.cumsum(self.slots == source)))
-            count = cycle[mine] * before[-1] + before[slot[mine]]  # how many samples of this source come earlier in the run
+            count = cycle[rows] * before[-1] + before[slot[rows]]  # number of earlier samples of this source in the run
             epochs, indices = self._shuffled(count, size, source + 1)
-            for at, epoch, index in zip(mine, epochs, indices, strict=True):
-                samples[at] = SampleIndex(source, int(epoch), int(index))
+            for row, epoch, index in zip(rows, epochs, indices, strict=True):
+                samples[row] = SampleIndex(source, int(epoch), int(index))
         return [sample for sample in samples if sample is not None]
 
     def _shuffled(self, counts: np.ndarray, size: int, stream: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,8 +98,8 @@ class SampleOrder:
         epochs, positions = np.divmod(counts, size)
         indices = np.empty_like(positions)
         for epoch in np.unique(epochs):
-            now = epochs == epoch
-            indices[now] = permute(positions[now], size, self.seed, stream, int(epoch))
+            in_epoch = epochs == epoch
+            indices[in_epoch] = permute(positions[in_epoch], size, self.seed, stream, int(epoch))
         return epochs, indices
 
 

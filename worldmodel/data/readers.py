@@ -121,23 +121,23 @@ class _StorageWait:
         self._limit_s, self._report = limits.storage_wait_s, limits.report
         self._waited_s = 0.0
         self._reported_at_s: float | None = None  # waiting time at the last report
-        self._what = ""
+        self._folder = ""
 
     def is_missing(self, failure: ReadFailure | None, passed_s: float) -> bool:
         """Update the wait `passed_s` after the last call; return whether storage is missing. Raises DataError at the limit."""
         self._waited_s += passed_s
         if failure is None:
             if self._reported_at_s is not None:
-                self._report(f"{self._what} can be read again after {self._waited_s:.0f} s; training goes on")
-            self._reported_at_s, self._what = None, ""
+                self._report(f"{self._folder} can be read again after {self._waited_s:.0f} s; training continues")
+            self._reported_at_s, self._folder = None, ""
             return False
-        if not self._what:
+        if not self._folder:
             self._waited_s = 0.0
-            self._what = escape_line(failure.folder)
+            self._folder = escape_line(failure.folder)
         if self._waited_s >= self._limit_s:
             waited = f"; waited {self._limit_s:g} s for it (data.storage_wait_s)" if self._limit_s else ""
             raise DataError(
-                f"{self._description(failure)}{waited}. Is its storage mounted? Once it is there again, the same command "
+                f"{self._description(failure)}{waited}. Check that its storage is mounted; then the same command "
                 "resumes from the last checkpoint"
             )
         if self._reported_at_s is None and self._waited_s >= _REPORT_AFTER_S:
@@ -148,10 +148,10 @@ class _StorageWait:
             )
         elif self._reported_at_s is not None and self._waited_s - self._reported_at_s >= _REPORT_EVERY_S:
             self._reported_at_s = self._waited_s
-            self._report(f"still waiting for {self._what}: {self._waited_s:.0f} s of {self._limit_s:g} s")
+            self._report(f"still waiting for {self._folder}: {self._waited_s:.0f} s of {self._limit_s:g} s")
         return True
 
     def _description(self, failure: ReadFailure) -> str:
         if failure.kind == "storage":
-            return f"the storage of {self._what} does not answer ({escape_line(failure.reason)})"
-        return f"{self._what} is missing, empty or not readable by this user ({escape_line(failure.reason)})"
+            return f"the storage of {self._folder} does not answer ({escape_line(failure.reason)})"
+        return f"{self._folder} is missing, empty or not readable by this user ({escape_line(failure.reason)})"

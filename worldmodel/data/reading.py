@@ -84,7 +84,7 @@ def read_window(request: ReadRequest) -> np.ndarray | ReadFailure:
             )
             if (frames.shape, frames.dtype) == (request.shape, np.uint8):
                 return frames
-            return ReadFailure("clip", f"gave frames of {frames.dtype} {list(frames.shape)}, not uint8 {list(request.shape)}")
+            return ReadFailure("clip", f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 {list(request.shape)}")
         except Exception as error:  # decoders and damaged files raise almost anything
             failure, retry = _classify(error, request.path)
         if not retry:
@@ -99,7 +99,7 @@ def _classify(error: Exception, path: str) -> tuple[ReadFailure, bool]:
     reason = _reason(error)
     causes = list(_causes(error))
     # FFmpeg uses the same error numbers for errors of the content; files themselves are opened and read by Python
-    codes = {it.errno for it in causes if isinstance(it, OSError) and not type(it).__module__.startswith("av.")}
+    codes = {e.errno for e in causes if isinstance(e, OSError) and not type(e).__module__.startswith("av.")}
     if codes & MACHINE or any("can't start new thread" in str(cause) for cause in causes if isinstance(cause, RuntimeError)):
         return ReadFailure("machine", reason), False
     if codes & (STORAGE | {errno.EIO}) and (folder := _unresponsive_folder(path)):
@@ -114,14 +114,14 @@ def _classify(error: Exception, path: str) -> tuple[ReadFailure, bool]:
         if folder := _missing_folder(path):
             return ReadFailure("folder", reason, folder), False
         return ReadFailure("clip", reason), False
-    return ReadFailure("clip", reason), bool(codes & {errno.ENOENT, errno.ENOTDIR})  # it was missing and is back already
+    return ReadFailure("clip", reason), bool(codes & {errno.ENOENT, errno.ENOTDIR})  # the file was missing, but exists again
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, VideoError):
         return error.detail or error.reason  # without the path, which is named beside the reason
     if isinstance(error, MemoryError):
-        return "MemoryError: there was not enough memory to read this window; damaged files can ask for any amount"
+        return "MemoryError: there was not enough memory to read this window; damaged files may request any amount"
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 

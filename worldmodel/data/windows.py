@@ -32,7 +32,7 @@ class Window:
 class WindowSource:
     """Windows of one split of one manifest. A clip counts as often as whole windows fit into it, but at least once.
 
-    Lives in the main process. Workers receive single windows and never hold the table, so their memory use is constant.
+    Used in the main process only. Workers receive single windows and never the table, so their memory use is constant.
     """
 
     def __init__(self, manifest: Manifest, split: str, window: WindowConfig) -> None:
@@ -97,9 +97,9 @@ def select_windows(sources: Sequence[WindowSource], samples: Sequence[SampleInde
     """Return the window of every sample; `fractions`, float64 [P] in [0, 1), are the relative starts in the clips."""
     windows: dict[int, Window] = {}
     for number, source in enumerate(sources):
-        mine = [i for i, sample in enumerate(samples) if sample.source == number]
-        indices = np.array([samples[i].index for i in mine], dtype=np.int64)
-        windows.update(zip(mine, source.windows_at(indices, fractions[mine]), strict=True))
+        positions = [i for i, sample in enumerate(samples) if sample.source == number]
+        indices = np.array([samples[i].index for i in positions], dtype=np.int64)
+        windows.update(zip(positions, source.windows_at(indices, fractions[positions]), strict=True))
     return [windows[i] for i in range(len(samples))]
 
 
@@ -118,14 +118,14 @@ class _Clips:
 
 def _clips_that_fit(manifest: Manifest, split: str, window: WindowConfig) -> Iterator[_Clips]:
     for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *_TEXTS)):
-        mine = pc.equal(batch.column(0), split)
-        start, stop, fps = (column.filter(mine).to_numpy() for column in batch.columns[1:4])
+        in_split = pc.equal(batch.column(0), split)
+        start, stop, fps = (column.filter(in_split).to_numpy() for column in batch.columns[1:4])
         step_s = np.full(len(fps), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
         # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
         latest = stop - (window.frames - 1) * step_s - 0.5 / fps
         fits = latest >= start
         count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
-        rows = pa.array(np.flatnonzero(mine.to_numpy(zero_copy_only=False))[fits])
+        rows = pa.array(np.flatnonzero(in_split.to_numpy(zero_copy_only=False))[fits])
         texts = tuple(_compact(column.take(rows)) for column in batch.columns[4:])
         longest_s = float((stop - start).max(initial=0.0))
         yield _Clips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count, texts)

@@ -1,6 +1,6 @@
 """The worker process that reads windows: tasks on standard input, frames on standard output. Started by `worker_process`.
 
-It is a program of its own rather than a multiprocessing worker. It needs no semaphores and no shared memory, which would be
+It is a separate program rather than a multiprocessing worker. It needs no semaphores and no shared memory, which would be
 left behind when a group of processes is killed, and it does not import the program of its parent, such as torch.
 """
 

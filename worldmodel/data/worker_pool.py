@@ -54,7 +54,7 @@ class WorkerPool:
         return not pending.unread
 
     def current_file(self, pending: PendingBatch) -> str:
-        """The file that the worker in charge of a micro-batch reads now; empty if that is not known."""
+        """The file that is being read by the worker of a micro-batch; empty if that is not known."""
         return self._worker_of(pending).current_file()
 
     def _worker_of(self, pending: PendingBatch) -> _Worker:

@@ -1,4 +1,4 @@
-"""One worker process and its two pipes, seen from the training process."""
+"""One worker process and its two pipes, on the side of the training process."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class WorkerProcess:
         return self._process.wait()
 
     def close(self) -> None:
-        """Close the pipe of tasks, on which the worker ends."""
+        """Close the pipe of tasks, which makes the worker end."""
         self._tasks.put(None)
 
     def wait_until(self, deadline: float) -> bool:
@@ -89,7 +89,7 @@ class WorkerProcess:
         self._process.kill()
 
     def _write(self, pipe: IO[bytes]) -> None:
-        with contextlib.suppress(OSError), pipe:  # the thread that reads notices the end of the process
+        with contextlib.suppress(OSError), pipe:  # the thread that reads detects the end of the process
             while (task := self._tasks.get()) is not None:
                 data = memoryview(pickle.dumps(task))
                 while data:

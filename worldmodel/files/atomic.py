@@ -1,4 +1,4 @@
-"""Atomic writing: at any moment a file or folder has its old content or its new content, never a part of it.
+"""Atomic writing: at any time a file or folder has its old content or its new content, never a part of it.
 
     .NAME.PID-START@SYSTEM.part    temporary file beside NAME; synced to the disk, then renamed to NAME
 
@@ -106,7 +106,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder. On success it becomes `path`, else it is removed. Raises OSError.
 
     The block must sync its files, or write them with functions of this module. An existing folder at
-    `path` is deleted first, so it must be one that nobody needs.
+    `path` is deleted first, so it must not be needed any more.
     """
     part = part_path(path)
     _remove_parts_once(path.parent)

@@ -51,7 +51,7 @@ class FolderLock:
         if current is None:
             raise FolderLockError(
                 f"{self.target} was removed or moved while this process wrote to it (its lock {self.path} is gone); "
-                "nothing more is written. Start again to begin anew there"
+                "nothing more is written. Run the command again to write it from the start"
             )
         if current.token != self.owner.token:
             raise FolderLockError(
@@ -100,14 +100,14 @@ def lock_file(file: Path, advice: str) -> contextlib.AbstractContextManager[Fold
 @contextlib.contextmanager
 def _lock(path: Path, target: Path, folder: Path, advice: str, wait_s: float) -> Iterator[FolderLock]:
     if folder.exists() and not folder.is_dir():
-        raise FolderLockError(f"{folder} is a file, where a folder is needed: {advice}")
+        raise FolderLockError(f"{folder} is a file, but a folder is needed: {advice}")
     owner = Owner.this_process()
     created_folders = [path for path in (folder, *folder.parents) if not path.exists()]
-    until = time.monotonic() + wait_s
-    first_seen: list[tuple[str, float]] = []
+    deadline = time.monotonic() + wait_s
+    first_state: list[tuple[str, float]] = []
     release_on_signals()  # before the lock exists: a signal between lock and handler would leave the lock behind
     while (refusal := _acquire(path, target, folder, owner, advice)) is not None:
-        if time.monotonic() >= until and not _shows_no_activity(path, target, first_seen):
+        if time.monotonic() >= deadline and not _shows_no_activity(path, target, first_state):
             raise FolderLockError(refusal)
         time.sleep(0.1)
     lock = FolderLock(path, target, owner, created_folders)
@@ -166,11 +166,11 @@ def _acquire(path: Path, target: Path, folder: Path, owner: Owner, advice: str) 
     return f"{target}: other processes keep taking its lock {path}; try again later, or {advice}"
 
 
-def _shows_no_activity(path: Path, target: Path, first_seen: list[tuple[str, float]]) -> bool:
+def _shows_no_activity(path: Path, target: Path, first_state: list[tuple[str, float]]) -> bool:
     """Whether the owner of a lock cannot be looked up and has not refreshed the lock since the first call.
 
     The owner may have been killed and its job restarted on this machine. That job waits until the
-    lock is stale; it is not refused. The first call fills `first_seen`.
+    lock is stale; it is not refused. The first call fills `first_state`.
     """
     current = read_owner(path)
     if current is None:
@@ -178,14 +178,14 @@ def _shows_no_activity(path: Path, target: Path, first_seen: list[tuple[str, flo
     if is_on_this_system(current) and process_start(current.pid) is not None:
         return False
     try:
-        seen = (current.token, path.stat().st_mtime)
+        state = (current.token, path.stat().st_mtime)
     except FileNotFoundError:
         return True
-    if not first_seen:
-        first_seen.append(seen)
+    if not first_state:
+        first_state.append(state)
         waits = f"waiting until it refreshes its lock, or until {lock_files.STALE_S:.0f} s have passed without a refresh"
         print(f"{target} is in use by {current.name}; {waits}", file=sys.stderr, flush=True)
-    return seen == first_seen[0]
+    return state == first_state[0]
 
 
 def _refusal_message(path: Path, target: Path, owner: Owner, advice: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from worldmodel.files.regular_file import open_regular
 
-MAX_BYTES = 1 << 28  # the trials of 100,000 videos have a fifth of that
+MAX_BYTES = 1 << 28  # the largest file, the trials of 100,000 videos, has a fifth of that
 
 
 def read_json_object(path: Path, error_type: type[Exception]) -> dict[str, Any]:
@@ -29,11 +29,11 @@ def read_json(path: Path, error_type: type[Exception]) -> Any:
         raise error_type(f"{path} cannot be read: {problem.strerror or problem}") from None
     if len(content) > MAX_BYTES:
         size = os.path.getsize(path)
-        raise error_type(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read, and no file of this project is as large")
+        raise error_type(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read; no file of this project is that large")
     try:
         return parse_json(content)
     except ValueError as problem:
-        raise error_type(f"{path} is damaged or is no JSON file ({problem})") from None
+        raise error_type(f"{path} is damaged or is not a JSON file ({problem})") from None
 
 
 def parse_json(content: bytes | str) -> Any:

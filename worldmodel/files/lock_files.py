@@ -65,7 +65,7 @@ def _create_file(path: Path, content: bytes) -> bool:
 
 def read_owner(path: Path) -> Owner | None:
     """The owner of a lock; None where there is no lock; an unnamed owner where the content is not valid."""
-    until = time.monotonic() + _CONTENT_WAIT_S
+    deadline = time.monotonic() + _CONTENT_WAIT_S
     while True:
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -73,10 +73,10 @@ def read_owner(path: Path) -> Owner | None:
             return None
         try:
             found = json.loads(text)
-            words = {field.name: str(found[field.name]) for field in fields(Owner) if field.name != "pid"}
-            return Owner(pid=int(found["pid"]), **words)
+            texts = {field.name: str(found[field.name]) for field in fields(Owner) if field.name != "pid"}
+            return Owner(pid=int(found["pid"]), **texts)
         except (ValueError, KeyError, TypeError):
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 return Owner(_UNREADABLE, _UNREADABLE, "", 0, "", "", "")
             time.sleep(0.02)
 

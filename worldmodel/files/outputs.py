@@ -96,7 +96,7 @@ def _record_digests(folder: Path, names: Sequence[str]) -> None:
         if (folder / name).is_file():
             append_row(folder / RECORD, {"file": name, "sha256": sha256_of(folder / name)})
         elif not os.path.lexists(folder / name):
-            append_row(folder / RECORD, {"file": name, "sha256": None})  # a later file of this name is not ours
+            append_row(folder / RECORD, {"file": name, "sha256": None})  # a later file of this name belongs to another program
     if not any(os.path.lexists(folder / str(row.get("file"))) for row in read_rows(folder / RECORD)):
         (folder / RECORD).unlink()
 

@@ -1,4 +1,4 @@
-"""Health metrics: is there collapse, and are forecasts better than the baselines? The loss alone cannot tell.
+"""Health metrics: is there collapse, and are forecasts better than the baselines? The loss alone does not show it.
 
 "Content" means latents centred at each spatial token: latents that encode only their position would otherwise pass the tests
 of variance, covariance and rank.

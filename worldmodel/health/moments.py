@@ -18,7 +18,7 @@ class Moments:
     """Over R rows (windows x time steps) at each of N spatial tokens, with D features and K horizons."""
 
     rows: int
-    mean: Tensor  # [N, D] of each token
+    mean: Tensor  # [N, D] mean latent of each token
     scatter: Tensor  # [D, D] centred Gram matrix, each token about its own mean, summed over tokens
     targets: Tensor  # [K] number of rows that were forecast; the sums below are over them, tokens and features
     target_mean: Tensor  # [K, N, D] over those rows

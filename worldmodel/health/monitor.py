@@ -9,10 +9,10 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from worldmodel.data.loader import Batch
-from worldmodel.health.diagnosis import HealthCheck, HealthConfig, diagnose
+from worldmodel.health.advice import Verdict
 from worldmodel.health.metrics import compute_metrics
 from worldmodel.health.moments import Moments, compute_moments, merge_moments
-from worldmodel.health.verdicts import Verdict
+from worldmodel.health.verdicts import HealthCheck, HealthConfig, diagnose
 from worldmodel.models import TrainedModel
 from worldmodel.models.world_model import FrameWise, WorldModel
 
@@ -47,18 +47,17 @@ def run_health_check(
 
 
 def forecasts_within(model: WorldModel, pixels: Tensor) -> Tensor:
-    """Forecast a window from every context within it: [B, T, 3, H, W] -> [B, T/f, max_horizon, N, D].
+    """Forecast a window from every context within it: [B, T, 3, H, W] -> [B, T/tubelet_size, max_horizon, N, D].
 
     Row t, horizon k is the forecast of step t+k after a context of t+1 latent steps; zeros where t+k is beyond the window.
     """
     if isinstance(model, FrameWise):
         return model.forecast_all(pixels)
-    f = model.tubelet_size
-    steps = pixels.shape[1] // f
+    steps = pixels.shape[1] // model.tubelet_size
     forecasts = pixels.new_zeros(len(pixels), steps, model.max_horizon, *model.latent_shape)
-    for seen in range(1, steps):
-        ahead = min(model.max_horizon, steps - seen)
-        forecasts[:, seen - 1, :ahead] = model.forecast(pixels[:, : seen * f], ahead)
+    for context in range(1, steps):
+        ahead = min(model.max_horizon, steps - context)
+        forecasts[:, context - 1, :ahead] = model.forecast(pixels[:, : context * model.tubelet_size], ahead)
     return forecasts
 
 

@@ -1,108 +1,126 @@
-"""The verdicts of a health check: what each means, and what to do. The training log and the training report use these texts."""
+"""From health metrics to a verdict and advice.
+
+    moments = reduce(merge_moments, (compute_moments(latents, forecasts) for latents, forecasts in held_out))
+    check = diagnose(compute_metrics(moments, fps=12.0), HealthConfig(), step=500, max_steps=20_000)
+
+`check.row()` is a line of health.jsonl.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from math import log
 
-Verdict = Literal[
-    "warming_up",
-    "healthy",
-    "dimensional_collapse",
-    "complete_collapse",
-    "predictor_copies",
-    "position_only",
-    "unpredictable",
-]
-Tone = Literal["good", "fair", "bad", "open"]
+from pydantic import Field, NonNegativeFloat
+
+from worldmodel.config import Config
+from worldmodel.health.advice import RAISE_TEMPORAL_STD, REDUCE_OVERFITTING, TRAIN_LONGER, VERDICTS, Verdict
+from worldmodel.health.metrics import HealthMetrics, average
+
+STATIC = 1e-3  # latents whose change is below this fraction of that between unrelated time steps do not change
+
+
+class HealthConfig(Config):
+    """Thresholds of the verdicts. They are ratios, so that they mean the same for 32 and for 1024 features."""
+
+    warmup_fraction: NonNegativeFloat = 0.05
+    """Fraction of training steps at the start without a verdict: untrained weights look collapsed
+    and forecast nothing."""
+    collapse_std: float = Field(0.1, gt=0)
+    """Complete collapse: the std of latents is below this fraction of their size (root mean
+    square), or below this value. Both are needed: latents may collapse to a constant or shrink to
+    0. Healthy ones had 0.5 to 1.2, those without an anti-collapse method 0.003 to 0.07 after 200
+    steps."""
+    min_content_fraction: float = Field(0.02, ge=0, le=1)
+    """Position only: less than this fraction of the variance is content (untrained: 0.8 to 0.9)."""
+    min_rank_exponent: float = Field(0.5, ge=0, le=1)
+    """Dimensional collapse: log(effective rank) / log(D) is below this. At 0.5 that is a rank below
+    the square root of D: 5.7 of 32, or 32 of 1024. Where variances fall as 1/i^2, which is steep
+    but common, it is 0.83 and 0.75; as 1/i^4, 0.42 and 0.23."""
+    min_skill: float = 0.05
+    """Mean skill over horizons above which forecasts count as better than a baseline."""
 
 
 @dataclass(frozen=True)
-class VerdictText:
-    tone: Tone
-    meaning: str
-    actions: tuple[str, ...]  # most promising first
+class HealthCheck:
+    """The result of a health check; one line of `health.jsonl`."""
+
+    step: int
+    verdict: Verdict
+    advice: str  # one line: measured values, and what to do
+    metrics: HealthMetrics
 
     @property
-    def is_collapse(self) -> bool:
-        return self.tone == "bad"
+    def skill(self) -> float:
+        """Mean over horizons of the skill against the better baseline. The best checkpoint has the highest one."""
+        return average(self.metrics.skill)
+
+    def row(self) -> dict[str, float | str]:
+        """Flat columns; skills are named by horizon in seconds: `skill_copy/0.5`."""
+        m = self.metrics
+        row: dict[str, float | str] = {
+            "step": self.step,
+            "verdict": self.verdict,
+            "advice": self.advice,
+            "effective_rank": m.effective_rank,
+            "max_rank": m.max_rank,
+            "effective_rank_with_position": m.effective_rank_with_position,
+            "position_fraction": m.position_fraction,
+            "std_min": m.std_min,
+            "std_mean": m.std_mean,
+            "corr_offdiag": m.corr_offdiag,
+            "skill": self.skill,
+        }
+        for name, skills in {"skill": m.skill, "skill_copy": m.skill_copy, "skill_mean": m.skill_mean}.items():
+            row |= {f"{name}/{horizon_s:.3g}": skill for horizon_s, skill in zip(m.horizons_s, skills, strict=True)}
+        return row
 
 
-# The causes that are told apart for predictor_copies, each with its action.
-RAISE_TEMPORAL_STD = "If latents hardly change within a window, raise temporal_std_weight (vicreg)."
-TRAIN_LONGER = "Train longer (train.max_steps), and check whether the skill against copying rises."
-REDUCE_OVERFITTING = "If the loss is far lower than the skill suggests, the model overfits: add videos, or augment more."
-
-VERDICTS: dict[str, VerdictText] = {
-    "warming_up": VerdictText(
-        "open",
-        "It is too early for a verdict: untrained weights look collapsed and forecast nothing.",
-        ("Wait. health.warmup_fraction is the fraction of training steps without a verdict.",),
-    ),
-    "healthy": VerdictText(
-        "good",
-        "Latents vary in many directions. Forecasts beat both baselines: copying the last latent, and the mean.",
-        (
-            "Measure what the model knows: `python -m eval probe` and `python -m eval voe`. A healthy model may still have "
-            "learnt features of little use.",
-            "Look at its predictions: `python -m worldmodel.rollout RUN`.",
-        ),
-    ),
-    "complete_collapse": VerdictText(
-        "bad",
-        "Latents are nearly equal for all inputs. Then every loss is small, and the latents carry no information.",
-        (
-            "Start a new run with a higher std_weight (vicreg), a lower optim.lr or a longer optim.warmup_steps; a collapsed "
-            "run seldom recovers.",
-            "Check that the recipe has an anti-collapse method: vicreg, barlow, info_nce, sigreg, visreg, or targets of a "
-            "teacher. Training prints it at the start.",
-            "health.stop_on: [complete_collapse] ends the next such run early.",
-        ),
-    ),
-    "dimensional_collapse": VerdictText(
-        "bad",
-        "Latents vary along few directions only: many features are redundant.",
-        (
-            "Raise cov_weight (vicreg), or the weight of the objective that decorrelates features.",
-            "Wait if the effective rank is still rising.",
-            "Give latents fewer features if the videos differ little.",
-        ),
-    ),
-    "position_only": VerdictText(
-        "bad",
-        "Latents encode the position in the picture, not its content.",
-        (
-            "Objectives must centre latents at each spatial token. The built-in ones do; check your own.",
-            "Check that the videos differ: `python -m data_prep show`. augment.crop_area_min below 1 moves their content.",
-        ),
-    ),
-    "predictor_copies": VerdictText(
-        "fair",
-        "Latents vary, but forecasts are no better than copying the last latent.",
-        (
-            TRAIN_LONGER,
-            "Forecast further ahead, where more changes: more horizons, or a lower window.fps.",
-            RAISE_TEMPORAL_STD,
-            REDUCE_OVERFITTING,
-        ),
-    ),
-    "unpredictable": VerdictText(
-        "fair",
-        "Forecasts beat copying the last latent but not the mean: latents change in ways that cannot be predicted.",
-        (
-            "Lower temporal_std_weight or std_weight (vicreg): they can reward noise.",
-            "Train longer, on more videos; or forecast less far ahead.",
-        ),
-    ),
-}
-UNKNOWN = VerdictText("open", "This version does not know this verdict.", ())
+def diagnose(metrics: HealthMetrics, config: HealthConfig, *, step: int, max_steps: int) -> HealthCheck:
+    """Return verdict and advice after `step` of `max_steps` training steps."""
+    verdict = "warming_up" if step < config.warmup_fraction * max_steps else verdict_of(metrics, config)
+    return HealthCheck(step=step, verdict=verdict, advice=advise(verdict, metrics, config), metrics=metrics)
 
 
-def text_of(verdict: str) -> VerdictText:
-    """Return the text of a verdict; UNKNOWN for one that a newer version may have written."""
-    return VERDICTS.get(verdict, UNKNOWN)
+def verdict_of(metrics: HealthMetrics, config: HealthConfig) -> Verdict:
+    """Return the first failure that explains the others: collapse, then low rank, then poor forecasts."""
+    if metrics.total_std < config.collapse_std * max(metrics.size, 1.0):
+        return "complete_collapse"
+    if metrics.position_fraction > 1 - config.min_content_fraction:
+        return "position_only"
+    if log(max(metrics.effective_rank, 1)) < config.min_rank_exponent * log(metrics.max_rank):
+        return "dimensional_collapse"
+    # `not a > b` instead of `a <= b`: NaN, where nothing changes or varies, counts as no skill.
+    if not average(metrics.skill_copy) > config.min_skill:
+        return "predictor_copies"
+    if not average(metrics.skill) > config.min_skill:
+        return "unpredictable"
+    return "healthy"
 
 
-def readable(verdict: str) -> str:
-    """ "dimensional_collapse" -> "dimensional collapse"."""
-    return verdict.replace("_", " ")
+def advise(verdict: Verdict, metrics: HealthMetrics, config: HealthConfig) -> str:
+    """Return one line without a final period: the measured values behind the verdict, and what to do first."""
+    copy, mean, skill = average(metrics.skill_copy), average(metrics.skill_mean), average(metrics.skill)
+    rank = f"effective rank {metrics.effective_rank:.1f} of {metrics.max_rank}"
+    action = VERDICTS[verdict].actions[0]
+    if verdict == "warming_up":
+        return f"{rank}, skill {skill:.2f}; too early for a verdict"
+    if verdict == "healthy":
+        return f"{rank}, skill {skill:.2f} against the better of copying and the mean"
+    if verdict == "complete_collapse":
+        measured = f"latents hardly vary (std {metrics.total_std:.2g}, size {metrics.size:.2g})"
+    elif verdict == "position_only":
+        measured = f"{metrics.position_fraction:.1%} of the variance is explained by position alone"
+    elif verdict == "dimensional_collapse":
+        least = metrics.max_rank**config.min_rank_exponent
+        measured = f"{rank}, expected at least {least:.1f}"
+    elif verdict == "predictor_copies":
+        if not metrics.change > STATIC:
+            measured, action = "latents hardly change within a window", RAISE_TEMPORAL_STD
+        elif metrics.moved < 0.5:
+            measured, action = f"forecasts stay near the last latent (skill against copying {copy:.2f})", TRAIN_LONGER
+        else:
+            measured, action = f"forecasts are no better than copying (skill {copy:.2f})", REDUCE_OVERFITTING
+    else:
+        measured = f"forecasts beat copying (skill {copy:.2f}) but not the mean (skill {mean:.2f})"
+    return f"{measured}. {action}".removesuffix(".")

@@ -66,7 +66,7 @@ def _footer_at(file: BinaryIO) -> int:
 
 
 def _checksum(file: BinaryIO, skipped_at: int) -> bytes:
-    """SHA-256 of the file without the 32 bytes at `hole_at`."""
+    """SHA-256 of the file without the 32 bytes at `skipped_at`."""
     digest = hashlib.sha256()
     file.seek(0)
     left = skipped_at

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from worldmodel.video.container.timing import Timing
 
-FORMAT_VERSION = 1  # CONTRIBUTING.md says when to raise it
+FORMAT_VERSION = 1  # see CONTRIBUTING.md on when to increase it
 OPTIONAL_COLUMNS = {"timing"}  # columns that manifests of earlier versions do not have; read as null
 SPLITS = ("train", "val", "test", "ood")
 

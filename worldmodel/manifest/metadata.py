@@ -20,17 +20,17 @@ def parse_metadata(stored: bytes) -> dict[str, Any]:
         raise ManifestError(
             f"its metadata is a {type(metadata).__name__}; expected an object with format and config; {_ADVICE}"
         )
-    written_as = metadata.get("format", FORMAT_VERSION)
-    if isinstance(written_as, bool) or not isinstance(written_as, int) or written_as < 1:
-        raise ManifestError(f"its metadata has format {str(written_as)[:80]!r}; expected a whole number from 1; {_ADVICE}")
-    if written_as > FORMAT_VERSION:
+    file_format = metadata.get("format", FORMAT_VERSION)
+    if isinstance(file_format, bool) or not isinstance(file_format, int) or file_format < 1:
+        raise ManifestError(f"its metadata has format {str(file_format)[:80]!r}; expected a whole number from 1; {_ADVICE}")
+    if file_format > FORMAT_VERSION:
         versions = metadata.get("versions")
         made_by = str(versions.get("worldmodel", "unknown") if isinstance(versions, dict) else "unknown")[:80]
         raise ManifestError(
-            f"made by version {made_by!r} of this project, with manifest format {written_as}; this version reads formats up to "
-            f"{FORMAT_VERSION}; update this project"
+            f"made by version {made_by!r} of this project, with manifest format {file_format}; this version reads formats up "
+            f"to {FORMAT_VERSION}; update this project"
         )
     for key in ("config", "versions"):
         if not isinstance(metadata.get(key, {}), dict):
-            raise ManifestError(f"its metadata has a {key} that is no object; {_ADVICE}")
+            raise ManifestError(f"its metadata has a {key} that is not an object; {_ADVICE}")
     return metadata

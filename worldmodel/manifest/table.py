@@ -56,11 +56,9 @@ class Manifest:
             metadata = parse_metadata(stored)
         missing = [name for name in SCHEMA.names if name not in {*names, *OPTIONAL_COLUMNS}]
         if missing:
-            quads = (
-                "; it lists quadruplets; their videos are in suite.parquet beside it, possible videos in calibration.parquet"
-            )
-            beside = quads if "quad_id" in names else ""
-            raise ManifestError(f"{path}: not a manifest: it has no column {', '.join(missing)}{beside}")
+            advice = "it lists quadruplets; their videos are in suite.parquet beside it, possible videos in calibration.parquet"
+            hint = f"; {advice}" if "quad_id" in names else ""
+            raise ManifestError(f"{path}: not a manifest: it has no column {', '.join(missing)}{hint}")
         with _with_file_name(path):
             check_types(file.schema_arrow)
         with _manifest_errors(path, "not a Parquet file, or damaged"):

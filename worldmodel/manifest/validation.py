@@ -150,8 +150,8 @@ def _not_unicode(column: pa.Array, name: str) -> Fault:
 def _conform_numbers(column: pa.Array, field: pa.Field) -> pa.Array | Fault:
     allowed, whole = _RANGES[field.name], pa.types.is_integer(field.type)
     numbers = column.cast(pa.float64(), safe=False)
-    above = pc.greater if allowed.open_below else pc.greater_equal
-    good = pc.and_(above(numbers, allowed.low), pc.less_equal(numbers, allowed.high))  # False for NaN
+    is_above = pc.greater if allowed.open_below else pc.greater_equal
+    good = pc.and_(is_above(numbers, allowed.low), pc.less_equal(numbers, allowed.high))  # False for NaN
     if whole and not pa.types.is_integer(column.type):
         good = pc.and_(good, pc.equal(pc.floor(numbers), numbers))
     if (row := _first_true(pc.invert(good))) is not None:

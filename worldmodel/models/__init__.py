@@ -1,6 +1,6 @@
 """Model families. A new family is a new file here and a line in FAMILIES, ModelConfig and TrainedModel.
 
-The config of a family tells a recipe what it must know before there is a model: `check(window)`, the reasons why it does not
+The config of a family provides what a recipe needs before the model is built: `check(window)`, the reasons why it does not
 work with a window; `latent_sizes(window)` (worldmodel.models.latents.LatentSizes); `latent_grid(window)`,
 `num_tubelets(window)`, `target`, `normalised` and `distance`. The model has `encoder` and `predictor`, each with `blocks`, and
 a `teacher` or None: these parts are compiled, sharded and saved by name.

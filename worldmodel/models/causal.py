@@ -1,4 +1,4 @@
-"""The default family: a latent per frame (or tubelet), and a causal transformer that forecasts the latents to come."""
+"""The default family: a latent per frame (or tubelet), and a causal transformer that forecasts future latents."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class CausalConfig(Config):
     normalise_latents: bool = False
     """LayerNorm without weights on every latent; with it, the scale cannot shrink"""
     distance: DistanceKind = "l2"
-    """between forecast and target, the model's own surprise: l2 squared, l1 absolute"""
+    """distance between forecast and target, also used as surprise: l2 = squared, l1 = absolute"""
     rollout_steps: NonNegativeInt = 4
-    """latent steps of its own predictions that it is trained on; 0 = none"""
+    """latent steps of training rollouts, in which predictions are fed back; 0 = no rollouts"""
     rollout_context: PositiveInt = 4
-    """latent steps before such a rollout, at least"""
+    """least number of latent steps before a training rollout"""
     activation_checkpointing: bool = False
     """recompute activations in the backward pass: less memory, a third more time"""
 
@@ -125,7 +125,7 @@ class CausalWorldModel(nn.Module):
         side = config.encoder.latent_grid
         self.encoder = FrameEncoder(config.encoder, window.size_px, config.activation_checkpointing)
         self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.activation_checkpointing)
-        self.teacher = build_teacher(self.encoder, config.target, lambda its: FrameEncoder(its, window.size_px))
+        self.teacher = build_teacher(self.encoder, config.target, lambda encoder: FrameEncoder(encoder, window.size_px))
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -174,7 +174,7 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
-        """Layers of the encoder, then of the predictor, whose token at step t has attended to steps 0..t."""
+        """Layers of the encoder, then of the predictor. A predictor token of step t has attended to steps 0..t."""
         encoder, batch = self.teacher or self.encoder, frames.shape[0]
         modules = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
         with capture_outputs(modules) as encoded:
@@ -238,10 +238,11 @@ class CausalWorldModel(nn.Module):
     def _roll_out(self, latents: Tensor, steps: int) -> Tensor:
         """Feed predictions back one step at a time, with a sliding context: [B, T, N, D] -> [B, steps, N, D]."""
         longest = self.max_context // self.tubelet_size
-        seen = latents
+        extended = latents
         for _ in range(steps):
-            seen = torch.cat((seen, self.predictor.from_last_step(seen[:, -longest:], 1).to(seen.dtype)), dim=1)
-        return seen[:, latents.shape[1] :]
+            forecast = self.predictor.from_last_step(extended[:, -longest:], 1)
+            extended = torch.cat((extended, forecast.to(extended.dtype)), dim=1)
+        return extended[:, latents.shape[1] :]
 
 
 def _rows(predicted: Tensor, target: Tensor, first: int, horizon: int, is_rollout: bool = False) -> tuple[Tensor, ...]:

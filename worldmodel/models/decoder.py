@@ -1,4 +1,4 @@
-"""A small decoder from latents to frames, to look at predictions. No gradient reaches the model from it."""
+"""A small decoder from latents to frames, to visualise predictions. It passes no gradient to the model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         if grid * grid != tokens:
             raise ValueError(f"the decoder needs a square grid of tokens (1, 4, 9, 16...); these latents have {tokens}")
         if grid > config.size_px:
-            raise ValueError(f"a {grid} x {grid} grid of latents does not fit into decoder.size_px = {config.size_px}")
+            raise ValueError(f"a {grid} x {grid} grid of latents does not fit into decoder.size_px {config.size_px}; raise it")
         sides = sides_px(config.size_px, coarsest=max(grid, COARSEST_PX if tokens == 1 else 1))
         widths = [config.width * min(MAX_WIDTH_FACTOR, 2 ** (len(sides) - 1 - i)) for i in range(len(sides))]
         self.tubelet_size, self.grid, self.sides = tubelet_size, grid, sides

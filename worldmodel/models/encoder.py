@@ -23,7 +23,7 @@ class EncoderConfig(Config):
     depth: NonNegativeInt = 1
     """transformer blocks; 0 = patches do not attend to one another"""
     heads: PositiveInt = 4
-    """of attention, which share `width`"""
+    """number of attention heads, among which `width` is divided"""
     mlp_ratio: float = Field(4.0, gt=0)
     """width inside the MLP of a block, in multiples of `width`"""
     latent_grid: PositiveInt = 1
@@ -31,9 +31,9 @@ class EncoderConfig(Config):
     latent_dim: PositiveInt = 32
     """D: features of a spatial token"""
     linear_dim: NonNegativeInt = 0
-    """of latent_dim, computed from the pixels of a token by a linear map alone"""
+    """how many of the latent_dim features are a linear map of the token's pixels"""
     head_width: PositiveInt = 256
-    """hidden layer of the MLP from the patches of a token to its latent"""
+    """hidden width of the MLP from the patches of a token to its latent"""
 
     @model_validator(mode="after")
     def _check(self) -> EncoderConfig:

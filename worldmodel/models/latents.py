@@ -1,4 +1,4 @@
-"""What models pass to objectives: latents, and pairs of forecast and target, for every model family."""
+"""Data passed from models to objectives: latents, and pairs of forecast and target, for every model family."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LatentSizes:
-    """Sizes of what a model makes of one window. The config of a family knows them before there is a model."""
+    """Sizes of a model's outputs for one window. They follow from the config, before the model is built."""
 
-    steps: int  # latent time steps that the trained encoder sees, at most
+    steps: int  # largest number of latent time steps that the trained encoder sees
     tokens: int  # spatial tokens N of a time step
     features: int  # of a latent
     target_features: int  # of a forecast and its target; they differ from `features` where targets are pixels
-    targets_per_horizon: int  # target time steps of a clip that share a spatial token and a horizon, at most
+    targets_per_horizon: int  # largest number of target time steps of a clip at one spatial token and horizon
     horizons: int | None  # forecasts have horizons 1..K; None where they have no horizons
 
 
@@ -24,8 +24,8 @@ class Latents:
     """Latents of one batch and the forecasts made from them.
 
     Shapes: B clips, T time steps, N spatial tokens, D features; R rows, one per forecast (clip, time step, token, horizon).
-    Forecasts are rows instead of a dense array, so that several horizons and ragged masks have one layout. Where a clip is
-    seen in V views (masks), `context` holds V*B clips: row v*B + b is view v of clip b.
+    Forecasts are rows instead of a dense array, so that several horizons and ragged masks have one layout. If each clip
+    has V views (masks), `context` holds V*B clips: row v*B + b is view v of clip b.
     """
 
     context: Tensor  # [B, T, N, D] latents of the trained encoder, with gradient

@@ -21,7 +21,7 @@ class MaskPredictorConfig(Config):
     depth: PositiveInt = 2
     """transformer blocks"""
     heads: PositiveInt = 4
-    """of attention, which share `width`"""
+    """number of attention heads, among which `width` is divided"""
     mlp_ratio: float = Field(4.0, gt=0)
     """width inside the MLP of a block, in multiples of `width`"""
     mask_tokens: PositiveInt | None = None
@@ -34,7 +34,7 @@ class MaskPredictorConfig(Config):
 
 
 class MaskPredictor(nn.Module):
-    """Takes latents of `latent_dim` features and gives predictions of `features` features."""
+    """Maps latents of `latent_dim` features to predictions of `features` features."""
 
     extra_forward_methods = ()  # only `forward` is called
 
@@ -65,18 +65,18 @@ class MaskPredictor(nn.Module):
         mask_tokens: Sequence[int],
         positions: Tensor,
     ) -> Tensor:
-        """Predict the masked tokens of all views, one after another: [B, sum M, features]. Views do not see one another.
+        """Predict the masked tokens of all views, one after another: [B, sum M, features]. Views do not attend to one another.
 
-        context [B, sum K, W]: latents of the tokens `visible`, each [B, K] indices. `masked`, each [B, M] indices: what is
-        predicted. `mask_tokens`: index of the mask token of each view. positions [S, 3] of all tokens of a clip.
+        context [B, sum K, W]: latents of the tokens `visible`, each [B, K] indices. `masked`, each [B, M] indices: the
+        tokens to predict. `mask_tokens`: index of the mask token of each view. positions [S, 3] of all tokens of a clip.
         """
         angles = rotary_angles(positions, self.config.width // self.config.heads, tiled=self.tiled_rotary)
         embedded = self.embed(context).split([view.shape[1] for view in visible], dim=1)
         packed, indices, lengths = [], [], []
-        for part, seen, unseen, number in zip(embedded, visible, masked, mask_tokens, strict=True):
-            packed += [part, self.mask_tokens[number].to(part.dtype).expand(*unseen.shape, -1)]
-            indices += [seen, unseen]
-            lengths += [seen.shape[1], unseen.shape[1]]
+        for part, shown, hidden, number in zip(embedded, visible, masked, mask_tokens, strict=True):
+            packed += [part, self.mask_tokens[number].to(part.dtype).expand(*hidden.shape, -1)]
+            indices += [shown, hidden]
+            lengths += [shown.shape[1], hidden.shape[1]]
         segments = [k + m for k, m in zip(lengths[::2], lengths[1::2], strict=True)]
-        hidden = self.blocks(torch.cat(packed, 1), angles[torch.cat(indices, 1)][:, None], segments=segments)
-        return self.head(self.norm(torch.cat(hidden.split(lengths, dim=1)[1::2], dim=1)))
+        states = self.blocks(torch.cat(packed, 1), angles[torch.cat(indices, 1)][:, None], segments=segments)
+        return self.head(self.norm(torch.cat(states.split(lengths, dim=1)[1::2], dim=1)))

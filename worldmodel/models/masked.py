@@ -1,4 +1,4 @@
-"""The V-JEPA family: predict the latents of masked tokens, as a teacher that sees the whole clip encodes them.
+"""The V-JEPA family: predict the latents that a teacher, which sees the whole clip, computes for masked tokens.
 
 Bardes et al. 2024 (V-JEPA), Assran et al. 2025 (V-JEPA 2). With `target: {kind: pixels}` the masked pixels themselves are
 predicted: a masked autoencoder (VideoMAE), the baseline that a latent model must beat.
@@ -44,11 +44,11 @@ class MaskedConfig(Config):
     encoder: VideoEncoderConfig = VideoEncoderConfig()
     predictor: MaskPredictorConfig = MaskPredictorConfig()
     masks: tuple[MaskConfig, ...] = Field((MaskConfig(blocks=8, area=0.15), MaskConfig(blocks=2, area=0.7)), min_length=1)
-    """one per view; as published, one with many small blocks and one with few large blocks"""
+    """one mask per view; default as published: one of many small blocks, one of few large blocks"""
     target: Annotated[EmaTarget | SharedTarget | FrozenTubeletTarget | PixelTarget, Field(discriminator="kind")] = EmaTarget()
     """what forecasts are compared with; kind: ema, shared, frozen or pixels"""
     distance: DistanceKind = "l1"
-    """between forecast and target, the model's own surprise: l2 squared, l1 absolute"""
+    """distance between forecast and target, also used as surprise: l2 = squared, l1 = absolute"""
     tiled_rotary: bool = False
     """rotary frequencies laid out as in the released V-JEPA 2 weights; see layers.rotary_angles"""
     activation_checkpointing: bool = False
@@ -66,11 +66,11 @@ class MaskedConfig(Config):
     def latent_sizes(self, window: WindowConfig) -> LatentSizes:
         """Without horizons: where blocks are masked, predictions are filled in at all time steps."""
         c, steps = self.encoder, window.frames // self.encoder.tubelet_size
-        seen = [mask.visible_steps(steps, 1) for mask in self.masks]
-        filled_in = max(count if mask.blocks else 1 for mask, count in zip(self.masks, seen, strict=True))
+        visible = [mask.visible_steps(steps, 1) for mask in self.masks]
+        filled_in = max(count if mask.blocks else 1 for mask, count in zip(self.masks, visible, strict=True))
         pixels = 3 * c.tubelet_size * c.patch_px**2
         target_features = pixels if isinstance(self.target, PixelTarget) else c.width
-        return LatentSizes(max(seen), self.latent_grid(window) ** 2, c.width, target_features, filled_in, None)
+        return LatentSizes(max(visible), self.latent_grid(window) ** 2, c.width, target_features, filled_in, None)
 
     def num_tubelets(self, window: WindowConfig) -> int:
         """Number of tubelets in a window."""
@@ -81,7 +81,9 @@ class MaskedConfig(Config):
         f, patch = self.encoder.tubelet_size, self.encoder.patch_px
         problems = []
         if window.frames % f or window.frames < 2 * f:
-            problems.append(f"window.frames {window.frames} is not 2 or more times model.encoder.tubelet_size {f}")
+            problems.append(
+                f"window.frames {window.frames} is not {2 * f} or a larger multiple of model.encoder.tubelet_size {f}"
+            )
         if window.size_px % patch:
             problems.append(f"window.size_px {window.size_px} is not divisible by model.encoder.patch_px {patch}")
         if isinstance(self.target, FrozenTubeletTarget):
@@ -97,8 +99,8 @@ class MaskedConfig(Config):
 class MaskedWorldModel(nn.Module):
     """Implements WorldModel and Layered of worldmodel.models.world_model.
 
-    A forecast is the prediction of future tokens after a context that was encoded alone. Targets of a teacher have seen the
-    window that they were encoded in, the future included (target_scope "window"); pixel targets have not ("past").
+    A forecast is the prediction of future tokens after a context that was encoded alone. Targets of a teacher depend
+    on the whole window, the future included (target_scope "window"); pixel targets do not ("past").
     """
 
     target_scope: Literal["past", "window"]
@@ -121,7 +123,7 @@ class MaskedWorldModel(nn.Module):
         self.predictor = MaskPredictor(
             config.predictor, config.encoder.width, self.latent_shape[1], mask_tokens, tiled, checkpointing
         )
-        self.teacher = build_teacher(self.encoder, config.target, lambda its: VideoEncoder(its, tiled))
+        self.teacher = build_teacher(self.encoder, config.target, lambda encoder: VideoEncoder(encoder, tiled))
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -154,7 +156,7 @@ class MaskedWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:
-        """Mask tokens stand at future positions; the encoder sees only the context."""
+        """Mask tokens are put at future positions; the encoder sees only the context."""
         check_forecast(self, context.shape[1], steps)
         check_size(self, context)
         return self._predict_ahead(self.encoder(context), steps)
@@ -178,7 +180,7 @@ class MaskedWorldModel(nn.Module):
 
     @torch.no_grad()
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
-        """Of a window that is seen completely, or of its beginning. With pixel targets, "output" is that of the encoder."""
+        """Layers of the encoder for an unmasked window or its beginning. With pixel targets, "output" is the encoder's."""
         check_size(self, frames)
         encoder, steps = self.teacher or self.encoder, frames.shape[1] // self.tubelet_size
         modules = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
@@ -193,7 +195,7 @@ class MaskedWorldModel(nn.Module):
 
     # --- training ----------------------------------------------------------------------------------------------------
     def forward(self, frames: Tensor, window_ids: Tensor, step_seed: int) -> Latents:
-        """Predict what each view masks, in a window [B, T, 3, H, W] (normalised pixels).
+        """Predict the tokens that each view masks, in a window [B, T, 3, H, W] (normalised pixels).
 
         Masks are a function of `window_ids` [B] and of `step_seed`, a random number of the training step; see masks.py.
         """
@@ -227,13 +229,13 @@ class MaskedWorldModel(nn.Module):
 
     def _predict_ahead(self, latents: Tensor, steps: int) -> Tensor:
         """Predict the steps after the latents of complete steps: [B, t*N, W] -> [B, steps, N, D]."""
-        batch, seen = latents.shape[:2]
+        batch, context = latents.shape[:2]
         tokens = self.latent_shape[0]
-        indices = torch.arange(seen + steps * tokens, device=latents.device).expand(batch, -1)
+        indices = torch.arange(context + steps * tokens, device=latents.device).expand(batch, -1)
         # The future uses the mask token of the last view; of the published views, it has the smallest visible part.
         last_view = len(self.config.masks) - 1
-        positions = self._positions(seen // tokens + steps, latents.device)
-        predicted = self.predictor(latents, [indices[:, :seen]], [indices[:, seen:]], [last_view], positions)
+        positions = self._positions(context // tokens + steps, latents.device)
+        predicted = self.predictor(latents, [indices[:, :context]], [indices[:, context:]], [last_view], positions)
         return rearrange(predicted, "b (t n) d -> b t n d", t=steps)
 
     def _roll_out_latents(self, context: Tensor, steps: int) -> Tensor:
@@ -259,7 +261,7 @@ def _to_latents(
     """
     tokens = grid[1]
     masked = torch.cat([view.masked for view in views], dim=1)  # [B, sum M]
-    last_seen = torch.cat([(view.visible[:, -1:] // tokens).expand(view.masked.shape) for view in views], dim=1)
+    last_visible = torch.cat([(view.visible[:, -1:] // tokens).expand(view.masked.shape) for view in views], dim=1)
     clip = torch.arange(len(masked), device=masked.device)[:, None].expand(masked.shape)
     time = masked // tokens
     parts = context.split([view.visible.shape[1] for view in views], dim=1)
@@ -272,7 +274,7 @@ def _to_latents(
         clip=clip.flatten(),
         time=time.flatten(),
         token=(masked % tokens).flatten(),
-        horizon=(time - last_seen).clamp(min=0).flatten(),
+        horizon=(time - last_visible).clamp(min=0).flatten(),
         is_rollout=torch.zeros(masked.numel(), dtype=torch.bool, device=masked.device),
         step_seed=step_seed,
     )

@@ -22,14 +22,14 @@ from worldmodel.config import Config
 BoolArray = NDArray[np.bool_]
 
 _REFERENCES = 64  # layouts drawn from `step_seed` alone; token lists get the shortest length that occurs among them
-_ATTEMPTS = 8  # layouts drawn for a sample; the first one that is no shorter than the references is used
+_ATTEMPTS = 8  # layouts drawn for a sample; the first one that masks as many tokens as some references is used
 
 
 class MaskConfig(Config):
     """One view of a clip: rectangles of the picture that are masked in every frame, and optionally the end of the clip."""
 
     blocks: NonNegativeInt = 8
-    """rectangles; their union is predicted"""
+    """number of rectangles; their union is predicted"""
     area: float = Field(0.15, gt=0, lt=1)
     """fraction of the picture that each rectangle covers"""
     aspect: tuple[float, float] = (0.75, 1.5)
@@ -58,7 +58,7 @@ class MaskConfig(Config):
     def check(self, steps: int, side: int) -> list[str]:
         """Return why this view does not work with so many latent steps of side x side tokens."""
         if self.blocks and any(np.prod(self.block_size(side, aspect)) == side**2 for aspect in (*self.aspect, 1.0)):
-            return [f"blocks of area {self.area:g} cover all {side} x {side} tokens, so no token would be visible"]
+            return [f"blocks of area {self.area:g} cover all {side} x {side} tokens, so none would be visible; lower the area"]
         if steps < 2 and self.visible_time_fraction != (1, 1):
             return [f"visible_time_fraction needs at least 2 latent steps; the window has {steps}"]
         return []
@@ -78,10 +78,10 @@ class MaskConfig(Config):
 
 @dataclass(frozen=True)
 class View:
-    """Token indices (step * tokens per step + token) of B clips, in order. K and M are those of the training step."""
+    """Token indices (step * tokens per step + token) of B clips, in order. K and M depend on the training step only."""
 
     visible: Tensor  # [B, K] int64
-    masked: Tensor  # [B, M] int64: what is predicted
+    masked: Tensor  # [B, M] int64: the tokens to predict
 
 
 def sample_views(masks: Sequence[MaskConfig], window_ids: Sequence[int], step_seed: int, steps: int, side: int) -> list[View]:
@@ -92,10 +92,10 @@ def sample_views(masks: Sequence[MaskConfig], window_ids: Sequence[int], step_se
 def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: int, steps: int, side: int) -> View:
     step_rng = np.random.default_rng([step_seed, number])
     block = mask.block_size(side, step_rng.uniform(*mask.aspect))
-    seen, tokens = mask.visible_steps(steps, step_rng.random()), side * side
+    visible_steps, tokens = mask.visible_steps(steps, step_rng.random()), side * side
     references = _reference_layouts(step_rng, mask.blocks, block, side)
     fewest, most = references.sum(1).min(), references.sum(1).max()
-    lengths = (tokens - most) * seen, fewest * seen + tokens * (steps - seen)
+    lengths = (tokens - most) * visible_steps, fewest * visible_steps + tokens * (steps - visible_steps)
     visible: list[NDArray[np.int64]] = []
     masked: list[NDArray[np.int64]] = []
     for window_id in window_ids:
@@ -104,7 +104,7 @@ def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: i
         fitting = layouts[(layouts.sum(1) >= fewest) & (layouts.sum(1) <= most)]
         covered = fitting[0] if len(fitting) else references[sample_rng.integers(_REFERENCES)]
         hidden = np.broadcast_to(covered, (steps, tokens)).copy()
-        hidden[seen:] = True
+        hidden[visible_steps:] = True
         for chosen, length, result in ((~hidden, lengths[0], visible), (hidden, lengths[1], masked)):
             result.append(np.sort(sample_rng.permutation(np.flatnonzero(chosen))[:length]))
     return View(*(torch.from_numpy(np.stack(rows)) for rows in (visible, masked)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PIXEL_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as is customary
+PIXEL_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, the convention for vision models
 PIXEL_STD = (0.229, 0.224, 0.225)
 
 

@@ -1,4 +1,4 @@
-"""Causal predictor: forecasts latents at several horizons at once from the latents seen so far."""
+"""Causal predictor: forecasts latents at several horizons at once, from the latents up to a time step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PredictorConfig(Config):
     depth: PositiveInt = 3
     """transformer blocks"""
     heads: PositiveInt = 4
-    """of attention, which share `width`"""
+    """number of attention heads, among which `width` is divided"""
     mlp_ratio: float = Field(4.0, gt=0)
     """width inside the MLP of a block, in multiples of `width`"""
     horizons: PositiveInt = 10
@@ -66,9 +66,9 @@ class CausalPredictor(nn.Module):
         """Forecast from the last step only: [B, T, N, D] -> [B, horizons, N, D]."""
         return self.from_steps(latents, (latents.shape[1],), horizons)[:, 0]
 
-    def from_steps(self, latents: Tensor, seen: Sequence[int], horizons: int) -> Tensor:
-        """Forecast from the first s steps, for each s in `seen`: [B, T, N, D] -> [B, len(seen), horizons, N, D]."""
-        rows = torch.as_tensor(seen, device=latents.device) - 1
+    def from_steps(self, latents: Tensor, context_steps: Sequence[int], horizons: int) -> Tensor:
+        """Forecast from the first s steps, for all S numbers s in `context_steps`: [B, T, N, D] -> [B, S, horizons, N, D]."""
+        rows = torch.as_tensor(context_steps, device=latents.device) - 1
         return latents[:, rows, None] + self._change(self.hidden(latents)[:, rows], horizons)
 
     def hidden(self, latents: Tensor) -> Tensor:

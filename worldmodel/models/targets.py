@@ -26,7 +26,7 @@ class SharedTarget(Config):
 
     @property
     def anti_collapse_method(self) -> str | None:
-        """What in these targets prevents collapse, in words; None if nothing does. All kinds of targets have it."""
+        """The property of these targets that prevents collapse; None if there is none. Every kind of target has it."""
         return "stopped gradient of targets" if self.stop_gradient else None
 
 
@@ -35,9 +35,9 @@ class EmaTarget(Config):
 
     kind: Literal["ema"] = "ema"
     momentum: float = Field(0.996, ge=0, le=1)
-    """at the first training step"""
+    """momentum at the first training step"""
     momentum_end: float = Field(1.0, ge=0, le=1)
-    """at the last one, reached linearly"""
+    """momentum at the last training step; it changes linearly in between"""
 
     @property
     def anti_collapse_method(self) -> str | None:
@@ -51,7 +51,7 @@ class FrozenTarget(Config):
     run: str
     """run folder or checkpoint of the same family; its own target encoder becomes the teacher"""
     encoder: Config | None = None
-    """of that run; filled in when training starts, so that `run` is not needed later"""
+    """encoder of that run; filled in when training starts, so that `run` is not needed later"""
 
     @property
     def anti_collapse_method(self) -> str | None:
@@ -72,14 +72,14 @@ class FrozenFrameTarget(FrozenTarget):
     """A frozen teacher that encodes frames (kind causal)."""
 
     encoder: EncoderConfig | None = None
-    """of that run; filled in when training starts"""
+    """encoder of that run; filled in when training starts"""
 
 
 class FrozenTubeletTarget(FrozenTarget):
     """A frozen teacher that encodes a whole clip (kind masked)."""
 
     encoder: VideoEncoderConfig | None = None
-    """of that run; filled in when training starts"""
+    """encoder of that run; filled in when training starts"""
 
 
 def build_teacher(encoder: Encoder, target: Config, build_encoder: Callable[[Any], Encoder]) -> Encoder | None:
@@ -100,7 +100,7 @@ def build_teacher(encoder: Encoder, target: Config, build_encoder: Callable[[Any
 
 @torch.no_grad()
 def update_ema_teacher(teacher: nn.Module | None, encoder: nn.Module, target: Config, progress: float) -> None:
-    """Move an EMA teacher towards the encoder; `progress` in [0, 1] through the run. Other teachers stay as they are."""
+    """Move an EMA teacher towards the encoder; `progress` in [0, 1] through the run. Other teachers are not changed."""
     if teacher is None or not isinstance(target, EmaTarget):
         return
     momentum = target.momentum + (target.momentum_end - target.momentum) * progress

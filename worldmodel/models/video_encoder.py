@@ -27,7 +27,7 @@ class VideoEncoderConfig(Config):
     depth: PositiveInt = 4
     """transformer blocks"""
     heads: PositiveInt = 4
-    """of attention, which share `width`"""
+    """number of attention heads, among which `width` is divided"""
     mlp_ratio: float = Field(4.0, gt=0)
     """width inside the MLP of a block, in multiples of `width`"""
 

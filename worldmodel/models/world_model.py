@@ -15,7 +15,7 @@ DistanceKind = Literal["l1", "l2", "smooth_l1"]
 class WorldModel(Protocol):
     """Shapes: B clips, T frames, f frames per latent step (`tubelet_size`), N spatial tokens, D features.
 
-    `target_scope` says what a target latent has seen: "past" (its own past only) or "window" (the whole window, future
+    `target_scope` says what a target latent depends on: "past" (its own past only) or "window" (the whole window, future
     included). Scores of models with different scopes are not comparable.
     """
 
@@ -51,7 +51,7 @@ class WorldModel(Protocol):
         """Forecast by feeding predictions back, any number of steps: [B, C, 3, H, W] -> [B, steps, N, D]."""
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
-        """Error of a forecast in the model's own training distance: [..., D], [..., D] -> [...]."""
+        """Error of a forecast, by the distance that the model was trained with: [..., D], [..., D] -> [...]."""
 
 
 @runtime_checkable

@@ -27,9 +27,9 @@ class BarlowTwinsConfig(ObjectiveBase):
 
     kind: Literal["barlow"] = "barlow"
     weight: float = Field(2.0, gt=0)
-    """of this objective in the loss"""
+    """weight of this objective in the loss"""
     redundancy_weight: NonNegativeFloat = 40.0
-    """of correlations between different features, within `weight`"""
+    """weight of correlations between different features, multiplied by `weight`"""
 
     @property
     def prevents_collapse(self) -> bool:

@@ -23,11 +23,11 @@ class ForecastConfig(ObjectiveBase):
     distance: DistanceKind = "l2"
     """between forecast and target; must equal model.distance"""
     weight: float = Field(1.0, gt=0)
-    """of this objective in the loss"""
+    """weight of this objective in the loss"""
     horizon_weights: tuple[NonNegativeFloat, ...] | None = None
     """one per horizon 1..K; null = every row counts the same"""
     rollout_weight: NonNegativeFloat = 1.0
-    """of forecasts made by feeding predictions back, relative to direct ones"""
+    """weight of forecasts made by feeding predictions back, relative to direct ones"""
 
     def check(self, batch: BatchSizes) -> list[str]:
         weights = self.horizon_weights
@@ -36,7 +36,7 @@ class ForecastConfig(ObjectiveBase):
         if weights is not None and len(weights) != batch.horizons:
             return [f".horizon_weights has {len(weights)} weights for model.predictor.horizons {batch.horizons}"]
         if weights is not None and not any(weights):
-            return [".horizon_weights are all 0, so nothing would train the direct forecasts"]
+            return [".horizon_weights are all 0, so nothing would train the direct forecasts; raise at least one"]
         return []
 
 

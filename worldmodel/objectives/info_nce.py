@@ -24,14 +24,13 @@ class InfoNCEConfig(ObjectiveBase):
 
     kind: Literal["info_nce"] = "info_nce"
     weight: float = Field(1.0, gt=0)
-    """of this objective in the loss"""
+    """weight of this objective in the loss"""
     temperature: float = Field(0.1, gt=0)
     """divides the similarities; a lower one gives more weight to the nearest negatives"""
     other_clips: bool = True
     """negatives: targets of other clips at the same time step of the window"""
     other_times: bool = True
-    """negatives: targets of the same clip at other time steps; without them static features suffice
-    negatives: targets of the same clip at other time steps; without them static features suffice"""
+    """negatives: targets of the same clip at other time steps; without them static features suffice"""
 
     @model_validator(mode="after")
     def _check(self) -> InfoNCEConfig:

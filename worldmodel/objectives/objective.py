@@ -17,7 +17,7 @@ Terms = dict[str, Tensor]  # weighted scalars whose sum is the loss
 
 @dataclass(frozen=True)
 class BatchSizes(LatentSizes):
-    """Sizes of the latents that statistics are computed of. A recipe knows them before it runs."""
+    """Sizes of the latents that statistics are computed of. They are known before training starts."""
 
     clips: int = field(kw_only=True)  # of the global batch; without exact accumulation, of one micro-batch on all ranks
 
@@ -50,7 +50,7 @@ class ObjectiveBase(Config):
         return False
 
     def check(self, batch: BatchSizes) -> list[str]:
-        """Return why the objective cannot work with such latents: endings of "objectives.<name>", one line each."""
+        """Return why the objective cannot work with such latents, each to be appended to "objectives.<name>"."""
         return []
 
 
@@ -62,7 +62,7 @@ class Objective(nn.Module, ABC):
         return {}
 
     def rows(self, latents: Latents) -> Rows:
-        """Return what must be kept row by row because no sum suffices, with gradient where it is floating point.
+        """Return the statistics that are needed row by row, with gradient where they are floating point.
 
         All tensors have the same number of rows. `value` must not depend on their order.
         """

@@ -31,9 +31,9 @@ class SIGRegConfig(ObjectiveBase):
 
     kind: Literal["sigreg"] = "sigreg"
     weight: float = Field(30.0, gt=0)
-    """of this objective in the loss; the default is LeVJEPA's, for video"""
+    """weight of this objective in the loss; the default is LeVJEPA's, for video"""
     directions: PositiveInt = 256
-    """random ones that latents are projected on, drawn anew in every training step"""
+    """number of random directions that latents are projected on; new ones in every training step"""
     per_timestep: bool = False
     """compare each time step of the window by itself, over clips alone, as LeWM does"""
 
@@ -55,9 +55,9 @@ class Published:
     """How a publication weights the statistic: loss = (1 - weight if shared else 1) * error + weight * statistic."""
 
     weight: float
-    samples: int  # that the statistic is computed of, where it is published
-    times_samples: bool  # whether the statistic is multiplied by their number
-    shared: bool = False
+    samples: int  # number N that the published statistic is computed of
+    times_samples: bool  # whether the statistic is multiplied by N
+    shared: bool = False  # whether the weights of error and statistic add up to 1
 
 
 PUBLISHED = {

@@ -73,8 +73,8 @@ def gather_rows(rows: Rows) -> tuple[Rows, int]:
     """Concatenate the rows of all ranks; return them and the index of this rank's first row. Ranks may differ in length."""
     if world_size() == 1 or not rows:
         return rows, 0
-    some = next(iter(rows.values()))
-    count = torch.tensor([len(some)], device=some.device)
+    first = next(iter(rows.values()))
+    count = torch.tensor([len(first)], device=first.device)
     counts = [torch.empty_like(count) for _ in range(world_size())]
     dist.all_gather(counts, count)
     lengths = [int(other) for other in counts]

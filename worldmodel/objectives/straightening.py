@@ -19,7 +19,7 @@ class StraighteningConfig(ObjectiveBase):
 
     kind: Literal["straightening"] = "straightening"
     weight: float = Field(0.1, gt=0)
-    """of this objective in the loss"""
+    """weight of this objective in the loss"""
 
     def check(self, batch: BatchSizes) -> list[str]:
         if batch.steps < 3:
@@ -43,8 +43,8 @@ class Straightening(Objective):
     def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Summed curvature and its count, where a spatial token has three latents in a row."""
         context, mask = at_least_float32(latents.context), latents.context_mask
-        seen = (mask[:, :-2] & mask[:, 1:-1] & mask[:, 2:]).to(context.dtype)
-        return {"curvature": (curvature(context) * seen).sum(), "count": seen.sum()}
+        all_three = (mask[:, :-2] & mask[:, 1:-1] & mask[:, 2:]).to(context.dtype)
+        return {"curvature": (curvature(context) * all_three).sum(), "count": all_three.sum()}
 
     def value(self, totals: dict[str, Tensor]) -> Terms:
         return {"curvature": self.config.weight * totals["curvature"] / totals["count"].clamp(min=1)}

@@ -17,7 +17,7 @@ class TemporalSimilarityConfig(ObjectiveBase):
 
     kind: Literal["temporal_similarity"] = "temporal_similarity"
     weight: float = Field(1.0, gt=0)
-    """in the loss; published beside an error of weight 1: PLDM 0.1 to 0.74, EB-JEPA 12"""
+    """weight in the loss; published, relative to the error: PLDM 0.1 to 0.74, EB-JEPA 12"""
 
     def check(self, batch: BatchSizes) -> list[str]:
         return [] if batch.steps > 1 else [" compares successive time steps, but the encoder sees 1 latent step"]
@@ -31,9 +31,9 @@ class TemporalSimilarity(Objective):
     def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Summed squared change (mean over features) and its count, where a spatial token has two latents in a row."""
         context, mask = at_least_float32(latents.context), latents.context_mask
-        seen = (mask[:, :-1] & mask[:, 1:]).to(context.dtype)
+        both = (mask[:, :-1] & mask[:, 1:]).to(context.dtype)
         change = (context[:, 1:] - context[:, :-1]).square().mean(-1)
-        return {"change": (change * seen).sum(), "count": seen.sum()}
+        return {"change": (change * both).sum(), "count": both.sum()}
 
     def value(self, totals: dict[str, Tensor]) -> Terms:
         return {"change": self.config.weight * totals["change"] / totals["count"].clamp(min=1)}

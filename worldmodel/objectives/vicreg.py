@@ -31,11 +31,11 @@ class VICRegConfig(ObjectiveBase):
     cov_weight: NonNegativeFloat = 25.0
     """decorrelates features (eq. 3-4, but the mean over the D(D-1) pairs instead of the sum / D)"""
     temporal_std_weight: NonNegativeFloat = 0.0
-    """Raises the standard deviation within a clip, over time (the temporal term of PLDM, Sobal et
-    al. 2025). It is pooled over clips, where PLDM takes each clip by itself: a clip without
-    motion costs nothing while others move enough."""
+    """raises the standard deviation within a clip, over time (the temporal term of PLDM, Sobal et
+    al. 2025). It is pooled over clips, whereas PLDM treats each clip by itself: a clip without
+    motion adds no loss if others move enough"""
     margin: float = Field(1.0, gt=0)
-    """standard deviation above which nothing is paid"""
+    """standard deviation above which the loss is 0"""
 
     @property
     def prevents_collapse(self) -> bool:

@@ -20,7 +20,7 @@ class VISRegConfig(ObjectiveBase):
     """Standard deviation 1 (eq. 1), normal shape at any scale (eq. 2-5), mean 0 (eq. 6).
 
     At collapse the gradient of SIGReg vanishes; that of the `scale` term is largest there. The gradient of the `shape` term
-    grows as 1 / std and points inwards, so that with few samples (256: below a std of 0.02) it wins: start from latents that
+    grows as 1 / std and points inwards, so it dominates at a small std (below 0.02 with 256 samples): start from latents that
     vary. Latents are centred at each spatial token. Published as (1 - lambda) error + lambda regulariser with lambda 0.6 to
     0.9, which are weights of 1.5 to 9 here. Sorting needs all samples: every rank holds all M latents of the global batch
     (M x D numbers), and M x directions numbers while the loss is computed.
@@ -34,7 +34,7 @@ class VISRegConfig(ObjectiveBase):
     center_weight: NonNegativeFloat = 9.0
     """drives the mean of each spatial token to 0"""
     directions: PositiveInt = 256
-    """random ones along which the shape is compared, drawn anew in every training step"""
+    """number of random directions along which the shape is compared; new ones in every step"""
 
     @property
     def prevents_collapse(self) -> bool:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 def current_commit() -> str | None:
     """Short hash of the commit, with a "+" where files differ from it; None for an installed copy."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
         return None
     try:
-        head = _git(here, "rev-parse", "--short", "HEAD")
-        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        head = _git(checkout, "rev-parse", "--short", "HEAD")
+        return head + ("+" if _git(checkout, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -1,6 +1,6 @@
-"""Number of processors that this process may use, which sets numbers of threads and of worker processes.
+"""Number of processors that this process may use. It determines the numbers of threads and of worker processes.
 
-It is smaller than the number of the machine under taskset, in a container, or in a job of a cluster.
+It is smaller than the number of processors of the machine under taskset, in a container, or in a job of a cluster.
 This module does not import torch.
 """
 
@@ -73,7 +73,7 @@ def _quota(*files: Path) -> float:
 
 
 def _distinct_cores(processors: list[int]) -> int:
-    """Number of physical cores of these processors. Where the system does not tell, each counts as one core."""
+    """Number of physical cores of these processors. Where the system does not report them, each counts as one core."""
     return len({_read_text(_TOPOLOGY / f"cpu{number}/topology/thread_siblings_list") or str(number) for number in processors})
 
 

@@ -13,8 +13,8 @@ def available_devices() -> list[str]:
     return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
-def add_device_argument(parser: argparse.ArgumentParser, purpose: str = "what it computes on") -> None:
-    """--device; one that is not here is refused with those that are."""
-    here = available_devices()
-    said = f"{purpose}: {', '.join(here)} (default {here[0]})"
-    parser.add_argument("--device", choices=here, default=here[0], metavar="NAME", help=said)
+def add_device_argument(parser: argparse.ArgumentParser, purpose: str = "device of all computations") -> None:
+    """Add --device. An unavailable device is refused with a list of the available ones."""
+    devices = available_devices()
+    text = f"{purpose}: {', '.join(devices)} (default {devices[0]})"
+    parser.add_argument("--device", choices=devices, default=devices[0], metavar="NAME", help=text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-# How a decoder in C ends its process on a file that it cannot handle. SIGKILL is not among them: it comes from outside.
+# Signals that end a process when a decoder in C crashes on a file. SIGKILL is not among them: another process sends it.
 _CRASH_SIGNALS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 _WINDOWS_CRASHES = {
     0xC0000005: "access violation", 0xC000001D: "illegal instruction", 0xC0000094: "division by zero",

@@ -42,7 +42,7 @@ def _flattened(machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _processor() -> str | None:
-    """The model of the processor; None where the system does not tell."""
+    """The model of the processor; None where the system does not report it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

@@ -19,7 +19,7 @@ def escape_line(name: str) -> str:
     """Escape all characters that a terminal would execute, line breaks and tabs too."""
     if name.isascii() and name.isprintable():
         return name
-    return "".join(ascii(it)[1:-1] if it in _BIDI or unicodedata.category(it) in _UNSAFE else it for it in name)
+    return "".join(ascii(c)[1:-1] if c in _BIDI or unicodedata.category(c) in _UNSAFE else c for c in name)
 
 
 def print_escaped(text: object = "", *, file: TextIO | None = None, flush: bool = False) -> None:

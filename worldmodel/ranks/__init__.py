@@ -1,1 +1,1 @@
-"""Processes of one training: launch, heartbeats between ranks, and the end of all when one hangs, dies or fails."""
+"""Processes of one training: launch, heartbeats between ranks, and how all end when one of them hangs, dies or fails."""

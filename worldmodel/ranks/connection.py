@@ -45,7 +45,7 @@ class Connection:
             raise ConnectionAbortedError("closed by the other side")
         *whole, self._received = (self._received + data).split(b"\n")
         if max(map(len, (*whole, self._received))) > self.max_bytes:
-            raise ConnectionAbortedError("no message of a rank")
+            raise ConnectionAbortedError("received data that is not a message of a rank")
         return [_parse_message(line) for line in whole]
 
     def finish(self, wait_s: float = 1.0) -> None:
@@ -67,4 +67,4 @@ def _parse_message(line: bytes) -> Message:
         kind, text = json.loads(line)
         return str(kind), str(text)
     except (ValueError, TypeError, RecursionError):
-        raise ConnectionAbortedError("no message of a rank") from None
+        raise ConnectionAbortedError("received data that is not a message of a rank") from None

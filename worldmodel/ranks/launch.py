@@ -129,12 +129,12 @@ def _picklable(error: Exception) -> Exception:
 def record_stop_signals(received: list[int]) -> None:
     """Append SIGTERM and SIGINT to the list when they arrive. A second SIGINT raises KeyboardInterrupt."""
 
-    def remember(number: int, _frame: object) -> None:
+    def record(number: int, _frame: object) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, remember)
+        signal.signal(number, record)
 
 
 def any_rank_signalled(stop: list[int], accelerator: Accelerator) -> bool:
@@ -156,19 +156,19 @@ def report_error(error: Exception) -> int:
 def run_and_exit(main: Callable[[], int]) -> None:
     """Run a program and end this process with its exit code.
 
-    A process that failed, or one of several, ends by os._exit and not by sys.exit: the interpreter
+    A process that failed, or that a launcher started, ends by os._exit and not by sys.exit: the interpreter
     would wait for workers that may hang and ranks that may have ended, and threads of gloo sometimes
     abort a process during an orderly shutdown.
     """
-    several = "WORLD_SIZE" in os.environ
+    is_launched = "WORLD_SIZE" in os.environ
     try:
         code = main()
     except Exception:
-        if not several:
+        if not is_launched:
             raise
         traceback.print_exc()
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    if code or several:
+    if code or is_launched:
         os._exit(code)

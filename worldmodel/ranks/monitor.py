@@ -48,7 +48,7 @@ class RankMonitor:
         """limit_s: silence after which a rank counts as lost; 0: never. advice: what to do, for work without checkpoints."""
         self.me, self._advice = me, advice
         self.limit_s = limit_s
-        self._lost_after_s = limit_s - min(3 * HEARTBEAT_S, limit_s / 4) or math.inf  # all end before the limit
+        self._lost_after_s = limit_s - min(3 * HEARTBEAT_S, limit_s / 4) or math.inf  # so that all ranks end before the limit
         self._launcher = os.getppid()
         self._checkpoint: Path | None = None
         self._cause: str | None = None

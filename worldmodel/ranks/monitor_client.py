@@ -1,4 +1,4 @@
-"""The monitor of every rank except rank 0. It sends heartbeats to rank 0, obeys its messages, and detects its silence."""
+"""The monitor of every rank except rank 0. It sends heartbeats to rank 0, follows its messages, and detects its silence."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class MonitorServer(RankMonitor):
         return None
 
     def _verdict(self, failures: list[tuple[_RankState, str]], passed_s: float) -> tuple[Message, float] | None:
-        """The message for all ranks and the grace period of their main threads; None while all ranks are well."""
+        """The message for all ranks and the grace period of their main threads; None while no rank has a problem."""
         if self._is_orphan():
             return ("silent", describe_orphaned(self.me)), 0.0
         for rank, reason in failures:

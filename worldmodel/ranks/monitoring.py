@@ -53,22 +53,22 @@ def _start_monitor(processes: Accelerator | PartialState, timeout_s: float, advi
     peers: list[Peer] = gather_object([me])
     socket = open_listener() if processes.is_main_process else None
     monitor: RankMonitor | None = None
-    meeting: tuple[list[tuple[str, int]], str] | None = None
+    endpoint: tuple[list[tuple[str, int]], str] | None = None
     if socket:
-        meeting = candidate_addresses(socket.getsockname()[1]), secrets.token_hex(16)
-        monitor = MonitorServer(me, [peer for peer in peers if peer.rank], socket, meeting[1], timeout_s, advice)
+        endpoint = candidate_addresses(socket.getsockname()[1]), secrets.token_hex(16)
+        monitor = MonitorServer(me, [peer for peer in peers if peer.rank], socket, endpoint[1], timeout_s, advice)
         monitor.start()
-    (addresses, token) = broadcast_object_list([meeting])[0]
+    (addresses, token) = broadcast_object_list([endpoint])[0]
     if monitor is None:
         monitor = MonitorClient(me, peers[0], addresses, token, timeout_s, advice)
         reached = gather_object([monitor.start()])
     else:
         reached = gather_object([True])
     if processes.is_main_process and not all(reached):
-        lost = ", ".join(str(peer) for peer, found in zip(peers, reached, strict=True) if not found)
+        absent = ", ".join(str(peer) for peer, found in zip(peers, reached, strict=True) if not found)
         print(
-            f"warning: {lost} cannot connect to rank 0 at {', '.join(f'{host}:{port}' for host, port in addresses)}; if one of "
-            "them hangs, the others will not notice it. Open this port, or set MASTER_ADDR to an address of rank 0's host",
+            f"warning: {absent} cannot connect to rank 0 at {', '.join(f'{host}:{port}' for host, port in addresses)}; if one "
+            "of them hangs, the others do not detect it. Open this port, or set MASTER_ADDR to an address of rank 0's host",
             file=sys.stderr,
         )
     return monitor

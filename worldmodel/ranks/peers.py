@@ -29,14 +29,14 @@ def format_peers(peers: list[Peer]) -> str:
     hosts: dict[str, list[Peer]] = {}
     for peer in peers:
         hosts.setdefault(peer.host, []).append(peer)
-    names = [str(them[0]) if len(them) == 1 else f"ranks {_format_ranks(them)} (host {host})" for host, them in hosts.items()]
+    names = [str(some[0]) if len(some) == 1 else f"ranks {_format_ranks(some)} (host {host})" for host, some in hosts.items()]
     return ", ".join(names[:8]) + (f" and ranks of {len(names) - 8} more hosts" if len(names) > 8 else "")
 
 
 def _format_ranks(peers: list[Peer]) -> str:
     ranks = sorted(peer.rank for peer in peers)
-    in_a_row = len(ranks) > 2 and ranks[-1] - ranks[0] == len(ranks) - 1
-    return f"{ranks[0]} to {ranks[-1]}" if in_a_row else ", ".join(map(str, ranks))
+    is_range = len(ranks) > 2 and ranks[-1] - ranks[0] == len(ranks) - 1
+    return f"{ranks[0]} to {ranks[-1]}" if is_range else ", ".join(map(str, ranks))
 
 
 def open_listener() -> socket.socket:

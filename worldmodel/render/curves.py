@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from worldmodel.render.style import BAD, COPY, DARK, FAINT, GOOD, MEAN, MUTED, PREDICTION, hex_colour
 
-# The model first, then its baselines. Dashes tell them apart in print without colours.
+# The model first, then its baselines. Dashes distinguish them in print without colours.
 STYLES: list[dict[str, Any]] = [
     {"color": hex_colour(PREDICTION), "linewidth": 2.2, "marker": "o", "markersize": 4},
     {"color": hex_colour(COPY), "linewidth": 1.6, "linestyle": (0, (5, 2))},
@@ -53,9 +53,9 @@ def horizon_curve(
 
 def series(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of the log rows that have a column. null, which stands for NaN, leaves a gap."""
-    having = [row for row in rows if name in row]
-    values = [np.nan if row[name] is None else row[name] for row in having]
-    return np.array([row["step"] for row in having], float), np.array(values, float)
+    logged = [row for row in rows if name in row]
+    values = [np.nan if row[name] is None else row[name] for row in logged]
+    return np.array([row["step"] for row in logged], float), np.array(values, float)
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from worldmodel.render.style import FAINT, resize_to_height, save_atomically
 from worldmodel.video import write_video
 
 PANEL_PX = 256
-COLUMNS = 4  # all panels of a card are tiles of one video, so that they cannot get out of step
+COLUMNS = 4  # all panels of a card are tiles of one video, so that they stay synchronised
 LEFT, TOP, WIDTH, HEIGHT, BOTTOM = 52, 12, 720, 170, 34  # size and margins of the plot in px
 
 
@@ -46,12 +46,12 @@ def write_gallery(
 
 
 def _card(card: GalleryCard) -> dict[str, Any]:
-    """What the template needs of a card."""
+    """Values of a card that the template inserts."""
     count = len(next(iter(card.panels.values())))
     lengths = {label: len(video) for label, video in card.panels.items()}
     for label, length in (lengths | {label: len(values) for label, values in card.curves.items()}).items():
         if length != count:
-            raise ValueError(f"{card.title}: {label} has {length} values for {count} frames")
+            raise ValueError(f"{card.title}: {label} has {length} values for {count} frames; expected one per frame")
     video = base64.b64encode(_mp4(tiled(list(card.panels.values())), card.fps)).decode()
     columns = min(COLUMNS, len(card.panels))
     return {"card": card, "frames": count, "video": video, "columns": columns, "plot": _plot(card, count)}

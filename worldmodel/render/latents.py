@@ -50,7 +50,7 @@ def fit_pca(latents: np.ndarray) -> PcaBasis:
 
 
 def pca_frames(latents: np.ndarray, basis: PcaBasis, truth: np.ndarray | None = None, size_px: int = SIZE_PX) -> np.ndarray:
-    """Draw latents [T, N, D] as uint8 [T, S, S, 3]. Equal latents look the same at any time and in any video.
+    """Draw latents [T, N, D] as uint8 [T, S, S, 3]. Equal latents are drawn alike at any time and in any video.
 
     N = g*g: the three components are red, green and blue, token by token. N = 1: a blue dot that moves in the plane of the
     first two components, with the path behind it; `truth`, latents [T, 1, D] at the same times, is drawn in grey.
@@ -64,7 +64,7 @@ def pca_frames(latents: np.ndarray, basis: PcaBasis, truth: np.ndarray | None = 
 def path_frames(latents: np.ndarray, basis: PcaBasis, truth: np.ndarray | None, size_px: int) -> np.ndarray:
     """Draw latents [T, D] as a path in the plane of the first two components: uint8 [T, S, S, 3]."""
     if truth is not None and len(truth) != len(latents):
-        raise ValueError(f"{len(truth)} true latents do not match {len(latents)} latents: give those of the same times")
+        raise ValueError(f"{len(truth)} ground truth latents for {len(latents)} latents; give one for each")
     position = position_in_plane(basis, size_px * SUPERSAMPLING)
     paths = [([position(x) for x in truth], MUTED)] if truth is not None else []
     paths.append(([position(x) for x in latents], PREDICTION))
@@ -161,6 +161,6 @@ def enlarge_grid(tokens: np.ndarray, size_px: int) -> np.ndarray:
     """Draw a grid of values [T, g*g, C], row by row from the top left, as flat squares: [T, S, S, C]."""
     grid = isqrt(tokens.shape[1])
     if grid * grid != tokens.shape[1]:
-        raise ValueError(f"{tokens.shape[1]} tokens are no square grid (1, 4, 9, 16...) that could be drawn")
+        raise ValueError(f"{tokens.shape[1]} tokens are not a square grid; expected 1, 4, 9, 16...")
     cell = np.arange(size_px) * grid // size_px
     return tokens.reshape(len(tokens), grid, grid, -1)[:, cell][:, :, cell]

@@ -64,7 +64,7 @@ def strip(rows: Videos, times_s: Sequence[float], context_frames: int, columns: 
 
 
 def strip_frames(count: int, context_frames: int, columns: int) -> tuple[list[int], list[int]]:
-    """Which frames a strip shows: those of the context, and those after it."""
+    """Return the indices of the frames that a strip shows: those of the context, and those after it."""
     columns = max(2, min(columns, count))
     of_context = min(columns - 1, context_frames, max(1, round(columns * context_frames / count)))
     of_context = max(of_context, columns - (count - context_frames))
@@ -138,13 +138,13 @@ def check_videos(videos: Videos, count: int, context_frames: int) -> None:
     if not videos:
         raise ValueError("no videos to draw")
     if not 0 < context_frames < count:
-        raise ValueError(f"{context_frames} of {count} frames as context leave no context or no prediction")
+        raise ValueError(f"context_frames is {context_frames}; expected 1 to {count - 1}, since there are {count} frames")
     for label, video in videos.items():
         if video.ndim != 4 or video.shape[3] != 3 or video.dtype != np.uint8:
             raise ValueError(f"{label}: expected uint8 [T, H, W, 3], got {video.dtype} {list(video.shape)}")
         if len(video) not in (count, count - context_frames):
             raise ValueError(
-                f"{label} has {len(video)} frames; {count} times want {count}, or {count - context_frames} after the context"
+                f"{label} has {len(video)} frames; expected {count}, or {count - context_frames} after the context"
             )
 
 

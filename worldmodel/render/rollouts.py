@@ -92,7 +92,7 @@ def rollout_names(paths: Sequence[str]) -> dict[str, str]:
     parts = [[*Path(absolute).parent.parts[1:], Path(absolute).stem] for absolute, _ in files]
     folders = [0] * len(files)
     while True:
-        names = ["_".join(some[-1 - count :]) for some, count in zip(parts, folders, strict=True)]
+        names = ["_".join(path[-1 - count :]) for path, count in zip(parts, folders, strict=True)]
         counts = Counter(name.lower() for name in names)
         longer = [i for i, name in enumerate(names) if counts[name.lower()] > 1 and folders[i] < len(parts[i]) - 1]
         if not longer:

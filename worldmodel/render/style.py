@@ -36,14 +36,14 @@ def hex_colour(colour: Rgb) -> str:
 
 @lru_cache
 def font(size_px: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans from matplotlib's data, so that text looks the same on every machine."""
+    """DejaVu Sans from matplotlib's data, so that text is equal on every machine."""
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size_px)
 
 
 def draw_text(
     draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, size_px: int, colour: Rgb, anchor: str
 ) -> None:
-    """Draw text at a position (x, y). `anchor`: which point of the text is there, as Pillow names it."""
+    """Draw text at a position (x, y). `anchor`: which point of the text lies there, in Pillow's notation."""
     draw.text(position, text, fill=colour, font=font(size_px), anchor=anchor)
 
 
@@ -74,7 +74,7 @@ def save_png(picture: np.ndarray, path: Path | str) -> None:
 def disable_mathtext(figure: Figure) -> None:
     """Show a `$` in titles, legends and captions as it is.
 
-    They may contain file names, in which matplotlib would read formulas. Tick labels keep their formulas.
+    They may contain file names, which matplotlib would parse as formulas. Tick labels keep their formulas.
     """
     of_axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     tick_labels = {id(text) for axis in of_axes for text in (*axis.get_ticklabels(which="both"), axis.get_offset_text())}

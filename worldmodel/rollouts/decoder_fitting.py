@@ -33,7 +33,7 @@ def fit_decoder(
 ) -> Decoder:
     """Train a decoder for the run's best checkpoint and store it there: RUN/checkpoints/<best>/decoder-<digest>.safetensors.
 
-    Windows of the training split are read and encoded once; the decoder then learns from frames of them drawn at random. The
+    Windows of the training split are read and encoded once; the decoder is then trained on random frames of them. The
     result is a function of the recipe. steps: training steps, by default those of the recipe. data: where the run's data are,
     if that is already known. Raises ManifestError if the data are missing. In a read-only folder the decoder is not stored.
     """
@@ -60,7 +60,7 @@ def fit_decoder(
     error = colour_error(decoder, model, held_out, device)
     report(f"decoder   mean absolute colour error on held-out windows {error:.3f} (colours are 0 to 1)")
     if not checkpoint.folder.is_dir():
-        report(f"decoder   not stored: {checkpoint.folder} was removed meanwhile by the training that goes on")
+        report(f"decoder   not stored: {checkpoint.folder} was removed meanwhile by the training run, which is not finished")
     elif not os.access(checkpoint.folder, os.W_OK):
         report(f"decoder   not stored: {checkpoint.folder} cannot be written to")
     else:

@@ -1,4 +1,4 @@
-"""What a rollout starts from: the frames of clips, the length of the context, held-out windows and the decoder."""
+"""Inputs of a rollout: the frames of clips, the length of the context, held-out windows and the decoder."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def read_clip(path: str, model: WorldModel, window: WindowConfig, start_s: float
     """
     info = inspect_video(path)
     fps = model.fps if window.stride_frames is None else info.fps / window.stride_frames
-    left_s = info.duration_s - start_s
-    count = int(min(duration_s, left_s) * fps + 1e-6) // model.tubelet_size * model.tubelet_size
+    remaining_s = info.duration_s - start_s
+    count = int(min(duration_s, remaining_s) * fps + 1e-6) // model.tubelet_size * model.tubelet_size
     if count < 2 * model.tubelet_size:
         raise RolloutError(
-            f"{path}: {max(0.0, left_s):.2f} s are left from {start_s:g} s on; that is less than two latent steps"
+            f"{path}: {max(0.0, remaining_s):.2f} s remain after {start_s:g} s; that is less than two latent steps"
         )
     times = start_s + np.arange(count) / fps
     return read_square_frames(path, model.size_px, "center_crop", times_s=times, timing=info.timing)

@@ -25,7 +25,7 @@ def gallery_notes(
         substitute = "" if train is None else "; the nearest training frame is shown instead"
         notes.append(f"No decoder: predictions cannot be drawn as frames{substitute}.")
     if train is None:
-        notes.append(f"No nearest training frame: {missing}. If the run's data were moved, name the manifest by --data.")
+        notes.append(f"No nearest training frame: {missing}. If the run's data were moved, name the manifest with --data.")
     else:
         notes.append(
             f"Nearest training frame: by the model's own distance between latents, among {len(train.latents)} latent steps of "

@@ -35,16 +35,16 @@ def roll_out(
     f = model.tubelet_size
     pixels = model.normalise(torch.from_numpy(frames)[None].to(device))
     target = model.encode(pixels)
-    seen, context = context_frames // f, pixels[:, :context_frames]
-    steps = target.shape[1] - seen
-    prediction = torch.cat((target[:, :seen], model.rollout(context, steps)), dim=1)
+    context_steps, context = context_frames // f, pixels[:, :context_frames]
+    steps = target.shape[1] - context_steps
+    prediction = torch.cat((target[:, :context_steps], model.rollout(context, steps)), dim=1)
     error = model.distance(prediction, target)
     continuations = []
     if decoder is not None and residuals is not None:
         for seed in range(1, samples):
             generator = torch.Generator().manual_seed(seed)
             future = sample_continuation(model, context, steps, residuals, generator)  # type: ignore[arg-type]
-            continuations.append(decode_frames(decoder, torch.cat((target[:, :seen], future), dim=1)))
+            continuations.append(decode_frames(decoder, torch.cat((target[:, :context_steps], future), dim=1)))
     nearest, nearest_distance = None, None
     if train is not None:
         index, distance = nearest_latents(prediction[0].cpu().float(), train.latents.float(), model.distance)
@@ -81,18 +81,18 @@ def error_curves(model: WorldModel, windows: Tensor, context_frames: int, device
     copy: the last latent of the context is repeated. mean: the best constant per token, fitted to the targets themselves.
     """
     f = model.tubelet_size
-    seen = context_frames // f
+    context_steps = context_frames // f
     parts: dict[str, list[Tensor]] = {name: [] for name in ("rollout", "direct", "copy")}
     targets = []
     for frames in windows.split(16):
         pixels = model.normalise(frames.to(device))
-        context, target = pixels[:, :context_frames], model.encode(pixels)[:, seen:]
+        context, target = pixels[:, :context_frames], model.encode(pixels)[:, context_steps:]
         steps = target.shape[1]
         direct = model.forecast(context, min(steps, model.max_horizon))
         direct = F.pad(direct, (0, 0, 0, 0, 0, steps - direct.shape[1]), value=float("nan"))
         parts["rollout"].append(model.distance(model.rollout(context, steps), target))
         parts["direct"].append(model.distance(direct, target))
-        last = model.encode(context)[:, -1:]  # from the context alone: latents of the whole window may have seen later frames
+        last = model.encode(context)[:, -1:]  # from the context alone: latents of a whole window may depend on later frames
         parts["copy"].append(model.distance(last.expand_as(target), target))
         targets.append(target)
     target = torch.cat(targets)

@@ -1,1 +1,1 @@
-"""A run on disk and on screen: plan, log, trackers, progress, where its data lies."""
+"""One run of training: its summary, log, trackers, progress bar, checkpoints and data."""

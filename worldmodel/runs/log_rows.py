@@ -62,7 +62,7 @@ def truncate_after(path: Path, step: float, expected: int = 0) -> list[str]:
     lines, rest = _read_lines(path)
     rows = [_parse_row(line) for line in lines]
     is_valid = [row is not None and _is_number(row.get("step")) for row in rows]
-    kept = [line for line, row, valid in zip(lines, rows, is_valid, strict=True) if valid and row and row["step"] <= step]
+    remaining = [line for line, row, valid in zip(lines, rows, is_valid, strict=True) if valid and row and row["step"] <= step]
     found = []
     if damaged := is_valid.count(False):
         copy = _free_name(path)
@@ -71,9 +71,9 @@ def truncate_after(path: Path, step: float, expected: int = 0) -> list[str]:
         found.append(f"{damaged} damaged line{'s were' if damaged > 1 else ' was'} removed (the original is {copy.name})")
     if rest:
         found.append("its incomplete last line was removed")
-    if len(kept) < expected:
-        found.append(_missing_rows(expected - len(kept), expected, step))
-    content = b"".join(line + b"\n" for line in kept)
+    if len(remaining) < expected:
+        found.append(_missing_rows(expected - len(remaining), expected, step))
+    content = b"".join(line + b"\n" for line in remaining)
     if content != path.read_bytes():
         write_bytes(path, content)
     return found

@@ -1,4 +1,4 @@
-"""Creation of missing training videos, for recipes that say how their videos are made (data.make)."""
+"""Creation of missing training videos, for recipes with a command that makes them (data.make)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worldmodel.data.loader import DataConfig, DataError
 def make_missing_videos(data: DataConfig) -> None:
     """Run `python -m data_prep` with the arguments `data.make` if a manifest is missing. Raises DataError if that fails.
 
-    It does not run if the command would write to other folders than the manifest's, as from another working directory.
+    The command does not run if it would write to a folder other than the manifest's, for example in another working directory.
     """
     missing = [path for path in data.manifests if not Path(path).exists()]
     outputs = {Path(os.path.abspath(argument)) for argument in data.make or ()}

@@ -57,7 +57,7 @@ def describe_run(recipe: Recipe, train: WindowDataset, held_out: int, learner: L
     division = f"batch {batch} = {ranks} process(es) x {micros} micro-batch(es) x {batch // (ranks * micros)} windows"
     losses = ", ".join(f"{name} ({objective.kind})" for name, objective in recipe.objectives.items())
     methods = ", ".join(recipe.anti_collapse_methods()) or "nothing; the forecast loss is smallest where all latents are equal"
-    skipped = f" ({train.too_short} clips are shorter than a window and left out)" if train.too_short else ""
+    skipped = f" ({train.too_short} clips are shorter than a window and are left out)" if train.too_short else ""
     lines = [
         f"run       {recipe.run} on {device}, {recipe.train.precision}",
         f"data      {len(train):,} training windows{skipped}, {held_out} held-out",
@@ -69,8 +69,8 @@ def describe_run(recipe: Recipe, train: WindowDataset, held_out: int, learner: L
     ]
     short_sides = _short_sides_px(train)
     if small := int((short_sides < window.size_px).sum()):
-        enlarged = f"{small:,} of {len(short_sides):,} clips are smaller than these {window.size_px} px and are enlarged"
-        lines.insert(3, f"          {enlarged}, without more detail")
+        enlarged = f"{small:,} of {len(short_sides):,} clips are smaller than {window.size_px} px and are enlarged"
+        lines.insert(3, f"          {enlarged}, which adds no detail")
     if micros > 1 and not recipe.train.exact_accumulation:
         statistics = f"statistics are those of {batch // micros} windows, not of {batch}"
         lines.append(f"          train.exact_accumulation is off: {statistics}")

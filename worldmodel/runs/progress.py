@@ -26,7 +26,7 @@ class Progress:
         self._metrics: list[str] = []
         self._verdict = ""
         self._printed_at = -LINE_EVERY_S
-        # The loop draws the bar, not rich's thread: a worker that is forked while that thread holds a lock would hang.
+        # The loop draws the bar, not a thread of rich: a worker that is forked while that thread holds a lock would hang.
         self._bar = RichProgress(
             BarColumn(bar_width=24),
             TaskProgressColumn(),
@@ -52,7 +52,7 @@ class Progress:
             self._draw()
 
     def set_metrics(self, loss: float, samples_per_s: float, data_wait_fraction: float) -> None:
-        self._metrics = [f"loss {loss:.4g}", f"{samples_per_s:.3g} clips/s", f"waiting {data_wait_fraction:.0%}"]
+        self._metrics = [f"loss {loss:.4g}", f"{samples_per_s:.3g} samples/s", f"waiting {data_wait_fraction:.0%}"]
         if self.console.is_terminal:
             self._draw()
         elif self._done == self._max_steps or time.monotonic() - self._printed_at >= LINE_EVERY_S:

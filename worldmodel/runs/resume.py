@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from worldmodel import checkpoint as checkpoints
+from worldmodel import checkpoint
 from worldmodel.checkpoint import Checkpoint, CheckpointError
 from worldmodel.config import ConfigError, parse_config
 from worldmodel.data.loader import WindowDataset
@@ -24,13 +24,13 @@ def last_checkpoint(recipe: Recipe, accelerator: Accelerator, session: Session) 
     """Return the checkpoint that training resumes from, the same on all ranks; None for a new run."""
     last = agreed_checkpoint(Path(recipe.run), accelerator)
     if last is not None:
-        last.require(*checkpoints.RESUME_FIELDS)
+        last.require(*checkpoint.RESUME_FIELDS)
         session.monitor.set_checkpoint(last.folder)
     return last
 
 
 def find_training_data(recipe: Recipe, last: Checkpoint | None, accelerator: Accelerator) -> Recipe:
-    """Return the recipe with absolute paths of its manifests; missing videos are made if the recipe says how.
+    """Return the recipe with absolute paths of its manifests; missing videos are made if the recipe has data.make.
 
     Raises ManifestError if the data of a run that resumes is missing, CheckpointError if `init_from` has no checkpoint.
     """
@@ -46,8 +46,8 @@ def check_same_recipe(recipe: Recipe, last: Checkpoint, windows: WindowDataset, 
     Returns warnings.
     """
     warnings = []
-    began = parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json")
-    changes = changed_fields(began, recipe)
+    original = parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json")
+    changes = changed_fields(original, recipe)
     if (before := last.state["windows"]) != (now := windows.sizes):
         changes.append(f"training windows: {before} -> {now}")
     elif "data" not in last.state:
@@ -67,11 +67,11 @@ def check_same_recipe(recipe: Recipe, last: Checkpoint, windows: WindowDataset, 
     return warnings
 
 
-def restore(setup: TrainingSetup, last: Checkpoint | None) -> checkpoints.State:
+def restore(setup: TrainingSetup, last: Checkpoint | None) -> checkpoint.State:
     """Load the last checkpoint, or the weights of `init_from`, into the setup; return the state to start from."""
     recipe, accelerator = setup.recipe, setup.accelerator
     if last is not None:
-        checkpoints.restore_checkpoint(setup.learner, setup.optimizers, last)
+        checkpoint.restore_checkpoint(setup.learner, setup.optimizers, last)
         run_on_main_process(accelerator, lambda: repair_checkpoints(Path(recipe.run), last.step, recipe.checkpoint.keep))
         now = describe_machine(accelerator.device, accelerator.num_processes)
         accelerator.print(f"resuming {recipe.run} after step {last.step}")
@@ -82,9 +82,9 @@ def restore(setup: TrainingSetup, last: Checkpoint | None) -> checkpoints.State:
             )
         return last.state
     if recipe.init_from:
-        other = checkpoints.find_checkpoint(Path(recipe.init_from))
+        other = checkpoint.find_checkpoint(Path(recipe.init_from))
         skipped = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
-        checkpoints.restore_weights(setup.learner, other, skip_files=skipped)
+        checkpoint.restore_weights(setup.learner, other, skip_files=skipped)
         accelerator.print(f"weights from {other.folder}")
     return {"step": 0, "seconds": 0.0}
 
@@ -96,10 +96,10 @@ def repair_checkpoints(run: Path, step: int, keep: int) -> None:
     the best are removed.
     """
     try:
-        for folder in checkpoints.set_aside_later(run, step):
+        for folder in checkpoint.set_aside_later(run, step):
             number = folder.name.rpartition("-")[2]
             print(f"checkpoint {number} was renamed to {folder}; it is removed when the run has passed that step")
-        checkpoints.write_best(run)  # the process may have been killed between the checkpoint and best.json,
-        checkpoints.prune(run, keep, step)  # or between best.json and this
+        checkpoint.write_best(run)  # the process may have been killed between the checkpoint and best.json,
+        checkpoint.prune(run, keep, step)  # or between best.json and this
     except OSError as error:
-        raise CheckpointError(checkpoints.write_failure_message(run / "checkpoints", error, run)) from error
+        raise CheckpointError(checkpoint.write_failure_message(run / "checkpoints", error, run)) from error

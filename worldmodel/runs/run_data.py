@@ -80,12 +80,12 @@ def resolve_paths(recipe: Recipe, last: Checkpoint | None) -> Recipe:
     written = [os.path.abspath(name) for name in recipe.data.manifests]
     if last is not None:
         began = parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json")
-        own, gone = began.data.manifests, not all(map(os.path.exists, written))
-        if gone and len(own) == len(written):
+        recorded, is_missing = began.data.manifests, not all(map(os.path.exists, written))
+        if is_missing and len(recorded) == len(written):
             found = find_data(began, last).manifests
             for index, (given, path) in enumerate(zip(recipe.data.manifests, found, strict=True)):
                 is_moved = not os.path.exists(written[index]) and path is not None
-                if is_moved and same_path(last, own[index], given, recipe):
+                if is_moved and same_path(last, recorded[index], given, recipe):
                     written[index] = str(path)
     resolved = _with_manifests(recipe, written)
     target = recipe.model.target
@@ -93,8 +93,8 @@ def resolve_paths(recipe: Recipe, last: Checkpoint | None) -> Recipe:
         init_from = _recorded_or_absolute(last, "init_from", recipe.init_from, recipe)
         resolved = resolved.model_copy(update={"init_from": init_from})
     if isinstance(target, FrozenTarget):
-        filled = target.model_copy(update={"run": _recorded_or_absolute(last, "model.target.run", target.run, recipe)})
-        model = recipe.model.model_copy(update={"target": filled})
+        new_target = target.model_copy(update={"run": _recorded_or_absolute(last, "model.target.run", target.run, recipe)})
+        model = recipe.model.model_copy(update={"target": new_target})
         resolved = resolved.model_copy(update={"model": model})
     return resolved
 
@@ -148,7 +148,7 @@ def run_folder_of(checkpoint: Checkpoint) -> Path:
 def _find(checkpoint: Checkpoint, recipe: Recipe, index: int, name: str) -> tuple[Path | None, str]:
     """The path of a manifest, or None and a message with the paths that were tried."""
     tried: list[Path] = []
-    other: list[Path] = []
+    mismatching: list[Path] = []
     records = _recorded_states(checkpoint)
     for path in _candidate_paths(checkpoint, records, index, name):
         if path in tried:
@@ -157,9 +157,9 @@ def _find(checkpoint: Checkpoint, recipe: Recipe, index: int, name: str) -> tupl
         if path.is_file():
             if any(_is_manifest_of_run(path, record, index, recipe) for record in records):
                 return path, ""
-            other.append(path)
-    if other:
-        return None, f"{other[0]} is not the data that this run was trained on (its clips differ)"
+            mismatching.append(path)
+    if mismatching:
+        return None, f"{mismatching[0]} is not the data that this run was trained on (its clips differ)"
     if Path(name).is_absolute():
         return None, f"{' and '.join(map(str, tried[:_MAX_NAMED]))}: no such manifest"
     run = run_folder_of(checkpoint)

@@ -1,4 +1,4 @@
-"""The log of a run: rows of JSON in its folder, trackers, and a progress line on the terminal.
+"""The log of a run: rows of JSON in its folder, trackers, and a progress bar on the terminal.
 
     RUN/metrics.jsonl     rows of training metrics
     RUN/health.jsonl      rows of health checks
@@ -24,7 +24,7 @@ from worldmodel.checkpoint import CheckpointError, write_failure_message
 from worldmodel.data.loader import BadClip
 from worldmodel.files.atomic import sync_to_disk
 from worldmodel.files.folder_lock import FolderLock
-from worldmodel.health.diagnosis import HealthCheck
+from worldmodel.health.verdicts import HealthCheck
 from worldmodel.recipe import Recipe
 from worldmodel.runs.log_rows import append_row, read_rows, truncate_after
 from worldmodel.runs.progress import Progress
@@ -56,8 +56,8 @@ class RunLog:
     ) -> None:
         self._run, self._main, self._batch_size, self._lock = run, main, recipe.data.batch_size, lock
         self._done, self._row_step = start, start
-        self._before_s, self._began = seconds, time.monotonic()
-        self._row_at, self._waited_s = self._began, 0.0
+        self._before_s, self._started_at = seconds, time.monotonic()
+        self._row_at, self._waited_s = self._started_at, 0.0
         self._health: HealthCheck | None = None
         self._open = ExitStack()
         self._trackers: list[Tracker] = []
@@ -69,7 +69,7 @@ class RunLog:
         for name in LOGS:
             self._repair(name, start, (rows or {}).get(name, 0))
         self._rows = {name: len(read_rows(self._path(name))) for name in LOGS}
-        self._named = {row.get("path") for row in read_rows(self._path("bad_clips"))}
+        self._logged_paths = {row.get("path") for row in read_rows(self._path("bad_clips"))}
         self._trackers = [open_tracker(name, run, start, recipe.model_dump(mode="json")) for name in recipe.train.trackers]
 
     def __enter__(self) -> RunLog:
@@ -85,7 +85,7 @@ class RunLog:
     @property
     def seconds(self) -> float:
         """Duration of training in seconds, including the time before interruptions."""
-        return self._before_s + time.monotonic() - self._began
+        return self._before_s + time.monotonic() - self._started_at
 
     def timed(self, stream: Iterable[Item]) -> Iterator[Item]:
         """Iterate over the steps of a stream and record the time spent waiting for them."""
@@ -137,8 +137,8 @@ class RunLog:
     def log_bad_clips(self, clips: Iterable[BadClip]) -> None:
         """Write and print each video that could not be read, once."""
         for clip in clips:
-            if self._main and clip.path not in self._named:
-                self._named.add(clip.path)
+            if self._main and clip.path not in self._logged_paths:
+                self._logged_paths.add(clip.path)
                 self._append("bad_clips", {"step": self._done, "path": clip.path, "reason": clip.reason})
                 self._progress.print(f"cannot be read: {clip.path}: {clip.reason}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from worldmodel import checkpoint as checkpoints
+from worldmodel import checkpoint
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.config import save_config
 from worldmodel.process.machine import describe_machine
@@ -31,24 +31,24 @@ def save_recipe(recipe: Recipe, held_out_frames: Tensor, session: Session) -> No
 
 def save(setup: TrainingSetup, step: int, log: RunLog) -> Path:
     """Write a checkpoint, update best.json, and remove old checkpoints; return the folder. Every rank must call it."""
-    tensors = checkpoints.gather_tensors(setup.learner, setup.optimizers)  # collective: sharded weights are gathered
+    tensors = checkpoint.gather_tensors(setup.learner, setup.optimizers)  # collective: sharded weights are gathered
     run = Path(setup.recipe.run)
 
     def write() -> None:
         log.check_folder()
         log.sync()
-        checkpoints.save_checkpoint(run, tensors, _state(setup, step, log))
+        checkpoint.save_checkpoint(run, tensors, _state(setup, step, log))
         try:
-            checkpoints.write_best(run)
+            checkpoint.write_best(run)
         except OSError as error:
-            raise CheckpointError(checkpoints.write_failure_message(run / "best.json", error, run)) from error
-        checkpoints.prune(run, setup.recipe.checkpoint.keep, step)
+            raise CheckpointError(checkpoint.write_failure_message(run / "best.json", error, run)) from error
+        checkpoint.prune(run, setup.recipe.checkpoint.keep, step)
 
     run_on_main_process(setup.accelerator, write)
     return run / "checkpoints" / f"{step:08d}"
 
 
-def _state(setup: TrainingSetup, step: int, log: RunLog) -> checkpoints.State:
+def _state(setup: TrainingSetup, step: int, log: RunLog) -> checkpoint.State:
     recipe, accelerator = setup.recipe, setup.accelerator
     return {
         "step": step,

@@ -1,4 +1,4 @@
-"""What a process holds while it trains: the lock of the run folder, requests to stop, and the monitor of the other ranks."""
+"""Resources of a process while it trains: the lock of the run folder, requests to stop, and the monitor of the other ranks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUN_FILES = ("recipe.yaml", "metrics.jsonl", "health.jsonl", "bad_clips.jsonl", 
 
 @dataclass(frozen=True)
 class Session:
-    """What this process holds from the start of a training to its end."""
+    """Resources that this process holds from the start of a training to its end."""
 
     monitor: RankMonitor
     lock: FolderLock | None  # of the run folder; None on all processes but the main one
@@ -44,7 +44,7 @@ def open_session(recipe: Recipe, accelerator: Accelerator, allow_changed_recipe:
 
 @contextmanager
 def _locked_run_folder(run: Path) -> Iterator[FolderLock]:
-    """Lock the run folder, remove files that a killed save left, and record that the files of a run are this command's."""
+    """Lock the run folder, remove files that a killed save left, and record the files of the run as written by training."""
     with lock_folder(run, ANOTHER_RUN) as lock:
         for folder in (run / "checkpoints", *run.glob("checkpoints/*")):
             remove_parts(folder)

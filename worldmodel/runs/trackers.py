@@ -61,7 +61,7 @@ def open_tracker(name: TrackerName, run: Path, start: int, config: Mapping[str, 
     """Create a tracker of a run that continues after step `start`. Raises ConfigError where its package is missing."""
     if importlib.util.find_spec(name) is None:
         raise ConfigError(
-            [f"train.trackers: {name} is not installed; `pip install 'worldmodel[track]'`, or take it from the list"]
+            [f"train.trackers: {name} is not installed; `pip install 'worldmodel[track]'`, or remove it from the list"]
         )
     return TRACKERS[name](run, start, config)
 

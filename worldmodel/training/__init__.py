@@ -1,1 +1,1 @@
-"""What a training step needs: model and objectives as one module, optimizer, parallelism, frozen teacher."""
+"""Parts of a training step: model and objectives as one module, optimizer, parallelism, frozen teacher."""

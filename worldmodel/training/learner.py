@@ -27,7 +27,7 @@ class MicroBatchStatistics:
 
 @dataclass(frozen=True)
 class GlobalStatistics:
-    """What a micro-batch must know of its global batch, that is, of all micro-batches on all ranks."""
+    """Statistics of the global batch (all micro-batches on all ranks) that the loss of one micro-batch needs."""
 
     centers: Centers
     gradients: dict[str, LossGradients]  # by objective, with respect to the statistics of this micro-batch
@@ -57,8 +57,8 @@ class Learner(nn.Module):
         found = self._statistics(micro_batch, None if shared is None else shared.centers)
         with torch.autocast(micro_batch.frames.device.type, enabled=False):
             gradients = (shared or self.combine([found])[0]).gradients
-            losses = [with_exact_gradient(found.by_objective[name], its) for name, its in gradients.items()]
-            terms = {f"{name}/{term}": value for name, its in gradients.items() for term, value in its.terms.items()}
+            losses = [with_exact_gradient(found.by_objective[name], part) for name, part in gradients.items()]
+            terms = {f"{name}/{term}": value for name, part in gradients.items() for term, value in part.terms.items()}
             return Loss(torch.stack(losses).sum(), terms)
 
     def statistics(self, micro_batch: Batch, centers: Centers | None = None) -> MicroBatchStatistics:
@@ -81,12 +81,12 @@ class Learner(nn.Module):
     def combine(self, parts: Sequence[MicroBatchStatistics]) -> list[GlobalStatistics]:
         """Combine the statistics of all micro-batches; one result for each of this rank's. Every rank must call it."""
         gradients = {n: loss_gradients(o, [part.by_objective[n] for part in parts]) for n, o in self.objectives.items()}
-        return [GlobalStatistics(part.centers, {n: its[i] for n, its in gradients.items()}) for i, part in enumerate(parts)]
+        return [GlobalStatistics(part.centers, {n: grads[i] for n, grads in gradients.items()}) for i, part in enumerate(parts)]
 
 
 @torch.no_grad()
 def global_statistics(learner: Learner, micro_batches: Sequence[Batch]) -> list[GlobalStatistics]:
-    """Compute for each micro-batch what it must know of the global batch. `learner` is the module without DDP.
+    """Compute the statistics of the global batch for each micro-batch. `learner` is the module without DDP.
 
     Costs one more forward pass per micro-batch. Augmentation is a function of the sample, so the training pass that follows
     sees the same pixels.

@@ -31,5 +31,5 @@ def not_finite_message(setup: TrainingSetup, index: int, loss: Loss, grad_norm: 
     terms = ", ".join(f"{name} {value.item():.4g}" for name, value in loss.terms.items())
     return (
         f"step {index + 1}: loss {loss.total.item()}, gradient norm {grad_norm.item():.4g} ({terms}). The last checkpoint was "
-        f"saved before. Lower optim.lr or optim.clip_norm, or look at this batch: {files}, ..."
+        f"saved before. Lower optim.lr or optim.clip_norm, or inspect the videos of this batch: {files}, ..."
     )

@@ -51,8 +51,8 @@ def lr_ratio_at(step: int, config: OptimConfig, max_steps: int) -> float:
     if config.schedule == "constant":
         return 1.0
     progress = (step - config.warmup_steps) / max(1, max_steps - 1 - config.warmup_steps)
-    left = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-    return config.min_lr_ratio + (1 - config.min_lr_ratio) * left
+    remaining = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining
 
 
 def set_lr(optimizers: Optimizers, config: OptimConfig, ratio: float) -> None:
@@ -64,7 +64,7 @@ def set_lr(optimizers: Optimizers, config: OptimConfig, ratio: float) -> None:
 
 
 def clip_gradients(module: nn.Module, clip_norm: float | None) -> torch.Tensor:
-    """Clip the gradient in place to a norm of `clip_norm`, and return its norm before. None: no clipping."""
+    """Clip the gradient in place to a norm of `clip_norm`, and return its norm before clipping. None: no clipping."""
     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), float("inf") if clip_norm is None else clip_norm)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # sharded under FSDP2
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from accelerate import Accelerator
 from torch import nn
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from worldmodel.data.loader import Batch
 from worldmodel.training.learner import Learner
@@ -25,6 +24,8 @@ def parallelise(learner: Learner, config: OptimConfig, accelerator: Accelerator,
 
 def shard(learner: Learner) -> None:
     """Apply FSDP2. The weights of each block, then of encoder, predictor and teacher, are gathered when they run."""
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # takes a second and 45 MB
+
     model = learner.model
     for part in (model.encoder, model.predictor, model.teacher):
         if part is not None:

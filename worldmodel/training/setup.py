@@ -1,4 +1,4 @@
-"""What the training loop works with, and how it is built."""
+"""The objects that the training loop uses, and how they are built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worldmodel.training.parallel import parallelise, unwrap, warm_up_ddp
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What every training step needs. It is built once, before the loop."""
+    """The objects that every training step uses. They are built once, before the loop."""
 
     recipe: Recipe
     accelerator: Accelerator

@@ -35,7 +35,7 @@ def with_teacher(recipe: Recipe, last: Checkpoint | None) -> Recipe:
         return recipe
     encoder = before.encoder if isinstance(before, FrozenTarget) else _teacher_encoder(recipe, target)
     if target.encoder not in (None, encoder):
-        raise ConfigError([f"model.target.encoder is not the encoder of {target.run}; remove it, it is filled in"])
+        raise ConfigError([f"model.target.encoder is not the encoder of {target.run}; remove it, training fills it in"])
     data = recipe.model_dump(mode="json")
     data["model"]["target"] = target.model_copy(update={"encoder": encoder}).model_dump(mode="json")
     return parse_config(Recipe, data, source="the recipe with its frozen teacher")

@@ -65,7 +65,7 @@ def crop_square(frames: Frames, position: float | None = None) -> Frames:
 
 
 def add_geometry(parser: argparse.ArgumentParser, default: Geometry | None, default_help: str) -> None:
-    """Add the flag --geometry to a command. `default_help` says what the default is."""
+    """Add the flag --geometry to a command. `default_help` describes the default."""
     choices = "; ".join(f"{name}: {meaning}" for name, meaning in GEOMETRIES.items())
     help_text = f"how frames that are not square become square. {choices} (default: {default_help})"
     parser.add_argument("--geometry", choices=tuple(GEOMETRIES), default=default, help=help_text)

@@ -1,6 +1,6 @@
 """Inspect a video: size, duration, frame rate, codec, rotation and timing.
 
-All packets are read and a few frames are decoded. If the packets do not tell when frames are shown, all frames are decoded.
+All packets are read and a few frames are decoded. If the packets do not state when frames are shown, all frames are decoded.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _inspect_file(path: Path | str, member: str | None, thorough: bool) -> Video
         raise _truncated(path, member, error.detail) if cut_off else error from None
     packets = analysis.timeline.packets
     if cut_off and not 0 < header.frames <= packets:  # else only an index behind the frames is missing
-        raise _truncated(path, member, f"{packets} frames are there, of {header.frames or 'more'}")
+        raise _truncated(path, member, f"it has {packets} of {header.frames or 'more'} frames")
     if cut_off is None:  # the header may count frames that an edit list hides, so the structure is checked first
         _check_header_claims(path, member, analysis.timeline)
     duration_s = analysis.stop_s - analysis.start_s
@@ -80,7 +80,7 @@ def _inspect_file(path: Path | str, member: str | None, thorough: bool) -> Video
 
 @dataclass(frozen=True)
 class _Header:
-    """What the header and the first frame say."""
+    """Properties that the header and the first frame state."""
 
     codec: str
     width: int
@@ -95,7 +95,7 @@ def _read_header(path: Path | str, member: str | None) -> _Header:
         stated = video.stream.frames
         frame = next(video.frames(), None)
         if frame is None and stated:
-            raise video.error("truncated", f"its header promises {stated} frames, none is there")
+            raise video.error("truncated", f"its header states {stated} frames, the file has none")
         if frame is None:
             raise video.no_frames()
         orientation = orientation_of(frame, video.stream)
@@ -104,11 +104,11 @@ def _read_header(path: Path | str, member: str | None) -> _Header:
 
 
 def _truncated(path: Path | str, member: str | None, detail: str) -> VideoError:
-    return VideoError(shown_name(path, member), "truncated", f"the file is shorter than its structure says ({detail})")
+    return VideoError(shown_name(path, member), "truncated", f"the file is shorter than its structure states ({detail})")
 
 
 def _check_header_claims(path: Path | str, member: str | None, timeline: Timeline) -> None:
-    """Raise VideoError for a file that ends before its header says it does, if its structure does not show that."""
+    """Raise VideoError for a file that is shorter than its header states, if its structure does not show that."""
     with open_video(path, member) as video:
         stated = video.stream.frames
         found_s = (timeline.end_tick - timeline.ticks[0]) / video.ticks_per_s
@@ -119,7 +119,7 @@ def _check_header_claims(path: Path | str, member: str | None, timeline: Timelin
         too_few = timeline.packets < 0.98 * stated - 1
         if too_short or (too_few and not stated_s):
             raise video.error(
-                "truncated", f"its header promises {stated_s:.1f} s and {stated} frames; {found_s:.1f} s are there"
+                "truncated", f"its header states {stated_s:.1f} s and {stated} frames; the file has {found_s:.1f} s"
             )
 
 

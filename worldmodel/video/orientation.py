@@ -61,7 +61,7 @@ def orientation_of(frame: VideoFrame, stream: VideoStream) -> Orientation:
 
 
 def usable_aspect(stated: Fraction | None) -> Fraction:
-    """The pixel aspect to use: 1 if none is stated, if it is absurd, or if it is within a hundredth of 1."""
+    """The pixel aspect to use: 1 if none is stated, if it is implausible, or if it is within a hundredth of 1."""
     if not stated or not Fraction(1, MAX_PIXEL_ASPECT) <= stated <= MAX_PIXEL_ASPECT or abs(stated - 1) <= ALMOST_SQUARE:
         return Fraction(1)
     return Fraction(stated)

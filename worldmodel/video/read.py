@@ -34,16 +34,16 @@ def read_frames(
 ) -> np.ndarray:
     """Read frames as shown, uint8 [T, H, W, 3], in the requested order. Any order and repeated frames are allowed.
 
-    Frames are mirrored and turned as the file says, and stretched in width if the file's pixels are not square.
+    Frames are mirrored and turned as the file states, and stretched in width if the file's pixels are not square.
 
     Exactly one of
       times_s: seconds since the first frame. The frame shown at a time is the last one presented by then, also at variable
-        frame rates. Half a tick of the file's clock is granted for rounding, but at most a tenth of a frame.
-      indices: frame numbers in the order shown. They cost a scan of the packets before them; times do not.
+        frame rates. A tolerance of half a tick of the file's clock, at most a tenth of a frame, absorbs rounding.
+      indices: frame numbers in the order shown. They need a scan of the packets before them; times do not.
     size: None (as shown), an int (short side in px, aspect kept), or (height, width).
     member: name of the video within the tar file `path`.
     folder_fps: frame rate of a folder of frames, which has none of its own.
-    timing: what `inspect_video` or the manifest says of the file. None: analysed once per process and file.
+    timing: as `inspect_video` or the manifest states it. None: analysed once per process and file.
     Raises VideoError, in particular for times and numbers past the end, and ValueError for inconsistent arguments.
     """
     if (times_s is None) == (indices is None):
@@ -53,7 +53,7 @@ def read_frames(
     times = None if times_s is None else np.asarray(times_s, np.float64).tolist()
     numbers = None if indices is None else np.asarray(indices, np.int64).tolist()
     if not (times or numbers):
-        raise ValueError("read_frames: asked for no frame at all")
+        raise ValueError("read_frames: no frame was requested; give at least one time or index")
     if size is not None and np.min(size) < 1:
         raise ValueError(f"size={size!r}: expected a short side in px, or (height, width), of at least 1")
     selection = Selection(times, numbers)

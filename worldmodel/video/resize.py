@@ -16,7 +16,7 @@ AS_STORED = Orientation()
 
 
 def target_size(height: int, width: int, size: Size) -> tuple[int, int]:
-    """(height, width) that `size` means for a frame: None: as shown; an int: the short side, aspect kept; or itself."""
+    """(height, width) of a frame: as shown if `size` is None; an int is the short side, aspect kept; or `size` itself."""
     if size is None:
         return height, width
     if not isinstance(size, int):

@@ -18,9 +18,9 @@ SPEED_FACTORS = (0.95, 1.05, 1.15)
 
 
 def _launch(base: BaseScene) -> ScenePair:
-    """A screen hides a disc at rest.
+    """A screen hides a disc at rest. Another disc hits it, or none does.
 
-    Another disc runs into it, or none does. If one does, the first disc comes out.
+    If it is hit, it comes out from behind the screen.
     """
     duration = base.video.duration_s
     factor, side = base.rng.choice(SPEED_FACTORS), base.rng.side()

@@ -1,6 +1,6 @@
 """Pairs of scenes for several properties: a body passes an occluder or stops behind a screen.
 
-The places where a body disappears and where it appears again are apart in the picture. So a scorer
+The positions where a body disappears and where it appears again do not overlap. So a scorer
 that compares frames pixel by pixel, at any lag, gains on one pair of a quadruplet exactly what it
 loses on the other pair.
 """

@@ -17,9 +17,9 @@ HEIGHT_RATIOS = (0.8, 1.1, 1.4)
 
 
 def _wall(base: BaseScene, *, hidden: bool = True) -> ScenePair:
-    """A wall stands there, or none.
+    """A screen rises. Behind it is a wall, or none. Then a body arrives.
 
-    A screen rises in front of it. Then a body arrives, which gets through without a wall.
+    It passes if there is no wall.
     """
     rng, duration = base.rng, base.video.duration_s
     ratio = rng.choice(HEIGHT_RATIOS)

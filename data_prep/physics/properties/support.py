@@ -36,9 +36,9 @@ def _bridge(base: BaseScene, *, hidden: bool = True) -> ScenePair:
 
 
 def _pillar(base: BaseScene) -> ScenePair:
-    """A pillar stands there, or none, and a screen hides it.
+    """A screen hides a pillar, or nothing, and a body drops on it.
 
-    A body drops: it stays above the screen or falls behind it.
+    With a pillar, the body stays visible above the screen. Without one, it falls behind the screen.
     """
     rng, duration = base.rng, base.video.duration_s
     appearance = sample_appearance(base, rng.choice(sliding_shapes(base)))

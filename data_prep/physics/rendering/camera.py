@@ -21,7 +21,7 @@ from data_prep.physics.rendering.shading import Shader
 from data_prep.physics.scenes import Scene, VideoFormat
 from data_prep.physics.world import BACKDROP, FIXED, ISOLATED, MOVING, PosedModel
 
-MIN_CACHED_FRAMES = 4  # a position of the screens that lasts for at least so many frames is cached
+MIN_CACHED_FRAMES = 4  # a position of the screens that lasts for at least this many frames is cached
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ class AttentivePool(nn.Module):
     """One learned query attends to all tokens, which have learned position embeddings: [R, L, D] ->
     [R, outputs].
 
-    There is one query only. So the query is multiplied by the key weights once, and the value
+    Because there is one query only, the query is multiplied by the key weights once, and the value
     weights are applied after the weighted sum. The result equals attention with a key and a value
-    of each token, which are never computed.
+    per token, without computing them.
     """
 
     def __init__(self, tokens: int, features: int, outputs: int) -> None:
@@ -112,7 +112,7 @@ class TrainedProbe:
 def fit_numbers(features: Values, targets: Values, group: Groups, device: torch.device) -> Probe:
     """Fit latents [R, S, N, D] (or [R, L, D]) to numbers [R, C].
 
-    A fifth of the clips chooses rate and number of steps.
+    A fifth of the clips is held out to choose the learning rate and the number of steps.
     """
     held_out = np.unique(group, return_inverse=True)[1] % HELD_OUT_EVERY == 0
     return train_probe(AttentivePool, features, targets, None, ~held_out, held_out, device)
@@ -186,7 +186,7 @@ def train_probe(
 def _train(
     net: nn.Module, tokens: Tensor, rows: Tensor, loss: Callable[[Tensor, Tensor], Tensor], rate: float
 ) -> Iterator[int]:
-    """Train in place. Yields the number of steps done each time the head should be evaluated."""
+    """Train `net` in place. Yields the number of steps done each time the head should be evaluated."""
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for step in range(1, STEPS + 1):

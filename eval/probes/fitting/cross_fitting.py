@@ -1,4 +1,4 @@
-"""Cross-fitting: each clip is judged by a probe that was fitted on other clips."""
+"""Cross-fitting: each clip is scored by a probe that was fitted on other clips."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CrossFittedProbe:
     def fit(cls, fit: Fit, features: Values, targets: Values, group: Groups, folds: int) -> CrossFittedProbe:
         """Raises EvalError where groups are too few."""
         if (groups := len(np.unique(group))) < 2 * folds:
-            raise EvalError(f"{groups} videos have it, too few for {folds} folds of at least two")
+            raise EvalError(f"{groups} videos have this property, too few for {folds} folds of at least two")
         fold = group_folds(group, folds)
         training = [fold != held_out for held_out in range(folds)]
         return cls([fit(features[rows], targets[rows], group[rows]) for rows in training])

@@ -1,7 +1,7 @@
 """Linear probes of frozen latents by ridge regression. Pure functions of numpy arrays.
 
-A row is one time step of a clip. Rows of one clip (a group) are never divided: groups are left out
-whole when the penalty is chosen.
+A row is one time step of a clip. Rows of one clip form a group. When the penalty is chosen, whole
+groups are left out.
 """
 
 from __future__ import annotations

@@ -37,9 +37,9 @@ class SoftmaxProbe:
 def fit_softmax(features: Values, labels: Values, group: Groups) -> SoftmaxProbe:
     """Fit a softmax regression on classes [R], with equal total weight for each class.
 
-    It uses the leading principal components of the standardised features. The penalty is the
-    weakest one before the weighted cross-entropy on left-out training groups, a third of them at a
-    time, rises.
+    It uses the leading principal components of the standardised features. Penalties are
+    tried from the strongest to the weakest until the weighted cross-entropy on left-out training
+    groups (a third of them at a time) rises; the best of those tried is used.
     """
     x = flatten(features)
     standardiser = Standardiser.of(x)
@@ -55,8 +55,8 @@ def fit_softmax(features: Values, labels: Values, group: Groups) -> SoftmaxProbe
     paths = [_softmax_path(components[~rows], label[~rows], weight[~rows], len(classes)) for rows in held_out]
     errors: list[float] = []
     for fits in zip(*paths, strict=True):  # stops early, because fits with weak penalties are the slowest
-        judged = zip(fits, held_out, strict=True)
-        errors.append(sum(_cross_entropy(w, components[rows], label[rows], weight[rows])[0] for w, rows in judged))
+        pairs = zip(fits, held_out, strict=True)
+        errors.append(sum(_cross_entropy(w, components[rows], label[rows], weight[rows])[0] for w, rows in pairs))
         if len(errors) > 1 and errors[-1] > errors[-2]:
             break
     best = int(np.argmin(errors))

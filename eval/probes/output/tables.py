@@ -121,7 +121,7 @@ def _data_line(data: ProbedData) -> str:
         return f"Clips of {data['manifest']}: {counts}; {len(data['classes'])} classes."
     return (
         f"{data['videos']} {data['split']} videos of {data['manifest']}, {data['with_one_body']} of them with one body; "
-        f"{data['folds']} folds, each judged by probes fitted on the others. [95 % intervals over videos]"
+        f"{data['folds']} folds, each scored by probes fitted on the others. [95 % intervals over videos]"
     )
 
 
@@ -194,7 +194,7 @@ def _failure_tables(found: FailureResults) -> str:
 
 
 def _layer_tables(layers: LayerResults) -> Iterator[str]:
-    """One table per network: property x layer, with raw pixels beside."""
+    """One table per network: property x layer, with raw pixels as the last column."""
     networks = dict.fromkeys(net for it in layers["scores"].values() for by_net in it.values() for net in by_net)
     for net in networks:
         if net == PIXELS:

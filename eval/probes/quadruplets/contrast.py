@@ -29,10 +29,10 @@ from worldmodel.video.selection import frame_count_at
 Values = NDArray[np.floating]
 Indices = NDArray[np.int64]
 CONTEXTS, OUTCOMES, REMEMBERED, PREDICTED = "contexts encoded", "outcomes encoded", "remembered", "predicted"
-MIN_CONTRAST = 1e-3  # a smaller contrast, relative to that of the truths, counts as undecided
+MIN_CONTRAST = 1e-3  # a smaller contrast, relative to that of the ground truth, counts as undecided
 StageScores = dict[str, float]
-"""By stage and source, the fraction that is right: of two answers, or of one. 1/2 is undecided, NaN
-not applicable."""
+"""By stage and source, the fraction of one or two answers that are right. 1/2: undecided. NaN: not
+applicable."""
 
 
 def evaluate_trials(
@@ -64,7 +64,7 @@ def evaluate_trials(
         hidden, reveal = (
             step_of(frame, trial.videos[0].fps, model) for frame in (trial.occluded_frames[0], trial.reveal_frame)
         )
-        judged = {
+        scored_steps = {
             context: np.arange(max(context, reveal), context + forecast_steps[context])
             for context in some
             if context + forecast_steps[context] > reveal
@@ -72,7 +72,7 @@ def evaluate_trials(
         scores: StageScores = {}
         for name, it in latents.items():
             scores |= encoded_scores(name, it, probes[name], both, maps[both], hidden, reveal)
-            scores |= predicted_scores(name, it, probes[name], both, maps[both], judged)
+            scores |= predicted_scores(name, it, probes[name], both, maps[both], scored_steps)
         found.append(scores)
     return found
 
@@ -98,22 +98,23 @@ def predicted_scores(
     probe: LinearProbe,
     both: Indices,
     maps: Values,
-    judged: Mapping[int, Indices],
+    scored_steps: Mapping[int, Indices],
 ) -> StageScores:
-    """Scores of forecasts and of the copy-last baseline. judged: by context length, the steps that
+    """Scores of forecasts and of the copy-last baseline. scored_steps: by context length, the steps that
     are scored."""
     sources = [copy_of(name), *([forecast_of(name)] if latents.forecast else [])]
-    if not judged:
+    if not scored_steps:
         return {f"{stage}, {source}": np.nan for stage in (REMEMBERED, PREDICTED) for source in sources}
-    truth = np.concatenate([maps[:, steps] for steps in judged.values()], axis=1)
+    truth = np.concatenate([maps[:, steps] for steps in scored_steps.values()], axis=1)
     copies = [
         probe_each_step(probe, latents.context_end(context, 1)[both]).repeat(len(steps), axis=1)
-        for context, steps in judged.items()
+        for context, steps in scored_steps.items()
     ]
     predictions = [np.concatenate(copies, axis=1)]
     if latents.forecast:
         forecasts = [
-            probe_each_step(probe, latents.forecast[context][both][:, steps - context]) for context, steps in judged.items()
+            probe_each_step(probe, latents.forecast[context][both][:, steps - context])
+            for context, steps in scored_steps.items()
         ]
         predictions.append(np.concatenate(forecasts, axis=1))
     found = {}
@@ -129,14 +130,14 @@ def probe_each_step(probe: LinearProbe, latents: Values) -> Values:
 
 
 def fraction_nearer(predicted: Values, truth: Values) -> float:
-    """The fraction of two videos whose prediction is nearer to their own truth than to the other's:
+    """The fraction of two videos whose prediction is nearer to their own ground truth than to the other's:
     [2, T, M] twice."""
     found = np.array([side(predicted[i], truth[i], truth[1 - i]) for i in (0, 1)])
     return float(score_pairs(np.zeros(2), found).mean())
 
 
 def right_direction(predicted: Values, truth: Values) -> float:
-    """Whether the predictions of two videos differ in the direction in which their truths do:
+    """Whether the predictions of two videos differ in the same direction as their ground truths:
     [2, T, M] twice."""
     value = contrast(predicted, truth)
     if np.isnan(value):

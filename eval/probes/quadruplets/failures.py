@@ -5,20 +5,21 @@ All stages use one kind of prediction, the object map: a grid of cells with the 
 that visible objects cover, and that fraction times their red, green and blue
 (eval.probes.quadruplets.object_maps). A ridge probe predicts it from single latent steps. The probe
 is fitted on possible videos, never on the suite. A prediction is right where it is nearer to its
-own truth than to that of the other video. Several steps are one long vector, so each counts by how
-much the truths differ there.
+own ground truth than to that of the other video. Several steps form one long vector, so each step
+has a weight that grows with the difference of the two ground truths.
 
     contexts encoded    do latents before the occlusion distinguish context a from context b?
     outcomes encoded    do latents after the reveal distinguish outcome u from outcome v?
     remembered          do forecasts of the same steps, from contexts a and b that end in full occlusion, differ in the
-                        direction in which u and v do? (the locked windows of `eval voe`)
+                        same direction as u and v? (the locked windows of `eval voe`)
     predicted           is each of these forecasts nearer to the outcome that is possible?
     scored              the fraction of the quadruplet's four pairs that surprise gets right
 
 Each is a fraction of right answers with chance level 1/2. An untrained network is one fixed map, so
-it may remember a property always rightly or always wrongly; over seeds it is at 1/2. A quadruplet
-fails where not all its pairs are right. The first stage with a wrong answer is reported, else the
-score. Only spliced test quadruplets of the built-in suite with full occlusion can be analysed.
+its stage "remembered" may be right for all or for no quadruplet of a property; over seeds it is at
+1/2. A quadruplet fails if not all its pairs are right. The first stage with a wrong answer is
+reported; if there is none, the failure is "predicted, not scored". Only spliced test quadruplets of
+the built-in suite with full occlusion can be analysed.
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ class Quadruplets:
 
 
 def open_quadruplets(out: Path, subject: Subject, model: WorldModel) -> Quadruplets:
-    """Raises EvalError where OUT is no finished evaluation, or one of another model, suite or frame
-    rate."""
+    """Open the quadruplets of an evaluation that can be analysed.
+
+    Raises EvalError if OUT is no finished evaluation, or one of another model, suite or frame rate.
+    """
     evaluation = open_evaluation(out)
     if evaluation.protocol["model"]["hash"] != subject.hash:
         other = evaluation.protocol["model"]["spec"]

@@ -19,7 +19,7 @@ from worldmodel.models.world_model import WorldModel
 
 Values = NDArray[np.floating]
 GRID = 8  # cells per side
-FIT_EVERY = 2  # every N-th step of a possible video is fitted, because neighbouring steps look alike
+FIT_EVERY = 2  # every N-th step of a possible video is fitted, because neighbouring steps are similar
 
 
 def object_map(segmentation: NDArray[np.uint8], colour_rgb: Values) -> Values:
@@ -39,11 +39,9 @@ def object_map(segmentation: NDArray[np.uint8], colour_rgb: Values) -> Values:
 
 
 def side(predicted: Values, truth: Values, other: Values) -> float:
-    """Position on the line between two maps: 1 at the truth, -1 at the other, 0 half way.
+    """Position on the line between two maps of one shape: 1 at the truth, -1 at the other.
 
-    NaN where they do not differ.
-
-    All three have one shape.
+    0 is half way. NaN where the two maps do not differ.
     """
     distance = float(np.square(truth - other).sum())
     if not distance > 0:
@@ -52,11 +50,11 @@ def side(predicted: Values, truth: Values, other: Values) -> float:
 
 
 def contrast(predicted: Values, truth: Values) -> float:
-    """Difference of two predictions along the difference of their truths, as a fraction of it:
+    """Difference of two predictions along the difference of their ground truths, as a fraction of it:
     [2, ...] twice.
 
     1 is the same difference, 0 none. A bias common to both predictions cancels. NaN where the
-    truths do not differ.
+    ground truths do not differ.
     """
     direction = truth[0] - truth[1]
     size = float(np.square(direction).sum())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.report.training.run_folder import Row, Run, Span
-from worldmodel.health.verdicts import Tone, readable, text_of
+from worldmodel.health.advice import Tone, readable, text_of
 
 RISING = 0.02  # of skill over the last quarter: more than its noise over some hundred windows
 FALLEN = 0.05
@@ -43,7 +43,7 @@ def learning(run: Run) -> Finding:
     last = checks[-1]
     skill = float(last["skill"])
     if text_of(str(last["verdict"])).is_collapse:
-        detail = f"The latents are collapsed at the last health check. Their skill of {skill:.2f} means nothing."
+        detail = f"The latents are collapsed at the last health check. Their skill of {skill:.2f} is meaningless."
         return Finding(question, "No", "bad", detail)
     min_skill = run.recipe_value("health.min_skill", 0.05)
     measured = f"Forecast skill {skill:.2f} on held-out windows at step {last['step']:,}, mean over horizons: "

@@ -14,7 +14,7 @@ from eval.report.rendering import render
 from eval.report.training import plots
 from eval.report.training.findings import findings
 from eval.report.training.run_folder import Row, Run
-from worldmodel.health.verdicts import VERDICTS, readable, text_of
+from worldmodel.health.advice import VERDICTS, readable, text_of
 from worldmodel.process.commit import current_commit
 from worldmodel.render.curves import STYLES
 from worldmodel.render.style import COPY, MUTED, hex_colour

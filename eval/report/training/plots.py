@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eval.report.plots import svg
 from eval.report.training.run_folder import Row, Run
-from worldmodel.health.verdicts import text_of
+from worldmodel.health.advice import text_of
 from worldmodel.render.curves import STYLES, series, smoothed
 from worldmodel.render.style import BAD, COPY, DARK, FAINT, GOOD, MUTED, PREDICTION, Rgb, hex_colour
 
@@ -153,7 +153,7 @@ def _verdict_strip(axes: Axes, run: Run, end: int) -> None:
 
 
 def thinned(steps: Values, values: Values) -> tuple[Values, Values]:
-    """At most MAX_POINTS of a line: the smallest and the largest value of each part, so that peaks are kept."""
+    """At most MAX_POINTS of a line: the smallest and the largest value of each part, so that peaks remain visible."""
     if len(values) <= MAX_POINTS:
         return steps, values
     indices = []

@@ -183,7 +183,7 @@ def _recipe(text: str, path: Path) -> Mapping[str, Any]:
         found = read_yaml(text)
     except ValueError as error:
         raise EvalError(f"{path}: {error}") from None
-    return with_new_keys(found) if isinstance(found, dict) else {}  # also of a run of an earlier version
+    return with_new_keys(found) if isinstance(found, dict) else {}  # a run of an earlier version has old keys
 
 
 def _last_state(folder: Path) -> Mapping[str, Any]:

@@ -89,10 +89,10 @@ def _rows(found: SweepResults, methods: Sequence[str]) -> list[tuple[CellResults
 
 def _by_horizon(names: Sequence[str], score: str, colour: Rgb) -> Marks:
     """One mark per horizon of a score, the farthest darkest."""
-    there = [name for name in names if name.startswith(f"{score} @")]
-    shades = np.linspace(*SHADES, len(there))
+    shown = [name for name in names if name.startswith(f"{score} @")]
+    shades = np.linspace(*SHADES, len(shown))
     return [
-        (name, f"{name.partition('@')[2]} s ahead", colour, float(shade)) for name, shade in zip(there, shades, strict=True)
+        (name, f"{name.partition('@')[2]} s ahead", colour, float(shade)) for name, shade in zip(shown, shades, strict=True)
     ]
 
 

@@ -22,7 +22,7 @@ from worldmodel.runs.log_rows import read_rows
 
 BASELINES = (COPY_LAST, MEAN)  # the latent skill is against the better of the two
 SCORERS = (ScorerId(), ScorerId(distance="whitened"), ScorerId(distance="adjusted"))
-OUTCOMES = ("position", "position ahead", "voe, whitened")  # the health monitor does not see them
+OUTCOMES = ("position", "position ahead", "voe, whitened")  # not known to the health monitor
 
 Score = Mapping[str, Any]
 """value, and where there are: low, high, n, seeds."""

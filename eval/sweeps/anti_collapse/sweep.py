@@ -39,7 +39,7 @@ class SuiteConfig(Config):
     """Videos of the physics world on which all cells are evaluated."""
 
     folder: str
-    """folder with suite.parquet and calibration.parquet"""
+    """folder with suite.parquet, quads.parquet and calibration.parquet"""
     make: tuple[str, ...] = ()
     """arguments of `python -m data_prep` that make the videos where they are missing"""
 
@@ -67,7 +67,7 @@ class AntiCollapseConfig(SweepConfig):
 
 
 def sweep_methods(config: AntiCollapseConfig, recipe: Path, out: Path, device: str, run_command: RunCommand) -> int:
-    """Train and evaluate all cells into OUT, which is locked.
+    """Train and evaluate all cells into OUT, whose lock is held.
 
     Raises EvalError where a cell failed, after all others.
     """
@@ -89,15 +89,17 @@ def sweep_methods(config: AntiCollapseConfig, recipe: Path, out: Path, device: s
 
 
 def make_missing_videos(suite: SuiteConfig) -> None:
-    """Make the videos of the suite unless they are there.
+    """Make the videos of the suite if they are missing.
 
-    Raises EvalError where that is impossible or fails.
+    Raises EvalError if that is impossible or fails.
     """
-    if all((Path(suite.folder) / name).exists() for name in ("suite.parquet", "quads.parquet", "calibration.parquet")):
+    names = ("suite.parquet", "quads.parquet", "calibration.parquet")
+    missing = [name for name in names if not (Path(suite.folder) / name).exists()]
+    if not missing:
         return
     if not suite.make:
         raise EvalError(
-            f"{suite.folder} has no suite.parquet; make it with `python -m data_prep synthesize`, or set suite.make"
+            f"{suite.folder} has no {', '.join(missing)}; make it with `python -m data_prep synthesize`, or set suite.make"
         )
     if subprocess.run([sys.executable, "-m", "data_prep", *suite.make], check=False).returncode:
         raise EvalError(f"`python -m data_prep {' '.join(suite.make)}` failed; see its message above")
@@ -106,7 +108,7 @@ def make_missing_videos(suite: SuiteConfig) -> None:
 def evaluate(config: AntiCollapseConfig, cell: Cell, device: str, run_command: RunCommand) -> str:
     """Run the three evaluations of the last checkpoint, except those that are finished.
 
-    Returns why one failed, else "".
+    Returns the reason of a failure, else "".
 
     The last checkpoint is used for all cells, so they are compared after equally many steps,
     whatever their health. The output of the evaluations goes to evaluation.log.
@@ -134,7 +136,7 @@ def evaluate(config: AntiCollapseConfig, cell: Cell, device: str, run_command: R
 
 @contextlib.contextmanager
 def output_to(log: Path) -> Iterator[None]:
-    """Append what is printed to a file.
+    """Append all standard output to a file.
 
     Progress bars, which are on standard error, are still shown.
     """

@@ -9,8 +9,7 @@ from typing import Any, TypedDict
 from eval.sweeps.cell_probes import Change, SeedScores
 
 WHERE, WHAT = "position", ("shape", "colour")
-"""Augmentation may cost knowledge of where things are (position) and help to recognise what they
-are."""
+"""Augmentation may make position harder to read from latents, and shape and colour easier."""
 LABELS = {"position": "position, R²", "shape": "shape, balanced accuracy", "colour": "hue, R²"}
 
 
@@ -66,13 +65,13 @@ def conclusion(rows: Sequence[Row]) -> str:
     variation between seeds."""
     trained = trained_rows(rows)
     if len(trained) < 2:
-        return "Fewer than two strengths could be trained: nothing to compare."
+        return "Fewer than two strengths could be trained, so there is nothing to compare."
     weakest, strongest = trained[0], trained[-1]
     changes: dict[str, Change] = {}
     for prop in LABELS:
         change = strongest["scores"][prop]["change"]
         if change is None:
-            return f"No seed was trained both at {weakest['name']} and at {strongest['name']}: nothing to compare."
+            return f"No seed was trained both at {weakest['name']} and at {strongest['name']}, so there is nothing to compare."
         changes[prop] = change
     spreads = {prop: seed_spread(trained, prop) for prop in LABELS}
     signs = {prop: direction(changes[prop], spreads[prop]) for prop in LABELS}
@@ -81,9 +80,9 @@ def conclusion(rows: Sequence[Row]) -> str:
     gained = " and ".join(prop for prop in WHAT if signs[prop] > 0)
     lost = "position is lost" if signs[WHERE] < 0 else "no position is lost"
     if signs[WHERE] < 0 and gained:
-        verdict = f"The trade-off shows, for {gained}"
+        verdict = f"There is a trade-off, for {gained}"
     else:
-        verdict = f"No trade-off shows: {lost}, {gained or 'nothing'} is gained"
+        verdict = f"There is no trade-off: {lost}, {gained or 'nothing'} is gained"
     seeds = len(changes[WHERE]["seeds"])
     variation = (
         f"{seeds} seeds each, which differ by up to {', '.join(f'{spreads[prop]:.3f}' for prop in LABELS)} at one strength"

@@ -10,10 +10,10 @@ A).
 |        | hue, ± fraction of the colour circle           | 0 | 0.2         |
 | blur   | largest standard deviation, of the frame size  | 0 | 2/224       |
 
-Each parameter is interpolated linearly between the two. There are two differences from SimCLR. It
-leaves a fifth of the pictures their colours, makes another fifth grey and blurs half of them; here
-every window is changed. And here all frames of a window, context and future, are augmented alike:
-no two views are trained to look the same.
+Each parameter is interpolated linearly between the two. There are two differences from SimCLR. SimCLR
+leaves the colours of a fifth of the pictures unchanged, makes another fifth grey and blurs half of
+them; here every window is changed. All frames of a window, context and future, get the same
+augmentation here; no two views are trained to have equal latents.
 """
 
 from __future__ import annotations

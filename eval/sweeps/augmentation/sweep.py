@@ -1,7 +1,7 @@
 """Train the recipe at several strengths of augmentation, and probe position, shape and hue in the
 latents.
 
-Augmentation is said to help to recognise what is there, and to cost knowledge of where it is. Every
+Augmentation is assumed to make the kind of an object easier and its position harder to read. Every
 strength is trained with each seed, in OUT/runs/strength<strength>-seed<seed>. Linear probes read
 the properties from videos that are not augmented.
 """
@@ -58,12 +58,12 @@ class AugmentationConfig(SweepConfig):
     @classmethod
     def _check_parts(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := [part for part in parts if part not in PARTS]:
-            raise ValueError(f"{', '.join(unknown)} is none of {', '.join(PARTS)}")
+            raise ValueError(f"{', '.join(unknown)} is not one of {', '.join(PARTS)}")
         return tuple(dict.fromkeys(parts))
 
 
 def sweep_strengths(config: AugmentationConfig, recipe: Path, out: Path, device: str) -> int:
-    """Train and probe all cells into OUT, which is locked.
+    """Train and probe all cells into OUT, whose lock is held.
 
     Raises EvalError where a cell failed, after all others.
     """
@@ -118,9 +118,9 @@ def sweep_strengths(config: AugmentationConfig, recipe: Path, out: Path, device:
 
 
 def short_training(max_steps: int) -> list[str]:
-    """Overrides that make a recipe as short as wanted.
+    """Overrides that shorten a recipe to `max_steps`.
 
-    A training that is killed loses half of its steps at most.
+    A training that is killed loses at most half of its steps.
     """
     half = -(-max_steps // 2)
     return [
@@ -144,5 +144,5 @@ def last_health(cell: Cell) -> CellHealth:
     """
     rows = read_rows(cell.folder / "health.jsonl")
     if not rows:
-        raise EvalError(f"{cell.folder / 'health.jsonl'} has no row; remove the folder and give the same command again")
+        raise EvalError(f"{cell.folder / 'health.jsonl'} has no row; remove the folder and run the same command again")
     return {"verdict": rows[-1]["verdict"], "effective_rank": rows[-1]["effective_rank"]}

@@ -1,6 +1,6 @@
-"""Numbers that the field also uses and that mislead alone.
+"""Other metrics from publications, which can mislead on their own.
 
-Each is shown beside what the pixel baselines get.
+Each is shown with the values of the pixel baselines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BASELINES = tuple(map(ScorerId, PIXEL_BASELINES))
 
 
 def published(board: Scoreboard, scorer: ScorerId) -> dict[str, PublishedScore]:
-    """The number of IntPhys-style papers: pairs whose impossible video has strictly more surprise.
+    """The metric of IntPhys-style papers: pairs whose impossible video has strictly more surprise.
 
     Pairs are those of one context, or those that a benchmark gives, in sliding windows. A tie is
     wrong. By property, and "all" pairs together; n counts trials.
@@ -39,13 +39,13 @@ def published(board: Scoreboard, scorer: ScorerId) -> dict[str, PublishedScore]:
         if not mine:
             continue
         value, low, high = bootstrap_mean([np.concatenate(mine)])
-        beside = {str(other): in_strata(scores[other], strata) for other in scores if other != scorer}
+        others = {str(other): in_strata(scores[other], strata) for other in scores if other != scorer}
         found[name] = {
             "value": value,
             "low": low,
             "high": high,
             "n": sum(map(len, mine)),
-            "pixel_baselines": {other: float(np.concatenate(it).mean()) for other, it in beside.items() if it},
+            "pixel_baselines": {other: float(np.concatenate(it).mean()) for other, it in others.items() if it},
         }
     return found
 
@@ -64,11 +64,11 @@ def strictly_more(possible: Values, impossible: Values) -> Values:
 
 def diagnostics(board: Scoreboard, windows: str, scorers: Sequence[ScorerId]) -> dict[str, dict[str, Diagnostic]]:
     """scorer -> name of the diagnostic -> Diagnostic, on split test."""
-    there = [name for name in dict.fromkeys((*scorers, *BASELINES)) if (windows, name) in board.rows]
-    found = {name: _diagnose(board, windows, name) for name in there}
+    present = [name for name in dict.fromkeys((*scorers, *BASELINES)) if (windows, name) in board.rows]
+    found = {name: _diagnose(board, windows, name) for name in present}
     for name in scorers:
         for what, it in found.get(name, {}).items():
-            others = (other for other in there if other in BASELINES and other != name and what in found[other])
+            others = (other for other in present if other in BASELINES and other != name and what in found[other])
             it["pixel_baselines"] = {str(other): found[other][what]["value"] for other in others}
     return {str(name): found[name] for name in scorers if name in found}
 

@@ -1,4 +1,4 @@
-"""Does the surprise at an impossible video peak when the violation can be seen?"""
+"""Localisation: does the surprise at an impossible video peak when the violation becomes visible?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Localisation(TypedDict):
 def localisation(board: Scoreboard, scorer: ScorerId) -> dict[str, Localisation]:
     """How near the peaks of surprise are to the reveal, by property, on split test.
 
-    In sliding windows at the scorer's context length. The time course of a video is the mean over
+    Sliding windows of the scorer's context length are used. The time course of a video is the mean over
     windows at each time.
     """
     peaks = board.rows["sliding", scorer].at(board.context("sliding", scorer)).peaks_s()

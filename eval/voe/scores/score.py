@@ -2,9 +2,9 @@
 
 The number of a video is the mean over windows of the mean over steps of its surprise. A pair is
 right when its impossible video has the higher surprise; a tie is one half. Pairs of one trial are
-not independent, so that trials are what is counted, resampled and flipped. Untrained networks are a
-sample, too, and are resampled as well. The headline is computed in locked windows: their contexts
-end in full occlusion, so that a scorer that copies what it saw last is at one half exactly.
+not independent, so trials are the unit that is counted, resampled and flipped. Untrained networks
+are resampled as well. The headline is computed in locked windows: their contexts end in full
+occlusion, so a scorer that copies the last frame is at one half exactly.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from eval.voe.trials import Trial
 
 FORMAT = 2
 CHANCE = 0.5
-SECRET = "No labels: nothing can be scored here; `python -m eval submit OUT --to FILE` writes the answers to send in."
-MIN_TRIALS = 30  # with fewer, a headline is a range
+SECRET = "The labels are secret, so no scores can be computed; `python -m eval submit OUT --to FILE` writes the answers."
+MIN_TRIALS = 30  # with fewer, the headline is an interval without a value
 SHORT = (["all"], ["all"])  # levels and copy classes of a short tree
 
 
@@ -64,12 +64,12 @@ def score(trials: Sequence[Trial], traces: Traces, protocol: Mapping[str, Any]) 
 
 
 def cell_score(
-    board: Scoreboard, windows: str, scorer: ScorerId, kind: str, cell: Cell, tests: bool = True, beside: bool = True
+    board: Scoreboard, windows: str, scorer: ScorerId, kind: str, cell: Cell, tests: bool = True, baselines: bool = True
 ) -> CellScore | None:
     """The score of a cell; None where no trial of the cell has one.
 
-    tests: add sign-flip tests. beside: add pixel baselines and baselines. Tests against untrained
-    networks are against those that were evaluated; their interval says how far others may be.
+    tests: add sign-flip tests. baselines: add the scores of all baselines. Tests against untrained
+    networks use the evaluated ones only; their interval covers other networks, too.
     """
     wanted, mine = board.strata(cell), board.scores(windows, scorer, kind)
     strata = in_strata(mine, wanted)
@@ -83,13 +83,14 @@ def cell_score(
         found["networks"] = len(pool)
     elif len(strata) == 1 and np.isin(strata[0], (0.0, 1.0)).all():
         found["wilson_low"], found["wilson_high"] = wilson(int(strata[0].sum()), n)
-    if tests and not pool:  # signs of trials cannot be flipped one by one where the same few networks score them all
+    if tests and not pool:  # trials are not independent where the same few networks score all of them
         found["p"] = sign_flip_p([values - CHANCE for values in strata])
-    there = board.scorers(windows) if beside else []
-    pixels = {it: in_strata(board.scores(windows, it, kind), wanted) for it in BASELINES if it in there and it != scorer}
+    others = board.scorers(windows) if baselines else []
+    pixels = {it: in_strata(board.scores(windows, it, kind), wanted) for it in BASELINES if it in others and it != scorer}
     found["pixel_baselines"] = {str(it): mean_over_strata(values) if values else None for it, values in pixels.items()}
-    baselines = {str(it): _baseline(board, windows, it, kind, cell, mine, tests) for it in baselines_of(scorer, there)}
-    found["baselines"] = baselines
+    found["baselines"] = {
+        str(it): _baseline(board, windows, it, kind, cell, mine, tests) for it in baselines_of(scorer, others)
+    }
     return found
 
 
@@ -113,8 +114,8 @@ def _baseline(
 def headline(board: Scoreboard, scorer: ScorerId) -> Headline | None:
     """The headline: locked windows, both kinds of pair, all spliced occluded trials.
 
-    Where nothing is locked, it is of sliding windows and the pairs that the benchmark gives. With
-    few trials it is a range without a value.
+    Without locked windows it uses sliding windows and the pairs that the benchmark gives. With few
+    trials it is an interval without a value.
     """
     visibility = "occluded" if "occluded" in board.values_of("visibility") else "all"
     cell = Cell(visibility=visibility, spliced=True)
@@ -137,7 +138,7 @@ def headline(board: Scoreboard, scorer: ScorerId) -> Headline | None:
 
 
 def tree(
-    board: Scoreboard, windows: str, scorer: ScorerId, split: str = "test", short: bool = False, beside: bool = True
+    board: Scoreboard, windows: str, scorer: ScorerId, split: str = "test", short: bool = False, baselines: bool = True
 ) -> Tree:
     """property -> visibility -> level -> copy class -> kind of pair -> CellScore.
 
@@ -152,11 +153,11 @@ def tree(
     found: Tree = {}
     for name, visibility, level, copy_class, kind in product(("all", *names), visibilities, levels, classes, board.kinds):
         cell = Cell(name, visibility, level, copy_class, split)
-        it = cell_score(board, windows, scorer, kind, cell, level == copy_class == "all", beside)
-        there = found.get(name, {}).get(visibility, {}).get(level, {})
+        it = cell_score(board, windows, scorer, kind, cell, level == copy_class == "all", baselines)
+        by_class = found.get(name, {}).get(visibility, {}).get(level, {})
         # "balanced" is None where a property has no easy or no hard trials, so that readers see
         # that it is missing
-        if it is not None or (copy_class == BALANCED and there):
+        if it is not None or (copy_class == BALANCED and by_class):
             found.setdefault(name, {}).setdefault(visibility, {}).setdefault(level, {}).setdefault(copy_class, {})[kind] = it
     for visibility, kind in product(visibilities, board.kinds):
         family = [found.get(name, {}).get(visibility, {}).get("all", {}).get("all", {}).get(kind) for name in names]
@@ -172,17 +173,17 @@ def _correct_over_properties(family: Sequence[CellScore]) -> None:
 
 
 def _trees(board: Scoreboard, windows: str, evaluated: Sequence[ScorerId]) -> dict[str, Tree]:
-    """Whole trees of the model's scorers; short trees of its ablations and of baselines."""
-    there = board.scorers(windows)
+    """Complete trees of the model's scorers; short trees of its ablations and of baselines."""
+    present = board.scorers(windows)
     pooled = {seed for pool in board.seeds for seed in board.seeds_there(windows, pool)}
-    found = {it: tree(board, windows, it, short=it.is_whitening_ablation) for it in evaluated if it in there}
-    others = [it for it in there if it not in found and it not in pooled]
-    found |= {it: tree(board, windows, it, short=True, beside=False) for it in others}
+    found = {it: tree(board, windows, it, short=it.is_whitening_ablation) for it in evaluated if it in present}
+    others = [it for it in present if it not in found and it not in pooled]
+    found |= {it: tree(board, windows, it, short=True, baselines=False) for it in others}
     return {str(it): by_property for it, by_property in found.items()}
 
 
 def _split_trees(board: Scoreboard, windows: str, evaluated: Sequence[ScorerId], split: str) -> dict[str, Tree]:
-    return {str(it): tree(board, windows, it, split, beside=False) for it in evaluated if (windows, it) in board.rows}
+    return {str(it): tree(board, windows, it, split, baselines=False) for it in evaluated if (windows, it) in board.rows}
 
 
 def _contexts(board: Scoreboard, sliding: Sequence[ScorerId]) -> dict[str, Any]:
@@ -190,8 +191,8 @@ def _contexts(board: Scoreboard, sliding: Sequence[ScorerId]) -> dict[str, Any]:
     contexts, best = {}, {}
     for scorer in sliding:
         val, test = (board.by_context(scorer, split) for split in ("val", "test"))
-        there = sorted({*val, *test})
-        contexts[str(scorer)] = {f"{context:.4g}": {"val": val.get(context), "test": test.get(context)} for context in there}
+        lengths = sorted({*val, *test})
+        contexts[str(scorer)] = {f"{context:.4g}": {"val": val.get(context), "test": test.get(context)} for context in lengths}
         if test:
             top = max(test, key=lambda context: (round(test[context], 9), -context))
             best[str(scorer)] = {"context_s": top, "value": test[top], "label": "chosen on test: not a result"}
@@ -203,10 +204,10 @@ def _contexts(board: Scoreboard, sliding: Sequence[ScorerId]) -> dict[str, Any]:
 
 
 def left_out(board: Scoreboard, unread: Sequence[str] | Mapping[str, str] = ()) -> dict[str, list[str]]:
-    """Videos that a scorer has no number for, so that their trials are missing in its scores.
+    """Videos without a surprise by a scorer, whose trials are missing in its scores.
 
-    In locked windows only videos of trials count that some scorer has a number for there, since
-    many trials have no locked window.
+    In locked windows a video counts only if some scorer has a surprise for its trial, because many
+    trials have no locked window.
     """
     trial_of = np.repeat(np.arange(len(board.trials)), np.diff(board.first_video))
     scored = {key: np.isfinite(rows.video_mean()) for key, rows in board.rows.items()}
@@ -231,11 +232,11 @@ def _notes(board: Scoreboard, evaluated: Sequence[ScorerId]) -> Iterator[str]:
     several = any(len(board.trace("sliding", it).contexts()) > 1 for it in sliding)
     if several and board.given_context_s is None and not board.strata(Cell(split="val")):
         yield (
-            f"This suite has no val split to choose a context length on: sliding windows have the protocol's shortest, "
+            f"This suite has no val split to choose a context length on: sliding windows use the protocol's shortest, "
             f"{board.shortest_context_s:.3g} s. Give another, fixed in advance, with --contexts."
         )
     if board.windows() == ["sliding"]:
-        yield "No window of these trials ends in full occlusion: the headline is of sliding windows, where copying can help."
+        yield "No context of these trials ends in full occlusion: the headline uses sliding windows, where copying can help."
     if "easy" in board.values_of("copy_class") or "hard" in board.values_of("copy_class"):
         lacking = [name for name in board.properties if not board.strata(Cell(name, copy_class=BALANCED))]
         if lacking:

@@ -34,7 +34,7 @@ class CellScore(TypedDict, total=False):
 class Headline(CellScore, total=False):
     """The headline of a scorer.
 
-    With too few trials it has a range and a reason instead of a value.
+    With too few trials it has an interval (`range`) and a reason instead of a value.
     """
 
     windows: str
@@ -53,7 +53,7 @@ class Diagnostic(TypedDict, total=False):
 
 
 class PublishedScore(TypedDict):
-    """The number of IntPhys-style papers, for one property."""
+    """The metric of IntPhys-style papers, for one property."""
 
     value: float
     low: float

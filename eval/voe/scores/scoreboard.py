@@ -48,9 +48,9 @@ class Scoreboard:
         self.rows = traces_by_scorer(traces, self.video_ids)
         self.given_context_s: float | None = protocol["chosen"]["context_s"]
         self.shortest_context_s: float = min(protocol["windows"]["contexts_s"], default=0.0)
-        there = dict.fromkeys(scorer for _, scorer in self.rows)
+        present = dict.fromkeys(scorer for _, scorer in self.rows)
         pools = (ScorerId(UNTRAINED, distance) for distance in get_args(Distance))
-        self.seeds = {pool: seeds for pool in pools if (seeds := seeds_of(pool, there))}
+        self.seeds = {pool: seeds for pool in pools if (seeds := seeds_of(pool, present))}
         self._scores: dict[tuple[str, ScorerId, str, float | None], Values] = {}
         self._contexts: dict[tuple[str, ScorerId], float | None] = {}
         self._strata: dict[Cell, list[Indices]] = {}
@@ -70,10 +70,10 @@ class Scoreboard:
     def kinds(self) -> list[str]:
         """The kinds of pair that occur.
 
-        "both" is first where there are the two kinds that it is the mean of.
+        "both", the mean of "same context" and "same outcome", is first if both kinds occur.
         """
-        there = list(self.pairs)
-        return ["both", *there] if {"same context", "same outcome"} <= set(there) else there
+        kinds = list(self.pairs)
+        return ["both", *kinds] if {"same context", "same outcome"} <= set(kinds) else kinds
 
     @property
     def main_kind(self) -> str:
@@ -85,8 +85,8 @@ class Scoreboard:
 
     def scorers(self, windows: str) -> list[ScorerId]:
         """The scorers of this kind of window, and the pools of untrained networks."""
-        there = [scorer for kind, scorer in self.rows if kind == windows]
-        return [*there, *(pool for pool, seeds in self.seeds.items() if set(seeds) & set(there))]
+        present = [scorer for kind, scorer in self.rows if kind == windows]
+        return [*present, *(pool for pool, seeds in self.seeds.items() if set(seeds) & set(present))]
 
     def seeds_there(self, windows: str, scorer: ScorerId) -> list[ScorerId]:
         """The untrained networks of a pool that scored this kind of window."""
@@ -123,7 +123,7 @@ class Scoreboard:
             return total / np.bincount(trial, minlength=len(self.trials))
 
     def scores(self, windows: str, scorer: ScorerId, kind: str) -> Values:
-        """[trials]: scores at the context length that the scorer is evaluated at."""
+        """[trials]: scores at the scorer's own context length."""
         return self.trial_scores(windows, scorer, kind, self.context(windows, scorer))
 
     def by_network(self, windows: str, pool: ScorerId, kind: str, strata: Sequence[Indices]) -> list[Values]:
@@ -147,12 +147,12 @@ class Scoreboard:
         return self._contexts[key]
 
     def _choose_context(self, scorer: ScorerId) -> float:
-        there = self.trace("sliding", scorer).contexts()
-        on_val = self.by_context(scorer, "val") if self.given_context_s is None and len(there) > 1 else {}
+        lengths = self.trace("sliding", scorer).contexts()
+        on_val = self.by_context(scorer, "val") if self.given_context_s is None and len(lengths) > 1 else {}
         if on_val:
             return max(on_val, key=lambda context: (round(on_val[context], 9), -context))
         wanted = self.shortest_context_s if self.given_context_s is None else self.given_context_s
-        return min(there, key=lambda context: abs(context - wanted))
+        return min(lengths, key=lambda context: abs(context - wanted))
 
     def by_context(self, scorer: ScorerId, split: str) -> dict[float, float]:
         """Context length of sliding windows -> mean over the properties of a split."""

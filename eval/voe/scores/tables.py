@@ -1,4 +1,4 @@
-"""Scores as rows of a spreadsheet, and as Markdown tables."""
+"""Scores as rows of a CSV file, and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def markdown(scores: Mapping[str, Any]) -> str:
 
 
 def main_cell(by_visibility: Mapping[str, Any]) -> tuple[str, CellScore]:
-    """(kind of pair, CellScore) that stands for a property: occluded trials if there are any."""
+    """(kind of pair, main CellScore) of a property: occluded trials if there are any."""
     kinds = by_visibility.get("occluded", by_visibility["all"])["all"]["all"]
     return next(iter(kinds.items()))
 
@@ -86,9 +86,9 @@ def _side_by_side(windows: str, cells: Mapping[str, Mapping[str, tuple[str, Cell
     kind = next(kind for it in cells.values() for kind, _ in it.values())
     rows = []
     for name in properties:
-        here = [it.get(name) for it in cells.values()]
-        n = max(cell[1]["n"] for cell in here if cell)
-        rows.append([name, str(n), *("–" if cell is None else with_interval(cell[1]) for cell in here)])
+        found = [it.get(name) for it in cells.values()]
+        n = max(cell[1]["n"] for cell in found if cell)
+        rows.append([name, str(n), *("–" if cell is None else with_interval(cell[1]) for cell in found)])
     title = f"**{windows[0].upper()}{windows[1:]} windows**, pairs: {kind}; percent [95 % interval], chance 50; n trials"
     return table(title, ["property", "n", *cells], rows)
 
@@ -98,9 +98,9 @@ def _with_baselines(windows: str, scorer: str, cells: Mapping[str, tuple[str, Ce
     pixels = list(dict.fromkeys(name for _, it in cells.values() for name in it["pixel_baselines"]))
     rows = []
     for name, (_, it) in cells.items():
-        beside = [_baseline(it["baselines"].get(other, {}), it["value"]) for other in baselines]
+        others = [_baseline(it["baselines"].get(other, {}), it["value"]) for other in baselines]
         of_pixels = [percent(it["pixel_baselines"].get(other)) for other in pixels]
-        rows.append([name, str(it["n"]), with_interval(it), p_text(it), *beside, *of_pixels])
+        rows.append([name, str(it["n"]), with_interval(it), p_text(it), *others, *of_pixels])
     title = f"**{scorer}, {windows} windows**, with baselines; * {scorer} is above the baseline, p < .01"
     return table(title, ["property", "n", scorer, "p (Holm)", *baselines, *pixels], rows)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eval.voe.scorers import ScorerId
 from eval.voe.surprise.traces import Traces
 
-TIME_TOLERANCE_S = 1e-6  # times that are nearer than this are equal
+TIME_TOLERANCE_S = 1e-6  # times that differ by less are equal
 Values = NDArray[np.float64]
 Codes = NDArray[np.integer]
 
@@ -48,19 +48,19 @@ class ScorerTrace:
 
     def video_mean(self, context_s: float | None = None) -> Values:
         """[videos]: the mean over windows of the mean over steps; NaN for videos without rows."""
-        mean, there = self._by_window
+        mean, present = self._by_window
         columns = self._of_length(context_s)
         with np.errstate(invalid="ignore"):
-            return np.where(there, mean, 0.0)[:, columns].sum(1) / there[:, columns].sum(1)
+            return np.where(present, mean, 0.0)[:, columns].sum(1) / present[:, columns].sum(1)
 
     def video_max(self, context_s: float | None = None) -> Values:
         """[videos]: the highest mean of a window.
 
-        A diagnostic: sums of it favour the impossible side for any scorer.
+        This is a diagnostic: sums of maxima favour the impossible videos for any scorer.
         """
-        mean, there = self._by_window
+        mean, present = self._by_window
         columns = self._of_length(context_s)
-        most = np.where(there, mean, -np.inf)[:, columns].max(1, initial=-np.inf)
+        most = np.where(present, mean, -np.inf)[:, columns].max(1, initial=-np.inf)
         return np.where(np.isneginf(most), np.nan, most)
 
     def time_course(self, video: int) -> tuple[Values, Values]:
@@ -75,9 +75,9 @@ class ScorerTrace:
     def peaks_s(self) -> Values:
         """[videos]: the first time at which the time course is highest; NaN without rows."""
         order = np.argsort(self.times_s)
-        mean, there = _mean_table(self.video, self.time, self.surprise, self.videos, len(self.times_s))
-        course = np.where(there & ~np.isnan(mean), mean, -np.inf)[:, order]
-        return np.where(there.any(1), self.times_s[order][course.argmax(1)], np.nan)
+        mean, present = _mean_table(self.video, self.time, self.surprise, self.videos, len(self.times_s))
+        course = np.where(present & ~np.isnan(mean), mean, -np.inf)[:, order]
+        return np.where(present.any(1), self.times_s[order][course.argmax(1)], np.nan)
 
     def _of_length(self, context_s: float | None) -> NDArray[np.bool_]:
         if context_s is None:

@@ -1,6 +1,6 @@
 """Benchmark suites: a reader for each layout.
 
-To add one, write a file here with `open_folder(path, **options) -> Suite` and SOURCE, which says
+To add one, write a file here with `open_folder(path, **options) -> Suite` and SOURCE, which states
 where the data come from, and add a line to SUITES.
 """
 
@@ -36,7 +36,7 @@ def open_suite(spec: str) -> Suite:
     if kind not in SUITES or not colon or not folder:
         near = difflib.get_close_matches(kind, SUITES, 1)
         raise TrialError(
-            f"{spec!r} is no suite{f'; did you mean {near[0]}:DIR?' if near else ''}; expected one of "
+            f"{spec!r} is not a suite{f'; did you mean {near[0]}:DIR?' if near else ''}; expected one of "
             + ", ".join(f"{name}:DIR" for name in SUITES)
         )
     if not Path(folder).is_dir():

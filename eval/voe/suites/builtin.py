@@ -16,6 +16,7 @@ from eval.voe.trials import Pair, Trial, TrialError, Video
 from worldmodel.manifest import Manifest, ManifestError
 
 SOURCE = "`python -m data_prep synthesize DIR --suite mini`"
+CALIBRATION = ("calibration.parquet", "lawful.parquet")  # the second in suites of an earlier version
 PAIRS = (
     *(Pair("same context", *indices) for indices in SAME_CONTEXT),
     *(Pair("same outcome", *indices) for indices in SAME_OUTCOME),
@@ -29,8 +30,8 @@ MAGNITUDES = {
     "support": "gap or pillar, in widths",
     "collision": "speed of the blow, of 2 m/s",
 }
-"""The other properties have no single quantity: templates of inertia bend the path or change the
-speed.
+"""The other properties have no single quantity: inertia, for example, has templates that bend the path
+and templates that change the speed.
 """
 COLUMNS = [
     *("quad_id", "clip_id", "context_id", "outcome_id", "possible", "property", "visibility", "spliced", "level", "copy_class"),
@@ -39,7 +40,7 @@ COLUMNS = [
 
 
 class ManifestRow(NamedTuple):
-    """What the manifest says about a video."""
+    """A row of the manifest."""
 
     path: str
     frames: int
@@ -74,10 +75,10 @@ def open_folder(folder: Path) -> Suite:
         f"video {clip} of suite.parquet belongs to no quadruplet of quads.parquet" for clip in clips if clip not in known
     ]
     raise_problems(folder, problems, SOURCE)
-    calibration = folder / "calibration.parquet"
+    calibration = next((path for name in CALIBRATION if (path := folder / name).exists()), None)
     trials = tuple(_trial(name, videos, clips) for name, videos in quads.items())
     return Suite(
-        "builtin", folder, trials, SOURCE, calibration=str(calibration) if calibration.exists() else None, magnitudes=MAGNITUDES
+        "builtin", folder, trials, SOURCE, calibration=None if calibration is None else str(calibration), magnitudes=MAGNITUDES
     )
 
 
@@ -121,8 +122,8 @@ def _trial(name: str, rows: dict[tuple[str, str], dict[str, Any]], clips: dict[s
         copy_class=first["copy_class"] or "",
         magnitude=first["magnitude"],
         spliced=first["spliced"],
-        # the last two context frames are both hidden, so that copies and straight lines know
-        # nothing
+        # the last two context frames are fully occluded, so that neither a copy nor linear
+        # extrapolation has information about the object
         locked_cuts=(hidden[0] + 2, hidden[1] + 1) if occluded else None,
         splice_frame=first["splice"],
         occluded_frames=hidden if occluded else None,

@@ -41,8 +41,8 @@ WHITE_DEFECT = (
 )
 PROTOCOL = PublishedProtocol(fps=5.0, window_frames=16, stride_frames=2, contexts=(2, 4, 6, 8, 10))
 NOTES = (
-    "Possible and impossible videos of GRASP come from separate builds with separate random numbers: a pair shares its number, "
-    "not its frames.",
+    "Possible and impossible videos of GRASP come from separate builds with separate random numbers: videos of a pair have the "
+    "same number, but different frames.",
     "Properties are GRASP's own tests. How papers group them into properties is not published with the data.",
     "A predictor that always says zero reaches 93% on Collision: compare it with the pixel baselines.",
 )
@@ -53,17 +53,17 @@ def open_folder(folder: Path) -> Suite:
     root = subfolder(folder, "level2", [f"{prefix}_{test}" for test in TESTS for prefix in ("P", "IP")])
     problems: list[str] = []
     couples: list[tuple[str, str, Path, Path]] = []
-    there = [test for test in TESTS if (root / f"P_{test}").is_dir() or (root / f"IP_{test}").is_dir()]
-    if not there:
+    present = [test for test in TESTS if (root / f"P_{test}").is_dir() or (root / f"IP_{test}").is_dir()]
+    if not present:
         problems.append(f"there is no folder P_{TESTS[0]}, nor of any other of the {len(TESTS)} tests")
-    for test in there:
+    for test in present:
         possible, impossible = ({path.name: path for path in (root / f"{kind}_{test}").glob("*.mp4")} for kind in ("P", "IP"))
         for name in sorted(possible.keys() | impossible.keys()):
             if name in possible and name in impossible:
                 couples.append((test, Path(name).stem, possible[name], impossible[name]))
             else:
                 kind = "P" if name in impossible else "IP"
-                problems.append(f"{kind}_{test}/{name} is missing, its partner is there")
+                problems.append(f"{kind}_{test}/{name} is missing, but its partner exists")
     found, unreadable = video_lengths([path for *_, possible, impossible in couples for path in (possible, impossible)])
     raise_problems(folder, problems + unreadable, SOURCE)
     trials = tuple(_trial(test, number, found, possible, impossible) for test, number, possible, impossible in couples)

@@ -26,14 +26,14 @@ SOURCE = (
 )
 POSSIBLE = {"continuity": ("vv", "ii"), "gravity": ("ui", "cv"), "solidity": ("ui", "cv")}
 IMPOSSIBLE = {"continuity": ("vi", "iv"), "gravity": ("uv", "ci"), "solidity": ("uv", "ci")}
-"""Type codes. Those with the same index begin alike."""
+"""Type codes. Videos of codes with the same index have the same beginning."""
 PAIRS_PUBLISHED = {"continuity": 1116, "gravity": 1182, "solidity": 450}
 SCENES_PUBLISHED = {"continuity": 540, "gravity": 591, "solidity": 225}  # with all four videos, among those pairs
 COLUMNS = tuple(f"vid{video}_{name}" for video in (1, 2) for name in ("path", "label", "end_priming_2"))
 PROTOCOL = PublishedProtocol(fps=6.0, window_frames=32, stride_frames=2, contexts=(4, 8, 12, 16, 20))
 NO_PRIMING = (
     "Videos begin after their priming. In gravity and solidity only the priming shows whether the tube is open. Without it "
-    "possible and impossible videos cannot be told apart, and chance is the right answer; compare with ?priming=yes.",
+    "possible and impossible videos cannot be distinguished, and chance is the expected score; compare with ?priming=yes.",
 )
 WITH_PRIMING = ("Videos begin with their priming (?priming=yes).",)
 BY_NAME = (
@@ -53,19 +53,19 @@ class VideoPart(NamedTuple):
 def open_folder(folder: Path, priming: str = "") -> Suite:
     """Read the suite. Raises TrialError where videos or labels are missing.
 
-    priming: yes or no; "" for no where CSVs tell where it ends.
+    priming: yes or no; "" means no if CSVs state where it ends.
     """
     root = subfolder(folder, "inflevel_lab", list(POSSIBLE))
     tables = {name: root / f"{name}.csv" for name in POSSIBLE if (root / f"{name}.csv").is_file()}
     if priming not in ("", "yes", "no"):
         raise TrialError(f"priming={priming}: expected yes or no")
     problems = [
-        f"{name}.csv is missing, others are there: put all three into {root}"
+        f"{name}.csv is missing, but others exist: put all three into {root}"
         for name in POSSIBLE
         if tables and name not in tables
     ]
     if priming == "no" and not tables:
-        problems.append("priming=no needs continuity.csv, gravity.csv and solidity.csv: they tell where priming ends")
+        problems.append("priming=no needs continuity.csv, gravity.csv and solidity.csv: they state where priming ends")
     notes: tuple[str, ...] = (WITH_PRIMING if priming == "yes" else NO_PRIMING) if tables else BY_NAME
     scenes: dict[tuple[str, str], list[tuple[VideoPart, ...]]] = defaultdict(list)
     left_out = 0
@@ -143,7 +143,7 @@ def _clip(row: Mapping[str, str], video: str, root: Path, name: str, priming: bo
 
 
 def _read_names(root: Path, name: str, scenes: dict[tuple[str, str], list[tuple[VideoPart, ...]]], problems: list[str]) -> int:
-    """Whole quadruplets, as the benchmark's own metric clips them; returns how many are incomplete."""
+    """Read complete quadruplets, as in the benchmark's own metric. Returns how many are incomplete."""
     by_code: dict[str, dict[str, Path]] = defaultdict(dict)
     codes = POSSIBLE[name] + IMPOSSIBLE[name]
     for path in sorted((root / name).glob("*.mp4")):
@@ -177,14 +177,14 @@ def _trial(
 ) -> Trial:
     """Build a trial.
 
-    Videos that are compared end together, so that longer ones begin later (as published).
+    Videos that are compared end at the same frame, so longer ones begin later (as published).
     """
     videos: list[Video] = []
     pairs: list[Pair] = []
     for clips in groups:
         left = min(found[clip.path][1] - clip.start for clip in clips)
         if left < 2:
-            problems.append(f"{clips[0].path.name}: nothing is left of it, or of its partner, after its priming")
+            problems.append(f"{clips[0].path.name}: it, or its partner, has fewer than 2 frames after its priming")
         first = len(videos)
         for clip in clips:
             fps, frames = found[clip.path]

@@ -3,9 +3,9 @@
 DIR/dev/O1/01/1/{scene/scene_001.png..., status.json}; DIR/test/O1/0001/1/scene, whose labels are
 secret.
 
-Scenes of the test set have names like O1/0001 or O1/0001_O1_test_visible_static_nobj1. The task.txt
-beside them lists the long names of short folders. The long name says whether the event is visible,
-and answers are submitted under it.
+Scenes of the test set have names like O1/0001 or O1/0001_O1_test_visible_static_nobj1. The file
+task.txt in the same folder lists the long names of short folders. The long name states whether the
+event is visible, and answers are submitted under it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from worldmodel.video.frame_folder.frames import frame_names
 
 SOURCE = (
     "https://download-intphys.cognitive-ml.fr/dev.tar.gz, test from https://intphys.cognitive-ml.fr "
-    "(no licence of the data was found: do not pass them on)"
+    "(no licence of the data was found: do not redistribute them)"
 )
 BLOCKS = {"O1": "permanence", "O2": "shape", "O3": "continuity"}
 FPS = 15.0
@@ -38,10 +38,10 @@ TASK = re.compile(r"(?P<block>O\d)/(?P<scene>\d{4}\w*)/(?P<video>[1-4])")
 JOIN = "__"  # replaces "/" in the ids of videos, which become file names
 PROTOCOL = PublishedProtocol(fps=7.5, window_frames=16, stride_frames=2, contexts=(2, 4, 6, 8, 10))
 NOTES = (
-    "Copying the context's last latent reaches 85% on IntPhys dev, a published predictor 89%: look at the latent copy first.",
+    "Copying the context's last latent reaches 85% on IntPhys dev, a published predictor 89%: compare with the latent copy.",
 )
 SECRET = (
-    "Labels of the test set are secret: there is nothing to score here; "
+    "Labels of the test set are secret, so no scores can be computed; "
     "`python -m eval submit OUT --to answer.txt` writes the answers.",
 )
 Matching = tuple[tuple[int, int], ...]
@@ -113,8 +113,8 @@ def open_folder(folder: Path, part: str = "") -> Suite:
 
 
 def _scenes(root: Path, folder: Path, part: str, problems: list[str]) -> list[Scene]:
-    task = next((it / "task.txt" for it in (root, folder, root.parent) if (it / "task.txt").is_file()), None)
-    names = _tasks(task, problems) if part == "test" and task else {}
+    task_file = next((it / "task.txt" for it in (root, folder, root.parent) if (it / "task.txt").is_file()), None)
+    names = _tasks(task_file, problems) if part == "test" and task_file else {}
     scenes = []
     for block in BLOCKS:
         if not (root / block).is_dir():
@@ -218,7 +218,7 @@ def _label(scene: Scene, video: str, problems: list[str]) -> bool | None:
 
 
 def _pairs_given(path: Path, problems: list[str]) -> dict[str, Matching]:
-    """Pairs of indices from 0 on, by scene (O1/01), from a table that was published by others."""
+    """Pairs of indices from 0 on, by scene (O1/01), from the table of another publication."""
     pairs: dict[str, Matching] = {}
     try:
         for number, row in enumerate(read_rows(path, PAIR_COLUMNS, delimiter=";"), 2):
@@ -241,7 +241,7 @@ def _matching(scene: Scene, given: dict[str, Matching] | None, problems: list[st
         try:
             return match_by_prefix([scene.frames(video) for video in NUMBERS])[0]
         except (ValueError, VideoError, OSError) as error:
-            problems.append(f"{scene.short}: {error}; put {PAIRS_CSV} beside the videos, if you have it")
+            problems.append(f"{scene.short}: {error}; put {PAIRS_CSV} into DIR, if you have it")
             return ()
     matching = given.get(scene.short, ())
     if sorted(index for pair in matching for index in pair) != [0, 1, 2, 3]:

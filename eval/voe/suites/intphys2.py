@@ -32,11 +32,11 @@ PUBLISHED = {"Main": Count("pairs", 0, 506), "Debug": Count("pairs", 0, 30), "He
 PROTOCOL = PublishedProtocol(fps=6.0, window_frames=16, stride_frames=2, contexts=(4, 6, 8, 10, 12, 14))
 NOTES = (
     "Videos of a pair of IntPhys 2 are separate renderings: they differ before the event, and in length.",
-    "Copying the context's last latent reaches 55.5% on Main, as the best published predictors do: look at the latent copy "
-    "first.",
+    "Copying the context's last latent reaches 55.5% on Main, as the best published predictors do: compare with the latent "
+    "copy.",
 )
 SECRET = (
-    "Labels of HeldOut are secret: there is nothing to score here; `python -m eval submit OUT --to FILE` writes the answers.",
+    "Labels of HeldOut are secret, so no scores can be computed; `python -m eval submit OUT --to FILE` writes the answers.",
 )
 RENDERINGS = ("Debug holds three renderings of each video; they are paired in the order of its table.",)
 

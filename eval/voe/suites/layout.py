@@ -1,4 +1,4 @@
-"""Shared by readers of layouts: problems reported at once, and paths that stay in a folder."""
+"""Functions for all suite readers: report all problems at once, and reject paths outside a folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def path_below(folder: Path, name: str) -> Path:
 def file_below(folder: Path, name: str, problems: list[str]) -> Path | None:
     """The file of this name below the folder.
 
-    None, with one more problem, where it leads elsewhere or is missing.
+    Returns None and appends to `problems` if it leads elsewhere or is missing.
     """
     try:
         path = path_below(folder, name)
@@ -88,9 +88,9 @@ def choose_part(folder: Path, part: str, parts: Sequence[str], subfolders: Seque
             return folder / name, name
     if any((folder / name).is_dir() for name in subfolders):
         return folder, part or (folder.name if folder.name in parts else parts[0])
-    wanted = part or " nor ".join(parts)
+    wanted = part or " or ".join(parts)
     raise TrialError(
-        f"{folder} has neither {wanted}, nor is it such a folder itself, with {', '.join(subfolders)} in it"
+        f"{folder} has no folder {wanted}, and is not such a folder itself: it contains none of {', '.join(subfolders)}"
         f"{source_line(source)}"
     )
 

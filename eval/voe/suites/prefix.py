@@ -1,6 +1,6 @@
-"""Which of four videos begin alike.
+"""Find the pairs among four videos by their common first frames.
 
-Pairs of IntPhys are equal until the event, and their order is shuffled.
+The videos of an IntPhys pair are equal until the event, and the order of the four is shuffled.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ MATCHINGS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 
 
 def match_by_prefix(folders: Sequence[Path]) -> tuple[tuple[tuple[int, int], tuple[int, int]], dict[tuple[int, int], int]]:
-    """Match four folders of frames into the two pairs that share the longest beginnings.
+    """Match four folders of frames into the two pairs with the longest common beginnings.
 
-    Returns the pairs, and the number of shared frames of any two folders.
+    Returns the pairs, and the number of common first frames of any two folders.
 
-    Raises ValueError where two matchings are equally good or a pair shares no frame, VideoError for
-    frames that cannot be read.
+    Raises ValueError if two matchings are equally good or a pair has no common frame, VideoError
+    for frames that cannot be read.
     """
     shared = {two: shared_prefix(folders[two[0]], folders[two[1]]) for two in combinations(range(4), 2)}
     *_, second, best = sorted(MATCHINGS, key=lambda matching: _shared_frames(matching, shared))
     if _shared_frames(best, shared) == _shared_frames(second, shared):
-        raise ValueError("its videos can be paired in several ways that share equally long beginnings")
+        raise ValueError("its videos can be paired in several ways with equally long common beginnings")
     if not all(shared[pair] for pair in best):
-        raise ValueError("a video shares its first frame with no other")
+        raise ValueError("the first frame of a video is equal to that of no other video")
     return best, shared
 
 

@@ -1,4 +1,4 @@
-"""A benchmark that was read: its trials, and what a reader must know about it."""
+"""The content of a benchmark: its trials, and notes on its protocol, size and defects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worldmodel.video.geometry import Geometry
 
 @dataclass(frozen=True)
 class PublishedProtocol:
-    """How the field cuts this benchmark's videos into windows. Frames count at `fps`."""
+    """The published windows of a benchmark. Frames count at `fps`."""
 
     fps: float
     window_frames: int
@@ -38,7 +38,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Suite:
-    """Trials in a fixed order, which does not depend on where the folder lies."""
+    """A benchmark. The order of its trials does not depend on the location of the folder."""
 
     name: str
     path: Path
@@ -46,14 +46,14 @@ class Suite:
     source: str  # where the data come from, and on what terms
     calibration: str | None = None  # manifest of possible videos, on which errors are calibrated
     protocol: PublishedProtocol | None = None
-    geometry: Geometry = "center_crop"  # how frames become square unless --geometry says otherwise
+    geometry: Geometry = "center_crop"  # how frames become square by default
     notes: tuple[str, ...] = ()  # known defects, and which labels are secret
     magnitudes: Mapping[str, str] = field(default_factory=dict)  # by property: the meaning and unit of a trial's magnitude
-    counts: tuple[Count, ...] = ()  # of the published benchmark; a part of it can be evaluated, and the notes then say so
+    counts: tuple[Count, ...] = ()  # compared with the published benchmark; an incomplete one can be evaluated and gets a note
 
     @cached_property
     def hash(self) -> str:
-        """Digest of the trials, wherever they lie: 16 hex digits."""
+        """Digest of the trials, independent of the folder: 16 hex digits."""
         rows = [asdict(trial) for trial in self.trials]
         for row in rows:
             for video in row["videos"]:

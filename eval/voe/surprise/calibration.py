@@ -1,10 +1,10 @@
 """Calibration on possible videos: error covariances, and a memory-free control variate.
 
-Some outcomes have a high surprise whatever the context: an object that appears costs more error
-than an empty scene. Of two outcomes of one context the emptier one then wins, right or wrong.
-*Adjusted* surprise therefore subtracts what the whitened surprise of the same model without memory
-predicts of it. That model sees the end of the context alone. The remaining surprise is due to what
-the model remembers. The slope of the subtraction is a least-squares fit over possible videos and
+Some outcomes have a high surprise in any context: an object that appears causes a larger error than
+an empty scene. Of two outcomes of one context, the one with fewer objects then has less surprise,
+possible or not. *Adjusted* surprise therefore subtracts a multiple of the whitened surprise of the
+same model without memory, which sees the end of the context only. The remaining surprise is due to
+the memory of the model. The slope of the subtraction is a least-squares fit over possible videos and
 uses no labels. This is a control variate, close to the likelihood ratios of Ren et al. 2019 (whose
 slope is 1).
 """
@@ -29,7 +29,7 @@ Values = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is known of a model's errors on possible videos.
+    """Statistics of a model's errors on possible videos.
 
     The default is an empty calibration: no whitened surprise.
     """
@@ -48,9 +48,9 @@ class Calibration:
 
 
 def fit_whitenings(moments: Mapping[ErrorKey, ErrorMoments]) -> dict[ErrorKey, Whitening]:
-    """Fit each of the moments.
+    """Fit a whitening to each of the moments.
 
-    A kind of window whose errors do not reach every horizon takes those of all kinds together.
+    If the errors of a kind of window do not reach every horizon, those of all kinds are used.
 
     A fit for an ablation is left out where its errors do not reach every horizon. Raises ValueError
     where those of a full fit do not.
@@ -58,13 +58,13 @@ def fit_whitenings(moments: Mapping[ErrorKey, ErrorMoments]) -> dict[ErrorKey, W
     pooled: dict[tuple[str, Fit], ErrorMoments] = {}
     videos: dict[tuple[str, Fit], int] = {}
     for key, it in moments.items():
-        who = key.forecaster, key.fit
-        pooled.setdefault(who, it.empty_like()).merge(it)
-        videos[who] = max(videos.get(who, 0), it.videos)  # all kinds of window are cut from the same videos
+        group = key.forecaster, key.fit
+        pooled.setdefault(group, it.empty_like()).merge(it)
+        videos[group] = max(videos.get(group, 0), it.videos)  # all kinds of window are cut from the same videos
     found = {}
     for key, it in moments.items():
-        who = key.forecaster, key.fit
-        enough = it if it.can_be_fitted or videos[who] < 2 else pooled[who]
+        group = key.forecaster, key.fit
+        enough = it if it.can_be_fitted or videos[group] < 2 else pooled[group]
         if enough.can_be_fitted or key.fit == FULL_FIT:
             found[key] = Whitening.fit(enough)
     return found

@@ -1,4 +1,4 @@
-"""Calibrate a model on possible videos, in pieces that ranks share."""
+"""Calibrate a model on possible videos, in pieces that are distributed over ranks."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def calibrate(
     """The calibration of a scorer's model on possible videos.
 
     what: name of the work for the progress bar. ablation: fit to this many videos, too. A
-    calibration on a run's own val split is stored in the run folder, and is taken from there where
-    those videos are missing. Raises EvalError where the videos that can be read are too short for
+    calibration on a run's own val split is stored in the run folder, and is read from there if
+    those videos are missing. Raises EvalError if the videos that can be read are too short for
     the horizon.
     """
     if len(videos) < 2:
@@ -58,7 +58,7 @@ def calibrate(
 
 
 def find_stored(task: VoeTask, scorer: SurpriseScorer, videos: Sequence[Video], ablation: Sequence[int]) -> Calibration | None:
-    """The calibration that the run folder holds for exactly these inputs, if any."""
+    """The calibration in the run folder for exactly these inputs, if any."""
     return None if task.stored is None else task.stored.find(_inputs(task, scorer, videos, ablation))
 
 
@@ -135,7 +135,7 @@ def left_out_note(files: Sequence[Path], count: int) -> tuple[str, ...]:
     """A note on the calibration videos, of `count`, that could not be used; none where all could."""
     left_out: dict[str, str] = {}
     for file in files:
-        if file.exists():  # an untrained network's folder may be older than this file
+        if file.exists():  # a cache folder of an earlier version lacks it
             left_out |= read_result(file)
     if not left_out:
         return ()

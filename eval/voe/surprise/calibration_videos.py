@@ -38,19 +38,19 @@ def calibration_clips(given: str | None, of_suite: str | None, subject: Subject)
 
 
 def run_data(subject: Subject) -> RunData:
-    """Where the data lies that a subject was trained on."""
+    """The training data of a subject."""
     return RunData((), ()) if subject.recipe is None else find_data(subject.recipe, subject.checkpoint)
 
 
 def _with_val(data: RunData) -> Path | None:
-    """Of the manifests that are found the first with a val split, else the first."""
+    """The first manifest that exists and has a val split, else the first that exists."""
     found = [path for path in data.manifests if path is not None]
     return next((path for path in found if len(Manifest.open(path).rows("val"))), found[0] if found else None)
 
 
 @dataclass(frozen=True)
 class CalibrationSource:
-    """The videos to calibrate on, and the calibrations that a run folder holds for them."""
+    """The videos to calibrate on, and the calibrations in a run folder for them."""
 
     manifest: str | None = None
     videos: Sequence[Video] = ()
@@ -60,8 +60,8 @@ class CalibrationSource:
 def find_calibration_videos(given: str | None, suite: Suite, subject: Subject) -> CalibrationSource:
     """Videos of the given manifest, else of the suite's, else of the run's val split.
 
-    Calibrations on a run's val split are stored in the run folder. Where that split is missing, the
-    videos are those of which there are stored calibrations.
+    Calibrations on a run's val split are stored in the run folder. If that split is missing, the videos
+    of a stored calibration are used.
     """
     if subject.model is None:
         return CalibrationSource()
@@ -85,14 +85,14 @@ class CalibrationPlan:
 
     plan: WindowPlan
     videos: Sequence[Video]  # none where nothing can be calibrated
-    notes: tuple[str, ...] = ()  # for the reader: what had to change, and why
+    notes: tuple[str, ...] = ()  # what was changed, and why
 
 
 def plan_calibration(plan: WindowPlan, source: CalibrationSource, horizon: str | None) -> CalibrationPlan:
     """Lower the plan's horizon to what the calibration videos reach.
 
-    Without two usable videos nothing is calibrated and the horizon stays. Raises EvalError where
-    `horizon`, which the user asked for, is beyond what they reach.
+    Without two usable videos nothing is calibrated and the horizon does not change. Raises EvalError
+    if the user gave a `horizon` that they do not reach.
     """
     if source.manifest is None:
         return CalibrationPlan(plan, ())
@@ -107,7 +107,7 @@ def plan_calibration(plan: WindowPlan, source: CalibrationSource, horizon: str |
             plan,
             (),
             (
-                f"{NOT_WHITENED}: {source.manifest} has {found} to calibrate errors on{longest}; at least "
+                f"{NOT_WHITENED}: {source.manifest} has {found} for calibration{longest}; at least "
                 f"{MIN_CALIBRATION_VIDEOS} of {needed} frames at {plan.fps:g} frames/s are needed. Give others with "
                 "--calibration MANIFEST.",
             ),

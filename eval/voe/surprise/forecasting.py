@@ -4,8 +4,8 @@ This is the only module of the evaluation that runs a world model in windows. It
 `forecast`. A forecast sees the frames of its context and nothing else. A target is encoded once for
 all context lengths of a window. Where latents depend on their own frames alone (`FrameWise`), all
 windows of a video share them, and all contexts that begin at one frame are forecast in one pass.
-Equal frames of spliced videos are encoded once: the four videos of a quadruplet hold two contexts
-and two outcomes.
+Equal frames of spliced videos are encoded once: the four videos of a quadruplet consist of two
+contexts and two outcomes.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ with its context in another order. masked context: the model, with the end of it
 ForecastersByKind = Mapping[WindowKind, Sequence[str]]
 ALL_FORECASTERS: ForecastersByKind = {"locked": FORECASTERS, "sliding": FORECASTERS}
 ABLATIONS_IN_LOCKED: ForecastersByKind = {"locked": FORECASTERS, "sliding": (MODEL, *LATENT_BASELINES)}
-"""Context ablations cost twice as much as the model alone, so they run in locked windows, where the
-headline is.
+"""Context ablations cost twice as much as the model alone, so they run only in locked windows,
+which give the headline.
 """
 MODEL_ONLY: ForecastersByKind = {"locked": (MODEL,), "sliding": (MODEL,)}
 MODEL_AND_MASKED: ForecastersByKind = {"locked": (MODEL, "masked context"), "sliding": (MODEL, "masked context")}
@@ -129,10 +129,10 @@ def _predict_frame_wise(
             steps = max(window.steps for window in group)
             made: dict[tuple[str, int], Tensor] = {}  # by forecaster and latent steps of the context
             for name in FORECASTERS:
-                if seen := sorted({window.context // f for window in group if name in forecasters[window.kind]}):
-                    there = index[:, first : first + seen[-1]]
-                    forecasts_of = _model_forecasts(name, model, context[there], there, seen, steps)
-                    made |= {(name, count): forecast for count, forecast in forecasts_of}
+                if counts := sorted({window.context // f for window in group if name in forecasters[window.kind]}):
+                    context_ids = index[:, first : first + counts[-1]]
+                    pairs = _model_forecasts(name, model, context[context_ids], context_ids, counts, steps)
+                    made |= {(name, count): forecast for count, forecast in pairs}
             for window in group:
                 count = window.context // f
                 cut, names = first + count, forecasters[window.kind]
@@ -142,25 +142,25 @@ def _predict_frame_wise(
 
 
 def _model_forecasts(
-    name: str, model: FrameWise, latents: Tensor, ids: FrameIds, seen: Sequence[int], steps: int
+    name: str, model: FrameWise, latents: Tensor, ids: FrameIds, counts: Sequence[int], steps: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Forecasts of a forecaster that runs the model, after each number of context steps.
+    """Forecasts of a forecaster that runs the model, one per number of context steps in `counts`.
 
     latents [B, T, N, D] -> (number of context steps, forecast [B, steps, N, D]) each.
     """
     if name == MODEL:
-        forecast = partial(model.forecast_from_latents, seen=seen, steps=steps)
-        yield from zip(seen, _apply_to_unique(ids, forecast, latents).unbind(1), strict=True)
+        forecast = partial(model.forecast_from_latents, seen=counts, steps=steps)
+        yield from zip(counts, _apply_to_unique(ids, forecast, latents).unbind(1), strict=True)
     elif name == "shuffled context":
-        for count in seen:
+        for count in counts:
             forecast = partial(model.forecast_from_latents, seen=[count], steps=steps)
             yield count, _apply_to_unique(ids[:, :count], forecast, latents[:, _shuffled_order(count)])[:, 0]
     elif name == "masked context":
-        ends = [count - 1 for count in seen]
+        ends = [count - 1 for count in counts]
         lasts = latents[:, ends].flatten(0, 1)[:, None]
         forecast = partial(model.forecast_from_latents, seen=[1], steps=steps)
         alone = _apply_to_unique(ids[:, ends].reshape(-1, 1), forecast, lasts)
-        yield from zip(seen, alone.unflatten(0, (-1, len(seen)))[:, :, 0].unbind(1), strict=True)
+        yield from zip(counts, alone.unflatten(0, (-1, len(counts)))[:, :, 0].unbind(1), strict=True)
 
 
 def _predict_per_window(
@@ -182,7 +182,7 @@ def _predict_per_window(
         stop = window.cut + window.steps * f
         if scope == "suffix":
             target = encode(window.cut, stop)
-        else:  # windows of one start and stop share a target, whatever their context
+        else:  # windows with equal start and stop have one target for all context lengths
             if (window.start, stop) not in whole:
                 whole = {(window.start, stop): encode(window.start, stop)}
             target = whole[window.start, stop][:, window.context // f :]
@@ -195,7 +195,7 @@ def _predict_per_window(
             forecasts["shuffled context"] = _apply_to_unique(context_ids, forecast, context[:, order])
         if "masked context" in names:
             forecasts["masked context"] = _apply_to_unique(context_ids[:, -f:], forecast, context[:, -f:])
-        if set(LATENT_BASELINES) & set(names):  # from the context encoded alone: a copy must not know the future either
+        if set(LATENT_BASELINES) & set(names):  # the context is encoded alone, so that a copy does not see the future
             forecasts |= _latent_baselines(encode(window.start, window.cut)[:, -2:], window.steps, names)
         yield WindowPrediction(window, forecasts, target)
 

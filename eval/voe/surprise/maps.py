@@ -50,7 +50,7 @@ def write_maps(task: VoeTask, folder: Path, parts: Path, trials: Sequence[Trial]
 def _discard_incomplete(task: VoeTask, notes: Sequence[Path], pieces: Sequence[Sequence[Trial]], folder: Path) -> None:
     """Remove notes about maps that must be computed again.
 
-    Either a map in FOLDER is no longer as it was written, or a video without a map can be read now.
+    Either a map in FOLDER was changed, or a video without a map can be read now.
     """
     discard_damaged(notes)
     for note, trials in zip(notes, pieces, strict=True):

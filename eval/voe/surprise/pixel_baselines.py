@@ -1,6 +1,6 @@
 """Baselines without a forecast: pixel copies, motion energy, the path of latents. Pure numpy.
 
-All pixel baselines are quadratic in the frames, so that the Gram matrix of a video's frames
+All pixel baselines are quadratic in the frames, so the Gram matrix of a video's frames
 determines them. Its entries are whole numbers: equal videos have exactly equal scores.
 """
 
@@ -64,8 +64,8 @@ def path_statistics(latents: NDArray[np.float64]) -> dict[str, NDArray[np.float6
     """Statistics of the path of latents [T, F], by name, from the third step on [T - 2].
 
     step length: norm of the change from the step before. turning angle: angle between two changes,
-    in radians. acceleration: norm of the change of the change. linear prediction: norm of what z_t
-    = a z_(t-1) + b z_(t-2) leaves, with the a and b that fit this path best.
+    in radians. acceleration: norm of the change of the change. linear prediction: norm of the
+    residual z_t - a z_(t-1) - b z_(t-2), with the a and b that fit this path best.
     """
     change = np.diff(latents, axis=0)
     length = np.linalg.norm(change, axis=1)

@@ -57,13 +57,13 @@ class SurpriseScorer:
     device: torch.device
     scope: Scope = "window"
     forecasters: ForecastersByKind = field(default_factory=lambda: ALL_FORECASTERS)
-    per_token: bool = False  # also collect the model's errors at each token apart, for the ablation
+    per_token: bool = False  # also collect the model's errors of each token separately, for the ablation
 
     def error_moments(self, videos: Sequence[WindowedVideo]) -> dict[ErrorKey, ErrorMoments]:
-        """Moments of the errors on possible videos that are cut alike.
+        """Moments of the errors on possible videos with the same windows.
 
-        Kinds of window are kept apart: contexts of sliding windows may be too short to know the
-        motion of an object, so that their errors differ from those in locked windows.
+        Each kind of window has its own moments: contexts of sliding windows may be too short to
+        know the motion of an object, so their errors differ from those in locked windows.
         """
         errors: dict[ErrorKey, list[Tensor]] = defaultdict(list)
         for predicted in self._predict(videos):
@@ -76,9 +76,9 @@ class SurpriseScorer:
             found[key].add(windows)
             small_enough = 1 < tokens <= MAX_COVARIANCE_SIZE // found[key].gram.size
             if self.per_token and key.forecaster == MODEL and small_enough:
-                apart = ErrorKey(key.windows, MODEL, Fit(per_token=True))
-                found[apart] = ErrorMoments.empty(self.plan.horizon, tokens, dim)
-                found[apart].add(windows)
+                per_token_key = ErrorKey(key.windows, MODEL, Fit(per_token=True))
+                found[per_token_key] = ErrorMoments.empty(self.plan.horizon, tokens, dim)
+                found[per_token_key].add(windows)
         return found
 
     def slope_sums(self, videos: Sequence[WindowedVideo], calibration: Calibration) -> SlopeSums:
@@ -97,10 +97,10 @@ class SurpriseScorer:
         """Surprise over time by every scorer that the calibration allows."""
         blocks = []
         for predicted in self._predict(videos):
-            cut_so = [index for index, video in enumerate(videos) if predicted.window in video.windows]
+            rows = [index for index, video in enumerate(videos) if predicted.window in video.windows]
             for scorer, surprise in self._surprises(predicted, calibration):
-                values = surprise[cut_so].mean(-1).cpu().double().numpy()
-                ids = [videos[index].video_id for index in cut_so]
+                values = surprise[rows].mean(-1).cpu().double().numpy()
+                ids = [videos[index].video_id for index in rows]
                 blocks.append(_block(ids, scorer, predicted.window, self.plan, values))
         return blocks
 
@@ -187,10 +187,10 @@ def pixel_traces(videos: Sequence[WindowedVideo], plan: WindowPlan) -> list[Trac
     }
     blocks = []
     for window in sorted({window for video in videos for window in video.windows}, key=_sort_key):
-        cut_so = [index for index, video in enumerate(videos) if window in video.windows]
-        ids = [videos[index].video_id for index in cut_so]
+        rows = [index for index, video in enumerate(videos) if window in video.windows]
+        ids = [videos[index].video_id for index in rows]
         for name, baseline in baselines.items():
-            values = np.stack([baseline(grams[index], window, f) for index in cut_so])
+            values = np.stack([baseline(grams[index], window, f) for index in rows])
             blocks.append(_block(ids, ScorerId(name), window, plan, values))
     times = np.arange(1, len(grams[0])) / plan.fps
     ids = [video.video_id for video in videos]
@@ -210,8 +210,5 @@ def _block(ids: list[str], scorer: ScorerId, window: Window, plan: WindowPlan, v
 
 
 def _sort_key(window: Window) -> tuple[str, int, int, int]:
-    """Order of the windows.
-
-    It decides which of them share an encoded target, not what the target is.
-    """
+    """Order of the windows. It affects only which of them reuse an encoded target."""
     return window.kind, window.start, window.context, window.steps

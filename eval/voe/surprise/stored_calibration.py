@@ -23,14 +23,14 @@ KIND, CLIPS, FORMAT = "voe", "clips", 2
 
 @dataclass(frozen=True)
 class CalibrationFolder:
-    """The calibrations that a run folder holds.
+    """The calibrations in a run folder.
 
-    FOLDER/voe-<key>.npz: one calibration. The key is a digest of the weights and of all else that
-    determines it.
+    FOLDER/voe-<key>.npz: one calibration. The key is a digest of the weights and of everything else
+    that determines it.
 
     FOLDER/clips-<key>.npz lists the possible videos that they were fitted on: paths and lengths,
-    from which windows follow. instead: those videos are missing, so that nothing but a stored
-    calibration can be used.
+    which determine the windows. instead: those videos are missing, so only a stored calibration can
+    be used.
     """
 
     folder: Path
@@ -42,9 +42,8 @@ class CalibrationFolder:
     def of(cls, subject: Subject, manifest: str | None, clips: Sequence[Clip]) -> CalibrationFolder | None:
         """The folder for these clips of a run's val split.
 
-        Where none of their files exists, it is for the clips of a stored calibration.
-
-        None where the subject is no run, or where there is neither.
+        If none of their files exists, it is for the clips of a stored calibration. None if the
+        subject is not a run, or if there is no stored calibration either.
         """
         folder = run_folder.folder_of(subject)
         if folder is None:
@@ -94,7 +93,7 @@ class CalibrationFolder:
 
 
 def _calibration(stored: run_folder.StoredResult) -> Calibration:
-    """Raises KeyError, TypeError, ValueError or AttributeError for an unexpected content."""
+    """Raises KeyError, TypeError, ValueError or AttributeError for unexpected content."""
     arrays: dict[str, dict[str, Any]] = {}
     for name, array in stored.arrays.items():
         fit, _, part = name.rpartition("/")

@@ -1,4 +1,4 @@
-"""What one evaluation computes, and the files that hold its finished pieces."""
+"""The work of one evaluation, and the files of its finished pieces."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class VoeTask:
     def discard_outdated(self, folder: Path, files: Sequence[Path], calibration_videos: Sequence[Video]) -> None:
         """Remove results that are damaged, or lack a video that can be read now.
 
-        All results depend on the calibration videos. Each piece depends on its own videos, too. For
-        one process alone.
+        All results depend on the calibration videos. Each piece depends on its own videos, too. Only
+        one process may call this.
         """
         calibrations = [*folder.glob("calibration_*.npz"), *folder.glob("slope_*.json")]
         discard_damaged([*files, *calibrations])

@@ -65,8 +65,8 @@ def write_model_traces(
 def write_untrained_traces(task: VoeTask, seed: int, calibration_videos: Sequence[Video], parts: Path) -> list[Path]:
     """Compute the traces of an untrained copy of the subject. Returns one file in PARTS per piece.
 
-    They are copies of files in the cache, which other evaluations use again. Another evaluation may
-    replace the files of the cache as soon as the lock on them is released, but not the copies.
+    The files are copies of files in the cache, which other evaluations use as well. Another
+    evaluation may replace the cached files once their lock is released, but not the copies.
     """
     like = task.subject.model
     assert like is not None

@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class TraceBlock:
-    """Surprise of videos that were cut alike, by one scorer in one window: [videos, steps]."""
+    """Surprise of several videos by one scorer in one window: [videos, steps]."""
 
     video_ids: Sequence[str]
     scorer: ScorerId

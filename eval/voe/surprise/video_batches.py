@@ -29,7 +29,7 @@ class VideoBatch:
     unread: dict[str, str]
 
     def note_unread(self, file: Path) -> None:
-        """Write the videos that could not be used beside the file of results, unless all could."""
+        """Write the videos that could not be used to a file next to `file`; nothing if all could."""
         if self.unread:
             write_json(file.with_suffix(UNREAD), self.unread)
 
@@ -69,7 +69,7 @@ class VideoReader:
 def in_pieces(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
     """Pieces of TRIALS_AT_ONCE trials.
 
-    Trials with equal locked cuts come together, since they share windows.
+    Trials with equal locked cuts are consecutive, because they have the same windows.
     """
     ordered = sorted(trials, key=lambda trial: trial.locked_cuts or (0, 0))
     return [ordered[first : first + TRIALS_AT_ONCE] for first in range(0, len(ordered), TRIALS_AT_ONCE)]

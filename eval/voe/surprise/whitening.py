@@ -1,11 +1,11 @@
 """Whitening: the Mahalanobis distance of errors under their covariance on possible videos.
 
 The whitened surprise of an error r at horizon k is (r - m_k)' S_k^-1 (r - m_k) / D, with m_k and
-S_k the mean and the covariance of errors on videos in which nothing impossible happens. There it is
-about 1. Moving objects are always forecast a little wrong, along the same directions; a missing
-object is wrong along others. The covariance is fitted on possible videos alone, never on those of a
-suite. All spatial tokens share it: where almost nothing ever happens at a token, a covariance of
-its own would make every event a surprise (the ablation "per token" shows this).
+S_k the mean and the covariance of errors on videos in which nothing impossible happens. On such
+videos it is about 1. Forecasts of moving objects always have small errors along the same directions;
+a missing object causes errors along other directions. The covariance is fitted on possible videos alone, never on those of a
+suite. All spatial tokens have one covariance. With a covariance per token, every event at a token
+where almost nothing happens would get a high surprise (the ablation "per token" shows this).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eval.voe.scorers import FULL_FIT, Fit
 from eval.voe.surprise.windows import WindowKind
 from worldmodel.files.atomic import write_arrays
 
-MAX_COVARIANCE_SIZE = 2**26  # numbers of covariances per token; where there would be more, that ablation is left out
+MAX_COVARIANCE_SIZE = 2**26  # largest number of values of the per-token covariances; above it, that ablation is left out
 MAX_FEATURES = 256  # errors of more features are projected onto this many fixed random directions
 
 
@@ -52,7 +52,7 @@ def project_features(error: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ErrorKey:
-    """Whose errors, and in which windows."""
+    """The errors of one forecaster in one kind of window, and their fit."""
 
     windows: WindowKind
     forecaster: str
@@ -76,14 +76,14 @@ class ErrorKey:
 class ErrorMoments:
     """Sums over videos in float64 from which a covariance and its uncertainty follow.
 
-    K horizons, N tokens (1 where they share a covariance), D features (projected).
+    K horizons, N tokens (1 for a common covariance), D features (projected).
     """
 
     videos: int
     count: NDArray[np.float64]  # [K] errors
     total: NDArray[np.float64]  # [K, N, D] sum of errors
     gram: NDArray[np.float64]  # [K, N, D, D] sum of outer products
-    video_squares: NDArray[np.float64]  # [K, N, D, D] sum over videos of the squared gram of each: how videos differ
+    video_squares: NDArray[np.float64]  # [K, N, D, D] sum over videos of the squared gram of each
 
     @classmethod
     def empty(cls, horizon: int, tokens: int, dim: int) -> ErrorMoments:
@@ -99,7 +99,7 @@ class ErrorMoments:
             gram = np.zeros((min(at_once, videos - first), *self.gram.shape))
             for error in windows:
                 exact = project_features(error[first : first + at_once]).cpu().double()
-                if self.total.shape[1] < exact.shape[2]:  # shared: sum over tokens first, so that D x D is not kept for each
+                if self.total.shape[1] < exact.shape[2]:  # one covariance: sum over tokens first, to save memory
                     exact = rearrange(exact, "b s n d -> b s 1 n d")
                 else:
                     exact = rearrange(exact, "b s n d -> b s n 1 d")
@@ -145,7 +145,7 @@ class Whitening:
 
     @classmethod
     def fit(cls, moments: ErrorMoments) -> Whitening:
-        """Fit with correlations shrunk towards 0 by as much as videos disagree about them.
+        """Fit with correlations shrunk towards 0, more so the more they differ between videos.
 
         Schäfer & Strimmer 2005, table 1, with videos as the unit, because windows of one video are
         not independent. Raises ValueError where there are too few errors.

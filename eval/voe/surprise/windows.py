@@ -48,23 +48,23 @@ class WindowPlan:
     contexts: tuple[int, ...]  # context lengths of sliding windows, in frames; each is evaluated
     horizon: int  # the most latent steps that are forecast
     tubelet_size: int
-    max_context: int  # frames that the model can see; a locked window shows as many of them as there are
-    max_span: int | None = None  # frames that context and forecast may fill together, where they share a window
+    max_context: int  # frames that the model can see; a locked window has as many of them as the video allows
+    max_span: int | None = None  # frames of context and forecast together, if the model sees both in one window
 
     @property
     def reach(self) -> int:
         """Latent steps that are forecast from the longest context.
 
-        Where both share a window, they fill half of it each.
+        If the model sees both in one window, each gets half of it.
         """
         most = self.horizon if self.max_span is None else max(1, self.max_span // self.tubelet_size // 2)
         return min(self.horizon, most)
 
     def problems(self) -> list[str]:
-        """What makes this plan impossible, one line each."""
+        """Why the model cannot follow this plan, one line per reason."""
         f = self.tubelet_size
         problems = [
-            f"a context of {c} frames is no multiple of {f} (frames per latent)" for c in self.contexts if c % f or c <= 0
+            f"a context of {c} frames is not a multiple of {f} (frames per latent)" for c in self.contexts if c % f or c <= 0
         ]
         problems += [
             f"a context of {c} frames is longer than the {self.max_context} the model can see"
@@ -119,9 +119,9 @@ class WindowPlan:
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """Wishes of the user: each in frames (16) or seconds (1.3s).
+    """Options of the user, in frames (16) or seconds (1.3s).
 
-    None: by the suite's protocol, else by the model.
+    None: given by the suite's protocol, else by the model.
     """
 
     fps: float | None = None
@@ -134,7 +134,7 @@ class WindowOptions:
 def plan_windows(options: WindowOptions, model: WorldModel | None, suite: Suite) -> WindowPlan:
     """The plan by the options, else by the suite's published protocol, else by the model.
 
-    The protocol is followed as far as the model can.
+    The protocol is followed as far as the model allows.
 
     model: None for a pixel baseline. Raises EvalError where the model cannot follow the plan or no
     video has a window.
@@ -171,7 +171,7 @@ def plan_windows(options: WindowOptions, model: WorldModel | None, suite: Suite)
         )
     if options.horizon:
         return plan
-    # no farther than the longest video lets any window reach
+    # windows of the longest video limit the horizon
     longest = max((video.frames / video.fps * fps for video in videos), default=frames)
     steps = [window.steps for window in plan.for_calibration(int(longest + 1e-6))]
     return replace(plan, horizon=max(steps, default=1))

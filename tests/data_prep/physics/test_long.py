@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("property_", PROPERTIES, ids=lambda property_: property_.name)
-def test_blind_scorers_stay_near_one_half_and_the_oracle_at_one(property_):
+def test_context_free_baselines_stay_near_one_half_and_the_oracle_at_one(property_):
     surprise, oracle = {name: [] for name in WHOLE_VIDEO}, []
     for job in suite_jobs(SuiteSize(32, 4, 0, 0, (1, 2), 64, 24, 0), (property_,), 7):
         quadruplet = sample_quadruplet(property_, property_.templates[job.template], VideoFormat(), job.level, *job.key())

@@ -25,8 +25,8 @@ from eval.voe.pairs import QUADRUPLET, pair_scores, quadruplet_scores
 
 def test_every_property_has_spliced_and_visible_videos(quads):
     for property_ in PROPERTIES:
-        seen = Counter((quad.visibility, quad.split, quad.spliced) for quad in quads if quad.property == property_.name)
-        assert seen == {("occluded", "test", True): 2, ("occluded", "val", True): 1, ("visible", "test", False): 1}
+        shown = Counter((quad.visibility, quad.split, quad.spliced) for quad in quads if quad.property == property_.name)
+        assert shown == {("occluded", "test", True): 2, ("occluded", "val", True): 1, ("visible", "test", False): 1}
 
 
 def test_possible_is_context_xor_outcome(quads):
@@ -100,7 +100,7 @@ def test_an_oracle_that_reads_the_ground_truth_is_always_right_and_finds_nothing
     for quad in quads:
         found = [violations(truth, quad.fps) for truth in quad.truths]
         assert found[0] == found[1] == [], quad.quad_id
-        scores = quadruplet_scores(np.array([[len(words) for words in found]], float))
+        scores = quadruplet_scores(np.array([[len(violations_of) for violations_of in found]], float))
         assert scores == 1.0, (quad.quad_id, quad.template)
 
 
@@ -169,9 +169,9 @@ def test_objects_are_large_enough_to_be_recognised(quads):
     for quad in quads:
         for truth in quad.truths:
             for index in range(len(truth["names"])):
-                seen = truth["visible_px"][:, index] > 0
+                shown = truth["visible_px"][:, index] > 0
                 largest = truth["half_size_m"][index].max() / truth["half_size_m"][index, 0]
-                assert not seen.any() or truth["width_px"][seen, index].max() * largest >= 9.9
+                assert not shown.any() or truth["width_px"][shown, index].max() * largest >= 9.9
 
 
 def _score(score, quad) -> float:

@@ -80,8 +80,8 @@ def test_training_videos_are_possible_and_varied():
     for index in range(24):
         scenario, scene = sample_possible_scene(video, 0, "train", index)
         truth = render_video(scene, video).ground_truth()
-        found = [words for words in violations(truth, video.fps) if "changes velocity" not in words]
-        assert not found, (index, scenario, found)  # that rule is too simple for towers that topple and for bodies that bounce
+        found = [violation for violation in violations(truth, video.fps) if "changes velocity" not in violation]
+        assert not found, (index, scenario, found)  # the rule does not hold for towers that topple and bodies that bounce
 
 
 def test_scenarios_show_none_one_and_two_bodies():

@@ -47,14 +47,14 @@ def test_a_rolling_ball_keeps_its_speed(base):
     assert trajectory.position_m[-1, index, 0] == pytest.approx(-1.8 + 1.8 * 23 / 12, abs=0.03)
 
 
-def test_an_elastic_body_comes_back_from_a_wall_nearly_as_fast(base):
+def test_an_elastic_body_bounces_off_a_wall_at_nearly_the_same_speed(base):
     one = red_body(base, "cylinder", 0.7, (-1.5, 0.0), velocity_m_s=(2.0, 0, 0), elastic=True, friction=1e-4)
     trajectory, index = simulate_one(base, one, wall(base, "wall between", 0.0, 0.0, 1.5, (0.5, 0.4, 0.3)))
     assert trajectory.velocity_m_s[-1, index, 0] == pytest.approx(-2.0, abs=0.25)
     assert trajectory.contact[:, index, trajectory.names.index("wall between")].any()
 
 
-def test_friction_stops_a_body_at_the_given_place_and_time(base):
+def test_friction_stops_a_body_at_the_given_position_and_time(base):
     one = stopping_body(base, "one", sample_appearance(base, "cylinder"), -1, (0.1, 0.0), 1.0)
     trajectory, index = simulate_one(base, one)
     assert trajectory.position_m[-1, index, 0] == pytest.approx(0.1, abs=0.08)

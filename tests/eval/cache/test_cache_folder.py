@@ -1,4 +1,4 @@
-"""Where the cache lies, and what happens where it cannot lie there. Tests may run as root, so no permission is relied on."""
+"""The folder of the cache, and its replacement if it cannot be written. Tests may run as root: permissions prove nothing."""
 
 import tempfile
 from pathlib import Path

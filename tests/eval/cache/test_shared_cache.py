@@ -1,4 +1,4 @@
-"""Evaluations that share a cache, or go on from one that was interrupted."""
+"""Evaluations that share a cache, or resume from one that was interrupted."""
 
 import os
 import threading
@@ -34,7 +34,7 @@ def test_a_second_evaluation_waits_until_the_first_has_filled_the_cache(tmp_path
 
 
 def test_a_folder_of_the_cache_can_be_removed_while_it_is_locked(tmp_path):
-    """As `eval plausibility` does at its end. A third evaluation must not get the lock before the second releases it."""
+    """`eval plausibility` does so at its end. A third evaluation must not get the lock before the second releases it."""
     folder = tmp_path / "videos" / "key"
     with cache_lock(folder, "videos", PartialState()):
         folder.rmdir()
@@ -46,9 +46,9 @@ def test_a_folder_of_the_cache_can_be_removed_while_it_is_locked(tmp_path):
 
 
 def test_finished_pieces_are_sealed_and_checked_without_listing_their_folder(tmp_path, monkeypatch):
-    """Else the time for one piece would grow with the number of pieces."""
+    """Otherwise the time for one piece would grow with the number of pieces."""
     files = [tmp_path / f"{number:05d}.json" for number in range(50)]
-    write_json(tmp_path / "first.json", {})  # the first write looks for parts that were left
+    write_json(tmp_path / "first.json", {})  # the first write searches for parts of killed processes
     monkeypatch.setattr(os, "listdir", lambda *_: pytest.fail("the folder was listed"))
     for file in files:
         write_json(file, {})

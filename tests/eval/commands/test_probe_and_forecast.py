@@ -1,4 +1,4 @@
-"""The whole commands `eval probe` and `eval forecast` on few videos: their results, and what they refuse in one line."""
+"""The commands `eval probe` and `eval forecast` on few videos: their results and one-line errors."""
 
 import argparse
 import csv
@@ -59,8 +59,8 @@ def probed(videos: Path, tmp_path_factory) -> Path:
 
 
 def test_an_interrupted_command_resumes_with_the_same_result(videos: Path, tmp_path: Path, monkeypatch):
-    ask = ("--split", "train", "--folds", "3", "--horizons", "0.25", "--only", "position,size,colour")
-    assert run("probe", videos, tmp_path / "whole", *ask) == 0
+    flags = ("--split", "train", "--folds", "3", "--horizons", "0.25", "--only", "position,size,colour")
+    assert run("probe", videos, tmp_path / "whole", *flags) == 0
     evaluated, real = [], physics.evaluate_encoded
 
     def interrupted(task, latents):
@@ -71,9 +71,9 @@ def test_an_interrupted_command_resumes_with_the_same_result(videos: Path, tmp_p
 
     monkeypatch.setattr(physics, "evaluate_encoded", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        probe_command.run(arguments(videos, tmp_path / "stopped", *ask))
+        probe_command.run(arguments(videos, tmp_path / "stopped", *flags))
     assert not (tmp_path / "stopped" / "probe.json").exists()
-    probe_command.run(arguments(videos, tmp_path / "stopped", *ask))
+    probe_command.run(arguments(videos, tmp_path / "stopped", *flags))
     assert evaluated == ["position", "size", "size", "colour"]
     whole, stopped = (json.loads((tmp_path / name / "probe.json").read_text()) for name in ("whole", "stopped"))
     assert stopped | {"made": None} == whole | {"made": None}
@@ -92,25 +92,25 @@ def test_other_voe_results_repeat_the_failure_analysis_only(videos: Path, tmp_pa
         (tmp_path / name).mkdir()
         (tmp_path / name / "protocol.json").write_text(name)
     real = physics.evaluate_encoded
-    monkeypatch.setattr(physics, "evaluate_encoded", lambda task, it: [done.append(task.prop.name), real(task, it)][1])
+    monkeypatch.setattr(physics, "evaluate_encoded", lambda task, entry: [done.append(task.prop.name), real(task, entry)][1])
     monkeypatch.setattr(probe_command, "open_quadruplets", lambda out, *_: out.name)
     monkeypatch.setattr(probe_command, "analyse_failures", lambda quadruplets, *_: [done.append(quadruplets), {}][1])
     monkeypatch.setattr(probe_command, "write_json", lambda *_: pytest.fail("interrupted"))  # the cache stays
-    ask = ("--split", "train", "--folds", "3", "--horizons", "0.25", "--only", "position", "--voe-results")
+    flags = ("--split", "train", "--folds", "3", "--horizons", "0.25", "--only", "position", "--voe-results")
     for name in ("one", "one", "other"):
         with pytest.raises(pytest.fail.Exception):
-            probe_command.run(arguments(videos, tmp_path / "out", *ask, str(tmp_path / name)))
+            probe_command.run(arguments(videos, tmp_path / "out", *flags, str(tmp_path / name)))
     assert done == ["position", "one", "other"]
 
 
 def test_only_the_chosen_properties_are_probed(videos: Path, tmp_path: Path, capsys):
-    ask = ["--split", "train", "--folds", "3", "--horizons", "0.25", "--only"]
-    assert run("probe", videos, tmp_path, *ask, "position") == 0
+    flags = ["--split", "train", "--folds", "3", "--horizons", "0.25", "--only"]
+    assert run("probe", videos, tmp_path, *flags, "position") == 0
     found = json.loads((tmp_path / "probe.json").read_text())
     assert list(found["encoded"]) == list(found["properties"]) == ["position"]
     assert found["tracking"] is None
-    assert run("probe", videos, tmp_path, *ask, "posture") == 2
-    assert "--only posture: posture is none of position, velocity" in capsys.readouterr().err
+    assert run("probe", videos, tmp_path, *flags, "posture") == 2
+    assert "--only posture: posture is not one of position, velocity" in capsys.readouterr().err
 
 
 def test_every_score_has_n_an_interval_and_the_chance_level(probed: Path):
@@ -135,7 +135,7 @@ def test_every_score_has_n_an_interval_and_the_chance_level(probed: Path):
 
 
 def test_the_position_of_a_body_is_read_from_pixels(probed: Path):
-    """Forty videos are enough for a rough position. If they were not, the ground truth would not be of these frames."""
+    """Forty videos are enough for a rough position if the ground truth belongs to these frames."""
     found = json.loads((probed / "probe.json").read_text())
     assert found["encoded"]["position"]["linear"]["pixels"]["low"] > 0
 
@@ -145,10 +145,12 @@ def test_the_csv_file_has_the_numbers_of_the_json_file(probed: Path):
     with (probed / "probe.csv").open() as file:
         rows = list(csv.DictReader(file))
     (row,) = [
-        it for it in rows if (it["part"], it["of"], it["probe"], it["source"]) == ("encoded", "position", "linear", "pixels")
+        entry
+        for entry in rows
+        if (entry["part"], entry["of"], entry["probe"], entry["source"]) == ("encoded", "position", "linear", "pixels")
     ]
     assert float(row["value"]) == found["encoded"]["position"]["linear"]["pixels"]["value"]
-    assert {it["part"] for it in rows} == {"encoded", "predicted", "tracking"}
+    assert {entry["part"] for entry in rows} == {"encoded", "predicted", "tracking"}
     assert imread(probed / "properties.png").ndim == imread(probed / "tracking.png").ndim == 3
 
 
@@ -166,10 +168,10 @@ def test_forecast_errors_and_their_figure(videos: Path, tmp_path: Path):
     assert horizons == 24 - 8  # the context is a third of the window
     assert found["error"]["direct"][7] is not None
     assert found["error"]["direct"][8] is None  # beyond direct forecasts
-    assert all(it is not None for it in found["error"]["open loop"])
+    assert all(entry is not None for entry in found["error"]["open loop"])
     for by_baseline in (*found["skill"].values(), *found["position_skill"].values()):
         assert all(len(curve) == horizons for curve in by_baseline.values())
-    at = next(k for k, it in enumerate(found["position_px"]["constant velocity"]) if it)
+    at = next(k for k, entry in enumerate(found["position_px"]["constant velocity"]) if entry)
     assert found["position_px"]["constant velocity"][at]["value"] < found["position_px"]["last seen position"][at]["value"]
     assert "step" not in (tmp_path / "forecast.md").read_text().splitlines()[0]  # the model is untrained
     assert imread(tmp_path / "forecast.png").ndim == 3
@@ -186,7 +188,7 @@ def test_failure_analysis_of_quadruplets(videos: Path, tmp_path: Path):
     assert name == "all"
     everything = found["properties"]["permanence"]
     assert everything["n"] == 2  # spliced test quadruplets of a nano suite
-    # all contexts end in the same picture, so nothing that sees this picture alone can remember
+    # all contexts end in the same picture, which contains nothing to remember
     assert everything["stages"]["predicted, model: copy last"]["value"] == 0.5
     assert everything["stages"]["remembered, pixels: copy last"]["value"] == 0.5
     assert sum(everything["first_failed_stage"].values()) == everything["failed"]
@@ -234,20 +236,20 @@ def lines(capsys) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--split", "test"], "no clip has split 'test'; it has 38 train, 2 val"),
         ([], "has 2 val videos, too few for 5 folds"),
         (["--split", "train", "--context-s", "9"], "--context-s 9 is 108 frames at 12 fps; the model takes 1 to 24"),
-        (["--split", "train", "--context-s", "2"], "a context and one step after it are 25"),
-        (["--split", "train", "--horizons", "0.5,3"], "--horizons 3: after the shortest context the videos leave"),
+        (["--split", "train", "--context-s", "2"], "at least 25 are needed for a context"),
+        (["--split", "train", "--horizons", "0.5,3"], "--horizons 3: expected"),
         (["--labels"], "no clip has split 'test'"),
     ],
 )
-def test_an_impossible_request_is_refused_in_one_line(videos: Path, tmp_path: Path, capsys, options, said):
+def test_options_that_cannot_work_are_refused_in_one_line(videos: Path, tmp_path: Path, capsys, options, message):
     assert run("probe", videos, tmp_path, *options) == 2
     (line,) = lines(capsys)
-    assert said in line
+    assert message in line
 
 
 def test_unsuitable_data_is_refused_in_one_line(videos: Path, labelled, tmp_path: Path, capsys):
@@ -257,7 +259,7 @@ def test_unsuitable_data_is_refused_in_one_line(videos: Path, labelled, tmp_path
     assert run("probe", videos, tmp_path, data=unlabelled) == 2
     assert "has 8 val videos, too few for 5 folds" in lines(capsys)[0]
     assert run("probe", videos, tmp_path, "--folds", "2", data=unlabelled) == 2
-    assert "the manifest names no ground truth" in lines(capsys)[0]
+    assert "the manifest lists no ground truth" in lines(capsys)[0]
     one = labelled(labels=("same", "same"))
     assert run("probe", videos, tmp_path, "--labels", data=one) == 2
     assert "at least 2 are needed" in lines(capsys)[0]
@@ -294,13 +296,13 @@ def test_scores_of_layers_have_intervals_and_chance_and_pixels_beside(layered: P
     assert position["patches"]["model"]["low"] > 0  # patches are a linear map of pixels, which show the position
     with (layered / "probe.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["part"] == "layers"]
-    (row,) = [it for it in rows if (it["of"], it["layer"]) == ("position", "output")]
+    (row,) = [entry for entry in rows if (entry["of"], entry["layer"]) == ("position", "output")]
     assert float(row["value"]) == position["output"]["model"]["value"]
     assert "Encoded by layer" in (layered / "probe.md").read_text()
     assert imread(layered / "layers.png").ndim == 3
 
 
-def test_layers_of_labelled_clips(videos: Path, labelled, tmp_path: Path, monkeypatch):
+def test_layers_of_labelled_clips_are_classified(videos: Path, labelled, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("eval.probes.fitting.attentive.STEPS", 40)
     shallow = videos / "shallow.yaml"
     shallow.write_text(RECIPE.replace("depth: 1, heads: 2, latent", "depth: 0, heads: 2, latent"))
@@ -321,7 +323,7 @@ def test_a_model_without_layers_is_refused():
 def test_layers_with_many_tokens_are_averaged_to_a_coarser_grid():
     picture = torch.zeros(1, 1, 16, 16, 3)
     picture[0, 0, 2, 5] = 4.0
-    seen = coarse(picture.flatten(2, 3))
-    assert seen.shape == (1, 1, 64, 3)
-    assert seen[0, 0, 8 + 2].tolist() == [1.0] * 3  # row 1, column 2, a quarter of it
+    pooled = coarse(picture.flatten(2, 3))
+    assert pooled.shape == (1, 1, 64, 3)
+    assert pooled[0, 0, 8 + 2].tolist() == [1.0] * 3  # row 1, column 2, a quarter of it
     assert coarse(picture[:, :, :3].flatten(2, 3)).shape == (1, 1, 48, 3)  # not square: unchanged

@@ -17,8 +17,8 @@ def test_skill_by_hand():
 
 def test_a_forecast_has_no_skill_against_itself():
     error = np.random.default_rng(0).random((20, 3))
-    for it in skill(error, error):
-        assert (it["value"], it["low"], it["high"], it["n"]) == (0, 0, 0, 20)
+    for entry in skill(error, error):
+        assert (entry["value"], entry["low"], entry["high"], entry["n"]) == (0, 0, 0, 20)
 
 
 def test_only_videos_with_both_errors_count():

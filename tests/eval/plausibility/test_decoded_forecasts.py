@@ -63,8 +63,8 @@ def clip(tmp_path) -> Clip:
 
 
 def decode(model: WorldModel, clip: Clip, first: int, stop: int) -> tuple[DecodedForecasts, BatchedInference, Decoder]:
-    places, features = model.latent_shape
-    decoder = Decoder(DecoderConfig(size_px=16, width=4), features=features, tokens=places, tubelet_size=2, seed=3)
+    spatial_tokens, features = model.latent_shape
+    decoder = Decoder(DecoderConfig(size_px=16, width=4), features=features, tokens=spatial_tokens, tubelet_size=2, seed=3)
     frames = model.max_context if model.max_span is None else model.max_span
     inference = BatchedInference(model, default_plan(model, frames), torch.device("cpu"), start_ranks())
     found = decode_forecasts(inference, decoder.eval(), clip, first, stop)

@@ -92,7 +92,7 @@ def run_with_decoder(world) -> Path:
 
 
 def players(page: Path) -> list[dict]:
-    return [json.loads(it) for it in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())]
+    return [json.loads(entry) for entry in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())]
 
 
 @pytest.fixture
@@ -100,12 +100,12 @@ def score(world, tmp_path, monkeypatch, capsys):
     """(FILES and options) -> (exit code, rows of --out, text on standard error)."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def run(*words: str, calibration: str = "calibration.parquet", model: str = ""):
+    def run(*arguments: str, calibration: str = "calibration.parquet", model: str = ""):
         (tmp_path / "scores.jsonl").unlink(missing_ok=True)
         model = model or f"untrained:{world / 'recipe.yaml'}"
         options = ["--model", model, "--out", str(tmp_path / "scores.jsonl")]
         options += ["--calibration", str(world / calibration)] if calibration else []
-        code = main(["plausibility", *words, *options])
+        code = main(["plausibility", *arguments, *options])
         out = tmp_path / "scores.jsonl"
         rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else None
         return code, rows, capsys.readouterr().err
@@ -159,11 +159,11 @@ def test_of_a_long_video_the_page_shows_the_part_around_the_peak(world, score, t
     from_s = min(max(0.0, row["scorers"]["whitened"]["peak_s"] - 0.4), 0.8)
     assert (shown["frames"], shown["fps"]) == (20, 25)
     times, values = shown["curves"][0]["lines"][0]
-    seen = {
+    expected = {
         round(time - from_s, 3): value
         for time, value in zip(row["times_s"], row["surprise_over_time"]["whitened"], strict=True)
     }
-    assert values == pytest.approx([seen[round(time, 3)] for time in times], rel=1e-3)
+    assert values == pytest.approx([expected[round(time, 3)] for time in times], rel=1e-3)
     assert len(times) in (9, 10)  # 0.8 s at 12 a second
     assert [heat["grid_size"] for curve in shown["curves"] for heat in curve["heats"]] == [2, 2]  # the copy baseline has none
     half, most = (value for value, _ in shown["curves"][0]["levels"])
@@ -185,12 +185,12 @@ def test_the_page_shows_decoded_forecasts(world, score, tmp_path, run_with_decod
         start = frames[0, 2:-2, 2:-2]
         assert (np.ptp(start) < 8) == (video["kind"] == "decoded")  # the beginning is not forecast
     assert sizes == [(20, 36), (16, 30), (16, 30)]  # of 16 px and as wide as the video: 29, made even
-    moments, starts, stops = np.array(shown["contexts"]).T
-    assert moments.tolist() == pytest.approx(row["times_s"], abs=1e-4)  # each time with a forecast
+    times_s, starts, stops = np.array(shown["contexts"]).T
+    assert times_s.tolist() == pytest.approx(row["times_s"], abs=1e-4)  # each time with a forecast
     assert (starts < stops).all()
-    assert (stops <= moments + 1e-4).all()
+    assert (stops <= times_s + 1e-4).all()
     captions = shown["videos"][1]["captions"]
-    assert captions[0] == [moments[0], f"{moments[0] - stops[0] + 1 / 12:.2f} s ahead"]
+    assert captions[0] == [times_s[0], f"{times_s[0] - stops[0] + 1 / 12:.2f} s ahead"]
     assert "drawn by the decoder" in page.read_text()
 
 
@@ -255,7 +255,7 @@ def test_results_on_calibration_videos_are_cached(world, score, tmp_path, monkey
 
 
 def test_an_unreadable_calibration_video_is_used_once_it_can_be_read(world, score, tmp_path):
-    """The file exists all the time, as on storage that fails temporarily. Its first clip is always too short."""
+    """Only reading fails, as on storage that fails temporarily. The first clip is always too short."""
     path, video = tmp_path / "damaged.mp4", str(world / "videos" / HOSTILE)
     path.write_bytes((world / "calibration_08.mp4").read_bytes())
     clips = [clip(world / f"calibration_{n:02d}.mp4", 12) for n in range(8)] + [
@@ -369,7 +369,7 @@ def test_missing_calibration_videos_are_left_out_with_a_message(world, score):
 
 
 @pytest.mark.parametrize(
-    ("words", "given", "stderr"),
+    ("arguments", "given", "stderr"),
     [
         ((), {"model": "baseline:pixel copy"}, "baseline:pixel copy makes no forecasts"),
         ((), {"model": "runs/nothing"}, "runs/nothing: no such run folder"),
@@ -383,8 +383,8 @@ def test_missing_calibration_videos_are_left_out_with_a_message(world, score):
         (("--html", "no/such/folder/page.html"), {}, "cannot be written: there is no folder"),
     ],
 )
-def test_an_error_is_one_line(world, score, words, given, stderr):
-    code, rows, error = score(str(world / "videos" / HOSTILE), *words, **given)
+def test_an_error_is_one_line(world, score, arguments, given, stderr):
+    code, rows, error = score(str(world / "videos" / HOSTILE), *arguments, **given)
     assert (code, rows) == (2, None)
     (line,) = [line for line in error.splitlines() if line.startswith("eval plausibility: ")]
     assert stderr in line

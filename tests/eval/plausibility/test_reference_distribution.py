@@ -91,7 +91,7 @@ def test_a_video_longer_than_calibration_videos_is_ranked_in_segments_that_cover
 
 
 def test_where_few_calibration_videos_are_as_long_shorter_segments_are_compared():
-    """One calibration video is as long. 40 have 8 frames: at least thirty segments have that length, but not length 10."""
+    """One calibration video has 10 frames, 40 have 8: there are at least thirty segments of 8 frames, but not of 10."""
     distribution = calibrated([surprise_of_video(1, frames=12), *(surprise_of_video(value, frames=8) for value in range(40))])
     assert [distribution.segment_frames(frames) for frames in (3, 4, 8, 10, 12, 99)] == [3, 4, 8, 8, 8, 8]
     assert calibrated([surprise_of_video(1), surprise_of_video(2)]).segment_frames(10) == 4

@@ -102,7 +102,7 @@ def test_whitened_surprise_uses_the_given_fit(model, videos):
 
 
 @pytest.mark.parametrize(
-    ("videos", "error", "said"),
+    ("videos", "error", "message"),
     [
         (torch.zeros(1, 1, 16, 16, 3, dtype=torch.uint8), EvalError, "a window of 1 frames leaves nothing to forecast"),
         (torch.zeros(15, 16, 16, 3, dtype=torch.uint8), ValueError, "expected [B, T, H, W, 3]"),
@@ -111,7 +111,7 @@ def test_whitened_surprise_uses_the_given_fit(model, videos):
         (torch.zeros(1, 15, 16, 16, 3, dtype=torch.int64), ValueError, "expected uint8, or float"),
     ],
 )
-def test_tensors_of_another_kind_give_an_error_of_one_line(model, videos, error, said):
+def test_tensors_of_another_kind_give_an_error_of_one_line(model, videos, error, message):
     with pytest.raises(error) as caught:
         surprise_of(model, videos)
-    assert said in str(caught.value)
+    assert message in str(caught.value)

@@ -63,7 +63,7 @@ def test_a_correct_forecast_does_not_surprise_and_the_copy_error_is_the_square_o
     np.testing.assert_allclose(found.motion, np.ones((2, 5)))
 
 
-def test_a_still_half_surprises_only_at_its_own_token():
+def test_a_motionless_half_surprises_only_at_its_own_token():
     found = evaluate(range(10, 18), [50] * 8, by_token=True)
     np.testing.assert_allclose(found.surprise["distance"][:, 0], [[0.5, 2, 4.5]] * 2)  # half of 1, 4, 9
     assert found.motion[0, 0] == pytest.approx(0.5**0.5)
@@ -137,5 +137,5 @@ def test_the_default_plan_follows_the_model():
     assert (plan.contexts, plan.horizon, plan.stride) == ((4,), 5, 4)  # it sees 6 frames, which is one latent of 4
     with pytest.raises(EvalError, match="horizon of 6 latent steps is longer than the 5"):
         default_plan(model, 24, horizon=6)
-    with pytest.raises(EvalError, match="3 frames is no multiple of 4"):
+    with pytest.raises(EvalError, match="3 frames is not a multiple of 4"):
         default_plan(model, 24, contexts=[3])

@@ -65,7 +65,7 @@ def test_perfect_forecasts_are_read_perfectly_and_copies_are_not(truth):
 
 
 def test_forecasts_in_another_basis_are_read_by_the_refitted_probe_only(truth):
-    """The two probes distinguish a forecast that contains the future from one that contains it in the form of the targets."""
+    """Only the refitted probe finds a future that is forecast in another basis than that of the targets."""
     tested, right = task(truth), latents_of(truth)
     turned = {context: latents @ np.array([[0.0, -1.0], [1.0, 0.0]], np.float32) for context, latents in right.forecast.items()}
     sources = {"model": latents_of(truth, turned)}
@@ -84,7 +84,7 @@ def test_a_body_that_was_visible_too_briefly_is_not_judged(truth, make_truth):
 
 
 def test_contexts_shorter_than_what_a_probe_reads_are_not_judged(truth):
-    """As in a model whose context and forecast share a window: a longer forecast leaves a shorter context."""
+    """Context and forecast of such a model share a window: a longer forecast leaves a shorter context."""
     tested, whole = task(truth, "velocity"), latents_of(truth)
     context = {context: latents[:, -2:] if context == 6 else latents for context, latents in whole.context.items()}
     sources = {"model": ClipLatents(whole.target, context, whole.forecast)}

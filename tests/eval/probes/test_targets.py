@@ -98,14 +98,14 @@ def test_depth_order_by_hand(make_truth):
 
 def clip(**changed) -> Clip:
     fields = (
-        *("0" * 16, "film.mp4", None, 0.0, 2.0, 12.0, 24, 64, 64, 0, "h264"),
+        *("0" * 16, "clip.mp4", None, 0.0, 2.0, 12.0, 24, 64, 64, 0, "h264"),
         *("val", None, None, "physics", "0" * 64, None),
     )
     return Clip(**{**dict(zip(Clip.__dataclass_fields__, fields, strict=True)), **changed})
 
 
 def test_a_clip_without_ground_truth_is_an_error(tmp_path):
-    with pytest.raises(EvalError, match=r"film\.mp4: the manifest names no ground truth"):
+    with pytest.raises(EvalError, match=r"clip\.mp4: the manifest lists no ground truth"):
         read_ground_truth(clip())
     np.savez(tmp_path / "other.npz", something=np.zeros(3))
     with pytest.raises(EvalError, match="has no fixed, shape"):

@@ -38,8 +38,8 @@ def data(make_truth, tmp_path) -> ProbeData:
 
 def test_an_occlusion_begins_when_no_pixel_shows(data):
     found = find_occlusions(data)
-    assert [(it.clip, it.context, it.steps) for it in found] == [(number, 5, 4) for number in range(12)]
-    assert [it.moving for it in found] == [number % 4 != 0 for number in range(12)]
+    assert [(entry.clip, entry.context, entry.steps) for entry in found] == [(number, 5, 4) for number in range(12)]
+    assert [entry.moving for entry in found] == [number % 4 != 0 for number in range(12)]
 
 
 def test_a_body_with_one_visible_pixel_is_not_occluded(make_truth, data):
@@ -52,7 +52,7 @@ def test_a_body_with_one_visible_pixel_is_not_occluded(make_truth, data):
 
 
 def perfect(data: ProbeData):
-    """In place of videos and networks: a model whose latents and forecasts are the position of the body."""
+    """Replace videos and networks: the latents and forecasts of the model are the position of the body."""
 
     def collect_latents(label, nets, groups, frames, device):
         found = []
@@ -76,7 +76,7 @@ def test_errors_are_in_widths_and_bodies_at_rest_stand_apart(data, monkeypatch):
     found = track(data, {}, {MODEL: probe, PIXELS: probe}, torch.device("cpu"))
     moving, resting = found["moving when last seen"], found["at rest when last seen"]
     assert moving["model: forecast"]["0.4"] == pytest.approx({"value": 0, "low": 0, "high": 0, "n": 9}, abs=1e-6)
-    # last seen at step 4; after four steps of 2 px the body is one width of 8 px further
+    # last visible at step 4; after four steps of 2 px the body is one width of 8 px further
     assert [moving[LAST_SEEN][time]["value"] for time in ("0.1", "0.4")] == pytest.approx([0.25, 1.0])
     assert moving["model: copy last"]["0.4"]["value"] == pytest.approx(1.0)
     assert moving[CONSTANT_VELOCITY]["0.4"]["value"] == pytest.approx(0)
@@ -98,6 +98,6 @@ def test_the_mean_position_over_clips_by_hand():
 
 
 def test_without_an_occlusion_there_is_no_result(data, make_truth):
-    seen = [make_truth(own.centre_px) for own in data.truth.clips]
-    truth = AlignedTruth(seen, data.truth.frames, 0.1, 3)
+    visible_clips = [make_truth(own.centre_px) for own in data.truth.clips]
+    truth = AlignedTruth(visible_clips, data.truth.frames, 0.1, 3)
     assert track(ProbeData(data.clips, STEPS, truth), {}, {}, torch.device("cpu")) is None

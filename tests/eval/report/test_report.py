@@ -26,7 +26,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.words, self.tags, self.data, self.inside = "", [], [], ""
+        self.raw_text, self.tags, self.data, self.inside = "", [], [], ""
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -37,13 +37,13 @@ class Page(HTMLParser):
         if self.inside == "application/json":
             self.data.append(json.loads(data))
         elif self.inside not in ("program", "style"):
-            self.words += f"{data} "
+            self.raw_text += f"{data} "
 
     def handle_endtag(self, tag):
         self.inside = ""
 
     def text(self) -> str:
-        return " ".join(self.words.split())
+        return " ".join(self.raw_text.split())
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def test_nothing_from_disk_becomes_markup(page):
     scripts = [attrs for tag, attrs in page.tags if tag == "script"]
     assert len([attrs for attrs in scripts if attrs.get("type") == "application/json"]) == len(page.data) == 6
     assert len(scripts) == 7  # those, and the script of the page
-    assert "gone.mp4" in page.words
+    assert "gone.mp4" in page.raw_text
     assert not [tag for tag, _ in page.tags if tag == "u"]
-    assert "<script>window.pwned=1</script>" in page.words
-    assert "Its notes & their <i>markup</i>." in page.words
-    assert "suites/<i>suite</i>" in page.words
+    assert "<script>window.pwned=1</script>" in page.raw_text
+    assert "Its notes & their <i>markup</i>." in page.raw_text
+    assert "suites/<i>suite</i>" in page.raw_text
 
 
 def test_the_page_loads_nothing_from_outside(page, evaluation):
@@ -111,13 +111,13 @@ def test_rows_are_contexts_and_columns_outcomes(page):
     median = page.data[0]
     assert [video["kind"] for video in median["videos"]] == ["possible", "impossible", "impossible", "possible"]
     text = page.text()
-    text = text.partition("Of each property the best")[2].partition("median")[2]
+    text = text.partition("The best, median and worst trial")[2].partition("median")[2]
     text = text[text.index("outcome u") :]
     assert text.index("outcome u") < text.index("outcome v") < text.index("context a") < text.index("context b")
 
 
 def test_a_curve_is_the_mean_over_the_windows_that_forecast_a_time(page):
-    """Two locked windows begin at frames 12 and 13; they differ by 0.01, and impossible films by 0.9 from frame 15 on."""
+    """Two locked windows begin at frames 12 and 13; they differ by 0.01, and impossible videos by 0.9 from frame 15 on."""
     curves = {curve["name"]: curve["lines"] for curve in page.data[0]["curves"]}
     assert next(iter(curves)) == "whitened, locked windows"
     times, values = curves["whitened, locked windows"][1]
@@ -184,10 +184,10 @@ def test_a_curve_by_magnitude_names_the_quantity_and_is_left_out_without_one(cop
 def test_the_effect_of_whitening_is_shown_by_property_from_none_to_the_most(copied):
     scores = json.loads((copied / "scores.json").read_text())
     for windows in scores["tree"].values():
-        for films, value in ((100, 0.7), (25, 0.6)):
-            windows[f"whitened, {films} videos"] = json.loads(json.dumps(windows["whitened"]))
+        for count, value in ((100, 0.7), (25, 0.6)):
+            windows[f"whitened, {count} videos"] = json.loads(json.dumps(windows["whitened"]))
             for name in ("all", "permanence"):
-                next(iter(windows[f"whitened, {films} videos"][name]["occluded"]["all"]["all"].values()))["value"] = value
+                next(iter(windows[f"whitened, {count} videos"][name]["occluded"]["all"]["all"].values()))["value"] = value
     (copied / "scores.json").write_text(json.dumps(scores))
     page = Page(write_report(copied).read_text())
     text = page.text()
@@ -217,19 +217,19 @@ def test_a_pixel_baseline_has_a_page(copied):
 def test_tokens_that_form_no_grid_have_no_heat_map_and_the_page_says_why(copied):
     shutil.rmtree(copied / "maps")
     protocol = json.loads((copied / "protocol.json").read_text())
-    for latent, words in (
+    for latent, expected_text in (
         ([1, 32], "one latent per time step"),
-        ([6, 32], "6 tokens of the model form no square grid"),
+        ([6, 32], "6 tokens of the model do not form a square grid"),
         ([4, 32], "run the same evaluation again to store them"),
     ):
         protocol["model"]["latent"] = latent
         (copied / "protocol.json").write_text(json.dumps(protocol))
-        assert words in Page(write_report(copied).read_text()).text()
+        assert expected_text in Page(write_report(copied).read_text()).text()
 
 
 def test_heat_maps_have_one_scale_for_all_videos_of_a_trial(page):
     """Of sliding windows, only those of the context length of the curve count."""
-    curve = next(it for it in page.data[0]["curves"] if it["name"] == "whitened, sliding windows")
+    curve = next(entry for entry in page.data[0]["curves"] if entry["name"] == "whitened, sliding windows")
     heats = curve["heats"]
     assert curve["peak"] == 1.0
     assert [heat["grid_size"] for heat in heats] == [2] * 4
@@ -266,8 +266,8 @@ def test_a_heat_map_is_empty_where_nothing_was_forecast():
 
 def test_a_heat_map_without_a_video_is_not_offered():
     heat = HeatMap([0.0], np.ones((1, 4)))
-    films = [PlayerVideo("", "unlabelled", None), PlayerVideo("", "unlabelled", b""), PlayerVideo("", "decoded", b"")]
-    player = Player("it", 10, 2, films, {}, {"latent distance": [heat, heat]})
+    player_videos = [PlayerVideo("", "unlabelled", None), PlayerVideo("", "unlabelled", b""), PlayerVideo("", "decoded", b"")]
+    player = Player("it", 10, 2, player_videos, {}, {"latent distance": [heat, heat]})
     assert [player.is_heated(index) for index in range(3)] == [False, True, False]
     assert player.has_heat
 
@@ -298,8 +298,8 @@ def test_of_very_many_properties_each_keeps_its_median():
 
 
 def test_videos_are_h264_that_browsers_play_and_keep_their_shape(evaluation, tmp_path):
-    film = Video("f", str(evaluation / "au.mp4"), 12.0, 20, True, start_frame=4)
-    (tmp_path / "it.mp4").write_bytes(trial_video_mp4(film, "resize"))
+    video = Video("f", str(evaluation / "au.mp4"), 12.0, 20, True, start_frame=4)
+    (tmp_path / "it.mp4").write_bytes(trial_video_mp4(video, "resize"))
     with av.open(tmp_path / "it.mp4") as file:
         stream = file.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -337,7 +337,7 @@ SCORE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "p": 0.0001, "baseline
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected_text"),
     [
         ({"low": 0.45}, "no evidence that the model detects violations"),
         ({"value": 0.3, "low": 0.2, "high": 0.4}, "below chance"),
@@ -347,12 +347,12 @@ SCORE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "p": 0.0001, "baseline
         ({}, "it was tested against no baseline"),
     ],
 )
-def test_the_verdict_claims_no_more_than_the_tests_support(change, words):
-    assert words in verdict({**SCORE, **change})
+def test_the_verdict_claims_no_more_than_the_tests_support(change, expected_text):
+    assert expected_text in verdict({**SCORE, **change})
 
 
 def test_only_one_is_shown_as_100_and_only_zero_as_0():
-    assert [percent(share) for share in (1.0, 0.9996, 0.5, 0.0004, 0.0, None)] == ["100", "99", "50", "1", "0", "–"]
+    assert [percent(fraction) for fraction in (1.0, 0.9996, 0.5, 0.0004, 0.0, None)] == ["100", "99", "50", "1", "0", "–"]
     assert percent(0.9996, 1) == "99.9"
     assert [p_value(p) for p in (0.0001, 0.04, None)] == ["<\u2009.001", ".040", "–"]
 
@@ -381,8 +381,8 @@ def card(**changes) -> VideoCard:
 
 def test_single_videos_have_a_page_with_curve_heat_map_and_numbers(tmp_path):
     levels = {"latent distance": [(3.0, "half <u>below</u>")]}
-    films = (card(**it) for it in ({"levels": levels}, {"maps": {}, "title": "second"}))  # one at a time
-    path = write_video_page(tmp_path / "videos.html", "Surprise", "Two videos.", films)
+    cards = (card(**entry) for entry in ({"levels": levels}, {"maps": {}, "title": "second"}))  # one at a time
+    path = write_video_page(tmp_path / "videos.html", "Surprise", "Two videos.", cards)
     page = Page(path.read_text(encoding="utf-8"))
     assert "<u>a</u>.mp4 plausibility 12 % <of> videos" in page.text()
     first, second = page.data

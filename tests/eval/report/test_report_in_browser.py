@@ -190,23 +190,23 @@ def test_decoded_forecasts_play_in_step_and_show_their_context(browser, tmp_path
     player = "players.get(document.querySelector('#video-1'))"
     browser.until(f"{player}.opened && {player}.videos.every((video) => video.readyState >= 2 && !video.seeking)")
     assert browser.js(f"{player}.frame") == 9
-    words = "document.querySelector('figure[data-video=\"1\"] output').textContent"
+    caption_text = "document.querySelector('figure[data-video=\"1\"] output').textContent"
     bar = f"['x1', 'x2'].map((end) => Number({player}.context.firstChild.getAttribute(end)))"
     grey = f"""[...{player}.videos].map((video) => {{
       const pen = document.createElement('canvas').getContext('2d');
       pen.drawImage(video, 0, 0);
       return pen.getImageData(15, 10, 1, 1).data[0] > 125;
     }})"""
-    assert browser.js(words) == "0.20 s ahead"
+    assert browser.js(caption_text) == "0.20 s ahead"
     assert browser.js(bar) == pytest.approx(browser.js(f"[{player}.x(4 / 6), {player}.x(1)]"), abs=0.01)
     assert browser.js(grey) == [True, False, True]  # the video, the forecast, the ground truth
     browser.js(f"{player}.seek(2)")
     browser.until(f"{player}.videos.every((video) => !video.seeking)")
-    assert browser.js(words) == "0.10 s <b>ahead</b>"
+    assert browser.js(caption_text) == "0.10 s <b>ahead</b>"
     assert browser.js(bar) == pytest.approx(browser.js(f"[{player}.x(0), {player}.x(2 / 6)]"), abs=0.01)
     assert browser.js(grey) == [False, True, False]
     browser.js(f"{player}.seek(0)")
-    assert browser.js(words) == ""
+    assert browser.js(caption_text) == ""
     assert browser.js(f"{player}.context.getAttribute('visibility')") == "hidden"
     assert "No <i>more</i>." in browser.js("document.body.innerText")
     assert browser.complaints() == []

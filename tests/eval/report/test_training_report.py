@@ -13,17 +13,17 @@ from eval.__main__ import main
 from eval.report.training.findings import findings
 from eval.report.training.plots import MAX_POINTS, thinned, tick_label
 from eval.report.training.run_folder import Span, open_run
-from worldmodel.health.verdicts import VERDICTS, Verdict
+from worldmodel.health.advice import VERDICTS, Verdict
 
 HOSTILE = "<script>window.pwned=1</script>"
 
 
 def answers(run: Path) -> dict[str, str]:
-    return {it.question: it.answer for it in findings(open_run(run))}
+    return {entry.question: entry.answer for entry in findings(open_run(run))}
 
 
 def detail(run: Path, question: str) -> str:
-    return next(it.detail for it in findings(open_run(run)) if it.question == question)
+    return next(entry.detail for entry in findings(open_run(run)) if entry.question == question)
 
 
 def page(run: Path) -> str:
@@ -79,7 +79,7 @@ def test_times_equal_those_computed_by_hand(make_run, tmp_path: Path):
     assert times.computing == pytest.approx(1 - 0.4 - 25 / 615)
 
 
-def test_a_run_that_waits_for_data_is_told_which_setting_to_raise(make_run, tmp_path: Path):
+def test_the_report_of_a_run_that_waits_for_data_names_the_setting_to_raise(make_run, tmp_path: Path):
     assert answers(make_run(tmp_path / "some", wait=0.2))["What limited the speed?"] == "Partly data loading"
     run = make_run(tmp_path / "much", wait=0.5)
     assert answers(run)["What limited the speed?"] == "Data loading"
@@ -195,17 +195,17 @@ def test_the_machine_is_shown_if_checkpoints_state_it(make_run, tmp_path: Path):
     assert "torch 9.9" in html
 
 
-def test_every_verdict_the_doctor_can_give_has_words(make_run, tmp_path: Path):
+def test_every_verdict_has_a_description(make_run, tmp_path: Path):
     assert set(VERDICTS) == set(get_args(Verdict))
-    run = make_run(tmp_path / "run", verdicts=("seen_by_a_later_version",), skills=(0.1,), steps=100)
-    assert answers(run)["Is it healthy?"] == "Seen by a later version"
+    run = make_run(tmp_path / "run", verdicts=("added_by_a_later_version",), skills=(0.1,), steps=100)
+    assert answers(run)["Is it healthy?"] == "Added by a later version"
     page(run)
 
 
 def test_long_lines_keep_their_peaks():
-    updates, values = np.arange(100_000.0), np.zeros(100_000)
+    x_values, values = np.arange(100_000.0), np.zeros(100_000)
     values[77_777], values[3] = 9.0, np.nan
-    x, y = thinned(updates, values)
+    x, y = thinned(x_values, values)
     assert len(y) <= MAX_POINTS
     assert x[y.argmax()] == 77_777
     assert (np.diff(x) > 0).all()

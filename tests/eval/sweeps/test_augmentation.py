@@ -51,10 +51,10 @@ def change(value: float) -> dict:
 def rows(spread: float = 0.03, seeds: int = 2, **changes: dict) -> list[dict]:
     """Results of two strengths; trainings with other seeds differ by `spread`."""
     alone = {"seeds": {str(seed): {"value": 0.5 + spread * seed} for seed in range(seeds)}}
-    changes = {name: {**it, "seeds": dict.fromkeys(alone["seeds"], it["value"])} for name, it in changes.items()}
+    changes = {name: {**entry, "seeds": dict.fromkeys(alone["seeds"], entry["value"])} for name, entry in changes.items()}
     weakest = {"name": "strength 0", "strength": 0.0, "scores": dict.fromkeys(changes, alone)}
     strongest = {**weakest, "name": "strength 1", "strength": 1.0}
-    strongest["scores"] = {name: {**alone, "change": it} for name, it in changes.items()}
+    strongest["scores"] = {name: {**alone, "change": entry} for name, entry in changes.items()}
     return [{"name": "untrained"}, weakest, strongest]
 
 
@@ -67,7 +67,7 @@ def test_a_change_counts_where_it_exceeds_the_variation_over_videos_and_seeds():
 
 def test_the_trade_off_shows_only_where_position_is_lost_and_something_is_gained():
     up, down, flat = change(0.1), change(-0.1), change(0.0)
-    assert "**The trade-off shows, for colour**" in conclusion(rows(position=down, shape=flat, colour=up))
+    assert "**There is a trade-off, for colour**" in conclusion(rows(position=down, shape=flat, colour=up))
     assert "position is lost, nothing is gained" in conclusion(rows(position=down, shape=flat, colour=down))
     assert "no position is lost, shape is gained" in conclusion(rows(position=flat, shape=up, colour=flat))
     assert "no position is lost, nothing is gained" in conclusion(rows(position=up, shape=flat, colour=down))
@@ -95,21 +95,21 @@ def command(videos: Path, out: Path, *options: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["strengths=[0]"], "strengths"),
         (["strengths=[0.5,0.5]"], "at least two different strengths are needed"),
         (["strengths=[0,2]"], "strengths"),
-        (["parts=[zoom]"], "zoom is none of crop, flip, colour, blur"),
+        (["parts=[zoom]"], "zoom is not one of crop, flip, colour, blur"),
         (["max_steps=1"], "max_steps"),
         (["data.split=test"], "no clip has split 'test'"),
         (["kind=other"], "kind"),
     ],
 )
-def test_a_sweep_that_cannot_run_is_refused_before_any_training(videos: Path, tmp_path: Path, capsys, options, said):
+def test_a_sweep_that_cannot_run_is_refused_before_any_training(videos: Path, tmp_path: Path, capsys, options, message):
     assert main(command(videos, tmp_path / "out", *options)) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("eval ")]
-    assert said in line
+    assert message in line
     assert not (tmp_path / "out").exists()
 
 
@@ -126,8 +126,8 @@ def test_a_terminated_sweep_resumes_and_ends_with_table_and_figure(videos: Path,
             assert time.monotonic() < deadline, "no progress"
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)  # as from a scheduler: the training process gets no signal
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+        message, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, message
     stopped = steps_done(second)
     assert stopped < 40
     assert (second / "checkpoints" / f"{stopped:08d}" / "state.json").exists()

@@ -21,7 +21,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def fake_training(cell: Cell, steps: int) -> None:
-    """Write what a training leaves after so many steps, except its weights."""
+    """Write the files of a training of `steps` steps, except its weights."""
     state = {"step": steps, "recipe": cell.recipe.model_dump(mode="json"), "windows": [1]}
     save_checkpoint(Path(cell.recipe.run), {}, state)
 
@@ -63,13 +63,13 @@ def test_a_finished_cell_is_not_trained_again_and_a_failure_stops_no_other(recip
 
     def train(cell: Cell) -> str:
         trained.append(cell.variant)
-        return "no room" if cell.variant == "c" else ""
+        return "no space" if cell.variant == "c" else ""
 
     monkeypatch.setattr(grid, "_train", train)
     failed = train_all(cells)
     assert trained == ["b", "c", "d"]
-    assert failed == {"c-seed0": "no room"}
-    with pytest.raises(EvalError, match=r"1 of 4 trainings failed.*c-seed0: no room"):
+    assert failed == {"c-seed0": "no space"}
+    with pytest.raises(EvalError, match=r"1 of 4 trainings failed.*c-seed0: no space"):
         check_none_failed(failed, cells)
     check_none_failed({}, cells)
 

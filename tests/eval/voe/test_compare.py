@@ -1,4 +1,4 @@
-"""Evaluations side by side: paired, on shared trials, or refused."""
+"""Comparison of evaluations: paired, on shared trials, or refused."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_two_evaluations_by_hand(tmp_path, capsys):
     (comparison,) = found["comparisons"]
     assert (comparison["windows"], comparison["scorer"], comparison["kind"]) == ("locked", "latent distance", "both")
     everything, permanence, shape = comparison["rows"]
-    assert [it["value"] for it in everything["values"]] == [0.5, 1.0]
+    assert [entry["value"] for entry in everything["values"]] == [0.5, 1.0]
     assert everything["differences"][0]["value"] == 0.5
     assert everything["n"] == 16
     assert (permanence["differences"][0]["value"], permanence["differences"][0]["p"]) == (0.0, 1.0)
@@ -89,14 +89,17 @@ def test_only_trials_that_all_have_a_score_of_count(tmp_path):
     b = evaluation(tmp_path / "b", lambda name, number: None if number == 1 else number == 0)
     rows = compared(a, b)["comparisons"][0]["rows"]
     assert [row["n"] for row in rows] == [12, 6, 6]
-    assert [it["value"] for it in rows[0]["values"]] == [1.0, 0.0]  # b is right on number 0 alone, of which a has no score
+    assert [entry["value"] for entry in rows[0]["values"]] == [
+        1.0,
+        0.0,
+    ]  # b is right on number 0 alone, of which a has no score
 
 
 def test_three_are_compared_in_pairs_and_equal_names_get_their_folder(tmp_path):
     outs = [evaluation(tmp_path / name, lambda name, number: True) for name in ("a", "b", "c")]
     found = compared(*outs)
     assert found["names"] == ["it (a)", "it (b)", "it (c)"]
-    pairs = [(it["a"], it["b"]) for it in found["comparisons"][0]["rows"][0]["differences"]]
+    pairs = [(entry["a"], entry["b"]) for entry in found["comparisons"][0]["rows"][0]["differences"]]
     assert pairs == [("it (a)", "it (b)"), ("it (a)", "it (c)"), ("it (b)", "it (c)")]
 
 
@@ -108,7 +111,7 @@ def test_a_pixel_baseline_is_compared_with_a_model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"suite": {"hash": "other"}}, "evaluate both on one suite"),
         ({"windows": {"stride_s": 0.5}}, "--stride"),
@@ -119,10 +122,10 @@ def test_a_pixel_baseline_is_compared_with_a_model(tmp_path):
         ({"geometry": "center_crop"}, "--geometry"),
     ],
 )
-def test_evaluations_that_differ_are_refused_with_what_to_do(tmp_path, changes, words):
+def test_evaluations_that_differ_are_refused_with_what_to_do(tmp_path, changes, message):
     a = evaluation(tmp_path / "a", lambda name, number: True)
     b = evaluation(tmp_path / "b", lambda name, number: True, **changes)
-    with pytest.raises(EvalError, match=words):
+    with pytest.raises(EvalError, match=message):
         compared(a, b)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that mislead alone, worked by hand: what each favours, and what it cannot see."""
+"""Scores that mislead when they are read alone, worked by hand."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def test_a_strict_quadruplet_needs_all_four_pairs():
 
 
 def test_a_weak_memory_shows_in_quadruplet_sums_but_not_in_pairs(tmp_path):
-    """What comes out surprises by 10 or 0 whatever went in, the impossible by 1 more: of each two pairs one is right."""
+    """The outcome alone adds 10 or 0 to the surprise, an impossible video adds 1: one of every two pairs is right."""
     trials = [quadruplet(f"{name}{i}", name) for name in ("shape", "colour") for i in range(4)]
     known = {"shape": [10, 0, 1, 11], "colour": [10, 0, 0, 10]}  # (a, u), (b, v), (a, v), (b, u)
     scores = score(trials, one_number(tmp_path, trials, {"latent distance": lambda t: known[t.property]}), PROTOCOL)
-    sums = {what: it["value"] for what, it in scores["diagnostics"]["locked"]["latent distance"].items() if "sum" in what}
+    sums = {what: entry["value"] for what, entry in scores["diagnostics"]["locked"]["latent distance"].items() if "sum" in what}
     assert (sums["quadruplet sum, shape"], sums["quadruplet sum, colour"], sums["quadruplet sum"]) == (1.0, 0.5, 0.75)
     assert cell(scores, "locked", "latent distance", "shape", "same context")["value"] == 0.5
 
 
 def test_a_sum_of_maxima_favours_the_impossible_and_a_mean_does_not(tmp_path):
-    """The known failure. A possible video's halves go together (slow, slow; fast, fast), an impossible one's are mixed, so
-    that the two impossible videos have a fast half each: the sum of their maxima is higher, though nobody knows anything."""
+    """The known failure. A possible video's halves go together (slow, slow; fast, fast), an impossible one's are mixed.
+    Both impossible videos have a fast half: the sum of their maxima is higher although the scorer knows nothing."""
     rng = np.random.default_rng(4)
     trials = [quadruplet(f"q{i}") for i in range(400)]
     rows = []

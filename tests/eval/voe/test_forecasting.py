@@ -1,4 +1,4 @@
-"""Surprise is of what was forecast from the context alone, and costs no more than it must."""
+"""Surprise compares forecasts from the context alone with targets, with the fewest encoder calls."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def world_model(f: int = 1, side: int = 1, target: EmaTarget | None = None):
 
 
 class Apart:
-    """A model that promises nothing about its latents."""
+    """A model without a statement on which frames its latents depend."""
 
     def __init__(self, model):
         self.model = model
@@ -70,7 +70,7 @@ def test_sharing_latents_changes_no_number(f: int, side: int):
 
 
 def quadruplet(cut: int = 6) -> torch.Tensor:
-    """Two beginnings and two ends of one picture each in between: (a, u), (b, v), (a, v), (b, u)."""
+    """Two beginnings and two ends with the same hidden frame in between: (a, u), (b, v), (a, v), (b, u)."""
     a, b = videos(2)
     b[cut - 1] = a[cut - 1]  # hidden: a frame that both beginnings end with
     return torch.stack([torch.cat((one[:cut], other[cut:])) for one, other in ((a, a), (b, b), (a, b), (b, a))])
@@ -79,16 +79,18 @@ def quadruplet(cut: int = 6) -> torch.Tensor:
 @pytest.mark.parametrize("scope", ["window", "suffix"])
 @pytest.mark.parametrize("family", ["frame_wise", "teacher", "apart", "whole_window"])
 def test_equal_frames_of_spliced_videos_are_encoded_once_with_equal_results(family: str, scope):
-    """A teacher: what is forecast from and what is forecast are different latents."""
+    """With a teacher, context latents and target latents differ."""
     model = WholeWindow() if family == "whole_window" else world_model(2, 2, EmaTarget() if family == "teacher" else None)
     frames = quadruplet()
     same = frame_ids([frame_digests(video) for video in frames.numpy()])
     assert len(np.unique(same)) == 2 * 14 - 1
     windows = [*(PUBLISHED.sliding(14) if family == "whole_window" else WindowPlan(12, 10, 1, (2, 4), 4, 2, 12).sliding(14))]
     windows.append(Window("locked", 0, 6, 2))
-    asked = Apart(model) if family == "apart" else model
-    knowing, each = (list(predict_windows(asked, frames, windows, ALL_FORECASTERS, scope, it)) for it in (same, None))
-    for one, other in zip(knowing, each, strict=True):
+    wrapped = Apart(model) if family == "apart" else model
+    deduplicated, separate = (
+        list(predict_windows(wrapped, frames, windows, ALL_FORECASTERS, scope, entry)) for entry in (same, None)
+    )
+    for one, other in zip(deduplicated, separate, strict=True):
         assert one.window == other.window
         torch.testing.assert_close(one.target, other.target, rtol=1e-5, atol=1e-5)
         for name in FORECASTERS:
@@ -126,7 +128,7 @@ PUBLISHED = WindowPlan(fps=7.5, frames=16, stride=2, contexts=(2, 4, 6, 8, 10), 
 
 
 class Counted:
-    """Counts calls of a model's encoders, and frames that go through them."""
+    """Counts the calls of a model's encoders, and the frames that they encode."""
 
     def __init__(self, encoder: torch.nn.Module) -> None:
         self.calls = self.frames = 0
@@ -138,8 +140,8 @@ class Counted:
 
 
 class WholeWindow(torch.nn.Module):
-    """A family whose latents see all frames they are encoded with, as in the released code: two frames and four places a
-    latent, attention over everything; targets are layer-normed, distances L1. The predictor goes by the context's mean."""
+    """A family whose latents see all frames they are encoded with, as in the released code: two frames and four tokens per
+    latent step, attention over everything; targets are layer-normed, distances L1. The predictor uses the context's mean."""
 
     fps, tubelet_size, max_context, max_horizon, size_px, target_scope = 7.5, 2, 16, 7, 16, "window"
     max_span = None
@@ -179,7 +181,7 @@ class Mixing(torch.nn.Module):
 
 def released(model, frames: torch.Tensor, plan: WindowPlan) -> dict[Window, torch.Tensor]:
     """S_{w,C}: mean over future tokens and features of |P(E(x_<=C)) - LN(T(x))|, by window and context, as the released code
-    goes about it: for each context length the window is encoded whole, the future gathered, the context encoded alone."""
+    computes it: for each context length the whole window is encoded, the future gathered, the context encoded alone."""
     pixels, f, found = model.normalise(frames), plan.tubelet_size, {}
     for start in range(0, frames.shape[1] - plan.frames + 1, plan.stride):
         for context in plan.contexts:
@@ -192,8 +194,8 @@ def released(model, frames: torch.Tensor, plan: WindowPlan) -> dict[Window, torc
 
 
 def shared(model, frames: torch.Tensor, plan: WindowPlan) -> dict[Window, torch.Tensor]:
-    asked = predict_windows(model, frames, plan.sliding(frames.shape[1]))
-    return {o.window: model.distance(o.forecasts["model"], o.target).flatten(1).mean(1) for o in asked}
+    wrapped = predict_windows(model, frames, plan.sliding(frames.shape[1]))
+    return {o.window: model.distance(o.forecasts["model"], o.target).flatten(1).mean(1) for o in wrapped}
 
 
 def frame_wise():
@@ -211,7 +213,7 @@ def frame_wise():
 
 
 @pytest.mark.parametrize(("make", "calls", "frames"), [(frame_wise, 3, 3), (WholeWindow, 1.6, 2)])
-def test_the_released_protocols_numbers_for_fewer_encoder_calls(make, calls: float, frames: float):
+def test_the_numbers_of_the_released_protocol_need_fewer_encoder_calls(make, calls: float, frames: float):
     """49 frames are 17 windows, 85 of them with their contexts: the released code calls encoders 170 times. Where a target sees
     the whole window it is called 17 x (5 + 1) times; frame-wise once for the video."""
     model, video = make(), videos(2, 49)
@@ -227,7 +229,7 @@ def test_the_released_protocols_numbers_for_fewer_encoder_calls(make, calls: flo
     assert before[0] == 170
     assert counted.calls == {frame_wise: 1, WholeWindow: 17 * 6}[make]
     assert before[0] >= calls * counted.calls
-    assert before[1] >= frames * counted.frames  # and no longer ones instead
+    assert before[1] >= frames * counted.frames  # and these calls encode fewer frames
 
 
 def test_a_target_that_sees_only_the_suffix_costs_one_more_call_per_context():
@@ -256,7 +258,7 @@ def test_a_straight_path_has_no_turn_and_no_linear_prediction_error():
 
 
 def test_locked_windows_end_in_two_hidden_frames():
-    # hidden frames 10..13 at the video's 24 frames/s; seen at 12 frames/s these are frames 5 and 6
+    # hidden frames 10..13 at the video's 24 frames/s; read at 12 frames/s these are frames 5 and 6
     windows = WindowPlan(12, 10, 2, (4,), 3, 1, 12).locked((12, 15), 24.0, 12)
     assert [window.cut for window in windows] == [7]
     assert windows[0].start == 0
@@ -265,7 +267,7 @@ def test_locked_windows_end_in_two_hidden_frames():
 def test_windows_of_a_model_whose_context_and_forecast_share_a_window_fit_into_it():
     plan = WindowPlan(6, 16, 2, (2, 6, 10), 7, 2, 14, 16)
     (window,) = {plan.ending_at(20, 60)}
-    assert (window.start, window.context, window.steps) == (12, 8, 4)  # half of it seen, half of it forecast
+    assert (window.start, window.context, window.steps) == (12, 8, 4)  # half is context, half is forecast
     assert (plan.ending_at(58, 60).context, plan.ending_at(58, 60).steps) == (14, 1)
     assert {(w.context, w.steps) for w in plan.sliding(60)} == {(2, 7), (6, 5), (10, 3)}  # the rest, as published
 
@@ -301,8 +303,8 @@ def test_tokens_share_a_covariance_unless_each_has_its_own():
     shared, apart = ErrorMoments.empty(1, 1, 3), ErrorMoments.empty(1, 2, 3)
     shared.add([errors])
     apart.add([errors])
-    together, each = (Whitening.fit(moments).surprise(errors).mean((0, 1)) for moments in (shared, apart))
-    torch.testing.assert_close(each, torch.ones(2), atol=0.1, rtol=0)
+    together, separate = (Whitening.fit(moments).surprise(errors).mean((0, 1)) for moments in (shared, apart))
+    torch.testing.assert_close(separate, torch.ones(2), atol=0.1, rtol=0)
     torch.testing.assert_close(together, torch.tensor([0.01, 4.0]) / 2.005, atol=0.1, rtol=0.1)
 
 

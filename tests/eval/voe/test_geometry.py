@@ -49,8 +49,8 @@ def test_the_key_of_an_evaluation_depends_on_the_geometry(wide):
     resize = replace(crop, geometry="resize")
     assert crop.geometry == "center_crop"
     assert resize.key([]) != crop.key([]) == task(wide).key([])
-    for it, white in ((resize, 4 / 12), (crop, 0.0)):  # of columns 2 to 13
-        ((windowed,),) = it.read(it.suite.trials).groups
+    for geometry_task, white in ((resize, 4 / 12), (crop, 0.0)):  # of columns 2 to 13
+        ((windowed,),) = geometry_task.read(geometry_task.suite.trials).groups
         assert np.asarray(windowed.frames)[..., 2:14, :].mean() / 255 == pytest.approx(white, abs=0.02)
 
 
@@ -77,13 +77,13 @@ def test_a_page_shows_frames_in_the_geometry_of_the_model_so_that_maps_fit(wide,
 
 
 @pytest.mark.parametrize(
-    ("geometry", "words"),
+    ("geometry", "caption"),
     [("resize", "the whole frame, resized to a square"), ("center_crop", "the centre square of each frame")],
 )
-def test_the_report_says_which_geometry_was_used(evaluation, tmp_path, geometry, words):
+def test_the_report_says_which_geometry_was_used(evaluation, tmp_path, geometry, caption):
     for path in evaluation.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
     protocol = json.loads((evaluation / "protocol.json").read_text())
     (tmp_path / "protocol.json").write_text(json.dumps({**protocol, "geometry": geometry}))
-    assert words in write_report(tmp_path).read_text()
+    assert caption in write_report(tmp_path).read_text()

@@ -102,9 +102,9 @@ def test_balanced_weighs_easy_and_hard_equally(tmp_path):
 def test_only_plain_proportions_have_a_wilson_interval(tmp_path):
     trials = [couple(f"c{i}") for i in range(6)]
     scores = score(trials, one_number(tmp_path, trials, {"latent distance": lambda t: [2, 1]}, "sliding"), PROTOCOL)
-    it = cell(scores, "sliding", "latent distance", kind="matched")
-    assert it["wilson_low"] == pytest.approx(0.6097, abs=1e-3)  # 6 of 6
-    assert it["low"] == it["high"] == 1.0
+    entry = cell(scores, "sliding", "latent distance", kind="matched")
+    assert entry["wilson_low"] == pytest.approx(0.6097, abs=1e-3)  # 6 of 6
+    assert entry["low"] == entry["high"] == 1.0
     trials = [quadruplet("q")]
     scores = score(trials, one_number(tmp_path, trials, {"latent distance": lambda t: [1, 2, 3, 2]}), PROTOCOL)
     assert "wilson_low" not in cell(scores, "locked", "latent distance")
@@ -126,14 +126,14 @@ def test_tests_against_chance_are_corrected_over_properties(tmp_path):
 @pytest.mark.parametrize(("n", "has_value"), [(29, False), (30, True)])
 def test_fewer_than_thirty_trials_are_no_headline(tmp_path, n, has_value):
     trials = [quadruplet(f"q{i}") for i in range(n)]
-    it = score(trials, one_number(tmp_path, trials, {"latent distance": lambda t: [0, 0, 1, 1]}), PROTOCOL)["headline"][
+    entry = score(trials, one_number(tmp_path, trials, {"latent distance": lambda t: [0, 0, 1, 1]}), PROTOCOL)["headline"][
         "latent distance"
     ]
-    assert it["n"] == n
-    assert ("value" in it) == has_value
+    assert entry["n"] == n
+    assert ("value" in entry) == has_value
     if not has_value:
-        assert it["range"] == [1.0, 1.0]
-        assert "30" in it["reason"]
+        assert entry["range"] == [1.0, 1.0]
+        assert "30" in entry["reason"]
 
 
 def test_the_headline_is_of_spliced_occluded_test_trials_in_locked_windows(tmp_path):
@@ -146,8 +146,8 @@ def test_the_headline_is_of_spliced_occluded_test_trials_in_locked_windows(tmp_p
     ]
     right = {"latent distance": lambda t: [0, 0, 1, 1] if t.group_id.startswith("q") else [1, 1, 0, 0]}
     scores = score([*trials, *others], one_number(tmp_path, [*trials, *others], right), PROTOCOL)
-    it = scores["headline"]["latent distance"]
-    assert (it["value"], it["n"], it["windows"], it["kind"]) == (1.0, 30, "locked", "both")
+    entry = scores["headline"]["latent distance"]
+    assert (entry["value"], entry["n"], entry["windows"], entry["kind"]) == (1.0, 30, "locked", "both")
     assert scores["splits"]["ood"]["locked"]["latent distance"]["all"]["all"]["all"]["all"]["both"]["value"] == 0.0
     assert set(scores["splits"]) == {"val", "ood"}
 
@@ -155,8 +155,8 @@ def test_the_headline_is_of_spliced_occluded_test_trials_in_locked_windows(tmp_p
 def test_a_benchmark_of_pairs_has_its_headline_in_sliding_windows(tmp_path):
     trials = [couple(f"c{i}") for i in range(40)]
     scores = score(trials, one_number(tmp_path, trials, {"latent distance": lambda t: [2, 1]}, "sliding"), PROTOCOL)
-    it = scores["headline"]["latent distance"]
-    assert (it["value"], it["windows"], it["kind"]) == (1.0, "sliding", "matched")
+    entry = scores["headline"]["latent distance"]
+    assert (entry["value"], entry["windows"], entry["kind"]) == (1.0, "sliding", "matched")
     assert any("full occlusion" in note for note in scores["notes"])
 
 
@@ -253,8 +253,8 @@ def test_untrained_networks_are_one_baseline_with_their_range(tmp_path):
 def test_a_scorer_of_sliding_windows_is_absent_from_locked_ones(tmp_path):
     trials = [quadruplet("q")]
     rows: Rows = [
-        (video.video_id, scorer, windows, 0.0, 0.5, (0.5,), (1.0 + place,))
-        for place, video in enumerate(trials[0].videos)
+        (video.video_id, scorer, windows, 0.0, 0.5, (0.5,), (1.0 + index,))
+        for index, video in enumerate(trials[0].videos)
         for scorer, windows in (
             ("latent distance", "sliding"),
             ("latent distance", "locked"),
@@ -283,8 +283,8 @@ def test_a_missing_video_leaves_its_trial_out_of_that_scorer_and_is_counted(tmp_
     ]
     scores = score(trials, traces_of(tmp_path, rows), PROTOCOL)
     assert scores["left_out"] == {"latent distance": ["q1-bu"]}
-    it = cell(scores, "locked", "latent distance")
-    assert (it["value"], it["n"]) == (1.0, 2)
+    entry = cell(scores, "locked", "latent distance")
+    assert (entry["value"], entry["n"]) == (1.0, 2)
     assert cell(scores, "locked", "latent copy")["n"] == 3
     unread = {**PROTOCOL, "left_out": {"q2-au": "no frames"}}
     assert score(trials, traces_of(tmp_path, rows), unread)["left_out"]["latent copy"] == ["q2-au"]
@@ -338,7 +338,7 @@ def test_without_val_the_shortest_context_is_used_and_noted(tmp_path):
 # --- curves and localisation ---------------------------------------------------------------------------
 def test_bins_have_about_equal_n():
     bins = bin_means(np.arange(8.0), np.array([0, 0, 0, 1, 1, 1, 1, 1.0]))
-    found = [(it["from"], it["to"], it["value"], it["n"]) for it in bins]
+    found = [(entry["from"], entry["to"], entry["value"], entry["n"]) for entry in bins]
     assert found == [(0, 1, 0, 2), (2, 3, 0.5, 2), (4, 5, 1, 2), (6, 7, 1, 2)]
     assert bin_means(np.full(5, 0.3), np.ones(5)) == []
 
@@ -347,10 +347,10 @@ def test_accuracy_grows_with_magnitude_and_falls_with_occlusion(tmp_path):
     trials = [quadruplet(f"q{i}", magnitude=i / 10, occluded_frames=(5, 20 - i)) for i in range(8)]
     right = {"latent distance": lambda t: [0, 0, 1, 1] if t.magnitude > 0.35 else [1, 1, 0, 0]}
     scores = score(trials, one_number(tmp_path, trials, right), PROTOCOL)
-    assert [it["value"] for it in scores["magnitude"]["latent distance"]["permanence"]] == [0, 0, 1, 1]
+    assert [entry["value"] for entry in scores["magnitude"]["latent distance"]["permanence"]] == [0, 0, 1, 1]
     hidden = scores["occlusion_s"]["latent distance"]["permanence"]
     assert (hidden[0]["from"], hidden[0]["to"]) == (0.8, 0.9)  # 8 and 9 frames at 10 a second
-    assert [it["value"] for it in hidden] == [1, 1, 0, 0]
+    assert [entry["value"] for entry in hidden] == [1, 1, 0, 0]
 
 
 def test_a_peak_at_the_reveal_is_found_there(tmp_path):
@@ -376,10 +376,10 @@ def test_planted_accuracy_is_found_within_its_interval(tmp_path):
     surprise = {"latent distance": lambda t: [0, 0, 1, 1] if rng.random() < planted[t.property] else [1, 1, 0, 0]}
     scores = score(trials, one_number(tmp_path, trials, surprise), PROTOCOL)
     for name, truth in {**planted, "all": 0.75}.items():
-        it = cell(scores, "locked", "latent distance", name)
-        assert it["low"] <= truth <= it["high"]
-        assert it["high"] - it["low"] < 0.15
-        assert it["p"] < 0.05
+        entry = cell(scores, "locked", "latent distance", name)
+        assert entry["low"] <= truth <= entry["high"]
+        assert entry["high"] - entry["low"] < 0.15
+        assert entry["p"] < 0.05
     assert scores["headline"]["latent distance"]["low"] <= 0.75 <= scores["headline"]["latent distance"]["high"]
 
 
@@ -396,8 +396,8 @@ def test_a_scorer_that_sees_only_the_outcome_is_at_one_half_exactly(tmp_path):
     for name in ("all", "permanence", "shape"):
         for scorer in ("latent distance", "pixel copy"):
             for kind in ("both", "same context", "same outcome"):
-                it = cell(scores, "locked", scorer, name, kind)
-                assert (it["value"], it["low"], it["high"], it["p"]) == (0.5, 0.5, 0.5, 1.0)
+                entry = cell(scores, "locked", scorer, name, kind)
+                assert (entry["value"], entry["low"], entry["high"], entry["p"]) == (0.5, 0.5, 0.5, 1.0)
     assert scores["headline"]["latent distance"]["pixel_baselines"] == {"pixel copy": 0.5}
     assert scores["diagnostics"]["locked"]["latent distance"]["quadruplet strict"]["value"] == 0.0
 

@@ -1,4 +1,4 @@
-"""A calibration in the run folder: equal to what was stored, for exactly what it was made for, and without the videos."""
+"""A calibration in the run folder is used without the videos, only for the weights and the protocol that it was made for."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def calibration() -> Calibration:
 
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    """A run of which nothing but the folder counts."""
+    """A run of which only the folder is used."""
     (tmp_path / "run" / "checkpoints" / "00000001").mkdir(parents=True)
     return Subject("run", "run", None, None, 1, Checkpoint(tmp_path / "run" / "checkpoints" / "00000001", {}))
 
@@ -103,7 +103,7 @@ def test_a_model_that_is_no_run_has_no_folder(clips):
 
 @pytest.mark.slow
 def test_a_run_without_its_data_gets_the_same_numbers(tmp_path: Path):
-    """On a suite that brings no possible videos of its own; an untrained network too is calibrated on the run's."""
+    """The suite has no possible videos of its own. Untrained networks are calibrated on the run's videos too."""
     suite, project = tmp_path / "suite", tmp_path / "project"
     options = ["--suite", "nano", "--properties", "permanence", "--workers", "1"]
     assert data_prep(["synthesize", str(suite), *options]) == 0

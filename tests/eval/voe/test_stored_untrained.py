@@ -37,7 +37,7 @@ def _video(folder: Path, number: int) -> Video:
 
 
 def scored(task: VoeTask, seed: int, calibration_videos=()) -> list[Path]:
-    """Traces of an untrained network as an evaluation gets them, in a folder of its own."""
+    """Traces of an untrained network as an evaluation loads them, in a separate folder."""
     parts = task.suite.path / "parts"
     parts.mkdir(exist_ok=True)
     return write_untrained_traces(task, seed, calibration_videos, parts)

@@ -66,7 +66,7 @@ def test_every_video_of_a_scene_needs_an_answer():
 
 
 def test_videos_of_dev_are_refused():
-    with pytest.raises(EvalError, match="O1__01__1: no video of IntPhys test"):
+    with pytest.raises(EvalError, match="O1__01__1: not a video of IntPhys test"):
         intphys_answers({f"O1__01__{n}": 1.0 for n in (1, 2, 3, 4)})
 
 

@@ -14,10 +14,10 @@ def number(value: float, **more) -> dict:
 
 
 def tree_of(cells: dict) -> dict:
-    """property -> Score, occluded ones; "all" visibilities have 1 in place of them."""
+    """property -> scores of occluded trials, as given, and of "all" visibilities, which are 1."""
     return {
-        name: {"all": {"all": {"all": {"both": number(1.0)}}}, "occluded": {"all": {"all": {"both": it}}}}
-        for name, it in cells.items()
+        name: {"all": {"all": {"all": {"both": number(1.0)}}}, "occluded": {"all": {"all": {"both": entry}}}}
+        for name, entry in cells.items()
     }
 
 
@@ -78,7 +78,7 @@ def test_ranges_notes_and_missing_videos_are_listed():
     assert "whitened: 2" in text
 
 
-def test_a_row_of_the_spreadsheet_is_a_number_with_its_place(tmp_path):
+def test_each_row_of_the_csv_file_is_one_score(tmp_path):
     (tmp_path / "scores.json").write_text(json.dumps(SCORES))
     write_tables(tmp_path)
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Videos that belong together: kept, checked, and read at another rate."""
+"""Trials of videos that belong together: stored, checked, and read at another rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def video(name: str, label: bool | None) -> Video:
 
 
 def trial(name: str = "t", labels: tuple[bool | None, ...] = (True, False), pairs: tuple[Pair, ...] = ()) -> Trial:
-    videos = tuple(video(f"{name}{place}", label) for place, label in enumerate(labels))
+    videos = tuple(video(f"{name}{index}", label) for index, label in enumerate(labels))
     return Trial(name, videos, pairs or (Pair("matched", 0, 1),), "gravity")
 
 

@@ -1,4 +1,4 @@
-"""The command, whole, on a nano suite: what it leaves, that it goes on, and that ranks change nothing."""
+"""The whole `eval voe` command on a nano suite: its files, resuming, and equal results on two ranks."""
 
 import base64
 import json
@@ -46,7 +46,7 @@ def evaluate(suite: Path, out: Path, *options: str, launch: tuple[str, ...] = (s
 
 
 def curves(out: Path) -> list[dict]:
-    """What stands below the videos of a report, and over them."""
+    """The text below the videos of a report, and over them."""
     players = re.findall(r'<script type="application/json">(.*?)</script>', (out / "report.html").read_text())
     return [curve for text in players for curve in json.loads(text)["curves"]]
 
@@ -59,7 +59,7 @@ def done(suite: Path, tmp_path_factory) -> Path:
     return out
 
 
-def test_it_writes_traces_numbers_and_a_page(done: Path):
+def test_the_command_writes_traces_scores_and_a_report(done: Path):
     assert {"traces.parquet", "trials.json", "protocol.json", "scores.json", "scores.csv", "table.md", "report.html"} <= {
         path.name for path in done.iterdir()
     }
@@ -67,14 +67,16 @@ def test_it_writes_traces_numbers_and_a_page(done: Path):
     scores = json.loads((done / "scores.json").read_text())
     assert scores["headline"]["whitened"]["reason"] == "fewer than 30 trials"
     for scorer in ("whitened", "latent distance"):
-        it = scores["tree"]["locked"][scorer]["all"]["occluded"]["all"]["all"]["both"]
-        assert it["pixel_baselines"] == {"pixel copy": 0.5, "pixel extrapolation": 0.5}
-        copies = [name for name in it["baselines"] if name.startswith(("latent", "masked"))]
+        entry = scores["tree"]["locked"][scorer]["all"]["occluded"]["all"]["all"]["both"]
+        assert entry["pixel_baselines"] == {"pixel copy": 0.5, "pixel extrapolation": 0.5}
+        copies = [name for name in entry["baselines"] if name.startswith(("latent", "masked"))]
         assert len(copies) == 3
-        assert all(it["baselines"][name]["value"] == 0.5 for name in copies)  # locked: they saw the same picture
+        assert all(
+            entry["baselines"][name]["value"] == 0.5 for name in copies
+        )  # locked: their contexts end in the same picture
 
 
-def test_numbers_can_be_computed_again_without_the_model(done: Path):
+def test_scores_can_be_computed_again_without_the_model(done: Path):
     before, shown = (done / "scores.json").read_text(), curves(done)
     (done / "scores.json").unlink()
     result = subprocess.run([sys.executable, "-m", "eval", "rescore", str(done)], capture_output=True, text=True)
@@ -124,9 +126,9 @@ def test_hostile_clip_ids_write_nothing_outside_out(suite: Path, tmp_path: Path)
     quads, table = pq.read_table(suite / "quads.parquet"), pq.read_table(suite / "suite.parquet")
     named = dict(zip(table["clip_id"].to_pylist(), ids, strict=False))
     for found, name in ((quads, "quads.parquet"), (table, "suite.parquet")):
-        column = pa.array([named.get(it, it) for it in found["clip_id"].to_pylist()], pa.string())
-        place = found.schema.get_field_index("clip_id")
-        pq.write_table(found.set_column(place, found.schema.field(place), column), hostile / name)
+        column = pa.array([named.get(entry, entry) for entry in found["clip_id"].to_pylist()], pa.string())
+        index = found.schema.get_field_index("clip_id")
+        pq.write_table(found.set_column(index, found.schema.field(index), column), hostile / name)
     shutil.copytree(suite / "clips", hostile / "clips")
     shutil.copy(suite / "calibration.parquet", hostile)
     before = set(tmp_path.rglob("*"))
@@ -171,7 +173,7 @@ def test_a_finished_evaluation_of_another_model_is_replaced_only_with_fresh_and_
     assert not (out / ".lock").exists()
 
 
-def test_a_folder_with_files_of_the_users_own_is_refused_even_with_fresh(suite: Path, tmp_path: Path):
+def test_a_folder_with_files_of_the_user_is_refused_even_with_fresh(suite: Path, tmp_path: Path):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "city.png").write_text("mine")
     result = evaluate(suite, tmp_path, "--model", "baseline:pixel copy", "--fresh")
@@ -216,8 +218,8 @@ def test_a_pretrained_model_has_its_untrained_architecture_as_a_baseline(suite: 
     result = evaluate(suite, tmp_path / "out", "--model", f"hf:{tmp_path / 'model'}", "--untrained-seeds", "1")
     assert result.returncode == 0, result.stderr
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    it = scores["tree"]["locked"]["whitened"]["all"]["occluded"]["all"]["all"]["both"]
-    assert it["baselines"]["untrained, whitened"]["value"] is not None
+    entry = scores["tree"]["locked"]["whitened"]["all"]["occluded"]["all"]["all"]["both"]
+    assert entry["baselines"]["untrained, whitened"]["value"] is not None
     scorer = pq.read_table(tmp_path / "out" / "traces.parquet").to_pydict()
     surprise = [s for name, s in zip(scorer["scorer"], scorer["surprise"], strict=True) if name == "latent distance"]
     assert len(set(surprise)) > len(surprise) / 4

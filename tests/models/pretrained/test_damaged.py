@@ -53,8 +53,8 @@ def test_an_intact_folder_is_read(folder: Path):
     ],
 )
 def test_an_impossible_value_is_a_one_line_error_and_allocates_nothing(folder: Path, key: str, value: object):
-    said = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**said, key: value}))
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**fields, key: value}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused(folder, "config.json")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
@@ -81,8 +81,8 @@ def overlapping(content: bytes) -> bytes:
     for name in list(header)[:3]:
         if name != "__metadata__":
             header[name]["data_offsets"] = [0, header[name]["data_offsets"][1] - header[name]["data_offsets"][0]]
-    said = json.dumps(header).encode()
-    return len(said).to_bytes(8, "little") + said + content[8 + size :]
+    fields = json.dumps(header).encode()
+    return len(fields).to_bytes(8, "little") + fields + content[8 + size :]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.load import load_pretrained
 
-FRAMES, SIZE, PLACES, PATCH = 8, 32, 4, 16
+FRAMES, SIZE, TOKENS, PATCH = 8, 32, 4, 16
 ARCHITECTURE = {
     "image_size": SIZE,
     "num_frames": FRAMES,
@@ -51,7 +51,7 @@ def clip(frames: int = FRAMES) -> torch.Tensor:
 
 def test_the_distance_of_forecast_and_target_is_their_loss(theirs, folder: Path):
     model, frames = load_pretrained(str(folder)), clip()
-    future = (torch.arange(4 * PLACES) >= 2 * PLACES).expand(2, -1)
+    future = (torch.arange(4 * TOKENS) >= 2 * TOKENS).expand(2, -1)
     expected = theirs(frames, bool_masked_pos=future).loss
     found = model.distance(model.forecast(frames[:, :4], 2), model.encode(frames)[:, 2:]).mean()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
@@ -60,7 +60,7 @@ def test_the_distance_of_forecast_and_target_is_their_loss(theirs, folder: Path)
 def test_predictions_differ_between_tokens_time_steps_clips_and_features(folder: Path):
     """A version of the published protocol set them to zero, and so the baseline that all models were compared with."""
     forecast = load_pretrained(str(folder)).forecast(clip(4), 2)
-    assert forecast.shape == (2, 2, PLACES, 2 * 3 * PATCH**2)
+    assert forecast.shape == (2, 2, TOKENS, 2 * 3 * PATCH**2)
     for axis in range(4):
         assert (forecast.amax(axis) - forecast.amin(axis)).max() > 1e-2
 
@@ -82,9 +82,9 @@ def test_a_target_depends_on_its_own_frames_only(folder: Path):
 
 
 def test_a_rollout_goes_beyond_the_window(folder: Path):
-    imagined = load_pretrained(str(folder)).rollout(clip(4), 7)
-    assert imagined.shape == (2, 7, PLACES, 1536)
-    assert imagined.isfinite().all()
+    rolled_out = load_pretrained(str(folder)).rollout(clip(4), 7)
+    assert rolled_out.shape == (2, 7, TOKENS, 1536)
+    assert rolled_out.isfinite().all()
 
 
 def test_a_model_without_a_decoder_is_refused(folder: Path, tmp_path: Path):

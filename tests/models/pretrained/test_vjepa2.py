@@ -15,7 +15,7 @@ from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.pretrained.vjepa2 import UNUSED_TABLES, load_huggingface, load_original, save_huggingface, save_original
 from worldmodel.models.targets import EmaTarget
 
-FRAMES, SIZE, PATCH, PLACES = 8, 32, 8, 16
+FRAMES, SIZE, PATCH, TOKENS = 8, 32, 8, 16
 ARCHITECTURE = {
     "crop_size": SIZE,
     "patch_size": PATCH,
@@ -69,7 +69,7 @@ def test_the_encoder_equals_that_of_transformers(theirs, folder: Path):
     for frames in (FRAMES, 4):
         expected = theirs(clip(frames), skip_predictor=True).last_hidden_state
         torch.testing.assert_close(ours.encoder(clip(frames)), expected, rtol=1e-5, atol=1e-5)
-    ours.encoder.tiled_rotary = False  # a rotation as it should be is not what these weights know
+    ours.encoder.tiled_rotary = False  # the weights were not trained with the correct rotation
     assert not torch.allclose(ours.encoder(clip()), theirs(clip(), skip_predictor=True).last_hidden_state, atol=1e-3)
 
 
@@ -79,15 +79,15 @@ def test_the_predictor_equals_that_of_transformers(theirs, folder: Path):
     encoded = theirs(frames, skip_predictor=True).last_hidden_state
     expected = theirs.predictor(encoded, [here], [there]).last_hidden_state
     positions = grid_positions(FRAMES // 2, SIZE // PATCH, frames.device)
-    found = ours.predictor(encoded[:, here[0]], [here], [there], [1], positions)  # theirs takes the second mask token
+    found = ours.predictor(encoded[:, here[0]], [here], [there], [1], positions)  # transformers uses the second mask token
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_forecast_is_their_predictor_on_a_context_encoded_alone(theirs, folder: Path):
     ours, frames = load_pretrained(str(folder)), clip()
-    past, future = numbers(range(2 * PLACES), range(2 * PLACES, 4 * PLACES))
+    past, future = numbers(range(2 * TOKENS), range(2 * TOKENS, 4 * TOKENS))
     alone = theirs(frames[:, :4], skip_predictor=True).last_hidden_state
-    padded = torch.cat((alone, torch.full_like(alone, torch.nan)), dim=1)  # of the future there is nothing
+    padded = torch.cat((alone, torch.full_like(alone, torch.nan)), dim=1)  # without future frames
     expected = theirs.predictor(padded, [past], [future]).last_hidden_state
     torch.testing.assert_close(ours.forecast(frames[:, :4], 2).flatten(1, 2), expected, rtol=1e-5, atol=1e-5)
 
@@ -96,7 +96,7 @@ def test_the_standard_call_of_transformers_leaks_the_future_and_ours_does_not(th
     ours, before = load_pretrained(str(folder)), clip()
     after = before.clone()
     after[:, 4:] += 1
-    past, future = numbers(range(2 * PLACES), range(2 * PLACES, 4 * PLACES))
+    past, future = numbers(range(2 * TOKENS), range(2 * TOKENS, 4 * TOKENS))
     leaky = [theirs(x, context_mask=[past], target_mask=[future]).predictor_output.last_hidden_state for x in (before, after)]
     assert not torch.allclose(*leaky)
     assert torch.equal(*(ours.forecast(x[:, :4], 2) for x in (before, after)))
@@ -237,7 +237,7 @@ def test_keys_that_do_not_fit_are_named(folder: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         ({"model_type": "vjepa2", "layer_norm_eps": 1e-5}, "layer_norm_eps 1e-05 is not supported"),
         ({"model_type": "vjepa2", **ARCHITECTURE}, "no .*safetensors"),
@@ -245,9 +245,9 @@ def test_keys_that_do_not_fit_are_named(folder: Path, tmp_path: Path):
         ({}, "has no field model_type"),
     ],
 )
-def test_a_folder_that_cannot_be_read_is_refused(config: dict, says: str, tmp_path: Path):
+def test_a_folder_that_cannot_be_read_is_refused(config: dict, message: str, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(PretrainedError, match=says):
+    with pytest.raises(PretrainedError, match=message):
         load_pretrained(str(tmp_path))
 
 
@@ -259,10 +259,10 @@ def test_a_name_that_is_neither_a_folder_nor_a_model_id_is_refused():
 def test_a_model_id_is_downloaded_from_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch):
     import huggingface_hub
 
-    asked = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: asked.append(name) or str(folder))
-    assert load_pretrained("someone/vjepa2-tiny").latent_shape == (PLACES, 48)
-    assert asked == ["someone/vjepa2-tiny"]
+    requested = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: requested.append(name) or str(folder))
+    assert load_pretrained("someone/vjepa2-tiny").latent_shape == (TOKENS, 48)
+    assert requested == ["someone/vjepa2-tiny"]
 
 
 def test_a_reinitialised_model_has_the_same_architecture_and_other_weights(folder: Path):

@@ -59,9 +59,13 @@ def _run(family: str, first: int, last: int, seed: int, found: dict[str, str]) -
             child.wait()
         if child.returncode:
             output.seek(0)
-            words = output.read()[-2000:].decode(errors="replace")
+            last_output = output.read()[-2000:].decode(errors="replace")
             died = child.returncode < 0
-            how = f"killed by {signal.Signals(-child.returncode).name}" if died else f"exit code {child.returncode}: {words}"
+            how = (
+                f"killed by {signal.Signals(-child.returncode).name}"
+                if died
+                else f"exit code {child.returncode}: {last_output}"
+            )
             note(how, _saved(path, turn))
             return turn + 1 if died or name else last
     return last

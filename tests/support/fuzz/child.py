@@ -39,14 +39,14 @@ def main(family: str, first: int, last: int, seed: int, folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size + MOST_MEMORY, resource.RLIM_INFINITY))
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
-    seen: set[str] = set()
+    reported: set[str] = set()
     for turn in range(first, last):
         name = names[turn % len(names)]
         row = {"turn": turn, "name": name, "path": str(seeds[name])}
         print(json.dumps(row), flush=True)
         data = mutated(originals[name], seed * 1_000_003 + turn)
-        if (found := _read(module, name, seeds[name], data, turn // len(names))) and found not in seen:
-            seen.add(found)
+        if (found := _read(module, name, seeds[name], data, turn // len(names))) and found not in reported:
+            reported.add(found)
             saved = Path(tempfile.mkdtemp(prefix="found")) / f"{turn}-{seeds[name].name}"
             saved.write_bytes(data)
             print(json.dumps({**row, "finding": found, "path": str(saved)}), flush=True)

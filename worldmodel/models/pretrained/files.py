@@ -56,7 +56,7 @@ def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any], where: 
                     f"{where}/{CONFIG}: {key} is {_short(value)}; expected an integer from 1 to {MAX_INTEGER}"
                 )
         elif type(value) not in (int, float) or not 0 < value <= MAX_RATIO or not math.isfinite(value):
-            raise PretrainedError(f"{where}/{CONFIG}: {key} is {_short(value)}; expected a number from 0 to {MAX_RATIO:g}")
+            raise PretrainedError(f"{where}/{CONFIG}: {key} is {_short(value)}; expected above 0, at most {MAX_RATIO:g}")
 
 
 def check_weights_fit(weights: int, folder: Path) -> None:
@@ -75,10 +75,10 @@ def weight_files(folder: Path) -> list[Path]:
         raise PretrainedError(f"{folder} has no *.safetensors; other formats are not read, because they can run code")
     names = {file.name for file in files}
     for index in sorted(folder.glob("*.index.json")):
-        where = read_json_object(index, PretrainedError).get("weight_map")
-        if not isinstance(where, dict):
+        weight_map = read_json_object(index, PretrainedError).get("weight_map")
+        if not isinstance(weight_map, dict):
             raise PretrainedError(f"{index} has no weight_map, which names the file of each tensor")
-        for name in where.values():
+        for name in weight_map.values():
             if name not in names:
                 raise PretrainedError(f"{index} names {_short(name)}, which is not among the *.safetensors of its folder")
     return files

@@ -37,8 +37,8 @@ def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldMode
         raise PretrainedError(f"{folder}/config.json does not describe a valid model ({reason})") from error
     except ImportError as error:
         raise PretrainedError(f"{kind} needs the extra `hf`: pip install 'worldmodel[hf]' ({error})") from None
-    placed: WorldModel = model.to(device).eval()  # type: ignore[attr-defined]
-    return placed
+    loaded: WorldModel = model.to(device).eval()  # type: ignore[attr-defined]
+    return loaded
 
 
 def _folder(where: str) -> Path:

@@ -33,7 +33,7 @@ _DEFAULTS = {  # of transformers' VideoMAEConfig: its files omit fields that hav
     "decoder_num_hidden_layers": 4,
     "decoder_intermediate_size": 1536,
 }
-FPS = 7.5  # the models were trained on every fourth frame of videos with about 30 fps; their files do not say so
+FPS = 7.5  # the models were trained on every fourth frame of videos with about 30 fps; their files do not state it
 
 
 class VideoMAE(nn.Module):

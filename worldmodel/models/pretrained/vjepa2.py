@@ -21,7 +21,7 @@ from worldmodel.models.pretrained.layouts import PretrainedError, TensorPair, to
 from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget
 from worldmodel.models.video_encoder import NORM_EPS, VideoEncoderConfig
 
-FPS = 4.0  # of the frames that the models were trained on; their files do not say so
+FPS = 4.0  # of the frames that the models were trained on; their files do not state it
 UNUSED_TABLES = ("pos_embed", "predictor_pos_embed")
 """Tables of positions that released original files contain, although models with rotary positions do not use them."""
 
@@ -69,7 +69,7 @@ def load_huggingface(folder: Path) -> MaskedWorldModel:
 def save_huggingface(model: MaskedWorldModel, folder: Path) -> None:
     """Write a folder that `transformers` opens as VJEPA2Model. The teacher, if any, becomes the encoder, as in released models.
 
-    Raises PretrainedError for a model that it cannot hold.
+    Raises PretrainedError for a model that this layout cannot hold.
     """
     _check_representable(model)
     weights = model.state_dict()
@@ -171,7 +171,7 @@ def load_original(file: Path, model: MaskedWorldModel, unused: Sequence[str] = (
 
 
 def save_original(model: MaskedWorldModel, file: Path) -> None:
-    """Write a checkpoint that the original code reads. Raises PretrainedError for a model that it cannot hold."""
+    """Write a checkpoint that the original code reads. Raises PretrainedError for a model that this layout cannot hold."""
     _check_representable(model)
     state = model.state_dict()
     content = {

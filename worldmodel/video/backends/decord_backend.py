@@ -1,7 +1,7 @@
-"""The same frames with decord. decord only decodes; which frames to read is decided by the same code as for PyAV.
+"""decord backend. It only decodes; which frames to read is decided by the same code as for PyAV.
 
 decord finds keyframes by their position in decoding order. If that is not their position in the order shown (open GOPs,
-common in HEVC), its seeks land on wrong frames, so such files are read through from the start.
+common in HEVC), its seeks lead to wrong frames, so such files are decoded from the start.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read(path: Path | str, member: str | None, selection: Selection, size: Size,
         if video.container.format.name == "mpegts":
             raise _refusal(name, "decord returns wrong frames from MPEG-TS")
         if (timing or timing_of(path, member)) != "packets":
-            raise _refusal(name, "its packets do not tell when its frames are shown")
+            raise _refusal(name, "its packets do not state when its frames are shown")
         timeline = scan_packets(video)
         numbers = selected_numbers(video, timeline, selection)
     orientation = _remaining_orientation(path, member)
@@ -43,17 +43,17 @@ def read(path: Path | str, member: str | None, selection: Selection, size: Size,
     try:
         reader = _reader(decord, path, member)
         if len(reader) != len(timeline.ticks):
-            raise _refusal(name, f"decord counts {len(reader)} frames, the file shows {len(timeline.ticks)}")
+            raise _refusal(name, f"decord counts {len(reader)} frames, the file has {len(timeline.ticks)}")
         can_seek = np.array_equal(reader.get_key_indices(), _key_numbers(timeline))
         for number, image in _images(reader, list(slots), can_seek):
             buffer.put(slots[number], VideoFrame.from_numpy_buffer(image), orientation)
     except (decord.DECORDError, RuntimeError, StopIteration) as error:
-        raise _refusal(name, f"decord gave up, as on AV1 and on rotated videos ({_first_line(error)})") from None
+        raise _refusal(name, f"decord failed, as it does on AV1 and on rotated videos ({_first_line(error)})") from None
     return buffer.frames
 
 
 def _remaining_orientation(path: Path | str, member: str | None) -> Orientation:
-    """What is left to do with decord's frames: they are turned, but not stretched. Raises VideoError for mirrored videos."""
+    """The stretch that decord omits: it returns turned, unstretched frames. Raises VideoError for mirrored videos."""
     with open_video(path, member) as video:
         frame = next(video.frames(), None)
         if frame is None:

@@ -1,6 +1,6 @@
-"""Exact frames with PyAV.
+"""PyAV backend: read exact frames.
 
-If the packets of a file tell when its frames are shown (timing "packets"), the frames are found by the times of their
+If the packets of a file state when its frames are shown (timing "packets"), the frames are found by the times of their
 packets, and no more is decoded than they need. Other files are decoded from the start. See container/timing.py.
 """
 

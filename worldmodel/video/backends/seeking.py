@@ -1,4 +1,4 @@
-"""Read frames of a video whose packets tell when each frame is shown: seek to a keyframe, decode only what is needed."""
+"""Read frames of a video whose packets state when each frame is shown: seek to a keyframe, decode only what is needed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from worldmodel.video.resize import FrameBuffer
 from worldmodel.video.selection import Selection, check_frame_numbers, check_time, output_slots
 
 SEEK_GAP_S = 4.0  # frames further apart than this get a seek each; the packets between nearer ones are read
-# Codecs of which frames that no other frame refers to may be skipped. The standards of these codecs guarantee it. HEVC's
-# may be referred to from higher temporal layers, and dav1d applies such a choice only once.
+# Codecs in which frames that no other frame refers to may be skipped; their standards guarantee it. In HEVC, higher temporal
+# layers may refer to such frames, and dav1d (AV1) applies the setting only once.
 SKIPS_UNREFERENCED = {"h264", "mpeg4"}
 
 Slots = dict[int, list[int]]  # presentation time in ticks -> positions in the output
@@ -75,7 +75,7 @@ def _read_run(video: Video, run: list[int], slots: Slots, buffer: FrameBuffer) -
 
 
 def _packets_around(video: Video, first: int, last: int) -> list[Packet]:
-    """Packets from a keyframe shown at `first` or before, until all that are shown up to `last` are there."""
+    """Packets from a keyframe shown at `first` or before to the last one shown up to `last`."""
     back, ticks_per_s = 0, round(video.ticks_per_s)
     while True:
         seek_to = max(first - back, video.start_tick)

@@ -22,7 +22,7 @@ LEGACY = (  # formats of games and of early multimedia
     "wc3movie xmv yop"
 )
 IMAGES = "bmp_pipe j2k_pipe jpeg_pipe jpegxl_anim jpegxl_pipe png_pipe ppm_pipe tiff_pipe webp_pipe"
-SOUND = "aac ac3 aiff amr ape caf eac3 flac mp3 tta w64 wav wv"  # to tell audio files from unknown files
+SOUND = "aac ac3 aiff amr ape caf eac3 flac mp3 tta w64 wav wv"  # to distinguish audio files from unknown files
 READ = ",".join(f"{CONTAINERS} {STREAMS} {LEGACY} {IMAGES} {SOUND}".split())
 
 _PLAYLISTS = {  # kind -> pattern of the first bytes after white space

@@ -156,7 +156,7 @@ def _container(name: str, path: Path | str, source: Any) -> Iterator[InputContai
     try:
         yield container
     except av.error.FFmpegError as error:
-        raise VideoError(name, "corrupt", f"the decoder gave up ({error.strerror or error})") from None
+        raise VideoError(name, "corrupt", f"the decoder failed ({error.strerror or error})") from None
     finally:
         container.close()
 
@@ -172,12 +172,12 @@ def _open_error(name: str, path: Path | str, source: Any, error: Exception) -> V
     else:
         kind, playlist = container_by_head(source), _playlist_of(source)
     if playlist is not None:
-        detail = f"it is a playlist ({playlist}), which names other files, and not a video; give the videos themselves"
+        detail = f"it is a playlist ({playlist}), which names other files, not a video; give the videos themselves"
         return VideoError(name, "playlist", detail)
     if kind is not None:
-        return VideoError(name, "truncated", f"begins like {kind}, but its index is missing or cut off ({error})")
+        return VideoError(name, "truncated", f"it begins like {kind}, but its index is missing or cut off ({error})")
     return VideoError(
-        name, "not a video", "it is none of the kinds of video that are read (worldmodel/video/container/formats.py)"
+        name, "not a video", "its format is not supported; worldmodel/video/container/formats.py lists those that are"
     )
 
 
@@ -192,7 +192,7 @@ def _best_stream(name: str, container: InputContainer, path: Path | str, member:
     if not candidates and container.format.name.startswith("mov"):
         with open_bytes(path, member) as file:
             if is_cut_off(file):
-                raise VideoError(name, "truncated", "begins like mp4, but its index is cut off")
+                raise VideoError(name, "truncated", "it begins like mp4, but its index is cut off")
     if not candidates:
         raise VideoError(name, "no video stream", "it has no video stream (audio only?)")
     best = container.streams.best("video")

@@ -1,4 +1,4 @@
-"""Locate and read the bytes of a video: a whole file, or a member of a tar file, read in place without extraction."""
+"""Locate and read the bytes of a video: a whole file, or a member of a tar file, read without extraction."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
                         raise tarfile.ReadError(f"the size of its member {info.name!r} is negative")
                     if info.isreg() and not info.issparse():
                         yield info.name, info.offset_data, info.size
-                    tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps every header that it has read
+                    tar.members = []  # type: ignore[attr-defined]  # else tarfile holds every header in memory
         except (ValueError, OverflowError) as error:
-            raise tarfile.ReadError(f"a header cannot be understood ({error})") from None
+            raise tarfile.ReadError(f"a header cannot be parsed ({error})") from None
 
 
 class _Headers(io.FileIO):
@@ -116,7 +116,7 @@ class _Headers(io.FileIO):
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header says that it is {size} bytes long")
+            raise tarfile.ReadError(f"a header states a length of {size} bytes")
         return super().read(size)
 
 

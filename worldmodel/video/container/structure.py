@@ -1,4 +1,4 @@
-"""Recognise a container by its first bytes, and check whether the file is as long as its structure says."""
+"""Recognise a container by its first bytes, and check whether the file is as long as its structure states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MKV_SEGMENT = b"\x18\x53\x80\x67"
 
 
 def container_by_head(file: io.RawIOBase) -> str | None:
-    """The container that the first bytes announce ("mp4", ...), or None if they are unknown."""
+    """The container that the first bytes belong to ("mp4", ...), or None if they are unknown."""
     file.seek(0)
     head = file.read(16) or b""
     for name, (at, magic) in HEADS.items():

@@ -81,7 +81,7 @@ class _MonotonicClock:
 
 
 def scan_packets(video: Video, until: int | None = None) -> Timeline:
-    """Read the packets of all frames, or those of the first `until` frames and some more.
+    """Read the packets of all frames, or at least those of the first `until` frames.
 
     The ticks are the presentation times of the packets. If the container stores only decoding times, or omits some
     presentation times, the ticks follow from the decoding times and the delay of the codec. Frames before the first keyframe
@@ -168,12 +168,12 @@ def _presentation_from_decoding(ticks: np.ndarray, video: Video) -> np.ndarray:
 def ticks_of_times(video: Video, times_s: Sequence[float], start_tick: int) -> list[int]:
     """The last tick not later than each time (seconds since the first frame, which is shown at `start_tick`).
 
-    Half a tick is granted, since files round their times to ticks, but at most a tenth of a frame.
+    A tolerance of half a tick, at most a tenth of a frame, is added, since files round their times to ticks.
     """
     if min(times_s) < 0:
         raise video.error("before the start", f"asked for {min(times_s):g} s; times count from the first frame, from 0")
-    granted = min(0.5, 0.1 * video.frame_ticks)
-    return [start_tick + math.floor(time * video.ticks_per_s + granted) for time in times_s]
+    tolerance = min(0.5, 0.1 * video.frame_ticks)
+    return [start_tick + math.floor(time * video.ticks_per_s + tolerance) for time in times_s]
 
 
 def selected_numbers(video: Video, timeline: Timeline, selection: Selection) -> list[int]:

@@ -23,7 +23,7 @@ from worldmodel.video.errors import VideoError
 
 # packets: every packet has the time of its own frame. Frames are found by seeking.
 # order: the file has as many times as frames, but not each with its frame. Frame k in the order shown has the k-th time.
-# frames: the number of packets is not that of frames. Only decoded frames tell when they are shown.
+# frames: the numbers of packets and frames differ. Only decoded frames state when they are shown.
 # With "order" and "frames" a video is decoded from its start: correct, but slower.
 Timing = Literal["packets", "order", "frames"]
 TIMINGS: tuple[Timing, ...] = ("packets", "order", "frames")
@@ -39,7 +39,7 @@ SEEKS = {"mpegts": 4}  # positions at which times after a seek are compared with
 
 @dataclass(frozen=True)
 class TimingAnalysis:
-    """What the packets and, if these are not enough, the decoded frames of a video say about its times."""
+    """Times of a video according to its packets and, if these are not enough, to its decoded frames."""
 
     timing: Timing
     timeline: Timeline
@@ -71,7 +71,7 @@ def analyse_timing(path: Path | str, member: str | None = None, thorough: bool =
         raise video.no_frames()
     if timeline.cut_off:
         raise video.error("truncated", "the file ends in the middle of a frame")
-    reason = _doubt(path, member, timeline)
+    reason = _reason_for_distrust(path, member, timeline)
     if not reason and not thorough:
         return TimingAnalysis("packets", timeline, len(timeline.ticks), *timeline.span_s(rate), reason="")
     with open_video(path, member) as video:
@@ -79,7 +79,7 @@ def analyse_timing(path: Path | str, member: str | None = None, thorough: bool =
         timing = _classify(video, timeline, decoded)
     if timing == "packets" and reason:
         with open_video(path, member) as video:
-            timing = "order" if _doubt_after_seeks(video, timeline) else timing
+            timing = "order" if _reason_after_seeks(video, timeline) else timing
     if timing == "frames":
         start_s, stop_s = float(decoded.ticks[0] / rate), float(decoded.end_tick / rate)
         return TimingAnalysis(timing, timeline, len(decoded.ticks), start_s, stop_s, reason)
@@ -98,20 +98,20 @@ def _classify(video: Video, timeline: Timeline, decoded: DecodedTimes) -> Timing
     return "order" if len(decoded.ticks) == len(timeline.ticks) and increasing else "frames"
 
 
-def _doubt(path: Path | str, member: str | None, timeline: Timeline) -> str:
-    """Why the packets may not tell when each frame is shown; empty if there is no reason."""
+def _reason_for_distrust(path: Path | str, member: str | None, timeline: Timeline) -> str:
+    """Why the packets may not state when each frame is shown; empty if there is no reason."""
     try:
         with open_video(path, member) as video:
-            reason = _doubt_by_kind(video, timeline) or _doubt_by_first_frames(video, timeline)
+            reason = _reason_by_kind(video, timeline) or _reason_by_first_frames(video, timeline)
         if not reason:
             with open_video(path, member) as video:
-                reason = _doubt_after_seeks(video, timeline)
+                reason = _reason_after_seeks(video, timeline)
     except VideoError as error:
         return error.detail  # then all frames are decoded, which decides
     return reason
 
 
-def _doubt_by_kind(video: Video, timeline: Timeline) -> str:
+def _reason_by_kind(video: Video, timeline: Timeline) -> str:
     kind = video.kind
     if video.codec in HIDES_FRAMES | NOT_SEEKABLE:
         return f"packets of {video.codec} are not frames"
@@ -122,23 +122,23 @@ def _doubt_by_kind(video: Video, timeline: Timeline) -> str:
     if (np.diff(timeline.ticks) == 0).any():
         return "several packets have one time"
     if video.start_tick != timeline.ticks[0]:
-        return f"the first frame is shown at tick {timeline.ticks[0]}, the container says {video.start_tick}"
+        return f"the first frame is shown at tick {timeline.ticks[0]}, the container states {video.start_tick}"
     if video.may_reorder and not video.stores_presentation_times:
         return f"{kind} does not store when frames of {video.codec} are shown"
     return ""
 
 
-def _doubt_by_first_frames(video: Video, timeline: Timeline) -> str:
+def _reason_by_first_frames(video: Video, timeline: Timeline) -> str:
     ticks = [frame.pts for frame in islice(video.frames(), FIRST_FRAMES)]
     if ticks != timeline.ticks[: len(ticks)].tolist():
         return "the first frames are not shown at the times of their packets"
     if video.stream.codec_context.reorder_depth and not timeline.reordered:
-        return "the codec reorders frames, their packets have the times of the order decoded"
+        return "the codec reorders frames, but their packets have times in decoding order"
     return ""
 
 
-def _doubt_after_seeks(video: Video, timeline: Timeline) -> str:
-    """Whether a seek leads to packets with other times than those that the scan found."""
+def _reason_after_seeks(video: Video, timeline: Timeline) -> str:
+    """Why seeks cannot be used: packets after a seek have other times than the scan found; empty if they do not."""
     keys = np.sort(timeline.key_ticks)
     seeks = SEEKS.get(video.kind, 1)
     for key in [int(keys[len(keys) * (seek + 1) // (seeks + 1)]) for seek in range(seeks) if len(keys) > 1]:

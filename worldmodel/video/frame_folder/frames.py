@@ -30,7 +30,7 @@ EXIF_TURNS = [(0, False), (0, True), (180, False), (180, True), (270, True), (90
 
 
 def frames_of(folder: Path | str) -> FrameSequence:
-    """The frames of a folder in natural order, and its other images. Raises VideoError if they cannot be told apart."""
+    """The frames of a folder in natural order, and its other images. Raises VideoError if they cannot be distinguished."""
     try:
         return _cached_frames(str(folder), os.stat(folder).st_mtime_ns)
     except OSError as error:
@@ -42,7 +42,7 @@ def _cached_frames(folder: str, _modified_ns: int) -> FrameSequence:
     """Cached until the folder changes: sorting 10,000 names takes 0.2 s, and every window of a folder needs them."""
     names = [e.name for e in os.scandir(folder) if e.name.lower().endswith(SUFFIXES) and not e.name.startswith(".")]
     if not names:
-        raise VideoError(folder, "zero frames", "a folder without .png or .jpg frames is no video")
+        raise VideoError(folder, "zero frames", "the folder has no frames; expected .png or .jpg files")
     try:
         return choose_sequence(names)
     except NoSequence as error:

@@ -22,7 +22,7 @@ BESIDE_FRAMES = {
     "preview", "seg", "segm", "segmentation", "semantic", "thumb", "thumbnail", "thumbnails", "thumbs", "trimap",
 }
 # fmt: on
-EQUALLY_LIKELY = 0.9  # a pattern with this fraction of the largest one's images may be the video as well
+EQUALLY_LIKELY = 0.9  # a pattern with at least this fraction of the largest one's images may also be the video
 MAX_NAMED = 3  # patterns that a message names
 
 
@@ -64,7 +64,7 @@ class FrameSequence:
 
     @property
     def left_out(self) -> str:
-        """One line that names the images that are no frames of the video; empty if all are frames."""
+        """One line that names the images that are not frames of the video; empty if all are frames."""
         if not self.others:
             return ""
         count = sum(len(pattern.images) for pattern in self.others)
@@ -106,7 +106,7 @@ def patterns_of(names: Sequence[str]) -> list[Pattern]:
 
 
 def _split_family(names: list[str]) -> list[Pattern]:
-    """Patterns of names that differ only in numbers, divided by the numbers that are no frame numbers."""
+    """Patterns of names that differ only in numbers, divided by the numbers that are not frame numbers."""
     rows = [tuple(NUMBER.findall(_stem(name))) for name in names]
     dividing = _dividing_columns(rows)
     groups: dict[tuple[str, ...], list[int]] = {}

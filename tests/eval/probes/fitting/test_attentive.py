@@ -73,7 +73,9 @@ def test_selection_rows_do_not_change_the_training(monkeypatch):
     fitted = group < 200
     other = number.copy()
     other[200:] *= -7
-    one, two = (train_probe(MeanPool, tokens, it, None, fitted, ~fitted, CPU, learning_rates=(1e-2,)) for it in (number, other))
+    one, two = (
+        train_probe(MeanPool, tokens, entry, None, fitted, ~fitted, CPU, learning_rates=(1e-2,)) for entry in (number, other)
+    )
     assert np.array_equal(one(tokens), two(tokens))
 
 

@@ -53,7 +53,7 @@ def test_a_clip_is_never_judged_by_a_probe_fitted_on_it():
 
 def test_the_fold_of_a_clip_does_not_depend_on_the_other_rows():
     group = np.array([7, 3, 7, 12])
-    assert group_folds(group, 5).tolist() == [group_folds(np.array([it]), 5)[0] for it in group]
+    assert group_folds(group, 5).tolist() == [group_folds(np.array([entry]), 5)[0] for entry in group]
 
 
 def test_the_closed_form_leave_one_group_out_error_equals_refitting():
@@ -127,7 +127,7 @@ def test_a_rare_class_weighs_as_much_as_a_frequent_one():
 
 def test_too_few_clips_are_an_error():
     x = np.zeros((9, 2))
-    with pytest.raises(EvalError, match="9 videos have it, too few for 5 folds"):
+    with pytest.raises(EvalError, match="9 videos have this property, too few for 5 folds"):
         CrossFittedProbe.fit(fit_ridge, x, x, np.arange(9), 5)
 
 

@@ -77,7 +77,7 @@ def test_a_perfect_model_is_right_at_every_stage():
     assert found[f"{REMEMBERED}, model: copy last"] == found[f"{PREDICTED}, model: copy last"] == 0.5
 
 
-def test_forecasts_with_the_right_difference_and_a_bias_are_remembered_and_not_predicted():
+def test_forecasts_with_the_right_difference_and_a_bias_are_remembered_but_not_predicted():
     found = stage_scores(MAPS, 0.3 * MAPS[:, CONTEXT:])
     assert found[f"{REMEMBERED}, model: forecast"] == 1
     assert found[f"{PREDICTED}, model: forecast"] == 0.5

@@ -34,7 +34,7 @@ def make_small_video() -> Callable[..., Path]:
 
 @pytest.fixture
 def make_scene() -> Callable[..., Path]:
-    """(folder, {video: (greys, possible or None)}) -> a scene of IntPhys: film/scene/scene_001.png, film/status.json."""
+    """(folder, {video: (greys, possible or None)}) -> a scene of IntPhys: VIDEO/scene/scene_001.png, VIDEO/status.json."""
 
     def make(folder: Path, videos: dict[str, tuple[list[int], bool | None]], compress_level: int = 6) -> Path:
         for video, (greys, possible) in videos.items():

@@ -57,7 +57,9 @@ def test_visible_videos_are_not_locked(physics_suite):
 
 def test_calibration_videos_are_found_in_the_suite(physics_suite):
     assert open_suite(f"builtin:{physics_suite}").calibration == str(physics_suite / "calibration.parquet")
-    (physics_suite / "calibration.parquet").unlink()
+    (physics_suite / "calibration.parquet").rename(physics_suite / "lawful.parquet")  # the name in an earlier version
+    assert open_suite(f"builtin:{physics_suite}").calibration == str(physics_suite / "lawful.parquet")
+    (physics_suite / "lawful.parquet").unlink()
     assert open_suite(f"builtin:{physics_suite}").calibration is None
 
 

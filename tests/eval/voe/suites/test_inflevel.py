@@ -101,7 +101,7 @@ def test_without_tables_videos_are_paired_by_code_and_a_note_says_so(named):
     assert couples_of(suite.trials[1]) == [("ui", "uv"), ("ui", "ci"), ("cv", "uv"), ("cv", "ci")]
     assert {video.frames for trial in suite.trials for video in trial.videos} == {8}
     assert any("no pair CSV" in note for note in suite.notes)
-    with pytest.raises(TrialError, match="they tell where priming ends"):
+    with pytest.raises(TrialError, match="they state where priming ends"):
         open_suite(f"inflevel:{named}?priming=no")
 
 
@@ -132,12 +132,12 @@ def test_all_problems_of_tables_are_reported_at_once(paired, tables):
     write_table(paired, "solidity", solidity)
     with pytest.raises(TrialError) as caught:
         open_suite(f"inflevel:{paired}")
-    said = str(caught.value)
-    assert "continuity.csv is missing, others are there" in said
-    assert "gravity.csv, line 2: vid1_label is ''" in said
-    assert "gravity.csv, line 3: '../elsewhere.mp4' leads out of" in said
-    assert "solidity.csv, line 2: vid1_end_priming_2 is '-3'" in said
-    assert "solidity.csv, line 3: solidity/gone" in said
+    message = str(caught.value)
+    assert "continuity.csv is missing, but others exist" in message
+    assert "gravity.csv, line 2: vid1_label is ''" in message
+    assert "gravity.csv, line 3: '../elsewhere.mp4' leads out of" in message
+    assert "solidity.csv, line 2: vid1_end_priming_2 is '-3'" in message
+    assert "solidity.csv, line 3: solidity/gone" in message
 
 
 def test_two_possible_videos_in_a_pair_are_an_error(paired, tables):
@@ -158,7 +158,7 @@ def test_a_label_that_contradicts_the_name_is_an_error(paired, tables):
 def test_priming_that_leaves_nothing_is_an_error(paired, tables):
     tables["gravity"][0]["vid1_end_priming_2"] = "7"
     write_table(paired, "gravity", tables["gravity"])
-    with pytest.raises(TrialError, match="nothing is left"):
+    with pytest.raises(TrialError, match="fewer than 2 frames after its priming"):
         open_suite(f"inflevel:{paired}")
 
 

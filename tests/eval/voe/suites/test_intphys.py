@@ -30,7 +30,7 @@ SECRET = {video: (greys, None) for video, (greys, _) in QUADRUPLET.items()}
 
 @pytest.fixture
 def dev(tmp_path, make_scene) -> Path:
-    """Four scenes, folders made in an order that is not theirs."""
+    """Four scenes, whose folders are not made in their order."""
     shuffled = {video: QUADRUPLET[video] for video in "4132"}
     make_scene(tmp_path / "dev/O3/01", shuffled)
     make_scene(tmp_path / "dev/O1/02", CATERPILLAR)
@@ -80,7 +80,7 @@ def test_equal_pictures_with_different_compression_are_equal(dev):
 def test_a_table_of_pairs_replaces_the_search_for_pairs(dev):
     rows = ["Property;id;Video1;Label1;Video2;Label2"]
     for scene in ("O1;1", "O2;1", "O3;1"):
-        rows += [f"{scene};0;1;1;0", f"{scene};2;0;3;1"]  # places count from 0: videos 1 and 2, 3 and 4
+        rows += [f"{scene};0;1;1;0", f"{scene};2;0;3;1"]  # indices count from 0: videos 1 and 2, 3 and 4
     rows += ["O1;2;0;0;1;1", "O1;2;2;1;3;0"]
     (dev / "intphys_pairs.csv").write_text("\n".join(rows))
     suite = open_suite(f"intphys:{dev}")
@@ -104,12 +104,12 @@ def test_missing_labels_are_errors_and_never_count_as_possible(dev):
     (dev / "dev/O3/01/4/status.json").write_text(json.dumps({"header": {"is_possible": "yes"}}))
     with pytest.raises(TrialError) as caught:
         open_suite(f"intphys:{dev}")
-    said = str(caught.value)
-    assert "O1/01/2 has no status.json" in said
-    assert "O1/02/1/status.json has no header.is_possible" in said
-    assert "O2/01/1/status.json has no header.is_possible" in said
-    assert "O3/01/4/status.json: header.is_possible is 'yes'" in said
-    assert said.startswith(f"{dev}: 4 problems")
+    message = str(caught.value)
+    assert "O1/01/2 has no status.json" in message
+    assert "O1/02/1/status.json has no header.is_possible" in message
+    assert "O2/01/1/status.json has no header.is_possible" in message
+    assert "O3/01/4/status.json: header.is_possible is 'yes'" in message
+    assert message.startswith(f"{dev}: 4 problems")
 
 
 def test_videos_and_frames_that_are_missing_are_named(dev):
@@ -119,12 +119,12 @@ def test_videos_and_frames_that_are_missing_are_named(dev):
     shutil.rmtree(dev / "dev/O3")
     with pytest.raises(TrialError) as caught:
         open_suite(f"intphys:{dev}")
-    said = str(caught.value)
-    assert "O1/01 has no video 3" in said
-    assert "O1/02/1 has 5 frames, the last one is scene_006.png: some are missing" in said
-    assert "O2/01 has videos of 6, 6, 6, 5 frames" in said
-    assert "dev has no folder O3" in said
-    assert "download-intphys" in said
+    message = str(caught.value)
+    assert "O1/01 has no video 3" in message
+    assert "O1/02/1 has 5 frames, the last one is scene_006.png: some are missing" in message
+    assert "O2/01 has videos of 6, 6, 6, 5 frames" in message
+    assert "dev has no folder O3" in message
+    assert "download-intphys" in message
 
 
 def test_two_possible_videos_in_a_pair_are_an_error(dev):
@@ -156,7 +156,7 @@ def test_set(tmp_path, make_scene) -> Path:
     return tmp_path
 
 
-def test_names_of_the_test_set_tell_visibility_and_level(test_set):
+def test_names_of_the_test_set_state_visibility_and_level(test_set):
     trials = open_suite(f"intphys:{test_set}").trials
     assert [(t.property, t.visibility, t.level) for t in trials] == [
         ("permanence", "visible", "static_nobj1"),
@@ -200,5 +200,5 @@ def test_both_parts_can_lie_in_one_folder(dev, test_set):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(TrialError, match="neither dev nor test"):
+    with pytest.raises(TrialError, match="no folder dev or test"):
         open_suite(f"intphys:{tmp_path}")

@@ -14,17 +14,17 @@ SCENES = {"10": ("Solidity", "None"), "2": ("Permanence", "BasicLevel_0"), "3": 
 
 
 def rows_of(scene: str, condition: str, env: str, rendering: str = "") -> list[dict[str, str]]:
-    """Names that do not sort as their types do."""
+    """Rows whose names do not sort in the order of their types."""
     return [
         {
             "SceneIndex": scene,
-            "name": f"{place}f{scene}{rendering}",
-            "file_name": f"Videos/{place}f{scene}{rendering}.mp4",
+            "name": f"{index}f{scene}{rendering}",
+            "file_name": f"Videos/{index}f{scene}{rendering}.mp4",
             "condition": condition,
             "env": env,
             "type": kind,
         }
-        for place, kind in enumerate(TYPES)
+        for index, kind in enumerate(TYPES)
     ]
 
 
@@ -42,8 +42,8 @@ def rows() -> list[dict[str, str]]:
 
 @pytest.fixture
 def main(tmp_path, make_small_video, rows) -> Path:
-    for place, row in enumerate(rows):
-        make_small_video(tmp_path / "Main" / row["file_name"], frames=5 + place % 4, fps=60.0)
+    for index, row in enumerate(rows):
+        make_small_video(tmp_path / "Main" / row["file_name"], frames=5 + index % 4, fps=60.0)
     write_table(tmp_path / "Main", rows)
     return tmp_path
 
@@ -66,7 +66,7 @@ def test_scenes_become_trials_with_a_pair_a_run(main):
 
 def test_videos_keep_their_own_lengths(main):
     videos = {video.video_id: video for trial in open_suite(f"intphys2:{main}").trials for video in trial.videos}
-    assert [videos[f"{place}f2"].frames for place in range(4)] == [5, 6, 7, 8]
+    assert [videos[f"{index}f2"].frames for index in range(4)] == [5, 6, 7, 8]
     assert {video.fps for video in videos.values()} == {60.0}
 
 

@@ -1,4 +1,4 @@
-"""Specs of suites, paths in tables, problems told all at once, and lengths from headers."""
+"""Specs of suites, paths in tables, all problems in one report, and lengths from headers."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def test_random_damage_to_a_header_never_raises(tmp_path, make_small_video):
     path = tmp_path / "damaged.mp4"
     for _ in range(200):
         data = bytearray(whole)
-        for place in rng.integers(0, len(data), 8):
-            data[place] = rng.integers(0, 256)
+        for index in rng.integers(0, len(data), 8):
+            data[index] = rng.integers(0, 256)
         path.write_bytes(data)
         stated = mp4_length(path)
         assert stated is None or stated[1] > 0

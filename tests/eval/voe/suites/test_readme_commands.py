@@ -53,8 +53,8 @@ def write(path: Path, seconds: float, fps: float, seed: int) -> None:
 def intphys(folder: Path) -> None:
     for block in ("O1", "O2", "O3"):
         begins = {"1": 1, "2": 1, "3": 2, "4": 2}
-        for place, (video, begin) in enumerate(begins.items()):
-            frames = np.concatenate([crossing_square(50 / 15, 15, begin), crossing_square(50 / 15, 15, 10 + place)])
+        for position, (video, begin) in enumerate(begins.items()):
+            frames = np.concatenate([crossing_square(50 / 15, 15, begin), crossing_square(50 / 15, 15, 10 + position)])
             scene = folder / "dev" / block / "01" / video
             (scene / "scene").mkdir(parents=True)
             (scene / "status.json").write_text(json.dumps({"header": {"is_possible": video in "14"}}))
@@ -64,9 +64,9 @@ def intphys(folder: Path) -> None:
 
 def intphys2(folder: Path) -> None:
     rows = [["SceneIndex", "name", "file_name", "condition", "env", "type"]]
-    for place, kind in enumerate(("1_Possible", "1_Impossible", "2_Possible", "2_Impossible")):
-        rows.append(["1", str(place), f"Videos/{place}.mp4", "Permanence", "None", kind])
-        write(folder / "Main/Videos" / f"{place}.mp4", 5 + place / 10, 30.0, place)
+    for position, kind in enumerate(("1_Possible", "1_Impossible", "2_Possible", "2_Impossible")):
+        rows.append(["1", str(position), f"Videos/{position}.mp4", "Permanence", "None", kind])
+        write(folder / "Main/Videos" / f"{position}.mp4", 5 + position / 10, 30.0, position)
     with (folder / "Main/metadata.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -78,12 +78,12 @@ def grasp(folder: Path) -> None:
 
 
 def inflevel(folder: Path) -> None:
-    """The real ones last 9 s and longer; without the pair CSVs, which the user adds."""
+    """Videos of 9 s, as the shortest real ones, without the pair CSVs, which the user adds."""
     for prop, codes in {"continuity": ("vv", "ii", "vi", "iv"), "gravity": ("ui", "cv", "uv", "ci")}.items():
-        for place, code in enumerate(codes):
-            write(folder / prop / f"center__{prop}__bluecup__redball__{code}.mp4", 9, 30.0, place)
-    for place, code in enumerate(("ui", "cv", "uv", "ci")):
-        write(folder / "solidity" / f"center__solidity__bluecup__redball__{code}.mp4", 9, 30.0, place)
+        for position, code in enumerate(codes):
+            write(folder / prop / f"center__{prop}__bluecup__redball__{code}.mp4", 9, 30.0, position)
+    for position, code in enumerate(("ui", "cv", "uv", "ci")):
+        write(folder / "solidity" / f"center__solidity__bluecup__redball__{code}.mp4", 9, 30.0, position)
 
 
 def builtin(folder: Path) -> None:
@@ -92,7 +92,7 @@ def builtin(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [builtin, intphys, intphys2, grasp, inflevel], ids=lambda it: it.__name__)
+@pytest.mark.parametrize("make", [builtin, intphys, intphys2, grasp, inflevel], ids=lambda entry: entry.__name__)
 def test_the_demos_model_is_evaluated_on_every_suite_with_default_flags(make, run, tmp_path, capsys):
     make(tmp_path / "suite")
     out, suite = tmp_path / "out", f"{make.__name__}:{tmp_path / 'suite'}"

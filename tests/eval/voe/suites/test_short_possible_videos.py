@@ -50,17 +50,17 @@ def noise(frames: int, seed: int) -> np.ndarray:
 
 @pytest.fixture
 def possible(tmp_path):
-    """[(frames, fps)] -> a manifest of such videos, all in split val."""
+    """[(frames, fps)] -> a manifest of videos of these lengths and rates, all in split val."""
 
     def make(sizes: list[tuple[int, float]]) -> Path:
         clips = []
-        for place, (frames, fps) in enumerate(sizes):
-            path = tmp_path / "possible" / f"{place}.mp4"
+        for index, (frames, fps) in enumerate(sizes):
+            path = tmp_path / "possible" / f"{index}.mp4"
             path.parent.mkdir(exist_ok=True)
-            write_video(path, noise(frames, place), fps)
+            write_video(path, noise(frames, index), fps)
             size = (16, 16, 0, "h264")
             span = (0.0, frames / fps)
-            clips.append(Clip(f"{place:016d}", str(path), None, *span, fps, frames, *size, "val", None, None, "t", f"{place}"))
+            clips.append(Clip(f"{index:016d}", str(path), None, *span, fps, frames, *size, "val", None, None, "t", f"{index}"))
         write_manifest(tmp_path / "possible.parquet", clips, command="test", config={})
         return tmp_path / "possible.parquet"
 
@@ -120,9 +120,9 @@ def test_a_default_horizon_is_lowered_and_a_requested_one_is_refused():
 def test_two_kinds_of_window_of_one_video_do_not_count_as_two_videos():
     rng = np.random.default_rng(0)
     moments = {ErrorKey(kind, "model"): ErrorMoments.empty(2, 1, 3) for kind in ("locked", "sliding")}
-    for it in moments.values():
-        it.videos, it.count = 1, np.ones(2)
-        it.gram += rng.random(it.gram.shape)
+    for entry in moments.values():
+        entry.videos, entry.count = 1, np.ones(2)
+        entry.gram += rng.random(entry.gram.shape)
     with pytest.raises(ValueError, match="1 possible videos"):
         fit_whitenings(moments)
 
@@ -130,9 +130,9 @@ def test_two_kinds_of_window_of_one_video_do_not_count_as_two_videos():
 def test_a_fit_to_fewer_videos_that_reach_less_far_is_left_out():
     full, fewer = ErrorKey("sliding", "model"), ErrorKey("sliding", "model", Fit(videos=25))
     moments = {key: ErrorMoments.empty(2, 1, 3) for key in (full, fewer)}
-    for key, it in moments.items():
-        it.videos, it.count = 25, np.array([25.0, 0 if key == fewer else 25])
-        it.gram += np.eye(3)
+    for key, entry in moments.items():
+        entry.videos, entry.count = 25, np.array([25.0, 0 if key == fewer else 25])
+        entry.gram += np.eye(3)
     assert set(fit_whitenings(moments)) == {full}
 
 

@@ -60,8 +60,8 @@ def intphys2(tmp_path) -> Path:
 
     with_header = [columns]
     for scene in ("1", "2"):
-        for place, kind in enumerate(("1_Possible", "1_Impossible", "2_Possible", "2_Impossible")):
-            name = f"m{scene}{place}"
+        for index, kind in enumerate(("1_Possible", "1_Impossible", "2_Possible", "2_Impossible")):
+            name = f"m{scene}{index}"
             make(root / "Main/Videos" / f"{name}.mp4", "Impossible" in kind)
             with_header.append([scene, name, f"Videos/{name}.mp4", "Permanence", "None", kind])
     with (root / "Main/metadata.csv").open("w", newline="") as file:
@@ -121,17 +121,17 @@ def test_half_of_held_out_is_possible_unless_main_gives_a_threshold(intphys2, ev
     assert possible("--threshold-from", str(main_out)) == {"a", "c", "d", "f"}
 
 
-def test_what_cannot_be_answered_is_a_one_line_error(intphys, intphys2, evaluate, tmp_path, capsys):
+def test_a_suite_that_cannot_be_answered_is_a_one_line_error(intphys, intphys2, evaluate, tmp_path, capsys):
     held_out = evaluate(f"intphys2:{intphys2}?part=HeldOut", "held_out", "--contexts", "4")
     main_out = evaluate(f"intphys2:{intphys2}?part=Main", "main", "--contexts", "2")
     test = evaluate(f"intphys:{intphys}", "test")
     capsys.readouterr()
     for given, message in (
-        ([main_out], "the labels of intphys2 are known here"),
+        ([main_out], "its labels are public"),
         ([tmp_path / "nowhere"], "is not a finished evaluation"),
         ([held_out, "--threshold-from", main_out], "Evaluate again with the same --contexts"),
         ([held_out, "--threshold-from", test], "of another suite or model"),
-        ([held_out, "--threshold-from", held_out], "not both possible and impossible videos"),
+        ([held_out, "--threshold-from", held_out], "needs both possible and impossible videos"),
         ([test, "--threshold-from", main_out], "--threshold-from is for IntPhys 2"),
     ):
         assert main(["submit", *map(str, given), "--to", str(tmp_path / "answers")]) == 2

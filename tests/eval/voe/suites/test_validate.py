@@ -1,4 +1,4 @@
-"""What `python -m eval validate` finds, and what it says."""
+"""The problems that `python -m eval validate` finds, and its output."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def spliced(physics_suite) -> Path:
 
 def test_a_whole_suite_passes(physics_suite, capsys):
     assert run(f"builtin:{physics_suite}") == 0
-    said = capsys.readouterr()
-    assert "2 trials, 8 videos" in said.out
-    assert "8 of 8 videos" in said.out
-    assert "1 spliced trials" in said.out
-    assert "wrong" not in said.out
-    assert "videos" in said.err  # the progress bar
+    output = capsys.readouterr()
+    assert "2 trials, 8 videos" in output.out
+    assert "8 of 8 videos" in output.out
+    assert "1 spliced trials" in output.out
+    assert "wrong" not in output.out
+    assert "videos" in output.err  # the progress bar
 
 
 @pytest.mark.parametrize(("frame", "where"), [(1, "context"), (4, "hidden"), (7, "outcome")])
 def test_a_differing_frame_that_must_be_equal_is_found(physics_suite, spliced, frame, where, capsys):
     repaint(spliced, frame, 200)
     assert run(f"builtin:{physics_suite}") == 1
-    said = capsys.readouterr().out
-    assert f"differ at frame {frame}, where they must be equal" in said
+    output = capsys.readouterr().out
+    assert f"differ at frame {frame}, where they must be equal" in output
     others = {"context": ["au"], "hidden": ["au", "bv", "bu"], "outcome": ["bv"]}[where]
-    assert said.count("differ at frame") == len(others)
+    assert output.count("differ at frame") == len(others)
     for other in others:
-        assert f"-{other}" in said
+        assert f"-{other}" in output
 
 
 def test_frames_may_differ_where_contexts_and_outcomes_do(physics_suite):
@@ -79,14 +79,14 @@ def test_calibration_videos_belong_to_a_suite(physics_suite, capsys):
     assert "calibration.parquet is missing" in capsys.readouterr().out
 
 
-def test_a_part_of_a_benchmark_does_not_pass(tmp_path, make_small_video, capsys):
+def test_an_incomplete_benchmark_does_not_pass(tmp_path, make_small_video, capsys):
     for prefix in ("P", "IP"):
         make_small_video(tmp_path / f"{prefix}_Gravity" / "000.mp4")
     assert run(f"grasp:{tmp_path}") == 1
-    said = capsys.readouterr().out
-    assert "1 of 2048" in said
-    assert "pairs: 1 found, 2048 expected" in said
-    assert "Google Drive" in said
+    output = capsys.readouterr().out
+    assert "1 of 2048" in output
+    assert "pairs: 1 found, 2048 expected" in output
+    assert "Google Drive" in output
 
 
 def test_a_whole_published_benchmark_passes(tmp_path, make_small_video):
@@ -125,9 +125,9 @@ def test_many_problems_are_counted_after_the_first_twenty(tmp_path, make_small_v
     (check,) = [c for c in validate.validate(suite) if c.what == "first and last frame"]
     assert len(check.problems) == 25
     validate.report(suite, [check])
-    said = capsys.readouterr().out
-    assert said.count("P_Gravity__") == 20
-    assert "and 5 more" in said
+    output = capsys.readouterr().out
+    assert output.count("P_Gravity__") == 20
+    assert "and 5 more" in output
 
 
 def test_the_error_for_a_broken_layout_lists_all_problems(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from einops import repeat
 from made_latents import CONFIG, ar1, copies, health_of, metrics_of, noise, optimal, perfect
 
-from worldmodel.health.diagnosis import verdict_of
+from worldmodel.health.verdicts import verdict_of
 
 
 def test_healthy():
