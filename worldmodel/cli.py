@@ -40,3 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.argv = [f"worldmodel {command}", *arguments[1:]]
     runpy.run_module(MODULES[command], run_name="__main__", alter_sys=True)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

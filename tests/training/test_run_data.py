@@ -225,7 +225,7 @@ def test_a_rollout_without_data_shows_the_windows_stored_in_the_run_folder(proje
     assert rollout([str(run)]) == 2
     output = capsys.readouterr().err
     assert "/gone/project/data/videos.parquet" in output
-    assert "--data M.parquet" in output
+    assert "Give the run's manifest with --data" in output
 
 
 def test_a_rollout_accepts_the_path_of_moved_data(project: Path, tmp_path: Path):
