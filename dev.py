@@ -36,7 +36,8 @@ STAMP = VENV / "installed.json"  # written last, so that an interrupted install 
 TORCH = "2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
-PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "loadscope"]  # a further `-n 0` turns this off
+# A further `-n 0` turns this off.
+PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "loadscope", "--max-worker-restart", "2"]
 CHECKS = {
     "ruff check": ["-m", "ruff", "check", "."],
     "ruff format": ["-m", "ruff", "format", "--check", "."],

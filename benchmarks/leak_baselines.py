@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from scipy.stats import ttest_1samp
 
 from data_prep.physics.generation import limit_threads
+from data_prep.physics.job_plan import QuadrupletJob, SuiteSize, suite_jobs
 from data_prep.physics.keyed_random import KeyedRandom
+from data_prep.physics.properties import PROPERTIES, PROPERTIES_BY_NAME
 from data_prep.physics.quadruplets import sample_quadruplet
 from data_prep.physics.scenes import VideoFormat
-from data_prep.physics.suite import BY_NAME, PROPERTIES, QuadrupletJob, SuiteSize, suite_jobs
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from eval.intervals import holm
@@ -39,6 +40,8 @@ from eval.voe.leak_baselines import (
 )
 from eval.voe.oracle import count_violations
 from eval.voe.pairs import QUADRUPLET, quadruplet_scores
+from worldmodel.files.atomic import write_text
+from worldmodel.files.outputs import output_file
 from worldmodel.process.arguments import whole_number
 
 PROVEN = (
@@ -77,7 +80,7 @@ class Cell(TypedDict):
 
 def score_quadruplet(job: QuadrupletJob, video_format: VideoFormat) -> Quadruplet:
     """Render one quadruplet and score its four videos by every baseline."""
-    property_ = BY_NAME[job.property]
+    property_ = PROPERTIES_BY_NAME[job.property]
     quadruplet = sample_quadruplet(property_, property_.templates[job.template], video_format, job.level, *job.key())
     videos = [quadruplet.videos[pair].frames for pair in QUADRUPLET]
     splice = quadruplet.splice
@@ -129,7 +132,7 @@ def summarise(quadruplets: list[Quadruplet]) -> dict[str, Cell]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quadruplets", type=whole_number(1), default=400, help="per property")
-    parser.add_argument("--properties", default=",".join(BY_NAME))
+    parser.add_argument("--properties", default=",".join(PROPERTIES_BY_NAME))
     parser.add_argument("--workers", type=whole_number(1), default=2)
     parser.add_argument("--seed", type=whole_number(0), default=1)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
@@ -148,7 +151,8 @@ def main() -> None:
                 quadruplets.append(result)
                 progress.step()
         tables[property_.name] = summarise(quadruplets)
-        args.out.write_text(json.dumps(tables, indent=1) + "\n")
+        with output_file(args.out):
+            write_text(args.out, json.dumps(tables, indent=1) + "\n")
     show(tables)
 
 

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from worldmodel.files.atomic import atomic_path
 from worldmodel.files.output_errors import output_errors
 from worldmodel.video import VideoError, inspect_video
-from worldmodel.video.backends.in_order import damaged_frame, frames_from_start
+from worldmodel.video.container.decode_in_order import damaged_frame, frames_from_start
 from worldmodel.video.container.opening import Video, open_video
 from worldmodel.video.container.timing import TimingAnalysis, analyse_timing
 from worldmodel.video.frame_folder.frames import frame_names, open_frame

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import launch
 import numpy as np
 import pytest
 
@@ -36,6 +37,23 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-call", action="store_true", help="tests/faults: let each call of each command fail (an hour)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that prints
+        config.pluginmanager.register(FailuresAtOnce(config), "failures at once")
+
+
+class FailuresAtOnce:
+    """Prints each failure when it occurs, since a test run that is stopped from outside prints no summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            terminal = self.config.get_terminal_writer()
+            terminal.write(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext}\n", flush=True)
 
 
 def _isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -64,7 +82,9 @@ def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
             patch.setenv(variable, str(folder / name))
         patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # children find the packages from any directory
         _isolate(patch, folder / "s")
+        patch.setenv(launch.MARK, folder.name)
         yield folder
+        launch.kill_marked(folder.name)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -73,10 +93,12 @@ _numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def isolated(isolated_session: Path) -> Iterator[None]:
-    """Isolate one test from files of other tests, of the user and of the demo."""
+    """Isolate one test from files of other tests, of the user and of the demo. No process outlives its test."""
     with pytest.MonkeyPatch.context() as patch:
         _isolate(patch, isolated_session / str(next(_numbers)))
+        patch.setenv(launch.MARK, mark := f"{isolated_session.name}-{next(_numbers)}")
         yield
+        launch.kill_marked(mark)
 
 
 def _numbered(count: int, height: int = 48, width: int = 64, first: int = 0) -> np.ndarray:

@@ -46,10 +46,10 @@ from worldmodel.recipe import DEMO_RECIPE, Recipe, read_recipe, split_file_and_o
 from worldmodel.rollouts.decoder_fitting import fit_decoder
 from worldmodel.runs.failed_reads import FailedReads
 from worldmodel.runs.plan import check_layers, check_plan, describe_run
-from worldmodel.runs.resume import check_same_recipe, find_training_data, last_checkpoint, restore
+from worldmodel.runs.restore_run import check_same_recipe, find_training_data, last_checkpoint, restore
 from worldmodel.runs.run_data import resolve_paths
 from worldmodel.runs.run_log import RunLog
-from worldmodel.runs.saving import save, save_recipe
+from worldmodel.runs.save_run import save, save_recipe
 from worldmodel.runs.session import Session, open_session
 from worldmodel.training.learner import GlobalStatistics, Loss, average_loss, global_statistics
 from worldmodel.training.metrics import not_finite_message, training_metrics

@@ -19,7 +19,8 @@ from typing import Any
 
 from data_prep.errors import PrepError
 from data_prep.physics.generation import GenerationConfig, Shard, claim_output, library_versions, limit_threads
-from data_prep.physics.suite import BY_NAME, PROPERTIES, SUITE_SIZES
+from data_prep.physics.job_plan import SUITE_SIZES
+from data_prep.physics.properties import PROPERTIES, PROPERTIES_BY_NAME
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.process.arguments import finite_number, whole_number
 from worldmodel.process.cores import usable_cores
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quadruplets", type=whole_number(1), metavar="N", help="another number of occluded quadruplets per property"
     )
-    parser.add_argument("--properties", metavar="A,B", help=f"use only some of {','.join(BY_NAME)}")
+    parser.add_argument("--properties", metavar="A,B", help=f"use only some of {','.join(PROPERTIES_BY_NAME)}")
     parser.add_argument(
         "--size-px", type=whole_number(*SIZE_PX_RANGE), metavar="PX", help="height and width (default: 64, full: 128)"
     )
@@ -101,8 +102,8 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
     if not 0 <= args.rank < args.world:
         raise PrepError(f"--rank {args.rank} of --world {args.world}: ranks go from 0 to {args.world - 1}")
     names = tuple(args.properties.split(",")) if args.properties else tuple(p.name for p in PROPERTIES)
-    if unknown := [name for name in names if name not in BY_NAME]:
-        raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(BY_NAME)}")
+    if unknown := [name for name in names if name not in PROPERTIES_BY_NAME]:
+        raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(PROPERTIES_BY_NAME)}")
     configs = []
     if args.train:
         configs.append(GenerationConfig(kind="train", videos=args.train, **_shared_fields(args, 64, 24)))

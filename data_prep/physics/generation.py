@@ -23,10 +23,11 @@ import numpy as np
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
 from data_prep.physics import VERSION
+from data_prep.physics.job_plan import PossibleJob, QuadrupletJob, SuiteSize, calibration_jobs, suite_jobs, train_jobs
 from data_prep.physics.jobs import JobResult, run_job
+from data_prep.physics.properties import PROPERTIES_BY_NAME
 from data_prep.physics.quad_table import write_quads
 from data_prep.physics.scenes import VideoFormat
-from data_prep.physics.suite import BY_NAME, PossibleJob, QuadrupletJob, SuiteSize, calibration_jobs, suite_jobs, train_jobs
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from worldmodel.config import Config
@@ -84,7 +85,7 @@ class GenerationConfig(Config):
         size = SuiteSize(
             self.occluded, self.visible, self.validation, self.unseen, self.levels, self.size_px, self.frames, self.videos
         )
-        return suite_jobs(size, tuple(BY_NAME[name] for name in self.properties), self.seed)
+        return suite_jobs(size, tuple(PROPERTIES_BY_NAME[name] for name in self.properties), self.seed)
 
 
 def library_versions() -> dict[str, str]:

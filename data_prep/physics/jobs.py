@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.content_hash import content_hash
+from data_prep.physics.job_plan import PossibleJob, QuadrupletJob
 from data_prep.physics.keyed_random import opaque_name
 from data_prep.physics.possible import sample_possible_scene
+from data_prep.physics.properties import PROPERTIES_BY_NAME
 from data_prep.physics.quad_table import QuadRow
 from data_prep.physics.quadruplets import sample_quadruplet
 from data_prep.physics.rendering.video import RenderedVideo, render_video
 from data_prep.physics.scenes import VideoFormat
-from data_prep.physics.suite import BY_NAME, PossibleJob, QuadrupletJob
 from worldmodel.files.atomic import write_arrays
 from worldmodel.files.output_errors import output_errors
 from worldmodel.manifest import Clip, clip_id
@@ -50,7 +51,7 @@ def _possible(job: PossibleJob, folder: Path, video: VideoFormat) -> JobResult:
 
 
 def _quadruplet(job: QuadrupletJob, folder: Path, video: VideoFormat) -> JobResult:
-    property_ = BY_NAME[job.property]
+    property_ = PROPERTIES_BY_NAME[job.property]
     template = property_.templates[job.template]
     quadruplet = sample_quadruplet(property_, template, video, job.level, *job.key(), unseen=job.split == "ood")
     clips: list[dict[str, Any]] = []

@@ -30,7 +30,7 @@ from eval.probes.output.tables import write_tables
 from eval.probes.physics import HORIZONS_S, TRACKING, PhysicsOptions, probe_physics
 from eval.probes.quadruplets.failures import Quadruplets, analyse_failures, open_quadruplets
 from eval.probes.results import ProbeResults
-from eval.probes.targets import PROPERTIES
+from eval.probes.targets import PROBE_TARGETS
 from eval.provenance import provenance
 from eval.result_folder import check_same_model, result_folder
 from eval.subject import Subject, open_subject
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attentive", action="store_true", help="attentive probes, too (physical properties; a minute or two each)"
     )
     parser.add_argument(
-        "--only", metavar="A,B", help=f"physical properties: of {', '.join((*PROPERTIES, TRACKING))} (default: all)"
+        "--only", metavar="A,B", help=f"physical properties: of {', '.join((*PROBE_TARGETS, TRACKING))} (default: all)"
     )
     parser.add_argument("--layers", action="store_true", help="linear probes of every layer, too")
     add_device_argument(parser)

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from data_prep.progress import bar
 from eval.voe.suites import Suite, open_suite
-from eval.voe.suites.layout import first_problems
+from eval.voe.suites.checked_files import first_problems
 from eval.voe.trials import Trial, TrialError, Video, check_trials
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.process.cores import usable_cores

@@ -17,7 +17,7 @@ from eval.probes.constant_velocity import CONSTANT_VELOCITY, MIN_VISIBLE_STEPS, 
 from eval.probes.dataset import BATCH_CLIPS, ProbeData
 from eval.probes.evaluation import ProbeTask
 from eval.probes.latents import ClipLatents, to_numpy
-from eval.probes.targets import PROPERTIES
+from eval.probes.targets import PROBE_TARGETS
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel, direct_horizon, window_frames
 
@@ -90,7 +90,7 @@ def position_errors(data: ProbeData, forecasts: Forecasts, context_steps: int, d
     clip = np.arange(len(data.clips))
     centre, visible = data.truth.body_track()
     scored = visible[:, context_steps:] & (visible[:, :context_steps].sum(1) >= MIN_VISIBLE_STEPS)[:, None]
-    task = ProbeTask.create(data.truth, PROPERTIES["position"], "linear", device)
+    task = ProbeTask.create(data.truth, PROBE_TARGETS["position"], "linear", device)
     probe = task.fit_probe(ClipLatents(np.concatenate([forecasts.context, forecasts.target], axis=1), {}, {}))
     horizons = range(scored.shape[1])
     sources = {TARGET: forecasts.target, **forecasts.by_name}

@@ -27,7 +27,7 @@ from eval.probes.dataset import BATCH_CLIPS, PIXELS, ProbeData
 from eval.probes.evaluation import ProbeTask, evaluate_encoded
 from eval.probes.latents import ClipLatents, concatenate, to_numpy
 from eval.probes.results import BySource, LayerResults, ScoreJson, score_json
-from eval.probes.targets import PROPERTIES
+from eval.probes.targets import PROBE_TARGETS
 from eval.voe.surprise.whitening import MAX_FEATURES, project_features
 from worldmodel.models.world_model import Layered, WorldModel, window_frames
 
@@ -90,7 +90,7 @@ def probe_layers(
     Returns the results and notes.
     """
     latents = {**collect_layers(nets, data, device), PIXELS: {PIXELS: pixels}}
-    tasks = [subsample_steps(ProbeTask.create(data.truth, prop, "linear", device)) for prop in PROPERTIES.values()]
+    tasks = [subsample_steps(ProbeTask.create(data.truth, prop, "linear", device)) for prop in PROBE_TARGETS.values()]
     scores: dict[str, dict[str, BySource]] = {}
     notes: list[str] = []
     with bar("probes of layers", len(tasks) * len(latents)) as progress:

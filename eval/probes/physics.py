@@ -27,7 +27,7 @@ from eval.probes.evaluation import ProbeKind, ProbeTask, evaluate_encoded, evalu
 from eval.probes.latents import ClipLatents
 from eval.probes.layers import probe_layers
 from eval.probes.results import BySource, ProbeResults, ScoreJson, Tracking, score_json
-from eval.probes.targets import PROPERTIES, Property
+from eval.probes.targets import PROBE_TARGETS, Property
 from eval.probes.tracking import track
 from eval.voe.surprise.windows import widest_plan
 from worldmodel.models.world_model import WorldModel
@@ -73,7 +73,7 @@ def probe_physics(
     contexts = context_lengths(shortest, steps)
     forecast_steps = {context: min(max(horizons.values()), steps - context) for context in contexts}
     latents = collect_latents("videos", nets, [(data.clips, forecast_steps)], data.frames, device)[0]
-    properties = [it for it in PROPERTIES.values() if it.name in names]
+    properties = [it for it in PROBE_TARGETS.values() if it.name in names]
     found: ProbeResults = {
         "kind": "physics",
         "data": {
@@ -160,7 +160,7 @@ def _track(
     data: ProbeData, nets: Mapping[str, WorldModel], latents: Mapping[str, ClipLatents], device: torch.device
 ) -> tuple[Tracking | None, list[str]]:
     """Errors of tracking, and a note where there are none."""
-    task = ProbeTask.create(data.truth, PROPERTIES["position"], "linear", device)
+    task = ProbeTask.create(data.truth, PROBE_TARGETS["position"], "linear", device)
     try:
         probes = {name: task.fit_probe(it) for name, it in latents.items()}
     except EvalError as error:
@@ -174,7 +174,7 @@ def chosen_names(only: str | None) -> list[str]:
 
     Raises EvalError for unknown names, or tracking alone.
     """
-    known = [*PROPERTIES, TRACKING]
+    known = [*PROBE_TARGETS, TRACKING]
     names = only.split(",") if only else known
     if unknown := [name for name in names if name not in known]:
         raise EvalError(f"--only {only}: {', '.join(unknown)} is not one of {', '.join(known)}")

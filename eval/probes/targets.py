@@ -119,7 +119,7 @@ def depth_order(truth: ClipTruth) -> Values:
     return found
 
 
-PROPERTIES = {
+PROBE_TARGETS = {
     it.name: it
     for it in (
         Property("position", position, "position of the body's centre in the picture, x and y", "px"),

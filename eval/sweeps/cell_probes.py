@@ -20,7 +20,7 @@ from eval.probes.evaluation import ProbeTask
 from eval.probes.latents import ClipLatents
 from eval.probes.metrics import Score, Statistic, difference, mean_statistic
 from eval.probes.results import ScoreJson, score_json
-from eval.probes.targets import PROPERTIES
+from eval.probes.targets import PROBE_TARGETS
 from eval.subject import untrained_copy
 from eval.sweeps.grid import Cell
 from worldmodel.checkpoint import CheckpointError, load_model
@@ -84,7 +84,7 @@ class CellProbes:
         model = untrained_model(recipe, 0, device)
         min_steps = shortest_context(model, None) + 1
         data = open_probe_data(config.manifest, config.split, config.max_videos, model, min_steps, config.folds)
-        return cls(data, {it: ProbeTask.create(data.truth, PROPERTIES[it], "linear", device) for it in properties}, device)
+        return cls(data, {it: ProbeTask.create(data.truth, PROBE_TARGETS[it], "linear", device) for it in properties}, device)
 
     def baselines(self, cells: Sequence[Cell]) -> dict[str, ScoresBySeed]:
         """Scores of raw pixels, and of the untrained network of each seed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import worldmodel.checkpoint.saving
+import worldmodel.checkpoint.write
 from worldmodel import checkpoint as checkpoints
 from worldmodel.checkpoint import CheckpointError, NewerFormatError, write_state
 from worldmodel.files.outputs import sha256_of
@@ -124,7 +124,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_leaves_no_temporary_files(sav
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(worldmodel.checkpoint.saving, "save_file", full)
+    monkeypatch.setattr(worldmodel.checkpoint.write, "save_file", full)
     with pytest.raises(CheckpointError, match=r"No space left.*last intact checkpoint is .*00000002. Free disk space"):
         checkpoints.save_checkpoint(run, checkpoints.gather_tensors(learner, optimizers), state_of(3))
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000001", "00000002"]
@@ -253,7 +253,7 @@ def test_a_decoder_that_cannot_be_written_keeps_the_previous_one(tmp_path: Path,
 
     for function in ("save_file", "write_state"):
         with monkeypatch.context() as patched:
-            patched.setattr(worldmodel.checkpoint.saving, function, full)
+            patched.setattr(worldmodel.checkpoint.write, function, full)
             with pytest.raises(CheckpointError, match="the checkpoint itself is intact"):
                 checkpoints.add_file(checkpoint, "decoder", {"a": torch.ones(3)})
         assert torch.equal(checkpoints.latest_checkpoint(tmp_path).tensors("decoder")["a"], torch.zeros(3))

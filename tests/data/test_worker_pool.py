@@ -13,8 +13,8 @@ import pytest
 from made_clips import windows_of
 
 from worldmodel.data import worker_pool, worker_process
+from worldmodel.data.batch_waiting import WaitLimits, wait_for_batch
 from worldmodel.data.loader import DataError, training_batches
-from worldmodel.data.readers import WaitLimits, wait_for_batch
 from worldmodel.data.reading import ReadFailure
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits of Linux")

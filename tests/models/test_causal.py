@@ -6,9 +6,9 @@ import torch
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.layers import block_causal_mask, rotary_angles, rotate
-from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.targets import EmaTarget, SharedTarget
 
 FRAMES = 12

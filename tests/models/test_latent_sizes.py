@@ -7,12 +7,12 @@ from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig
 from worldmodel.models.latents import Latents
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, PixelTarget
 from worldmodel.models.masks import MaskConfig
-from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.video_encoder import VideoEncoderConfig
 
 WINDOW = WindowConfig(frames=12, size_px=32)

@@ -9,10 +9,10 @@ from einops import rearrange
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, PixelTarget
-from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.targets import EmaTarget
 from worldmodel.models.video_encoder import VideoEncoderConfig

@@ -16,11 +16,11 @@ from worldmodel.data.loader import Batch
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig
 from worldmodel.models.masks import MaskConfig
-from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.video_encoder import VideoEncoderConfig
 from worldmodel.objectives import OBJECTIVES, build_objective
 from worldmodel.objectives.barlow import BarlowTwinsConfig

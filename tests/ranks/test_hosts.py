@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import launch
 import numpy as np
 import pytest
 import yaml
@@ -100,11 +100,11 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_both(hosts: Hosts, recipe: Path, run: Path, *overrides: str) -> list[subprocess.Popen[str]]:
     """torchrun on each host, one rank each."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
     meet = ["--master_addr", "10.213.0.1", "--master_port", "29400"]
     found = []
     for number, (name, card) in enumerate(zip(hosts.names, hosts.cards, strict=True)):
-        arguments = [*launch, "--node_rank", str(number), *meet, str(TRAIN), str(recipe), f"run={run}", *overrides]
+        arguments = [*launcher, "--node_rank", str(number), *meet, str(TRAIN), str(recipe), f"run={run}", *overrides]
         one_thread = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         environment = os.environ | one_thread | {"GLOO_SOCKET_IFNAME": card}
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
@@ -119,9 +119,8 @@ def ended() -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that are ended after a test, however it went."""
     found: list[subprocess.Popen[str]] = []
     yield found
+    launch.kill_marked(os.environ[launch.MARK])
     for process in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -144,10 +143,10 @@ def test_two_hosts_train_like_two_ranks_of_one_host(hosts: Hosts, recipe: Path, 
     for process in ended:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    arguments = [*launch, str(TRAIN), str(recipe), f"run={tmp_path / 'one'}", "train.max_steps=8"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    arguments = [*launcher, str(TRAIN), str(recipe), f"run={tmp_path / 'one'}", "train.max_steps=8"]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run(arguments, check=True, capture_output=True, env=one_thread, timeout=120)
+    assert launch.run(arguments, timeout=120, env=one_thread).returncode == 0
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert [row["batch_hash"] for row in one] == [row["batch_hash"] for row in two]
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-5)

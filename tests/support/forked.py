@@ -17,8 +17,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from launch import MARK
+
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MUJOCO_GL": "disable"}
-MODULES = ("worldmodel.train", "worldmodel.rollout", "eval.__main__", "data_prep.__main__")
+COMMANDS = ("worldmodel.train", "worldmodel.rollout", "eval.__main__", "data_prep.__main__")
+SLOW_IMPORTS = ("torch._dynamo", "torch.distributed.checkpoint", "scipy.stats")  # of some of the commands
 _servers: dict[int, subprocess.Popen[str]] = {}  # by the process that started it: forked processes must not share one
 
 
@@ -48,7 +51,7 @@ def _start() -> subprocess.Popen[str]:
     root = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join([str(root), str(Path(__file__).parent)])
     command = [sys.executable, "-m", "forked"]
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": paths}
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": paths, MARK: ""}  # it serves later tests, too
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     assert server.stdin is not None
     _servers[os.getpid()] = server
@@ -58,7 +61,7 @@ def _start() -> subprocess.Popen[str]:
 
 def serve() -> None:
     """The server: one request a line on standard input, one answer a line on standard output."""
-    for module in MODULES:
+    for module in (*COMMANDS, *SLOW_IMPORTS):
         importlib.import_module(module)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -1,6 +1,5 @@
 """A small set of videos, a small recipe, and training runs."""
 
-import contextlib
 import json
 import os
 import signal
@@ -12,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import forked
+import launch
 import numpy as np
-import psutil
 import pytest
 import yaml
 
@@ -97,12 +96,9 @@ class Trainer:
 
     def kill_all(self) -> None:
         """Processes that a failed test left. torchrun starts each rank in a separate session."""
+        launch.kill_marked(os.environ[launch.MARK])
         for process in self.started:
-            if process.poll() is None:
-                for child in (*psutil.Process(process.pid).children(recursive=True), process):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        child.kill()
-                process.communicate()
+            process.communicate()
 
     def __call__(self, run: Path, *overrides: str, **options: object) -> subprocess.CompletedProcess[str]:
         if set(options) <= {"flags"}:  # one rank that is not killed

@@ -1,9 +1,9 @@
 """Value and gradient of each objective do not depend on the number of ranks and micro-batches: within 1e-10 in float64."""
 
-import subprocess
 import sys
 from pathlib import Path
 
+import launch
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,9 +19,7 @@ def gradients(folder: Path, ranks: int, micros: int, parallel: str = "ddp") -> d
     """By "<dtype>/<family>, <objective>/<parameter>"; one launch for all objectives, alone and together."""
     out = folder / f"{ranks}-{micros}-{parallel}.safetensors"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    done = subprocess.run(
-        [*command, SCRIPT, out, str(micros), parallel], capture_output=True, text=True, timeout=300, check=False
-    )
+    done = launch.run([*command, SCRIPT, out, str(micros), parallel])
     assert done.returncode == 0, done.stderr[-3000:]
     return load_file(out)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import launch
 import psutil
 import pytest
 
@@ -174,7 +175,7 @@ def test_a_rank_that_fails_in_a_save_ends_all(trainer, tmp_path: Path, function:
     ]
     began = time.monotonic()
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=one_thread)
+    done = launch.run(command, timeout=120, env=one_thread)
     assert done.returncode != 0
     assert message in done.stderr
     assert "gloo" not in done.stderr

@@ -9,9 +9,8 @@
 One process, DDP and FSDP2 write the same files, and each of them loads the files of the others.
 """
 
-from worldmodel.checkpoint.loading import load_into, load_model, model_tensors, restore_checkpoint, restore_weights
 from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
-from worldmodel.checkpoint.saving import add_file, gather_tensors, save_checkpoint, write_failure_message
+from worldmodel.checkpoint.read import load_into, load_model, model_tensors, restore_checkpoint, restore_weights
 from worldmodel.checkpoint.selection import (
     best_checkpoint_name,
     find_checkpoint,
@@ -30,6 +29,7 @@ from worldmodel.checkpoint.state import (
     UnreadableError,
     write_state,
 )
+from worldmodel.checkpoint.write import add_file, gather_tensors, save_checkpoint, write_failure_message
 
 __all__ = [
     "FORMAT",

@@ -14,8 +14,8 @@ from worldmodel.data.order import SampleIndex
 from worldmodel.data.reading import ReadFailure, ReadRequest
 from worldmodel.data.windows import Window
 from worldmodel.process.terminal import escape_line
+from worldmodel.video.backends import Backend
 from worldmodel.video.container.source import shown_name
-from worldmodel.video.read import Backend
 
 
 class DataError(RuntimeError):

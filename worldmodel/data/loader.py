@@ -17,14 +17,14 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from worldmodel.config import Config
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, ReplacementPolicy, Sample, max_replacements
+from worldmodel.data.batch_waiting import InProcessReader, Reader, WaitLimits, wait_for_batch, warn
 from worldmodel.data.order import SampleIndex, SampleOrder, keyed_rng, micro_batch_positions
-from worldmodel.data.readers import InProcessReader, Reader, WaitLimits, wait_for_batch, warn
 from worldmodel.data.uniforms import keyed_uniforms
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import Window, WindowSource, select_windows
 from worldmodel.data.worker_pool import WorkerPool
 from worldmodel.manifest import Manifest
-from worldmodel.video.read import Backend
+from worldmodel.video.backends import Backend
 
 __all__ = [
     "BadClip",

@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 
 from worldmodel.video import VideoError
+from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.geometry import read_square_frames
-from worldmodel.video.read import Backend
 
 RETRY_S = 1.0  # between two attempts to read from storage that is missing
 _ATTEMPTS = 3  # for a file that does not answer although its folder does

@@ -33,7 +33,7 @@ RAISE_TEMPORAL_STD = "If latents hardly change within a window, raise temporal_s
 TRAIN_LONGER = "Train longer (train.max_steps), and check whether the skill against copying rises."
 REDUCE_OVERFITTING = "If the loss is far lower than the skill suggests, the model overfits: add videos, or augment more."
 
-VERDICTS: dict[str, VerdictText] = {
+VERDICT_TEXTS: dict[str, VerdictText] = {
     "warming_up": VerdictText(
         "open",
         "It is too early for a verdict: untrained weights look collapsed and forecast nothing.",
@@ -100,7 +100,7 @@ UNKNOWN = VerdictText("open", "This version does not know this verdict.", ())
 
 def text_of(verdict: str) -> VerdictText:
     """Return the text of a verdict; UNKNOWN for one that a newer version may have written."""
-    return VERDICTS.get(verdict, UNKNOWN)
+    return VERDICT_TEXTS.get(verdict, UNKNOWN)
 
 
 def readable(verdict: str) -> str:

@@ -14,7 +14,7 @@ from math import log
 from pydantic import Field, NonNegativeFloat
 
 from worldmodel.config import Config
-from worldmodel.health.advice import RAISE_TEMPORAL_STD, REDUCE_OVERFITTING, TRAIN_LONGER, VERDICTS, Verdict
+from worldmodel.health.advice import RAISE_TEMPORAL_STD, REDUCE_OVERFITTING, TRAIN_LONGER, VERDICT_TEXTS, Verdict
 from worldmodel.health.metrics import HealthMetrics, average
 
 STATIC = 1e-3  # latents whose change is below this fraction of that between unrelated time steps do not change
@@ -102,7 +102,7 @@ def advise(verdict: Verdict, metrics: HealthMetrics, config: HealthConfig) -> st
     """Return one line without a final period: the measured values behind the verdict, and what to do first."""
     copy, mean, skill = average(metrics.skill_copy), average(metrics.skill_mean), average(metrics.skill)
     rank = f"effective rank {metrics.effective_rank:.1f} of {metrics.max_rank}"
-    action = VERDICTS[verdict].actions[0]
+    action = VERDICT_TEXTS[verdict].actions[0]
     if verdict == "warming_up":
         return f"{rank}, skill {skill:.2f}; too early for a verdict"
     if verdict == "healthy":

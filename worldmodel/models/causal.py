@@ -13,11 +13,11 @@ from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
+from worldmodel.models.causal_predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.latents import Latents, LatentSizes
 from worldmodel.models.layers import capture_outputs
 from worldmodel.models.pixels import standardise, to_float
-from worldmodel.models.predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.targets import EmaTarget, FrozenFrameTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
 
@@ -164,9 +164,9 @@ class CausalWorldModel(nn.Module):
         return latents, latents if self.teacher is None else self.encode(frames)
 
     @torch.no_grad()
-    def forecast_from_latents(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
+    def forecast_from_latents(self, latents: Tensor, context_steps: Sequence[int], steps: int) -> Tensor:
         check_forecast(self, latents.shape[1] * self.tubelet_size, steps)
-        return self.predictor.from_steps(latents, seen, steps)
+        return self.predictor.from_steps(latents, context_steps, steps)
 
     @torch.no_grad()
     def forecast_all(self, frames: Tensor) -> Tensor:

@@ -61,10 +61,10 @@ class FrameWise(Protocol):
     def encode_context_and_target(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Encode frames as context and as targets (as `encode`): [B, T, 3, H, W] -> [B, T/f, N, D] twice."""
 
-    def forecast_from_latents(self, latents: Tensor, seen: Sequence[int], steps: int) -> Tensor:
-        """Forecast from the first s latent steps of a window, for each s in `seen`, as `forecast` does.
+    def forecast_from_latents(self, latents: Tensor, context_steps: Sequence[int], steps: int) -> Tensor:
+        """Forecast from the first s latent steps of a window, for each s in `context_steps`, as `forecast` does.
 
-        Context latents [B, T, N, D] of `encode_context_and_target` -> [B, len(seen), steps, N, D].
+        Context latents [B, T, N, D] of `encode_context_and_target` -> [B, len(context_steps), steps, N, D].
         """
 
     def forecast_all(self, frames: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
-from worldmodel.video.read import Backend, read_frames
+from worldmodel.video.read import read_frames
 
 Geometry = Literal["center_crop", "resize"]
 GEOMETRIES: dict[Geometry, str] = {

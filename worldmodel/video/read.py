@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from worldmodel.video.backends import decord_backend, pyav_backend
+from worldmodel.video.backends import BACKENDS, Backend
 from worldmodel.video.container.source import shown_name
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.errors import reading_errors
 from worldmodel.video.frame_folder.frames import read_folder
 from worldmodel.video.resize import Size
 from worldmodel.video.selection import Selection
-
-BACKENDS = {"pyav": pyav_backend.read, "decord": decord_backend.read}
-Backend = Literal["pyav", "decord"]
 
 
 def read_frames(

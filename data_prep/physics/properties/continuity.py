@@ -11,7 +11,7 @@ from data_prep.physics.base_scene import BaseScene
 from data_prep.physics.bodies import Appearance
 from data_prep.physics.object_sampling import passing_body, sample_appearance, sample_speed_and_time
 from data_prep.physics.occluders import central_occluder
-from data_prep.physics.properties.sides import either_side
+from data_prep.physics.properties._sides import either_side
 from data_prep.physics.quadruplets import Property, ScenePair, Template
 
 JUMPS = (1.5, 2.0, 2.5)

@@ -14,7 +14,7 @@ from data_prep.physics.object_sampling import (
     stopping_body,
 )
 from data_prep.physics.occluders import central_occluder, sinking_screen
-from data_prep.physics.properties.sides import either_side
+from data_prep.physics.properties._sides import either_side
 from data_prep.physics.quadruplets import Property, ScenePair, Template
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from data_prep.physics.base_scene import BaseScene
 from data_prep.physics.object_sampling import sample_appearance
-from data_prep.physics.properties.passing import AppearancePair, passage, revealed
+from data_prep.physics.properties._passing import AppearancePair, passage, revealed
 from data_prep.physics.quadruplets import Property, Template
 from data_prep.physics.scenes import Shape
 

@@ -14,7 +14,7 @@ from eval.report.rendering import render
 from eval.report.training import plots
 from eval.report.training.findings import findings
 from eval.report.training.run_folder import Row, Run
-from worldmodel.health.advice import VERDICTS, readable, text_of
+from worldmodel.health.advice import VERDICT_TEXTS, readable, text_of
 from worldmodel.process.commit import current_commit
 from worldmodel.render.curves import STYLES
 from worldmodel.render.style import COPY, MUTED, hex_colour
@@ -55,7 +55,7 @@ def write_training_report(run: Run, path: Path) -> Path:
             (readable(name), text_of(name)) for name in dict.fromkeys(str(row["verdict"]) for row in reversed(run.health))
         ],
         other_verdicts=[
-            (readable(name), it) for name, it in VERDICTS.items() if all(row["verdict"] != name for row in run.health)
+            (readable(name), it) for name, it in VERDICT_TEXTS.items() if all(row["verdict"] != name for row in run.health)
         ],
         losses=losses(run),
         optimisation=optimisation(run),

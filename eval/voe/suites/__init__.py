@@ -13,7 +13,7 @@ from types import ModuleType
 from urllib.parse import parse_qsl
 
 from eval.voe.suites import builtin, grasp, inflevel, intphys, intphys2
-from eval.voe.suites.layout import source_line
+from eval.voe.suites.checked_files import source_line
 from eval.voe.suites.suite import Count, PublishedProtocol, Suite
 from eval.voe.trials import TrialError
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eval.voe.pairs import QUADRUPLET, SAME_CONTEXT, SAME_OUTCOME
-from eval.voe.suites.layout import raise_problems
+from eval.voe.suites.checked_files import raise_problems
 from eval.voe.suites.suite import Suite
 from eval.voe.trials import Pair, Trial, TrialError, Video
 from worldmodel.manifest import Manifest, ManifestError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.voe.suites.layout import raise_problems, subfolder
+from eval.voe.suites.checked_files import raise_problems, subfolder
 from eval.voe.suites.lengths import video_lengths
 from eval.voe.suites.suite import Count, PublishedProtocol, Suite, incomplete_notes
 from eval.voe.trials import Pair, Trial, Video

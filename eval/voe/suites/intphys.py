@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.voe.suites.layout import choose_part, raise_problems, read_rows
+from eval.voe.suites.checked_files import choose_part, raise_problems, read_rows
 from eval.voe.suites.prefix import match_by_prefix
 from eval.voe.suites.suite import Count, PublishedProtocol, Suite, incomplete_notes
 from eval.voe.trials import Pair, Trial, TrialError, Video

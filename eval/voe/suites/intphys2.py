@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from eval.voe.suites.layout import choose_part, file_below, raise_problems, read_rows
+from eval.voe.suites.checked_files import choose_part, file_below, raise_problems, read_rows
 from eval.voe.suites.lengths import video_lengths
 from eval.voe.suites.suite import Count, PublishedProtocol, Suite, incomplete_notes
 from eval.voe.trials import Pair, Trial, Video

@@ -149,16 +149,16 @@ def _model_forecasts(
     latents [B, T, N, D] -> (number of context steps, forecast [B, steps, N, D]) each.
     """
     if name == MODEL:
-        forecast = partial(model.forecast_from_latents, seen=counts, steps=steps)
+        forecast = partial(model.forecast_from_latents, context_steps=counts, steps=steps)
         yield from zip(counts, _apply_to_unique(ids, forecast, latents).unbind(1), strict=True)
     elif name == "shuffled context":
         for count in counts:
-            forecast = partial(model.forecast_from_latents, seen=[count], steps=steps)
+            forecast = partial(model.forecast_from_latents, context_steps=[count], steps=steps)
             yield count, _apply_to_unique(ids[:, :count], forecast, latents[:, _shuffled_order(count)])[:, 0]
     elif name == "masked context":
         ends = [count - 1 for count in counts]
         lasts = latents[:, ends].flatten(0, 1)[:, None]
-        forecast = partial(model.forecast_from_latents, seen=[1], steps=steps)
+        forecast = partial(model.forecast_from_latents, context_steps=[1], steps=steps)
         alone = _apply_to_unique(ids[:, ends].reshape(-1, 1), forecast, lasts)
         yield from zip(counts, alone.unflatten(0, (-1, len(counts)))[:, :, 0].unbind(1), strict=True)
 

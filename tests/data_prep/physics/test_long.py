@@ -14,9 +14,10 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from data_prep.__main__ import main
+from data_prep.physics.job_plan import SuiteSize, suite_jobs
+from data_prep.physics.properties import PROPERTIES
 from data_prep.physics.quadruplets import sample_quadruplet
 from data_prep.physics.scenes import VideoFormat
-from data_prep.physics.suite import PROPERTIES, SuiteSize, suite_jobs
 from eval.voe.leak_baselines import WHOLE_VIDEO
 from eval.voe.oracle import violations
 from eval.voe.pairs import QUADRUPLET, quadruplet_scores

@@ -14,9 +14,9 @@ from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.decoder import Decoder, DecoderConfig
 from worldmodel.models.encoder import EncoderConfig
-from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.world_model import WorldModel
 from worldmodel.video import write_video
 

@@ -5,11 +5,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import launch
 import numpy as np
 import pytest
 import torch
@@ -395,11 +395,11 @@ def test_an_error_is_one_line(world, score, arguments, given, stderr):
 def test_two_ranks_give_the_results_of_one(world, score, tmp_path):
     videos = [str(world / f"calibration_{seed:02d}.mp4") for seed in range(20)]
     _, rows, _ = score(*videos)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29637"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29637"]
     options = ["--model", f"untrained:{world / 'recipe.yaml'}", "--calibration", str(world / "calibration.parquet")]
-    command = [*launch, "-m", "eval", "plausibility", *videos, *options, "--out", str(tmp_path / "two.jsonl")]
+    command = [*launcher, "-m", "eval", "plausibility", *videos, *options, "--out", str(tmp_path / "two.jsonl")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "other")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = launch.run(command, env=environment)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line) for line in (tmp_path / "two.jsonl").read_text().splitlines()] == rows
 

@@ -13,8 +13,8 @@ from eval.voe.surprise.whitening import ErrorMoments, Whitening
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig
-from worldmodel.models.predictor import PredictorConfig
 
 
 @pytest.fixture(scope="module")

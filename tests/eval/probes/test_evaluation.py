@@ -8,7 +8,7 @@ from eval.probes.aligned_truth import AlignedTruth
 from eval.probes.constant_velocity import CONSTANT_VELOCITY
 from eval.probes.evaluation import FROM_TRUTH, REFITTED, TRANSFERRED, ProbeTask, evaluate_encoded, evaluate_predicted
 from eval.probes.latents import ClipLatents
-from eval.probes.targets import PROPERTIES
+from eval.probes.targets import PROBE_TARGETS
 
 CPU = torch.device("cpu")
 CLIPS, STEPS, CONTEXTS = 24, 12, [4, 6]
@@ -37,7 +37,7 @@ def latents_of(truth: AlignedTruth, ahead: dict[int, np.ndarray] | None = None) 
 
 
 def task(truth: AlignedTruth, name: str = "position") -> ProbeTask:
-    return ProbeTask.create(truth, PROPERTIES[name], "linear", CPU)
+    return ProbeTask.create(truth, PROBE_TARGETS[name], "linear", CPU)
 
 
 def test_a_property_is_read_from_latents_that_contain_it_and_not_from_noise(truth):

@@ -8,8 +8,8 @@ from eval.probes.latents import concatenate, encode_clips, pixel_latents
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig
-from worldmodel.models.predictor import PredictorConfig
 
 
 class Counter:

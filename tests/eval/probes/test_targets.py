@@ -5,7 +5,7 @@ import pytest
 
 from eval.errors import EvalError
 from eval.probes.ground_truth import read_ground_truth
-from eval.probes.targets import PROPERTIES
+from eval.probes.targets import PROBE_TARGETS
 from worldmodel.manifest import Clip
 
 
@@ -15,7 +15,7 @@ def line(frames: int, start=(10.0, 30.0), step=(2.0, 0.0)) -> np.ndarray:
 
 
 def compute(name: str, truth) -> np.ndarray:
-    return PROPERTIES[name].compute(truth)
+    return PROBE_TARGETS[name].compute(truth)
 
 
 def test_a_moving_body_by_hand(make_truth):

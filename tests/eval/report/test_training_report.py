@@ -13,7 +13,7 @@ from eval.__main__ import main
 from eval.report.training.findings import findings
 from eval.report.training.plots import MAX_POINTS, thinned, tick_label
 from eval.report.training.run_folder import Span, open_run
-from worldmodel.health.advice import VERDICTS, Verdict
+from worldmodel.health.advice import VERDICT_TEXTS, Verdict
 
 HOSTILE = "<script>window.pwned=1</script>"
 
@@ -196,7 +196,7 @@ def test_the_machine_is_shown_if_checkpoints_state_it(make_run, tmp_path: Path):
 
 
 def test_every_verdict_has_a_description(make_run, tmp_path: Path):
-    assert set(VERDICTS) == set(get_args(Verdict))
+    assert set(VERDICT_TEXTS) == set(get_args(Verdict))
     run = make_run(tmp_path / "run", verdicts=("added_by_a_later_version",), skills=(0.1,), steps=100)
     assert answers(run)["Is it healthy?"] == "Added by a later version"
     page(run)

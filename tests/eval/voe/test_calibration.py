@@ -22,8 +22,8 @@ from eval.voe.surprise.windows import Window, WindowPlan
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
 from worldmodel.models.causal import CausalConfig
+from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig
-from worldmodel.models.predictor import PredictorConfig
 
 
 def test_the_slope_is_that_of_least_squares_however_the_points_are_split(tmp_path: Path):

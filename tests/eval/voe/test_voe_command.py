@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import launch
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,10 +40,10 @@ def suite(tmp_path_factory) -> Path:
     return folder
 
 
-def evaluate(suite: Path, out: Path, *options: str, launch: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess:
-    command = [*launch, "-m", "eval", "voe", "--suite", f"builtin:{suite}", "--out", str(out), *options]
+def evaluate(suite: Path, out: Path, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    command = [sys.executable, *launcher, "-m", "eval", "voe", "--suite", f"builtin:{suite}", "--out", str(out), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(suite / "cache")}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return launch.run(command, env=environment)
 
 
 def curves(out: Path) -> list[dict]:
@@ -185,16 +186,16 @@ def test_a_folder_with_files_of_the_user_is_refused_even_with_fresh(suite: Path,
 @pytest.mark.slow
 def test_all_ranks_fail_when_another_process_writes_to_the_folder(suite: Path, tmp_path: Path):
     with lock_folder(tmp_path / "out", "..."):
-        torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29633")
-        result = evaluate(suite, tmp_path / "out", "--model", "baseline:pixel copy", launch=torchrun)
+        torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29633")
+        result = evaluate(suite, tmp_path / "out", "--model", "baseline:pixel copy", launcher=torchrun)
     assert result.returncode != 0
     assert result.stderr.count("eval voe: ") == result.stderr.count("is in use by process") == 2
 
 
 def test_two_ranks_and_an_interrupted_run_give_the_same_traces(suite: Path, done: Path, tmp_path: Path):
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29631")
+    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29631")
     options = ("--model", f"untrained:{suite / 'recipe.yaml'}", "--ablate-whitening")
-    result = evaluate(suite, tmp_path / "two", *options, launch=torchrun)
+    result = evaluate(suite, tmp_path / "two", *options, launcher=torchrun)
     assert result.returncode == 0, result.stderr
     assert pq.read_table(tmp_path / "two" / "traces.parquet").equals(pq.read_table(done / "traces.parquet"))
     assert curves(tmp_path / "two") == curves(done)

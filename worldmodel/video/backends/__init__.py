@@ -1,4 +1,9 @@
-"""Decoders that read selected frames of a video file: PyAV (default) and decord.
+"""Decoders that read selected frames of a video file: PyAV (default) and decord."""
 
-`worldmodel/video/read.py` lists the backends.
-"""
+from typing import Literal
+
+from worldmodel.video.backends import decord_backend, pyav_backend
+
+Backend = Literal["pyav", "decord"]
+BACKENDS = {"pyav": pyav_backend.read, "decord": decord_backend.read}
+"""By name, the function that reads. A new backend needs a file in this folder, and a name in these two lines."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.video.backends.in_order import TimedFrame, damaged_frame, frames_from_start
-from worldmodel.video.backends.seeking import CannotSeek, read_by_seeking
+from worldmodel.video.backends._seeking import CannotSeek, read_by_seeking
+from worldmodel.video.container.decode_in_order import TimedFrame, damaged_frame, frames_from_start
 from worldmodel.video.container.opening import Video, open_video
 from worldmodel.video.container.timeline import Timeline, scan_packets, selected_numbers, ticks_of_times
 from worldmodel.video.container.timing import Timing, timing_of

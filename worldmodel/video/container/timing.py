@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from worldmodel.video.backends.in_order import DecodedTimes, decode_all
+from worldmodel.video.container.decode_in_order import DecodedTimes, decode_all
 from worldmodel.video.container.opening import Video, open_video
 from worldmodel.video.container.source import file_version
 from worldmodel.video.container.timeline import NO_TIME, Timeline, scan_packets

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eval.voe.suites import SUITES, open_suite
-from eval.voe.suites.layout import MAX_SHOWN, file_below, path_below, raise_problems, read_rows
+from eval.voe.suites.checked_files import MAX_SHOWN, file_below, path_below, raise_problems, read_rows
 from eval.voe.suites.lengths import mp4_length, video_lengths
 from eval.voe.trials import TrialError
 from worldmodel.video import inspect_video, write_video

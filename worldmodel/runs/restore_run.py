@@ -11,8 +11,8 @@ from worldmodel.checkpoint import Checkpoint, CheckpointError
 from worldmodel.config import ConfigError, parse_config
 from worldmodel.data.loader import WindowDataset
 from worldmodel.process.machine import describe_machine, environment_changes
+from worldmodel.ranks.agree_on_checkpoint import agreed_checkpoint
 from worldmodel.ranks.launch import run_on_main_process
-from worldmodel.ranks.resume_checkpoint import agreed_checkpoint
 from worldmodel.recipe import Recipe, changed_fields
 from worldmodel.runs.missing_videos import make_missing_videos
 from worldmodel.runs.run_data import require_data, resolve_paths

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from data_prep.physics.base_scene import HUE_GAP, hue_gap, sample_base_scene
+from data_prep.physics.job_plan import SUITE_SIZES, suite_jobs, train_jobs
 from data_prep.physics.keyed_random import KeyedRandom, opaque_name
 from data_prep.physics.possible import SCENARIOS, sample_possible_scene
+from data_prep.physics.properties import PROPERTIES, PROPERTIES_BY_NAME
 from data_prep.physics.quadruplets import sample_quadruplet
 from data_prep.physics.rendering.video import render_video
 from data_prep.physics.scenes import VideoFormat
-from data_prep.physics.suite import BY_NAME, PROPERTIES, SUITE_SIZES, suite_jobs, train_jobs
 from eval.voe.oracle import violations
 from eval.voe.pairs import QUADRUPLET, quadruplet_scores
 
@@ -57,7 +58,7 @@ def test_hues_differ_from_wall_and_screen():
 
 
 def test_held_out_videos_show_other_shapes_textures_and_occluders():
-    property_ = BY_NAME["shape"]
+    property_ = PROPERTIES_BY_NAME["shape"]
     pair = property_.templates[0].sample(sample_base_scene(KeyedRandom("ood"), VideoFormat(), 2, unseen=True))
     shapes = {entity.shape for entity in pair.a.entities if entity.motion == "free"}
     assert shapes <= {"capsule", "ellipsoid"}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.checkpoint.opening import Checkpoint
-from worldmodel.checkpoint.saving import PREFIXES
 from worldmodel.checkpoint.selection import find_checkpoint
 from worldmodel.checkpoint.state import CheckpointError
+from worldmodel.checkpoint.write import PREFIXES
 from worldmodel.config import parse_config
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.recipe import Recipe

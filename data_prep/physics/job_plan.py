@@ -1,4 +1,4 @@
-"""The plan of what to generate: the properties, the sizes of the suites, and the jobs.
+"""The plan of what to generate: the sizes of the suites, and the jobs.
 
 Each job has a key. All random numbers of the job and the names of its files are functions of the
 key.
@@ -10,33 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from data_prep.physics.properties.collision import COLLISION
-from data_prep.physics.properties.colour import COLOUR
-from data_prep.physics.properties.continuity import CONTINUITY
-from data_prep.physics.properties.gravity import GRAVITY
-from data_prep.physics.properties.inertia import INERTIA
-from data_prep.physics.properties.permanence import PERMANENCE
-from data_prep.physics.properties.shape import SHAPE
-from data_prep.physics.properties.size import SIZE
-from data_prep.physics.properties.solidity import SOLIDITY
-from data_prep.physics.properties.support import SUPPORT
+from data_prep.physics.properties import PROPERTIES_BY_NAME
 from data_prep.physics.quadruplets import Property, Visibility
 
-PROPERTIES: tuple[Property, ...] = (
-    PERMANENCE,
-    CONTINUITY,
-    SHAPE,
-    COLOUR,
-    SIZE,
-    SOLIDITY,
-    GRAVITY,
-    SUPPORT,
-    INERTIA,
-    COLLISION,
-)
-"""All properties. A new one needs a file in `properties/` and a line here."""
-
-BY_NAME = {property_.name: property_ for property_ in PROPERTIES}
 Split = Literal["train", "val", "test", "ood"]
 
 
@@ -78,7 +54,7 @@ class QuadrupletJob:
 
         It is hashed, so the names of properties, templates and splits must stay.
         """
-        template = BY_NAME[self.property].templates[self.template].name
+        template = PROPERTIES_BY_NAME[self.property].templates[self.template].name
         return (self.seed, self.split, self.property, template, self.level, self.index)
 
 
