@@ -1,6 +1,6 @@
 """Where is information about a property lost: in the latents, or in the forecasts?
 
-    python benchmarks/latents_to_forecasts.py --model runs/demo --suite data/mini [--properties shape,colour]
+    python -m benchmarks.latents_to_forecasts --model runs/demo --suite data/mini [--properties shape,colour]
 
 A spliced quadruplet has two possible videos whose contexts end in the same fully occluded frames. Let d be the difference of
 the two videos' target latents, e the difference of their forecasts, and r the error of a forecast. Squares and products are

@@ -1,6 +1,6 @@
 """Do the quadruplets leak their labels? Scores baselines that forecast nothing on many spliced quadruplets per property.
 
-    python benchmarks/leak_baselines.py --quadruplets 400 --workers 2 --out baselines.json
+    python -m benchmarks.leak_baselines --quadruplets 400 --workers 2 --out baselines.json
 
 Videos are rendered in memory and scored at once. A cell of the table is the mean over quadruplets of the fraction of correct
 pairs among the four of each; the chance level is 50 %. Cells of proven baselines must be exactly 50. The others must lie
@@ -23,9 +23,8 @@ from scipy.stats import ttest_1samp
 from data_prep.physics.generation import limit_threads
 from data_prep.physics.job_plan import QuadrupletJob, SuiteSize, suite_jobs
 from data_prep.physics.keyed_random import KeyedRandom
-from data_prep.physics.properties import PROPERTIES, PROPERTIES_BY_NAME
-from data_prep.physics.quadruplets import sample_quadruplet
-from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.worlds import WORLDS
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from eval.intervals import holm
@@ -80,8 +79,9 @@ class Cell(TypedDict):
 
 def score_quadruplet(job: QuadrupletJob, video_format: VideoFormat) -> Quadruplet:
     """Render one quadruplet and score its four videos by every baseline."""
-    property_ = PROPERTIES_BY_NAME[job.property]
-    quadruplet = sample_quadruplet(property_, property_.templates[job.template], video_format, job.level, *job.key())
+    world = WORLDS[job.world]
+    property_ = world.property(job.property)
+    quadruplet = world.sample_quadruplet(property_, property_.templates[job.template], video_format, job.level, *job.key())
     videos = [quadruplet.videos[pair].frames for pair in QUADRUPLET]
     splice = quadruplet.splice
     assert splice is not None
@@ -132,7 +132,8 @@ def summarise(quadruplets: list[Quadruplet]) -> dict[str, Cell]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quadruplets", type=whole_number(1), default=400, help="per property")
-    parser.add_argument("--properties", default=",".join(PROPERTIES_BY_NAME))
+    parser.add_argument("--world", choices=WORLDS, default="builtin")
+    parser.add_argument("--properties", metavar="A,B", help="use only some of the properties of the world")
     parser.add_argument("--workers", type=whole_number(1), default=2)
     parser.add_argument("--seed", type=whole_number(0), default=1)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
@@ -141,16 +142,17 @@ def main() -> None:
     video_format = VideoFormat()
     size = SuiteSize(args.quadruplets, 0, 0, 0, (1, 2), video_format.size_px, video_format.frames, 0)
     tables: dict[str, dict[str, Cell]] = {}
-    for property_ in [it for it in PROPERTIES if it.name in args.properties.split(",")]:
+    names = [property_.name for property_ in WORLDS[args.world].properties]
+    for name in [it for it in names if args.properties is None or it in args.properties.split(",")]:
         quadruplets = []
-        jobs = suite_jobs(size, (property_,), args.seed)
-        with bar(property_.name, args.quadruplets) as progress:
+        jobs = suite_jobs(size, (name,), args.seed, args.world)
+        with bar(name, args.quadruplets) as progress:
             for job, result in run_each(partial(score_quadruplet, video_format=video_format), jobs, args.workers, 600.0):
                 if isinstance(result, Failed):
                     raise SystemExit(f"{job}: {result.detail}")
                 quadruplets.append(result)
                 progress.step()
-        tables[property_.name] = summarise(quadruplets)
+        tables[name] = summarise(quadruplets)
         with output_file(args.out):
             write_text(args.out, json.dumps(tables, indent=1) + "\n")
     show(tables)

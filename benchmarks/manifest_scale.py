@@ -1,4 +1,4 @@
-"""Time and memory of a large manifest, in fresh processes: `python benchmarks/manifest_scale.py [--rows 1000000]`.
+"""Time and memory of a large manifest, in fresh processes: `python -m benchmarks.manifest_scale [--rows 1000000]`.
 
 Prints the memory of the imports of training, the time and memory of opening the manifest, the time of 256 samples, and the
 memory of a process that only reads clips (a data worker). Times are CPU time, which other programs hardly change.

@@ -1,6 +1,6 @@
 """Speed of the physics renderer: frames per second of CPU time on one core, and the gain of several processes.
 
-    python benchmarks/render_speed.py [--videos 24] [--workers 2]
+    python -m benchmarks.render_speed [--videos 24] [--workers 2]
 
 Scenes are those of training videos (level 1). CPU time is used because other load on the machine hardly changes it. It
 includes simulation, shadows, four samples per pixel and the ground truth, but not the writing of files.
@@ -12,11 +12,12 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from data_prep.physics.generation import GenerationConfig, Shard, claim_output, library_versions, limit_threads
-from data_prep.physics.possible import SCENARIOS, sample_possible_scene
-from data_prep.physics.rendering.video import render_video
-from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.generation import GenerationConfig, Shard, claim_output, generator_versions, limit_threads
+from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.worlds.builtin.possible import SCENARIOS, sample_possible_scene
+from data_prep.physics.worlds.builtin.rendering.video import render_video
 from worldmodel.process.arguments import whole_number
 
 GOALS = {64: 350, 96: 200, 128: 120}  # frames per second by size in px
@@ -36,7 +37,8 @@ def frames_per_s(size_px: int, videos: int) -> float:
 
 def wall_s(workers: int, videos: int) -> float:
     """Seconds to write some videos to disk with some processes."""
-    config = GenerationConfig(kind="train", videos=videos, seed=0, size_px=64, frames=FRAMES, fps=FPS, **library_versions())
+    fields: dict[str, Any] = {"kind": "train", "videos": videos, "seed": 0, "size_px": 64, "frames": FRAMES, "fps": FPS}
+    config = GenerationConfig(**fields, **generator_versions("builtin"))
     with tempfile.TemporaryDirectory() as folder:
         claim_output(Path(folder), config)
         start = time.monotonic()

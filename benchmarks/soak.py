@@ -1,6 +1,6 @@
 """Soak test of training: a tiny recipe is killed at random times and restarted until its last training step.
 
-    python benchmarks/soak.py --out runs/soak [--steps 20000] [--kills 25] [--figure docs/soak.png]
+    python -m benchmarks.soak --out runs/soak [--steps 20000] [--kills 25] [--figure docs/soak.png]
 
 Two runs use one recipe. `whole` is not disturbed. `killed` is sent SIGKILL after random training steps (--seed), to its main
 process or to its whole process group, and is started again. Memory (RSS) and open file descriptors of the main process and

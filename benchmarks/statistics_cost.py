@@ -1,6 +1,6 @@
 """The cost of exact statistics: time and bytes per training step of each objective, compared with statistics per rank.
 
-    python benchmarks/statistics_cost.py [--clips 32] [--steps 24] [--tokens 1] [--features 64] [--horizons 12]
+    python -m benchmarks.statistics_cost [--clips 32] [--steps 24] [--tokens 1] [--features 64] [--horizons 12]
 
 Two processes on this machine communicate over gloo on the loopback device. Their latents are random, by default one vector per
 frame. Times include statistics, value and gradient, but not the model: CPU time of a rank, which other load on the machine

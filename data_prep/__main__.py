@@ -20,7 +20,7 @@ if __name__ == "__main__":
     # prints a traceback on Ctrl-C.
     os.environ.setdefault("MUJOCO_GL", "disable")
 
-from data_prep.commands import index, inspect, show, synthesize, transcode
+from data_prep.commands import collect, episodes, index, inspect, show, synthesize, transcode
 from data_prep.errors import PrepError
 from worldmodel.files.folder_lock import FolderLockError
 from worldmodel.files.output_errors import OutputError
@@ -35,6 +35,8 @@ COMMANDS: dict[str, ModuleType] = {
     "index": index,
     "transcode": transcode,
     "synthesize": synthesize,
+    "collect": collect,
+    "episodes": episodes,
     "show": show,
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from worldmodel.files.atomic import atomic_path
 from worldmodel.files.output_errors import output_errors
@@ -89,11 +90,14 @@ def _encode(out: OutputContainer, target: Path, frames: Iterator[TimedImage], fp
     stream.pix_fmt, clock = "yuv420p", Fraction(1, CLOCK_HZ)
     stream.codec_context.time_base, stream.codec_context.gop_size, stream.codec_context.thread_count = clock, gop, 1
     durations: dict[int, int] = {}  # of the frames in the encoder, by presentation time
+    # The encoder would also convert the colours itself, with as many threads as there are cores.
+    reformatter = VideoReformatter()
     count = 0
     for count, timed in enumerate(frames, start=1):
         if count == 1:
             stream.height, stream.width = timed.image.shape[:2]
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(timed.image), format="rgb24")
+        rgb = VideoFrame.from_numpy_buffer(np.ascontiguousarray(timed.image), format="rgb24")
+        frame = reformatter.reformat(rgb, format="yuv420p", threads=1)
         frame.pts, frame.time_base = round(timed.start_s * CLOCK_HZ), clock
         durations[frame.pts] = max(1, round(timed.stop_s * CLOCK_HZ) - frame.pts)
         mux(out, _with_durations(stream.encode(frame), durations), target)

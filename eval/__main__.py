@@ -75,7 +75,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     from worldmodel.manifest import ManifestError
     from worldmodel.models.pretrained.layouts import PretrainedError
     from worldmodel.models.world_model import ReachError
-    from worldmodel.ranks.monitoring import RankError
+    from worldmodel.ranks.start_monitors import RankError
     from worldmodel.video import VideoError
 
     found = EvalError, TrialError, CheckpointError, PretrainedError, ReachError, ConfigError, ManifestError, VideoError

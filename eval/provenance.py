@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.process.commit import current_commit
+from worldmodel.process.git_commit import current_commit
 
 if TYPE_CHECKING:  # results without a model are written without torch
     from eval.subject import Subject

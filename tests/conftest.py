@@ -6,6 +6,7 @@ The frames of these videos carry their number in black and white, so that a test
 from __future__ import annotations
 
 import itertools
+import multiprocessing.resource_tracker
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import av
 import launch
 import numpy as np
 import pytest
+from run_monitor import RunMonitor
 
 ROOT = Path(__file__).resolve().parents[1]
 BITS = 8
@@ -41,19 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # the process that prints
-        config.pluginmanager.register(FailuresAtOnce(config), "failures at once")
-
-
-class FailuresAtOnce:
-    """Prints each failure when it occurs, since a test run that is stopped from outside prints no summary."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            terminal = self.config.get_terminal_writer()
-            terminal.write(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext}\n", flush=True)
+        config.pluginmanager.register(RunMonitor(config), "run monitor")
 
 
 def _isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -82,6 +72,7 @@ def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
             patch.setenv(variable, str(folder / name))
         patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # children find the packages from any directory
         _isolate(patch, folder / "s")
+        multiprocessing.resource_tracker.ensure_running()  # else a test starts it, and it ends with the test
         patch.setenv(launch.MARK, folder.name)
         yield folder
         launch.kill_marked(folder.name)

@@ -24,6 +24,7 @@ WITHOUT_TORCH = (
     "data_prep",
     "worldmodel.config",
     "worldmodel.manifest",
+    "worldmodel.signals",
     "worldmodel.video",
     "worldmodel.data.worker",
     "worldmodel.files",

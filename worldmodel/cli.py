@@ -3,6 +3,7 @@
 worldmodel train [RECIPE] [a.b=value ...]     several processes: accelerate launch -m worldmodel.train
 worldmodel rollout RUN                        videos of what a trained model predicts
 worldmodel recipe show [RECIPE]               the complete recipe, every field explained
+worldmodel estimate RECIPE --kind h100        memory, FLOPs, traffic and time, without data or GPU
 worldmodel export RUN --to hf:FOLDER          weights in the layout of other projects
 worldmodel data COMMAND ...                   make data sets
 worldmodel eval COMMAND ...                   evaluate a model
@@ -20,6 +21,7 @@ MODULES = {
     "train": "worldmodel.train",
     "rollout": "worldmodel.rollout",
     "recipe": "worldmodel.recipe",
+    "estimate": "worldmodel.estimate",
     "export": "worldmodel.export",
     "data": "data_prep",
     "eval": "eval",

@@ -36,8 +36,8 @@ from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
 from worldmodel.models.world_model import FrameWise, ReachError
 from worldmodel.process.arguments import check_utf8, finite_number, positive_number, whole_number
-from worldmodel.process.commit import current_commit
 from worldmodel.process.devices import add_device_argument
+from worldmodel.process.git_commit import current_commit
 from worldmodel.process.terminal import print_escaped
 from worldmodel.render import horizon_curve, save_figure, write_gallery
 from worldmodel.render.rollouts import KINDS, gallery_card, rollout_names, write_rollout_files

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import gc
 import os
 import signal
 from pathlib import Path
@@ -20,13 +22,15 @@ if __name__ == "__main__":
     # Before torch loads OpenMP: waiting threads must sleep. If they spin, they take the cores from the workers that decode: on
     # two busy cores a training step of the demo took 4.6 s with spinning threads, 0.4 s with sleeping ones.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    gc.disable()  # imports make hardly any garbage, and a sixth of their time would go into looking for it
 
 import torch
 from accelerate import Accelerator
 
 from worldmodel.checkpoint import CheckpointError, find_checkpoint, latest_checkpoint, refuse_existing_checkpoints
 from worldmodel.config import ConfigError
-from worldmodel.data.loader import Batch, DataError, open_windows, read_fixed_batch
+from worldmodel.data.batch_reader import BatchReader
+from worldmodel.data.loader import Batch, DataError, begin_fixed_batch, open_windows
 from worldmodel.files.folder_lock import FolderLockError, release_on_signals
 from worldmodel.files.outputs import ForeignFileError
 from worldmodel.health.moments import NotFiniteError
@@ -41,20 +45,21 @@ from worldmodel.ranks.launch import (
     run_and_exit,
     start_accelerator,
 )
-from worldmodel.ranks.monitoring import RankError
+from worldmodel.ranks.start_monitors import RankError
 from worldmodel.recipe import DEMO_RECIPE, Recipe, read_recipe, split_file_and_overrides
 from worldmodel.rollouts.decoder_fitting import fit_decoder
 from worldmodel.runs.failed_reads import FailedReads
-from worldmodel.runs.plan import check_layers, check_plan, describe_run
+from worldmodel.runs.pre_run_checks import check_layers, check_plan, describe_run
 from worldmodel.runs.restore_run import check_same_recipe, find_training_data, last_checkpoint, restore
 from worldmodel.runs.run_data import resolve_paths
-from worldmodel.runs.run_log import RunLog
+from worldmodel.runs.run_log import RunLog, Speed
 from worldmodel.runs.save_run import save, save_recipe
 from worldmodel.runs.session import Session, open_session
 from worldmodel.training.learner import GlobalStatistics, Loss, average_loss, global_statistics
 from worldmodel.training.metrics import not_finite_message, training_metrics
 from worldmodel.training.optimizer import clip_gradients, lr_ratio_at, set_lr
 from worldmodel.training.parallel import unwrap
+from worldmodel.training.pending_steps import PendingSteps, StepValues
 from worldmodel.training.setup import TrainingSetup, build_learner, distribute, warm_up
 from worldmodel.training.teacher import load_teacher, with_teacher
 
@@ -108,29 +113,34 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
         for warning in check_same_recipe(recipe, last, windows, session.allow_changed_recipe):
             accelerator.print(warning)
 
-    torch.manual_seed(recipe.seed)
-    learner = build_learner(recipe)
-    check_layers(learner, recipe, accelerator.num_processes)
-    if last is None:
-        load_teacher(learner.model, recipe)
-    setup = distribute(learner, recipe, windows, accelerator)
-    held_out = read_fixed_batch(held_out_windows, recipe.health.windows, wait_for_storage=last is not None)
-    accelerator.print(
-        describe_run(recipe, windows, len(held_out.frames), learner, accelerator.num_processes, str(accelerator.device))
-    )
-    warm_up(setup)
-    start = restore(setup, last)
-    save_recipe(recipe, held_out.frames, session)
+    # The data workers start, and read the held-out windows, while this process builds the model.
+    with BatchReader(recipe.data.workers) as reader:
+        wait_for_held_out = begin_fixed_batch(
+            held_out_windows, recipe.health.windows, reader, wait_for_storage=last is not None
+        )
+        torch.manual_seed(recipe.seed)
+        learner = build_learner(recipe)
+        check_layers(learner, recipe, accelerator.num_processes)
+        if last is None:
+            load_teacher(learner.model, recipe)
+        setup = distribute(learner, recipe, windows, accelerator, reader)
+        held_out = wait_for_held_out()
+        accelerator.print(
+            describe_run(recipe, windows, len(held_out.frames), learner, accelerator.num_processes, str(accelerator.device))
+        )
+        warm_up(setup)
+        start = restore(setup, last)
+        save_recipe(recipe, held_out.frames, session)
 
-    record_stop_signals(session.stop)
-    is_main = accelerator.is_main_process
-    log = RunLog(
-        Path(recipe.run), recipe,
-        start=start["step"], seconds=start["seconds"], rows=start.get("rows"), main=is_main, lock=session.lock,
-    )  # fmt: skip
-    with log:
-        log.log_bad_clips(held_out.bad)
-        return loop(setup, start["step"], held_out, log, session)
+        record_stop_signals(session.stop)
+        is_main = accelerator.is_main_process
+        log = RunLog(
+            Path(recipe.run), recipe,
+            start=start["step"], seconds=start["seconds"], rows=start.get("rows"), main=is_main, lock=session.lock,
+        )  # fmt: skip
+        with log:
+            log.log_bad_clips(held_out.bad)
+            return loop(setup, start["step"], held_out, log, session)
 
 
 def loop(setup: TrainingSetup, first: int, held_out: Batch, log: RunLog, session: Session) -> bool:
@@ -138,6 +148,7 @@ def loop(setup: TrainingSetup, first: int, held_out: Batch, log: RunLog, session
     recipe, accelerator, max_steps = setup.recipe, setup.accelerator, setup.recipe.train.max_steps
     failed_reads = FailedReads(recipe, accelerator, log, first)
     batches = setup.batches(first, report=log.print, stop_requested=lambda: bool(session.stop))
+    pending = PendingSteps(functools.partial(not_finite_message, setup), deferred=accelerator.device.type != "cpu")
     done = first
     for index, micro_batches in enumerate(log.timed(batches), start=first):
         failed_reads.add(micro_batches)
@@ -147,11 +158,14 @@ def loop(setup: TrainingSetup, first: int, held_out: Batch, log: RunLog, session
 
         done = index + 1
         log_is_due = done % recipe.train.log_every == 0 or done == max_steps
+        write_row = functools.partial(log_row, setup, log, log.measure_speed(done)) if log_is_due else None
+        pending.add(done, loss, grad_norm, write_row)
         if log_is_due:
-            log.log_training(done, training_metrics(setup, done, loss, grad_norm))
             failed_reads.gather(done)
         if done % recipe.health.every == 0 or done == max_steps:
-            health = run_health_check(setup.model, held_out, done, max_steps, recipe.health, accelerator.device)
+            pending.read()
+            with setup.precision_of_health_checks():
+                health = run_health_check(setup.model, held_out, done, max_steps, recipe.health, accelerator.device)
             log.log_health(done, health)
             if health.verdict in recipe.health.stop_on:
                 session.stop.append(0)
@@ -159,11 +173,13 @@ def loop(setup: TrainingSetup, first: int, held_out: Batch, log: RunLog, session
         agree = accelerator.num_processes == 1 or log_is_due
         stopped = agree and any_rank_signalled(session.stop, accelerator)
         if done % recipe.checkpoint.every == 0 or done == max_steps or stopped:
+            pending.read()  # raises NotFiniteError before weights that are NaN are saved
             session.monitor.set_checkpoint(save(setup, done, log))
         if stopped:
             break
     else:
         if first < done < max_steps and done % recipe.checkpoint.every:  # a signal arrived while the loop waited for data
+            pending.read()
             save(setup, done, log)
     failed_reads.report()
     return done == max_steps
@@ -190,13 +206,15 @@ def step(setup: TrainingSetup, index: int, micro_batches: list[Batch]) -> tuple[
 
     loss = average_loss(losses)
     grad_norm = clip_gradients(learner, recipe.optim.clip_norm)
-    # This waits for the device once per step, which costs less than a run that goes on with NaN.
-    if not (torch.isfinite(loss.total) and torch.isfinite(grad_norm)):
-        raise NotFiniteError(not_finite_message(setup, index, loss, grad_norm))
     for optimizer in setup.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return loss, grad_norm
+
+
+def log_row(setup: TrainingSetup, log: RunLog, speed: Speed, values: StepValues) -> None:
+    """Write the row of metrics of a step whose numbers have been read."""
+    log.log_training(values.done, training_metrics(setup, values), speed)
 
 
 def finish(recipe: Recipe, finished: bool, device: torch.device, session: Session) -> None:
@@ -213,4 +231,6 @@ def finish(recipe: Recipe, finished: bool, device: torch.device, session: Sessio
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what was imported stays, so later collections need not look at it
+    gc.enable()
     run_and_exit(main)

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_no_link
-from data_prep.physics.rendering.contact_sheets import SheetRow, contact_sheet
+from data_prep.physics.contact_sheets import SheetRow, contact_sheet
 from worldmodel.files.atomic import atomic_path
 from worldmodel.files.file_names import safe_file_name
 from worldmodel.files.output_mark import mark_new_folder

@@ -1,12 +1,14 @@
-"""Generate videos of the built-in physics world.
+"""Generate videos of a synthetic physics world.
 
 --train N writes OUT/train.parquet: possible videos for training.
 --suite SIZE writes OUT/suite.parquet and OUT/quads.parquet: matched quadruplets of two possible and
 two impossible videos. Beside them OUT/calibration.parquet lists possible videos on which error
 statistics are fitted.
 
-An interrupted command resumes when it is given again. Several machines share the work with --rank
-and --world.
+--world chooses the world: builtin (3-D, objects pass behind occluders), flat (2-D, side view) or
+lookaway (the built-in world, in which the camera turns away or the light goes out).
+
+An interrupted command resumes when it is given again. Several machines share the work with --shard.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import PrepError
-from data_prep.physics.generation import GenerationConfig, Shard, claim_output, library_versions, limit_threads
+from data_prep.physics.generation import GenerationConfig, Shard, claim_output, generator_versions, limit_threads
 from data_prep.physics.job_plan import SUITE_SIZES
-from data_prep.physics.properties import PROPERTIES, PROPERTIES_BY_NAME
+from data_prep.physics.worlds import WORLDS
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.process.arguments import finite_number, whole_number
 from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
 
-HELP = "generate videos of the built-in physics world"
+HELP = "generate videos of a synthetic physics world"
 RESUMES = True
 SIZE_PX_RANGE = (32, 512)
 FRAMES_RANGE = (16, 480)
@@ -36,12 +38,15 @@ MIN_DURATION_S = 1.2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="the output folder")
+    parser.add_argument(
+        "--world", type=_world, default="builtin", metavar="NAME", help=f"{', '.join(WORLDS)} (default: builtin)"
+    )
     parser.add_argument("--train", type=whole_number(0), default=0, metavar="N", help="number of possible videos for training")
     parser.add_argument("--suite", choices=SUITE_SIZES, help="test suite with 2, 100 or 300 occluded quadruplets per property")
     parser.add_argument(
         "--quadruplets", type=whole_number(1), metavar="N", help="another number of occluded quadruplets per property"
     )
-    parser.add_argument("--properties", metavar="A,B", help=f"use only some of {','.join(PROPERTIES_BY_NAME)}")
+    parser.add_argument("--properties", metavar="A,B", help="use only some of the properties of the world")
     parser.add_argument(
         "--size-px", type=whole_number(*SIZE_PX_RANGE), metavar="PX", help="height and width (default: 64, full: 128)"
     )
@@ -55,8 +60,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
     )
-    parser.add_argument("--rank", type=whole_number(0), default=0, help="number of this machine among --world machines, from 0")
-    parser.add_argument("--world", type=whole_number(1), default=1, help="number of machines that share the work")
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        default=(0, 1),
+        metavar="R/W",
+        help="make only part R of W parts, R from 0 to W-1, so that W machines share the work",
+    )
+    parser.add_argument("--rank", type=_former_rank, help=argparse.SUPPRESS)
+
+
+def _world(text: str) -> str:
+    if text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: --world names a world now; machines share the work with --shard R/{text}")
+    if text not in WORLDS:
+        raise argparse.ArgumentTypeError(f"{text}: expected one of {', '.join(WORLDS)}")
+    return text
+
+
+def _shard(text: str) -> tuple[int, int]:
+    rank, _, count = text.partition("/")
+    if not (rank.isdecimal() and count.isdecimal() and int(rank) < int(count)):
+        raise argparse.ArgumentTypeError(f"{text}: expected R/W with R from 0 to W-1, such as 0/2 and 1/2 for two machines")
+    return int(rank), int(count)
+
+
+def _former_rank(text: str) -> int:
+    raise argparse.ArgumentTypeError(f"{text}: expected --shard R/W instead of --rank R --world W, such as --shard 1/2")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     configs = _configs(args)
     if args.out.exists() and not args.out.is_dir():
         raise PrepError(f"{args.out} is a file; OUT must be a folder")
-    lock = ".lock" if args.world == 1 else f".lock_{args.rank}_of_{args.world}"  # machines that share the work write at once
+    rank, count = args.shard
+    lock = ".lock" if count == 1 else f".lock_{rank}_of_{count}"  # machines that share the work write at once
     with lock_folder(args.out, "give another OUT", lock):
         return _synthesize(args, configs)
 
@@ -76,19 +107,18 @@ def run(args: argparse.Namespace) -> int:
 def _synthesize(args: argparse.Namespace, configs: list[GenerationConfig]) -> int:
     command = f"python -m data_prep synthesize {shlex.quote(args.out.name)} " + _options(args)
     limit_threads()
+    rank, count = args.shard
     for config in configs:
         claim_output(args.out, config)
     for config in configs:
         start = time.monotonic()
-        shard = Shard(args.out, config, args.rank, args.world)
+        shard = Shard(args.out, config, rank, count)
         shard.run(args.workers)
         if shard.complete():
             videos = shard.write_tables(command)
             print_escaped(f"{args.out / config.tables[0]}: {videos} videos, {time.monotonic() - start:.0f} s")
         else:
-            print_escaped(
-                f"{config.kind}: shard {args.rank} of {args.world} is finished; the last shard to finish writes the table"
-            )
+            print_escaped(f"{config.kind}: shard {rank}/{count} is finished; the last shard to finish writes the table")
     return 0
 
 
@@ -99,11 +129,10 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
     """
     if not args.train and not args.suite:
         raise PrepError("nothing to generate; give --train 3000, or --suite nano (or mini, or full), or both")
-    if not 0 <= args.rank < args.world:
-        raise PrepError(f"--rank {args.rank} of --world {args.world}: ranks go from 0 to {args.world - 1}")
-    names = tuple(args.properties.split(",")) if args.properties else tuple(p.name for p in PROPERTIES)
-    if unknown := [name for name in names if name not in PROPERTIES_BY_NAME]:
-        raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(PROPERTIES_BY_NAME)}")
+    known = [property_.name for property_ in WORLDS[args.world].properties]
+    names = tuple(args.properties.split(",")) if args.properties else tuple(known)
+    if unknown := [name for name in names if name not in known]:
+        raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(known)} of the world {args.world}")
     configs = []
     if args.train:
         configs.append(GenerationConfig(kind="train", videos=args.train, **_shared_fields(args, 64, 24)))
@@ -132,7 +161,10 @@ def _shared_fields(args: argparse.Namespace, size_px: int, frames: int) -> dict[
     duration_s = frames / args.fps
     if duration_s < MIN_DURATION_S:
         raise PrepError(f"{frames} frames at {args.fps:g} fps are {duration_s:.2f} s; the events need {MIN_DURATION_S} s")
-    return {"seed": args.seed, "size_px": size_px, "frames": frames, "fps": args.fps, **library_versions()}
+    return {
+        **{"world": args.world, "seed": args.seed, "size_px": size_px, "frames": frames, "fps": args.fps},
+        **generator_versions(args.world),
+    }
 
 
 def _options(args: argparse.Namespace) -> str:
@@ -140,5 +172,5 @@ def _options(args: argparse.Namespace) -> str:
 
     Options that only divide the work are left out.
     """
-    names = ("train", "suite", "quadruplets", "properties", "size_px", "frames", "fps", "seed")
+    names = ("world", "train", "suite", "quadruplets", "properties", "size_px", "frames", "fps", "seed")
     return " ".join(f"--{n.replace('_', '-')} {shlex.quote(str(getattr(args, n)))}" for n in names if getattr(args, n))

@@ -11,10 +11,12 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from data_prep.content_hash import DIGEST, METHOD
 from data_prep.copies import Copy, CopyJob, find_or_make_copy
@@ -35,6 +37,7 @@ from worldmodel.process.terminal import print_escaped
 
 HELP = "make small, fast copies of the videos of a manifest"
 RESUMES = True
+SPOOL_BYTES = 1 << 24  # a longer list of rejected files is kept on disk, not in memory
 VERSION = 3
 """Version of the copies.
 
@@ -87,10 +90,7 @@ def _transcode(args: argparse.Namespace, manifest: Manifest, out: Path) -> int:
     finally:
         _remove_unfinished(out)
     rejected_file = rejected_path(target)
-    if not rejected_file.stat().st_size:
-        rejected_file.unlink()
     if not written:
-        target.unlink()
         raise PrepError(f"no video of {args.manifest} could be copied; see {rejected_file}")
     print_escaped(
         f"{target}: {written} of {len(manifest)} clips" + (f"; see {rejected_file}" if rejected_file.exists() else "")
@@ -126,16 +126,33 @@ def claim_copies(out: Path, config: TranscodeConfig) -> None:
 
 
 def _copy_all(manifest: Manifest, target: Path, config: TranscodeConfig, args: argparse.Namespace) -> int:
-    """Make the copies, their manifest and the list of rejected files. Returns the number of clips."""
+    """Make the copies, their manifest and the list of rejected files. Returns the number of clips.
+
+    Without any clip, no manifest is written.
+    """
     made_by = manifest.metadata
     recorded = {**dataclasses.asdict(config), "manifest": str(args.manifest), "made_by": made_by, "content_hash": METHOD}
     has_whole_hashes = made_by.get("config", {}).get("content_hash") == METHOD
-    rejected_file = rejected_path(target)
-    with atomic_file(rejected_file) as lines, bar("transcode", len(manifest)) as progress:
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as rejected, bar("transcode", len(manifest)) as progress:
         work = partial(find_or_make_copy, out=target.parent, config=config)
         results = run_each(work, _jobs(manifest, has_whole_hashes), args.workers, args.timeout_s)
-        clips = _clips(results, lines, target.parent, progress)
-        return write_manifest(target, clips, command="python -m data_prep transcode", config=recorded)
+        clips = _clips(results, rejected, target.parent, progress)
+        first = next(clips, None)
+        written = 0
+        if first is not None:
+            every = itertools.chain([first], clips)
+            written = write_manifest(target, every, command="python -m data_prep transcode", config=recorded)
+        _write_rejected(rejected, rejected_path(target))
+    return written
+
+
+def _write_rejected(lines: IO[bytes], path: Path) -> None:
+    if not lines.tell():
+        path.unlink(missing_ok=True)
+        return
+    lines.seek(0)
+    with atomic_file(path) as out:
+        shutil.copyfileobj(lines, out)
 
 
 def _jobs(manifest: Manifest, has_whole_hashes: bool) -> Iterator[CopyJob]:
@@ -153,7 +170,9 @@ def _remove_unfinished(out: Path) -> None:
         remove_parts(folder)
 
 
-def _clips(results: Iterator[tuple[CopyJob, Copy | Failed]], rejected: BinaryIO, folder: Path, progress: Bar) -> Iterator[Clip]:
+def _clips(
+    results: Iterator[tuple[CopyJob, Copy | Failed]], rejected: IO[bytes], folder: Path, progress: Bar
+) -> Iterator[Clip]:
     """The clips of the copies.
 
     Files without a copy, and clips beyond the end of their copy, are written to the list.

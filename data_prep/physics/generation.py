@@ -18,16 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
-from data_prep.physics import VERSION
 from data_prep.physics.job_plan import PossibleJob, QuadrupletJob, SuiteSize, calibration_jobs, suite_jobs, train_jobs
 from data_prep.physics.jobs import JobResult, run_job
-from data_prep.physics.properties import PROPERTIES_BY_NAME
 from data_prep.physics.quad_table import write_quads
-from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.worlds import WORLDS
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from worldmodel.config import Config
@@ -46,6 +43,7 @@ class GenerationConfig(Config):
     """Everything that determines a set of videos."""
 
     kind: Literal["train", "calibration", "suite"]
+    world: str = "builtin"
     seed: int
     size_px: int
     frames: int
@@ -62,9 +60,10 @@ class GenerationConfig(Config):
     """Number of occluded quadruplets per property with held-out shapes, textures and occluders."""
     levels: tuple[int, ...] = (1, 2)
     properties: tuple[str, ...] = ()
-    generator: str = VERSION
+    generator: str
+    """Version of the world."""
     mujoco: str = ""
-    """Version of MuJoCo. Equal versions give equal pixels."""
+    """Version of MuJoCo, where the world uses it. Equal versions give equal pixels."""
     numpy: str = ""
 
     @property
@@ -79,28 +78,29 @@ class GenerationConfig(Config):
     def jobs(self) -> Iterator[Job]:
         """All jobs, in the order of the table."""
         if self.kind == "train":
-            return train_jobs(self.videos, self.seed)
+            return train_jobs(self.videos, self.seed, self.world)
         if self.kind == "calibration":
-            return calibration_jobs(self.videos, self.seed, self.levels)
+            return calibration_jobs(self.videos, self.seed, self.levels, self.world)
         size = SuiteSize(
             self.occluded, self.visible, self.validation, self.unseen, self.levels, self.size_px, self.frames, self.videos
         )
-        return suite_jobs(size, tuple(PROPERTIES_BY_NAME[name] for name in self.properties), self.seed)
+        return suite_jobs(size, self.properties, self.seed, self.world)
 
 
-def library_versions() -> dict[str, str]:
-    return {"mujoco": version("mujoco"), "numpy": np.__version__}
+def generator_versions(world: str) -> dict[str, str]:
+    """Fields of a configuration that say which code made the videos."""
+    return {"generator": WORLDS[world].version, **{name: version(name) for name in WORLDS[world].libraries}}
 
 
 class Shard:
-    """The jobs of one process out of `world`: every world-th job, from number `rank` on."""
+    """The jobs of shard `rank` of `count`: every count-th job, from number `rank` on."""
 
-    def __init__(self, folder: Path, config: GenerationConfig, rank: int, world: int) -> None:
-        self._folder, self._config, self._rank, self._world = folder, config, rank, world
+    def __init__(self, folder: Path, config: GenerationConfig, rank: int = 0, count: int = 1) -> None:
+        self._folder, self._config, self._rank, self._count = folder, config, rank, count
         journals = folder / ".making"
         with output_errors(journals):
             journals.mkdir(parents=True, exist_ok=True)
-        self._journals = [journals / f"{config.kind}.{r}-of-{world}.jsonl" for r in range(world)]
+        self._journals = [journals / f"{config.kind}.{r}-of-{count}.jsonl" for r in range(count)]
 
     def run(self, workers: int) -> None:
         """Run the jobs of this shard that are not in its journal yet."""
@@ -137,7 +137,7 @@ class Shard:
         return write_manifest(self._folder / self._config.tables[0], clips, command=command, config=config)
 
     def _jobs(self) -> Iterator[Job]:
-        return itertools.islice(self._config.jobs(), self._rank, None, self._world)
+        return itertools.islice(self._config.jobs(), self._rank, None, self._count)
 
     def _all_results(self) -> Iterator[JobResult]:
         """The results of all shards in the order of the plan: one line of each journal in turn."""
@@ -184,6 +184,7 @@ def claim_output(folder: Path, config: GenerationConfig) -> None:
         raise PrepError(f"{path}: not a configuration written by {COMMAND}; choose another folder")
     if "films" in found:  # the former name of the field
         found["videos"] = found.pop("films")
+    found.setdefault("world", "builtin")  # earlier versions had no other world
     differences = [
         f"{key} is {found.get(key)!r} there and {value!r} now" for key, value in wanted.items() if found.get(key) != value
     ]

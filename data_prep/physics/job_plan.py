@@ -6,12 +6,12 @@ key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from data_prep.physics.properties import PROPERTIES_BY_NAME
-from data_prep.physics.quadruplets import Property, Visibility
+from data_prep.physics.quadruplets import Visibility
+from data_prep.physics.worlds import WORLDS
 
 Split = Literal["train", "val", "test", "ood"]
 
@@ -48,14 +48,16 @@ class QuadrupletJob:
     level: int
     index: int
     seed: int
+    world: str = "builtin"
 
     def key(self) -> tuple[object, ...]:
         """The key of the random numbers.
 
         It is hashed, so the names of properties, templates and splits must stay.
         """
-        template = PROPERTIES_BY_NAME[self.property].templates[self.template].name
-        return (self.seed, self.split, self.property, template, self.level, self.index)
+        world = WORLDS[self.world]
+        template = world.property(self.property).templates[self.template].name
+        return world.key(self.seed, self.split, self.property, template, self.level, self.index)
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,11 @@ class PossibleJob:
     index: int
     seed: int
     levels: tuple[int, ...] = (1, 2)
+    world: str = "builtin"
 
     def key(self) -> tuple[object, ...]:
         """The key of the random numbers. It is hashed, so the names of the streams must stay."""
-        return (self.seed, self.stream, self.index)
+        return WORLDS[self.world].key(self.seed, self.stream, self.index)
 
     @property
     def split(self) -> Split:
@@ -80,23 +83,24 @@ VAL_INTERVAL = 20
 """Every 20th of the videos for training is held out (val). It has a random stream of its own."""
 
 
-def train_jobs(count: int, seed: int) -> Iterator[PossibleJob]:
+def train_jobs(count: int, seed: int, world: str = "builtin") -> Iterator[PossibleJob]:
     for index in range(count):
         held_out = index % VAL_INTERVAL == VAL_INTERVAL - 1
-        yield PossibleJob("val" if held_out else "train", index, seed)
+        yield PossibleJob("val" if held_out else "train", index, seed, world=world)
 
 
-def calibration_jobs(count: int, seed: int, levels: tuple[int, ...]) -> Iterator[PossibleJob]:
+def calibration_jobs(count: int, seed: int, levels: tuple[int, ...], world: str = "builtin") -> Iterator[PossibleJob]:
     for index in range(count):
-        yield PossibleJob("lawful", index, seed, levels)
+        yield PossibleJob("lawful", index, seed, levels, world)
 
 
-def suite_jobs(size: SuiteSize, properties: tuple[Property, ...], seed: int) -> Iterator[QuadrupletJob]:
-    """For each property the quadruplets for test (occluded, then visible), val and ood.
+def suite_jobs(size: SuiteSize, properties: Iterable[str], seed: int, world: str = "builtin") -> Iterator[QuadrupletJob]:
+    """For each of these properties the quadruplets for test (occluded, then visible), val and ood.
 
-    Templates alternate, then levels.
+    Templates alternate, then levels. A world without visible templates has no visible quadruplets.
     """
-    for property_ in properties:
+    for name in properties:
+        property_ = WORLDS[world].property(name)
         groups: tuple[tuple[Split, Visibility, int], ...] = (
             ("test", "occluded", size.occluded),
             ("test", "visible", size.visible),
@@ -108,4 +112,4 @@ def suite_jobs(size: SuiteSize, properties: tuple[Property, ...], seed: int) -> 
             for index in range(count if templates else 0):
                 turn, position = divmod(index, len(templates))
                 level = size.levels[turn % len(size.levels)]
-                yield QuadrupletJob(property_.name, templates[position], visibility, split, level, index, seed)
+                yield QuadrupletJob(property_.name, templates[position], visibility, split, level, index, seed, world)

@@ -9,12 +9,10 @@ from typing import Any
 from data_prep.content_hash import content_hash
 from data_prep.physics.job_plan import PossibleJob, QuadrupletJob
 from data_prep.physics.keyed_random import opaque_name
-from data_prep.physics.possible import sample_possible_scene
-from data_prep.physics.properties import PROPERTIES_BY_NAME
 from data_prep.physics.quad_table import QuadRow
-from data_prep.physics.quadruplets import sample_quadruplet
-from data_prep.physics.rendering.video import RenderedVideo, render_video
-from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.rendered_video import RenderedVideo
+from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.worlds import WORLDS
 from worldmodel.files.atomic import write_arrays
 from worldmodel.files.output_errors import output_errors
 from worldmodel.manifest import Clip, clip_id
@@ -44,16 +42,17 @@ def run_job(job: PossibleJob | QuadrupletJob, folder: str, video: VideoFormat) -
 
 
 def _possible(job: PossibleJob, folder: Path, video: VideoFormat) -> JobResult:
-    scenario, scene = sample_possible_scene(video, *job.key(), levels=job.levels)
+    scenario, rendered = WORLDS[job.world].sample_possible_video(video, *job.key(), levels=job.levels)
     name = opaque_name(*job.key(), video.key)
-    clip = _write(render_video(scene, video), folder, name, video, job.split, scenario)
+    clip = _write(rendered, folder, name, video, job.split, scenario)
     return JobResult([asdict(clip)], [])
 
 
 def _quadruplet(job: QuadrupletJob, folder: Path, video: VideoFormat) -> JobResult:
-    property_ = PROPERTIES_BY_NAME[job.property]
+    world = WORLDS[job.world]
+    property_ = world.property(job.property)
     template = property_.templates[job.template]
-    quadruplet = sample_quadruplet(property_, template, video, job.level, *job.key(), unseen=job.split == "ood")
+    quadruplet = world.sample_quadruplet(property_, template, video, job.level, *job.key(), unseen=job.split == "ood")
     clips: list[dict[str, Any]] = []
     quads: list[QuadRow] = []
     for pair, rendered in quadruplet.videos.items():

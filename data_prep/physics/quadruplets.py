@@ -3,30 +3,26 @@
 A context (a or b) is how a video begins, and an outcome (u or v) is how it ends. The videos a-u and
 b-v are possible, a-v and b-u are impossible.
 
-Occluded templates: whatever differs between the two possible videos is hidden for a while, and
+Spliced templates: whatever differs between the two possible videos cannot be seen for a while, and
 their frames are then equal pixel for pixel. The videos are spliced there. Every frame then occurs
 in one possible and in one impossible video, so no scorer that looks at single frames can tell them
 apart. A sample is valid only if the frames are indeed equal.
 
-Visible templates: the impossible videos are rendered anew. The scenery of one possible scene is
-combined with the motion of the bodies in the other one. These quadruplets are marked as not
-spliced.
+All worlds (data_prep.physics.worlds) share this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.physics.base_scene import BaseScene, sample_base_scene
 from data_prep.physics.keyed_random import KeyedRandom
-from data_prep.physics.rendering.video import RenderedVideo, concatenate, render_video
-from data_prep.physics.scenes import Scene, VideoFormat
-from data_prep.physics.world import Trajectory, simulate
+from data_prep.physics.rendered_video import RenderedVideo, concatenate
+from data_prep.physics.video_format import VideoFormat
 
 CopyClass = Literal["easy", "neutral", "hard"]
 """Whether a scorer that copies what it saw prefers the possible video: yes, neither, or no."""
@@ -37,40 +33,49 @@ MIN_COPY_COSINE = 0.2
 SAME_POSITION_M = 1e-6
 MAX_ATTEMPTS = 60
 
+BaseT = TypeVar("BaseT")
+"""What a world gives to a template: a scene under construction with its random numbers."""
+SceneT = TypeVar("SceneT")
+"""A scene of a world."""
+
 
 class InvalidSample(Exception):  # noqa: N818 - not an error: the next attempt follows
     """A sampled pair of scenes that does not meet the requirements. The message says which one."""
 
 
 @dataclass(frozen=True)
-class ScenePair:
+class ScenePair(Generic[SceneT]):
     """Two possible scenes that differ only in what the property is about."""
 
-    a: Scene
-    b: Scene
+    a: SceneT
+    b: SceneT
     magnitude: float
     cut_s: float | None = None  # in visible templates: when the violation happens; None: when the scenes begin to differ
 
+    def ordered(self, swap: bool) -> tuple[SceneT, SceneT]:
+        """The scenes of contexts a and b; with `swap`, the other way round."""
+        return (self.b, self.a) if swap else (self.a, self.b)
+
 
 @dataclass(frozen=True)
-class Template:
+class Template(Generic[BaseT, SceneT]):
     """A function that samples pairs of scenes to test a property, and their copy class."""
 
     name: str
-    sample: Callable[[BaseScene], ScenePair]
+    sample: Callable[[BaseT], ScenePair[SceneT]]
     copy_class: CopyClass
     visibility: Visibility = "occluded"
 
 
 @dataclass(frozen=True)
-class Property:
+class Property(Generic[BaseT, SceneT]):
     """A physical property and the templates that test it.
 
     Templates are used in turn, so easy and hard ones balance.
     """
 
     name: str
-    templates: tuple[Template, ...]
+    templates: tuple[Template[BaseT, SceneT], ...]
 
 
 @dataclass(frozen=True)
@@ -90,75 +95,75 @@ class Quadruplet:
     reveal: int  # first frame in which it can be seen
 
 
-def sample_quadruplet(
-    property_: Property, template: Template, video: VideoFormat, level: int, *key: object, unseen: bool = False
-) -> Quadruplet:
+def first_valid(sample: Callable[[KeyedRandom], Quadruplet], name: str, video: VideoFormat, *key: object) -> Quadruplet:
     """The first valid quadruplet of this key. The number of the attempt becomes part of the key.
 
-    Raises RuntimeError when no attempt is valid.
+    sample: raises InvalidSample for an attempt that is not valid. Raises RuntimeError when no
+    attempt is valid.
     """
     reasons: list[str] = []
     for attempt in range(MAX_ATTEMPTS):
-        rng = KeyedRandom(*key, attempt)
         try:
-            pair = template.sample(sample_base_scene(rng, video, level, unseen=unseen))
-            return _render_quadruplet(property_, template, pair, video, level, swap=rng.bernoulli(0.5))
+            return sample(KeyedRandom(*key, attempt))
         except InvalidSample as error:
             reasons.append(str(error))
     raise RuntimeError(
-        f"{property_.name}/{template.name}: no valid quadruplet in {MAX_ATTEMPTS} attempts "
+        f"{name}: no valid quadruplet in {MAX_ATTEMPTS} attempts "
         f"({'; '.join(sorted(set(reasons)))}) for videos of {video.frames} frames at {video.fps:g} fps; use more frames"
     )
 
 
-def _render_quadruplet(
-    property_: Property, template: Template, pair: ScenePair, video: VideoFormat, level: int, *, swap: bool
+def spliced_quadruplet(
+    property_name: str,
+    template: Template[BaseT, SceneT],
+    level: int,
+    magnitude: float,
+    video_a: RenderedVideo,
+    video_b: RenderedVideo,
+    unseen_frames: tuple[int, int] | None = None,
+    copying: CopyClass | None = None,
 ) -> Quadruplet:
-    a, b = (pair.b, pair.a) if swap else (pair.a, pair.b)
-    trajectory_a, trajectory_b = simulate(a, video), simulate(b, video)
-    video_a, video_b = render_video(a, video, trajectory_a), render_video(b, video, trajectory_b)
+    """Splice two possible videos where they are equal.
+
+    unseen_frames: [start, stop) in which nothing can be seen. None: the longest range of equal
+    frames. copying: the copy class; by default that of a copy of the last frame. Raises
+    InvalidSample if the two videos do not meet the requirements.
+    """
     for rendered in (video_a, video_b):
-        check_object_sizes(rendered, video)
-    splice: int | None = None
-    occlusion: tuple[int, int] | None = None
-    if template.visibility == "occluded":
-        start, reveal = occluded_interval(video_a, video_b)
-        violation = splice_frame(video_a, video_b, start, reveal)
-        splice, occlusion = violation, (start, reveal)
-        impossible = concatenate(video_a, video_b, splice), concatenate(video_b, video_a, splice)
+        check_object_sizes(rendered)
+    start, reveal = occluded_interval(video_a, video_b, unseen_frames)
+    splice = splice_frame(video_a, video_b, start, reveal)
+    if copying is None:
         copying = copy_class(video_a.frames, video_b.frames, start - 1, reveal)
-        if copying != template.copy_class:
-            raise InvalidSample(f"the copy class is {copying}, not {template.copy_class}")
-    else:
-        violation = _first_divergence(trajectory_a, trajectory_b, a) if pair.cut_s is None else round(pair.cut_s * video.fps)
-        if not 3 <= violation <= video.frames - 3:
-            raise InvalidSample("the scenes begin to differ too close to an end of the video")
-        impossible = (
-            concatenate(video_a, _with_motion_of(a, b, trajectory_b, video, violation), violation),
-            concatenate(video_b, _with_motion_of(b, a, trajectory_a, video, violation), violation),
-        )
-        copying = copy_class(video_a.frames, video_b.frames, violation - 1, violation)
-        reveal = _first_difference(impossible[0].frames, video_a.frames, violation)
+    if copying != template.copy_class:
+        raise InvalidSample(f"the copy class is {copying}, not {template.copy_class}")
     return Quadruplet(
-        property=property_.name,
+        property=property_name,
         template=template.name,
         visibility=template.visibility,
         level=level,
         copy_class=copying,
-        magnitude=pair.magnitude,
-        videos={("a", "u"): video_a, ("b", "v"): video_b, ("a", "v"): impossible[0], ("b", "u"): impossible[1]},
+        magnitude=magnitude,
+        videos={
+            ("a", "u"): video_a,
+            ("b", "v"): video_b,
+            ("a", "v"): concatenate(video_a, video_b, splice),
+            ("b", "u"): concatenate(video_b, video_a, splice),
+        },
         splice=splice,
-        occlusion=occlusion,
-        violation=violation,
+        occlusion=(start, reveal),
+        violation=splice,
         reveal=reveal,
     )
 
 
-def occluded_interval(one: RenderedVideo, other: RenderedVideo) -> tuple[int, int]:
+def occluded_interval(
+    one: RenderedVideo, other: RenderedVideo, unseen_frames: tuple[int, int] | None = None
+) -> tuple[int, int]:
     """The longest range of frames [start, stop) in which two videos are equal.
 
-    Raises InvalidSample if it has less than MIN_HIDDEN_FRAMES frames, or if the videos do not
-    differ both before and after it.
+    unseen_frames: a range to which the result is limited. Raises InvalidSample if the result has
+    less than MIN_HIDDEN_FRAMES frames, or if the videos do not differ both before and after it.
     """
     same = np.array([np.array_equal(x, y) for x, y in zip(one.frames, other.frames, strict=True)])
     differ = np.nonzero(~same)[0]
@@ -166,9 +171,12 @@ def occluded_interval(one: RenderedVideo, other: RenderedVideo) -> tuple[int, in
         raise InvalidSample("the two possible videos do not differ both before and after")
     gaps = np.diff(differ) - 1
     longest = int(gaps.argmax())
-    if gaps[longest] < MIN_HIDDEN_FRAMES:
+    start, stop = int(differ[longest]) + 1, int(differ[longest + 1])
+    if unseen_frames is not None:
+        start, stop = max(start, unseen_frames[0]), min(stop, unseen_frames[1])
+    if stop - start < MIN_HIDDEN_FRAMES:
         raise InvalidSample("the differences are hidden for too short a time")
-    return int(differ[longest]) + 1, int(differ[longest + 1])
+    return start, stop
 
 
 def splice_frame(one: RenderedVideo, other: RenderedVideo, start: int, stop: int) -> int:
@@ -198,13 +206,14 @@ def visible_differences(one: RenderedVideo, other: RenderedVideo, frame: int) ->
     return names
 
 
-def check_object_sizes(rendered: RenderedVideo, video: VideoFormat) -> None:
+def check_object_sizes(rendered: RenderedVideo) -> None:
     """Raise InvalidSample if an object is too small in every frame that shows all of it."""
+    size_px = rendered.frames.shape[1]
     whole = rendered.visible_px >= rendered.unoccluded_px
     for index, name in enumerate(rendered.names):
         in_view = (rendered.visible_px[:, index] > 0) & whole[:, index]
         largest = rendered.half_size_m[index].max() / rendered.half_size_m[index, 0]  # for a thin wall: its height
-        if in_view.any() and rendered.width_px[in_view, index].max() * largest * 64 / video.size_px < MIN_WIDTH_PX_AT_64:
+        if in_view.any() and rendered.width_px[in_view, index].max() * largest * 64 / size_px < MIN_WIDTH_PX_AT_64:
             raise InvalidSample(f"{name} is too small to be recognised")
 
 
@@ -221,25 +230,8 @@ def copy_class(one: NDArray[np.uint8], other: NDArray[np.uint8], before: int, af
     return "easy" if cosine > MIN_COPY_COSINE else "hard" if cosine < -MIN_COPY_COSINE else "neutral"
 
 
-def _with_motion_of(scenery: Scene, other: Scene, trajectory: Trajectory, video: VideoFormat, start: int) -> RenderedVideo:
-    """Render the scenery of one scene with the free bodies and the motion of another one."""
-    scene = scenery.with_free_entities_of(other)
-    return render_video(scene, video, trajectory.reordered(scene), start=start)
-
-
-def _first_divergence(trajectory_a: Trajectory, trajectory_b: Trajectory, a: Scene) -> int:
-    """The first frame in which a body that is in both scenes is at different positions."""
-    for name in (entity.name for entity in a.entities if entity.motion == "free"):
-        if name in trajectory_b.names:
-            index_a, index_b = trajectory_a.names.index(name), trajectory_b.names.index(name)
-            distance = np.abs(trajectory_a.position_m[:, index_a] - trajectory_b.position_m[:, index_b]).max(1)
-            frames = np.nonzero(distance > 0.01)[0]
-            if len(frames):
-                return int(frames[0])
-    raise InvalidSample("the bodies move equally in the two scenes")
-
-
-def _first_difference(one: NDArray[np.uint8], other: NDArray[np.uint8], start: int) -> int:
+def first_difference(one: NDArray[np.uint8], other: NDArray[np.uint8], start: int) -> int:
+    """The first frame from `start` on that differs. Raises InvalidSample where none does."""
     for frame in range(start, len(one)):
         if not np.array_equal(one[frame], other[frame]):
             return frame

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from eval.errors import EvalError
-from eval.forecasts.errors import (
+from eval.forecasts.figure import forecast_figure
+from eval.forecasts.forecast_errors import (
     COPY_LAST,
     DIRECT,
     LAST_SEEN,
@@ -31,7 +32,6 @@ from eval.forecasts.errors import (
     make_forecasts,
     position_errors,
 )
-from eval.forecasts.figure import forecast_figure
 from eval.forecasts.results import ForecastResults
 from eval.forecasts.skill import mean_error, skills
 from eval.forecasts.tables import write_tables

@@ -36,9 +36,9 @@ from eval.plausibility.sliding_windows import default_plan
 from eval.plausibility.video_list import NamedClip, UnreadableVideo, find_videos
 from eval.provenance import provenance, provenance_caption
 from eval.report.rendering import percent, seconds
+from eval.resumable_work import RANK_TIMEOUT_S, start_ranks
 from eval.subject import open_subject
 from eval.voe.surprise.windows import WindowPlan, parse_frames
-from eval.workload import RANK_TIMEOUT_S, start_ranks
 from worldmodel.files.atomic import write_text
 from worldmodel.files.outputs import output_file
 from worldmodel.manifest import Clip
@@ -47,7 +47,7 @@ from worldmodel.process.arguments import comma_separated, frame_rate, frames_or_
 from worldmodel.process.devices import add_device_argument
 from worldmodel.process.terminal import escape_line, print_escaped
 from worldmodel.ranks.launch import run_on_main_process
-from worldmodel.ranks.monitoring import monitor_ranks
+from worldmodel.ranks.start_monitors import monitor_ranks
 from worldmodel.video.geometry import GEOMETRIES, add_geometry
 from worldmodel.video.selection import frame_count_at
 

@@ -23,7 +23,7 @@ import torch
 from eval.cache.keys import content_digest
 from eval.cache.results import ResultCache
 from eval.probes.dataset import MODEL, networks
-from eval.probes.labels import probe_labels
+from eval.probes.label_probes import probe_labels
 from eval.probes.layers import check_layered
 from eval.probes.output.figures import draw
 from eval.probes.output.tables import write_tables

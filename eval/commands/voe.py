@@ -26,6 +26,7 @@ from eval.errors import EvalError
 from eval.report import shown_trials
 from eval.report.publish import publish
 from eval.result_folder import read_result
+from eval.resumable_work import RANK_TIMEOUT_S, start_ranks
 from eval.subject import open_subject
 from eval.voe.evaluation import write_scores
 from eval.voe.output import claim_output
@@ -45,13 +46,12 @@ from eval.voe.surprise.trace_files import write_model_traces, write_untrained_tr
 from eval.voe.surprise.traces import join_traces
 from eval.voe.surprise.windows import WindowOptions, plan_windows
 from eval.voe.trials import check_trials, write_trials
-from eval.workload import RANK_TIMEOUT_S, start_ranks
 from worldmodel.files.atomic import write_json
 from worldmodel.process.arguments import comma_separated, frame_rate, frames_or_seconds, whole_number
 from worldmodel.process.devices import add_device_argument
 from worldmodel.process.terminal import print_escaped
 from worldmodel.ranks.launch import run_on_main_process
-from worldmodel.ranks.monitoring import monitor_ranks
+from worldmodel.ranks.start_monitors import monitor_ranks
 from worldmodel.video.geometry import add_geometry
 
 HELP = "violation of expectation: surprise at impossible videos against matched possible ones"

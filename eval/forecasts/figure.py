@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.forecasts.errors import COPY_LAST, DIRECT, LAST_SEEN, LINEAR, MEAN, OPEN_LOOP, TARGET
+from eval.forecasts.forecast_errors import COPY_LAST, DIRECT, LAST_SEEN, LINEAR, MEAN, OPEN_LOOP, TARGET
 from eval.forecasts.results import ForecastResults
 from eval.forecasts.skill import Curve
 from eval.probes.constant_velocity import CONSTANT_VELOCITY

@@ -24,12 +24,12 @@ from eval.plausibility.sliding_windows import (
     too_short_message,
     window_surprise,
 )
+from eval.resumable_work import compute_pieces
 from eval.voe.scorers import MODEL
 from eval.voe.surprise.forecasting import MODEL_ONLY
 from eval.voe.surprise.scoring import SurpriseScorer, WindowedVideo
 from eval.voe.surprise.whitening import ErrorKey, ErrorMoments, load_moments, merge_moments, save_moments
 from eval.voe.surprise.windows import WindowPlan
-from eval.workload import compute_pieces
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
 from worldmodel.video import VideoError

@@ -23,7 +23,10 @@ CONTACT_SOON_S = 0.5
 MAX_TIME_TO_CONTACT_S = 1.0
 MIN_DEPTH_GAP_M = 0.3  # two bodies that are nearer in depth have no depth order
 MIN_LATERAL_GAP_PX = 4.0  # two bodies that are nearer horizontally have no left and right one
-SHAPES = ("sphere", "box", "cylinder", "capsule", "ellipsoid")
+SHAPES = (
+    *("sphere", "box", "cylinder", "capsule", "ellipsoid"),
+    *("disc", "square", "triangle", "star", "pentagon", "cross"),  # of the flat world
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ PROBE_TARGETS = {
         Property("acceleration", acceleration, "change of the velocity since the previous frame", "px/s²", input_steps=3),
         Property("size", size, "apparent width of the body", "px"),
         Property("colour", colour, "hue of the body, as sine and cosine of its angle on the colour circle"),
-        Property("shape", shape, "sphere, box, cylinder, capsule or ellipsoid", classes=SHAPES),
+        Property("shape", shape, "sphere, box, cylinder, capsule or ellipsoid (flat world: disc, ...)", classes=SHAPES),
         Property(
             "count",
             count,

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.physics.rendering.video import OCCLUDER_ID
+from data_prep.physics.rendered_video import OCCLUDER_ID
 from eval.intervals import bootstrap_of_sums
 from eval.probes.constant_velocity import CONSTANT_VELOCITY, MIN_VISIBLE_STEPS, extrapolate, last_seen_position
 from eval.probes.dataset import ProbeData, collect_latents

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from worldmodel.checkpoint import FORMAT, add_file, find_checkpoint, latest_checkpoint, load_model
+from worldmodel.files.log_rows import read_rows
 from worldmodel.rollouts.decoder_fitting import load_decoder
-from worldmodel.runs.log_rows import read_rows
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "checkpoints"
 TRAIN = Path(__file__).parents[2] / "worldmodel" / "train.py"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from worldmodel.data.keyed_uniforms import keyed_uniforms
 from worldmodel.data.order import SampleOrder, keyed_rng, micro_batch_positions, permute
-from worldmodel.data.uniforms import keyed_uniforms
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 64, 1000, 4097])

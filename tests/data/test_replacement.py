@@ -15,7 +15,8 @@ from made_clips import windows_of
 
 from worldmodel.data import reading
 from worldmodel.data.batch import max_replacements
-from worldmodel.data.loader import Batch, DataError, WindowDataset, read_fixed_batch, training_batches
+from worldmodel.data.batch_reader import BatchReader
+from worldmodel.data.loader import Batch, DataError, WindowDataset, begin_fixed_batch, read_fixed_batch, training_batches
 
 
 def damaged(manifest: Path, *numbers: int) -> None:
@@ -157,7 +158,8 @@ def test_a_resumed_training_waits_for_storage_before_it_reads_the_held_out_windo
     clips.parent.rename(gone)
     timer = threading.Timer(1.5, lambda: gone.rename(clips.parent))
     timer.start()
-    read = read_fixed_batch(windows, 4, wait_for_storage=True)
+    with BatchReader(windows.config.workers) as reader:
+        read = begin_fixed_batch(windows, 4, reader, wait_for_storage=True)()
     timer.join()
     assert torch.equal(read.frames, expected.frames)
     assert read.bad == ()

@@ -1,5 +1,6 @@
 """Worker processes: what ends them, what does not, and that they leave nothing behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -24,7 +25,10 @@ def workers() -> list[psutil.Process]:
     return [entry for entry in psutil.Process().children() if "worldmodel.data.worker" in " ".join(entry.cmdline())]
 
 
-def test_a_file_that_crashes_the_decoder_is_a_bad_clip(clips: Path, reading_fails):
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_file_that_crashes_the_decoder_is_a_bad_clip(clips: Path, reading_fails, monkeypatch, shared: bool):
+    if not shared:
+        monkeypatch.delattr(os, "memfd_create")  # frames travel through pipes
     expected = [(batch.ids, batch.frames) for (batch,) in training_batches(windows_of(clips), 0, 6)]
     reading_fails("os.kill(os.getpid(), signal.SIGSEGV)")
     batches = [batch for (batch,) in training_batches(windows_of(clips, workers=2, max_failed_fraction=0.5), 0, 6)]

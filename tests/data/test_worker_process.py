@@ -30,6 +30,7 @@ def test_a_worker_that_is_killed_while_it_sends_frames_ends_the_run_with_the_rea
                 pass  # what was in the pipe is less than what is left of a clip
         whole(self, buffer)
 
+    monkeypatch.delattr(os, "memfd_create")  # frames travel through the pipe
     monkeypatch.setattr(worker_process.WorkerProcess, "read_into", cut)
     with pytest.raises(DataError, match=r"a data worker died \(SIGKILL\)"):
         list(training_batches(windows_of(clips, workers=1, prefetch=1), 0, 50))

@@ -34,7 +34,7 @@ def test_an_output_that_another_process_is_writing_is_refused(command: str, mani
 
 
 def test_machines_that_share_the_work_of_one_folder_do_not_lock_each_other_out(tmp_path: Path):
-    first, second = ([*arguments, "--world", "2", "--workers", "1"] for arguments in (["--rank", "0"], ["--rank", "1"]))
+    first, second = (["--shard", f"{rank}/2", "--workers", "1"] for rank in (0, 1))
     made = ["synthesize", str(tmp_path / "out"), "--train", "2", "--frames", "16"]
     with lock_folder(tmp_path / "out", "...", ".lock_0_of_2"):
         assert main([*made, *first]) == 1

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data_prep.__main__ import main
-from data_prep.physics.rendering.contact_sheets import LINE_PX, MARGIN_PX, SheetRow, contact_sheet
+from data_prep.physics.contact_sheets import LINE_PX, MARGIN_PX, SheetRow, contact_sheet
 from worldmodel.manifest import Manifest
 
 

@@ -44,11 +44,24 @@ def test_any_number_of_workers_makes_the_same_bytes(whole, tmp_path):
 
 def test_shards_make_the_same_videos_and_the_last_writes_the_table(whole, tmp_path):
     folder = tmp_path / "shards"
-    assert make(folder, "--rank", "1", "--world", "2") == 0
+    assert make(folder, "--shard", "1/2") == 0
     assert not (folder / "train.parquet").exists()
-    assert make(folder, "--rank", "0", "--world", "2") == 0
+    assert make(folder, "--shard", "0/2") == 0
     assert contents(folder) == contents(whole)
     assert rows(folder) == rows(whole)
+
+
+def test_shards_of_another_world_make_the_same_suite(tmp_path):
+    suite = ["--world", "flat", "--suite", "nano", "--properties", "gravity,colour", "--size-px", "32", "--workers", "1"]
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    assert main(["synthesize", str(whole), *suite]) == 0
+    for shard in ("1/2", "0/2"):
+        assert main(["synthesize", str(shared), *suite, "--shard", shard]) == 0
+    assert contents(shared) == contents(whole)
+    assert len(contents(whole)) == 2 * (2 * 3 * 4 + 8)  # 3 quadruplets a property, none in plain sight; 8 for calibration
+    config = json.loads((whole / "suite.json").read_text())
+    assert (config["world"], config["mujoco"]) == ("flat", "")
+    assert "--world flat" in Manifest.open(whole / "suite.parquet").metadata["command"]
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes(whole, tmp_path, monkeypatch):
@@ -94,7 +107,6 @@ def test_a_full_disk_is_reported_in_one_line_and_no_table_is_written(whole, tmp_
     [
         (["--fps", "59"], "the events need 1.2 s"),
         (["--properties", "weight"], "weight is not among permanence"),
-        (["--rank", "2", "--world", "2"], "ranks go from 0 to 1"),
     ],
 )
 def test_a_bad_argument_is_reported_in_one_line(tmp_path, capsys, options, message):
@@ -113,6 +125,22 @@ def test_a_number_out_of_range_is_named_with_the_range(tmp_path, capsys, options
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shard", "2/2"], "expected R/W with R from 0 to W-1"),
+        (["--world", "mars"], "mars: expected one of builtin"),
+        (["--world", "2"], "machines share the work with --shard R/2"),  # what these two flags meant before
+        (["--rank", "1"], "--rank R --world W is now --shard R/W"),
+    ],
+)
+def test_a_wrong_world_or_shard_is_refused_with_what_is_expected(tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit):
+        main(["synthesize", str(tmp_path / "x"), *TRAIN, *options])
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert make(tmp_path / "file" / "videos") == 1
@@ -124,6 +152,21 @@ def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path, capsys):
 def test_another_configuration_in_the_same_folder_is_refused(whole, capsys):
     assert make(whole, "--seed", "5") == 1
     assert "seed is 0 there and 5 now" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_world_is_refused(whole, capsys):
+    assert make(whole, "--world", "flat") == 1
+    assert "world is 'builtin' there and 'flat' now" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_version_without_worlds_is_one_of_the_built_in_world(whole, tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    config = json.loads((whole / "train.json").read_text())
+    del config["world"]
+    (folder / "train.json").write_text(json.dumps(config))
+    assert make(folder) == 0
+    assert contents(folder) == contents(whole)
 
 
 def test_configuration_and_versions_are_recorded_with_the_videos(whole):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "soak.py"
+SOAK = [sys.executable, "-m", "benchmarks.soak"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups and SIGKILL exist on Unix only")
 def test_a_run_that_is_killed_twice_ends_with_the_weights_of_an_undisturbed_run(tmp_path: Path):
-    command = [sys.executable, str(SOAK), "--out", str(tmp_path / "soak"), "--steps", "60", "--kills", "2"]
+    command = [*SOAK, "--out", str(tmp_path / "soak"), "--steps", "60", "--kills", "2"]
     done = subprocess.run([*command, "--figure", str(tmp_path / "soak.png")], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "soak" / "soak.json").read_text(encoding="utf-8"))

@@ -125,7 +125,7 @@ def test_a_named_pipe_as_log_weights_or_frame_does_not_block(tmp_path):
         import sys
         from pathlib import Path
         from worldmodel.models.pretrained.files import PretrainedError, read_tensors
-        from worldmodel.runs.log_rows import read_rows
+        from worldmodel.files.log_rows import read_rows
         from worldmodel.video.errors import VideoError
         from worldmodel.video.frame_folder.frames import open_frame
         folder = Path(sys.argv[1])

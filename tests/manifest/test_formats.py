@@ -23,6 +23,10 @@ def test_manifests_of_earlier_versions_are_read(path: Path):
     assert (clips[5].path, clips[5].member, clips[5].start_s, clips[5].fps) == ("/data/5.tar", "a/b.mp4", 1.25, 29.97)
     assert [clip.split for clip in clips] == ["train", "train", "val", "test", "ood", "train"]
     assert [clip.timing for clip in clips] == ([None] * 6 if "without_timing" in path.stem else TIMINGS)
+    tables = [str(CORPUS / "signals" / f"ä {number}.parquet") for number in range(2)]
+    assert [clip.signals for clip in clips] == (
+        [*tables, None, None, None, "/data/5.parquet"] if "signals" in path.stem else [None] * 6
+    )
 
 
 def test_the_corpus_holds_todays_format():

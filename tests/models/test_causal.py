@@ -5,11 +5,13 @@ import torch
 
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model
+from worldmodel.models.blocks.layers import block_causal_mask
+from worldmodel.models.blocks.rotary import rotary_angles, rotary_table, rotate
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
 from worldmodel.models.causal_predictor import PredictorConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
-from worldmodel.models.layers import block_causal_mask, rotary_angles, rotate
 from worldmodel.models.targets import EmaTarget, SharedTarget
+from worldmodel.models.world_model import SharedContext
 
 FRAMES = 12
 
@@ -98,6 +100,71 @@ def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f
         torch.testing.assert_close(shared[:, row], alone, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
+@pytest.mark.parametrize("context_steps", [[1, 3, 5], [4, 6], [5, 6], [1, 2]])
+def test_contexts_that_begin_alike_are_forecast_as_if_each_were_computed_alone(
+    f: int, side: int, token: int, context_steps: list[int]
+):
+    model = small(f, side, token)
+    latents = torch.randn(3, 6, side**2, 12, dtype=torch.float64)
+    latents[2, :4] = latents[0, :4]
+    shared = SharedContext(latents[:2, :4], torch.tensor([0, 1, 0]))
+    found = model.forecast_from_latents(latents[:, 4:], context_steps, 3, shared)
+    torch.testing.assert_close(found, model.forecast_from_latents(latents, context_steps, 3), rtol=1e-10, atol=1e-12)
+
+
+def plain_window(model: CausalWorldModel, frames: torch.Tensor, context: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Forecasts and targets of a training step, in the order of the rows: each forecast from a context that is given anew."""
+    latents, count = model.encoder(frames), model.config.rollout_steps
+    steps, predictor, predicted, targets = latents.shape[1], model.predictor, [], []
+    for k in range(1, model.max_horizon + 1):
+        each = [predictor(latents[:, : t + 1])[:, t, k - 1] for t in range(steps - k)]
+        predicted.append(torch.stack(each, dim=1).flatten(0, 2))
+        targets.append(latents[:, k:].flatten(0, 2))
+    extended = latents[:, :context]
+    for step in range(context, context + count):
+        extended = torch.cat((extended, predictor(extended)[:, -1:, 0]), dim=1)
+        predicted.append(extended[:, -1].flatten(0, 1))
+        targets.append(latents[:, step].flatten(0, 1))
+    return torch.cat(predicted), torch.cat(targets)
+
+
+@pytest.mark.parametrize("side", [1, 2, 8])  # with 8, a step has so many tokens that each step attends without a mask
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_losses_and_gradients_of_a_training_step_equal_the_plain_computation(side: int, checkpointing: bool):
+    torch.manual_seed(0)
+    config = CausalConfig(
+        encoder=EncoderConfig(patch_px=2 if side == 8 else 8, width=8, heads=1, latent_dim=6, head_width=8, latent_grid=side),
+        predictor=PredictorConfig(width=12, depth=2, heads=2, horizons=3),
+        rollout_steps=3,
+        rollout_context=2,
+        activation_checkpointing=checkpointing,
+    )
+    model = build_model(config, WindowConfig(frames=7, fps=6, size_px=16))
+    torch.nn.init.normal_(model.predictor.head[-1].weight, std=0.3)
+    frames = torch.randn(2, 7, 3, 16, 16)
+    weight = 0.5 + torch.rand(6)  # the errors of features count differently; no weight is negative, so that no sum cancels
+
+    def loss_and_gradient(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss = ((predicted - target).square() * weight).mean()
+        parts = torch.autograd.grad(loss, list(model.parameters()))
+        return loss.detach(), torch.cat([part.flatten() for part in parts])
+
+    latents = model(frames, torch.arange(2), step_seed=1)
+    loss, gradient = loss_and_gradient(latents.predicted, latents.target)
+    plain_loss, plain_gradient = loss_and_gradient(*plain_window(model, frames, context=3))
+    torch.testing.assert_close(loss, plain_loss, rtol=1e-6, atol=0)
+    assert (gradient - plain_gradient).norm() <= 1e-6 * plain_gradient.norm()
+
+
+def test_a_rollout_with_kept_keys_equals_one_that_computes_every_step_anew():
+    model, frames = small(side=2), clip()
+    found, extended = model.rollout(frames[:, :5], FRAMES), model.encode(frames[:, :5])
+    for step in range(FRAMES):  # the context slides from the eighth step on
+        extended = torch.cat((extended, model.predictor.from_last_step(extended[:, -FRAMES:], 1)), dim=1)
+        torch.testing.assert_close(found[:, step], extended[:, -1], rtol=1e-10, atol=1e-12)
+
+
 def test_the_first_rollout_step_is_the_direct_forecast_and_the_second_follows_from_the_first():
     model, frames = small(), clip()
     rollout = model.rollout(frames[:, :5], 2)
@@ -158,7 +225,7 @@ def test_the_ema_teacher_follows_the_encoder_and_has_no_gradient():
 
 def test_rotations_keep_length_and_depend_on_distance_alone():
     q, k = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
-    at = lambda x, position: rotate(x, rotary_angles(torch.tensor([position]), 8).double())  # noqa: E731
+    at = lambda x, position: rotate(x, rotary_table(rotary_angles(torch.tensor([position]), 8)).double())  # noqa: E731
     near = (at(q, [2.0]) * at(k, [5.0])).sum()
     far = (at(q, [12.0]) * at(k, [15.0])).sum()
     torch.testing.assert_close(near, far, rtol=1e-5, atol=1e-6)
@@ -167,7 +234,7 @@ def test_rotations_keep_length_and_depend_on_distance_alone():
 
 def test_rotation_worked_by_hand():
     quarter = torch.full((1, 2), torch.pi / 2)
-    assert torch.allclose(rotate(torch.tensor([[[[1.0, 2.0]]]]), quarter), torch.tensor([-2.0, 1.0]), atol=1e-6)
+    assert torch.allclose(rotate(torch.tensor([[[[1.0, 2.0]]]]), rotary_table(quarter)), torch.tensor([-2.0, 1.0]), atol=1e-6)
 
 
 def test_block_causal_mask_worked_by_hand():

@@ -10,7 +10,7 @@ from worldmodel.data.loader import Batch
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.health.monitor import forecasts_within
 from worldmodel.models import build_model
-from worldmodel.models.layers import grid_positions, rotary_angles, rotate
+from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table, rotate
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel, PixelTarget
 from worldmodel.models.masks import MaskConfig, sample_views
@@ -279,5 +279,5 @@ def test_rotary_angles_of_three_axes_worked_by_hand():
 
 
 def test_the_released_variant_rotates_the_two_features_of_a_pair_by_different_angles():
-    turned = rotate(torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[0.0, torch.pi / 2]]))
+    turned = rotate(torch.tensor([[[[1.0, 2.0]]]]), rotary_table(torch.tensor([[0.0, torch.pi / 2]])))
     assert torch.allclose(turned, torch.tensor([1.0, 1.0]), atol=1e-6)  # 1 cos 0 - 2 sin 0, 2 cos 90° + 1 sin 90°

@@ -61,7 +61,8 @@ def test_a_target_that_is_forecast_twice_is_not_its_own_negative(of_rows, loss):
 
 
 def test_groups_of_unequal_size_are_padded():
-    table = group_rows(torch.tensor([5, 9, 5, 5]), torch.tensor([1, 1, 1, 2]))
+    groups = group_rows(torch.tensor([5, 9, 5, 5]), torch.tensor([1, 1, 1, 2]))
+    table = groups.table(*groups.sizes().tolist())
     assert sorted(sorted(row) for row in table.tolist()) == [[-1, 1], [-1, 3], [0, 2]]
 
 

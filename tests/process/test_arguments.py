@@ -68,6 +68,7 @@ OPTIONS = [
 NUMBERS = [(name, action) for name, action in OPTIONS if action.type not in (None, Path)]
 TEXTS = {"--model", "--suite", "--calibration", "--data", "--split", "--only", "--name", "--properties", "--clip", "--quad"}
 TEXTS |= {"--scorer", "--parts", "--strengths"}  # `strengths_of` checks the numbers
+TEXTS |= {"--env", "--policy", "--camera", "--split-by"}
 
 
 def test_every_option_is_a_number_a_path_or_listed_as_text():

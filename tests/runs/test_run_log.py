@@ -17,11 +17,11 @@ from worldmodel import checkpoint as checkpoints
 from worldmodel.config import ConfigError
 from worldmodel.data.loader import BadClip
 from worldmodel.files.folder_lock import FolderLockError, lock_folder
+from worldmodel.files.log_rows import append_row, read_rows, truncate_after
 from worldmodel.health.metrics import compute_metrics
 from worldmodel.health.moments import compute_moments
 from worldmodel.health.verdicts import HealthCheck, HealthConfig, diagnose
 from worldmodel.recipe import Recipe
-from worldmodel.runs.log_rows import append_row, read_rows, truncate_after
 from worldmodel.runs.progress import Progress, format_duration
 from worldmodel.runs.run_log import RunLog
 from worldmodel.training.config import TrainConfig

@@ -21,7 +21,7 @@ from launch import MARK
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MUJOCO_GL": "disable"}
 COMMANDS = ("worldmodel.train", "worldmodel.rollout", "eval.__main__", "data_prep.__main__")
-SLOW_IMPORTS = ("torch._dynamo", "torch.distributed.checkpoint", "scipy.stats")  # of some of the commands
+SLOW_IMPORTS = ("torch._dynamo", "torch.distributed.checkpoint", "eval.commands.voe", "eval.report")  # by some commands
 _servers: dict[int, subprocess.Popen[str]] = {}  # by the process that started it: forked processes must not share one
 
 

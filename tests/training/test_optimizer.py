@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from worldmodel.models.layers import Blocks
+from worldmodel.models.blocks.layers import Blocks
 from worldmodel.training.optimizer import OptimConfig, build_optimizers, lr_ratio_at, set_lr
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from data_prep.transcoding import TranscodeConfig, transcode_video
 from worldmodel.video import VideoError, inspect_video, read_frames
+from worldmodel.video.container.reuse import KEPT
 from worldmodel.video.container.timing import analyse_timing, timing_of
+from worldmodel.video.equal_paths import PLAIN
 
 COUNT, FPS = 40, 25
 STEADY = list(range(COUNT))  # frame numbers, in units of 1/FPS s
@@ -85,6 +87,18 @@ def assert_frames_are_found(path: Path, ticks: list[int], number_of) -> None:
     assert [number_of(frame) for frame in read_frames(path, indices=mixed)] == mixed
 
 
+def assert_faster_paths_change_no_pixel(path: Path, monkeypatch) -> None:
+    """Windows from containers that are kept open, resized by detours, equal those of new containers and plain conversions."""
+    windows = [list(range(start, start + 6)) for start in np.random.default_rng(2).integers(0, COUNT - 6, 3).tolist()]
+    reused = [read_frames(path, indices=window, size=40) for window in windows for _ in range(2)]
+    monkeypatch.setattr("worldmodel.video.resize.fastest_path", lambda *args: PLAIN)
+    for number, window in enumerate(windows):
+        KEPT.close_all()
+        plain = read_frames(path, indices=window, size=40)
+        np.testing.assert_array_equal(reused[2 * number], plain)
+        np.testing.assert_array_equal(reused[2 * number + 1], plain)
+
+
 def copy_of(path: Path) -> Path:
     copy = path.with_name("copy.mp4")
     transcode_video(str(path), None, copy, TranscodeConfig(short_side_px=96, max_fps=None, gop=6))
@@ -93,7 +107,7 @@ def copy_of(path: Path) -> Path:
 
 @pytest.mark.parametrize(("ending", "codec", "options", "ticks", "timing"), KINDS)
 def test_the_right_frames_by_number_and_by_time_of_the_file_and_of_its_copy(
-    tmp_path, make_kind, number_of, ending, codec, options, ticks, timing
+    tmp_path, make_kind, number_of, monkeypatch, ending, codec, options, ticks, timing
 ):
     path = make_kind(ending, codec, options, ticks)
     info = inspect_video(path)
@@ -106,6 +120,7 @@ def test_the_right_frames_by_number_and_by_time_of_the_file_and_of_its_copy(
     assert (inspect_video(copy).frames, inspect_video(copy).timing) == (COUNT, "packets")
     assert inspect_video(copy).duration_s == pytest.approx(info.duration_s, abs=0.05)
     assert_frames_are_found(copy, ticks, number_of)
+    assert_faster_paths_change_no_pixel(path, monkeypatch)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg command line tool")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldmodel.config import Config
 from worldmodel.models.pixels import to_float
+from worldmodel.process.devices import constants_like
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 UNIFORMS_PER_SAMPLE = 10  # random numbers in [0, 1) that augment one sample
@@ -105,7 +106,7 @@ def _colour_jitter(frames: Tensor, uniforms: list[Tensor], config: AugmentConfig
         for strength, uniform in zip((config.brightness, config.contrast, config.saturation, config.hue), uniforms, strict=True)
     )
     eye = torch.eye(3, device=frames.device, dtype=frames.dtype)
-    luma = frames.new_tensor(LUMA).expand(3, 3)  # maps every colour to its grey
+    luma = constants_like(frames, LUMA).expand(3, 3)  # maps every colour to its grey
     saturate = (1 + saturation) * eye - saturation * luma
     matrix = _hue_rotation(2 * math.pi * hue) @ saturate * (1 + contrast) * (1 + brightness)  # [B, 3, 3]
     grey = luma @ frames.mean(dim=(1, 3, 4))[:, :, None] * (1 + brightness)  # mean grey of the window, [B, 3, 1]
@@ -117,7 +118,7 @@ def _colour_jitter(frames: Tensor, uniforms: list[Tensor], config: AugmentConfig
 
 def _hue_rotation(angle: Tensor) -> Tensor:
     """Rotation of colours about the grey axis by `angle` [B, 1, 1] in radians (Rodrigues' formula): [B, 3, 3]."""
-    cross = angle.new_tensor(((0, -1, 1), (1, 0, -1), (-1, 1, 0))) / math.sqrt(3)
+    cross = constants_like(angle, (0, -1, 1, 1, 0, -1, -1, 1, 0)).view(3, 3) / math.sqrt(3)
     return angle.cos() * torch.eye(3, device=angle.device, dtype=angle.dtype) + angle.sin() * cross + (1 - angle.cos()) / 3
 
 

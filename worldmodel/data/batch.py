@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.order import SampleIndex
 from worldmodel.data.reading import ReadFailure, ReadRequest
 from worldmodel.data.windows import Window
+from worldmodel.process.devices import to_device
 from worldmodel.process.terminal import escape_line
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.source import shown_name
@@ -54,10 +56,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Copy frames and random numbers to a device; ids stay on the CPU."""
-        # asynchronously only from pinned memory to CUDA: elsewhere the source might be freed before the copy is done
-        non_blocking = device.type == "cuda"
-        uniforms = None if self.uniforms is None else self.uniforms.to(device, non_blocking=non_blocking)
-        return Batch(self.frames.to(device, non_blocking=non_blocking), uniforms, self.ids, self.step_seed, self.bad)
+        uniforms = None if self.uniforms is None else to_device(self.uniforms, device)
+        return Batch(to_device(self.frames, device), uniforms, self.ids, self.step_seed, self.bad)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def max_replacements(max_failed_fraction: float) -> int:
 class PendingBatch:
     """A micro-batch whose frames are being read.
 
-    The reader writes the frames of sample i into `buffer(i)` and then calls `mark_read(i)` or `mark_failed(i, failure)`.
+    The reader calls `place_frames` once. It writes the frames of sample i into `buffer(i)`, unless a worker has written them
+    into the shared memory, and then calls `mark_read(i)` or `mark_failed(i, failure)`.
     """
 
     def __init__(self, number: int, samples: Sequence[Sample], policy: ReplacementPolicy, pin: bool = False) -> None:
@@ -97,9 +98,11 @@ class PendingBatch:
         self._windows = [sample.window for sample in samples]
         self._replacements: dict[int, Iterator[Window]] = {}
         self._bad: list[list[BadClip]] = [[] for _ in samples]
-        self._frames = torch.empty(len(samples), *self.request(0).shape, dtype=torch.uint8, pin_memory=pin)
-        self._bytes = self._frames.numpy().reshape(len(samples), -1)
         self._pin = pin
+        self._shape = (len(samples), *self.request(0).shape)
+        self.nbytes = math.prod(self._shape)  # of the frames
+        self._frames: Tensor | None = None
+        self._shared: np.ndarray | None = None  # uint8 [B, bytes], what a worker writes, if it is not `_frames`
 
     def request(self, index: int) -> ReadRequest:
         """What to read for a sample: its own window, or the current replacement."""
@@ -113,12 +116,24 @@ class PendingBatch:
         """(index, request) of all samples still to read."""
         return tuple((index, self.request(index)) for index in tuple(self.unread))
 
-    def buffer(self, index: int) -> memoryview:
-        """The memory for the frames of a sample."""
-        return memoryview(self._bytes[index])
+    def place_frames(self, shared: np.ndarray | None) -> None:
+        """Set where the frames lie: in memory shared with a worker, uint8 [nbytes], or in memory of this process."""
+        if shared is not None and not self._pin:
+            self._frames = torch.from_numpy(shared).view(self._shape)
+            return
+        self._frames = torch.empty(self._shape, dtype=torch.uint8, pin_memory=self._pin)
+        self._shared = None if shared is None else shared.reshape(len(self.samples), -1)
+
+    def buffer(self, index: int) -> np.ndarray:
+        """The memory for the frames of a sample: uint8 [bytes]."""
+        assert self._frames is not None
+        buffer: np.ndarray = self._frames[index].numpy().reshape(-1)
+        return buffer
 
     def mark_read(self, index: int) -> None:
-        """Note that the buffer of a sample is filled."""
+        """Note that the frames of a sample are in its buffer or in the shared memory."""
+        if self._shared is not None:  # memory of other processes cannot be pinned
+            np.copyto(self.buffer(index), self._shared[index])
         self.missing_storage = None
         del self.unread[index]
 
@@ -151,6 +166,7 @@ class PendingBatch:
 
     def batch(self) -> Batch:
         """The finished micro-batch."""
+        assert self._frames is not None
         uniforms = torch.tensor([sample.uniforms[:UNIFORMS_PER_SAMPLE] for sample in self.samples])
         ids = torch.tensor([sample.id for sample in self.samples])
         bad = tuple(clip for clips in self._bad for clip in clips)

@@ -41,7 +41,8 @@ class InProcessReader:
     """Reads in this process, when a micro-batch is waited for (data.workers=0)."""
 
     def submit(self, pending: PendingBatch) -> None:
-        """Do nothing: this reader does not read ahead."""
+        """Prepare the memory: this reader does not read ahead."""
+        pending.place_frames(None)
 
     def wait(self, pending: PendingBatch, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -49,7 +50,7 @@ class InProcessReader:
             index = next(iter(pending.unread))
             frames = read_window(pending.request(index))
             if isinstance(frames, np.ndarray):
-                pending.buffer(index)[:] = frames.reshape(-1).data
+                pending.buffer(index).reshape(frames.shape)[...] = frames
                 pending.mark_read(index)
                 continue
             pending.mark_failed(index, frames)

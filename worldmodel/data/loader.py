@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
-from itertools import count as count_up
 from itertools import islice
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from worldmodel.config import Config
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
-from worldmodel.data.batch import BadClip, Batch, DataError, PendingBatch, ReplacementPolicy, Sample, max_replacements
-from worldmodel.data.batch_waiting import InProcessReader, Reader, WaitLimits, wait_for_batch, warn
+from worldmodel.data.batch import BadClip, Batch, DataError, ReplacementPolicy, Sample, max_replacements
+from worldmodel.data.batch_reader import BatchReader
+from worldmodel.data.batch_waiting import WaitLimits, warn
+from worldmodel.data.data_config import DataConfig
+from worldmodel.data.keyed_uniforms import keyed_uniforms
 from worldmodel.data.order import SampleIndex, SampleOrder, keyed_rng, micro_batch_positions
-from worldmodel.data.uniforms import keyed_uniforms
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import Window, WindowSource, select_windows
-from worldmodel.data.worker_pool import WorkerPool
 from worldmodel.manifest import Manifest
-from worldmodel.video.backends import Backend
 
 __all__ = [
     "BadClip",
@@ -33,6 +30,7 @@ __all__ = [
     "DataError",
     "Sample",
     "WindowDataset",
+    "begin_fixed_batch",
     "open_windows",
     "read_fixed_batch",
     "training_batches",
@@ -41,48 +39,8 @@ __all__ = [
 _HELD_OUT_SEED = 20_000  # held-out windows are the same whatever the seed of the recipe is
 _SAMPLED_WINDOWS = 2000  # windows from which the fraction of the data below a folder is estimated
 _FIXED_CHUNK = 8  # windows per micro-batch of `read_fixed_batch`
-
-
-class DataConfig(Config):
-    """Where windows come from and how they are read."""
-
-    manifest: str | tuple[str, ...] = "data/demo/train.parquet"
-    """Parquet files made by `python -m data_prep`"""
-    make: tuple[str, ...] | None = None
-    """arguments of `python -m data_prep` that make the manifest if it is missing"""
-    weights: tuple[NonNegativeFloat, ...] | None = None
-    """fraction of the samples from each manifest; null = one pool, in which an epoch contains every window once"""
-    batch_size: PositiveInt = 64
-    """windows per training step, over all processes and micro-batches"""
-    decode_px: PositiveInt | None = None
-    """short side of decoded frames; null = the window's size, or an eighth more if augmentation crops"""
-    workers: NonNegativeInt = 2
-    """processes that decode, per training process"""
-    prefetch: PositiveInt = 4
-    """micro-batches that each worker reads ahead"""
-    worker_timeout_s: NonNegativeFloat = 300.0
-    """a micro-batch that takes longer ends the run; 0 = no limit"""
-    max_failed_fraction: float = Field(0.1, ge=0, le=1)
-    """fraction of reads that may fail before the run stops"""
-    storage_wait_s: NonNegativeFloat = 600.0
-    """how long the run waits for a missing folder, or for storage that does not answer"""
-    backend: Backend = "pyav"
-    """video decoder; decord is not available on macOS and ARM"""
-
-    @property
-    def manifests(self) -> tuple[str, ...]:
-        return (self.manifest,) if isinstance(self.manifest, str) else self.manifest
-
-    @model_validator(mode="after")
-    def _check(self) -> DataConfig:
-        if not self.manifests:
-            raise ValueError("manifest is an empty list; name at least one Parquet file")
-        if self.weights is not None:
-            if len(self.weights) != len(self.manifests):
-                raise ValueError(f"{len(self.weights)} weights for {len(self.manifests)} manifests; give one weight for each")
-            if min(self.weights) <= 0:
-                raise ValueError("weights must be above 0; leave a manifest out instead")
-        return self
+_FIXED_AHEAD = 16  # such micro-batches that are read ahead
+_DRAWN_AT_ONCE = 8  # micro-batches whose samples are drawn together
 
 
 class WindowDataset:
@@ -173,34 +131,43 @@ def training_batches(
     pin: bool = False,
     report: Callable[[str], None] = warn,
     stop_requested: Callable[[], bool] = lambda: False,
-) -> Iterator[list[Batch]]:
+    reader: BatchReader | None = None,
+) -> Generator[list[Batch], None, None]:
     """Yield the micro-batches of this rank for the training steps first..last-1, one list per step.
 
     While a micro-batch is waited for, missing storage is reported, and the iteration ends early if `stop_requested`.
+    reader: reads them, and is not closed; None for a reader of their own.
     Raises DataError if a worker dies or hangs, storage stays missing, or no window of a long series can be read.
     """
     config = windows.config
-    sample_lists = (
-        windows.samples(micro_batch_positions(step, config.batch_size, rank, world_size, micro_batch, micro_batches))
+    positions = (
+        micro_batch_positions(step, config.batch_size, rank, world_size, micro_batch, micro_batches)
         for step in range(first, last)
         for micro_batch in range(micro_batches)
     )
-    timeout_s = config.worker_timeout_s if config.workers else 0.0
-    limits = WaitLimits(timeout_s, config.storage_wait_s, report, stop_requested, single_rank=world_size == 1)
-    batches = _read(windows, sample_lists, limits, pin)
-    try:
+    sample_lists = _sample_lists(windows, positions)
+    limits = WaitLimits(_timeout_s(config), config.storage_wait_s, report, stop_requested, single_rank=world_size == 1)
+    ahead = max(1, config.workers * config.prefetch)
+    with BatchReader(config.workers) if reader is None else nullcontext(reader) as opened:
+        batches = opened.read(sample_lists, _policy(windows), limits, ahead=ahead, pin=pin)
         for step in range(first, last):
             step_seed = int(keyed_rng(windows.seed, 3, step).integers(2**63))
             step_batches = [replace(batch, step_seed=step_seed) for batch in islice(batches, micro_batches)]
             if len(step_batches) < micro_batches:
                 return
             yield step_batches
-    finally:
-        batches.close()
 
 
-def read_fixed_batch(windows: WindowDataset, count: int, wait_for_storage: bool = False) -> Batch:
-    """Read the first windows of the order into one batch, at most `count`: centre crops, not augmented.
+def read_fixed_batch(windows: WindowDataset, count: int) -> Batch:
+    """Read the first windows of the order into one batch, at most `count`: centre crops, not augmented."""
+    with BatchReader(windows.config.workers) as reader:
+        return begin_fixed_batch(windows, count, reader)()
+
+
+def begin_fixed_batch(
+    windows: WindowDataset, count: int, reader: BatchReader, wait_for_storage: bool = False
+) -> Callable[[], Batch]:
+    """Begin to read the batch of `read_fixed_batch`. The function that is returned waits for it.
 
     wait_for_storage: wait for missing storage, as a resumed run does. At the start of a run a wrong path is more likely.
     """
@@ -208,11 +175,25 @@ def read_fixed_batch(windows: WindowDataset, count: int, wait_for_storage: bool 
     samples = [replace(sample, uniforms=(*sample.uniforms[:-1], 0.5)) for sample in windows.samples(np.arange(count))]
     sample_lists = (samples[at : at + _FIXED_CHUNK] for at in range(0, count, _FIXED_CHUNK))
     config = windows.config
-    timeout_s = config.worker_timeout_s if config.workers else 0.0
-    limits = WaitLimits(timeout_s, config.storage_wait_s if wait_for_storage else 0.0)
-    batches = list(_read(windows, sample_lists, limits))
-    bad = tuple(clip for batch in batches for clip in batch.bad)
-    return Batch(torch.cat([b.frames for b in batches]), None, torch.cat([b.ids for b in batches]), bad=bad)
+    limits = WaitLimits(_timeout_s(config), config.storage_wait_s if wait_for_storage else 0.0)
+    ahead = max(_FIXED_AHEAD, config.workers * config.prefetch)
+    stream = reader.read(sample_lists, _policy(windows), limits, ahead=ahead)
+
+    def wait() -> Batch:
+        size = windows.decode_px
+        bad: list[BadClip] = []
+        frames = torch.empty(count, windows.sources[0].window.frames, size, size, 3, dtype=torch.uint8)
+        for part, batch in zip(frames.split(_FIXED_CHUNK), stream, strict=True):
+            part.copy_(batch.frames)
+            bad += batch.bad
+        return Batch(frames, None, torch.tensor([sample.id for sample in samples]), bad=tuple(bad))
+
+    return wait
+
+
+def decode_size_px(config: DataConfig, window: WindowConfig, crops: bool) -> int:
+    """Short side of the frames that are decoded for training; an eighth larger than the window if augmentation crops."""
+    return config.decode_px or (math.ceil(window.size_px * 9 / 8) if crops else window.size_px)
 
 
 def open_windows(config: DataConfig, window: WindowConfig, seed: int, crops: bool) -> tuple[WindowDataset, WindowDataset]:
@@ -220,36 +201,24 @@ def open_windows(config: DataConfig, window: WindowConfig, seed: int, crops: boo
 
     crops: whether augmentation crops; training frames are then decoded an eighth larger than the window.
     """
-    larger_px = math.ceil(window.size_px * 9 / 8) if crops else window.size_px
-    train = WindowDataset(config, window, "train", seed, config.decode_px or larger_px)
+    train = WindowDataset(config, window, "train", seed, decode_size_px(config, window, crops))
     return train, WindowDataset(config, window, "val", _HELD_OUT_SEED, window.size_px)
 
 
-def _read(
-    windows: WindowDataset, sample_lists: Iterator[list[Sample]], limits: WaitLimits, pin: bool = False
-) -> Generator[Batch, None, None]:
-    """Read lists of samples into micro-batches, in order. Ends early if the user requested a stop."""
-    config = windows.config
-    policy = ReplacementPolicy(windows.replacements, windows.is_essential, max_replacements(config.max_failed_fraction))
-    reader: Reader = WorkerPool(config.workers) if config.workers else InProcessReader()
-    queue: deque[PendingBatch] = deque()
-    numbers = count_up()
+def _sample_lists(windows: WindowDataset, positions: Iterator[np.ndarray]) -> Iterator[list[Sample]]:
+    """The samples of each micro-batch. They are drawn for several micro-batches at once, which takes half the time."""
+    while several := list(islice(positions, _DRAWN_AT_ONCE)):
+        samples = iter(windows.samples(np.concatenate(several)))
+        yield from (list(islice(samples, len(one))) for one in several)
 
-    def read_ahead() -> None:
-        for samples in islice(sample_lists, max(1, config.workers * config.prefetch) - len(queue)):
-            pending = PendingBatch(next(numbers), samples, policy, pin)
-            reader.submit(pending)
-            queue.append(pending)
 
-    try:
-        read_ahead()
-        while queue:
-            if (batch := wait_for_batch(reader, queue.popleft(), limits)) is None:
-                return
-            read_ahead()
-            yield batch
-    finally:
-        reader.close()
+def _policy(windows: WindowDataset) -> ReplacementPolicy:
+    return ReplacementPolicy(windows.replacements, windows.is_essential, max_replacements(windows.config.max_failed_fraction))
+
+
+def _timeout_s(config: DataConfig) -> float:
+    """How long a micro-batch may take; without workers there is no limit, because nobody could enforce it."""
+    return config.worker_timeout_s if config.workers else 0.0
 
 
 def _sample_id(index: SampleIndex) -> int:

@@ -67,7 +67,10 @@ class ReadFailure:
 
 
 def read_window(request: ReadRequest) -> np.ndarray | ReadFailure:
-    """Read frames as uint8 [T, size_px, size_px, 3], or return why they cannot be read. Raises no `Exception`."""
+    """Read frames as uint8 [T, size_px, size_px, 3], or return why they cannot be read. Raises no `Exception`.
+
+    The array may be a view of wider frames, to be copied to where it is needed.
+    """
     for attempt in range(_ATTEMPTS):
         try:
             frames = read_square_frames(
@@ -81,6 +84,7 @@ def read_window(request: ReadRequest) -> np.ndarray | ReadFailure:
                 backend=request.backend,
                 folder_fps=request.folder_fps,
                 timing=request.timing,
+                copy=False,
             )
             if (frames.shape, frames.dtype) == (request.shape, np.uint8):
                 return frames

@@ -1,7 +1,7 @@
-"""The worker process that reads windows: tasks on standard input, frames on standard output. Started by `worker_process`.
+"""The worker process that reads windows: tasks on standard input, answers on standard output. Started by `worker_process`.
 
-It is a separate program rather than a multiprocessing worker. It needs no semaphores and no shared memory, which would be
-left behind when a group of processes is killed, and it does not import the program of its parent, such as torch.
+It is a separate program rather than a multiprocessing worker. It needs no semaphores and no shared memory with a name, which
+would be left behind when a group of processes is killed, and it does not import the program of its parent, such as torch.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from worldmodel.data.frame_memory import Slot, WorkerMemory
 from worldmodel.data.reading import ReadFailure, ReadRequest, read_window
 from worldmodel.process import interrupts
 
@@ -27,10 +28,14 @@ LENGTH = struct.Struct("<I")  # length in bytes of the pickled Answer that follo
 
 @dataclass(frozen=True)
 class Task:
-    """Windows of one micro-batch to read, each with its index in it. Tasks with lower numbers are done first."""
+    """Windows of one micro-batch to read, each with its index in it. Tasks with lower numbers are done first.
+
+    slot: shared memory of the micro-batch; None: the frames are sent.
+    """
 
     number: int
     windows: tuple[tuple[int, ReadRequest], ...]
+    slot: Slot | None = None
     delay_s: float = 0.0  # time to wait before they are read
 
 
@@ -39,7 +44,7 @@ class Answer:
     """Progress of one window.
 
     outcome: None: the worker begins to read it. ReadFailure: it could not be read. int: it was read, and this many bytes
-    of frames follow.
+    of frames follow, or lie in the slot of the task.
     """
 
     number: int
@@ -48,8 +53,8 @@ class Answer:
     skipped: tuple[int, ...] = ()  # indices of the task that were left out because a folder is missing
 
 
-def main() -> None:
-    """Read tasks until the parent closes the pipe or ends."""
+def main(shared: int | None = None) -> None:
+    """Read tasks until the parent closes the pipe or ends. shared: descriptor of the shared memory."""
     interrupts.ignore_in_child(signal.SIGINT, signal.SIGTERM)
     try:
         os.fstat(2)
@@ -60,9 +65,10 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not mix with the frames
     tasks: queue.PriorityQueue[tuple[int, int, Task]] = queue.PriorityQueue()
     threading.Thread(target=_receive, args=(requests, tasks), daemon=True).start()
+    memory = None if shared is None else WorkerMemory(shared)
     try:
         while True:
-            _run_task(tasks.get()[-1], answers)
+            _run_task(tasks.get()[-1], answers, memory)
     except BrokenPipeError:  # the parent ended
         os._exit(0)
 
@@ -84,28 +90,34 @@ def _receive(requests: BinaryIO, tasks: queue.PriorityQueue[tuple[int, int, Task
             os._exit(1)
 
 
-def _run_task(task: Task, answers: BinaryIO) -> None:
+def _run_task(task: Task, answers: BinaryIO, memory: WorkerMemory | None) -> None:
     time.sleep(task.delay_s)
+    unsent = b""  # the answer to a window is sent together with the beginning of the next one
     for number, (index, request) in enumerate(task.windows):
-        _send(answers, Answer(task.number, index, None))
+        _write_all(answers, unsent + _encoded(Answer(task.number, index, None)))
+        unsent = b""
         frames = read_window(request)
         if isinstance(frames, ReadFailure):
             # the parent decides whether to wait for a missing folder; the rest of the task would fail as well
             skipped = tuple(index for index, _ in task.windows[number + 1 :]) if frames.folder else ()
-            _send(answers, Answer(task.number, index, frames, skipped))
+            unsent = _encoded(Answer(task.number, index, frames, skipped))
             if skipped:
-                return
+                break
+        elif memory is not None and task.slot is not None:
+            memory.write(task.slot, index, frames)
+            unsent = _encoded(Answer(task.number, index, frames.nbytes))
         else:
-            _send(answers, Answer(task.number, index, frames.nbytes), frames)
+            _write_all(answers, _encoded(Answer(task.number, index, frames.nbytes)))
+            _write_all(answers, np.ascontiguousarray(frames).data.cast("B"))
+    _write_all(answers, unsent)
 
 
-def _send(answers: BinaryIO, answer: Answer, frames: np.ndarray | None = None) -> None:
-    head = pickle.dumps(answer)
-    _write_all(answers, memoryview(LENGTH.pack(len(head)) + head))
-    if frames is not None:
-        _write_all(answers, np.ascontiguousarray(frames).data.cast("B"))
+def _encoded(answer: Answer) -> bytes:
+    body = pickle.dumps(answer)
+    return LENGTH.pack(len(body)) + body
 
 
-def _write_all(file: BinaryIO, data: memoryview) -> None:
+def _write_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    data = memoryview(data)
     while data:
         data = data[file.write(data) :]

@@ -1,7 +1,8 @@
 """Worker processes that read micro-batches ahead. A thread per worker receives what the worker sends.
 
-Frames travel through pipes. There are no named resources such as semaphores or shared memory, so nothing is left behind when
-a group of processes is killed. A worker that hangs cannot block this process: only its thread waits for it.
+Frames lie in memory without a name that a worker shares with this process, or travel through a pipe where a system has no
+such memory. There are no named resources such as semaphores, so nothing is left behind when a group of processes is killed.
+A worker that hangs cannot block this process: only its thread waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import weakref
 from collections.abc import Callable
 
 from worldmodel.data.batch import DataError, PendingBatch
-from worldmodel.data.reading import RETRY_S, ReadFailure
+from worldmodel.data.frame_memory import FrameMemory, Slot
+from worldmodel.data.reading import RETRY_S, ReadFailure, ReadRequest
 from worldmodel.data.worker import Answer, Task
 from worldmodel.data.worker_process import WorkerProcess, exit_message, start_thread
 from worldmodel.process import interrupts
@@ -22,6 +24,7 @@ from worldmodel.process.exit_codes import exit_cause, is_crash
 # Linux gives a pipe 64 kB unless more is requested, and 64 MB to all pipes of a user, of which half are left to others
 _PIPE_BYTES, _ALL_PIPES_BYTES = 1 << 20, 32 << 20
 _END_S = 2.0  # how long workers may take to end by themselves
+_MAX_SLOTS = 256  # of shared memory, in all workers; further micro-batches travel through the pipes
 
 
 class WorkerPool:
@@ -36,7 +39,7 @@ class WorkerPool:
         try:
             with interrupts.signals_blocked(multiprocessing=False):
                 for _ in range(count):
-                    self._workers.append(_Worker(self._notify, pipe_bytes))
+                    self._workers.append(_Worker(self._notify, pipe_bytes, max(1, _MAX_SLOTS // count)))
         except BaseException:
             self.close()
             raise
@@ -82,19 +85,27 @@ def _close(workers: list[_Worker]) -> None:
 class _Worker:
     """The micro-batches of one worker, and its process, which is restarted after a file made it crash."""
 
-    def __init__(self, notify: Callable[[Exception | None], None], pipe_bytes: int) -> None:
+    def __init__(self, notify: Callable[[Exception | None], None], pipe_bytes: int, max_slots: int) -> None:
         self._notify, self._pipe_bytes = notify, pipe_bytes
         self._lock = threading.Lock()
         self._pending: dict[int, PendingBatch] = {}
+        self._slots: dict[int, Slot | None] = {}  # of the same micro-batches
+        self._memory = FrameMemory(max_slots)
         self._reading: tuple[int, int] | None = None  # (micro-batch, index) that the process reads now
         self._closing = False
-        self._process = WorkerProcess(pipe_bytes)
-        start_thread(self._receive, self._process)
+        try:
+            self._process = WorkerProcess(pipe_bytes, self._memory.descriptor)
+            start_thread(self._receive, self._process)
+        except BaseException:
+            self._memory.close()
+            raise
 
     def submit(self, pending: PendingBatch) -> None:
+        slot, frames = self._memory.allocate(pending.nbytes) or (None, None)
+        pending.place_frames(frames)
         with self._lock:
-            self._pending[pending.number] = pending
-            self._process.send(Task(pending.number, pending.requests()))
+            self._pending[pending.number], self._slots[pending.number] = pending, slot
+            self._send(pending.number, pending.requests())
 
     def current_file(self) -> str:
         reading = self._reading
@@ -106,6 +117,7 @@ class _Worker:
         if self._lock.acquire(timeout=1.0):  # at the exit of the interpreter a thread that runs no more may hold it
             try:
                 self._process.close()
+                self._memory.close()
             finally:
                 self._lock.release()
 
@@ -138,17 +150,18 @@ class _Worker:
             pending.mark_failed(index, answer.outcome)
             again = tuple((i, pending.request(i)) for i in (index, *answer.skipped))
             with self._lock:
-                self._process.send(Task(pending.number, again, RETRY_S if pending.missing_storage else 0.0))
+                self._send(pending.number, again, RETRY_S if pending.missing_storage else 0.0)
             return None
-        try:
-            self._process.read_into(pending.buffer(index))
-        except EOFError:  # the process ended while it sent the frames
-            return self._restart()
+        if self._slots[answer.number] is None:
+            try:
+                self._process.read_into(pending.buffer(index).data)
+            except EOFError:  # the process ended while it sent the frames
+                return self._restart()
         self._reading = None
         pending.mark_read(index)
         if not pending.unread:
             with self._lock:
-                del self._pending[pending.number]
+                del self._pending[pending.number], self._slots[pending.number]
             self._notify(None)
         return None
 
@@ -167,6 +180,9 @@ class _Worker:
             if self._closing:
                 return
             with interrupts.signals_blocked(multiprocessing=False):
-                self._process = WorkerProcess(self._pipe_bytes)
+                self._process = WorkerProcess(self._pipe_bytes, self._memory.descriptor)
             for pending in self._pending.values():
-                self._process.send(Task(pending.number, pending.requests()))
+                self._send(pending.number, pending.requests())
+
+    def _send(self, number: int, windows: tuple[tuple[int, ReadRequest], ...], delay_s: float = 0.0) -> None:
+        self._process.send(Task(number, windows, self._slots[number], delay_s))

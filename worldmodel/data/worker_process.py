@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import queue
@@ -24,24 +25,25 @@ _STARTED_IN = os.getcwd()  # relative entries of sys.path refer to this folder
 
 
 class WorkerProcess:
-    """A process that runs `worldmodel.data.worker`.
+    """A process that runs `worldmodel.data.worker`. shared: descriptor of the memory that it shares with this process.
 
     Tasks are written by a thread, because the pipe of a worker that hangs may be full.
     """
 
-    def __init__(self, pipe_bytes: int) -> None:
-        program = f"import sys; sys.path[:] = {import_path()!r}; from worldmodel.data.worker import main; main()"
+    def __init__(self, pipe_bytes: int, shared: int | None) -> None:
+        program = f"import sys; sys.path[:] = {import_path()!r}; from worldmodel.data.worker import main; main({shared})"
         environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # decoding multiplies no matrices
         try:
             self._process = subprocess.Popen(
-                [*_interpreter(), "-c", program], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-            )
+                [*_interpreter(), "-c", program], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                pass_fds=() if shared is None else (shared,),
+            )  # fmt: skip
         except OSError as error:
             raise DataError(f"a data worker cannot be started: {error}; set data.workers lower") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._answers: IO[bytes] = self._process.stdout
-        enlarge_pipe(self._answers, pipe_bytes)
+        enlarge_pipe(self._process.stdout, pipe_bytes)
+        self._answers = io.BufferedReader(self._process.stdout)  # type: ignore[type-var]  # a raw file, because of bufsize=0
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         start_thread(partial(self._write, self._process.stdin), self)
 
@@ -63,11 +65,8 @@ class WorkerProcess:
 
     def read_into(self, buffer: memoryview) -> None:
         """Fill a buffer. Raises EOFError if the process ends before."""
-        while buffer:
-            count = self._answers.readinto(buffer)  # type: ignore[attr-defined]
-            if not count:
-                raise EOFError
-            buffer = buffer[count:]
+        if self._answers.readinto(buffer) < len(buffer):
+            raise EOFError
 
     def exit_code(self) -> int:
         """Wait for a process whose pipe is at its end, and return its exit code."""

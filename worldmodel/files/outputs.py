@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from worldmodel.files.folder_lock import FolderLock, FolderLockError, lock_folder
+from worldmodel.files.log_rows import append_row, read_rows
 from worldmodel.files.regular_file import open_regular
-from worldmodel.runs.log_rows import append_row, read_rows
 
 RECORD = ".outputs.jsonl"
 GIVE_ANOTHER_OUT = "give another --out"

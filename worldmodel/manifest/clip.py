@@ -10,7 +10,7 @@ import pyarrow as pa
 from worldmodel.video.container.timing import Timing
 
 FORMAT_VERSION = 1  # see CONTRIBUTING.md on when to increase it
-OPTIONAL_COLUMNS = {"timing"}  # columns that manifests of earlier versions do not have; read as null
+OPTIONAL_COLUMNS = {"timing", "signals"}  # columns that manifests of earlier versions do not have; read as null
 SPLITS = ("train", "val", "test", "ood")
 
 
@@ -40,6 +40,7 @@ class Clip:
     content_hash: str
     # packets | order | frames: how frames are found (video/container/timing.py); null = not inspected yet
     timing: Timing | None = None
+    signals: str | None = None  # path of a table of actions and states over time (worldmodel/signals)
 
 
 SCHEMA = pa.schema(
@@ -61,6 +62,7 @@ SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
         pa.field("timing", pa.string()),
+        pa.field("signals", pa.string()),
     ]
 )
 

@@ -94,7 +94,8 @@ class Manifest:
             self._table, self._group = self._read_group(group), group
         values = self._table.slice(row - int(self._starts[group]), 1).to_pylist()[0]
         values["path"] = self.absolute(values["path"])
-        values["truth"] = None if values["truth"] is None else self.absolute(values["truth"])
+        for name in ("truth", "signals"):
+            values[name] = None if values[name] is None else self.absolute(values[name])
         return Clip(**values)
 
     def _read_group(self, group: int) -> pa.Table:

@@ -46,7 +46,7 @@ _RANGES = {
     "rotation": _Range(-360, 360, "a whole number"),
 }
 _CHOICES = {"split": SPLITS, "timing": TIMINGS}
-_FILE_NAMES = ("path", "member", "truth")
+_FILE_NAMES = ("path", "member", "truth", "signals")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from worldmodel.manifest.digest import SampleDigest
 from worldmodel.manifest.validation import Fault, conform
 
 ROWS_PER_GROUP = 4096  # reading one clip reads one group; reading a column takes about 30 us more per group
-_UNIQUE = ("clip_id", "path", "content_hash")  # columns with few repeated values, which a dictionary would enlarge
+_UNIQUE = ("clip_id", "path", "content_hash", "signals")  # columns with few repeated values, which a dictionary would enlarge
 
 
 def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, config: Mapping[str, Any]) -> int:
@@ -82,8 +82,8 @@ def _with_stored_paths(clip: Clip, folder: Path) -> Clip:
     """The clip with its paths as they are stored."""
     if not isinstance(clip.path, str) or not clip.path:
         raise ManifestError(f"path is {clip.path!r}; expected the name of a file")
-    truth = None if clip.truth is None else stored_path(clip.truth, folder)
-    return dataclasses.replace(clip, path=stored_path(clip.path, folder), truth=truth)
+    truth, signals = (None if path is None else stored_path(path, folder) for path in (clip.truth, clip.signals))
+    return dataclasses.replace(clip, path=stored_path(clip.path, folder), truth=truth, signals=signals)
 
 
 def stored_path(path: str, folder: Path) -> str:

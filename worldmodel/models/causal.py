@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -13,13 +14,13 @@ from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
+from worldmodel.models.blocks.layers import capture_outputs
 from worldmodel.models.causal_predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.latents import Latents, LatentSizes
-from worldmodel.models.layers import capture_outputs
 from worldmodel.models.pixels import standardise, to_float
 from worldmodel.models.targets import EmaTarget, FrozenFrameTarget, SharedTarget, build_teacher, update_ema_teacher
-from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
+from worldmodel.models.world_model import DistanceKind, SharedContext, check_context, check_forecast, latent_distance
 
 
 class CausalConfig(Config):
@@ -156,7 +157,7 @@ class CausalWorldModel(nn.Module):
     def rollout(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
         """One step at a time. `generator` is not used: this family is deterministic."""
         check_context(self, context.shape[1])
-        return self._roll_out(self._latent(self.encoder, context), steps)
+        return self.predictor.roll_out(self._latent(self.encoder, context), steps, self.max_context // self.tubelet_size)
 
     @torch.no_grad()
     def encode_context_and_target(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,9 +165,12 @@ class CausalWorldModel(nn.Module):
         return latents, latents if self.teacher is None else self.encode(frames)
 
     @torch.no_grad()
-    def forecast_from_latents(self, latents: Tensor, context_steps: Sequence[int], steps: int) -> Tensor:
-        check_forecast(self, latents.shape[1] * self.tubelet_size, steps)
-        return self.predictor.from_steps(latents, context_steps, steps)
+    def forecast_from_latents(
+        self, latents: Tensor, context_steps: Sequence[int], steps: int, shared: SharedContext | None = None
+    ) -> Tensor:
+        total = latents.shape[1] + (0 if shared is None else shared.latents.shape[1])
+        check_forecast(self, total * self.tubelet_size, steps)
+        return self.predictor.from_steps(latents, context_steps, steps, shared)
 
     @torch.no_grad()
     def forecast_all(self, frames: Tensor) -> Tensor:
@@ -185,7 +189,7 @@ class CausalWorldModel(nn.Module):
         return {
             **{name: rearrange(tokens, "(b t) n d -> b t n d", b=batch) for name, tokens in encoded.items()},
             "output": output,
-            **{name: rearrange(tokens, "b (t n) d -> b t n d", t=output.shape[1]) for name, tokens in predicted.items()},
+            **{name: rearrange(tokens, "b (t n) d -> b t n d", t=output.shape[1]) for name, (tokens, _) in predicted.items()},
         }
 
     def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
@@ -205,21 +209,15 @@ class CausalWorldModel(nn.Module):
         elif isinstance(self.config.target, SharedTarget) and self.config.target.stop_gradient:
             target = latents.detach()
 
-        direct = self.predictor(latents)
-        steps = latents.shape[1]
-        rows = [_rows(direct[:, : steps - k, k - 1], target[:, k:], first=k, horizon=k) for k in range(1, self.max_horizon + 1)]
-        count = self.config.rollout_steps
-        if count:
-            choices = self.rollout_contexts()
-            context = choices[step_seed % len(choices)]
-            rollout = self._roll_out(latents[:, :context], count)
-            rows += [
-                _rows(rollout[:, h - 1 : h], target[:, context + h - 1 : context + h], context + h - 1, h, is_rollout=True)
-                for h in range(1, count + 1)
-            ]
+        count, choices = self.config.rollout_steps, self.rollout_contexts()
+        context = choices[step_seed % len(choices)] if count else 0
+        forecasts, rollout = self.predictor.forecast_window(latents, context, count)
+        targets = [target[:, k:] for k in range(1, self.max_horizon + 1)]
+        targets += [target[:, context + h : context + h + 1] for h in range(count)]
         mask = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
-        predicted, targets, clip, time, token, horizon, is_rollout = (torch.cat(column) for column in zip(*rows, strict=True))
-        return Latents(latents, mask, predicted, targets, clip, time, token, horizon, is_rollout, step_seed)
+        predicted, target = (torch.cat([part.flatten(0, 2) for part in parts]) for parts in (forecasts + rollout, targets))
+        index = row_index(*latents.shape[:3], self.max_horizon, context, count, latents.device)
+        return Latents(latents, mask, predicted, target, **index, step_seed=step_seed)
 
     def rollout_contexts(self) -> range:
         """Possible numbers of latent steps before a rollout, so that it ends within the window."""
@@ -235,26 +233,22 @@ class CausalWorldModel(nn.Module):
         latents = encoder(frames)
         return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalise_latents else latents
 
-    def _roll_out(self, latents: Tensor, steps: int) -> Tensor:
-        """Feed predictions back one step at a time, with a sliding context: [B, T, N, D] -> [B, steps, N, D]."""
-        longest = self.max_context // self.tubelet_size
-        extended = latents
-        for _ in range(steps):
-            forecast = self.predictor.from_last_step(extended[:, -longest:], 1)
-            extended = torch.cat((extended, forecast.to(extended.dtype)), dim=1)
-        return extended[:, latents.shape[1] :]
 
+@functools.lru_cache(maxsize=16)
+def row_index(
+    batch: int, steps: int, tokens: int, horizons: int, context: int, rollout_steps: int, device: torch.device
+) -> dict[str, Tensor]:
+    """Compute the columns clip, time, token, horizon and is_rollout of Latents.
 
-def _rows(predicted: Tensor, target: Tensor, first: int, horizon: int, is_rollout: bool = False) -> tuple[Tensor, ...]:
-    """Flatten forecasts and targets [B, T, N, D] into the columns of Latents. The first target is latent step `first`."""
-    batch, steps, tokens, dim = predicted.shape
-    index = torch.arange(batch * steps * tokens, device=predicted.device)
-    return (
-        predicted.reshape(-1, dim),
-        target.reshape(-1, dim),
-        index // (steps * tokens),
-        index // tokens % steps + first,
-        index % tokens,
-        torch.full_like(index, horizon),
-        torch.full_like(index, is_rollout, dtype=torch.bool),
+    Rows are ordered by horizon, then by clip, time and token. Direct forecasts of horizon k start from steps 0..steps-1-k;
+    after them come those of a rollout from the first `context` steps. The columns of recent sizes are kept: every training
+    step has the same ones.
+    """
+    parts = [(range(k, steps), k) for k in range(1, horizons + 1)]
+    parts += [(range(context + h - 1, context + h), h) for h in range(1, rollout_steps + 1)]
+    rows = torch.cat(
+        [torch.cartesian_prod(*map(torch.tensor, (range(batch), times, range(tokens), [h]))) for times, h in parts]
     )
+    clip, time, token, horizon = rows.T.contiguous().to(device)
+    is_rollout = torch.arange(len(rows), device=device) >= len(rows) - rollout_steps * batch * tokens
+    return {"clip": clip, "time": time, "token": token, "horizon": horizon, "is_rollout": is_rollout}

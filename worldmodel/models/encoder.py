@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.models.layers import Blocks, init_linear
+from worldmodel.models.blocks.layers import Blocks, init_linear
 
 
 class EncoderConfig(Config):
@@ -75,13 +75,14 @@ class FrameEncoder(nn.Module):
         init_linear(self.patch)
 
     def forward(self, frames: Tensor) -> Tensor:
-        c, batch = self.config, frames.shape[0]
+        c, batch, device = self.config, frames.shape[0], frames.device.type
+        # Under autocast two linear layers take the patches; they are converted once, before the copy into patches.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.position.dtype
         patches = rearrange(
-            frames,
+            frames.to(dtype),
             "b (t f) c (gh ph) (gw pw) -> (b t) (gh gw) (f c ph pw)",
             f=c.tubelet_size, ph=c.patch_px, pw=c.patch_px,
         )  # fmt: skip
-        patches = patches.to(self.position.dtype)
         latents = self.head(self._merge_patches(self.norm(self.blocks(self.patch(patches) + self.position))))
         if self.linear is not None:
             latents = torch.cat((latents, self.linear(self._merge_patches(patches))), dim=-1)

@@ -9,7 +9,8 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.models.layers import Blocks, check_heads, init_linear, rotary_angles
+from worldmodel.models.blocks.layers import Blocks, Segment, check_heads, init_linear
+from worldmodel.models.blocks.rotary import rotary_angles, rotary_table
 from worldmodel.models.video_encoder import NORM_EPS
 
 
@@ -70,13 +71,12 @@ class MaskPredictor(nn.Module):
         context [B, sum K, W]: latents of the tokens `visible`, each [B, K] indices. `masked`, each [B, M] indices: the
         tokens to predict. `mask_tokens`: index of the mask token of each view. positions [S, 3] of all tokens of a clip.
         """
-        angles = rotary_angles(positions, self.config.width // self.config.heads, tiled=self.tiled_rotary)
+        rotary = rotary_table(rotary_angles(positions, self.config.width // self.config.heads, tiled=self.tiled_rotary))
         embedded = self.embed(context).split([view.shape[1] for view in visible], dim=1)
-        packed, indices, lengths = [], [], []
+        packed, indices, segments = [], [], []
         for part, shown, hidden, number in zip(embedded, visible, masked, mask_tokens, strict=True):
             packed += [part, self.mask_tokens[number].to(part.dtype).expand(*hidden.shape, -1)]
             indices += [shown, hidden]
-            lengths += [shown.shape[1], hidden.shape[1]]
-        segments = [k + m for k, m in zip(lengths[::2], lengths[1::2], strict=True)]
-        states = self.blocks(torch.cat(packed, 1), angles[torch.cat(indices, 1)][:, None], segments=segments)
-        return self.head(self.norm(torch.cat(states.split(lengths, dim=1)[1::2], dim=1)))
+            segments.append(Segment(shown.shape[1] + hidden.shape[1], outputs=hidden.shape[1]))
+        states = self.blocks(torch.cat(packed, 1), rotary[torch.cat(indices, 1)][:, None], segments)
+        return self.head(self.norm(states))

@@ -16,8 +16,9 @@ from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
+from worldmodel.models.blocks.layers import capture_outputs
+from worldmodel.models.blocks.rotary import grid_positions
 from worldmodel.models.latents import Latents, LatentSizes
-from worldmodel.models.layers import capture_outputs, grid_positions
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
 from worldmodel.models.masks import MaskConfig, View, sample_views
 from worldmodel.models.pixels import standardise, to_float, unstandardise
@@ -25,6 +26,7 @@ from worldmodel.models.targets import EmaTarget, FrozenTubeletTarget, SharedTarg
 from worldmodel.models.tubelets import normalise_tubelets, rollout_pixels
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, gather_tokens
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, check_size, latent_distance
+from worldmodel.process.devices import to_device
 
 
 class PixelTarget(Config):
@@ -50,7 +52,7 @@ class MaskedConfig(Config):
     distance: DistanceKind = "l1"
     """distance between forecast and target, also used as surprise: l2 = squared, l1 = absolute"""
     tiled_rotary: bool = False
-    """rotary frequencies laid out as in the released V-JEPA 2 weights; see layers.rotary_angles"""
+    """rotary frequencies laid out as in the released V-JEPA 2 weights; see rotary.rotary_angles"""
     activation_checkpointing: bool = False
     """recompute activations in the backward pass: less memory, a third more time"""
 
@@ -202,7 +204,7 @@ class MaskedWorldModel(nn.Module):
         check_size(self, frames)
         steps = frames.shape[1] // self.tubelet_size
         views = sample_views(self.config.masks, window_ids.tolist(), step_seed, steps, self.config.latent_grid(self.window))
-        views = [View(view.visible.to(frames.device), view.masked.to(frames.device)) for view in views]
+        views = [View(to_device(view.visible, frames.device), to_device(view.masked, frames.device)) for view in views]
         visible, masked = [view.visible for view in views], [view.masked for view in views]
         context = self.encoder(frames, visible)
         predicted = self.predictor(context, visible, masked, range(len(views)), self._positions(steps, frames.device))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from worldmodel.process.devices import constants_like
+
 PIXEL_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, the convention for vision models
 PIXEL_STD = (0.229, 0.224, 0.225)
 
@@ -17,13 +19,13 @@ def to_float(frames: Tensor) -> Tensor:
 
 def standardise(frames: Tensor) -> Tensor:
     """float [B, T, 3, H, W] in [0, 1] -> the same shape, minus the mean and divided by the deviation of each colour."""
-    mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
-    std = frames.new_tensor(PIXEL_STD)[:, None, None]
+    mean = constants_like(frames, PIXEL_MEAN)[:, None, None]
+    std = constants_like(frames, PIXEL_STD)[:, None, None]
     return (frames - mean).div_(std)
 
 
 def unstandardise(frames: Tensor) -> Tensor:
     """The inverse of `standardise`: float [B, T, 3, H, W] -> [0, 1]."""
-    mean = frames.new_tensor(PIXEL_MEAN)[:, None, None]
-    std = frames.new_tensor(PIXEL_STD)[:, None, None]
+    mean = constants_like(frames, PIXEL_MEAN)[:, None, None]
+    std = constants_like(frames, PIXEL_STD)[:, None, None]
     return frames * std + mean

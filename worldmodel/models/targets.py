@@ -104,5 +104,5 @@ def update_ema_teacher(teacher: nn.Module | None, encoder: nn.Module, target: Co
     if teacher is None or not isinstance(target, EmaTarget):
         return
     momentum = target.momentum + (target.momentum_end - target.momentum) * progress
-    for teacher_weight, weight in zip(teacher.parameters(), encoder.parameters(), strict=True):
-        teacher_weight.lerp_(weight, 1 - momentum)
+    # all weights in one call: on a GPU, one kernel for many of them instead of one for each
+    torch._foreach_lerp_(list(teacher.parameters()), list(encoder.parameters()), 1 - momentum)

@@ -10,7 +10,8 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
-from worldmodel.models.layers import Blocks, check_heads, grid_positions, init_linear, rotary_angles
+from worldmodel.models.blocks.layers import Blocks, Segment, check_heads, init_linear
+from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table
 
 NORM_EPS = 1e-6
 
@@ -62,11 +63,11 @@ class VideoEncoder(nn.Module):
         )  # fmt: skip
         tokens = self.patch(tubelets.to(self.patch.weight.dtype))
         positions = grid_positions(frames.shape[1] // c.tubelet_size, frames.shape[-1] // c.patch_px, frames.device)
-        angles = rotary_angles(positions, c.width // c.heads, tiled=self.tiled_rotary)
+        rotary = rotary_table(rotary_angles(positions, c.width // c.heads, tiled=self.tiled_rotary))
         if visible:
             indices = torch.cat(tuple(visible), dim=1)
-            tokens, angles = gather_tokens(tokens, indices), angles[indices][:, None]
-        return self.norm(self.blocks(tokens, angles, segments=[view.shape[1] for view in visible]))
+            tokens, rotary = gather_tokens(tokens, indices), rotary[indices][:, None]
+        return self.norm(self.blocks(tokens, rotary, [Segment(view.shape[1], view.shape[1]) for view in visible]))
 
 
 def gather_tokens(tokens: Tensor, indices: Tensor) -> Tensor:

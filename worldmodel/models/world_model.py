@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -54,6 +55,14 @@ class WorldModel(Protocol):
         """Error of a forecast, by the distance that the model was trained with: [..., D], [..., D] -> [...]."""
 
 
+@dataclass(frozen=True)
+class SharedContext:
+    """The first A latent steps of the contexts of a batch. Contexts that begin alike have them in common."""
+
+    latents: Tensor  # [P, A, N, D]
+    row: Tensor  # int64 [B]: which of the P beginnings a context continues
+
+
 @runtime_checkable
 class FrameWise(Protocol):
     """A world model whose latents depend on their own f frames only, so that overlapping windows can share them."""
@@ -61,10 +70,13 @@ class FrameWise(Protocol):
     def encode_context_and_target(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Encode frames as context and as targets (as `encode`): [B, T, 3, H, W] -> [B, T/f, N, D] twice."""
 
-    def forecast_from_latents(self, latents: Tensor, context_steps: Sequence[int], steps: int) -> Tensor:
+    def forecast_from_latents(
+        self, latents: Tensor, context_steps: Sequence[int], steps: int, shared: SharedContext | None = None
+    ) -> Tensor:
         """Forecast from the first s latent steps of a window, for each s in `context_steps`, as `forecast` does.
 
-        Context latents [B, T, N, D] of `encode_context_and_target` -> [B, len(context_steps), steps, N, D].
+        Context latents [B, T, N, D] of `encode_context_and_target` -> [B, len(context_steps), steps, N, D]. `shared`: the
+        steps before `latents`, which contexts have in common; they count in `context_steps`, which must ascend.
         """
 
     def forecast_all(self, frames: Tensor) -> Tensor:

@@ -54,12 +54,16 @@ def cross_correlation(totals: Sums) -> Tensor:
 
 
 class BarlowTwins(Objective):
+    uses_row_centers = True
+
     def __init__(self, config: BarlowTwinsConfig) -> None:
         super().__init__()
         self.config = config
 
     def sums(self, latents: Latents, centers: Centers) -> Sums:
         """First and second moments of forecasts and targets [R, D]."""
+        assert centers.predicted is not None
+        assert centers.target is not None
         token = latents.token
         predicted = at_least_float32(latents.predicted) - centers.predicted[token]
         target = at_least_float32(latents.target) - centers.target[token]

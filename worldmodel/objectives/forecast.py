@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat
 from worldmodel.models.latents import Latents
 from worldmodel.models.world_model import DistanceKind, latent_distance
 from worldmodel.objectives.objective import BatchSizes, Centers, Objective, ObjectiveBase, Sums, Terms
+from worldmodel.process.devices import constants_like
 
 
 class ForecastConfig(ObjectiveBase):
@@ -50,7 +51,7 @@ class Forecast(Objective):
         error = latent_distance(latents.predicted, latents.target, self.config.distance)
         weight = torch.ones_like(error)
         if self.config.horizon_weights is not None:
-            weight = error.new_tensor(self.config.horizon_weights)[latents.horizon - 1]
+            weight = constants_like(error, self.config.horizon_weights)[latents.horizon - 1]
         is_rollout = latents.is_rollout.to(error.dtype)
         kinds = torch.stack((1 - is_rollout, is_rollout))  # [2, R]
         return {"error": (kinds * (weight * error)).sum(1), "weight": (kinds * weight).sum(1)}

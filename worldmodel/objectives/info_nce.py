@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -57,30 +58,54 @@ class InfoNCEConfig(ObjectiveBase):
         return problems
 
 
-def group_rows(*keys: Tensor) -> Tensor:
-    """List the rows that agree in all keys, one group per line: int64 [R] each -> [G, W], padded with -1."""
+@dataclass(frozen=True)
+class RowGroups:
+    """Rows that agree in some keys form a group. Both tensors are int64 [R]."""
+
+    group: Tensor  # number of the row's group
+    slot: Tensor  # number of the row within its group
+
+    def sizes(self) -> Tensor:
+        """Number of groups G and of rows in the largest one W: int64 [2]."""
+        return torch.stack((self.group.max(), self.slot.max())) + 1
+
+    def table(self, groups: int, width: int) -> Tensor:
+        """The rows of each group: int64 [G, W], padded with -1."""
+        table = self.group.new_full((groups, width), -1)
+        table[self.group, self.slot] = torch.arange(len(self.group), device=self.group.device)
+        return table
+
+
+def group_rows(*keys: Tensor) -> RowGroups:
+    """Group the rows that agree in all keys, int64 [R] each. Does not wait for the device."""
     group = torch.zeros_like(keys[0])
     for key in keys:
-        _, code = torch.unique(key, return_inverse=True)
-        _, group = torch.unique(group * (code.max() + 1) + code, return_inverse=True)
+        group = _ranks(group * len(key) + _ranks(key))
+    count = torch.zeros_like(group).scatter_add(0, group, torch.ones_like(group))
     order = group.argsort(stable=True)
-    count = group.bincount()
     slot = torch.arange(len(group), device=group.device) - (count.cumsum(0) - count)[group[order]]
-    table = group.new_full((len(count), int(count.max())), -1)
-    table[group[order], slot] = order
-    return table
+    return RowGroups(group, torch.zeros_like(group).scatter(0, order, slot))
 
 
-def logsumexp_of_negatives(query: Tensor, key: Tensor, table: Tensor, label: Tensor, temperature: float) -> Tensor:
+def _ranks(values: Tensor) -> Tensor:
+    """Number of different values that are smaller: int64 [R] -> [R]. torch.unique would wait for the device."""
+    ordered, order = values.sort()
+    rank = torch.zeros_like(values)
+    rank[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
+    return torch.zeros_like(values).scatter(0, order, rank)
+
+
+def logsumexp_of_negatives(
+    query: Tensor, key: Tensor, groups: RowGroups, table: Tensor, label: Tensor, temperature: float
+) -> Tensor:
     """Log of the sum of exp(query . key / temperature) over keys in the group of the row that have another `label`.
 
-    query and key [R, D], table [G, W] from `group_rows`, label [R] -> [R]. Rows without a negative get the lowest number.
+    query and key [R, D], table [G, W] of `groups`, label [R] -> [R]. Rows without a negative get the lowest number.
     """
-    is_row = table >= 0
     logits = torch.einsum("gid,gjd->gij", query[table], key[table]) / temperature
     same = label[table][:, :, None] == label[table][:, None]
-    logits = logits.masked_fill(same | ~is_row[:, None], torch.finfo(logits.dtype).min)
-    return logits.new_zeros(len(query)).index_put((table[is_row],), logits.logsumexp(2)[is_row])
+    logits = logits.masked_fill(same | (table < 0)[:, None], torch.finfo(logits.dtype).min)
+    return logits.logsumexp(2)[groups.group, groups.slot]
 
 
 class InfoNCE(Objective):
@@ -100,7 +125,10 @@ class InfoNCE(Objective):
         }
 
     def value(self, totals: dict[str, Tensor]) -> Terms:
-        """Mean over the rows that have a negative. The loss of the other rows is log 1 = 0."""
+        """Mean over the rows that have a negative. The loss of the other rows is log 1 = 0.
+
+        Waits for the device once: the number of negatives depends on the data.
+        """
         c, predicted, target = self.config, totals["predicted"], totals["target"]
         clip, time, same = totals["clip"], totals["time"], (totals["token"], totals["horizon"])
         kinds = []
@@ -109,7 +137,13 @@ class InfoNCE(Objective):
         if c.other_times:
             kinds.append((group_rows(clip, *same), time))
         positive = (predicted * target).sum(1) / c.temperature
-        negatives = torch.stack([logsumexp_of_negatives(predicted, target, *kind, c.temperature) for kind in kinds])
+        sizes = torch.stack([groups.sizes() for groups, _ in kinds]).tolist()
+        negatives = torch.stack(
+            [
+                logsumexp_of_negatives(predicted, target, groups, groups.table(*size), label, c.temperature)
+                for (groups, label), size in zip(kinds, sizes, strict=True)
+            ]
+        )
         loss = torch.cat((positive[None], negatives)).logsumexp(0) - positive
         has_negative = (negatives > torch.finfo(negatives.dtype).min / 2).any(0)
         return {"nce": c.weight * loss.sum() / has_negative.sum().clamp(min=1)}

@@ -30,8 +30,8 @@ class Centers:
     """
 
     context: Tensor  # [N, D]
-    predicted: Tensor  # [N, D], over rows
-    target: Tensor  # [N, D], over rows
+    predicted: Tensor | None = None  # [N, D], over rows; None where no objective uses them
+    target: Tensor | None = None  # [N, D], over rows
 
 
 class ObjectiveBase(Config):
@@ -56,6 +56,8 @@ class ObjectiveBase(Config):
 
 class Objective(nn.Module, ABC):
     """One term of the training loss. statistics.py makes it exact on any number of ranks and micro-batches."""
+
+    uses_row_centers = False  # whether `sums` uses the means of forecasts and targets
 
     def sums(self, latents: Latents, centers: Centers) -> Sums:
         """Compute additive statistics, with gradient. Second moments are about `centers`."""

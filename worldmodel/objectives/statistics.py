@@ -77,7 +77,7 @@ def gather_rows(rows: Rows) -> tuple[Rows, int]:
     count = torch.tensor([len(first)], device=first.device)
     counts = [torch.empty_like(count) for _ in range(world_size())]
     dist.all_gather(counts, count)
-    lengths = [int(other) for other in counts]
+    lengths = torch.cat(counts).tolist()  # waits for the device
     gathered = {}
     for name, value in rows.items():
         padded = value.new_zeros(max(lengths), *value.shape[1:])
@@ -89,25 +89,24 @@ def gather_rows(rows: Rows) -> tuple[Rows, int]:
 
 
 @torch.no_grad()
-def global_centers(latents: Latents) -> Centers:
-    """Compute the means of one micro-batch at every spatial token, over all ranks."""
-    context, predicted, target = (at_least_float32(x) for x in (latents.context, latents.predicted, latents.target))
+def global_centers(latents: Latents, of_rows: bool = True) -> Centers:
+    """Compute the means of one micro-batch at every spatial token, over all ranks. `of_rows`: also of forecasts and targets."""
+    context = at_least_float32(latents.context)
     mask, tokens = latents.context_mask[..., None].to(context.dtype), context.shape[2]
 
     def sum_by_token(rows: Tensor) -> Tensor:
         return rows.new_zeros(tokens, rows.shape[1]).index_add(0, latents.token, rows)
 
-    total = sum_over_ranks(
-        {
-            "context": (context * mask).sum(dim=(0, 1)),
-            "context_count": mask.sum(dim=(0, 1)),
-            "predicted": sum_by_token(predicted),
-            "target": sum_by_token(target),
-            "row_count": sum_by_token(torch.ones_like(predicted[:, :1])),
-        }
-    )
-    row_count = total["row_count"].clamp(min=1)
+    sums = {"context": (context * mask).sum(dim=(0, 1)), "context_count": mask.sum(dim=(0, 1))}
+    if of_rows:
+        predicted, target = at_least_float32(latents.predicted), at_least_float32(latents.target)
+        sums |= {"predicted": sum_by_token(predicted), "target": sum_by_token(target)}
+        sums["row_count"] = sum_by_token(torch.ones_like(predicted[:, :1]))
+    total = sum_over_ranks(sums)
     context_mean = total["context"] / total["context_count"].clamp(min=1)
+    if not of_rows:
+        return Centers(context_mean)
+    row_count = total["row_count"].clamp(min=1)
     return Centers(context_mean, total["predicted"] / row_count, total["target"] / row_count)
 
 

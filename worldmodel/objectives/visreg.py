@@ -9,7 +9,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
-from worldmodel.objectives.objective import BatchSizes, Objective, ObjectiveBase, Rows, Terms
+from worldmodel.objectives.objective import BatchSizes, Centers, Objective, ObjectiveBase, Rows, Sums, Terms
 from worldmodel.objectives.random_directions import random_directions
 from worldmodel.objectives.statistics import at_least_float32
 
@@ -64,25 +64,30 @@ class VISReg(Objective):
     def __init__(self, config: VISRegConfig) -> None:
         super().__init__()
         self.config = config
+        self._step_seed = 0  # of the latents that were seen last; the same on all ranks and micro-batches of a step
+
+    def sums(self, latents: Latents, centers: Centers) -> Sums:
+        """Number of latents at each spatial token [N]."""
+        return {"count": latents.context_mask.to(centers.context.dtype).sum((0, 1))}
 
     def rows(self, latents: Latents) -> Rows:
-        """Latents [M, D], and for each its spatial token and the seed of the training step [M]."""
+        """Latents [M, D], and the spatial token of each [M]. Waits for the device, since M depends on the mask."""
+        self._step_seed = latents.step_seed
         mask = latents.context_mask
-        token = torch.arange(mask.shape[2], device=mask.device).expand_as(mask)[mask]
-        seed = torch.full_like(token, latents.step_seed)
-        return {"latent": at_least_float32(latents.context[mask]), "token": token, "seed": seed}
+        (row,) = mask.flatten().nonzero(as_tuple=True)
+        return {"latent": at_least_float32(latents.context.flatten(0, 2)[row]), "token": row % mask.shape[2]}
 
     def value(self, totals: dict[str, Tensor]) -> Terms:
         """As published, the shape term does not change the scale: its standard deviations carry no gradient."""
-        c, latent, token = self.config, totals["latent"], totals["token"]
-        count = token.bincount()
+        c, latent, token, count = self.config, totals["latent"], totals["token"], totals["count"].detach()
         total = latent.new_zeros(len(count), latent.shape[1]).index_add(0, token, latent)
         mean = total / count.clamp(min=1)[:, None]  # [N, D]
         centred = latent - mean[token]
         std = (centred.square().mean(0) + VARIANCE_EPSILON).sqrt()
-        directions = random_directions(int(totals["seed"][0]), c.directions, latent)
+        directions = random_directions(self._step_seed, c.directions, latent)
+        is_used = (count > 0).to(latent.dtype)
         return {
             "scale": c.scale_weight * (1 - std).square().mean(),
             "shape": c.shape_weight * sliced_distance_to_normal(centred / std.detach(), directions),
-            "center": c.center_weight * mean[count > 0].square().mean(),
+            "center": c.center_weight * (mean.square() * is_used[:, None]).sum() / (is_used.sum() * latent.shape[1]),
         }

@@ -1,6 +1,7 @@
-"""Number of processors that this process may use. It determines the numbers of threads and of worker processes.
+"""Number of processors that this process may use, and their name.
 
-It is smaller than the number of processors of the machine under taskset, in a container, or in a job of a cluster.
+The number determines the numbers of threads and of worker processes. It is smaller than the number of processors of the
+machine under taskset, in a container, or in a job of a cluster.
 This module does not import torch.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 
 import psutil
@@ -30,6 +32,17 @@ def usable_cores(physical: bool = False, processes: int = 1) -> int:
         count = min(psutil.cpu_count(logical=False) or count, _distinct_cores(allowed))
     own = count if _has_own_processors(len(allowed)) else count // processes
     return max(1, min(own, math.floor(cgroup_limit() / processes)))
+
+
+def processor_name() -> str | None:
+    """The model of the processor; None where the system does not report it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or None
 
 
 def _has_own_processors(allowed: int) -> bool:

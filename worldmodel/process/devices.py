@@ -1,10 +1,15 @@
-"""Devices for computation, and the argument that selects one."""
+"""Devices for computation, the argument that selects one, and data that reaches a device without waiting for it."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+
+# Kinds of device that copy pinned memory while the program goes on. Elsewhere the source might be freed too early.
+ASYNCHRONOUS = {"cuda"}
 
 
 def available_devices() -> list[str]:
@@ -18,3 +23,15 @@ def add_device_argument(parser: argparse.ArgumentParser, purpose: str = "device 
     devices = available_devices()
     text = f"{purpose}: {', '.join(devices)} (default {devices[0]})"
     parser.add_argument("--device", choices=devices, default=devices[0], metavar="NAME", help=text)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to a device. On CUDA the copy is made from pinned memory, and nothing waits for the device."""
+    if device.type not in ASYNCHRONOUS:
+        return tensor.to(device)
+    return (tensor.pin_memory() if torch.cuda.is_available() else tensor).to(device, non_blocking=True)
+
+
+def constants_like(like: Tensor, values: Sequence[float]) -> Tensor:
+    """A vector of numbers in the dtype of `like`, made on its device: a copy from the CPU would wait for the device."""
+    return torch.stack([like.new_full((), value) for value in values])

@@ -6,10 +6,11 @@ import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from worldmodel.process.cores import processor_name
 
 PACKAGES = ("worldmodel", "torch", "accelerate", "numpy", "av")
 
@@ -18,7 +19,7 @@ def describe_machine(device: torch.device, processes: int) -> dict[str, Any]:
     """Device, processors, processes, threads, system and package versions. It names no host and no user."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processor": _processor(),
+        "processor": processor_name(),
         "processes": processes,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -39,17 +40,6 @@ def _flattened(machine: Mapping[str, Any]) -> dict[str, Any]:
     """The description with the entries of "versions" at the top level."""
     versions = machine.get("versions")
     return {**machine, **(versions if isinstance(versions, Mapping) else {})}
-
-
-def _processor() -> str | None:
-    """The model of the processor; None where the system does not report it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or None
 
 
 def _version(package: str) -> str | None:

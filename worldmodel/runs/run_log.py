@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -24,14 +25,23 @@ from worldmodel.checkpoint import CheckpointError, write_failure_message
 from worldmodel.data.loader import BadClip
 from worldmodel.files.atomic import sync_to_disk
 from worldmodel.files.folder_lock import FolderLock
+from worldmodel.files.log_rows import append_row, read_rows, truncate_after
 from worldmodel.health.verdicts import HealthCheck
 from worldmodel.recipe import Recipe
-from worldmodel.runs.log_rows import append_row, read_rows, truncate_after
 from worldmodel.runs.progress import Progress
 from worldmodel.runs.trackers import Tracker, finite_numbers, open_tracker
 
 Item = TypeVar("Item")
 LOGS = ("metrics", "health", "bad_clips")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Speed of training since the last row of metrics."""
+
+    seconds: float  # duration of the training up to now, including the time before interruptions
+    samples_per_s: float
+    data_wait_fraction: float  # of the time since the last row
 
 
 class RunLog:
@@ -102,21 +112,28 @@ class RunLog:
             if self._main:
                 self._progress.advance(self._done)
 
-    def log_training(self, step: int, row: Mapping[str, Any]) -> None:
-        """Write a row of metrics with the speed since the last row. `row` has numbers, among them `samples` and `loss`."""
-        if not self._main:
-            return
+    def measure_speed(self, step: int) -> Speed:
+        """Measure the speed from the last call, or the start, to this step."""
         now = time.monotonic()
         elapsed_s = max(now - self._row_at, 1e-9)
-        speed = {
-            "samples_per_s": (step - self._row_step) * self._batch_size / elapsed_s,
-            "data_wait_fraction": min(1.0, self._waited_s / elapsed_s),
-        }
+        samples_per_s = (step - self._row_step) * self._batch_size / elapsed_s
+        speed = Speed(round(self.seconds, 3), samples_per_s, min(1.0, self._waited_s / elapsed_s))
         self._row_at, self._row_step, self._waited_s = now, step, 0.0
-        first = {"step": step, "samples": row["samples"], "seconds": round(self.seconds, 3)}
-        self._write("metrics", step, {**first, **row, **speed})
+        return speed
+
+    def log_training(self, step: int, row: Mapping[str, Any], speed: Speed | None = None) -> None:
+        """Write a row of metrics with the speed since the last row. `row` has numbers, among them `samples` and `loss`.
+
+        Give the `speed` that was measured at that step if the row is written later.
+        """
+        if not self._main:
+            return
+        speed = speed or self.measure_speed(step)
+        first = {"step": step, "samples": row["samples"], "seconds": speed.seconds}
+        rates = {"samples_per_s": speed.samples_per_s, "data_wait_fraction": speed.data_wait_fraction}
+        self._write("metrics", step, {**first, **row, **rates})
         self._progress.advance(step)
-        self._progress.set_metrics(row["loss"], **speed)
+        self._progress.set_metrics(row["loss"], **rates)
 
     def log_health(self, step: int, health: HealthCheck) -> None:
         """Write a row of a health check. A changed verdict is printed with advice."""

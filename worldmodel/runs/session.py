@@ -14,7 +14,7 @@ from worldmodel.files.folder_lock import FolderLock, lock_folder
 from worldmodel.files.outputs import record_outputs
 from worldmodel.ranks.launch import run_on_main_process
 from worldmodel.ranks.monitor import RankMonitor
-from worldmodel.ranks.monitoring import monitor_ranks
+from worldmodel.ranks.start_monitors import monitor_ranks
 from worldmodel.recipe import Recipe
 
 ANOTHER_RUN = "give another run=FOLDER"

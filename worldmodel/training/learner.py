@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +16,7 @@ from worldmodel.models.latents import Latents
 from worldmodel.models.pixels import standardise
 from worldmodel.objectives.objective import Centers, Objective, Terms
 from worldmodel.objectives.statistics import LossGradients, Statistics, global_centers, loss_gradients, with_exact_gradient
+from worldmodel.process.devices import to_device
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Learner(nn.Module):
         is the global batch.
         """
         found = self._statistics(micro_batch, None if shared is None else shared.centers)
-        with torch.autocast(micro_batch.frames.device.type, enabled=False):
+        with _full_precision(micro_batch.frames.device):
             gradients = (shared or self.combine([found])[0]).gradients
             losses = [with_exact_gradient(found.by_objective[name], part) for name, part in gradients.items()]
             terms = {f"{name}/{term}": value for name, part in gradients.items() for term, value in part.terms.items()}
@@ -67,14 +69,14 @@ class Learner(nn.Module):
         return self._statistics(micro_batch, centers)
 
     def _statistics(self, micro_batch: Batch, centers: Centers | None) -> MicroBatchStatistics:
-        full_precision = torch.autocast(micro_batch.frames.device.type, enabled=False)  # for pixels and statistics
-        with full_precision:
+        device = micro_batch.frames.device
+        with _full_precision(device):
             pixels = standardise(augment(micro_batch.frames, micro_batch.uniforms, self.model.size_px, self.augmentation))
         latents: Latents = self.model(pixels, micro_batch.ids, micro_batch.step_seed)
-        latents = replace(latents, window_ids=micro_batch.ids.to(pixels.device))
-        with full_precision:
+        latents = replace(latents, window_ids=to_device(micro_batch.ids, device))
+        with _full_precision(device):
             if centers is None:
-                centers = global_centers(latents)
+                centers = global_centers(latents, any(o.uses_row_centers for o in self.objectives.values()))
             by_objective = {n: Statistics(o.sums(latents, centers), o.rows(latents)) for n, o in self.objectives.items()}
         return MicroBatchStatistics(centers, by_objective)
 
@@ -100,6 +102,11 @@ def average_loss(losses: Sequence[Loss]) -> Loss:
     """Average over micro-batches. They differ only when exact_accumulation is off."""
     terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in losses[0].terms}
     return Loss(torch.stack([loss.total.detach() for loss in losses]).mean(), terms)
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Turn mixed precision off, for pixels and statistics."""
+    return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
 
 
 def batch_dependent_layers(module: nn.Module, micro_batches: int, ranks: int) -> list[str]:

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import hashlib
 
-from torch import Tensor
-
-from worldmodel.training.learner import Loss
 from worldmodel.training.optimizer import lr_ratio_at
+from worldmodel.training.pending_steps import StepValues
 from worldmodel.training.setup import TrainingSetup
 
 
-def training_metrics(setup: TrainingSetup, step: int, loss: Loss, grad_norm: Tensor) -> dict[str, float | str]:
-    """Columns of metrics.jsonl after training step number `step` (the first is 1). Waits for the device."""
-    recipe = setup.recipe
+def training_metrics(setup: TrainingSetup, values: StepValues) -> dict[str, float | str]:
+    """Columns of metrics.jsonl for a training step."""
+    recipe, step = setup.recipe, values.done
     window_ids = ",".join(map(str, setup.windows.ids(step - 1)))
     return {
         "samples": step * recipe.data.batch_size,
-        "loss": loss.total.item(),
-        **{f"loss/{name}": value.item() for name, value in loss.terms.items()},
+        "loss": values.loss,
+        **{f"loss/{name}": value for name, value in values.terms.items()},
         "lr": recipe.optim.lr * lr_ratio_at(step - 1, recipe.optim, recipe.train.max_steps),
-        "grad_norm": grad_norm.item(),  # before clipping
+        "grad_norm": values.grad_norm,
         "batch_hash": hashlib.sha256(window_ids.encode()).hexdigest()[:16],
     }
 
 
-def not_finite_message(setup: TrainingSetup, index: int, loss: Loss, grad_norm: Tensor) -> str:
+def not_finite_message(setup: TrainingSetup, values: StepValues) -> str:
     """Say in which training step the loss or the gradient is not finite, with its terms and the files of its batch."""
-    files = ", ".join(setup.windows.paths(index)[:8])
-    terms = ", ".join(f"{name} {value.item():.4g}" for name, value in loss.terms.items())
+    files = ", ".join(setup.windows.paths(values.done - 1)[:8])
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in values.terms.items())
     return (
-        f"step {index + 1}: loss {loss.total.item()}, gradient norm {grad_norm.item():.4g} ({terms}). The last checkpoint was "
+        f"step {values.done}: loss {values.loss}, gradient norm {values.grad_norm:.4g} ({terms}). The last checkpoint was "
         f"saved before. Lower optim.lr or optim.clip_norm, or inspect the videos of this batch: {files}, ..."
     )

@@ -10,7 +10,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import nn
 
 from worldmodel.config import Config, ConfigError
-from worldmodel.models.layers import Block
+from worldmodel.models.blocks.layers import Block
+from worldmodel.training import eager_optimizers
 
 
 class OptimConfig(Config):
@@ -65,7 +66,10 @@ def set_lr(optimizers: Optimizers, config: OptimConfig, ratio: float) -> None:
 
 def clip_gradients(module: nn.Module, clip_norm: float | None) -> torch.Tensor:
     """Clip the gradient in place to a norm of `clip_norm`, and return its norm before clipping. None: no clipping."""
-    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), float("inf") if clip_norm is None else clip_norm)
+    if clip_norm is None:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+    else:
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # sharded under FSDP2
 
 
@@ -79,13 +83,13 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
         {"params": [p for p in trained if id(p) not in decayed | hidden], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    adamw = torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
+    adamw = eager_optimizers.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
     matrices = [p for p in trained if id(p) in hidden]
     if not matrices:
         return (adamw,)
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError([f"optim.kind muon needs torch 2.9 or newer, this is {torch.__version__}; use adamw"])
-    return adamw, torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
+    return adamw, eager_optimizers.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
 
 
 def hidden_matrices(module: nn.Module) -> list[torch.Tensor]:

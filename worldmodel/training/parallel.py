@@ -19,7 +19,8 @@ def parallelise(learner: Learner, config: OptimConfig, accelerator: Accelerator,
     if parallel == "fsdp2" and accelerator.num_processes > 1:
         shard(learner)
         return learner, build_optimizers(learner, config)  # after sharding, so that they hold shards, not whole weights
-    return accelerator.prepare_model(learner), build_optimizers(learner, config)
+    # the learner is on its device; to find that out, Accelerate would import torch.distributed.tensor
+    return accelerator.prepare_model(learner, device_placement=True), build_optimizers(learner, config)
 
 
 def shard(learner: Learner) -> None:

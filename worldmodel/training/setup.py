@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.batch_reader import BatchReader
 from worldmodel.data.loader import Batch, WindowDataset, training_batches
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.objectives import build_objective
@@ -28,10 +30,15 @@ class TrainingSetup:
     windows: WindowDataset  # of the training split
     learner: nn.Module  # a Learner, wrapped by DDP or sharded by FSDP2
     optimizers: Optimizers
+    reader: BatchReader | None = None  # of the data workers; None: `batches` starts its own
 
     @property
     def model(self) -> TrainedModel:
         return unwrap(self.learner).model
+
+    def precision_of_health_checks(self) -> AbstractContextManager[None]:
+        """That of training on CUDA, where float32 would take several times longer; float32 elsewhere."""
+        return self.accelerator.autocast() if self.accelerator.device.type == "cuda" else nullcontext()
 
     def batches(self, first: int, report: Callable[[str], None], stop_requested: Callable[[], bool]) -> Iterator[list[Batch]]:
         """Yield this rank's micro-batches of each training step, from step `first` on; see `training_batches`."""
@@ -45,6 +52,7 @@ class TrainingSetup:
             pin=self.accelerator.device.type == "cuda",
             report=report,
             stop_requested=stop_requested,
+            reader=self.reader,
         )
 
 
@@ -58,10 +66,12 @@ def build_learner(recipe: Recipe) -> Learner:
     return Learner(model, objectives, recipe.augment)
 
 
-def distribute(learner: Learner, recipe: Recipe, windows: WindowDataset, accelerator: Accelerator) -> TrainingSetup:
+def distribute(
+    learner: Learner, recipe: Recipe, windows: WindowDataset, accelerator: Accelerator, reader: BatchReader
+) -> TrainingSetup:
     """Move the learner to the device, distribute it over processes, and build its optimizers."""
     wrapped, optimizers = parallelise(learner, recipe.optim, accelerator, recipe.train.parallel)
-    return TrainingSetup(recipe, accelerator, windows, wrapped, optimizers)
+    return TrainingSetup(recipe, accelerator, windows, wrapped, optimizers, reader)
 
 
 def warm_up(setup: TrainingSetup) -> None:

@@ -33,11 +33,13 @@ def read_square_frames(
     backend: Backend = "pyav",
     folder_fps: float = 10.0,
     timing: Timing | None = None,
+    copy: bool = True,
 ) -> np.ndarray:
     """Read frames as `read_frames` does and make them square: uint8 [T, size_px, size_px, 3].
 
     geometry: "center_crop" resizes the short side to `size_px` and cuts out a square; "resize" resizes the whole frame.
     position: where along the long side the square is cut out, see `crop_square`; None for the centre.
+    copy: False returns the square as a view, which keeps the memory of the rest of the frames; for a caller that copies it.
     """
     size = size_px if geometry == "center_crop" else (size_px, size_px)
     frames = read_frames(
@@ -50,7 +52,8 @@ def read_square_frames(
         folder_fps=folder_fps,
         timing=timing,
     )
-    return np.ascontiguousarray(crop_square(frames, position))
+    square: np.ndarray = crop_square(frames, position)
+    return np.ascontiguousarray(square) if copy else square
 
 
 def crop_square(frames: Frames, position: float | None = None) -> Frames:

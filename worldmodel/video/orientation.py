@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -69,7 +70,9 @@ def usable_aspect(stated: Fraction | None) -> Fraction:
 
 def _turn_of_matrix(frame: VideoFrame) -> tuple[int, bool]:
     """(degrees clockwise to the nearest 90, mirrored) of the frame's display matrix; (0, False) if it has none."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    # Not `frame.side_data`, whose container and the frame refer to each other: the frame would keep its memory until the
+    # next garbage collection.
+    data: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # its stub omits the frame
     if data is None:
         return 0, False
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))  # a point (x, y) is shown at (a x + c y, b x + d y)

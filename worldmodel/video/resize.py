@@ -6,8 +6,8 @@ from math import prod
 
 import numpy as np
 from av import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 
+from worldmodel.video.equal_paths import FrameKind, Reformatters, fastest_path
 from worldmodel.video.errors import MAX_PIXELS
 from worldmodel.video.orientation import Orientation
 
@@ -34,7 +34,7 @@ class FrameConverter:
     def __init__(self, size: Size) -> None:
         self._size = size
         self._shown: tuple[int, int] | None = None  # height and width of every image
-        self._colour, self._resize = VideoReformatter(), VideoReformatter()
+        self._reformatters = Reformatters()
 
     def convert(self, frame: VideoFrame, orientation: Orientation = AS_STORED) -> np.ndarray:
         """Return the frame as shown, uint8 [H, W, 3]: mirrored, turned and stretched."""
@@ -42,11 +42,11 @@ class FrameConverter:
         if prod(self._shown) > MAX_PIXELS:
             raise ValueError(f"a frame of {self._shown[1]} x {self._shown[0]} pixels; at most {MAX_PIXELS:,} are read")
         height, width = reversed(self._shown) if orientation.swaps_axes else self._shown  # before it is turned
-        rgb = self._colour.reformat(frame, format="rgb24", threads=1)
-        if (rgb.height, rgb.width) != (height, width):  # also where pixels are not square, or the stream changes size
-            shrinks = height <= rgb.height and width <= rgb.width
-            method = Interpolation.AREA if shrinks else Interpolation.BILINEAR
-            rgb = self._resize.reformat(rgb, width=width, height=height, interpolation=method, threads=1)
+        if (frame.height, frame.width) == (height, width):
+            rgb = self._reformatters.rgb(frame)
+        else:  # also where pixels are not square, or the stream changes size
+            path = fastest_path(FrameKind.of(frame), height, width)
+            rgb = self._reformatters.resized_rgb(frame, height, width, path)
         return orientation.upright(rgb.to_ndarray())
 
 

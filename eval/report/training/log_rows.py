@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import EvalError
+from worldmodel.files.log_rows import read_rows
 from worldmodel.process.terminal import print_escaped
-from worldmodel.runs.log_rows import read_rows
 
 Row = Mapping[str, Any]
 LARGEST = 3.5e38  # no float32 is larger, and matplotlib fails near the largest float64

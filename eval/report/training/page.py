@@ -15,7 +15,7 @@ from eval.report.training import plots
 from eval.report.training.findings import findings
 from eval.report.training.run_folder import Row, Run
 from worldmodel.health.advice import VERDICT_TEXTS, readable, text_of
-from worldmodel.process.commit import current_commit
+from worldmodel.process.git_commit import current_commit
 from worldmodel.render.curves import STYLES
 from worldmodel.render.style import COPY, MUTED, hex_colour
 from worldmodel.runs.progress import format_duration

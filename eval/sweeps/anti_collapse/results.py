@@ -11,14 +11,14 @@ from typing import Any, TypedDict
 import numpy as np
 from scipy.stats import spearmanr
 
-from eval.forecasts.errors import COPY_LAST, DIRECT, MEAN
+from eval.forecasts.forecast_errors import COPY_LAST, DIRECT, MEAN
 from eval.forecasts.results import ForecastResults
 from eval.probes.dataset import MODEL
 from eval.probes.evaluation import TRANSFERRED, forecast_of
 from eval.probes.results import ProbeResults
 from eval.result_folder import read_result
 from eval.voe.scorers import UNTRAINED, ScorerId
-from worldmodel.runs.log_rows import read_rows
+from worldmodel.files.log_rows import read_rows
 
 BASELINES = (COPY_LAST, MEAN)  # the latent skill is against the better of the two
 SCORERS = (ScorerId(), ScorerId(distance="whitened"), ScorerId(distance="adjusted"))

@@ -26,7 +26,7 @@ from eval.sweeps.config import SweepConfig
 from eval.sweeps.grid import Cell, check_none_failed, make_cells, train
 from worldmodel.config import Config
 from worldmodel.files.atomic import write_json
-from worldmodel.process.commit import current_commit
+from worldmodel.process.git_commit import current_commit
 from worldmodel.process.terminal import print_escaped
 from worldmodel.runs.progress import format_duration
 

@@ -26,10 +26,10 @@ from eval.sweeps.config import SweepConfig
 from eval.sweeps.grid import Cell, check_none_failed, make_cells, train_all
 from worldmodel.config import load_config
 from worldmodel.files.atomic import write_json
+from worldmodel.files.log_rows import read_rows
 from worldmodel.process.terminal import print_escaped
 from worldmodel.recipe import Recipe
 from worldmodel.render import save_figure
-from worldmodel.runs.log_rows import read_rows
 
 PROPERTIES = (WHERE, *WHAT)
 

@@ -1,8 +1,9 @@
-"""The suite of the built-in physics world: `python -m data_prep synthesize DIR --suite mini`."""
+"""Suites of the synthetic physics worlds: `python -m data_prep synthesize DIR --suite mini --world builtin`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from eval.voe.pairs import QUADRUPLET, SAME_CONTEXT, SAME_OUTCOME
 from eval.voe.suites.checked_files import raise_problems
 from eval.voe.suites.suite import Suite
 from eval.voe.trials import Pair, Trial, TrialError, Video
+from worldmodel.files.json_files import parse_json
 from worldmodel.manifest import Manifest, ManifestError
 
 SOURCE = "`python -m data_prep synthesize DIR --suite mini`"
@@ -21,17 +23,28 @@ PAIRS = (
     *(Pair("same context", *indices) for indices in SAME_CONTEXT),
     *(Pair("same outcome", *indices) for indices in SAME_OUTCOME),
 )
-MAGNITUDES = {
+_SHARED_MAGNITUDES = {
     "continuity": "jump, in widths",
     "colour": "change of hue, of a circle of 1",
     "size": "ratio of widths",
-    "solidity": "height of the wall, in widths",
-    "gravity": "slope, degrees",
-    "support": "gap or pillar, in widths",
-    "collision": "speed of the blow, of 2 m/s",
 }
-"""The other properties have no single quantity: inertia, for example, has templates that bend the path
-and templates that change the speed.
+MAGNITUDES: dict[str, dict[str, str]] = {
+    "builtin": {
+        **_SHARED_MAGNITUDES,
+        "solidity": "height of the wall, in widths",
+        "gravity": "slope, degrees",
+        "support": "gap or pillar, in widths",
+        "collision": "speed of the blow, of 2 m/s",
+    },
+    "flat": {
+        **_SHARED_MAGNITUDES,
+        "solidity": "height of the wall, in heights of the body",
+        "collision": "speed of the blow, of 2 m/s",
+    },
+    "lookaway": {**_SHARED_MAGNITUDES, "inertia": "ratio of speeds"},
+}
+"""By world. The other properties have no single quantity: inertia of the built-in world, for example, has
+templates that bend the path and templates that change the speed.
 """
 COLUMNS = [
     *("quad_id", "clip_id", "context_id", "outcome_id", "possible", "property", "visibility", "spliced", "level", "copy_class"),
@@ -53,8 +66,9 @@ def open_folder(folder: Path) -> Suite:
         raise TrialError(f"{folder} has no quads.parquet: it is not a suite of the physics world; make one with {SOURCE}")
     try:
         manifest = Manifest.open(folder / "suite.parquet")
-        rows = pq.read_table(folder / "quads.parquet", columns=COLUMNS, use_threads=False).to_pylist()
-    except (ManifestError, pa.ArrowException, OSError) as error:
+        table = pq.read_table(folder / "quads.parquet", columns=COLUMNS, use_threads=False)
+        rows, world = table.to_pylist(), _world_of(table.schema.metadata or {})
+    except (ManifestError, pa.ArrowException, OSError, ValueError) as error:
         raise TrialError(f"{folder}: {error}; make it again with {SOURCE}") from None
     columns = (manifest.column(name) for name in ("clip_id", "path", "frames", "label"))
     clips = {
@@ -78,8 +92,23 @@ def open_folder(folder: Path) -> Suite:
     calibration = next((path for name in CALIBRATION if (path := folder / name).exists()), None)
     trials = tuple(_trial(name, videos, clips) for name, videos in quads.items())
     return Suite(
-        "builtin", folder, trials, SOURCE, calibration=None if calibration is None else str(calibration), magnitudes=MAGNITUDES
+        name="builtin",
+        path=folder,
+        trials=trials,
+        source=SOURCE if world == "builtin" else f"{SOURCE.removesuffix('`')} --world {world}`",
+        calibration=None if calibration is None else str(calibration),
+        magnitudes=MAGNITUDES.get(world, _SHARED_MAGNITUDES),
+        notes=() if world == "builtin" else (f"The videos show the world {world!r}, not the built-in one.",),
     )
+
+
+def _world_of(metadata: Mapping[bytes, bytes]) -> str:
+    """The world that a table of quadruplets was made of. Tables of earlier versions do not say it: builtin.
+
+    Raises ValueError where the configuration in the table is damaged.
+    """
+    config = parse_json(metadata.get(b"physics", b"{}").decode())
+    return str(config.get("world", "builtin"))
 
 
 def _problems(name: str, videos: dict[tuple[str, str], dict[str, Any]], clips: dict[str, ManifestRow]) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from eval.cache.sealed import LEFT_OUT
 from eval.errors import EvalError
 from eval.result_folder import read_result
+from eval.resumable_work import compute_pieces
 from eval.subject import weights_hash
 from eval.voe.scorers import MODEL, Fit
 from eval.voe.surprise.calibration import (
@@ -29,7 +30,6 @@ from eval.voe.surprise.video_batches import VideoBatch
 from eval.voe.surprise.whitening import ErrorKey, ErrorMoments, load_moments, merge_moments, save_moments
 from eval.voe.surprise.windows import WindowKind
 from eval.voe.trials import Video
-from eval.workload import compute_pieces
 from worldmodel.files.atomic import write_json
 
 VIDEOS_AT_ONCE = 25

@@ -11,7 +11,7 @@ contexts and two outcomes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from eval.voe.scorers import CONTEXT_ABLATIONS, LATENT_BASELINES, MODEL
 from eval.voe.surprise.windows import Window, WindowKind
-from worldmodel.models.world_model import FrameWise, WorldModel
+from worldmodel.models.world_model import FrameWise, SharedContext, WorldModel
 
 FrameIds = NDArray[np.int64]
 """Numbers of frames or latents [B, T]. Equal numbers mean equal frames."""
@@ -36,9 +36,10 @@ comes after the context.
 
 @dataclass(frozen=True)
 class WindowPrediction:
-    """Forecasts and target of one window of a batch of videos."""
+    """Forecasts and target of one window of the videos that have it."""
 
     window: Window
+    videos: list[int]  # [B] their indices in the batch
     forecasts: dict[str, Tensor]  # by forecaster, each [B, steps, N, D]
     target: Tensor  # [B, steps, N, D]
 
@@ -70,6 +71,9 @@ def frame_ids(videos: Sequence[Sequence[bytes]]) -> FrameIds:
     return np.array([[numbers.setdefault(digest, len(numbers)) for digest in video] for video in videos])
 
 
+MAX_SHARED_COST = 0.9  # contexts are divided into two parts where that computes at most this fraction of their steps
+
+
 @torch.no_grad()
 def predict_windows(
     model: WorldModel,
@@ -78,17 +82,21 @@ def predict_windows(
     forecasters: ForecastersByKind = MODEL_ONLY,
     scope: Scope = "window",
     ids: FrameIds | None = None,
+    members: Mapping[Window, list[int]] | None = None,
 ) -> Iterator[WindowPrediction]:
     """Forecast each window of videos uint8 [B, T, H, W, 3].
 
-    ids: which frames are known to be equal (default: none).
+    ids: which frames are known to be equal (default: none). members: the videos that have a window, by
+    index (default: all).
     """
+    if members is None:
+        members = {window: list(range(len(frames))) for window in windows}
     if ids is None:
         ids = np.arange(frames.shape[0] * frames.shape[1]).reshape(frames.shape[:2])
     if isinstance(model, FrameWise):
-        yield from _predict_frame_wise(model, frames, windows, forecasters, ids)
+        yield from _predict_frame_wise(model, frames, windows, forecasters, ids, members)
     else:
-        yield from _predict_per_window(model, model.normalise(frames), windows, forecasters, scope, ids)
+        yield from _predict_per_window(model, model.normalise(frames), windows, forecasters, scope, ids, members)
 
 
 def unique_tubelets(frames: Tensor, ids: FrameIds, f: int) -> tuple[Tensor, FrameIds]:
@@ -100,10 +108,16 @@ def unique_tubelets(frames: Tensor, ids: FrameIds, f: int) -> tuple[Tensor, Fram
     return frames.unflatten(1, (-1, f)).flatten(0, 1)[first], index.reshape(len(frames), -1)
 
 
-def _unique_rows(ids: FrameIds) -> tuple[FrameIds, FrameIds]:
-    """[B, L] -> indices of distinct rows, and for each row [B] the distinct row that it equals."""
-    _, first, index = np.unique(ids, axis=0, return_index=True, return_inverse=True)
-    return first, index.reshape(-1)
+def _unique_rows(ids: FrameIds, users: Collection[int] | None = None) -> tuple[FrameIds, FrameIds]:
+    """[B, L] -> indices of distinct rows, and for each row [B] the distinct row that it equals.
+
+    users: the rows that count (default: all); for the others, the second result is 0.
+    """
+    used = np.arange(len(ids)) if users is None else np.array(sorted(users))
+    _, first, inverse = np.unique(ids[used], axis=0, return_index=True, return_inverse=True)
+    index = np.zeros(len(ids), np.int64)
+    index[used] = inverse.reshape(-1)
+    return used[first], index
 
 
 def _apply_to_unique(ids: FrameIds, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
@@ -113,7 +127,12 @@ def _apply_to_unique(ids: FrameIds, function: Callable[[Tensor], Tensor], batch:
 
 
 def _predict_frame_wise(
-    model: WorldModel, frames: Tensor, windows: Sequence[Window], forecasters: ForecastersByKind, ids: FrameIds
+    model: WorldModel,
+    frames: Tensor,
+    windows: Sequence[Window],
+    forecasters: ForecastersByKind,
+    ids: FrameIds,
+    members: Mapping[Window, list[int]],
 ) -> Iterator[WindowPrediction]:
     assert isinstance(model, FrameWise)
     f = model.tubelet_size
@@ -129,38 +148,64 @@ def _predict_frame_wise(
             steps = max(window.steps for window in group)
             made: dict[tuple[str, int], Tensor] = {}  # by forecaster and latent steps of the context
             for name in FORECASTERS:
-                if counts := sorted({window.context // f for window in group if name in forecasters[window.kind]}):
-                    context_ids = index[:, first : first + counts[-1]]
-                    pairs = _model_forecasts(name, model, context[context_ids], context_ids, counts, steps)
+                users: dict[int, set[int]] = defaultdict(set)  # videos by latent steps of the context
+                for window in group:
+                    if name in forecasters[window.kind]:
+                        users[window.context // f].update(members[window])
+                if users:
+                    context_ids = index[:, first : first + max(users)]
+                    pairs = _model_forecasts(name, model, context, context_ids, users, steps)
                     made |= {(name, count): forecast for count, forecast in pairs}
             for window in group:
-                count = window.context // f
+                count, rows = window.context // f, members[window]
                 cut, names = first + count, forecasters[window.kind]
-                forecasts = {name: made[name, count][:, : window.steps] for name in names if (name, count) in made}
-                forecasts |= _latent_baselines(target[index[:, max(first, cut - 2) : cut]], window.steps, names)
-                yield WindowPrediction(window, forecasts, target[index[:, cut : cut + window.steps]])
+                forecasts = {name: made[name, count][rows, : window.steps] for name in names if (name, count) in made}
+                forecasts |= _latent_baselines(target[index[rows, max(first, cut - 2) : cut]], window.steps, names)
+                yield WindowPrediction(window, rows, forecasts, target[index[rows, cut : cut + window.steps]])
 
 
 def _model_forecasts(
-    name: str, model: FrameWise, latents: Tensor, ids: FrameIds, counts: Sequence[int], steps: int
+    name: str, model: FrameWise, latents: Tensor, ids: FrameIds, users: Mapping[int, set[int]], steps: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Forecasts of a forecaster that runs the model, one per number of context steps in `counts`.
+    """Forecasts of a forecaster that runs the model, one per number of context steps in `users`.
 
-    latents [B, T, N, D] -> (number of context steps, forecast [B, steps, N, D]) each.
+    latents: distinct latents [U, N, D]. ids: which of them each video has at each step [B, T]. users:
+    the videos that need a forecast, by number of context steps. Yields (number of context steps,
+    forecast [B, steps, N, D]); rows of videos that need none are undefined.
     """
+    counts = sorted(users)
     if name == MODEL:
-        forecast = partial(model.forecast_from_latents, context_steps=counts, steps=steps)
-        yield from zip(counts, _apply_to_unique(ids, forecast, latents).unbind(1), strict=True)
+        first, index = _unique_rows(ids, set().union(*users.values()))
+        forecasts = _forecast_contexts(model, latents, ids[first], counts, steps)
+        yield from zip(counts, forecasts[index].unbind(1), strict=True)
     elif name == "shuffled context":
         for count in counts:
-            forecast = partial(model.forecast_from_latents, context_steps=[count], steps=steps)
-            yield count, _apply_to_unique(ids[:, :count], forecast, latents[:, _shuffled_order(count)])[:, 0]
+            first, index = _unique_rows(ids[:, :count], users[count])
+            shuffled = latents[ids[first][:, _shuffled_order(count)]]
+            yield count, model.forecast_from_latents(shuffled, [count], steps)[index, 0]
     elif name == "masked context":
         ends = [count - 1 for count in counts]
-        lasts = latents[:, ends].flatten(0, 1)[:, None]
-        forecast = partial(model.forecast_from_latents, context_steps=[1], steps=steps)
-        alone = _apply_to_unique(ids[:, ends].reshape(-1, 1), forecast, lasts)
-        yield from zip(counts, alone.unflatten(0, (-1, len(counts)))[:, :, 0].unbind(1), strict=True)
+        first, index = _unique_rows(ids[:, ends].reshape(-1, 1))
+        alone = model.forecast_from_latents(latents[ids[:, ends].reshape(-1, 1)[first]], [1], steps)[index, 0]
+        yield from zip(counts, alone.unflatten(0, (-1, len(counts))).unbind(1), strict=True)
+
+
+def _forecast_contexts(model: FrameWise, latents: Tensor, ids: FrameIds, counts: Sequence[int], steps: int) -> Tensor:
+    """Forecast from the first c steps of distinct contexts, for each c in `counts` (ascending).
+
+    latents [U, N, D], ids [B, T] -> [B, len(counts), steps, N, D]. Beginnings that many contexts have in
+    common are computed once.
+    """
+    length = ids.shape[1]
+    cost = {length: length * len(ids)}  # latent steps to compute, by length of the common beginning
+    for shared in range(1, length):
+        cost[shared] = shared * len(_unique_rows(ids[:, :shared])[0]) + (length - shared) * len(ids)
+    best = min(cost, key=lambda shared: cost[shared])
+    if cost[best] > MAX_SHARED_COST * cost[length]:
+        return model.forecast_from_latents(latents[ids], counts, steps)
+    first, row = _unique_rows(ids[:, :best])
+    common = SharedContext(latents[ids[first, :best]], torch.from_numpy(row).to(latents.device))
+    return model.forecast_from_latents(latents[ids[:, best:]], counts, steps, common)
 
 
 def _predict_per_window(
@@ -170,6 +215,7 @@ def _predict_per_window(
     forecasters: ForecastersByKind,
     scope: Scope,
     ids: FrameIds,
+    members: Mapping[Window, list[int]],
 ) -> Iterator[WindowPrediction]:
     f = model.tubelet_size
     whole: dict[tuple[int, int], Tensor] = {}  # the last whole window that was encoded
@@ -197,7 +243,9 @@ def _predict_per_window(
             forecasts["masked context"] = _apply_to_unique(context_ids[:, -f:], forecast, context[:, -f:])
         if set(LATENT_BASELINES) & set(names):  # the context is encoded alone, so that a copy does not see the future
             forecasts |= _latent_baselines(encode(window.start, window.cut)[:, -2:], window.steps, names)
-        yield WindowPrediction(window, forecasts, target)
+        rows = members[window]
+        of_members = {name: forecast[rows] for name, forecast in forecasts.items()}
+        yield WindowPrediction(window, rows, of_members, target[rows])
 
 
 def _latent_baselines(last: Tensor, steps: int, names: Sequence[str]) -> dict[str, Tensor]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from eval.cache.keys import digest_of
 from eval.cache.sealed import discard
 from eval.result_folder import read_result
+from eval.resumable_work import compute_pieces, discard_damaged
 from eval.voe.surprise.calibration import Calibration
 from eval.voe.surprise.forecasting import MODEL_ONLY
 from eval.voe.surprise.scoring import SurpriseScorer
 from eval.voe.surprise.task import VoeTask
 from eval.voe.surprise.video_batches import VideoBatch, in_pieces
 from eval.voe.trials import Trial
-from eval.workload import compute_pieces, discard_damaged
 from worldmodel.files.atomic import write_arrays, write_json
 from worldmodel.files.file_names import safe_file_name
 from worldmodel.files.outputs import sha256_of

@@ -28,7 +28,7 @@ from eval.voe.surprise.forecasting import (
 from eval.voe.surprise.pixel_baselines import frame_gram, motion_energy, path_statistics, pixel_copy, pixel_extrapolation
 from eval.voe.surprise.traces import TraceBlock
 from eval.voe.surprise.whitening import MAX_COVARIANCE_SIZE, ErrorKey, ErrorMoments
-from eval.voe.surprise.windows import Window, WindowPlan
+from eval.voe.surprise.windows import Window, WindowKind, WindowPlan
 from worldmodel.models.world_model import FrameWise, WorldModel
 
 Frames = NDArray[np.uint8]
@@ -84,8 +84,8 @@ class SurpriseScorer:
     def slope_sums(self, videos: Sequence[WindowedVideo], calibration: Calibration) -> SlopeSums:
         """Sums for the control variate: whitened surprise with and without memory."""
         fits, found = calibration.full_fits("locked"), SlopeSums()
-        for predicted in self._predict(videos):
-            if MEMORY_FREE in predicted.forecasts and predicted.window.kind == "locked":
+        for predicted in self._predict(videos, ("locked",)):
+            if MEMORY_FREE in predicted.forecasts:
                 with_memory, without = (
                     fits[name].surprise(predicted.forecasts[name] - predicted.target).mean((1, 2)).cpu().double().numpy()
                     for name in (MODEL, MEMORY_FREE)
@@ -97,10 +97,9 @@ class SurpriseScorer:
         """Surprise over time by every scorer that the calibration allows."""
         blocks = []
         for predicted in self._predict(videos):
-            rows = [index for index, video in enumerate(videos) if predicted.window in video.windows]
+            ids = [videos[index].video_id for index in predicted.videos]
             for scorer, surprise in self._surprises(predicted, calibration):
-                values = surprise[rows].mean(-1).cpu().double().numpy()
-                ids = [videos[index].video_id for index in rows]
+                values = surprise.mean(-1).cpu().double().numpy()
                 blocks.append(_block(ids, scorer, predicted.window, self.plan, values))
         return blocks
 
@@ -115,15 +114,14 @@ class SurpriseScorer:
         of_model = Calibration({key: fit for key, fit in calibration.whitening.items() if key == ErrorKey(key.windows, MODEL)})
         for predicted in self._predict(videos):
             window, missing = predicted.window, self.plan.horizon - predicted.window.steps
+            members = [videos[index] for index in predicted.videos]
             for scorer, surprise in self._surprises(predicted, of_model):
                 padded = np.pad(surprise.cpu().numpy(), ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)
-                for video, tokens in zip(videos, padded, strict=True):
-                    if window in video.windows:
-                        found[video.video_id][f"{window.kind}/{scorer}"].append(tokens)
-            for video in videos:
-                if window in video.windows:
-                    for name, frames in (("cut_s", window.cut), ("context_s", window.context)):
-                        found[video.video_id][f"{window.kind}/{name}"].append(np.array(frames / fps))
+                for video, tokens in zip(members, padded, strict=True):
+                    found[video.video_id][f"{window.kind}/{scorer}"].append(tokens)
+            for video in members:
+                for name, frames in (("cut_s", window.cut), ("context_s", window.context)):
+                    found[video.video_id][f"{window.kind}/{name}"].append(np.array(frames / fps))
         return {
             video_id: {key: np.stack(rows).astype(np.float32 if rows[0].ndim else np.float64) for key, rows in arrays.items()}
             for video_id, arrays in found.items()
@@ -169,9 +167,18 @@ class SurpriseScorer:
         for fit, whitening in calibration.ablation_fits(predicted.window.kind).items():
             yield ScorerId(distance="whitened", fit=fit), whitening.surprise(error)
 
-    def _predict(self, videos: Sequence[WindowedVideo]) -> Iterable[WindowPrediction]:
-        windows = sorted({window for video in videos for window in video.windows}, key=_sort_key)
-        return predict_windows(self.model, self._batch(videos), windows, self.forecasters, self.scope, _ids(videos))
+    def _predict(
+        self, videos: Sequence[WindowedVideo], kinds: Sequence[WindowKind] = ("locked", "sliding")
+    ) -> Iterable[WindowPrediction]:
+        """Predictions of the windows of these kinds, for the videos that have them."""
+        members: dict[Window, list[int]] = defaultdict(list)
+        for index, video in enumerate(videos):
+            for window in dict.fromkeys(video.windows):
+                if window.kind in kinds:
+                    members[window].append(index)
+        windows = sorted(members, key=_sort_key)
+        frames = self._batch(videos)
+        return predict_windows(self.model, frames, windows, self.forecasters, self.scope, _ids(videos), members)
 
     def _batch(self, videos: Sequence[WindowedVideo]) -> Tensor:
         return torch.from_numpy(np.stack([video.frames for video in videos])).to(self.device)

@@ -15,6 +15,7 @@ from accelerate import PartialState
 from eval.cache.keys import digest_of, source_digest
 from eval.cache.sealed import LEFT_OUT, UNREAD, discard
 from eval.result_folder import read_result
+from eval.resumable_work import discard_damaged
 from eval.subject import Subject
 from eval.voe.suites import Suite
 from eval.voe.surprise.forecasting import Scope
@@ -22,7 +23,6 @@ from eval.voe.surprise.stored_calibration import CalibrationFolder
 from eval.voe.surprise.video_batches import VideoBatch, VideoReader, WindowsOfLength, in_pieces
 from eval.voe.surprise.windows import WindowPlan
 from eval.voe.trials import Trial, Video
-from eval.workload import discard_damaged
 from worldmodel.video.geometry import Geometry
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from eval.cache.cache_folder import cache_folder
 from eval.cache.cache_lock import cache_lock
 from eval.cache.keys import digest_of
+from eval.resumable_work import compute_pieces
 from eval.subject import untrained_copy
 from eval.voe.scorers import UNTRAINED, ScorerId
 from eval.voe.surprise.calibration import Calibration
@@ -20,7 +21,6 @@ from eval.voe.surprise.task import VoeTask
 from eval.voe.surprise.traces import TraceBlock, write_traces
 from eval.voe.surprise.video_batches import VideoBatch
 from eval.voe.trials import Video
-from eval.workload import compute_pieces
 from worldmodel.files.atomic import atomic_path
 
 SHOWN = (ScorerId(), ScorerId(distance="whitened"), ScorerId(distance="adjusted"))  # of an untrained network

@@ -7,20 +7,21 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.physics.base_scene import HUE_GAP, hue_gap, sample_base_scene
+from data_prep.physics.hues import hue_gap
 from data_prep.physics.job_plan import SUITE_SIZES, suite_jobs, train_jobs
 from data_prep.physics.keyed_random import KeyedRandom, opaque_name
-from data_prep.physics.possible import SCENARIOS, sample_possible_scene
-from data_prep.physics.properties import PROPERTIES, PROPERTIES_BY_NAME
-from data_prep.physics.quadruplets import sample_quadruplet
-from data_prep.physics.rendering.video import render_video
-from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.worlds.builtin.base_scene import HUE_GAP, sample_base_scene
+from data_prep.physics.worlds.builtin.possible import SCENARIOS, sample_possible_scene
+from data_prep.physics.worlds.builtin.properties import PROPERTIES, PROPERTIES_BY_NAME
+from data_prep.physics.worlds.builtin.quadruplets import sample_quadruplet
+from data_prep.physics.worlds.builtin.rendering.video import render_video
 from eval.voe.oracle import violations
 from eval.voe.pairs import QUADRUPLET, quadruplet_scores
 
 
 def test_mini_is_what_the_specification_says():
-    jobs = list(suite_jobs(SUITE_SIZES["mini"], PROPERTIES, 0))
+    jobs = list(suite_jobs(SUITE_SIZES["mini"], PROPERTIES_BY_NAME, 0))
     for property_ in PROPERTIES:
         counts = Counter((job.split, job.visibility) for job in jobs if job.property == property_.name)
         assert counts == {("test", "occluded"): 100, ("test", "visible"): 20, ("val", "occluded"): 20}
@@ -29,14 +30,14 @@ def test_mini_is_what_the_specification_says():
 
 def test_as_many_quadruplets_are_easy_as_are_hard():
     for property_ in PROPERTIES:
-        jobs = [job for job in suite_jobs(SUITE_SIZES["mini"], (property_,), 0) if job.visibility == "occluded"]
+        jobs = [job for job in suite_jobs(SUITE_SIZES["mini"], (property_.name,), 0) if job.visibility == "occluded"]
         for split in ("test", "val"):
             classes = Counter(property_.templates[job.template].copy_class for job in jobs if job.split == split)
             assert classes["easy"] == classes["hard"]
 
 
 def test_every_job_has_its_own_random_numbers():
-    jobs = [*suite_jobs(SUITE_SIZES["full"], PROPERTIES, 0), *train_jobs(1000, 0)]
+    jobs = [*suite_jobs(SUITE_SIZES["full"], PROPERTIES_BY_NAME, 0), *train_jobs(1000, 0)]
     names = {opaque_name(*job.key(), getattr(job, "visibility", "")) for job in jobs}
     assert len(names) == len(jobs)
 

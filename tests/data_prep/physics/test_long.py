@@ -15,9 +15,9 @@ from scipy.stats import ttest_1samp
 
 from data_prep.__main__ import main
 from data_prep.physics.job_plan import SuiteSize, suite_jobs
-from data_prep.physics.properties import PROPERTIES
-from data_prep.physics.quadruplets import sample_quadruplet
-from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.worlds.builtin.properties import PROPERTIES
+from data_prep.physics.worlds.builtin.quadruplets import sample_quadruplet
 from eval.voe.leak_baselines import WHOLE_VIDEO
 from eval.voe.oracle import violations
 from eval.voe.pairs import QUADRUPLET, quadruplet_scores
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("property_", PROPERTIES, ids=lambda property_: property_.name)
 def test_context_free_baselines_stay_near_one_half_and_the_oracle_at_one(property_):
     surprise, oracle = {name: [] for name in WHOLE_VIDEO}, []
-    for job in suite_jobs(SuiteSize(32, 4, 0, 0, (1, 2), 64, 24, 0), (property_,), 7):
+    for job in suite_jobs(SuiteSize(32, 4, 0, 0, (1, 2), 64, 24, 0), (property_.name,), 7):
         quadruplet = sample_quadruplet(property_, property_.templates[job.template], VideoFormat(), job.level, *job.key())
         oracle.append([len(violations(quadruplet.videos[video].ground_truth(), 12.0)) for video in QUADRUPLET])
         if quadruplet.splice is not None:

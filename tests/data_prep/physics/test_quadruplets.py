@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from data_prep.physics.job_plan import SUITE_SIZES, QuadrupletJob, suite_jobs
-from data_prep.physics.jobs import sample_quadruplet
-from data_prep.physics.properties import PROPERTIES, PROPERTIES_BY_NAME
 from data_prep.physics.quadruplets import copy_class
-from data_prep.physics.scenes import VideoFormat
+from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.worlds.builtin.properties import PROPERTIES, PROPERTIES_BY_NAME
+from data_prep.physics.worlds.builtin.quadruplets import sample_quadruplet
 from eval.voe.leak_baselines import (
     FrameClassifier,
     each_frame_alone,
@@ -59,7 +59,7 @@ def test_decoded_videos_equal_rendered_ones(spliced):
     quad = next(quad for quad in spliced if quad.property == "gravity" and quad.split == "test")
     job = next(
         job
-        for job in suite_jobs(SUITE_SIZES["nano"], (PROPERTIES_BY_NAME["gravity"],), quad.seed)
+        for job in suite_jobs(SUITE_SIZES["nano"], ("gravity",), quad.seed)
         if isinstance(job, QuadrupletJob) and job.split == "test" and quad.quad_id.endswith(f"{job.index:04d}")
     )
     template = PROPERTIES_BY_NAME["gravity"].templates[job.template]

@@ -9,7 +9,7 @@ from accelerate import PartialState
 
 from eval.cache.cache_lock import cache_lock
 from eval.cache.sealed import is_whole, seal
-from eval.workload import discard_damaged
+from eval.resumable_work import discard_damaged
 from worldmodel.files.atomic import write_json
 from worldmodel.files.folder_lock import FolderLockError, lock_folder
 

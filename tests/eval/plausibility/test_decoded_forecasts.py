@@ -8,8 +8,8 @@ from einops import rearrange
 from eval.plausibility.batches import BatchedInference
 from eval.plausibility.decoded_forecasts import DecodedForecasts, decode_forecasts, median_lead_windows
 from eval.plausibility.sliding_windows import default_plan
+from eval.resumable_work import start_ranks
 from eval.voe.surprise.windows import Window, WindowPlan
-from eval.workload import start_ranks
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip
 from worldmodel.models import build_model

@@ -112,6 +112,30 @@ def test_a_quadruplet_costs_two_videos():
     assert (forecast.calls, forecast.frames) == (2, 2 * 6 + 1)  # two contexts of six; one last picture
 
 
+def test_a_common_beginning_of_contexts_is_computed_once():
+    model, frames = world_model(), videos(4)
+    frames[:, :6] = frames[0, :6]
+    windows = [Window("sliding", 0, 4, 4), Window("sliding", 0, 8, 4)]
+    separate = list(predict_windows(model, frames, windows))
+    forecast = Counted(model.predictor.blocks)
+    same = frame_ids([frame_digests(video) for video in frames.numpy()])
+    shared = list(predict_windows(model, frames, windows, ids=same))
+    assert (forecast.calls, forecast.frames) == (2, 6 + 4 * 2)  # six common steps, then two of each video
+    for one, other in zip(shared, separate, strict=True):
+        torch.testing.assert_close(one.forecasts["model"], other.forecasts["model"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_window_is_forecast_for_the_videos_that_have_it():
+    model, frames = world_model(), videos(3)
+    window = Window("locked", 0, 6, 4)
+    (whole,) = predict_windows(model, frames, [window], ALL_FORECASTERS)
+    (part,) = predict_windows(model, frames, [window], ALL_FORECASTERS, members={window: [2, 0]})
+    assert part.videos == [2, 0]
+    torch.testing.assert_close(part.target, whole.target[[2, 0]])
+    for name in FORECASTERS:
+        torch.testing.assert_close(part.forecasts[name], whole.forecasts[name][[2, 0]], rtol=1e-5, atol=1e-6)
+
+
 def test_no_forecast_changes_when_the_future_does():
     model, before = world_model(), videos()
     for window in PLAN.sliding(14):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from worldmodel.models import build_model
-from worldmodel.models.layers import grid_positions
+from worldmodel.models.blocks.rotary import grid_positions
 from worldmodel.models.masked import MaskedWorldModel
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.load import load_pretrained

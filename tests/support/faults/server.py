@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # the first optimizer imports it, which takes longer than a trial
+import torch._dynamo  # imported by the first optimizer; these imports take longer than a trial
 from faults import operations
+
+import eval.commands.plausibility  # noqa: F401
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Generator, Tensor, nn
 
-from worldmodel.models.layers import capture_outputs
+from worldmodel.models.blocks.layers import capture_outputs
 from worldmodel.models.pixels import standardise, to_float, unstandardise
 from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file, read_tensors
 from worldmodel.models.pretrained.layouts import PretrainedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import av
 import numpy as np
@@ -10,7 +10,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from worldmodel.video.container.opening import Video
-from worldmodel.video.container.timeline import scan_packets, ticks_of_times
+from worldmodel.video.container.reuse import OpenVideo
+from worldmodel.video.container.timeline import ticks_of_times
 from worldmodel.video.orientation import orientation_of
 from worldmodel.video.resize import FrameBuffer
 from worldmodel.video.selection import Selection, check_frame_numbers, check_time, output_slots
@@ -27,21 +28,23 @@ class CannotSeek(Exception):  # noqa: N818  control flow: fall back to decoding 
     """The frames were not found by seeking: the container cannot seek, or decoding cannot start at a keyframe."""
 
 
-def read_by_seeking(video: Video, selection: Selection, buffer: FrameBuffer) -> None:
+def frames_needed(selection: Selection) -> int:
+    """Number of first frames whose presentation times `read_by_seeking` needs: none for frames selected by time."""
+    return max(0, *selection.indices) + 1 if selection.indices else 0
+
+
+def read_by_seeking(opened: OpenVideo, selection: Selection, buffer: FrameBuffer) -> None:
     """Write the selected frames into the buffer. Raises VideoError, and CannotSeek."""
+    video = opened.video
     if selection.times_s is not None:
         ticks = ticks_of_times(video, selection.times_s, video.start_tick)
     else:
-        ticks = _ticks_of_numbers(video, selection.indices or ())
+        numbers = list(selection.indices or ())
+        check_frame_numbers(video.name, numbers, len(opened.ticks))
+        ticks = opened.ticks[numbers].tolist()
     slots = output_slots(ticks)
     for run in _runs(sorted(slots), gap=round(SEEK_GAP_S * video.ticks_per_s)):
         _read_run(video, run, slots, buffer)
-
-
-def _ticks_of_numbers(video: Video, numbers: Sequence[int]) -> list[int]:
-    ticks = scan_packets(video, until=max(numbers)).ticks
-    check_frame_numbers(video.name, numbers, len(ticks))
-    return ticks[list(numbers)].tolist()
 
 
 def _runs(ticks: list[int], gap: int) -> Iterator[list[int]]:

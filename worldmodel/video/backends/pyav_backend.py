@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.video.backends._seeking import CannotSeek, read_by_seeking
+from worldmodel.video.backends._seeking import CannotSeek, frames_needed, read_by_seeking
 from worldmodel.video.container.decode_in_order import TimedFrame, damaged_frame, frames_from_start
 from worldmodel.video.container.opening import Video, open_video
+from worldmodel.video.container.reuse import reused_video
 from worldmodel.video.container.timeline import Timeline, scan_packets, selected_numbers, ticks_of_times
 from worldmodel.video.container.timing import Timing, timing_of
 from worldmodel.video.orientation import orientation_of
@@ -26,10 +27,10 @@ def read(path: Path | str, member: str | None, selection: Selection, size: Size,
     timing = timing or timing_of(path, member)
     if timing == "packets":
         try:
-            with open_video(path, member) as video:
+            with reused_video(path, member, frames_needed(selection)) as opened:
                 buffer = FrameBuffer(len(selection), size)
-                read_by_seeking(video, selection, buffer)
-                return buffer.frames
+                read_by_seeking(opened, selection, buffer)
+            return buffer.frames
         except CannotSeek:
             pass  # decode the same frames from the start
     buffer = FrameBuffer(len(selection), size)

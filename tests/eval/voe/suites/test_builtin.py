@@ -22,6 +22,16 @@ def write_rows(folder: Path, rows: list[dict]) -> None:
     pq.write_table(pa.Table.from_pylist(rows), folder / "quads.parquet")
 
 
+def test_a_suite_of_another_world_says_so(physics_suite):
+    rows = pa.Table.from_pylist(rows_of(physics_suite))
+    assert open_suite(f"builtin:{physics_suite}").notes == ()
+    pq.write_table(rows.replace_schema_metadata({"physics": '{"world": "lookaway"}'}), physics_suite / "quads.parquet")
+    suite = open_suite(f"builtin:{physics_suite}")
+    assert suite.notes == ("The videos show the world 'lookaway', not the built-in one.",)
+    assert suite.source.endswith("--suite mini --world lookaway`")
+    assert suite.magnitudes["inertia"] == "ratio of speeds"
+
+
 def test_a_quadruplet_becomes_a_trial(physics_suite):
     suite = open_suite(f"builtin:{physics_suite}")
     assert suite.geometry == "center_crop"  # as in training

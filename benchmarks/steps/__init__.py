@@ -1,0 +1,1 @@
+"""Contenders of the benchmark of training steps, benchmarks/step.py."""

@@ -1,0 +1,37 @@
+"""How time and memory of a training step grow with frames, pixels a side and width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.steps.probe import StepUse, probe
+
+SIZES: dict[str, tuple[int, ...]] = {"frames": (8, 16, 32, 64), "size_px": (64, 96, 128, 192), "width": (96, 192, 384)}
+CASE = "tiny128"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A step at several sizes. time and memory grow with size to the power of these exponents."""
+
+    precision: str
+    varied: str
+    uses: dict[int, StepUse]
+    time_exponent: float
+    memory_exponent: float
+
+
+def measure_growth(precision: str, varied: str) -> Growth:
+    """One clip of the case `CASE`, with one of its sizes varied."""
+    uses = {size: probe(contender="ours", case=CASE, precision=precision, batch=1, **{varied: size}) for size in SIZES[varied]}
+    times = {size: use.cpu_s for size, use in uses.items()}
+    return Growth(precision, varied, uses, exponent(times), exponent({size: use.peak_bytes for size, use in uses.items()}))
+
+
+def exponent(values: Mapping[int, float]) -> float:
+    """Slope of the least-squares line through the logarithms."""
+    xs, ys = [math.log(x) for x in values], [math.log(y) for y in values.values()]
+    x_mean, y_mean = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True)) / sum((x - x_mean) ** 2 for x in xs)

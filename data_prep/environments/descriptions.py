@@ -1,0 +1,52 @@
+"""What is known of an environment beyond the interface of gymnasium: names, units, policies, and what a state is.
+
+A new one is a line in DESCRIPTIONS. Any other environment of gymnasium is recorded with numbered names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from data_prep.environments.two_rooms import policies as two_rooms
+from data_prep.environments.two_rooms.geometry import STATE
+
+Act = Callable[[Any, dict[str, Any]], Any]
+"""Chooses an action from the observation and the info of a step."""
+Policy = Callable[[Any, np.random.Generator], Act]
+"""Called with the environment and a random generator at the start of every episode."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """An environment. `entry_point` registers one of ours with gymnasium."""
+
+    entry_point: str | None = None
+    max_steps: int | None = None
+    action_names: tuple[str, ...] = ()
+    action_units: tuple[str, ...] = ()
+    state_names: tuple[str, ...] = ()
+    state_units: tuple[str, ...] = ()
+    resets_to_state: bool = False
+    """Whether `reset(options={"state": [...]})` stands at a recorded state exactly."""
+    split_by: tuple[str, ...] = ()
+    """Names of the numbers of the first state by which episodes are split; none: by all of them."""
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+
+
+DESCRIPTIONS: dict[str, Description] = {
+    "TwoRooms-v0": Description(
+        entry_point="data_prep.environments.two_rooms.environment:TwoRooms",
+        max_steps=200,
+        action_names=("dx", "dy"),
+        action_units=("px", "px"),
+        state_names=STATE,
+        state_units=("px",) * len(STATE),
+        resets_to_state=True,
+        split_by=("wall_x", "door_y"),  # so that walls of val and test are never seen in training
+        policies={"random": two_rooms.training_data, "scripted": two_rooms.scripted},
+    ),
+}

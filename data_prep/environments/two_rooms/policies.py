@@ -1,0 +1,74 @@
+"""Policies of Two Rooms. Functions of arrays [..., 2], so that many dots walk at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from data_prep.environments.two_rooms.geometry import MAX_STEP_PX, WALL_HALF_PX, Array
+
+STEP_PX = (1.0, 0.4, 0.2, 1.8)  # mean, standard deviation and limits of the steps of a random walk
+TURN_KAPPA = 5.0  # concentration of the turns of a random walk
+DOOR_CLEARANCE_PX = 2.0  # of the two points before and behind the door
+CROSSING_FRACTION = 0.35  # of the episodes of the training data of EB-JEPA and PLDM
+_AT_DOOR_PX = 1.0
+
+Act = Callable[[Any, dict[str, Any]], Array]
+
+
+def straight_to(position: Array, target: Array) -> Array:
+    """The action that leads straight to a target, at most MAX_STEP_PX long: [..., 2]."""
+    difference = target - position
+    length = np.linalg.norm(difference, axis=-1, keepdims=True)
+    return difference * np.minimum(1.0, MAX_STEP_PX / np.maximum(length, 1e-12))
+
+
+def through_the_door(position: Array, goal: Array, wall_x: Array, door_y: Array) -> Array:
+    """The action of a walk to the goal: in front of the door, through it, and straight to the goal: [..., 2]."""
+    side = np.where(goal[..., 0] > wall_x, 1.0, -1.0)  # where the goal lies
+    from_wall = (position[..., 0] - wall_x) * side
+    reach = WALL_HALF_PX + DOOR_CLEARANCE_PX
+    at_door = (np.abs(position[..., 1] - door_y) <= _AT_DOOR_PX) & (from_wall >= -reach - _AT_DOOR_PX)
+    in_front = np.stack(np.broadcast_arrays(wall_x - side * reach, door_y), -1)
+    behind = np.stack(np.broadcast_arrays(wall_x + side * reach, door_y), -1)
+    waypoint = np.where(at_door[..., None], behind, in_front)
+    is_across = from_wall >= WALL_HALF_PX
+    return straight_to(position, np.where(is_across[..., None], goal, waypoint))
+
+
+def training_data(environment: Any, rng: np.random.Generator) -> Act:
+    """Episodes as in the data of EB-JEPA and PLDM: some cross the door to the goal, the others are random walks."""
+    return (scripted if rng.random() < CROSSING_FRACTION else random_walk)(environment, rng)
+
+
+def random_walk(environment: Any, rng: np.random.Generator) -> Act:
+    """Steps with truncated normal length, whose direction turns by von Mises angles."""
+    direction = rng.uniform(-np.pi, np.pi)
+
+    def act(observation: Any, info: dict[str, Any]) -> Array:
+        nonlocal direction
+        direction += rng.vonmises(0.0, TURN_KAPPA)
+        return _step_length(rng) * np.array([np.cos(direction), np.sin(direction)])
+
+    return act
+
+
+def scripted(environment: Any, rng: np.random.Generator) -> Act:
+    """A walk through the door to the goal, with steps as long as those of the random walk. It stays at the goal."""
+
+    def act(observation: Any, info: dict[str, Any]) -> Array:
+        x, y, wall_x, door_y = observation
+        action = through_the_door(np.array([x, y]), np.asarray(info["goal"]), wall_x, door_y)
+        length = float(np.linalg.norm(action))
+        return action * min(1.0, _step_length(rng) / max(length, 1e-12))
+
+    return act
+
+
+def _step_length(rng: np.random.Generator) -> float:
+    mean, std, low, high = STEP_PX
+    while not low <= (length := rng.normal(mean, std)) <= high:
+        pass
+    return float(length)

@@ -1,0 +1,1 @@
+"""Recorded episodes of other projects: videos with the actions and states that belong to them."""

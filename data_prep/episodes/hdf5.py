@@ -1,0 +1,137 @@
+"""Episodes in one HDF5 file: the layouts of stable-worldmodel, and of robomimic and LIBERO. Needs h5py.
+
+stable-worldmodel: one array per column over all steps, and ep_len and ep_offset. robomimic, LIBERO:
+data/demo_N with actions, states and obs/KEY. Pictures are uint8 [T, H, W, 3]. The files do not say
+how many steps a second has. Neither the masks of robomimic nor the upside-down pictures of LIBERO are
+treated. Written from descriptions of the layouts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.episodes.storing import PicturedEpisode, digest_of, numbered_channel, store_episode
+from data_prep.errors import PrepError
+from data_prep.splits import split_of
+
+SUFFIXES = (".h5", ".hdf5")
+INSTALL = 'HDF5 files need h5py: pip install h5py, or pip install -e ".[control]" in this project'
+STATES = ("state", "states", "proprio")
+"""Names of arrays that are the state of a step, the first that there is."""
+_DEMO = re.compile(r"demo_(\d+)")
+
+
+@dataclass(frozen=True)
+class HDF5Settings:
+    """What all episodes of a file share."""
+
+    path: str
+    camera: str
+    fps: float
+    source: str
+    val: float
+    test: float
+
+
+def cameras_of(path: Path) -> list[str]:
+    """Names of the arrays of pictures. Raises PrepError for another layout."""
+    with _opened(str(path)) as file:
+        group = file if "ep_len" in file else _demos(file)[0][1]["obs"]
+        return [name for name, array in group.items() if getattr(array, "ndim", 0) == 4 and array.dtype == np.uint8]
+
+
+def count_episodes(path: Path) -> int:
+    """Raises PrepError for another layout."""
+    with _opened(str(path)) as file:
+        return len(file["ep_len"]) if "ep_len" in file else len(_demos(file))
+
+
+def write_hdf5_episode(number: int, folder: str, settings: HDF5Settings) -> dict[str, Any]:
+    """Write the files of one episode. Returns its row of the manifest. Raises ValueError for what cannot be used."""
+    with _opened(settings.path) as file:
+        frames, actions, states, name = _read(file, number, settings.camera)
+    if not len(frames) == len(actions) == len(states) or len(frames) < 2:
+        raise ValueError(
+            f"{len(frames)} pictures, {len(actions)} actions and {len(states)} states; expected equal numbers from 2"
+        )
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        raise ValueError(f"{settings.camera} is {frames.dtype} {list(frames.shape)}; expected uint8 [T, H, W, 3]")
+    start = states[0] if states.size else actions
+    pictured = PicturedEpisode(
+        number=number,
+        frames=frames,
+        fps=settings.fps,
+        actions=actions,
+        states=states,
+        action=numbered_channel("action", actions.shape[1]),
+        state=numbered_channel("state", states.shape[1]),
+        origin={"source": settings.source, "episode": name},
+        source=settings.source,
+        split=split_of(digest_of(start), settings.val, settings.test),
+    )
+    return vars(store_episode(Path(folder), pictured))
+
+
+def _read(file: Any, number: int, camera: str) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], str]:
+    """Pictures, actions, states and name of an episode."""
+    if "ep_len" in file:
+        start = int(file["ep_offset"][number])
+        rows, group, pictures, name = slice(start, start + int(file["ep_len"][number])), file, file[camera], f"episode {number}"
+        if rows.stop > len(pictures):
+            raise ValueError(f"ep_offset and ep_len give steps up to {rows.stop}; {camera} has {len(pictures)}")
+        actions = group["action"][rows]
+    else:
+        name, group = _demos(file)[number]
+        rows, pictures = slice(None), group["obs"][camera]
+        actions = group["actions"][rows]
+    frames = pictures[rows]
+    key = next((key for key in STATES if key in group), None)
+    states = np.zeros((len(frames), 0)) if key is None else _matrix(group[key][rows])
+    return frames, _matrix(actions), states, name
+
+
+def _matrix(values: NDArray[Any]) -> NDArray[np.float64]:
+    """[T, ...] -> [T, numbers per step]"""
+    return np.asarray(values, np.float64).reshape(len(values), -1)
+
+
+def _demos(file: Any) -> list[tuple[str, Any]]:
+    """The groups data/demo_N in the order of N. Raises PrepError where there are none."""
+    data = file.get("data")
+    found = [] if data is None else [(int(match[1]), name) for name in data if (match := _DEMO.fullmatch(name))]
+    if not found or any("obs" not in data[name] or "actions" not in data[name] for _, name in found):
+        raise PrepError(
+            f"{file.filename}: expected ep_len, ep_offset and action (stable-worldmodel), or data/demo_N with actions and obs "
+            "(robomimic, LIBERO)"
+        )
+    return [(name, data[name]) for _, name in sorted(found)]
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    try:
+        import h5py
+    except ImportError:
+        raise PrepError(INSTALL) from None
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401  registers the compressions that stable-worldmodel uses
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise PrepError(f"{path}: not an HDF5 file, or damaged ({' '.join(str(error).split())[:200]})") from None
+    with file:
+        try:
+            yield file
+        except OSError as error:  # of h5py, for damaged or compressed data
+            if error.filename is not None:
+                raise
+            problem = " ".join(str(error).split())[:200]
+            raise PrepError(f"{path}: cannot be read ({problem}); compressed files may need `pip install hdf5plugin`") from None

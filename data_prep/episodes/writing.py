@@ -1,0 +1,109 @@
+"""Manifest and tables of signals of recorded episodes. The videos stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from data_prep.episodes.recorded import RecordedEpisode, UnusableEpisode
+from data_prep.episodes.storing import digest_of
+from data_prep.inspection import VideoRecord, inspect_item
+from data_prep.pool import Failed, run_each
+from data_prep.progress import bar
+from data_prep.sources.item import Item
+from data_prep.splits import split_of
+from worldmodel.files.output_errors import output_errors
+from worldmodel.manifest import Clip, clip_id
+from worldmodel.signals import Signals, write_signals
+
+TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class ClipWriter:
+    """Writes a table of signals per episode, and makes the rows of the manifest."""
+
+    out: Path
+    source: str
+    val: float
+    test: float
+    videos: dict[str, VideoRecord | Failed]
+    unusable: list[UnusableEpisode] = field(default_factory=list)
+
+    def clips(self, episodes: Iterable[RecordedEpisode | UnusableEpisode], total: int) -> Iterator[Clip]:
+        """The rows of the usable episodes. The others are added to `unusable`."""
+        with bar("episodes", total) as progress:
+            for episode in episodes:
+                problem = episode if isinstance(episode, UnusableEpisode) else self._problem(episode)
+                progress.step(ok=problem is None)
+                if problem is not None:
+                    self.unusable.append(problem)
+                elif isinstance(episode, RecordedEpisode):
+                    yield self._clip(episode)
+
+    def _problem(self, episode: RecordedEpisode) -> UnusableEpisode | None:
+        record = self.videos[str(episode.video)]
+        if isinstance(record, Failed) or record.reason is not None:
+            return UnusableEpisode(episode.number, str(record.reason), f"{episode.video}: {record.detail or record.reason}")
+        if (stop := episode.first_frame + episode.frames) > record.frames:
+            detail = f"{episode.video} has {record.frames} frames; the episode is [{episode.first_frame}, {stop})"
+            return UnusableEpisode(episode.number, "past the end", detail)
+        if abs(record.fps - episode.fps) > 0.01 * episode.fps:
+            detail = f"{episode.video} has {record.fps:g} frames per second, its metadata says {episode.fps:g}"
+            return UnusableEpisode(episode.number, "other rate", detail)
+        return None
+
+    def _clip(self, episode: RecordedEpisode) -> Clip:
+        record = self.videos[str(episode.video)]
+        assert isinstance(record, VideoRecord)
+        start_s, stop_s = episode.first_frame / episode.fps, (episode.first_frame + episode.frames) / episode.fps
+        name = f"{episode.number:06d}.parquet"
+        table = self.out / "signals" / name[:3] / name
+        with output_errors(table):
+            table.parent.mkdir(parents=True, exist_ok=True)
+        origin = {"source": self.source, "episode": episode.number, "task": episode.task}
+        channels = episode.action, episode.state
+        time_s = start_s + episode.time_s  # since the first frame of the file
+        write_signals(table, Signals(str(table), time_s, episode.actions, episode.states, *channels, origin))
+        return Clip(
+            clip_id=clip_id(record.content_hash, start_s, stop_s),
+            path=str(episode.video.absolute()),
+            member=None,
+            start_s=start_s,
+            stop_s=min(stop_s, record.duration_s),
+            fps=record.fps,
+            frames=episode.frames,
+            width=record.width,
+            height=record.height,
+            rotation=record.rotation,
+            codec=record.codec,
+            split=split_of(_digest(episode), self.val, self.test),
+            label=episode.task,
+            truth=None,
+            source=self.source,
+            content_hash=record.content_hash,
+            timing=record.timing,
+            signals=str(table.relative_to(self.out)),
+        )
+
+
+def _digest(episode: RecordedEpisode) -> str:
+    """Digest by which an episode is split: of its first state, so that episodes with one start have one split.
+
+    Of all its actions where there is no state.
+    """
+    return digest_of(episode.states[0] if episode.states.size else episode.actions)
+
+
+def inspect_videos(paths: Iterable[Path], workers: int) -> dict[str, VideoRecord | Failed]:
+    """Inspect every video file once, in parallel."""
+    items = [Item(str(path)) for path in dict.fromkeys(paths)]
+    work = partial(inspect_item, min_seconds=0.0, thorough=False)
+    with bar("videos", len(items)) as progress:
+        found: dict[str, VideoRecord | Failed] = {}
+        for item, result in run_each(work, items, min(workers, max(1, len(items))), TIMEOUT_S):
+            found[item.path] = result
+            progress.step(ok=not isinstance(result, Failed) and result.reason is None)
+    return found

@@ -1,0 +1,36 @@
+"""The script for the day when a GPU is at hand: all its parts run to their end, and one that fails stops no other."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import Part, parts_of, run_part
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fail() -> dict:
+    raise ValueError("no kernel image")
+
+
+def test_a_part_that_fails_ends_or_hangs_is_a_result():
+    assert run_part(Part("a", 9, fail, {}), 9)["failed"] == "ValueError: no kernel image"
+    assert "exit code 3" in run_part(Part("b", 9, os._exit, {"status": 3}), 9)["failed"]
+    assert run_part(Part("d", 0.2, lambda: time.sleep(60) or {}, {}), 0.2)["failed"] == "it took longer than 0 s"
+
+
+@pytest.mark.slow
+def test_all_parts_run_in_miniature_on_a_cpu(tmp_path: Path):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--miniature", "--out", str(tmp_path / "gpu.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert list(parts) == [part.name for part in parts_of("cpu", miniature=True)]
+    assert parts["losses vit_s"]["largest"] == 0
+    assert parts["recipe vit_l"]["clips_per_s"] > 0
+    assert "| recipe vjepa_vit_l |" in done.stdout

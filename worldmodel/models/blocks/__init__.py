@@ -1,0 +1,1 @@
+"""Transformer blocks: attention, rotary positions, layers."""

@@ -1,0 +1,115 @@
+"""Blocks with block-causal attention: a token attends to all tokens of its own and of earlier time steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from worldmodel.models.blocks.attention import attend
+from worldmodel.models.blocks.layers import Attention, Block, Blocks, block_causal_mask
+from worldmodel.models.blocks.rotary import rotate
+
+KeysAndValues = tuple[Tensor, Tensor]  # of one block, [B, H, steps * tokens, F] each; keys are rotated
+
+MASKED_BELOW_TOKENS = 64  # tokens per step below which one masked product is faster than one product per step, as measured
+
+
+def attend_to_past(q: Tensor, k: Tensor, v: Tensor, tokens: int, steps: Sequence[int]) -> Tensor:
+    """Attend to the tokens of all steps up to one's own: q [B, H, len(steps) * tokens, F], k and v [B, H, T * tokens, F].
+
+    `steps`: the step of T of each `tokens` queries. Returns the shape of q. With many tokens per step, each step attends to
+    its own keys without a mask, so that no product is computed and thrown away.
+    """
+    if len(steps) == 1 or tokens >= MASKED_BELOW_TOKENS:
+        queries = q.split(tokens, 2)
+        ends = [(step + 1) * tokens for step in steps]
+        attended = [attend(part, k[:, :, :end], v[:, :, :end]) for part, end in zip(queries, ends, strict=True)]
+        return attended[0] if len(steps) == 1 else torch.cat(attended, 2)
+    last = max(steps) + 1
+    mask = block_causal_mask(last, tokens, q.device)
+    if list(steps) != list(range(last)):
+        mask = mask.view(last, tokens, -1)[list(steps)].flatten(0, 1)
+    return attend(q, k[:, :, : last * tokens], v[:, :, : last * tokens], mask)
+
+
+class CausalAttention(Attention):
+    """Multi-head block-causal self-attention over [B, steps * tokens, W]."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, rotary: Tensor, tokens: int, past: KeysAndValues | None = None, rows: Sequence[int] | None = None
+    ) -> tuple[Tensor, KeysAndValues]:
+        """Return outputs, and keys and values of the past and of these steps.
+
+        `rotary` [steps * tokens, 2, F]: table of rotary positions. `past`: keys and values of earlier steps. `rows`: steps of
+        x whose outputs are needed; None = all.
+        """
+        steps = x.shape[1] // tokens
+        if rows is None:
+            q, k, v = rearrange(self.qkv(x), "b s (three h f) -> three b h s f", three=3, h=self.heads)
+            q = rotate(q, rotary)
+        else:
+            width = x.shape[-1]
+            weight, bias = self.qkv.weight, self.qkv.bias
+            k, v = rearrange(
+                torch.nn.functional.linear(x, weight[width:], bias[width:]), "b s (two h f) -> two b h s f", two=2, h=self.heads
+            )
+            q = torch.nn.functional.linear(select_steps(x, tokens, rows), weight[:width], bias[:width])
+            q = rotate(rearrange(q, "b s (h f) -> b h s f", h=self.heads), select_steps(rotary[None], tokens, rows)[0])
+        k = rotate(k, rotary)
+        before = 0
+        if past is not None:
+            before = past[0].shape[2] // tokens
+            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
+        attended = attend_to_past(q, k, v, tokens, [before + row for row in (range(steps) if rows is None else rows)])
+        return self.out(rearrange(attended, "b h s f -> b s (h f)")), (k, v)
+
+
+class CausalBlock(Block):
+    """Pre-norm transformer block with block-causal attention."""
+
+    attention_type = CausalAttention
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, rotary: Tensor, tokens: int, past: KeysAndValues | None = None, rows: Sequence[int] | None = None
+    ) -> tuple[Tensor, KeysAndValues]:
+        attended, memory = self.attention(self.norm_attention(x), rotary, tokens, past, rows)
+        x = attended + (x if rows is None else select_steps(x, tokens, rows))
+        return x + self.mlp(self.norm_mlp(x)), memory
+
+
+class CausalBlocks(Blocks):
+    """A stack of block-causal blocks that can continue from the keys and values of earlier steps."""
+
+    block_type = CausalBlock
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        rotary: Tensor,
+        tokens: int,
+        past: Sequence[KeysAndValues] = (),
+        rows: Sequence[int] | None = None,
+    ) -> tuple[Tensor, list[KeysAndValues]]:
+        """[B, steps * tokens, W] -> outputs in that shape, and keys and values of the past and these steps, by block.
+
+        `past`: keys and values of the steps before x, as returned for them. `rows`: the steps of x that are returned; the
+        last block computes no others. None = all.
+        """
+        memory = []
+        for index, layer in enumerate(self.layers):
+            own_past = past[index] if past else None
+            own_rows = rows if layer is self.layers[-1] else None
+            if self.checkpointing and torch.is_grad_enabled():
+                x, kept = torch.utils.checkpoint.checkpoint(layer, x, rotary, tokens, own_past, own_rows, use_reentrant=False)
+            else:
+                x, kept = layer(x, rotary, tokens, own_past, own_rows)
+            memory.append(kept)
+        return x, memory
+
+
+def select_steps(x: Tensor, tokens: int, steps: Sequence[int]) -> Tensor:
+    """Select steps from [B, T * tokens, W] -> [B, len(steps) * tokens, W]."""
+    return x.unflatten(1, (-1, tokens))[:, list(steps)].flatten(1, 2)

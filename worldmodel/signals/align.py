@@ -1,0 +1,76 @@
+"""Actions and states at the times of sampled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from worldmodel.signals.table import SignalError, Signals
+
+_EARLY = 0.1  # of a recorded step: a row counts from this much before its time, which files round to float32 or milliseconds
+
+
+def action_blocks(signals: Signals, times_s: ArrayLike, actions_per_step: int | None = None) -> NDArray[np.float64]:
+    """All actions between frames that follow one another: times [T] -> [T - 1, actions_per_step, A].
+
+    actions_per_step: default is the time between frames divided by the recorded step, rounded, at
+    least 1. At equal rates the block is exactly the recorded actions. Otherwise it has the actions that
+    are applied at evenly spaced times between the frames, each being held until the next. Raises
+    SignalError where an action is not a number, or the frames reach beyond what was recorded.
+    """
+    times = _increasing(times_s)
+    gaps, step_s = np.diff(times), signals.step_s
+    count = actions_per_step or max(1, round(float(np.median(gaps)) / step_s))
+    sampled = times[:-1, None] + gaps[:, None] * (np.arange(count) / count)
+    rows = np.searchsorted(signals.time_s, sampled + _EARLY * step_s, side="right") - 1
+    last_s = signals.time_s[-1] + step_s
+    if rows.min() < 0 or float(times[-1]) > last_s + _EARLY * step_s:
+        raise SignalError(
+            signals.path,
+            "not recorded",
+            f"frames from {times[0]:.3f} to {times[-1]:.3f} s were asked for; actions are recorded from "
+            f"{signals.time_s[0]:.3f} to {last_s:.3f} s",
+        )
+    blocks = signals.actions[rows]
+    _check_numbers(signals, blocks, "action", signals.action.names, rows)
+    return blocks
+
+
+def states_at(signals: Signals, times_s: ArrayLike) -> NDArray[np.float64]:
+    """The states recorded nearest to the times of frames: [T] -> [T, S]. Not interpolated, since states may be angles.
+
+    Raises SignalError where a state is not a number, or the nearest is more than a recorded step away.
+    """
+    times = np.asarray(times_s, np.float64)
+    after = np.clip(np.searchsorted(signals.time_s, times), 1, len(signals.time_s) - 1)
+    is_before = times - signals.time_s[after - 1] <= signals.time_s[after] - times
+    rows = np.where(is_before, after - 1, after)
+    distance = np.abs(signals.time_s[rows] - times)
+    if distance.max(initial=0.0) > signals.step_s * (1 + _EARLY):
+        at = float(times[distance.argmax()])
+        raise SignalError(signals.path, "not recorded", f"no state within {signals.step_s:.3f} s of the frame at {at:.3f} s")
+    states = signals.states[rows]
+    _check_numbers(signals, states, "state", signals.state.names, rows)
+    return states
+
+
+def _increasing(times_s: ArrayLike) -> NDArray[np.float64]:
+    times = np.asarray(times_s, np.float64)
+    if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all():
+        raise ValueError(f"frame times {times.tolist()[:4]}: expected two or more, in increasing order")
+    return times
+
+
+def _check_numbers(
+    signals: Signals, values: NDArray[np.float64], kind: str, names: Sequence[str], rows: NDArray[np.intp]
+) -> None:
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        return
+    first = tuple(int(index[0]) for index in np.nonzero(bad))  # of frame, number in the block, number of the action
+    at_s = signals.time_s[rows[first[:-1]]]
+    raise SignalError(
+        signals.path, "not a number", f"{kind} {names[first[-1]]} is {values[first]} at {at_s:.3f} s; expected numbers"
+    )
