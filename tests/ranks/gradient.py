@@ -3,6 +3,7 @@
 All objectives and model families are tested.
 """
 
+import faulthandler
 import itertools
 import os
 import sys
@@ -33,6 +34,7 @@ from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.objectives.visreg import VISRegConfig
 from worldmodel.training.learner import Learner, global_statistics
 
+LIMIT_S = 150  # twenty times as long as it takes
 WINDOWS = 8
 CONFIGS = {
     "forecast": ForecastConfig(horizon_weights=(1.0, 2.0, 0.5)),
@@ -124,6 +126,7 @@ def main(out: str, micros: int, parallel: str) -> None:
 
 if __name__ == "__main__":
     out, micros, parallel = sys.argv[1:]
+    faulthandler.dump_traceback_later(LIMIT_S, exit=True)  # works in C code, too; torchrun then ends the other ranks
     dist.init_process_group("gloo")
     main(out, int(micros), parallel)
     dist.barrier()
