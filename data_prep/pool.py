@@ -151,6 +151,11 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     """Run tasks in a worker process until the parent closes the pipe."""
     signal.signal(signal.SIGTERM, _exit)
     interrupts.ignore_in_child(signal.SIGINT)
+    _run_tasks(pipe, work)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is unfinished: an exception would only disturb the exit
+
+
+def _run_tasks(pipe: Connection, work: Callable[[Any], Any]) -> None:
     while True:
         try:
             task = pipe.recv()
