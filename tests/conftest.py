@@ -82,14 +82,21 @@ def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 _numbers = itertools.count()
 
 
+def _scheduling_policy() -> int:
+    """Of the main thread. A real-time policy passes to child processes, and those can keep others from every processor."""
+    return os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else 0
+
+
 @pytest.fixture(autouse=True)
 def isolated(isolated_session: Path) -> Iterator[None]:
     """Isolate one test from files of other tests, of the user and of the demo. No process outlives its test."""
     with pytest.MonkeyPatch.context() as patch:
         _isolate(patch, isolated_session / str(next(_numbers)))
         patch.setenv(launch.MARK, mark := f"{isolated_session.name}-{next(_numbers)}")
+        before = _scheduling_policy()
         yield
         launch.kill_marked(mark)
+        assert _scheduling_policy() == before, "the test changed the scheduling policy of the process"
 
 
 def _numbered(count: int, height: int = 48, width: int = 64, first: int = 0) -> np.ndarray:
@@ -126,6 +133,7 @@ def _make_video(
 ) -> Path:
     """Write frames [T, H, W, 3]; `ticks` in 1/clock_hz s make the rate variable. Options are the encoder's (g, bf)."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    before = _scheduling_policy()
     with av.open(str(path), "w") as out:
         named = {name: str(value) for name, value in options.items()}
         stream = out.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=named)
@@ -139,6 +147,8 @@ def _make_video(
             frame.pts, frame.time_base = (ticks[index] if ticks is not None else index), clock
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
+    if _scheduling_policy() != before:  # the SVT-AV1 encoder makes the thread that calls it a real-time one, where it may
+        os.sched_setscheduler(0, before, os.sched_param(0))
     return path
 
 

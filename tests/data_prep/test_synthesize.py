@@ -131,7 +131,7 @@ def test_a_number_out_of_range_is_named_with_the_range(tmp_path, capsys, options
         (["--shard", "2/2"], "expected R/W with R from 0 to W-1"),
         (["--world", "mars"], "mars: expected one of builtin"),
         (["--world", "2"], "machines share the work with --shard R/2"),  # what these two flags meant before
-        (["--rank", "1"], "--rank R --world W is now --shard R/W"),
+        (["--rank", "1"], "expected --shard R/W instead of --rank R --world W"),
     ],
 )
 def test_a_wrong_world_or_shard_is_refused_with_what_is_expected(tmp_path, capsys, options, message):

@@ -1,7 +1,6 @@
 """Value and gradient of each objective do not depend on the number of ranks and micro-batches: within 1e-10 in float64."""
 
 import sys
-import warnings
 from pathlib import Path
 
 import launch
@@ -21,9 +20,6 @@ def gradients(folder: Path, ranks: int, micros: int, parallel: str = "ddp") -> d
     out = folder / f"{ranks}-{micros}-{parallel}.safetensors"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
     done = launch.run([*command, SCRIPT, out, str(micros), parallel])
-    if "Timeout (0:" in done.stderr:  # seen twice, with three ranks; a deadlock of ours would come again
-        warnings.warn(f"gloo hung; once more:\n{done.stderr[-5000:]}", stacklevel=2)
-        done = launch.run([*command, SCRIPT, out, str(micros), parallel])
     assert done.returncode == 0, done.stderr[-3000:]
     return load_file(out)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from worldmodel.process import interrupts
@@ -33,6 +34,15 @@ def started(command: list[str], **environment: str) -> subprocess.Popen:
 
     pipe, env = subprocess.PIPE, {**os.environ, **environment}
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=default, env=env)
+
+
+def wait_for_processor_time(process: subprocess.Popen, seconds: float) -> None:
+    """Until the process has used so much time of a processor, which depends less than a clock on what else runs."""
+    for _ in range(6000):
+        spent = psutil.Process(process.pid).cpu_times()
+        if spent.user + spent.system >= seconds or process.poll() is not None:
+            return
+        time.sleep(0.01)
 
 
 def lines(text: str) -> list[str]:
@@ -89,7 +99,7 @@ def test_ctrl_c_in_training_saves_and_exits_with_130(trainer, read_rows, tmp_pat
 @pytest.mark.parametrize("after_s", [0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
 def test_a_signal_at_any_time_causes_no_traceback(trainer, tmp_path: Path, number: int, after_s: float):
     process = started(trainer.command(tmp_path / "run", ENDLESS, "data.workers=2"))
-    time.sleep(max(after_s, 0.3))  # before that, Python itself starts
+    wait_for_processor_time(process, max(after_s, 0.3))  # before that, Python itself starts
     code, _, _ = interrupted(process, number)
     assert code in ((130,) if number == signal.SIGINT else (0, -signal.SIGTERM))
 
