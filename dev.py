@@ -44,6 +44,13 @@ CHECKS = {
     "mypy": ["-m", "mypy"],
 }
 TRAIN_VIDEOS, QUICK_TRAIN_VIDEOS = 7500, 100
+SMALL = ["--suite", "small", "--properties", "permanence,continuity,colour"]
+WORLDS = {  # small suites, by folder: what `data_prep synthesize` is given
+    "unseen": [*SMALL, "--quadruplets", "0", "--unseen", "60"],
+    "flat": [*SMALL, "--world", "flat"],
+    "lookaway": [*SMALL, "--world", "lookaway"],
+    "dynamics": ["--suite", "small", "--world", "dynamics", "--quadruplets", "20"],
+}
 QUICK = ["train.max_steps=120", "optim.warmup_steps=20", "health.every=40", "checkpoint.every=40"]
 QUICK += ["decoder.max_steps=80", "decoder.windows=64"]
 DIGEST = "import sys; from worldmodel.manifest import Manifest; print(Manifest.open(sys.argv[1]).digest())"
@@ -185,6 +192,7 @@ def demo(videos: Path | None, quick: bool) -> None:
     run_folder = HERE / "runs" / run_name
     rollouts = sorted((run_folder / "rollouts").glob("*.mp4"), key=lambda file: file.stat().st_mtime)
     pages = {"training report": run_folder / "report.html", "VoE report": run_folder / "voe" / "report.html"}
+    pages |= {"table of worlds": run_folder / "worlds" / "worlds.html"}
     files = [("rollout", str(rollouts[-1]) if rollouts else "none")]
     files += [(label, str(page)) for label, page in pages.items() if page.exists()]
     print()
@@ -281,8 +289,23 @@ def voe_parts(run_folder: str, quick: bool) -> list[tuple[str, list[str]]]:
     generate = [(title, ["-m", "data_prep", "synthesize", suite, "--suite", size])]
     return [
         *([] if (HERE / suite / "calibration.parquet").exists() else generate),
-        ("violation of expectation", [*evaluate, "--fresh", "--untrained-seeds", "0" if quick else "3"]),
+        ("violation of expectation", [*evaluate, "--fresh", "--untrained-seeds", "0" if quick else "2"]),
+        *([] if quick else worlds_parts(run_folder)),
     ]
+
+
+def worlds_parts(run_folder: str) -> list[tuple[str, list[str]]]:
+    """The same model on small suites of other worlds, and all of them in one table."""
+    generate, suites = [], []
+    for name, options in WORLDS.items():
+        folder = f"data/worlds/{name}"
+        suites += ["--suite", f"builtin:{folder}"]
+        if not (HERE / folder / "calibration.parquet").exists():
+            generate.append((f"generate videos of other worlds: {name}", ["-m", "data_prep", "synthesize", folder, *options]))
+    out = f"{run_folder}/worlds"
+    evaluate = ["-m", "eval", "voe", "--model", run_folder, *suites, "--out", out, "--untrained-seeds", "0", "--fresh"]
+    table = ["-m", "eval", "worlds", f"{run_folder}/voe", *(f"{out}/{name}" for name in WORLDS), "--out", out]
+    return [*generate, ("violation of expectation in other worlds", evaluate), ("one model in several worlds", table)]
 
 
 def summary(run_folder: Path) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     # prints a traceback on Ctrl-C.
     os.environ.setdefault("MUJOCO_GL", "disable")
 
-from data_prep.commands import collect, episodes, index, inspect, show, synthesize, transcode
+from data_prep.commands import collect, curate, episodes, index, inspect, quadruplets, shard, show, synthesize, transcode
 from data_prep.errors import PrepError
 from worldmodel.files.folder_lock import FolderLockError
 from worldmodel.files.output_errors import OutputError
@@ -37,6 +37,9 @@ COMMANDS: dict[str, ModuleType] = {
     "synthesize": synthesize,
     "collect": collect,
     "episodes": episodes,
+    "curate": curate,
+    "quadruplets": quadruplets,
+    "shard": shard,
     "show": show,
 }
 

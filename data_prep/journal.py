@@ -1,4 +1,4 @@
-"""Journal of `index`: a file beside the output with one line per finished item.
+"""Journal of `index` and of `curate`: a file beside the output with one line per finished item.
 
 The lines are in the order of the source. A run that was killed resumes by reading journal and
 source in parallel, in constant memory. It resumes at the first line that does not match the source
@@ -13,24 +13,38 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from data_prep.errors import PrepError
-from data_prep.inspection import VideoRecord
-from data_prep.sources.item import Item
 from worldmodel.files.json_files import parse_json
 from worldmodel.files.output_errors import output_errors
 
 
-class Journal:
+class JournalItem(Protocol):
+    """What identifies an item: its video, and its label."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def member(self) -> str | None: ...
+    @property
+    def label(self) -> str | None: ...
+
+
+ItemT = TypeVar("ItemT", bound=JournalItem)
+Record = TypeVar("Record")
+"""A dataclass with the fields of an item. Its fields are those of a line."""
+
+
+class Journal(Generic[ItemT, Record]):
     """An open journal. `done` items are finished, and `items` are left."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], items: Iterator[Item]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], items: Iterator[ItemT], record: type[Record]) -> None:
         """Open or create the journal.
 
         A journal with other settings is started again. Raises OutputError.
         """
-        self.path = path
+        self.path, self._record = path, record
         with output_errors(path):
             self._file: BinaryIO = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115  closed by close()
         self.done = 0
@@ -43,7 +57,7 @@ class Journal:
         with output_errors(path):
             self._file.truncate()
 
-    def _match(self, items: Iterator[Item]) -> Iterator[Item]:
+    def _match(self, items: Iterator[ItemT]) -> Iterator[ItemT]:
         """Skip the items that have a line in the journal.
 
         Leaves the file after the last of these lines.
@@ -61,8 +75,8 @@ class Journal:
             self.done += 1
         return iter(())
 
-    def append(self, record: VideoRecord) -> None:
-        self._write(dataclasses.asdict(record))
+    def append(self, record: Record) -> None:
+        self._write(dataclasses.asdict(record))  # type: ignore[call-overload]  # a dataclass
 
     def _write(self, value: Mapping[str, Any]) -> None:
         line = json.dumps(dict(value), ensure_ascii=False).encode() + b"\n"
@@ -70,13 +84,13 @@ class Journal:
             self._file.write(line)
             self._file.flush()
 
-    def records(self) -> Iterator[VideoRecord]:
+    def records(self) -> Iterator[Record]:
         """All records, from the first. Raises PrepError for a damaged line."""
         with open(self.path, "rb") as lines:
             next(lines)
             for line in lines:
                 try:
-                    yield VideoRecord(**parse_json(line))
+                    yield self._record(**parse_json(line))
                 except (ValueError, TypeError) as error:
                     problem = f"a line is damaged ({error}); delete the file, and the same command inspects all videos again"
                     raise PrepError(f"{self.path}: {problem}") from None

@@ -5,9 +5,11 @@ The split is a function of a file's content, so that added files change no other
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from data_prep.inspection import VideoRecord
+from worldmodel.manifest import Clip, clip_id
 
 FEW_FILES = 20  # with fewer files, fractions of files are too coarse, and each file is split in time
 HELD_OUT = 0.2  # fraction of each file, at its end
@@ -44,3 +46,27 @@ def split_in_time(record: VideoRecord) -> list[TimeRange]:
 
 def whole_file(record: VideoRecord, split: str) -> list[TimeRange]:
     return [TimeRange(split, 0.0, record.duration_s, record.frames)]
+
+
+def clips_of(record: VideoRecord, ranges: Iterable[TimeRange], source: str) -> Iterator[Clip]:
+    """The clips of a usable video, one per time range. source: name of the data set."""
+    for time_range in ranges:
+        yield Clip(
+            clip_id=clip_id(record.content_hash, time_range.start_s, time_range.stop_s),
+            path=record.path,
+            member=record.member,
+            start_s=time_range.start_s,
+            stop_s=time_range.stop_s,
+            fps=record.fps,
+            frames=time_range.frames,
+            width=record.width,
+            height=record.height,
+            rotation=record.rotation,
+            codec=record.codec,
+            split=time_range.split,
+            label=record.label,
+            truth=None,
+            source=source,
+            content_hash=record.content_hash,
+            timing=record.timing,
+        )

@@ -15,6 +15,7 @@ from eval.voe.trials import TrialError
 from worldmodel.checkpoint import Checkpoint, find_checkpoint, load_model
 from worldmodel.config import load_config
 from worldmodel.models import build_model
+from worldmodel.models.pretrained.hub import find_folder
 from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
@@ -60,6 +61,10 @@ def open_subject(spec: str, device: torch.device) -> Subject:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise TrialError(f"{rest!r} is no pixel baseline{hint}: {', '.join(PIXEL_BASELINES)}")
         return Subject(spec, rest, None, None)
+    if kind == "hf" and colon and (find_folder(rest) / "state.json").is_file():  # a model that was trained here
+        checkpoint = find_checkpoint(find_folder(rest))
+        trained, recipe = load_model(checkpoint.folder, device)
+        return Subject(spec, Path(rest).name, trained, recipe, checkpoint.step, checkpoint)
     if kind == "hf" and colon:
         return Subject(spec, Path(rest).name, load_pretrained(rest, device), None)
     if kind == "untrained" and colon:

@@ -129,7 +129,8 @@ def test_a_missing_folder_of_videos_is_reported_before_anything_is_installed(dev
 
 def test_a_quick_demo_and_a_full_one_share_no_run_and_no_videos(dev):
     quick, whole = (dev.demo_parts(name, None, name == "demo_quick") for name in ("demo_quick", "demo"))
-    assert quick[-1][0] == whole[-1][0] == "violation of expectation"
+    assert quick[-1][0] == "violation of expectation"
+    assert [title for title, _ in whole][-2:] == ["violation of expectation in other worlds", "one model in several worlds"]
     assert not {argument for _, part in quick for argument in part if "demo/" in argument}
     assert "run=runs/demo" in dict(whole)["train"]
 

@@ -1,11 +1,14 @@
 """`python -m worldmodel.export`: what it writes loads as the model, and no file of the user is overwritten."""
 
+import json
+import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
-from worldmodel.checkpoint import gather_tensors, load_model, save_checkpoint
+from worldmodel.checkpoint import CheckpointError, gather_tensors, load_model, save_checkpoint
 from worldmodel.export import main
 from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.recipe import Recipe
@@ -28,7 +31,8 @@ def save_run(run: Path, model: dict) -> Path:
     torch.manual_seed(0)
     learner = build_learner(recipe)
     tensors = gather_tensors(learner, build_optimizers(learner, recipe.optim))
-    save_checkpoint(run, tensors, {"step": 5, "recipe": recipe.model_dump(mode="json")})
+    machine = {"run_folder": "/home/someone/runs/x", "machine": {"cores": 2}}
+    save_checkpoint(run, tensors, {"step": 5, "recipe": recipe.model_dump(mode="json"), **machine})
     return run
 
 
@@ -65,7 +69,7 @@ def test_a_file_of_the_user_is_not_overwritten_but_an_earlier_export_is(run, tmp
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"kind": "causal"}, "only models of kind masked can be exported"),
+        ({"kind": "causal"}, "only models of kind masked fit this layout"),
         ({**MASKED, "tiled_rotary": False}, "need a model with tiled_rotary true"),
     ],
 )
@@ -79,6 +83,97 @@ def test_a_model_that_the_layout_cannot_hold_is_refused_and_nothing_is_left(tmp_
 def test_an_unknown_layout_or_a_missing_run_is_reported(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path), "--to", "onnx:x"])
-    assert "expected hf:FOLDER or vjepa2:FILE" in capsys.readouterr().err
+    assert "expected hf:FOLDER, model:FOLDER or vjepa2:FILE" in capsys.readouterr().err
     assert main([str(tmp_path / "none"), "--to", "hf:x"]) == 2
     assert "neither a run folder nor a checkpoint" in capsys.readouterr().err
+
+
+def test_transformers_gives_the_outputs_of_the_model(run: Path, tmp_path: Path):
+    from transformers import VJEPA2Model
+
+    assert main([str(run), "--to", f"hf:{tmp_path / 'hf'}"]) == 0
+    ours, theirs = load_model(run)[0], VJEPA2Model.from_pretrained(tmp_path / "hf").eval()
+    frames = torch.randn(2, 16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    encoded = theirs(frames, skip_predictor=True).last_hidden_state
+    torch.testing.assert_close(ours.teacher(frames), encoded, rtol=1e-5, atol=1e-5)
+    past, future = (torch.arange(first, last).expand(2, -1) for first, last in ((0, 64), (64, 128)))
+    alone = theirs(frames[:, :8], skip_predictor=True).last_hidden_state
+    padded = torch.cat((alone, torch.zeros_like(alone)), dim=1)
+    predicted = theirs.predictor(padded, [past], [future]).last_hidden_state
+    ours.encoder.load_state_dict(ours.teacher.state_dict())  # the published layout has one encoder
+    torch.testing.assert_close(ours.forecast(frames[:, :8], 4).flatten(1, 2), predicted, rtol=1e-5, atol=1e-5)
+
+
+# --- checkpoints for load_model, model cards and the hub -------------------------------------------------------------
+def test_a_checkpoint_export_loads_by_one_line_and_names_no_path_of_this_machine(run: Path, tmp_path: Path, monkeypatch):
+    import huggingface_hub
+
+    assert main([str(run), "--to", f"model:{tmp_path / 'out'}"]) == 0
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(tmp_path / "out"))
+    for where in (tmp_path / "out", f"hf:{tmp_path / 'out'}", "hf:someone/model"):
+        model, recipe = load_model(where)
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(model.state_dict().values(), load_model(run)[0].state_dict().values(), strict=True)
+        )
+    assert (recipe.run, recipe.data.manifest, recipe.data.make) == ("demo", "train.parquet", None)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"model.safetensors", "ema.safetensors", "state.json", "README.md"} <= names
+    assert "optimizer.safetensors" not in names
+    for name in ("state.json", "README.md"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "someone" not in text
+        assert str(tmp_path) not in text
+
+
+def test_the_card_has_health_and_scores_of_these_weights_only(run: Path, tmp_path: Path):
+    rows = [{"step": s, "verdict": v, "advice": "x", "effective_rank": 3.0} for s, v in ((4, "healthy"), (9, "collapsed"))]
+    (run / "health.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, step in (("voe", 5), ("voe_old", 3)):
+        (run / name).mkdir()
+        protocol = {"model": {"step": step}, "suite": {"name": "builtin", "trials": 7}}
+        (run / name / "protocol.json").write_text(json.dumps(protocol))
+        (run / name / "table.md").write_text(f"table of {name}")
+    assert main([str(run), "--to", f"hf:{tmp_path / 'hf'}"]) == 0
+    card = (tmp_path / "hf" / "README.md").read_text()
+    assert "Verdict at step 4: **healthy**" in card
+    assert "table of voe" in card
+    assert "table of voe_old" not in card
+    assert "tiled_rotary: true" in card
+
+
+class Hub:
+    """Records what would be uploaded."""
+
+    calls: ClassVar[list[tuple[str, dict]]] = []
+
+    def create_repo(self, model_id: str, **kwargs: object) -> None:
+        self.calls.append((model_id, kwargs))
+
+    def upload_folder(self, **kwargs: object) -> None:
+        self.calls.append((str(kwargs["repo_id"]), kwargs))
+
+
+def test_push_uploads_the_files_of_the_export_and_no_other(run: Path, tmp_path: Path, monkeypatch, capsys):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    assert main([str(run), "--to", f"hf:{tmp_path / 'hf'}", "--push", "someone/tiny", "--private"]) == 0
+    (_, created), (name, uploaded) = Hub.calls
+    assert (name, created["private"]) == ("someone/tiny", True)
+    assert sorted(uploaded["allow_patterns"]) == ["README.md", "config.json", "model.safetensors"]
+    assert 'from_pretrained("someone/tiny")' in (tmp_path / "hf" / "README.md").read_text()
+    assert "uploaded to https://huggingface.co/someone/tiny" in capsys.readouterr().out
+
+
+def test_push_without_the_library_says_what_to_install_and_the_export_stays(run: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert main([str(run), "--to", f"model:{tmp_path / 'out'}", "--push", "someone/tiny"]) == 2
+    assert "pip install 'worldmodel[hf]'" in capsys.readouterr().err
+    assert load_model(tmp_path / "out")[1].run == "demo"
+
+
+def test_a_folder_with_only_a_pickle_is_refused_with_its_name(tmp_path: Path):
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"weights\.pt and no state\.json.*pickles, which can run code"):
+        load_model(tmp_path)

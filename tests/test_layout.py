@@ -25,6 +25,7 @@ WITHOUT_TORCH = (
     "worldmodel.config",
     "worldmodel.manifest",
     "worldmodel.signals",
+    "worldmodel.storage",
     "worldmodel.video",
     "worldmodel.data.worker",
     "worldmodel.files",

@@ -47,7 +47,7 @@ class Recipe(Config):
     processes: PositiveInt | None = None
     """training with another number of processes is refused; null = any number"""
     init_from: str | None = None
-    """run folder or checkpoint with the initial weights of a new run"""
+    """initial weights of a new run: a run folder or checkpoint, or hf:FOLDER or hf:OWNER/NAME of a V-JEPA 2"""
     window: WindowConfig = WindowConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -99,6 +99,12 @@ class Recipe(Config):
             problems.append(
                 f"decoder.net.size_px {self.decoder.net.size_px} is less than the {side} latent tokens per side of a frame"
             )
+        if getattr(self.model, "condition", None) is not None and self.augment.hflip_prob:
+            problems.append(
+                "augment.hflip_prob: recorded actions are wrong in mirrored pictures; set it to 0 for a model.condition"
+            )
+        if self.decoder.max_steps and self.window.width_px not in (None, self.window.size_px):
+            problems.append("decoder.max_steps: the decoder draws squares only, and window.width_px is set; set it to 0")
         if problems:
             raise ValueError("\n".join(problems))
         return self

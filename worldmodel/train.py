@@ -48,7 +48,9 @@ from worldmodel.ranks.launch import (
 from worldmodel.ranks.start_monitors import RankError
 from worldmodel.recipe import DEMO_RECIPE, Recipe, read_recipe, split_file_and_overrides
 from worldmodel.rollouts.decoder_fitting import fit_decoder
+from worldmodel.runs.action_statistics import signal_sizes, with_action_statistics
 from worldmodel.runs.failed_reads import FailedReads
+from worldmodel.runs.initial_weights import check_initial_weights
 from worldmodel.runs.pre_run_checks import check_layers, check_plan, describe_run
 from worldmodel.runs.restore_run import check_same_recipe, find_training_data, last_checkpoint, restore
 from worldmodel.runs.run_data import resolve_paths
@@ -104,10 +106,13 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
     """Train from the last checkpoint, or from the start. Return False if the run was stopped before its last step."""
     last = last_checkpoint(recipe, accelerator, session)
     recipe = find_training_data(recipe, last, accelerator)
-    windows, held_out_windows = open_windows(recipe.data, recipe.window, recipe.seed, recipe.augment.crops)
+    recipe = with_action_statistics(recipe, last, accelerator.print)
+    windows, held_out_windows = open_windows(
+        recipe.data, recipe.window, recipe.seed, recipe.augment.crops, signal_sizes(recipe)
+    )
     check_plan(recipe, windows, accelerator.num_processes)
-    if recipe.init_from and last is None:
-        find_checkpoint(Path(recipe.init_from))  # raises an error now if it is missing
+    if last is None:
+        check_initial_weights(recipe)
     recipe = with_teacher(recipe, last)
     if last is not None:
         for warning in check_same_recipe(recipe, last, windows, session.allow_changed_recipe):

@@ -23,13 +23,13 @@ from data_prep.overwrite_checks import check_lines, check_manifest
 from data_prep.pool import Failed, run_each
 from data_prep.progress import bar
 from data_prep.rejected_list import rejected_line, rejected_path
-from data_prep.sources import SOURCES, SkippedFiles
-from data_prep.splits import FEW_FILES, TimeRange, split_in_time, split_of, whole_file
+from data_prep.sources import SOURCES, Item, SkippedFiles
+from data_prep.splits import FEW_FILES, TimeRange, clips_of, split_in_time, split_of, whole_file
 from worldmodel.files.atomic import atomic_file
 from worldmodel.files.folder_lock import lock_file
 from worldmodel.files.output_errors import output_errors
 from worldmodel.files.outputs import GIVE_ANOTHER_OUT
-from worldmodel.manifest import Clip, clip_id, write_manifest
+from worldmodel.manifest import Clip, write_manifest
 from worldmodel.process.arguments import finite_number, positive_number, whole_number
 from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: int, skipped: SkippedFiles) -> int:
     settings = {"root": str(root), "source": source, "min_seconds": args.min_seconds, "thorough": args.thorough}
     settings["content_hash"] = METHOD
-    journal = Journal(_journal_of(out), settings, SOURCES[source](root, SkippedFiles()))
+    journal = Journal(_journal_of(out), settings, SOURCES[source](root, SkippedFiles()), VideoRecord)
     try:
         _inspect_all(journal, total, args)
         fractions = {"val": args.val, "test": args.test}
@@ -122,7 +122,7 @@ def _journal_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.part.jsonl")
 
 
-def _inspect_all(journal: Journal, total: int, args: argparse.Namespace) -> None:
+def _inspect_all(journal: Journal[Item, VideoRecord], total: int, args: argparse.Namespace) -> None:
     """Inspect the items that are left, and append them to the journal."""
     with bar("index", total) as progress:
         progress.step(done=journal.done)
@@ -134,7 +134,7 @@ def _inspect_all(journal: Journal, total: int, args: argparse.Namespace) -> None
             progress.step(ok=record.reason is None)
 
 
-def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> list[str]:
+def _write(journal: Journal[Item, VideoRecord], out: Path, name: str, settings: dict[str, Any]) -> list[str]:
     """Write the manifest and the list of rejected files.
 
     Returns the lines of a summary. Raises PrepError if all are rejected.
@@ -173,7 +173,7 @@ def _write(journal: Journal, out: Path, name: str, settings: dict[str, Any]) -> 
     return lines
 
 
-def _usable(journal: Journal) -> Iterator[VideoRecord]:
+def _usable(journal: Journal[Item, VideoRecord]) -> Iterator[VideoRecord]:
     return (record for record in journal.records() if record.reason is None)
 
 
@@ -182,7 +182,7 @@ def _hash_number(record: VideoRecord) -> int:
     return int(record.content_hash[:16], 16)
 
 
-def _left_out(journal: Journal) -> list[str]:
+def _left_out(journal: Journal[Item, VideoRecord]) -> list[str]:
     """A line on folders with images that are not frames of their video, if there are any."""
     folders = [(record.path, record.left_out) for record in journal.records() if record.left_out]
     if not folders:
@@ -192,7 +192,7 @@ def _left_out(journal: Journal) -> list[str]:
     return [f"{path}: {what}{more} (`python -m data_prep inspect FOLDER` lists them)"]
 
 
-def _write_rejected(journal: Journal, rejected_file: Path, count: int) -> None:
+def _write_rejected(journal: Journal[Item, VideoRecord], rejected_file: Path, count: int) -> None:
     if not count:
         rejected_file.unlink(missing_ok=True)
         return
@@ -204,28 +204,9 @@ def _write_rejected(journal: Journal, rejected_file: Path, count: int) -> None:
                 )
 
 
-def _clips(journal: Journal, name: str, few: bool, settings: dict[str, Any]) -> Iterator[Clip]:
+def _clips(journal: Journal[Item, VideoRecord], name: str, few: bool, settings: dict[str, Any]) -> Iterator[Clip]:
     split_ranges: dict[str, list[TimeRange]] = {}  # by content, if there are few files, so that equal content is split equally
     for record in _usable(journal):
         split = split_of(record.content_hash, settings["val"], settings["test"])
         ranges = split_ranges.setdefault(record.content_hash, split_in_time(record)) if few else whole_file(record, split)
-        for time_range in ranges:
-            yield Clip(
-                clip_id=clip_id(record.content_hash, time_range.start_s, time_range.stop_s),
-                path=record.path,
-                member=record.member,
-                start_s=time_range.start_s,
-                stop_s=time_range.stop_s,
-                fps=record.fps,
-                frames=time_range.frames,
-                width=record.width,
-                height=record.height,
-                rotation=record.rotation,
-                codec=record.codec,
-                split=time_range.split,
-                label=record.label,
-                truth=None,
-                source=name,
-                content_hash=record.content_hash,
-                timing=record.timing,
-            )
+        yield from clips_of(record, ranges, name)

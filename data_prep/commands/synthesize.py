@@ -5,8 +5,9 @@
 two impossible videos. Beside them OUT/calibration.parquet lists possible videos on which error
 statistics are fitted.
 
---world chooses the world: builtin (3-D, objects pass behind occluders), flat (2-D, side view) or
-lookaway (the built-in world, in which the camera turns away or the light goes out).
+--world chooses the world: builtin (3-D, objects pass behind occluders), flat (2-D, side view),
+lookaway (the built-in world, in which the camera turns away or the light goes out) or dynamics (the
+built-in world, in which only the order of the frames tells what comes next).
 
 An interrupted command resumes when it is given again. Several machines share the work with --shard.
 """
@@ -42,9 +43,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--world", type=_world, default="builtin", metavar="NAME", help=f"{', '.join(WORLDS)} (default: builtin)"
     )
     parser.add_argument("--train", type=whole_number(0), default=0, metavar="N", help="number of possible videos for training")
-    parser.add_argument("--suite", choices=SUITE_SIZES, help="test suite with 2, 100 or 300 occluded quadruplets per property")
     parser.add_argument(
-        "--quadruplets", type=whole_number(1), metavar="N", help="another number of occluded quadruplets per property"
+        "--randomised-looks",
+        type=finite_number(0.0, 1.0, expected="a fraction"),
+        default=0.0,
+        metavar="F",
+        help="fraction of the videos for training that are painted anew with random colours and backdrops (default 0)",
+    )
+    parser.add_argument("--suite", choices=SUITE_SIZES, help="test suite: 2, 60, 100 or 300 occluded quadruplets per property")
+    parser.add_argument(
+        "--quadruplets", type=whole_number(0), metavar="N", help="another number of occluded quadruplets per property"
+    )
+    parser.add_argument(
+        "--unseen",
+        type=whole_number(0),
+        metavar="N",
+        help="another number of quadruplets per property with held-out shapes, textures and occluders (split ood)",
     )
     parser.add_argument("--properties", metavar="A,B", help="use only some of the properties of the world")
     parser.add_argument(
@@ -135,16 +149,17 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
         raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(known)} of the world {args.world}")
     configs = []
     if args.train:
-        configs.append(GenerationConfig(kind="train", videos=args.train, **_shared_fields(args, 64, 24)))
+        looks = {"randomised_looks": args.randomised_looks}
+        configs.append(GenerationConfig(kind="train", videos=args.train, **looks, **_shared_fields(args, 64, 24)))
     if args.suite:
         size = SUITE_SIZES[args.suite]
         shared = _shared_fields(args, size.size_px, size.frames)
         scale = 1.0 if args.quadruplets is None else args.quadruplets / size.occluded
         counts = {
-            "occluded": args.quadruplets or size.occluded,
+            "occluded": size.occluded if args.quadruplets is None else args.quadruplets,
             "visible": round(size.visible * scale),
             "validation": round(size.validation * scale),
-            "unseen": round(size.unseen * scale),
+            "unseen": round(size.unseen * scale) if args.unseen is None else args.unseen,
         }
         configs.append(GenerationConfig(kind="suite", levels=size.levels, properties=names, **counts, **shared))
         configs.append(GenerationConfig(kind="calibration", levels=size.levels, videos=size.calibration, **shared))
@@ -172,5 +187,7 @@ def _options(args: argparse.Namespace) -> str:
 
     Options that only divide the work are left out.
     """
-    names = ("world", "train", "suite", "quadruplets", "properties", "size_px", "frames", "fps", "seed")
-    return " ".join(f"--{n.replace('_', '-')} {shlex.quote(str(getattr(args, n)))}" for n in names if getattr(args, n))
+    names = ("world", "train", "randomised_looks", "suite", "properties", "size_px", "frames", "fps", "seed")
+    given = {name: value for name in names if (value := getattr(args, name))}
+    counts = {name: value for name in ("quadruplets", "unseen") if (value := getattr(args, name)) is not None}  # 0 is a value
+    return " ".join(f"--{n.replace('_', '-')} {shlex.quote(str(value))}" for n, value in (given | counts).items())

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.environments.tasks import Task
 from data_prep.environments.two_rooms import policies as two_rooms
 from data_prep.environments.two_rooms.geometry import STATE
+from data_prep.environments.two_rooms.task import TwoRoomsTask
 
 Act = Callable[[Any, dict[str, Any]], Any]
 """Chooses an action from the observation and the info of a step."""
@@ -35,6 +37,8 @@ class Description:
     split_by: tuple[str, ...] = ()
     """Names of the numbers of the first state by which episodes are split; none: by all of them."""
     policies: Mapping[str, Policy] = field(default_factory=dict)
+    task: Callable[..., Task] | None = None
+    """Makes the task of planning from the keyword arguments of the environment."""
 
 
 DESCRIPTIONS: dict[str, Description] = {
@@ -48,5 +52,6 @@ DESCRIPTIONS: dict[str, Description] = {
         resets_to_state=True,
         split_by=("wall_x", "door_y"),  # so that walls of val and test are never seen in training
         policies={"random": two_rooms.training_data, "scripted": two_rooms.scripted},
+        task=TwoRoomsTask,
     ),
 }

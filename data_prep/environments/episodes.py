@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,16 @@ def _start_digest(episode: Episode, state: Channel, split_by: tuple[str, ...]) -
     """
     if not state.names:
         return hashlib.sha256(episode.frames[0].tobytes()).hexdigest()
-    chosen = [state.names.index(name) for name in split_by or state.names]
-    return digest_of(episode.states[0, chosen])
+    return _state_digest(episode.states[0], state.names, split_by)
+
+
+def split_of_state(state: NDArray[np.float64], names: Sequence[str], split_by: Sequence[str], val: float, test: float) -> str:
+    """The split of an episode that starts in a state [S], as `collect` assigns it."""
+    return split_of(_state_digest(state, names, split_by), val, test)
+
+
+def _state_digest(state: NDArray[np.float64], names: Sequence[str], split_by: Sequence[str]) -> str:
+    return digest_of(state[[list(names).index(name) for name in split_by or names]])
 
 
 def _picture(environment: Any) -> NDArray[np.uint8]:

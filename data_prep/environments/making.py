@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from data_prep.environments.descriptions import DESCRIPTIONS, Act, Description, Policy
+from data_prep.environments.tasks import Task
 from data_prep.errors import PrepError
 
 INSTALL = 'environments need gymnasium: pip install "gymnasium>=1.0", or pip install -e ".[control]" in this project'
@@ -87,17 +88,39 @@ def find_policy(name: str, environment_id: str) -> Policy:
     if name == "scripted":
         scripted = ", ".join(key for key, value in DESCRIPTIONS.items() if "scripted" in value.policies)
         raise PrepError(f"{environment_id}: has no scripted policy ({scripted} has one); give --policy module:callable")
+    if ":" not in name:
+        raise PrepError(f"--policy {name}: expected random, scripted or module:callable")
+    found: Policy = _import_callable("--policy", name, "(environment, rng) -> act")
+    return found
+
+
+def find_task(environment_id: str, options: Mapping[str, Any], given: str | None = None) -> Task:
+    """The task of one of our environments, or `module:callable`, called with the environment's options. Raises PrepError."""
+    make = description_of(environment_id).task if given is None else _import_callable("--task", given, "(**options) -> task")
+    if make is None:
+        ours = ", ".join(name for name, description in DESCRIPTIONS.items() if description.task)
+        raise PrepError(
+            f"{environment_id}: no goal can be set, because its task is not known ({ours} has one); give --task module:callable"
+        )
+    try:
+        return make(**options)
+    except Exception as error:  # of another package
+        raise PrepError(f"{environment_id}: its task cannot be made ({type(error).__name__}: {_one_line(error)})") from None
+
+
+def _import_callable(option: str, name: str, expected: str) -> Callable[..., Any]:
+    """What `module:callable` names. Raises PrepError."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise PrepError(f"--policy {name}: expected random, scripted or module:callable")
+        raise PrepError(f"{option} {name}: expected module:callable")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
-        raise PrepError(f"--policy {name}: no module {error.name!r} on Python's path") from None
+        raise PrepError(f"{option} {name}: no module {error.name!r} on Python's path") from None
     except AttributeError:
-        raise PrepError(f"--policy {name}: the module {module} has no {attribute}") from None
+        raise PrepError(f"{option} {name}: the module {module} has no {attribute}") from None
     if not callable(found):
-        raise PrepError(f"--policy {name}: is a {type(found).__name__}; expected a callable (environment, rng) -> act")
+        raise PrepError(f"{option} {name}: is a {type(found).__name__}; expected a callable {expected}")
     return found
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
@@ -60,6 +60,8 @@ class GenerationConfig(Config):
     """Number of occluded quadruplets per property with held-out shapes, textures and occluders."""
     levels: tuple[int, ...] = (1, 2)
     properties: tuple[str, ...] = ()
+    randomised_looks: float = 0.0
+    """Fraction of the videos for training that are painted anew. Left out of the files where it is 0."""
     generator: str
     """Version of the world."""
     mujoco: str = ""
@@ -75,10 +77,14 @@ class GenerationConfig(Config):
         """The names of the tables that are written at the end."""
         return (f"{self.kind}.parquet", *(["quads.parquet"] if self.kind == "suite" else []))
 
+    def as_json(self) -> dict[str, Any]:
+        """The configuration as it is written beside the videos and into their tables."""
+        return self.model_dump(mode="json", exclude=None if self.randomised_looks else {"randomised_looks"})
+
     def jobs(self) -> Iterator[Job]:
         """All jobs, in the order of the table."""
         if self.kind == "train":
-            return train_jobs(self.videos, self.seed, self.world)
+            return train_jobs(self.videos, self.seed, self.world, self.randomised_looks)
         if self.kind == "calibration":
             return calibration_jobs(self.videos, self.seed, self.levels, self.world)
         size = SuiteSize(
@@ -128,7 +134,7 @@ class Shard:
 
     def write_tables(self, command: str) -> int:
         """Write the manifest, and for a suite quads.parquet. Returns the number of videos."""
-        config = self._config.model_dump(mode="json")
+        config = self._config.as_json()
         if self._config.kind == "suite":
             rows = (row for result in self._all_results() for row in result.quads)
             write_quads(self._folder / "quads.parquet", rows, config)
@@ -174,7 +180,7 @@ def claim_output(folder: Path, config: GenerationConfig) -> None:
         for name in (path.name, *config.tables):
             check_absent(folder / name, "choose another folder")
         claim_folder(folder, COMMAND)
-        write_text(path, json.dumps(wanted, indent=2) + "\n")
+        write_text(path, json.dumps(config.as_json(), indent=2) + "\n")
         return
     try:
         found = read_json_object(path, PrepError)
@@ -185,6 +191,7 @@ def claim_output(folder: Path, config: GenerationConfig) -> None:
     if "films" in found:  # the former name of the field
         found["videos"] = found.pop("films")
     found.setdefault("world", "builtin")  # earlier versions had no other world
+    found.setdefault("randomised_looks", 0.0)
     differences = [
         f"{key} is {found.get(key)!r} there and {value!r} now" for key, value in wanted.items() if found.get(key) != value
     ]

@@ -32,6 +32,7 @@ class SuiteSize:
 
 SUITE_SIZES = {
     "nano": SuiteSize(2, 1, 1, 0, (1,), 64, 24, 8),
+    "small": SuiteSize(60, 0, 0, 0, (1, 2), 64, 24, 100),
     "mini": SuiteSize(100, 20, 20, 0, (1, 2), 64, 24, 400),
     "full": SuiteSize(300, 60, 60, 60, (1, 2, 3), 128, 48, 400),
 }
@@ -69,6 +70,7 @@ class PossibleJob:
     seed: int
     levels: tuple[int, ...] = (1, 2)
     world: str = "builtin"
+    randomised_looks: float = 0.0  # probability that the video is painted anew
 
     def key(self) -> tuple[object, ...]:
         """The key of the random numbers. It is hashed, so the names of the streams must stay."""
@@ -83,10 +85,11 @@ VAL_INTERVAL = 20
 """Every 20th of the videos for training is held out (val). It has a random stream of its own."""
 
 
-def train_jobs(count: int, seed: int, world: str = "builtin") -> Iterator[PossibleJob]:
+def train_jobs(count: int, seed: int, world: str = "builtin", randomised_looks: float = 0.0) -> Iterator[PossibleJob]:
     for index in range(count):
         held_out = index % VAL_INTERVAL == VAL_INTERVAL - 1
-        yield PossibleJob("val" if held_out else "train", index, seed, world=world)
+        stream: Literal["train", "val"] = "val" if held_out else "train"
+        yield PossibleJob(stream, index, seed, world=world, randomised_looks=randomised_looks)
 
 
 def calibration_jobs(count: int, seed: int, levels: tuple[int, ...], world: str = "builtin") -> Iterator[PossibleJob]:

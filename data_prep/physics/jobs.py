@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data_prep.content_hash import content_hash
 from data_prep.physics.job_plan import PossibleJob, QuadrupletJob
-from data_prep.physics.keyed_random import opaque_name
+from data_prep.physics.keyed_random import KeyedRandom, opaque_name
 from data_prep.physics.quad_table import QuadRow
 from data_prep.physics.rendered_video import RenderedVideo
+from data_prep.physics.repainting import repaint
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds import WORLDS
 from worldmodel.files.atomic import write_arrays
@@ -43,8 +44,12 @@ def run_job(job: PossibleJob | QuadrupletJob, folder: str, video: VideoFormat) -
 
 def _possible(job: PossibleJob, folder: Path, video: VideoFormat) -> JobResult:
     scenario, rendered = WORLDS[job.world].sample_possible_video(video, *job.key(), levels=job.levels)
-    name = opaque_name(*job.key(), video.key)
-    clip = _write(rendered, folder, name, video, job.split, scenario)
+    key: tuple[object, ...] = (*job.key(), video.key)
+    looks = KeyedRandom(*key, "repainting").appearance
+    if looks.random() < job.randomised_looks:  # never where it is 0
+        rendered = replace(rendered, frames=repaint(rendered.frames, rendered.segmentation, looks))
+        key = (*key, "repainted")
+    clip = _write(rendered, folder, opaque_name(*key), video, job.split, scenario)
     return JobResult([asdict(clip)], [])
 
 

@@ -28,7 +28,7 @@ class QuadRow(TypedDict):
     spliced: bool
     level: int
     copy_class: str
-    magnitude: float
+    magnitude: float | None
     split: str
     fps: float
     splice: int | None

@@ -1,12 +1,16 @@
 """Violation of expectation: are impossible videos more surprising than matched possible ones?
 
     python -m eval voe --model runs/demo --suite builtin:data/mini --out OUT
+    python -m eval voe --model runs/demo --suite builtin:data/mini --suite builtin:data/flat --out OUT
     torchrun --nproc_per_node 8 -m eval voe ...            # videos are distributed over ranks, with the same numbers
 
 OUT gets traces.parquet (surprise over time), scores.json, scores.csv, table.md and report.html,
 which opens offline and shows maps of the surprise over chosen videos. An interrupted evaluation
 resumes when the same command is run again. `python -m eval rescore OUT` computes the scores again
 without the model.
+
+With several --suite, each is evaluated into a folder OUT/NAME, named like the folder of the suite,
+and OUT gets the table of all of them: worlds.json, worlds.md and worlds.html (see `eval worlds`).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import argparse
 import contextlib
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,11 +30,12 @@ from eval.cache.cache_folder import cache_folder
 from eval.errors import EvalError
 from eval.report import shown_trials
 from eval.report.publish import publish
+from eval.report.worlds import publish_worlds
 from eval.result_folder import read_result
 from eval.resumable_work import RANK_TIMEOUT_S, start_ranks
 from eval.subject import open_subject
 from eval.voe.evaluation import write_scores
-from eval.voe.output import claim_output
+from eval.voe.output import claim_output, is_finished
 from eval.voe.protocol import describe_protocol
 from eval.voe.scorers import PIXEL_BASELINES
 from eval.voe.suites import open_suite
@@ -70,8 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suite",
         required=True,
+        action="append",
+        dest="suites",
         metavar="KIND:DIR",
-        help="builtin:DIR, intphys:DIR, intphys2:DIR, grasp:DIR, inflevel:DIR; `builtin` alone makes the mini suite first",
+        help="builtin:DIR, intphys:DIR, intphys2:DIR, grasp:DIR, inflevel:DIR; `builtin` alone makes the mini suite first; "
+        "may be given several times",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder for traces, numbers and report")
     parser.add_argument(
@@ -125,10 +134,28 @@ def run(args: argparse.Namespace) -> int:
     """Raises EvalError and TrialError for bad input, RankError where another rank is lost."""
     ranks = start_ranks()
     with monitor_ranks(ranks, RANK_TIMEOUT_S, "The same command continues from the videos that are finished"):
-        return _run(args, ranks)
+        if len(args.suites) == 1:
+            return _run(argparse.Namespace(**vars(args), suite=args.suites[0]), ranks)
+        outs = suite_folders(args.out, args.suites)
+        for suite, out in zip(args.suites, outs, strict=True):
+            _run(argparse.Namespace(**{**vars(args), "out": out}, suite=suite), ranks, skip_finished=not args.fresh)
+        if ranks.is_main_process:
+            publish_worlds(outs, args.out)
+        ranks.wait_for_everyone()
+        return 0
 
 
-def _run(args: argparse.Namespace, ranks: PartialState) -> int:
+def suite_folders(out: Path, suites: Sequence[str]) -> list[Path]:
+    """OUT/NAME for each suite, named like its folder. Raises EvalError where two have the same name."""
+    names = [Path(suite.partition(":")[2]).resolve().name if ":" in suite else "mini" for suite in suites]
+    if len(set(names)) < len(names):
+        raise EvalError(
+            f"--suite: two folders are called {max(names, key=names.count)}; evaluate them apart, then use `eval worlds`"
+        )
+    return [out / name for name in names]
+
+
+def _run(args: argparse.Namespace, ranks: PartialState, skip_finished: bool = False) -> int:
     device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
     if args.suite == "builtin":
         run_on_main_process(ranks, lambda: _make_mini(mini_folder()))
@@ -153,6 +180,8 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
         missing = "; ".join(run_data(subject).missing) or f"the videos of {source.manifest} are missing"
         warning = f"{missing}; a calibration stored in {source.stored.folder} is used if it fits"
         print_escaped(f"eval voe: {warning}", file=sys.stderr)
+    if skip_finished and is_finished(args.out, task, calibration_plan.videos, args.untrained_seeds):
+        return 0
     with contextlib.ExitStack() as held:
         claim = claim_output(args.out, task, calibration_plan.videos, args.fresh)
         run_on_main_process(ranks, lambda: held.enter_context(claim))

@@ -67,6 +67,7 @@ class Player:
     columns: Sequence[str] = ()
     start_s: float = 0.0  # time that is shown first
     contexts: Sequence[tuple[float, float, float]] = ()  # (from this time on, context of the decoded forecast [from, to))
+    quantity: str = "surprise"  # of the curves
 
     @property
     def has_heat(self) -> bool:

@@ -31,6 +31,15 @@ def claim_output(out: Path, task: VoeTask, calibration_videos: Sequence[Video], 
         yield
 
 
+def is_finished(out: Path, task: VoeTask, calibration_videos: Sequence[Video], untrained_seeds: int) -> bool:
+    """Whether OUT holds the finished evaluation of this task, with as many untrained networks."""
+    protocol = read_json(out / "protocol.json")
+    if protocol is None or not all((out / name).exists() for name in (*RESULT_FILES, *SCORE_FILES)):
+        return False
+    wanted = 0 if task.subject.model is None else untrained_seeds
+    return not differences(protocol, task, calibration_videos) and protocol["untrained_seeds"] == wanted
+
+
 def _claim(out: Path, task: VoeTask, calibration_videos: Sequence[Video], fresh: bool) -> None:
     """Check the contents of OUT, and write the key of this task into it.
 

@@ -61,6 +61,7 @@ def describe_protocol(
         },
         "suite": {
             "name": suite.name,
+            "title": suite.title,
             "path": str(suite.path.resolve()),
             "trials": len(suite.trials),
             "hash": suite.hash,

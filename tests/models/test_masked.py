@@ -248,12 +248,6 @@ def test_a_context_or_horizon_beyond_the_model_is_refused(frames: int, steps: in
         small().forecast(clip(frames=frames), steps)
 
 
-def test_frames_of_another_size_are_refused_as_their_positions_would_be_wrong():
-    for call in (lambda m, x: m.encode(x), lambda m, x: m.forecast(x[:, :4], 1), lambda m, x: m(x, torch.arange(3), 0)):
-        with pytest.raises(ValueError, match="48 x 48 px, but this model was built for 32"):
-            call(small(), clip(size=48))
-
-
 def test_activation_checkpointing_changes_memory_not_the_gradient():
     grads = []
     for checkpointing in (False, True):
@@ -281,3 +275,40 @@ def test_rotary_angles_of_three_axes_worked_by_hand():
 def test_the_released_variant_rotates_the_two_features_of_a_pair_by_different_angles():
     turned = rotate(torch.tensor([[[[1.0, 2.0]]]]), rotary_table(torch.tensor([[0.0, torch.pi / 2]])))
     assert torch.allclose(turned, torch.tensor([1.0, 1.0]), atol=1e-6)  # 1 cos 0 - 2 sin 0, 2 cos 90° + 1 sin 90°
+
+
+# --- frames that are not square --------------------------------------------------------------------------------------
+def wide(frames: torch.Tensor) -> torch.Tensor:
+    """Frames twice as wide, whose left half is given."""
+    return torch.cat((frames, frames.flip(-1)), dim=-1)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_model_takes_rectangles_as_one_that_was_built_for_them(target):
+    square = small(target=target)
+    built = build_model(square.config, WindowConfig(frames=FRAMES, fps=4, size_px=SIZE, width_px=2 * SIZE)).double()
+    built.load_state_dict(square.state_dict())
+    frames = wide(clip())
+    assert built.latent_shape[0] == 2 * TOKENS
+    for one, other in (
+        (square.encode(frames), built.encode(frames)),
+        (square.forecast(frames[:, :4], 2), built.forecast(frames[:, :4], 2)),
+        (square.rollout(frames[:, :4], 5), built.rollout(frames[:, :4], 5)),
+        (square(frames, torch.arange(3), 5).predicted, built(frames, torch.arange(3), 5).predicted),
+    ):
+        assert torch.equal(one, other)
+    assert square.encode(frames).shape[2] == 2 * TOKENS
+
+
+def test_tokens_of_a_rectangle_have_the_positions_of_their_rows_and_columns():
+    """With positions in columns only, a frame turned by 90 degrees would have the same latents, turned."""
+    model, frames = small(), wide(clip())
+    turned = model.encoder(frames.transpose(-1, -2)).unflatten(1, (STEPS, 8, 4))
+    assert not torch.allclose(model.encoder(frames).unflatten(1, (STEPS, 4, 8)).transpose(2, 3), turned)
+    rows = grid_positions(1, (2, 3), frames.device)
+    assert rows.tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 1, 0], [0, 1, 1], [0, 1, 2]]
+
+
+def test_frames_that_are_not_whole_patches_are_refused():
+    with pytest.raises(ValueError, match="frames of 36 x 32 px cannot be cut into patches of 8 x 8 px"):
+        small().encode(torch.zeros(1, FRAMES, 3, 32, 36, dtype=torch.float64))

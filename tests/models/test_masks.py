@@ -109,3 +109,20 @@ def test_an_impossible_mask_is_refused(fields: dict, message: str):
 def test_blocks_that_cover_everything_are_refused():
     assert "none would be visible" in MaskConfig(blocks=1, area=0.95).check(4, 2)[0]
     assert MaskConfig(blocks=2, area=0.7).check(4, 8) == []
+
+
+def test_blocks_of_a_rectangle_have_its_area_and_stay_within_it():
+    """30 % of 4 x 8 tokens are 9.6: blocks of 3 x 3. Of 2 x 8 tokens at aspect 4, a block of 4 rows would not fit."""
+    assert MaskConfig(blocks=1, area=0.3).block_size((4, 8), 1.0) == (3, 3)
+    assert MaskConfig(blocks=1, area=0.3).block_size((2, 8), 4.0) == (2, 1)
+    (view,) = sample_views([MaskConfig(blocks=1, area=0.3, aspect=(1, 1))], [1, 2, 3], 0, 2, (4, 8))
+    for masked in view.masked:
+        rows, columns = (masked % 32) // 8, masked % 8
+        assert view.masked.shape[1] == 2 * 9
+        assert len(rows.unique()) == len(columns.unique()) == 3
+        assert columns.max() - columns.min() == 2
+
+
+def test_a_grid_of_equal_sides_gives_the_masks_of_a_square():
+    one, other = (sample_views(PUBLISHED, [1, 2], 3, STEPS, grid) for grid in (SIDE, (SIDE, SIDE)))
+    assert all(torch.equal(a.masked, b.masked) for a, b in zip(one, other, strict=True))

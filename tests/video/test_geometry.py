@@ -54,3 +54,15 @@ def test_frames_that_are_square_are_equal_in_both_geometries(tmp_path, numbered)
     write_video(tmp_path / "a.mp4", numbered(3, 48, 48), 10.0)
     frames = [read_square_frames(tmp_path / "a.mp4", 24, geometry, indices=[0]) for geometry in ("center_crop", "resize")]
     np.testing.assert_array_equal(*frames)
+
+
+def test_a_rectangle_is_cut_out_of_the_smallest_size_that_covers_it(tmp_path):
+    """Of 64 x 32 px, 32 x 8 (width x height) needs half the size: 32 x 16, so only rows are cut off."""
+    frames = np.zeros((3, 32, 64, 3), np.uint8)
+    frames[:, :, :12], frames[:, 14:18] = 255, 128
+    write_video(tmp_path / "a.mp4", frames, 10.0, lossless=True)
+    wide = read_square_frames(tmp_path / "a.mp4", (8, 32), "center_crop", indices=[0, 2])
+    whole = read_frames(tmp_path / "a.mp4", indices=[0, 2], size=(16, 32))
+    np.testing.assert_array_equal(wide, whole[:, 4:12])
+    tall = read_square_frames(tmp_path / "a.mp4", (32, 16), "center_crop", indices=[0, 2])
+    np.testing.assert_array_equal(tall, read_frames(tmp_path / "a.mp4", indices=[0, 2])[:, :, 24:40])

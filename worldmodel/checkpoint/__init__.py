@@ -10,7 +10,7 @@ One process, DDP and FSDP2 write the same files, and each of them loads the file
 """
 
 from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
-from worldmodel.checkpoint.read import load_into, load_model, model_tensors, restore_checkpoint, restore_weights
+from worldmodel.checkpoint.read import load_into, load_model, model_tensors, restore_checkpoint, restore_weights, set_weights
 from worldmodel.checkpoint.selection import (
     best_checkpoint_name,
     find_checkpoint,
@@ -54,6 +54,7 @@ __all__ = [
     "restore_weights",
     "save_checkpoint",
     "set_aside_later",
+    "set_weights",
     "write_best",
     "write_failure_message",
     "write_state",

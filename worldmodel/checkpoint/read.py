@@ -15,6 +15,8 @@ from worldmodel.checkpoint.state import CheckpointError
 from worldmodel.checkpoint.write import PREFIXES
 from worldmodel.config import parse_config
 from worldmodel.models import TrainedModel, build_model
+from worldmodel.models.pretrained.hub import HUGGINGFACE, find_folder
+from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.recipe import Recipe
 from worldmodel.training.optimizer import Optimizers
 
@@ -44,32 +46,53 @@ def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, skip_files: S
 
     skip_files: files that are not loaded ("objectives", "ema"); the learner keeps its own tensors.
     """
-    from torch.distributed.checkpoint import state_dict
-
-    options = state_dict.StateDictOptions(full_state_dict=True)
-    current: dict[str, Any] = state_dict.get_model_state_dict(learner, options=options)
     weights: dict[str, Any] = {
         prefix + key: value
         for file, prefix in PREFIXES.items()
         if file not in skip_files
         for key, value in checkpoint.tensors(file).items()
     }
-    for file in skip_files:
-        weights |= {key: value for key, value in current.items() if key.startswith(PREFIXES[file])}
-    _check_keys(weights, current, checkpoint.folder)
-    state_dict.set_model_state_dict(learner, weights, options=options)
+    set_weights(learner, weights, checkpoint.folder, skip_files=skip_files)
+
+
+def set_weights(learner: nn.Module, weights: Mapping[str, Tensor], source: Path, *, skip_files: Sequence[str] = ()) -> None:
+    """Set the weights of a wrapped learner strictly; names as in its state dict. Every rank must call this function.
+
+    skip_files: parts that keep their own tensors, see `restore_weights`. Raises CheckpointError that names `source`.
+    """
+    from torch.distributed.checkpoint import state_dict
+
+    options = state_dict.StateDictOptions(full_state_dict=True)
+    current: dict[str, Any] = state_dict.get_model_state_dict(learner, options=options)
+    kept = tuple(PREFIXES[file] for file in skip_files)
+    complete = {**weights, **{key: value for key, value in current.items() if key.startswith(kept)}}
+    _check_keys(complete, current, source)
+    state_dict.set_model_state_dict(learner, complete, options=options)
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[TrainedModel, Recipe]:
     """Load the model of a run folder (its best checkpoint, else its last) or of a checkpoint, in eval mode.
 
+    path: a folder; or "hf:OWNER/NAME", a checkpoint on the Hugging Face hub, as `worldmodel export --to model:` writes it.
     Raises CheckpointError where there is no checkpoint, or its weights do not fit its recipe.
     """
-    checkpoint = find_checkpoint(Path(path))
+    checkpoint = find_checkpoint(_local_folder(path))
     recipe = parse_config(Recipe, checkpoint.state["recipe"], source=f"{checkpoint.folder}/state.json")
     model = build_model(recipe.model, recipe.window)
     load_into(model, model_tensors(checkpoint), checkpoint.folder)
     return model.to(device).eval(), recipe
+
+
+def _local_folder(path: Path | str) -> Path:
+    if not str(path).startswith(HUGGINGFACE):
+        return Path(path)
+    try:
+        folder = find_folder(str(path).removeprefix(HUGGINGFACE))
+    except PretrainedError as error:
+        raise CheckpointError(str(error)) from None
+    if (folder / "config.json").is_file() and not (folder / "state.json").is_file():
+        raise CheckpointError(f"{folder} is not a checkpoint of this project but a published model; use load_pretrained")
+    return folder
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:

@@ -14,6 +14,7 @@ from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
 from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, UnreadableError, read_state
 from worldmodel.files.atomic import part_path, write_json
 from worldmodel.files.json_files import read_json_object
+from worldmodel.models.pretrained.hub import pickles_in
 
 _DAMAGED = "damaged-"  # prefix of the folder of a checkpoint that was set aside
 _MAX_NAMED = 4  # checkpoints in a message
@@ -63,6 +64,11 @@ def find_checkpoint(path: Path) -> Checkpoint:
     if os.path.lexists(path / "state.json"):
         return open_checkpoint(path)
     if not (path / "checkpoints").is_dir():
+        if pickles := pickles_in(path):
+            raise CheckpointError(
+                f"{path} holds {', '.join(pickles[:_MAX_NAMED])} and no state.json. Such files are pickles, which can run code "
+                "when they are loaded, so they are not read; ask for a folder with *.safetensors"
+            )
         raise CheckpointError(f"{path} is neither a run folder nor a checkpoint (no checkpoints/ and no state.json in it)")
     found, problems = None, dict[str, str]()
     for folder in sorted(_folders(path), key=_selection_key, reverse=True):

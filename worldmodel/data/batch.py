@@ -12,7 +12,7 @@ from torch import Tensor
 
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.order import SampleIndex
-from worldmodel.data.reading import ReadFailure, ReadRequest
+from worldmodel.data.reading import ReadFailure, ReadRequest, SignalRequest, SignalSizes, WindowSignals, frame_times_s
 from worldmodel.data.windows import Window
 from worldmodel.process.devices import to_device
 from worldmodel.process.terminal import escape_line
@@ -40,8 +40,9 @@ class Sample:
     index: SampleIndex
     window: Window
     uniforms: tuple[float, ...]  # random numbers in [0, 1): those of the augmentation, then the position of the square crop
-    decode_px: int
+    decode_px: int | tuple[int, int]  # side of squares; or height and width
     backend: Backend
+    signals: SignalSizes | None = None  # None: only frames are read
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,15 @@ class Batch:
     ids: Tensor  # int64 [B], identifies window and epoch of each sample
     step_seed: int = 0  # a random number of the training step, the same on all ranks and micro-batches
     bad: tuple[BadClip, ...] = field(default=())
+    actions: Tensor | None = None  # float32 [B, T - 1, k * A]: all actions between two frames, in their order; or not read
+    states: Tensor | None = None  # float32 [B, T, S], at the frames
 
     def to(self, device: torch.device) -> Batch:
-        """Copy frames and random numbers to a device; ids stay on the CPU."""
-        uniforms = None if self.uniforms is None else to_device(self.uniforms, device)
-        return Batch(to_device(self.frames, device), uniforms, self.ids, self.step_seed, self.bad)
+        """Copy frames, random numbers and signals to a device; ids stay on the CPU."""
+        uniforms, actions, states = (
+            None if values is None else to_device(values, device) for values in (self.uniforms, self.actions, self.states)
+        )
+        return Batch(to_device(self.frames, device), uniforms, self.ids, self.step_seed, self.bad, actions, states)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class PendingBatch:
         self._windows = [sample.window for sample in samples]
         self._replacements: dict[int, Iterator[Window]] = {}
         self._bad: list[list[BadClip]] = [[] for _ in samples]
+        self._signals: dict[int, WindowSignals] = {}
         self._pin = pin
         self._shape = (len(samples), *self.request(0).shape)
         self.nbytes = math.prod(self._shape)  # of the frames
@@ -106,10 +112,13 @@ class PendingBatch:
 
     def request(self, index: int) -> ReadRequest:
         """What to read for a sample: its own window, or the current replacement."""
-        sample, window = self.samples[index], self._windows[index]
+        sample, window, signals = self.samples[index], self._windows[index], None
+        if sample.signals is not None:
+            times_s = frame_times_s(window.times_s, window.indices, window.file_fps)
+            signals = SignalRequest(window.signals, times_s, sample.signals)
         return ReadRequest(
             window.path, window.member, window.times_s, window.indices, window.timing, window.file_fps,
-            sample.decode_px, sample.uniforms[-1], sample.backend,
+            sample.decode_px, sample.uniforms[-1], sample.backend, signals,
         )  # fmt: skip
 
     def requests(self) -> tuple[tuple[int, ReadRequest], ...]:
@@ -130,8 +139,10 @@ class PendingBatch:
         buffer: np.ndarray = self._frames[index].numpy().reshape(-1)
         return buffer
 
-    def mark_read(self, index: int) -> None:
-        """Note that the frames of a sample are in its buffer or in the shared memory."""
+    def mark_read(self, index: int, signals: WindowSignals | None = None) -> None:
+        """Note that the frames of a sample are in its buffer or in the shared memory, and keep its signals."""
+        if signals is not None:
+            self._signals[index] = signals
         if self._shared is not None:  # memory of other processes cannot be pinned
             np.copyto(self.buffer(index), self._shared[index])
         self.missing_storage = None
@@ -170,4 +181,14 @@ class PendingBatch:
         uniforms = torch.tensor([sample.uniforms[:UNIFORMS_PER_SAMPLE] for sample in self.samples])
         ids = torch.tensor([sample.id for sample in self.samples])
         bad = tuple(clip for clips in self._bad for clip in clips)
-        return Batch(self._frames, uniforms.pin_memory() if self._pin else uniforms, ids, bad=bad)
+        actions, states = self._stacked_signals()
+        pinned = uniforms.pin_memory() if self._pin else uniforms
+        return Batch(self._frames, pinned, ids, bad=bad, actions=actions, states=states)
+
+    def _stacked_signals(self) -> tuple[Tensor | None, Tensor | None]:
+        """Actions [B, T - 1, k * A] and states [B, T, S]; None where they are not read."""
+        if not self._signals:
+            return None, None
+        found = [self._signals[index] for index in range(len(self.samples))]
+        actions = torch.from_numpy(np.stack([signals.actions for signals in found])).flatten(2)
+        return actions, torch.from_numpy(np.stack([signals.states for signals in found]))

@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from worldmodel.data.batch import Batch, DataError, PendingBatch
-from worldmodel.data.reading import RETRY_S, ReadFailure, read_window
+from worldmodel.data.reading import RETRY_S, ReadFailure, read_with_signals
 from worldmodel.process.clock import Clock
 from worldmodel.process.terminal import escape_line
 
@@ -48,12 +46,13 @@ class InProcessReader:
         deadline = time.monotonic() + seconds
         while pending.unread and time.monotonic() < deadline:
             index = next(iter(pending.unread))
-            frames = read_window(pending.request(index))
-            if isinstance(frames, np.ndarray):
+            found = read_with_signals(pending.request(index))
+            if not isinstance(found, ReadFailure):
+                frames, signals = found
                 pending.buffer(index).reshape(frames.shape)[...] = frames
-                pending.mark_read(index)
+                pending.mark_read(index, signals)
                 continue
-            pending.mark_failed(index, frames)
+            pending.mark_failed(index, found)
             if pending.missing_storage:
                 time.sleep(RETRY_S)
         return not pending.unread

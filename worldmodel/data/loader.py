@@ -19,6 +19,7 @@ from worldmodel.data.batch_waiting import WaitLimits, warn
 from worldmodel.data.data_config import DataConfig
 from worldmodel.data.keyed_uniforms import keyed_uniforms
 from worldmodel.data.order import SampleIndex, SampleOrder, keyed_rng, micro_batch_positions
+from worldmodel.data.reading import SignalSizes
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import Window, WindowSource, select_windows
 from worldmodel.manifest import Manifest
@@ -46,12 +47,21 @@ _DRAWN_AT_ONCE = 8  # micro-batches whose samples are drawn together
 class WindowDataset:
     """All windows of one split of a recipe's manifests, in the order of the run."""
 
-    def __init__(self, config: DataConfig, window: WindowConfig, split: str, seed: int, decode_px: int) -> None:
-        self.config, self.seed, self.decode_px = config, seed, decode_px
+    def __init__(
+        self,
+        config: DataConfig,
+        window: WindowConfig,
+        split: str,
+        seed: int,
+        decode_px: int | tuple[int, int],
+        signals: SignalSizes | None = None,
+    ) -> None:
+        """signals: sizes of the actions and states that are read with the frames; None: only frames are read."""
+        self.config, self.seed, self.decode_px, self.signals = config, seed, decode_px, signals
         manifests = [Manifest.open(path) for path in config.manifests]
         if split == "val" and len(manifests) > 1:  # of a mixture, at least one manifest must have held-out clips
             manifests = [m for m in manifests if len(m.rows(split))] or manifests[:1]
-        self.sources = [WindowSource(manifest, split, window) for manifest in manifests]
+        self.sources = [WindowSource(manifest, split, window, signals is not None) for manifest in manifests]
         weights = config.weights if split == "train" else None
         self.order = SampleOrder(self.sizes, weights, seed)
         self._essential: dict[str, bool] = {}  # by folder
@@ -59,6 +69,11 @@ class WindowDataset:
 
     def __len__(self) -> int:
         return sum(self.sizes)
+
+    @property
+    def frame_px(self) -> tuple[int, int]:
+        """Height and width of the frames that are decoded."""
+        return (self.decode_px, self.decode_px) if isinstance(self.decode_px, int) else self.decode_px
 
     @property
     def sizes(self) -> list[int]:
@@ -77,7 +92,7 @@ class WindowDataset:
         uniforms = keyed_uniforms([self._key(index) for index in indices], UNIFORMS_PER_SAMPLE + 2)
         windows = select_windows(self.sources, indices, uniforms[:, 0])
         return [
-            Sample(_sample_id(index), index, window, tuple(rest), self.decode_px, self.config.backend)
+            Sample(_sample_id(index), index, window, tuple(rest), self.decode_px, self.config.backend, self.signals)
             for index, window, rest in zip(indices, windows, uniforms[:, 1:].tolist(), strict=True)
         ]
 
@@ -180,29 +195,47 @@ def begin_fixed_batch(
     stream = reader.read(sample_lists, _policy(windows), limits, ahead=ahead)
 
     def wait() -> Batch:
-        size = windows.decode_px
         bad: list[BadClip] = []
-        frames = torch.empty(count, windows.sources[0].window.frames, size, size, 3, dtype=torch.uint8)
+        frames = torch.empty(count, windows.sources[0].window.frames, *windows.frame_px, 3, dtype=torch.uint8)
+        signals: list[tuple[torch.Tensor, torch.Tensor]] = []
         for part, batch in zip(frames.split(_FIXED_CHUNK), stream, strict=True):
             part.copy_(batch.frames)
             bad += batch.bad
-        return Batch(frames, None, torch.tensor([sample.id for sample in samples]), bad=tuple(bad))
+            if batch.actions is not None and batch.states is not None:
+                signals.append((batch.actions, batch.states))
+        actions, states = map(torch.cat, zip(*signals, strict=True)) if signals else (None, None)
+        ids = torch.tensor([sample.id for sample in samples])
+        return Batch(frames, None, ids, bad=tuple(bad), actions=actions, states=states)
 
     return wait
 
 
 def decode_size_px(config: DataConfig, window: WindowConfig, crops: bool) -> int:
     """Short side of the frames that are decoded for training; an eighth larger than the window if augmentation crops."""
-    return config.decode_px or (math.ceil(window.size_px * 9 / 8) if crops else window.size_px)
+    short_px = min(window.frame_px)
+    return config.decode_px or (math.ceil(short_px * 9 / 8) if crops else short_px)
 
 
-def open_windows(config: DataConfig, window: WindowConfig, seed: int, crops: bool) -> tuple[WindowDataset, WindowDataset]:
+def decode_frame_px(config: DataConfig, window: WindowConfig, crops: bool) -> int | tuple[int, int]:
+    """Size of the frames that are decoded for training: the side of squares; or height and width."""
+    short_px, (height, width) = decode_size_px(config, window, crops), window.frame_px
+    if height == width:
+        return short_px
+    scale = short_px / min(height, width)
+    return round(height * scale), round(width * scale)
+
+
+def open_windows(
+    config: DataConfig, window: WindowConfig, seed: int, crops: bool, signals: SignalSizes | None = None
+) -> tuple[WindowDataset, WindowDataset]:
     """Open the training and the held-out windows of a recipe. Raises ManifestError if either has none.
 
-    crops: whether augmentation crops; training frames are then decoded an eighth larger than the window.
+    crops: whether augmentation crops; training frames are then decoded an eighth larger than the window. signals: sizes of
+    the actions and states that are read with the frames; None: only frames are read.
     """
-    train = WindowDataset(config, window, "train", seed, decode_size_px(config, window, crops))
-    return train, WindowDataset(config, window, "val", _HELD_OUT_SEED, window.size_px)
+    train = WindowDataset(config, window, "train", seed, decode_frame_px(config, window, crops), signals)
+    size = window.size_px if len(set(window.frame_px)) == 1 else window.frame_px
+    return train, WindowDataset(config, window, "val", _HELD_OUT_SEED, size, signals)
 
 
 def _sample_lists(windows: WindowDataset, positions: Iterator[np.ndarray]) -> Iterator[list[Sample]]:

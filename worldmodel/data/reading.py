@@ -15,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from worldmodel.storage.errors import StorageError
+from worldmodel.storage.urls import is_url
 from worldmodel.video import VideoError
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
@@ -33,6 +35,32 @@ STORAGE = {
 
 
 @dataclass(frozen=True)
+class SignalSizes:
+    """Sizes of the actions and states of a run. Every window has them, so that windows can be stacked."""
+
+    actions_per_step: int  # recorded actions between two sampled frames (frameskip)
+    action: int  # numbers of one recorded action
+    state: int
+
+
+@dataclass(frozen=True)
+class SignalRequest:
+    """The signals of which frames to read."""
+
+    path: str | None  # of the table; None: the clip has none
+    times_s: tuple[float, ...]  # of the frames, as they are stored in the file
+    sizes: SignalSizes
+
+
+@dataclass(frozen=True)
+class WindowSignals:
+    """The signals of one window of T frames."""
+
+    actions: np.ndarray  # float32 [T - 1, k, A]: all k actions between two frames that follow one another
+    states: np.ndarray  # float32 [T, S], at the frames
+
+
+@dataclass(frozen=True)
 class ReadRequest:
     """Which frames of which file to read. Exactly one of `times_s` and `indices` is given."""
 
@@ -42,14 +70,16 @@ class ReadRequest:
     indices: tuple[int, ...] | None
     timing: Timing | None
     folder_fps: float
-    size_px: int
+    size_px: int | tuple[int, int]  # side of a square; or height and width
     crop_position: float  # where the square is cut out, see `worldmodel.video.geometry.crop_square`
     backend: Backend
+    signals: SignalRequest | None = None  # actions and states to read beside the frames
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the frames: [T, H, W, 3]."""
-        return len(self.times_s or self.indices or ()), self.size_px, self.size_px, 3
+        height, width = (self.size_px, self.size_px) if isinstance(self.size_px, int) else self.size_px
+        return len(self.times_s or self.indices or ()), height, width, 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +94,48 @@ class ReadFailure:
     kind: Literal["clip", "folder", "storage", "machine"]
     reason: str
     folder: str = ""
+
+
+def read_with_signals(request: ReadRequest) -> tuple[np.ndarray, WindowSignals | None] | ReadFailure:
+    """Read the frames of a window as `read_window` does, and its signals where they are asked for. Raises no `Exception`.
+
+    A table of signals that cannot be used makes the clip a bad one, as a damaged video does.
+    """
+    signals = None
+    if request.signals is not None:
+        try:
+            signals = read_window_signals(request.signals)
+        except Exception as error:
+            missing = _missing_folder(request.signals.path) if request.signals.path else ""
+            return ReadFailure("folder", _reason(error), missing) if missing else ReadFailure("clip", _reason(error))
+    frames = read_window(request)
+    return frames if isinstance(frames, ReadFailure) else (frames, signals)
+
+
+def frame_times_s(times_s: tuple[float, ...] | None, indices: tuple[int, ...] | None, fps: float) -> tuple[float, ...]:
+    """Times at which the sampled frames begin, in seconds; exactly one of `times_s` and `indices` is given.
+
+    The frame at a time is the one that is shown then, which began up to 1 / fps before.
+    """
+    if times_s is None:
+        return tuple(index / fps for index in indices or ())
+    return tuple(float(np.floor(time * fps + 1e-6)) / fps for time in times_s)
+
+
+def read_window_signals(request: SignalRequest) -> WindowSignals:
+    """Read the signals of a window. Raises SignalError."""
+    # imported here: it takes half a second, which workers of a run without actions do not need
+    from worldmodel.signals import SignalError, action_blocks, read_signals, states_at
+
+    if request.path is None:
+        raise SignalError("", "missing", "the clip has no signals in the manifest")
+    signals, sizes = read_signals(request.path), request.sizes
+    found = signals.actions.shape[1], signals.states.shape[1]
+    if found != (sizes.action, sizes.state):
+        detail = f"actions of {found[0]} and states of {found[1]} numbers; this run has {sizes.action} and {sizes.state}"
+        raise SignalError(request.path, "other size", detail)
+    actions = action_blocks(signals, request.times_s, sizes.actions_per_step)
+    return WindowSignals(actions.astype(np.float32), states_at(signals, request.times_s).astype(np.float32))
 
 
 def read_window(request: ReadRequest) -> np.ndarray | ReadFailure:
@@ -102,6 +174,10 @@ def _classify(error: Exception, path: str) -> tuple[ReadFailure, bool]:
     """What an error means, and whether another attempt may succeed soon although the folder of the file answers."""
     reason = _reason(error)
     causes = list(_causes(error))
+    if (remote := next((cause for cause in causes if isinstance(cause, StorageError)), None)) is not None:
+        if remote.unreachable:
+            return ReadFailure("storage", str(remote.strerror), remote.store), False
+        return ReadFailure("clip", str(remote.strerror)), False
     # FFmpeg uses the same error numbers for errors of the content; files themselves are opened and read by Python
     codes = {e.errno for e in causes if isinstance(e, OSError) and not type(e).__module__.startswith("av.")}
     if codes & MACHINE or any("can't start new thread" in str(cause) for cause in causes if isinstance(cause, RuntimeError)):
@@ -110,6 +186,8 @@ def _classify(error: Exception, path: str) -> tuple[ReadFailure, bool]:
         return ReadFailure("storage", reason, folder), False
     if codes & STORAGE:
         return ReadFailure("clip", reason), True
+    if is_url(path):
+        return ReadFailure("clip", reason), False
     try:
         os.stat(path)
     except (OSError, ValueError) as missing:  # ValueError: a zero byte in the path

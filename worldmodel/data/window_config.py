@@ -17,7 +17,14 @@ class WindowConfig(Config):
     stride_frames: PositiveInt | None = None
     """take every N-th frame of the file instead; `fps` then only converts horizons to seconds"""
     size_px: PositiveInt = 64
-    """side of the square frames that the model sees"""
+    """side of the square frames that the model sees; their height where `width_px` is set"""
+    width_px: PositiveInt | None = None
+    """width of frames that are not square (kind masked only); null = square"""
+
+    @property
+    def frame_px(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self.size_px, self.width_px or self.size_px
 
     @property
     def duration_s(self) -> float:

@@ -27,6 +27,7 @@ class Window:
     indices: tuple[int, ...] | None
     timing: Timing | None  # how frames of the file are found; None = to be analysed
     file_fps: float  # playing rate of a folder of frames, which has no clock of its own
+    signals: str | None = None  # the table of its actions and states, where these are read
 
 
 class WindowSource:
@@ -35,14 +36,16 @@ class WindowSource:
     Used in the main process only. Workers receive single windows and never the table, so their memory use is constant.
     """
 
-    def __init__(self, manifest: Manifest, split: str, window: WindowConfig) -> None:
+    def __init__(self, manifest: Manifest, split: str, window: WindowConfig, signals: bool = False) -> None:
+        """signals: windows also name the tables of actions and states."""
         self.manifest, self.split, self.window = manifest, split, window
+        columns = (*_TEXTS, "signals") if signals else _TEXTS
         if manifest.metadata.get("config", {}).get("kind") == "suite":
             raise ManifestError(
                 f"{manifest.path}: these videos are a benchmark, and some of them are impossible; a model that was trained on "
                 "them cannot be evaluated on them. Train on the train.parquet that was made beside it"
             )
-        clips = list(_clips_that_fit(manifest, split, window))
+        clips = list(_clips_that_fit(manifest, split, window, columns))
         found, longest_s = sum(part.found for part in clips), max((part.longest_s for part in clips), default=0.0)
         if not found:
             raise ManifestError(
@@ -87,9 +90,10 @@ class WindowSource:
         for batch, row, rate, numbers in zip(
             batches.tolist(), (clips - self._first_rows[batches]).tolist(), fps.tolist(), chosen.tolist(), strict=True
         ):
-            path, member, timing = (column[row].as_py() for column in self._texts[batch])
+            path, member, timing, *more = (column[row].as_py() for column in self._texts[batch])
+            signals = self.manifest.absolute(more[0]) if more and more[0] is not None else None
             times_s, frame_numbers = (tuple(numbers), None) if by_time else (None, tuple(numbers))
-            windows.append(Window(self.manifest.absolute(path), member, times_s, frame_numbers, timing, rate))
+            windows.append(Window(self.manifest.absolute(path), member, times_s, frame_numbers, timing, rate, signals))
         return windows
 
 
@@ -113,11 +117,11 @@ class _Clips:
     latest: np.ndarray  # latest start of a window, in seconds
     fps: np.ndarray
     count: np.ndarray  # how often an epoch contains the clip
-    texts: tuple[pa.Array, ...]  # path, member, timing
+    texts: tuple[pa.Array, ...]  # path, member, timing, and signals where they are read
 
 
-def _clips_that_fit(manifest: Manifest, split: str, window: WindowConfig) -> Iterator[_Clips]:
-    for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *_TEXTS)):
+def _clips_that_fit(manifest: Manifest, split: str, window: WindowConfig, columns: Sequence[str]) -> Iterator[_Clips]:
+    for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *columns)):
         in_split = pc.equal(batch.column(0), split)
         start, stop, fps = (column.filter(in_split).to_numpy() for column in batch.columns[1:4])
         step_s = np.full(len(fps), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps

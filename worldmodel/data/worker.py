@@ -20,8 +20,9 @@ from typing import BinaryIO
 import numpy as np
 
 from worldmodel.data.frame_memory import Slot, WorkerMemory
-from worldmodel.data.reading import ReadFailure, ReadRequest, read_window
+from worldmodel.data.reading import ReadFailure, ReadRequest, WindowSignals, read_with_signals
 from worldmodel.process import interrupts
+from worldmodel.storage.objects import prefetch
 
 LENGTH = struct.Struct("<I")  # length in bytes of the pickled Answer that follows
 
@@ -51,6 +52,7 @@ class Answer:
     index: int
     outcome: ReadFailure | int | None
     skipped: tuple[int, ...] = ()  # indices of the task that were left out because a folder is missing
+    signals: WindowSignals | None = None  # of a window that was read, where its request asks for them
 
 
 def main(shared: int | None = None) -> None:
@@ -92,22 +94,26 @@ def _receive(requests: BinaryIO, tasks: queue.PriorityQueue[tuple[int, int, Task
 
 def _run_task(task: Task, answers: BinaryIO, memory: WorkerMemory | None) -> None:
     time.sleep(task.delay_s)
+    prefetch([(request.path, request.member) for _, request in task.windows])
     unsent = b""  # the answer to a window is sent together with the beginning of the next one
     for number, (index, request) in enumerate(task.windows):
         _write_all(answers, unsent + _encoded(Answer(task.number, index, None)))
         unsent = b""
-        frames = read_window(request)
-        if isinstance(frames, ReadFailure):
+        found = read_with_signals(request)
+        if isinstance(found, ReadFailure):
             # the parent decides whether to wait for a missing folder; the rest of the task would fail as well
-            skipped = tuple(index for index, _ in task.windows[number + 1 :]) if frames.folder else ()
-            unsent = _encoded(Answer(task.number, index, frames, skipped))
+            skipped = tuple(index for index, _ in task.windows[number + 1 :]) if found.folder else ()
+            unsent = _encoded(Answer(task.number, index, found, skipped))
             if skipped:
                 break
-        elif memory is not None and task.slot is not None:
+            continue
+        frames, signals = found
+        answer = _encoded(Answer(task.number, index, frames.nbytes, signals=signals))
+        if memory is not None and task.slot is not None:
             memory.write(task.slot, index, frames)
-            unsent = _encoded(Answer(task.number, index, frames.nbytes))
+            unsent = answer
         else:
-            _write_all(answers, _encoded(Answer(task.number, index, frames.nbytes)))
+            _write_all(answers, answer)
             _write_all(answers, np.ascontiguousarray(frames).data.cast("B"))
     _write_all(answers, unsent)
 

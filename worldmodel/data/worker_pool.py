@@ -158,7 +158,7 @@ class _Worker:
             except EOFError:  # the process ended while it sent the frames
                 return self._restart()
         self._reading = None
-        pending.mark_read(index)
+        pending.mark_read(index, answer.signals)
         if not pending.unread:
             with self._lock:
                 del self._pending[pending.number], self._slots[pending.number]

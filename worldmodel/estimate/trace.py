@@ -25,7 +25,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 
 from worldmodel.config import ConfigError
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
-from worldmodel.data.loader import Batch, decode_size_px
+from worldmodel.data.loader import Batch, decode_frame_px
 from worldmodel.models import causal
 from worldmodel.models.blocks import attention
 from worldmodel.recipe import Recipe
@@ -116,11 +116,14 @@ def trace_step(recipe: Recipe, processes: int, gpu: bool) -> StepCost:
         learner = build_learner(recipe.model_copy(update={"train": recipe.train.model_copy(update={"compile": False})}))
         optimizers = build_optimizers(learner, recipe.optim)
         weights = sum(map(_nbytes, (*learner.parameters(), *learner.buffers())))
-        size, frames = decode_size_px(recipe.data, recipe.window, recipe.augment.crops), recipe.window.frames
+        size, frames = decode_frame_px(recipe.data, recipe.window, recipe.augment.crops), recipe.window.frames
+        height, width = (size, size) if isinstance(size, int) else size
 
         def make_batch(window_ids: Tensor) -> Batch:
-            pixels = torch.zeros(clips, frames, size, size, 3, dtype=torch.uint8)
-            return Batch(pixels, torch.rand(clips, UNIFORMS_PER_SAMPLE), window_ids)
+            pixels = torch.zeros(clips, frames, height, width, 3, dtype=torch.uint8)
+            condition = getattr(recipe.model, "condition", None)
+            actions = None if condition is None else torch.zeros(clips, frames - 1, condition.action_size)
+            return Batch(pixels, torch.rand(clips, UNIFORMS_PER_SAMPLE), window_ids, actions=actions)
 
         def step() -> tuple[int, int]:
             """FLOPs, and bytes at the peak without weights and moments."""
@@ -207,6 +210,9 @@ def _check_traceable(recipe: Recipe) -> None:
     ]
     if recipe.model.target.kind == "frozen" and recipe.model.target.encoder is None:
         problems.append("model.target.encoder is filled in when training starts; give the recipe.yaml of a started run")
+    condition = getattr(recipe.model, "condition", None)
+    if condition is not None and condition.statistics is None:
+        problems.append("model.condition.statistics is filled in when training starts; give the recipe.yaml of a started run")
     if problems:
         raise ConfigError(problems)
 

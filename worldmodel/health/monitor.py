@@ -14,6 +14,7 @@ from worldmodel.health.metrics import compute_metrics
 from worldmodel.health.moments import Moments, compute_moments, merge_moments
 from worldmodel.health.verdicts import HealthCheck, HealthConfig, diagnose
 from worldmodel.models import TrainedModel
+from worldmodel.models.condition import condition_arguments
 from worldmodel.models.world_model import FrameWise, WorldModel
 
 _CHUNK = 16  # windows per pass, few enough to fit wherever training fits
@@ -39,20 +40,26 @@ def run_health_check(
     Every rank computes the same on the same windows, so that no rank waits for another.
     """
     model.eval()
-    chunks = (_moments(model, chunk.to(device)) for chunk in held_out.frames.split(_CHUNK))
+    frames = held_out.frames.split(_CHUNK)
+    actions = [None] * len(frames) if held_out.actions is None else held_out.actions.split(_CHUNK)
+    chunks = (
+        _moments(model, part.to(device), None if known is None else known.to(device))
+        for part, known in zip(frames, actions, strict=True)
+    )
     moments = functools.reduce(merge_moments, chunks)
     model.train()
     metrics = compute_metrics(moments, fps=model.fps, tubelet_size=model.tubelet_size)
     return diagnose(metrics, config, step=step, max_steps=max_steps)
 
 
-def forecasts_within(model: WorldModel, pixels: Tensor) -> Tensor:
+def forecasts_within(model: WorldModel, pixels: Tensor, actions: Tensor | None = None) -> Tensor:
     """Forecast a window from every context within it: [B, T, 3, H, W] -> [B, T/tubelet_size, max_horizon, N, D].
 
     Row t, horizon k is the forecast of step t+k after a context of t+1 latent steps; zeros where t+k is beyond the window.
+    actions: between the frames, for a model that takes them.
     """
     if isinstance(model, FrameWise):
-        return model.forecast_all(pixels)
+        return model.forecast_all(pixels, **condition_arguments(actions))
     steps = pixels.shape[1] // model.tubelet_size
     forecasts = pixels.new_zeros(len(pixels), steps, model.max_horizon, *model.latent_shape)
     for context in range(1, steps):
@@ -61,6 +68,6 @@ def forecasts_within(model: WorldModel, pixels: Tensor) -> Tensor:
     return forecasts
 
 
-def _moments(model: WorldModel, frames: Tensor) -> Moments:
+def _moments(model: WorldModel, frames: Tensor, actions: Tensor | None = None) -> Moments:
     pixels = model.normalise(frames)
-    return compute_moments(model.encode(pixels).float(), forecasts_within(model, pixels).float())
+    return compute_moments(model.encode(pixels).float(), forecasts_within(model, pixels, actions).float())

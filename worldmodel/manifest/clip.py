@@ -11,7 +11,7 @@ from worldmodel.video.container.timing import Timing
 
 FORMAT_VERSION = 1  # see CONTRIBUTING.md on when to increase it
 OPTIONAL_COLUMNS = {"timing", "signals"}  # columns that manifests of earlier versions do not have; read as null
-SPLITS = ("train", "val", "test", "ood")
+SPLITS = ("train", "val", "test", "ood", "excluded")  # nothing reads excluded clips: `data_prep curate` sets them aside
 
 
 class ManifestError(ValueError):
@@ -33,7 +33,7 @@ class Clip:
     height: int
     rotation: int  # degrees clockwise from stored to displayed (after horizontal mirroring, where the file requests it)
     codec: str
-    split: str  # train | val | test | ood
+    split: str  # train | val | test | ood | excluded
     label: str | None
     truth: str | None  # path of an npz file with ground truth
     source: str  # name of the data set

@@ -18,6 +18,9 @@ from worldmodel.manifest.clip import OPTIONAL_COLUMNS, SCHEMA, SPLITS, Clip, Man
 from worldmodel.manifest.digest import DIGEST_COLUMNS, SampleDigest
 from worldmodel.manifest.metadata import parse_metadata
 from worldmodel.manifest.validation import Fault, check_types, conform
+from worldmodel.storage.errors import StorageError
+from worldmodel.storage.objects import local_copy
+from worldmodel.storage.urls import UrlError, is_url, join_url, parent_url
 
 _BATCH_ROWS = 1 << 16
 # Limits of the size that a file may claim. Compressed pages of equal values can require any amount of memory.
@@ -29,9 +32,18 @@ class Manifest:
     """An open manifest with clips by row number. It opens quickly and holds one row group in memory.
 
     It is pickled as its path, so that every process opens the file itself.
+    url: where it was read from, if it was a URL; `path` is then its copy in the local cache.
     """
 
-    def __init__(self, path: Path, file: pq.ParquetFile, metadata: dict[str, Any], sample_digest: bytes | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file: pq.ParquetFile,
+        metadata: dict[str, Any],
+        sample_digest: bytes | None,
+        url: str | None = None,
+    ) -> None:
+        self.url = url
         self.path, self._file, self.metadata, self._sample_digest = path, file, metadata, sample_digest
         """`metadata` is its origin: format, command, config, versions. It is empty for a table of another program."""
         self._folder = str(path.parent)
@@ -42,8 +54,10 @@ class Manifest:
 
     @classmethod
     def open(cls, path: Path | str) -> Manifest:
-        """Open and validate a manifest. Raises ManifestError where there is none at `path`, or it is damaged."""
-        absolute = Path(os.path.abspath(path))
+        """Open and validate a manifest, a file or a URL. Raises ManifestError where there is none, or it is damaged."""
+        url = str(path) if is_url(path) else None
+        with _storage_errors():
+            absolute = Path(os.path.abspath(path)) if url is None else local_copy(url)
         with _manifest_errors(path, "cannot be opened"):
             if not absolute.is_file():
                 raise ManifestError(f"{path}: no such manifest; make one with `python -m data_prep index DIR --out {path}`")
@@ -62,7 +76,7 @@ class Manifest:
         with _with_file_name(path):
             check_types(file.schema_arrow)
         with _manifest_errors(path, "not a Parquet file, or damaged"):
-            manifest = cls(absolute, file, metadata, sample_digest)
+            manifest = cls(absolute, file, metadata, sample_digest, url)
             manifest._check_size(absolute.stat().st_size)
         if sample_digest is None:  # from another program or an earlier version: its rows have never been validated
             for _ in manifest.batches(SCHEMA.names):
@@ -79,8 +93,8 @@ class Manifest:
                 f"on average, {_BYTES_PER_GROUP >> 20} MiB of them in one row group"
             )
 
-    def __reduce__(self) -> tuple[Any, tuple[Path]]:
-        return Manifest.open, (self.path,)
+    def __reduce__(self) -> tuple[Any, tuple[Path | str]]:
+        return Manifest.open, (self.url or self.path,)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -153,7 +167,17 @@ class Manifest:
         return self._sample_digest.hex()
 
     def absolute(self, path: str) -> str:
-        """The absolute path of a stored path, which is absolute or relative to the folder of the manifest."""
+        """The absolute path of a stored path, which is absolute, relative to the folder of the manifest, or a URL.
+
+        Raises ManifestError where the manifest lies at a URL and the path leaves the folder of that.
+        """
+        if self.url is not None:
+            try:
+                return join_url(parent_url(self.url), path)
+            except UrlError as error:
+                raise ManifestError(f"{self.url}: {error}") from None
+        if is_url(path):
+            return path
         return os.path.join(self._folder, path)
 
     def _stored(self, names: Sequence[str]) -> list[str]:
@@ -180,6 +204,17 @@ def _manifest_errors(path: Path | str, problem: str) -> Iterator[None]:
             raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
         reason = " ".join(str(error).split())[:300]
         raise ManifestError(f"{path}: {problem} ({reason or type(error).__name__}); make it again with data_prep") from None
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Convert errors of object storage into ManifestErrors."""
+    try:
+        yield
+    except StorageError as error:
+        raise ManifestError(str(error.strerror)) from None
+    except UrlError as error:
+        raise ManifestError(str(error)) from None
 
 
 @contextmanager

@@ -21,20 +21,25 @@ from worldmodel.manifest.checksum import append_checksum
 from worldmodel.manifest.clip import FORMAT_VERSION, SCHEMA, Clip, ManifestError
 from worldmodel.manifest.digest import SampleDigest
 from worldmodel.manifest.validation import Fault, conform
+from worldmodel.storage.urls import is_url
 
 ROWS_PER_GROUP = 4096  # reading one clip reads one group; reading a column takes about 30 us more per group
 _UNIQUE = ("clip_id", "path", "content_hash", "signals")  # columns with few repeated values, which a dictionary would enlarge
 
 
-def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, config: Mapping[str, Any]) -> int:
+def write_manifest(
+    path: Path | str, clips: Iterable[Clip], *, command: str, config: Mapping[str, Any], added: pa.Table | None = None
+) -> int:
     """Write clips to a Parquet file atomically, one row group after another. Returns the number of clips.
 
     Paths below the folder of the manifest are stored relative to it, so that the folder can be moved.
+    added: more columns, with a row per clip. Readers of a manifest ignore them.
     Raises ManifestError for an invalid clip, and OutputError where the file cannot be written.
     """
     path = Path(path)
     metadata = {"format": FORMAT_VERSION, "command": command, "config": dict(config), "versions": _versions()}
-    schema = SCHEMA.with_metadata({"worldmodel": json.dumps(metadata, sort_keys=True)})
+    fields = [*SCHEMA, *(added.schema if added is not None else ())]
+    schema = pa.schema(fields, {"worldmodel": json.dumps(metadata, sort_keys=True)})
     folder, rows, written, digest = path.parent.resolve(), iter(clips), 0, SampleDigest()
     dictionaries = [name for name in SCHEMA.names if name not in _UNIQUE]
     with atomic_path(path) as part:
@@ -45,7 +50,11 @@ def write_manifest(path: Path | str, clips: Iterable[Clip], *, command: str, con
             while group := list(itertools.islice(rows, ROWS_PER_GROUP)):
                 batch = _batch(group, folder)
                 digest.update(batch)
-                writer.write_table(pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata))
+                table = pa.Table.from_batches([batch])
+                if added is not None:
+                    for column in added.schema:
+                        table = table.append_column(column, added.column(column.name).slice(written, len(group)))
+                writer.write_table(table.replace_schema_metadata(schema.metadata))
                 written += len(group)
         with output_errors(path):
             append_checksum(part, digest.digest())
@@ -87,7 +96,9 @@ def _with_stored_paths(clip: Clip, folder: Path) -> Clip:
 
 
 def stored_path(path: str, folder: Path) -> str:
-    """A path as it is stored in files of `folder`: relative where it lies below, else absolute."""
+    """A path as it is stored in files of `folder`: relative where it lies below, else absolute. A URL stays as it is."""
+    if is_url(path):
+        return path
     absolute = os.path.abspath(os.path.join(folder, path))  # not resolved: a link to a video stays a link
     below = os.path.join(folder, "")
     return Path(absolute[len(below) :]).as_posix() if absolute.startswith(below) else absolute

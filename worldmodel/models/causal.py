@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models.blocks.layers import capture_outputs
 from worldmodel.models.causal_predictor import CausalPredictor, PredictorConfig
+from worldmodel.models.condition import ActionInput, ConditionConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.latents import Latents, LatentSizes
 from worldmodel.models.pixels import standardise, to_float
@@ -41,6 +43,8 @@ class CausalConfig(Config):
     """least number of latent steps before a training rollout"""
     activation_checkpointing: bool = False
     """recompute activations in the backward pass: less memory, a third more time"""
+    condition: ConditionConfig | None = None
+    """the predictor takes actions, which are read from the manifest's signals; null = no actions"""
 
     @property
     def normalised(self) -> bool:
@@ -53,7 +57,10 @@ class CausalConfig(Config):
 
     def latent_sizes(self, window: WindowConfig) -> LatentSizes:
         steps, features = window.frames // self.encoder.tubelet_size, self.encoder.latent_dim
-        return LatentSizes(steps, self.encoder.latent_grid**2, features, features, steps - 1, self.predictor.horizons)
+        sizes = LatentSizes(steps, self.encoder.latent_grid**2, features, features, steps - 1, self.predictor.horizons)
+        return (
+            sizes if self.condition is None else replace(sizes, action=self.condition.action_size * self.encoder.tubelet_size)
+        )
 
     def num_tubelets(self, window: WindowConfig) -> int:
         """Number of tubelets (patches of a latent step) in a window."""
@@ -63,6 +70,10 @@ class CausalConfig(Config):
         """Return why this model does not work with that window, one line for each reason."""
         f, patch, side = self.encoder.tubelet_size, self.encoder.patch_px, self.encoder.latent_grid
         problems = []
+        if window.width_px not in (None, window.size_px):
+            problems.append(
+                f"window.width_px {window.width_px}: models of kind causal take square frames; remove it, or use kind masked"
+            )
         if window.frames % f:
             problems.append(f"window.frames {window.frames} is not divisible by model.encoder.tubelet_size {f}")
         if window.size_px % patch:
@@ -102,7 +113,7 @@ class CausalConfig(Config):
 
     @model_validator(mode="after")
     def _check_rollout(self) -> CausalConfig:
-        if self.rollout_steps > self.predictor.horizons:
+        if self.rollout_steps > self.predictor.horizons and self.condition is None:
             raise ValueError(f"rollout_steps {self.rollout_steps} is more than predictor.horizons {self.predictor.horizons}")
         return self
 
@@ -125,7 +136,14 @@ class CausalWorldModel(nn.Module):
         self.max_horizon = config.predictor.horizons
         side = config.encoder.latent_grid
         self.encoder = FrameEncoder(config.encoder, window.size_px, config.activation_checkpointing)
-        self.predictor = CausalPredictor(config.predictor, config.encoder.latent_dim, side, config.activation_checkpointing)
+        self.action_input = _action_input(config)
+        self.predictor = CausalPredictor(
+            config.predictor,
+            config.encoder.latent_dim,
+            side,
+            config.activation_checkpointing,
+            0 if self.action_input is None else self.action_input.size,
+        )
         self.teacher = build_teacher(self.encoder, config.target, lambda encoder: FrameEncoder(encoder, window.size_px))
 
     @property
@@ -149,15 +167,32 @@ class CausalWorldModel(nn.Module):
         return self._latent(self.teacher or self.encoder, frames)
 
     @torch.no_grad()
-    def forecast(self, context: Tensor, steps: int) -> Tensor:
+    def forecast(self, context: Tensor, steps: int, actions: Tensor | None = None) -> Tensor:
+        """actions: between the frames of the context and of the forecast, [B, C - 1 + steps * f, k * A]; None: the mean."""
         check_forecast(self, context.shape[1], steps)
-        return self.predictor.from_last_step(self._latent(self.encoder, context), steps)
+        return self.predictor.from_last_step(self._latent(self.encoder, context), steps, self._between_steps(actions))
 
     @torch.no_grad()
-    def rollout(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
-        """One step at a time. `generator` is not used: this family is deterministic."""
+    def rollout(self, context: Tensor, steps: int, generator: Generator | None = None, actions: Tensor | None = None) -> Tensor:
+        """One step at a time. `generator` is not used: this family is deterministic. actions: as in `forecast`."""
         check_context(self, context.shape[1])
-        return self.predictor.roll_out(self._latent(self.encoder, context), steps, self.max_context // self.tubelet_size)
+        longest, known = self.max_context // self.tubelet_size, self._between_steps(actions)
+        return self.predictor.roll_out(self._latent(self.encoder, context), steps, longest, known)
+
+    def imagine(self, context: Tensor, steps: int, actions: Tensor, before: Tensor | None = None) -> Tensor:
+        """Roll out action sequences from context latents: [B, T, N, D], [B, S, at least steps, A] -> [B, S, steps, N, D].
+
+        actions: of latent steps, f * k * A numbers each, in units of the environment. before: those between the steps of the
+        context, [B, T - 1, A]; None: the mean. Differentiable with respect to actions. Raises ValueError for a model without
+        actions, and for actions of another size.
+        """
+        if self.action_input is None:
+            raise ValueError(
+                "this model was trained without actions (model.condition is null), so it cannot imagine their effect"
+            )
+        known = None if before is None else self.action_input.normalise(before)
+        longest = self.max_context // self.tubelet_size
+        return self.predictor.imagine(context, self.action_input.normalise(actions[:, :, :steps]), known, longest)
 
     @torch.no_grad()
     def encode_context_and_target(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,8 +208,9 @@ class CausalWorldModel(nn.Module):
         return self.predictor.from_steps(latents, context_steps, steps, shared)
 
     @torch.no_grad()
-    def forecast_all(self, frames: Tensor) -> Tensor:
-        return self.predictor(self._latent(self.encoder, frames))
+    def forecast_all(self, frames: Tensor, actions: Tensor | None = None) -> Tensor:
+        """actions: those between the frames, [B, T - 1, k * A]; None: the mean."""
+        return self.predictor(self._latent(self.encoder, frames), self._between_steps(actions))
 
     @torch.no_grad()
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
@@ -196,11 +232,11 @@ class CausalWorldModel(nn.Module):
         return latent_distance(forecast, target, self.config.distance)
 
     # --- training ----------------------------------------------------------------------------------------------------
-    def forward(self, frames: Tensor, window_ids: Tensor, step_seed: int) -> Latents:
+    def forward(self, frames: Tensor, window_ids: Tensor, step_seed: int, actions: Tensor | None = None) -> Latents:
         """Compute latents, and all forecasts whose targets lie within the window [B, T, 3, H, W] (normalised pixels).
 
         `step_seed`, a random number of the training step, chooses the number of latent steps before the rollout. It is the
-        same for all samples; this family does not use `window_ids` [B].
+        same for all samples; this family does not use `window_ids` [B]. actions: between the frames, [B, T - 1, k * A].
         """
         latents = self._latent(self.encoder, frames)
         target = latents
@@ -211,13 +247,14 @@ class CausalWorldModel(nn.Module):
 
         count, choices = self.config.rollout_steps, self.rollout_contexts()
         context = choices[step_seed % len(choices)] if count else 0
-        forecasts, rollout = self.predictor.forecast_window(latents, context, count)
+        known = self._between_steps(actions)
+        forecasts, rollout = self.predictor.forecast_window(latents, context, count, known)
         targets = [target[:, k:] for k in range(1, self.max_horizon + 1)]
         targets += [target[:, context + h : context + h + 1] for h in range(count)]
         mask = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
         predicted, target = (torch.cat([part.flatten(0, 2) for part in parts]) for parts in (forecasts + rollout, targets))
         index = row_index(*latents.shape[:3], self.max_horizon, context, count, latents.device)
-        return Latents(latents, mask, predicted, target, **index, step_seed=step_seed)
+        return Latents(latents, mask, predicted, target, **index, step_seed=step_seed, actions=known)
 
     def rollout_contexts(self) -> range:
         """Possible numbers of latent steps before a rollout, so that it ends within the window."""
@@ -229,9 +266,22 @@ class CausalWorldModel(nn.Module):
         update_ema_teacher(self.teacher, self.encoder, self.config.target, progress)
 
     # --- internals ---------------------------------------------------------------------------------------------------
+    def _between_steps(self, actions: Tensor | None) -> Tensor | None:
+        return None if actions is None or self.action_input is None else self.action_input.between_frames(actions)
+
     def _latent(self, encoder: nn.Module, frames: Tensor) -> Tensor:
         latents = encoder(frames)
         return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalise_latents else latents
+
+
+def _action_input(config: CausalConfig) -> ActionInput | None:
+    if config.condition is None:
+        return None
+    if config.condition.statistics is None:
+        raise ValueError(
+            "model.condition.statistics is missing; worldmodel.runs.action_statistics reads it from the data of a run"
+        )
+    return ActionInput(config.condition.statistics, config.encoder.tubelet_size)
 
 
 @functools.lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
@@ -22,8 +22,8 @@ class PredictorConfig(Config):
 
     width: PositiveInt = 128
     """features of a token inside the transformer"""
-    depth: PositiveInt = 3
-    """transformer blocks"""
+    depth: NonNegativeInt = 3
+    """transformer blocks; 0 = a forecast sees the last step alone"""
     heads: PositiveInt = 4
     """number of attention heads, among which `width` is divided"""
     mlp_ratio: float = Field(4.0, gt=0)
@@ -44,13 +44,17 @@ class CausalPredictor(nn.Module):
     """[B, T, N, D] -> [B, T, K, N, D]: row t, horizon k forecasts step t+k from steps 0..t alone.
 
     A forecast is a change added to the last latent. Initial weights make it zero, so an untrained predictor copies.
+    With `action_size`, the token of step t also gets the action from t to t+1, and horizon k the actions up to t+k. Actions
+    are normalised; those that are not given count as 0, the mean.
     """
 
     extra_forward_methods = ("forecast_window",)  # methods besides `forward` that FSDP2 must gather the weights for
 
-    def __init__(self, config: PredictorConfig, latent_dim: int, latent_grid: int, checkpointing: bool = False) -> None:
+    def __init__(
+        self, config: PredictorConfig, latent_dim: int, latent_grid: int, checkpointing: bool = False, action_size: int = 0
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.action_size = config, action_size
         self.side = latent_grid // config.patch_merge  # merged tokens per side of the grid
         token_dim = latent_dim * config.patch_merge**2
         self.embed = nn.Linear(token_dim, config.width)
@@ -62,13 +66,18 @@ class CausalPredictor(nn.Module):
         self.embed.apply(init_linear)
         nn.init.zeros_(change.weight)
         nn.init.zeros_(change.bias)
+        self.action = nn.Linear(action_size, config.width) if action_size else None
+        ahead = (config.horizons - 1) * action_size
+        self.ahead = nn.Linear(ahead, 2 * config.width, bias=False) if ahead else None  # the actions after the next one
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self._forecast(latents, self._hidden(latents)[0], self.config.horizons)
+    def forward(self, latents: Tensor, actions: Tensor | None = None) -> Tensor:
+        """actions: [B, at most T, A]"""
+        hidden = self._hidden(latents, actions=actions)[0]
+        return self._forecast(latents, hidden, self.config.horizons, actions, range(latents.shape[1]))
 
-    def from_last_step(self, latents: Tensor, horizons: int) -> Tensor:
-        """Forecast from the last step only: [B, T, N, D] -> [B, horizons, N, D]."""
-        return self.from_steps(latents, (latents.shape[1],), horizons)[:, 0]
+    def from_last_step(self, latents: Tensor, horizons: int, actions: Tensor | None = None) -> Tensor:
+        """Forecast from the last step only: [B, T, N, D], actions [B, T - 1 + horizons, A] -> [B, horizons, N, D]."""
+        return self._from_rows(latents, [latents.shape[1] - 1], horizons, actions=actions)[0][:, 0]
 
     def from_steps(
         self, latents: Tensor, context_steps: Sequence[int], horizons: int, shared: SharedContext | None = None
@@ -95,22 +104,25 @@ class CausalPredictor(nn.Module):
         horizons: int,
         past: Sequence[KeysAndValues] = (),
         first: int = 0,
+        actions: Tensor | None = None,
     ) -> tuple[Tensor, list[KeysAndValues]]:
         """Forecast from the steps `rows` of latents; `past` and `first` as in `_hidden`. [B, T, N, D] -> [B, S, K, N, D]."""
-        hidden, memory = self._hidden(latents, past, first, rows)
-        return self._forecast(latents[:, rows], hidden, horizons), memory
+        hidden, memory = self._hidden(latents, past, first, rows, actions)
+        return self._forecast(latents[:, rows], hidden, horizons, actions, rows), memory
 
-    def forecast_window(self, latents: Tensor, context: int, rollout_steps: int) -> tuple[list[Tensor], list[Tensor]]:
+    def forecast_window(
+        self, latents: Tensor, context: int, rollout_steps: int, actions: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Forecast all that has a target within a window of latents [B, T, N, D], directly and by a rollout.
 
         Returns the direct forecasts by horizon, [B, T - k, N, D] for k = 1..K, made from steps 0..T-1-k; and `rollout_steps`
         forecasts [B, 1, N, D] after the first `context` steps, in which predictions are fed back. context + rollout_steps
-        must not exceed T. The rollout starts from the keys and values of the direct pass, and its first step is the direct
-        forecast of horizon 1.
+        must not exceed T. actions: [B, T - 1, A]. The rollout starts from the keys and values of the direct pass, and its
+        first step is the direct forecast of horizon 1.
         """
         steps = latents.shape[1]
-        hidden, memory = self._hidden(latents[:, :-1])  # nothing is forecast from the last step
-        changes = self._changes(hidden, [steps - k for k in range(1, self.config.horizons + 1)])
+        hidden, memory = self._hidden(latents[:, :-1], actions=actions)  # nothing is forecast from the last step
+        changes = self._changes(hidden, [steps - k for k in range(1, self.config.horizons + 1)], actions, range(steps - 1))
         direct = [latents[:, : change.shape[1]] + change for change in changes]
         if not rollout_steps:
             return direct, []
@@ -118,70 +130,148 @@ class CausalPredictor(nn.Module):
         past = [(keys[:, :, :end], values[:, :, :end]) for keys, values in memory]
         rollout = [direct[0][:, context - 1 : context]]
         for step in range(context, context + rollout_steps - 1):
-            forecast, past = self._continue(rollout[-1].to(latents.dtype), past, step)
+            forecast, past = self._continue(rollout[-1].to(latents.dtype), past, step, _part(actions, step, 1))
             rollout.append(forecast)
         return direct, rollout
 
-    def roll_out(self, latents: Tensor, steps: int, longest: int) -> Tensor:
-        """Feed predictions back one step at a time: [B, T, N, D] -> [B, steps, N, D].
+    def roll_out(self, latents: Tensor, steps: int, longest: int, actions: Tensor | None = None) -> Tensor:
+        """Feed predictions back one step at a time: [B, T, N, D], actions [B, T - 1 + steps, A] -> [B, steps, N, D].
 
         The context slides once it has `longest` steps. Until then keys and values are kept, so each step costs one step.
         """
         window = latents[:, -longest:]
-        hidden, past = self._hidden(window, rows=[window.shape[1] - 1])
+        begin = latents.shape[1] - window.shape[1]  # the step at which the window begins
+        known = _part(actions, begin, window.shape[1])
+        hidden, past = self._hidden(window, rows=[window.shape[1] - 1], actions=known)
         found = [self._forecast(window[:, -1:], hidden, 1)[:, 0].to(latents.dtype)]
         while len(found) < steps:
             length = window.shape[1]
             window = torch.cat((window[:, -(longest - 1) :] if longest > 1 else window[:, :0], found[-1]), dim=1)
             if length < longest:
-                forecast, past = self._continue(found[-1], past, length)
+                forecast, past = self._continue(found[-1], past, length, _part(actions, begin + length, 1))
             else:
-                forecast = self.from_last_step(window, 1)
+                begin += 1
+                forecast = self.from_last_step(window, 1, _part(actions, begin, longest))
             found.append(forecast.to(latents.dtype))
         return torch.cat(found, dim=1)
 
-    def _continue(self, latents: Tensor, past: Sequence[KeysAndValues], step: int) -> tuple[Tensor, list[KeysAndValues]]:
+    def imagine(self, latents: Tensor, actions: Tensor, before: Tensor | None, longest: int) -> Tensor:
+        """Roll out several action sequences from the same past: [B, T, N, D], [B, S, H, A] -> [B, S, H, N, D].
+
+        before: actions [B, T - 1, A] between the given steps. The past is computed once for all sequences. As in `roll_out`,
+        the context slides once it has `longest` steps.
+        """
+        count, steps = actions.shape[1:3]
+        longest = 1 if self.config.depth == 0 else longest  # without blocks nothing but the last step is seen
+        window = latents[:, -longest:]
+        length, begin = window.shape[1], 0
+        sequences = actions.flatten(0, 1)
+        past: list[KeysAndValues] | None = []
+        if length > 1:
+            known = None if before is None else before[:, 1 - length :]
+            _, memory = self._hidden(window[:, :-1], actions=known)
+            past = [(keys.repeat_interleave(count, 0), values.repeat_interleave(count, 0)) for keys, values in memory]
+            known = actions.new_zeros(len(actions), length - 1, self.action_size) if known is None else known
+            sequences = torch.cat((known.repeat_interleave(count, 0), sequences), dim=1)
+        window = window.repeat_interleave(count, 0)
+        found: list[Tensor] = []
+        while len(found) < steps:
+            if past is None:
+                forecast = self.from_last_step(window, 1, _part(sequences, begin, length))
+            else:
+                forecast, past = self._continue(window[:, -1:], past, length - 1, _part(sequences, begin + length - 1, 1))
+            found.append(forecast.to(latents.dtype))
+            window = torch.cat((window, found[-1]), dim=1)[:, -longest:]
+            if length < longest:
+                length += 1
+            else:
+                begin, past = begin + 1, past if longest == 1 and not past else None
+        return torch.cat(found, dim=1).unflatten(0, (len(actions), count))
+
+    def _continue(
+        self, latents: Tensor, past: Sequence[KeysAndValues], step: int, actions: Tensor | None = None
+    ) -> tuple[Tensor, list[KeysAndValues]]:
         """Forecast one step ahead of step `step` [B, 1, N, D], after the keys and values of all steps before it."""
-        hidden, past = self._hidden(latents, past=past, first=step)
+        hidden, past = self._hidden(latents, past=past, first=step, actions=actions)
         return self._forecast(latents, hidden, 1)[:, 0], past
 
     def _hidden(
-        self, latents: Tensor, past: Sequence[KeysAndValues] = (), first: int = 0, rows: Sequence[int] | None = None
+        self,
+        latents: Tensor,
+        past: Sequence[KeysAndValues] = (),
+        first: int = 0,
+        rows: Sequence[int] | None = None,
+        actions: Tensor | None = None,
     ) -> tuple[Tensor, list[KeysAndValues]]:
         """Compute hidden states [B, T, M, W] of M merged tokens, and the keys and values of all steps, by block.
 
         Step t of latents [B, T, N, D] has attended to steps 0..t, and to the `first` steps before them, whose keys and values
-        are `past`. `rows`: steps whose hidden states are returned; None = all.
+        are `past`. `rows`: steps whose hidden states are returned; None = all. `actions`: of the same steps, [B, at most T, A].
         """
         count, merge = self.side**2, self.config.patch_merge
         positions = self._positions(first + latents.shape[1], latents.device)[first * count :]
         rotary = rotary_table(rotary_angles(positions, self.config.width // self.config.heads))
         merged = rearrange(latents, "b t (h y w x) d -> b (t h w) (y x d)", h=self.side, w=self.side, y=merge, x=merge)
-        tokens, memory = self.blocks(self.embed(merged), rotary, count, past, rows)
+        tokens = self.embed(merged)
+        if self.action is not None and actions is not None:
+            of_steps = self.action(_padded(actions[:, : latents.shape[1]], latents.shape[1]))
+            tokens = tokens + of_steps.repeat_interleave(count, 1)
+        tokens, memory = self.blocks(tokens, rotary, count, past, rows)
         return rearrange(self.norm(tokens), "b (t m) w -> b t m w", m=count), memory
 
-    def _forecast(self, latents: Tensor, hidden: Tensor, horizons: int) -> Tensor:
-        """Forecasts after the steps S of latents [B, S, N, D] with hidden states [B, S, M, W]: [B, S, horizons, N, D]."""
-        changes = torch.stack(self._changes(hidden, [hidden.shape[1]] * horizons), dim=2)
+    def _forecast(
+        self, latents: Tensor, hidden: Tensor, horizons: int, actions: Tensor | None = None, rows: Sequence[int] = ()
+    ) -> Tensor:
+        """Forecasts after the steps S of latents [B, S, N, D] with hidden states [B, S, M, W]: [B, S, horizons, N, D].
+
+        rows: the numbers of these steps in `actions` [B, T, A].
+        """
+        changes = torch.stack(self._changes(hidden, [hidden.shape[1]] * horizons, actions, rows), dim=2)
         return latents[:, :, None] + changes
 
-    def _changes(self, hidden: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    def _changes(
+        self, hidden: Tensor, counts: Sequence[int], actions: Tensor | None = None, rows: Sequence[int] = ()
+    ) -> list[Tensor]:
         """Compute what is added to the last latent, from hidden states [B, S, M, W].
 
-        Returns one tensor per horizon 1, 2, ..., for the first `counts[horizon - 1]` steps: [B, count, N, D].
+        Returns one tensor per horizon 1, 2, ..., for the first `counts[horizon - 1]` steps: [B, count, N, D]. Horizon k sees
+        the k - 1 actions after the one that the hidden state has seen; `rows` are the steps' numbers in `actions`.
         """
         # The first layer of the head is linear in hidden state plus horizon, so each of them passes through it once.
         first, activation, last = self.head
         assert isinstance(first, nn.Linear)
         states, shifts = first(hidden), F.linear(self.horizon[: len(counts)], first.weight)
-        changes = (last(activation(states[:, :count] + shift)) for count, shift in zip(counts, shifts, strict=True))
+        known = [self._of_actions_ahead(actions, rows[:count], k) for k, count in enumerate(counts, start=1)]
+        changes = (
+            last(activation(states[:, :count] + shift if ahead is None else states[:, :count] + shift + ahead))
+            for count, shift, ahead in zip(counts, shifts, known, strict=True)
+        )
         merge = self.config.patch_merge
         return [
             rearrange(change, "b s (h w) (y x d) -> b s (h y w x) d", h=self.side, w=self.side, y=merge, x=merge)
             for change in changes
         ]
 
+    def _of_actions_ahead(self, actions: Tensor | None, rows: Sequence[int], horizon: int) -> Tensor | None:
+        """What the actions 2 to `horizon` after the steps `rows` add to the first layer of the head: [B, S, 1, 2 W]."""
+        if actions is None or self.ahead is None or horizon == 1:
+            return None
+        padded = _padded(actions, max(rows) + horizon)
+        ahead = torch.cat([padded[:, [row + j for row in rows]] for j in range(1, horizon)], dim=-1)
+        return F.linear(ahead, self.ahead.weight[:, : ahead.shape[-1]])[:, :, None]
+
     def _positions(self, steps: int, device: torch.device) -> Tensor:
         """Time, and row and column if there are several tokens per step: [T*M, 1 or 3]."""
         positions = grid_positions(steps, self.side, device)
         return positions[:, :1] if self.side == 1 else positions
+
+
+def _part(actions: Tensor | None, first: int, count: int) -> Tensor | None:
+    """The actions [B, count, A] from step `first` on, fewer where there are no more."""
+    return None if actions is None else actions[:, first : first + count]
+
+
+def _padded(actions: Tensor, count: int) -> Tensor:
+    """Actions [B, at most count, A] -> [B, at least count, A], with zeros at the end."""
+    missing = count - actions.shape[1]
+    return actions if missing <= 0 else F.pad(actions, (0, 0, 0, missing))

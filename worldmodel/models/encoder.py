@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.models.blocks.layers import Blocks, init_linear
+
+_SCORE_STD = 3.0  # of initial scores where pixels have variance 1: a softmax with clear winners
+_FEATURE_STD = 2.0  # of initial features where coordinates have variance 1
 
 
 class EncoderConfig(Config):
@@ -34,6 +38,9 @@ class EncoderConfig(Config):
     """how many of the latent_dim features are a linear map of the token's pixels"""
     head_width: PositiveInt = 256
     """hidden width of the MLP from the patches of a token to its latent"""
+    keypoints: NonNegativeInt = 0
+    """number of places in the frame that the encoder learns to find, with latent_grid 1; half of the latent features
+    are then linear in their coordinates (spatial softmax, Levine et al. 2016). Small moving things are found soon"""
 
     @model_validator(mode="after")
     def _check(self) -> EncoderConfig:
@@ -42,6 +49,10 @@ class EncoderConfig(Config):
         if self.linear_dim >= self.latent_dim:
             raise ValueError(
                 f"linear_dim {self.linear_dim} must be below latent_dim {self.latent_dim}; the transformer has the rest"
+            )
+        if self.keypoints and (self.latent_grid > 1 or self.linear_dim >= self.latent_dim - self.latent_dim // 2):
+            raise ValueError(
+                "keypoints describe a whole frame: they need latent_grid 1, and linear_dim below half of latent_dim"
             )
         return self
 
@@ -66,13 +77,15 @@ class FrameEncoder(nn.Module):
         self.blocks = Blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
         self.norm = nn.LayerNorm(config.width)
         patches_per_token = (self.grid // side) ** 2
+        of_keypoints = config.latent_dim // 2 if config.keypoints else 0
         self.head = nn.Sequential(
-            nn.Linear(patches_per_token * config.width, config.head_width),
+            nn.Linear(patches_per_token * config.width + 2 * config.keypoints, config.head_width),
             nn.GELU(),
-            nn.Linear(config.head_width, config.latent_dim - config.linear_dim),
+            nn.Linear(config.head_width, config.latent_dim - config.linear_dim - of_keypoints),
         )
         self.linear = nn.Linear(patches_per_token * patch_dim, config.linear_dim) if config.linear_dim else None
         init_linear(self.patch)
+        self.keypoints = Keypoints(config, self.grid, patch_dim, of_keypoints) if config.keypoints else None
 
     def forward(self, frames: Tensor) -> Tensor:
         c, batch, device = self.config, frames.shape[0], frames.device.type
@@ -83,7 +96,14 @@ class FrameEncoder(nn.Module):
             "b (t f) c (gh ph) (gw pw) -> (b t) (gh gw) (f c ph pw)",
             f=c.tubelet_size, ph=c.patch_px, pw=c.patch_px,
         )  # fmt: skip
-        latents = self.head(self._merge_patches(self.norm(self.blocks(self.patch(patches) + self.position))))
+        tokens = self.norm(self.blocks(self.patch(patches) + self.position))
+        merged = self._merge_patches(tokens)
+        if self.keypoints is None:
+            latents = self.head(merged)
+        else:
+            places = self.keypoints(patches, tokens)
+            of_places = self.keypoints.latents(places)
+            latents = torch.cat((of_places, self.head(torch.cat((merged, places), dim=-1))), dim=-1)
         if self.linear is not None:
             latents = torch.cat((latents, self.linear(self._merge_patches(patches))), dim=-1)
         return rearrange(latents, "(b t) n d -> b t n d", b=batch)
@@ -93,3 +113,35 @@ class FrameEncoder(nn.Module):
         side = self.config.latent_grid
         inner = self.grid // side
         return rearrange(patches, "m (nh ph nw pw) w -> m (nh nw) (ph pw w)", nh=side, nw=side, ph=inner, pw=inner)
+
+
+class Keypoints(nn.Module):
+    """Places in a frame: the mean coordinates of patches, weighted by a softmax of scores over all of them.
+
+    Scores are linear in the pixels of a patch, so that already at the start a small bright thing outweighs an empty
+    background. Each patch adds an offset within it, from its token.
+    """
+
+    def __init__(self, config: EncoderConfig, grid: int, patch_dim: int, features: int) -> None:
+        super().__init__()
+        self.count = config.keypoints
+        self.score = nn.Linear(patch_dim, self.count)
+        self.hidden = nn.Linear(config.width, config.width)
+        self.offset = nn.Linear(config.width, 2 * self.count)
+        self.latents = nn.Linear(2 * self.count, features)
+        nn.init.normal_(self.score.weight, std=_SCORE_STD / patch_dim**0.5)
+        nn.init.normal_(self.latents.weight, std=_FEATURE_STD / (2 * self.count) ** 0.5)
+        axis = torch.linspace(-1, 1, grid)
+        self.register_buffer("places", torch.cartesian_prod(axis, axis), persistent=False)  # [patches, 2], row and column
+        self.reach = 2 / grid  # of an offset of 1: the side of a patch
+
+    places: Tensor
+
+    def forward(self, patches: Tensor, tokens: Tensor) -> Tensor:
+        """Pixels of patches [M, P, C] and their tokens [M, P, W] -> coordinates in [-1, 1], [M, 1, 2 * count]."""
+        weights = self.score(patches).softmax(dim=1).transpose(1, 2)  # [M, count, P]
+        # an offset is linear in the hidden features, so these are averaged first: much less memory, the same result
+        hidden = torch.bmm(weights, F.gelu(self.hidden(tokens)).to(weights.dtype))  # [M, count, W]
+        of_hidden = self.offset.weight.unflatten(0, (self.count, 2))
+        offsets = torch.einsum("mkw,kcw->mkc", hidden, of_hidden) + self.offset.bias.view(self.count, 2)
+        return (weights @ self.places.to(weights.dtype) + offsets * self.reach).flatten(1)[:, None]

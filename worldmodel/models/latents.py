@@ -17,6 +17,7 @@ class LatentSizes:
     target_features: int  # of a forecast and its target; they differ from `features` where targets are pixels
     targets_per_horizon: int  # largest number of target time steps of a clip at one spatial token and horizon
     horizons: int | None  # forecasts have horizons 1..K; None where they have no horizons
+    action: int = 0  # numbers of the action from a time step to the next; 0: the model takes none
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,5 @@ class Latents:
     step_seed: int = 0  # random number of the training step, the same on all ranks and micro-batches
     # [B] int64: ids of the windows, unique within the global batch; None: this batch is the global batch
     window_ids: Tensor | None = field(default=None, kw_only=True)
+    # [B, T - 1, A] normalised actions from each time step to the next; None: the model takes no actions
+    actions: Tensor | None = field(default=None, kw_only=True)

@@ -6,6 +6,7 @@ predicted: a masked autoencoder (VideoMAE), the baseline that a latent model mus
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import torch
@@ -25,7 +26,7 @@ from worldmodel.models.pixels import standardise, to_float, unstandardise
 from worldmodel.models.targets import EmaTarget, FrozenTubeletTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.tubelets import normalise_tubelets, rollout_pixels
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, gather_tokens
-from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, check_size, latent_distance
+from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
 from worldmodel.process.devices import to_device
 
 
@@ -62,8 +63,13 @@ class MaskedConfig(Config):
         return True
 
     def latent_grid(self, window: WindowConfig) -> int:
-        """Spatial tokens per side."""
-        return window.size_px // self.encoder.patch_px
+        """Spatial tokens per side; the longer side where frames are not square."""
+        return max(self.token_grid(window))
+
+    def token_grid(self, window: WindowConfig) -> tuple[int, int]:
+        """Rows and columns of spatial tokens."""
+        height, width = window.frame_px
+        return height // self.encoder.patch_px, width // self.encoder.patch_px
 
     def latent_sizes(self, window: WindowConfig) -> LatentSizes:
         """Without horizons: where blocks are masked, predictions are filled in at all time steps."""
@@ -72,11 +78,11 @@ class MaskedConfig(Config):
         filled_in = max(count if mask.blocks else 1 for mask, count in zip(self.masks, visible, strict=True))
         pixels = 3 * c.tubelet_size * c.patch_px**2
         target_features = pixels if isinstance(self.target, PixelTarget) else c.width
-        return LatentSizes(max(visible), self.latent_grid(window) ** 2, c.width, target_features, filled_in, None)
+        return LatentSizes(max(visible), math.prod(self.token_grid(window)), c.width, target_features, filled_in, None)
 
     def num_tubelets(self, window: WindowConfig) -> int:
         """Number of tubelets in a window."""
-        return window.frames // self.encoder.tubelet_size * self.latent_grid(window) ** 2
+        return window.frames // self.encoder.tubelet_size * math.prod(self.token_grid(window))
 
     def check(self, window: WindowConfig) -> list[str]:
         """Return why this model does not work with that window, one line for each reason."""
@@ -86,14 +92,15 @@ class MaskedConfig(Config):
             problems.append(
                 f"window.frames {window.frames} is not {2 * f} or a larger multiple of model.encoder.tubelet_size {f}"
             )
-        if window.size_px % patch:
-            problems.append(f"window.size_px {window.size_px} is not divisible by model.encoder.patch_px {patch}")
+        for name, size in (("size_px", window.size_px), ("width_px", window.width_px or patch)):
+            if size % patch:
+                problems.append(f"window.{name} {size} is not divisible by model.encoder.patch_px {patch}")
         if isinstance(self.target, FrozenTubeletTarget):
             problems += self.target.mismatches(self.encoder, ("width", "patch_px", "tubelet_size"))
         if (tokens := self.predictor.mask_tokens) is not None and tokens < len(self.masks):
             problems.append(f"model.predictor.mask_tokens {tokens} is less than the {len(self.masks)} masks")
         for number, mask in enumerate(self.masks):
-            lines = mask.check(window.frames // f, self.latent_grid(window))
+            lines = mask.check(window.frames // f, self.token_grid(window))
             problems += [f"model.masks.{number}: {line}" for line in lines]
         return problems
 
@@ -103,6 +110,8 @@ class MaskedWorldModel(nn.Module):
 
     A forecast is the prediction of future tokens after a context that was encoded alone. Targets of a teacher depend
     on the whole window, the future included (target_scope "window"); pixel targets do not ("past").
+
+    Frames of any height and width in whole patches are taken, since positions are rotary: N is then their number of patches.
     """
 
     target_scope: Literal["past", "window"]
@@ -150,7 +159,7 @@ class MaskedWorldModel(nn.Module):
 
         With `target: pixels`: the normalised pixels of each tubelet, without the network.
         """
-        check_size(self, frames)
+        self._grid(frames)
         length = self.window.frames
         first = [frames.shape[1] % length] if frames.shape[1] % length else []
         pieces = frames.split([*first, *[length] * (frames.shape[1] // length)], dim=1)
@@ -160,8 +169,8 @@ class MaskedWorldModel(nn.Module):
     def forecast(self, context: Tensor, steps: int) -> Tensor:
         """Mask tokens are put at future positions; the encoder sees only the context."""
         check_forecast(self, context.shape[1], steps)
-        check_size(self, context)
-        return self._predict_ahead(self.encoder(context), steps)
+        grid = self._grid(context)
+        return self._predict_ahead(self.encoder(context), steps, grid)
 
     @torch.no_grad()
     def rollout(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
@@ -173,7 +182,6 @@ class MaskedWorldModel(nn.Module):
         raised where they end beyond the window.
         """
         check_context(self, context.shape[1])
-        check_size(self, context)
         if self.has_pixel_targets:
             return rollout_pixels(self, context, steps, self.config.encoder.patch_px)
         if isinstance(self.config.target, FrozenTubeletTarget):
@@ -183,7 +191,7 @@ class MaskedWorldModel(nn.Module):
     @torch.no_grad()
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
         """Layers of the encoder for an unmasked window or its beginning. With pixel targets, "output" is the encoder's."""
-        check_size(self, frames)
+        self._grid(frames)
         encoder, steps = self.teacher or self.encoder, frames.shape[1] // self.tubelet_size
         modules = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
         with capture_outputs(modules) as outputs:
@@ -201,16 +209,16 @@ class MaskedWorldModel(nn.Module):
 
         Masks are a function of `window_ids` [B] and of `step_seed`, a random number of the training step; see masks.py.
         """
-        check_size(self, frames)
-        steps = frames.shape[1] // self.tubelet_size
-        views = sample_views(self.config.masks, window_ids.tolist(), step_seed, steps, self.config.latent_grid(self.window))
+        grid, steps = self._grid(frames), frames.shape[1] // self.tubelet_size
+        views = sample_views(self.config.masks, window_ids.tolist(), step_seed, steps, grid)
         views = [View(to_device(view.visible, frames.device), to_device(view.masked, frames.device)) for view in views]
         visible, masked = [view.visible for view in views], [view.masked for view in views]
         context = self.encoder(frames, visible)
-        predicted = self.predictor(context, visible, masked, range(len(views)), self._positions(steps, frames.device))
+        positions = grid_positions(steps, grid, frames.device)
+        predicted = self.predictor(context, visible, masked, range(len(views)), positions)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._targets_have_gradient()):
             target = gather_tokens(self._targets(frames).flatten(1, 2), torch.cat(masked, 1))
-        return _to_latents(views, context, predicted, target, (steps, self.latent_shape[0]), step_seed)
+        return _to_latents(views, context, predicted, target, (steps, math.prod(grid)), step_seed)
 
     def update_teacher(self, progress: float) -> None:
         """Move the EMA teacher towards the encoder; `progress` in [0, 1] through the run."""
@@ -229,29 +237,33 @@ class MaskedWorldModel(nn.Module):
     def _targets_have_gradient(self) -> bool:
         return isinstance(self.config.target, SharedTarget) and not self.config.target.stop_gradient
 
-    def _predict_ahead(self, latents: Tensor, steps: int) -> Tensor:
+    def _grid(self, frames: Tensor) -> tuple[int, int]:
+        """Rows and columns of the tokens of frames [B, T, 3, H, W]. Raises ValueError unless they are whole patches."""
+        (height, width), patch = frames.shape[-2:], self.config.encoder.patch_px
+        if height % patch or width % patch or not height * width:
+            raise ValueError(f"frames of {width} x {height} px cannot be cut into patches of {patch} x {patch} px; resize them")
+        return height // patch, width // patch
+
+    def _predict_ahead(self, latents: Tensor, steps: int, grid: tuple[int, int]) -> Tensor:
         """Predict the steps after the latents of complete steps: [B, t*N, W] -> [B, steps, N, D]."""
         batch, context = latents.shape[:2]
-        tokens = self.latent_shape[0]
+        tokens = math.prod(grid)
         indices = torch.arange(context + steps * tokens, device=latents.device).expand(batch, -1)
         # The future uses the mask token of the last view; of the published views, it has the smallest visible part.
         last_view = len(self.config.masks) - 1
-        positions = self._positions(context // tokens + steps, latents.device)
+        positions = grid_positions(context // tokens + steps, grid, latents.device)
         predicted = self.predictor(latents, [indices[:, :context]], [indices[:, context:]], [last_view], positions)
         return rearrange(predicted, "b (t n) d -> b t n d", t=steps)
 
     def _roll_out_latents(self, context: Tensor, steps: int) -> Tensor:
-        latents = self.encoder(context)
+        grid, latents = self._grid(context), self.encoder(context)
         std, mean = (x.mean(1, keepdim=True) for x in (latents.std(-1, keepdim=True), latents.mean(-1, keepdim=True)))
-        longest = self.max_horizon * self.latent_shape[0]
+        longest = self.max_horizon * math.prod(grid)
         predicted = []
         for _ in range(steps):
-            predicted.append(self._predict_ahead(latents[:, -longest:], 1))
+            predicted.append(self._predict_ahead(latents[:, -longest:], 1, grid))
             latents = torch.cat((latents, predicted[-1][:, 0] * std + mean), dim=1)
         return torch.cat(predicted, dim=1)
-
-    def _positions(self, steps: int, device: torch.device) -> Tensor:
-        return grid_positions(steps, self.config.latent_grid(self.window), device)
 
 
 def _to_latents(

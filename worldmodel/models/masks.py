@@ -20,6 +20,7 @@ from torch import Tensor
 from worldmodel.config import Config
 
 BoolArray = NDArray[np.bool_]
+Grid = int | tuple[int, int]  # rows and columns of tokens; one number for as many of each
 
 _REFERENCES = 64  # layouts drawn from `step_seed` alone; token lists get the shortest length that occurs among them
 _ATTEMPTS = 8  # layouts drawn for a sample; the first one that masks as many tokens as some references is used
@@ -55,19 +56,23 @@ class MaskConfig(Config):
             raise ValueError("\n".join(problems))
         return self
 
-    def check(self, steps: int, side: int) -> list[str]:
-        """Return why this view does not work with so many latent steps of side x side tokens."""
-        if self.blocks and any(np.prod(self.block_size(side, aspect)) == side**2 for aspect in (*self.aspect, 1.0)):
-            return [f"blocks of area {self.area:g} cover all {side} x {side} tokens, so none would be visible; lower the area"]
+    def check(self, steps: int, grid: Grid) -> list[str]:
+        """Return why this view does not work with so many latent steps of a grid of tokens."""
+        rows, columns = _shape(grid)
+        if self.blocks and any(np.prod(self.block_size(grid, aspect)) == rows * columns for aspect in (*self.aspect, 1.0)):
+            return [
+                f"blocks of area {self.area:g} cover all {rows} x {columns} tokens, so none would be visible; lower the area"
+            ]
         if steps < 2 and self.visible_time_fraction != (1, 1):
             return [f"visible_time_fraction needs at least 2 latent steps; the window has {steps}"]
         return []
 
-    def block_size(self, side: int, aspect: float) -> tuple[int, int]:
-        """Height and width in tokens, from 1 to `side`."""
-        area = side * side * self.area
+    def block_size(self, grid: Grid, aspect: float) -> tuple[int, int]:
+        """Height and width in tokens, each at least 1 and at most that of the grid."""
+        rows, columns = _shape(grid)
+        area = rows * columns * self.area
         height, width = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        return min(max(height, 1), side), min(max(width, 1), side)
+        return min(max(height, 1), rows), min(max(width, 1), columns)
 
     def visible_steps(self, steps: int, position: float) -> int:
         """Number of latent steps with visible tokens, for a position in [0, 1] within `visible_time_fraction`."""
@@ -84,23 +89,27 @@ class View:
     masked: Tensor  # [B, M] int64: the tokens to predict
 
 
-def sample_views(masks: Sequence[MaskConfig], window_ids: Sequence[int], step_seed: int, steps: int, side: int) -> list[View]:
-    """Sample one view per mask, for clips of `steps` latent steps of side x side tokens."""
-    return [_view(mask, number, window_ids, step_seed, steps, side) for number, mask in enumerate(masks)]
+def sample_views(masks: Sequence[MaskConfig], window_ids: Sequence[int], step_seed: int, steps: int, grid: Grid) -> list[View]:
+    """Sample one view per mask, for clips of `steps` latent steps of a grid of tokens."""
+    return [_view(mask, number, window_ids, step_seed, steps, _shape(grid)) for number, mask in enumerate(masks)]
 
 
-def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: int, steps: int, side: int) -> View:
+def _shape(grid: Grid) -> tuple[int, int]:
+    return (grid, grid) if isinstance(grid, int) else grid
+
+
+def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: int, steps: int, grid: tuple[int, int]) -> View:
     step_rng = np.random.default_rng([step_seed, number])
-    block = mask.block_size(side, step_rng.uniform(*mask.aspect))
-    visible_steps, tokens = mask.visible_steps(steps, step_rng.random()), side * side
-    references = _reference_layouts(step_rng, mask.blocks, block, side)
+    block = mask.block_size(grid, step_rng.uniform(*mask.aspect))
+    visible_steps, tokens = mask.visible_steps(steps, step_rng.random()), grid[0] * grid[1]
+    references = _reference_layouts(step_rng, mask.blocks, block, grid)
     fewest, most = references.sum(1).min(), references.sum(1).max()
     lengths = (tokens - most) * visible_steps, fewest * visible_steps + tokens * (steps - visible_steps)
     visible: list[NDArray[np.int64]] = []
     masked: list[NDArray[np.int64]] = []
     for window_id in window_ids:
         sample_rng = np.random.default_rng([step_seed, number, window_id])
-        layouts = _layouts(sample_rng, _ATTEMPTS, mask.blocks, block, side)
+        layouts = _layouts(sample_rng, _ATTEMPTS, mask.blocks, block, grid)
         fitting = layouts[(layouts.sum(1) >= fewest) & (layouts.sum(1) <= most)]
         covered = fitting[0] if len(fitting) else references[sample_rng.integers(_REFERENCES)]
         hidden = np.broadcast_to(covered, (steps, tokens)).copy()
@@ -110,21 +119,20 @@ def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: i
     return View(*(torch.from_numpy(np.stack(rows)) for rows in (visible, masked)))
 
 
-def _reference_layouts(rng: np.random.Generator, blocks: int, block: tuple[int, int], side: int) -> BoolArray:
-    """Draw reference layouts that do not cover everything: bool [64, side * side]."""
+def _reference_layouts(rng: np.random.Generator, blocks: int, block: tuple[int, int], grid: tuple[int, int]) -> BoolArray:
+    """Draw reference layouts that do not cover everything: bool [64, rows * columns]."""
     found: list[BoolArray] = []
     while len(found) < _REFERENCES:
-        layouts = _layouts(rng, _REFERENCES, blocks, block, side)
+        layouts = _layouts(rng, _REFERENCES, blocks, block, grid)
         found += list(layouts[~layouts.all(1)])
     return np.stack(found[:_REFERENCES])
 
 
-def _layouts(rng: np.random.Generator, count: int, blocks: int, block: tuple[int, int], side: int) -> BoolArray:
-    """Draw `count` unions of `blocks` rectangles at random positions: bool [count, side * side]."""
-    line = np.arange(side)
+def _layouts(rng: np.random.Generator, count: int, blocks: int, block: tuple[int, int], grid: tuple[int, int]) -> BoolArray:
+    """Draw `count` unions of `blocks` rectangles at random positions: bool [count, rows * columns]."""
     spans = []
-    for length in block:
-        first = rng.integers(side - length + 1, size=(count, blocks, 1))
+    for length, side in zip(block, grid, strict=True):
+        line, first = np.arange(side), rng.integers(side - length + 1, size=(count, blocks, 1))
         spans.append((line >= first) & (line < first + length))
     rows, columns = spans
-    return (rows[..., :, None] & columns[..., None, :]).any(1).reshape(count, side * side)
+    return (rows[..., :, None] & columns[..., None, :]).any(1).reshape(count, -1)

@@ -27,7 +27,7 @@ def denormalise_tubelets(tubelets: Tensor, reference: Tensor, patch_px: int) -> 
 
     [B, T, N, f*p*p*3], float [B, f, 3, H, W] in [0, 1] -> [B, T*f, 3, H, W] in [0, 1].
     """
-    f, rows = reference.shape[1], reference.shape[-1] // patch_px
+    f, rows = reference.shape[1], reference.shape[-2] // patch_px
     mean, std = _mean_and_std(_split_tubelets(reference, f, patch_px))
     values = rearrange(tubelets, "b t n (v c) -> b t n v c", c=3) * std + mean
     return rearrange(

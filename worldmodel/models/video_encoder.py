@@ -39,7 +39,7 @@ class VideoEncoderConfig(Config):
 
 
 class VideoEncoder(nn.Module):
-    """Frames [B, T, 3, H, W] -> tokens [B, S, W], ordered by time, row, column. H = W may differ between calls."""
+    """Frames [B, T, 3, H, W] -> tokens [B, S, W], ordered by time, row, column. H and W may differ between calls."""
 
     def __init__(self, config: VideoEncoderConfig, tiled_rotary: bool, checkpointing: bool = False) -> None:
         super().__init__()
@@ -62,7 +62,8 @@ class VideoEncoder(nn.Module):
             f=c.tubelet_size, ph=c.patch_px, pw=c.patch_px,
         )  # fmt: skip
         tokens = self.patch(tubelets.to(self.patch.weight.dtype))
-        positions = grid_positions(frames.shape[1] // c.tubelet_size, frames.shape[-1] // c.patch_px, frames.device)
+        grid = frames.shape[-2] // c.patch_px, frames.shape[-1] // c.patch_px
+        positions = grid_positions(frames.shape[1] // c.tubelet_size, grid, frames.device)
         rotary = rotary_table(rotary_angles(positions, c.width // c.heads, tiled=self.tiled_rotary))
         if visible:
             indices = torch.cat(tuple(visible), dim=1)

@@ -1,7 +1,7 @@
 """Objectives: the terms of the training loss, one per file.
 
-A new objective is a new file here and a line in OBJECTIVES and in ObjectiveConfig. objective.py defines the interface;
-statistics.py makes every loss exact on any number of ranks and micro-batches.
+A new objective is a new file here, a line in OBJECTIVES or OBJECTIVES_WITH_HEADS, and one in ObjectiveConfig.
+objective.py defines the interface; statistics.py makes every loss exact on any number of ranks and micro-batches.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from worldmodel.models.latents import LatentSizes
 from worldmodel.objectives.barlow import BarlowTwins, BarlowTwinsConfig
 from worldmodel.objectives.forecast import Forecast, ForecastConfig
+from worldmodel.objectives.idm import InverseDynamics, InverseDynamicsConfig
 from worldmodel.objectives.info_nce import InfoNCE, InfoNCEConfig
 from worldmodel.objectives.objective import Objective, ObjectiveBase
 from worldmodel.objectives.sigreg import SIGReg, SIGRegConfig
+from worldmodel.objectives.steps_to_go import StepsToGo, StepsToGoConfig
 from worldmodel.objectives.straightening import Straightening, StraighteningConfig
 from worldmodel.objectives.temporal_similarity import TemporalSimilarity, TemporalSimilarityConfig
 from worldmodel.objectives.vicreg import VICReg, VICRegConfig
@@ -29,7 +32,9 @@ ObjectiveConfig = Annotated[
     | SIGRegConfig
     | VISRegConfig
     | StraighteningConfig
-    | TemporalSimilarityConfig,
+    | TemporalSimilarityConfig
+    | InverseDynamicsConfig
+    | StepsToGoConfig,
     Field(discriminator="kind"),
 ]
 
@@ -44,7 +49,15 @@ OBJECTIVES: dict[type[ObjectiveBase], Callable[..., Objective]] = {
     TemporalSimilarityConfig: TemporalSimilarity,
 }
 
+# with weights of their own, whose shapes follow from the sizes of the latents
+OBJECTIVES_WITH_HEADS: dict[type[ObjectiveBase], Callable[..., Objective]] = {
+    InverseDynamicsConfig: InverseDynamics,
+    StepsToGoConfig: StepsToGo,
+}
 
-def build_objective(config: ObjectiveBase) -> Objective:
-    """Build the objective that a config describes."""
+
+def build_objective(config: ObjectiveBase, sizes: LatentSizes | None = None) -> Objective:
+    """Build the objective that a config describes. sizes: of the model's latents, for those with heads."""
+    if type(config) in OBJECTIVES_WITH_HEADS:
+        return OBJECTIVES_WITH_HEADS[type(config)](config, sizes)
     return OBJECTIVES[type(config)](config)

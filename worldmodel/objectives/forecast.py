@@ -51,7 +51,9 @@ class Forecast(Objective):
         error = latent_distance(latents.predicted, latents.target, self.config.distance)
         weight = torch.ones_like(error)
         if self.config.horizon_weights is not None:
-            weight = constants_like(error, self.config.horizon_weights)[latents.horizon - 1]
+            weight = constants_like(error, self.config.horizon_weights)[
+                latents.horizon.clamp(max=len(self.config.horizon_weights)) - 1
+            ]
         is_rollout = latents.is_rollout.to(error.dtype)
         kinds = torch.stack((1 - is_rollout, is_rollout))  # [2, R]
         return {"error": (kinds * (weight * error)).sum(1), "weight": (kinds * weight).sum(1)}

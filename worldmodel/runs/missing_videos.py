@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from worldmodel.data.loader import DataConfig, DataError
+from worldmodel.storage.urls import is_url
 
 
 def make_missing_videos(data: DataConfig) -> None:
@@ -15,7 +16,7 @@ def make_missing_videos(data: DataConfig) -> None:
 
     The command does not run if it would write to a folder other than the manifest's, for example in another working directory.
     """
-    missing = [path for path in data.manifests if not Path(path).exists()]
+    missing = [path for path in data.manifests if not is_url(path) and not Path(path).exists()]
     outputs = {Path(os.path.abspath(argument)) for argument in data.make or ()}
     if not data.make or not any(outputs & {Path(path), *Path(path).parents} for path in missing):
         return

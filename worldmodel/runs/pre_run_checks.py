@@ -52,24 +52,32 @@ def describe_run(recipe: Recipe, train: WindowDataset, held_out: int, learner: L
     tokens = samples * recipe.model.num_tubelets(window)
     tokens_per_step, features = learner.model.latent_shape
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in learner.model.named_children()}
-    sizes = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
+    sizes = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items() if count)
     sampled = f"{window.fps:g} fps" if window.stride_frames is None else f"every {window.stride_frames} frames of the file"
     division = f"batch {batch} = {ranks} process(es) x {micros} micro-batch(es) x {batch // (ranks * micros)} windows"
     losses = ", ".join(f"{name} ({objective.kind})" for name, objective in recipe.objectives.items())
     methods = ", ".join(recipe.anti_collapse_methods()) or "nothing; the forecast loss is smallest where all latents are equal"
     skipped = f" ({train.too_short} clips are shorter than a window and are left out)" if train.too_short else ""
+    height, width = window.frame_px
+    size = f"{height} px" if height == width else f"{width} x {height} px"
     lines = [
         f"run       {recipe.run} on {device}, {recipe.train.precision}",
         f"data      {len(train):,} training windows{skipped}, {held_out} held-out",
-        f"          a window is {window.frames} frames at {sampled}, {window.size_px} px",
+        f"          a window is {window.frames} frames at {sampled}, {size}",
         f"model     {sizes}; {tokens_per_step} latent token(s) x {features} features per time step",
         f"losses    {losses}; against collapse: {methods}",
         f"training  {max_steps:,} steps, {recipe.optim.warmup_steps} of them warm-up; {division}",
         f"          {samples:,} samples = {samples / len(train):.1f} epochs, {tokens:,} tokens",
     ]
+    condition = getattr(recipe.model, "condition", None)
+    if condition is not None and condition.statistics is not None:
+        names, count = ", ".join(condition.statistics.action_names), condition.statistics.actions_per_step
+        lines.insert(
+            3, f"          {count} actions ({names}) between two frames, normalised by {condition.statistics.clips} clips"
+        )
     short_sides = _short_sides_px(train)
-    if small := int((short_sides < window.size_px).sum()):
-        enlarged = f"{small:,} of {len(short_sides):,} clips are smaller than {window.size_px} px and are enlarged"
+    if small := int((short_sides < min(window.frame_px)).sum()):
+        enlarged = f"{small:,} of {len(short_sides):,} clips are smaller than {size} and are enlarged"
         lines.insert(3, f"          {enlarged}, which adds no detail")
     if micros > 1 and not recipe.train.exact_accumulation:
         statistics = f"statistics are those of {batch // micros} windows, not of {batch}"

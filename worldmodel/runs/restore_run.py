@@ -14,6 +14,7 @@ from worldmodel.process.machine import describe_machine, environment_changes
 from worldmodel.ranks.agree_on_checkpoint import agreed_checkpoint
 from worldmodel.ranks.launch import run_on_main_process
 from worldmodel.recipe import Recipe, changed_fields
+from worldmodel.runs.initial_weights import load_initial_weights
 from worldmodel.runs.missing_videos import make_missing_videos
 from worldmodel.runs.run_data import require_data, resolve_paths
 from worldmodel.runs.session import Session
@@ -82,10 +83,7 @@ def restore(setup: TrainingSetup, last: Checkpoint | None) -> checkpoint.State:
             )
         return last.state
     if recipe.init_from:
-        other = checkpoint.find_checkpoint(Path(recipe.init_from))
-        skipped = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
-        checkpoint.restore_weights(setup.learner, other, skip_files=skipped)
-        accelerator.print(f"weights from {other.folder}")
+        accelerator.print(f"weights from {load_initial_weights(setup.learner, recipe)}")
     return {"step": 0, "seconds": 0.0}
 
 

@@ -20,8 +20,10 @@ from worldmodel.config import ConfigError, parse_config, read_config_file
 from worldmodel.data.windows import WindowSource
 from worldmodel.files.json_files import read_json_object
 from worldmodel.manifest import Manifest, ManifestError
+from worldmodel.models.pretrained.hub import HUGGINGFACE
 from worldmodel.models.targets import FrozenTarget
 from worldmodel.recipe import Recipe
+from worldmodel.storage.urls import is_url
 
 DIGESTS = "data"  # key of a checkpoint's state: Manifest.digest() of each manifest
 RUN_FOLDER = "run_folder"  # key of a checkpoint's state: the absolute path of the run folder when it was written
@@ -32,7 +34,7 @@ _MAX_NAMED = 3  # paths in a message
 class RunData:
     """The manifests of a run, in the order of data.manifest, and a message about each one that was not found."""
 
-    manifests: tuple[Path | None, ...]
+    manifests: tuple[Path | str | None, ...]  # str: a URL
     missing: tuple[str, ...]
 
     @property
@@ -59,10 +61,12 @@ def find_data(recipe: Recipe, checkpoint: Checkpoint | None = None, given: Seque
             raise ManifestError(f"{len(given)} manifests are given; this run has {len(named)}: {', '.join(named)}")
         named, checkpoint = tuple(given), None
     if checkpoint is None:
-        paths = [Path(os.path.abspath(name)) for name in named]
-        missing = tuple(f"{name}: no such manifest" for name, path in zip(named, paths, strict=True) if not path.is_file())
-        return RunData(tuple(path if path.is_file() else None for path in paths), missing)
-    found, problems = [], []
+        paths = [name if is_url(name) else Path(os.path.abspath(name)) for name in named]
+        is_missing = [isinstance(path, Path) and not path.is_file() for path in paths]
+        missing = tuple(f"{name}: no such manifest" for name, absent in zip(named, is_missing, strict=True) if absent)
+        return RunData(tuple(None if absent else path for path, absent in zip(paths, is_missing, strict=True)), missing)
+    found: list[Path | str | None] = []
+    problems: list[str] = []
     for index, name in enumerate(named):
         path, problem = _find(checkpoint, recipe, index, name)
         found.append(path)
@@ -77,20 +81,20 @@ def resolve_paths(recipe: Recipe, last: Checkpoint | None) -> Recipe:
     the run lies; the recipe must name the same file. `init_from` and the run of a frozen teacher
     keep the spelling that the run has recorded, where both name the same path.
     """
-    written = [os.path.abspath(name) for name in recipe.data.manifests]
+    written = [name if is_url(name) else os.path.abspath(name) for name in recipe.data.manifests]
     if last is not None:
         began = parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json")
-        recorded, is_missing = began.data.manifests, not all(map(os.path.exists, written))
+        recorded, is_missing = began.data.manifests, not all(is_url(name) or os.path.exists(name) for name in written)
         if is_missing and len(recorded) == len(written):
             found = find_data(began, last).manifests
             for index, (given, path) in enumerate(zip(recipe.data.manifests, found, strict=True)):
-                is_moved = not os.path.exists(written[index]) and path is not None
+                is_moved = not is_url(written[index]) and not os.path.exists(written[index]) and path is not None
                 if is_moved and same_path(last, recorded[index], given, recipe):
                     written[index] = str(path)
     resolved = _with_manifests(recipe, written)
     target = recipe.model.target
     if recipe.init_from is not None:
-        init_from = _recorded_or_absolute(last, "init_from", recipe.init_from, recipe)
+        init_from = _resolved_init_from(last, recipe.init_from, recipe)
         resolved = resolved.model_copy(update={"init_from": init_from})
     if isinstance(target, FrozenTarget):
         new_target = target.model_copy(update={"run": _recorded_or_absolute(last, "model.target.run", target.run, recipe)})
@@ -101,7 +105,7 @@ def resolve_paths(recipe: Recipe, last: Checkpoint | None) -> Recipe:
 
 def require_data(recipe: Recipe, last: Checkpoint | None) -> None:
     """Raise ManifestError where a run that resumes after `last` does not find its data."""
-    missing = [path for path in recipe.data.manifests if not Path(path).exists()]
+    missing = [path for path in recipe.data.manifests if not is_url(path) and not Path(path).exists()]
     if last is not None and missing:
         raise ManifestError(
             f"{', '.join(missing)}: no such manifest, and the run's data is not found relative to {recipe.run} either. "
@@ -134,6 +138,17 @@ def _recorded_or_absolute(last: Checkpoint | None, field: str, given: str, recip
     return os.path.abspath(given)
 
 
+def _resolved_init_from(last: Checkpoint | None, given: str, recipe: Recipe) -> str:
+    """As `_recorded_or_absolute`, after the prefix "hf:" of published weights. An id on the hub is no path and is kept."""
+    if not given.startswith(HUGGINGFACE):
+        return _recorded_or_absolute(last, "init_from", given, recipe)
+    recorded, where = None if last is None else last.state["recipe"].get("init_from"), given.removeprefix(HUGGINGFACE)
+    name = recorded.removeprefix(HUGGINGFACE) if isinstance(recorded, str) and recorded.startswith(HUGGINGFACE) else None
+    if last is not None and name is not None and same_path(last, name, where, recipe):
+        return HUGGINGFACE + name
+    return HUGGINGFACE + os.path.abspath(where) if os.path.isdir(where) else given
+
+
 def _with_manifests(recipe: Recipe, paths: Sequence[str]) -> Recipe:
     manifest = paths[0] if isinstance(recipe.data.manifest, str) else tuple(paths)
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"manifest": manifest})})
@@ -145,8 +160,10 @@ def run_folder_of(checkpoint: Checkpoint) -> Path:
 
 
 # --- search ----------------------------------------------------------------------------------------------------------
-def _find(checkpoint: Checkpoint, recipe: Recipe, index: int, name: str) -> tuple[Path | None, str]:
+def _find(checkpoint: Checkpoint, recipe: Recipe, index: int, name: str) -> tuple[Path | str | None, str]:
     """The path of a manifest, or None and a message with the paths that were tried."""
+    if is_url(name):  # it does not move with the run; the run compares its digest when it begins
+        return name, ""
     tried: list[Path] = []
     mismatching: list[Path] = []
     records = _recorded_states(checkpoint)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
 from worldmodel.models import TrainedModel
+from worldmodel.models.condition import condition_arguments
 from worldmodel.models.latents import Latents
 from worldmodel.models.pixels import standardise
 from worldmodel.objectives.objective import Centers, Objective, Terms
@@ -71,8 +72,10 @@ class Learner(nn.Module):
     def _statistics(self, micro_batch: Batch, centers: Centers | None) -> MicroBatchStatistics:
         device = micro_batch.frames.device
         with _full_precision(device):
-            pixels = standardise(augment(micro_batch.frames, micro_batch.uniforms, self.model.size_px, self.augmentation))
-        latents: Latents = self.model(pixels, micro_batch.ids, micro_batch.step_seed)
+            size = self.model.window.frame_px
+            pixels = standardise(augment(micro_batch.frames, micro_batch.uniforms, size, self.augmentation))
+        given = condition_arguments(micro_batch.actions)
+        latents: Latents = self.model(pixels, micro_batch.ids, micro_batch.step_seed, **given)
         latents = replace(latents, window_ids=to_device(micro_batch.ids, device))
         with _full_precision(device):
             if centers is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
@@ -12,6 +13,7 @@ from torch import nn
 from worldmodel.config import Config, ConfigError
 from worldmodel.models.blocks.layers import Block
 from worldmodel.training import eager_optimizers
+from worldmodel.training.fine_tuning import layer_scales
 
 
 class OptimConfig(Config):
@@ -40,6 +42,10 @@ class OptimConfig(Config):
     """of AdamW, for the running mean of squared gradients"""
     clip_norm: PositiveFloat | None = 1.0
     """largest norm of the whole gradient; null = no clipping"""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """learning rate of each encoder block / that of the block above it; below 1 to adapt pretrained weights"""
+    frozen: tuple[str, ...] = ()
+    """parts of the model that are not trained, such as encoder.patch or encoder.blocks.layers.0"""
 
 
 Optimizers = tuple[torch.optim.Optimizer, ...]
@@ -61,7 +67,7 @@ def set_lr(optimizers: Optimizers, config: OptimConfig, ratio: float) -> None:
     for optimizer in optimizers:
         full = config.lr if isinstance(optimizer, torch.optim.AdamW) else config.muon_lr
         for group in optimizer.param_groups:
-            group["lr"] = full * ratio
+            group["lr"] = full * ratio * group.get("lr_scale", 1.0)
 
 
 def clip_gradients(module: nn.Module, clip_norm: float | None) -> torch.Tensor:
@@ -78,18 +84,28 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
     decayed = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)}
     hidden = {id(weight) for weight in hidden_matrices(module)} if config.kind == "muon" else set()
     trained = [p for p in module.parameters() if p.requires_grad]
+    scales = layer_scales(module, config.layer_decay)
+    scale_of = {id(parameter): scales[name] for name, parameter in module.named_parameters()}
     groups = [
-        {"params": [p for p in trained if id(p) in decayed - hidden], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if id(p) not in decayed | hidden], "weight_decay": 0.0},
+        *_by_scale([p for p in trained if id(p) in decayed - hidden], scale_of, config.weight_decay),
+        *_by_scale([p for p in trained if id(p) not in decayed | hidden], scale_of, 0.0),
     ]
-    groups = [group for group in groups if group["params"]]
     adamw = eager_optimizers.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
     matrices = [p for p in trained if id(p) in hidden]
     if not matrices:
         return (adamw,)
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError([f"optim.kind muon needs torch 2.9 or newer, this is {torch.__version__}; use adamw"])
-    return adamw, eager_optimizers.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay)
+    groups = _by_scale(matrices, scale_of, config.weight_decay)
+    return adamw, eager_optimizers.Muon(groups, lr=config.muon_lr, weight_decay=config.weight_decay)
+
+
+def _by_scale(parameters: Sequence[torch.Tensor], scale_of: dict[int, float], weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups, one for each fraction of the learning rate, in the order in which they occur."""
+    groups: dict[float, list[torch.Tensor]] = {}
+    for parameter in parameters:
+        groups.setdefault(scale_of[id(parameter)], []).append(parameter)
+    return [{"params": found, "weight_decay": weight_decay, "lr_scale": scale} for scale, found in groups.items()]
 
 
 def hidden_matrices(module: nn.Module) -> list[torch.Tensor]:

@@ -16,6 +16,7 @@ from worldmodel.data.loader import Batch, WindowDataset, training_batches
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.objectives import build_objective
 from worldmodel.recipe import Recipe
+from worldmodel.training.fine_tuning import freeze
 from worldmodel.training.learner import Learner
 from worldmodel.training.optimizer import Optimizers
 from worldmodel.training.parallel import parallelise, unwrap, warm_up_ddp
@@ -59,10 +60,12 @@ class TrainingSetup:
 def build_learner(recipe: Recipe) -> Learner:
     """Build model and objectives with freshly initialised weights, drawn from torch's global generator."""
     model = build_model(recipe.model, recipe.window)
+    freeze(model, recipe.optim.frozen)
     if recipe.train.compile:
         model.encoder.compile()
         model.predictor.blocks.compile()  # the part that all forward methods of the predictor share
-    objectives = {name: build_objective(config) for name, config in recipe.objectives.items()}
+    sizes = recipe.model.latent_sizes(recipe.window)
+    objectives = {name: build_objective(config, sizes) for name, config in recipe.objectives.items()}
     return Learner(model, objectives, recipe.augment)
 
 
@@ -80,8 +83,10 @@ def warm_up(setup: TrainingSetup) -> None:
     if accelerator.num_processes == 1:
         return
     count = recipe.data.batch_size // (accelerator.num_processes * recipe.train.grad_accum_steps)
-    size = setup.windows.decode_px
-    frames = torch.zeros(count, recipe.window.frames, size, size, 3, dtype=torch.uint8)
-    batch = Batch(frames, torch.rand(count, UNIFORMS_PER_SAMPLE), torch.arange(count)).to(accelerator.device)
+    frames = torch.zeros(count, recipe.window.frames, *setup.windows.frame_px, 3, dtype=torch.uint8)
+    sizes, actions = setup.windows.signals, None
+    if sizes is not None:
+        actions = torch.zeros(count, recipe.window.frames - 1, sizes.actions_per_step * sizes.action)
+    batch = Batch(frames, torch.rand(count, UNIFORMS_PER_SAMPLE), torch.arange(count), actions=actions).to(accelerator.device)
     with accelerator.autocast():
         warm_up_ddp(setup.learner, batch)

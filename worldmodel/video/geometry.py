@@ -1,4 +1,4 @@
-"""Spatial geometry: how frames become the squares that models see. Videos are seldom square."""
+"""Spatial geometry: how frames become the squares or rectangles that models see. Videos are seldom square."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.read import read_frames
+from worldmodel.video.resize import Cover
 
 Geometry = Literal["center_crop", "resize"]
 GEOMETRIES: dict[Geometry, str] = {
@@ -23,7 +24,7 @@ Frames = TypeVar("Frames", bound=Any)  # an array or a tensor
 
 def read_square_frames(
     path: Path | str,
-    size_px: int,
+    size_px: int | tuple[int, int],
     geometry: Geometry,
     *,
     times_s: Sequence[float] | np.ndarray | None = None,
@@ -37,11 +38,14 @@ def read_square_frames(
 ) -> np.ndarray:
     """Read frames as `read_frames` does and make them square: uint8 [T, size_px, size_px, 3].
 
+    size_px: side of the square; or height and width of a rectangle: uint8 [T, height, width, 3].
     geometry: "center_crop" resizes the short side to `size_px` and cuts out a square; "resize" resizes the whole frame.
     position: where along the long side the square is cut out, see `crop_square`; None for the centre.
     copy: False returns the square as a view, which keeps the memory of the rest of the frames; for a caller that copies it.
     """
-    size = size_px if geometry == "center_crop" else (size_px, size_px)
+    height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
+    covering = size_px if isinstance(size_px, int) else Cover(height, width)
+    size = covering if geometry == "center_crop" else (height, width)
     frames = read_frames(
         path,
         times_s=times_s,
@@ -52,7 +56,7 @@ def read_square_frames(
         folder_fps=folder_fps,
         timing=timing,
     )
-    square: np.ndarray = crop_square(frames, position)
+    square: np.ndarray = crop(frames, (height, width), position)
     return np.ascontiguousarray(square) if copy else square
 
 
@@ -61,10 +65,15 @@ def crop_square(frames: Frames, position: float | None = None) -> Frames:
 
     position: where along the long side it begins, from 0 (left or top) to 1 (right or bottom); None for the centre.
     """
-    height, width = frames.shape[-3:-1]
-    side = min(height, width)
-    top, left = (spare // 2 if position is None else round(position * spare) for spare in (height - side, width - side))
-    cut: Frames = frames[..., top : top + side, left : left + side, :]
+    side = min(frames.shape[-3:-1])
+    return crop(frames, (side, side), position)
+
+
+def crop(frames: Frames, size: tuple[int, int], position: float | None = None) -> Frames:
+    """Cut out a rectangle of `size` (height, width): [..., H, W, C] -> [..., height, width, C], a view; see `crop_square`."""
+    (height, width), whole = size, frames.shape[-3:-1]
+    top, left = (spare // 2 if position is None else round(position * spare) for spare in (whole[0] - height, whole[1] - width))
+    cut: Frames = frames[..., top : top + height, left : left + width, :]
     return cut
 
 

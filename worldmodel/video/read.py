@@ -13,7 +13,7 @@ from worldmodel.video.container.source import shown_name
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.errors import reading_errors
 from worldmodel.video.frame_folder.frames import read_folder
-from worldmodel.video.resize import Size
+from worldmodel.video.resize import Cover, Size
 from worldmodel.video.selection import Selection
 
 
@@ -36,7 +36,7 @@ def read_frames(
       times_s: seconds since the first frame. The frame shown at a time is the last one presented by then, also at variable
         frame rates. A tolerance of half a tick of the file's clock, at most a tenth of a frame, absorbs rounding.
       indices: frame numbers in the order shown. They need a scan of the packets before them; times do not.
-    size: None (as shown), an int (short side in px, aspect kept), or (height, width).
+    size: None (as shown), an int (short side in px, aspect kept), (height, width), or a Cover.
     member: name of the video within the tar file `path`.
     folder_fps: frame rate of a folder of frames, which has none of its own.
     timing: as `inspect_video` or the manifest states it. None: analysed once per process and file.
@@ -50,7 +50,7 @@ def read_frames(
     numbers = None if indices is None else np.asarray(indices, np.int64).tolist()
     if not (times or numbers):
         raise ValueError("read_frames: no frame was requested; give at least one time or index")
-    if size is not None and np.min(size) < 1:
+    if size is not None and np.min((size.height, size.width) if isinstance(size, Cover) else size) < 1:
         raise ValueError(f"size={size!r}: expected a short side in px, or (height, width), of at least 1")
     selection = Selection(times, numbers)
     with reading_errors(shown_name(path, member)):

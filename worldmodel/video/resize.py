@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -11,14 +12,27 @@ from worldmodel.video.equal_paths import FrameKind, Reformatters, fastest_path
 from worldmodel.video.errors import MAX_PIXELS
 from worldmodel.video.orientation import Orientation
 
-Size = int | tuple[int, int] | None
 AS_STORED = Orientation()
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The smallest size, aspect kept, from which a rectangle of this height and width can be cut out."""
+
+    height: int
+    width: int
+
+
+Size = int | tuple[int, int] | Cover | None
 
 
 def target_size(height: int, width: int, size: Size) -> tuple[int, int]:
     """(height, width) of a frame: as shown if `size` is None; an int is the short side, aspect kept; or `size` itself."""
     if size is None:
         return height, width
+    if isinstance(size, Cover):
+        scale = max(size.height / height, size.width / width)
+        return max(size.height, round(height * scale)), max(size.width, round(width * scale))
     if not isinstance(size, int):
         return int(size[0]), int(size[1])
     scale = size / min(height, width)

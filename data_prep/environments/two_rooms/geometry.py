@@ -5,6 +5,8 @@ Arrays have any leading axes that broadcast, so that a planner steps [B, S] copi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,29 +30,43 @@ STRICT_SUCCESS_PX = 1.41  # PLDM: distance to the goal at any step
 _TOUCHING = 1e-9  # fraction of a move: a dot that rounding put into a wall still counts as before it
 
 
-def move(position: Array, action: Array, wall_x: Array, door_y: Array, bounce: Array | None = None) -> Array:
+@dataclass(frozen=True)
+class Openings:
+    """Half the thickness of the wall, and half the width of the door, in px."""
+
+    wall_half_px: float = WALL_HALF_PX
+    door_half_px: float = DOOR_HALF_PX
+
+
+USUAL = Openings()
+
+
+def move(
+    position: Array, action: Array, wall_x: Array, door_y: Array, bounce: Array | None = None, openings: Openings = USUAL
+) -> Array:
     """The positions after one action: [..., 2], [..., 2], [...], [...] -> [..., 2].
 
     A dot stops at the first wall, door edge or border. bounce: displacements [..., 2] of dots that
     were stopped. Their part along the normal of the wall points back, whatever its sign.
     """
-    end, normal = _trace(position, action, wall_x, door_y)
+    end, normal = _trace(position, action, wall_x, door_y, openings)
     if bounce is None:
         return end
     along = (bounce * normal).sum(-1, keepdims=True)
     away = bounce + (np.abs(along) - along) * normal
     stopped = np.abs(normal).sum(-1, keepdims=True) > 0
-    return _trace(end, np.where(stopped, away, 0.0), wall_x, door_y)[0]
+    return _trace(end, np.where(stopped, away, 0.0), wall_x, door_y, openings)[0]
 
 
-def _trace(position: Array, action: Array, wall_x: Array, door_y: Array) -> tuple[Array, Array]:
+def _trace(position: Array, action: Array, wall_x: Array, door_y: Array, openings: Openings) -> tuple[Array, Array]:
     """Where a move ends, and the normal of what stopped it (0 where nothing did): [..., 2] each."""
     position, action = np.broadcast_arrays(position, action)
     wall_x, door_y = np.broadcast_to(wall_x, position.shape[:-1]), np.broadcast_to(door_y, position.shape[:-1])
     fraction, axis, face = _border(position, action)
-    for low_y, high_y in ((-np.inf, door_y - DOOR_HALF_PX), (door_y + DOOR_HALF_PX, np.inf)):
-        low = np.stack(np.broadcast_arrays(wall_x - WALL_HALF_PX, low_y), -1)
-        high = np.stack(np.broadcast_arrays(wall_x + WALL_HALF_PX, high_y), -1)
+    wall_half, door_half = openings.wall_half_px, openings.door_half_px
+    for low_y, high_y in ((-np.inf, door_y - door_half), (door_y + door_half, np.inf)):
+        low = np.stack(np.broadcast_arrays(wall_x - wall_half, low_y), -1)
+        high = np.stack(np.broadcast_arrays(wall_x + wall_half, high_y), -1)
         of_wall = _enter(position, action, low, high)
         nearer = of_wall[0] < fraction
         fraction, axis, face = (np.where(nearer, new, old) for new, old in zip(of_wall, (fraction, axis, face), strict=True))
@@ -116,8 +132,8 @@ def sample_start_and_goal(rng: np.random.Generator, wall_x: float) -> tuple[Arra
     return (left, right) if rng.random() < 0.5 else (right, left)
 
 
-def is_free(position: Array, wall_x: Array, door_y: Array) -> NDArray[np.bool_]:
+def is_free(position: Array, wall_x: Array, door_y: Array, openings: Openings = USUAL) -> NDArray[np.bool_]:
     """Whether positions [..., 2] lie within the borders and not inside a wall: [...]."""
     within = ((position >= BORDER_PX[0]) & (position <= BORDER_PX[1])).all(-1)
-    beside = np.abs(position[..., 0] - wall_x) >= WALL_HALF_PX
-    return within & (beside | (np.abs(position[..., 1] - door_y) <= DOOR_HALF_PX))
+    beside = np.abs(position[..., 0] - wall_x) >= openings.wall_half_px
+    return within & (beside | (np.abs(position[..., 1] - door_y) <= openings.door_half_px))

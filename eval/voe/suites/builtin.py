@@ -42,6 +42,7 @@ MAGNITUDES: dict[str, dict[str, str]] = {
         "collision": "speed of the blow, of 2 m/s",
     },
     "lookaway": {**_SHARED_MAGNITUDES, "inertia": "ratio of speeds"},
+    "spliced": {"other_stretch": "distance in time, s", "part_mirrored": "mirrored share of the picture"},
 }
 """By world. The other properties have no single quantity: inertia of the built-in world, for example, has
 templates that bend the path and templates that change the speed.
@@ -95,10 +96,11 @@ def open_folder(folder: Path) -> Suite:
         name="builtin",
         path=folder,
         trials=trials,
-        source=SOURCE if world == "builtin" else f"{SOURCE.removesuffix('`')} --world {world}`",
+        source=_source_of(world),
         calibration=None if calibration is None else str(calibration),
         magnitudes=MAGNITUDES.get(world, _SHARED_MAGNITUDES),
-        notes=() if world == "builtin" else (f"The videos show the world {world!r}, not the built-in one.",),
+        title=world,
+        notes=_notes_on(world),
     )
 
 
@@ -109,6 +111,18 @@ def _world_of(metadata: Mapping[bytes, bytes]) -> str:
     """
     config = parse_json(metadata.get(b"physics", b"{}").decode())
     return str(config.get("world", "builtin"))
+
+
+def _source_of(world: str) -> str:
+    if world == "spliced":
+        return "`python -m data_prep quadruplets VIDEOS --out DIR`"
+    return SOURCE if world == "builtin" else f"{SOURCE.removesuffix('`')} --world {world}`"
+
+
+def _notes_on(world: str) -> tuple[str, ...]:
+    if world == "spliced":
+        return ("The videos are spliced from real ones; quadruplets of few videos overlap and are not independent.",)
+    return () if world == "builtin" else (f"The videos show the world {world!r}, not the built-in one.",)
 
 
 def _problems(name: str, videos: dict[tuple[str, str], dict[str, Any]], clips: dict[str, ManifestRow]) -> list[str]:

@@ -49,6 +49,7 @@ class Suite:
     geometry: Geometry = "center_crop"  # how frames become square by default
     notes: tuple[str, ...] = ()  # known defects, and which labels are secret
     magnitudes: Mapping[str, str] = field(default_factory=dict)  # by property: the meaning and unit of a trial's magnitude
+    title: str = ""  # of a synthetic suite: its world
     counts: tuple[Count, ...] = ()  # compared with the published benchmark; an incomplete one can be evaluated and gets a note
 
     @cached_property

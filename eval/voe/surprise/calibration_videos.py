@@ -42,7 +42,7 @@ def run_data(subject: Subject) -> RunData:
     return RunData((), ()) if subject.recipe is None else find_data(subject.recipe, subject.checkpoint)
 
 
-def _with_val(data: RunData) -> Path | None:
+def _with_val(data: RunData) -> Path | str | None:
     """The first manifest that exists and has a val split, else the first that exists."""
     found = [path for path in data.manifests if path is not None]
     return next((path for path in found if len(Manifest.open(path).rows("val"))), found[0] if found else None)

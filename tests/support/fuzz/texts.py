@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_prep.commands.transcode import VERSION, claim_copies
 from data_prep.errors import PrepError
+from data_prep.inspection import VideoRecord
 from data_prep.journal import Journal
 from data_prep.transcoding import TranscodeConfig
 from eval.errors import EvalError
@@ -60,7 +61,7 @@ def reader(name: str, path: Path) -> Callable[[int], None]:
         writer_of(path.parent)
 
     def read_journal(turn: int) -> None:
-        journal = Journal(path, {"val": 0.1}, iter(()))
+        journal = Journal(path, {"val": 0.1}, iter(()), VideoRecord)
         journal.close()
         if journal.done:
             list(journal.records())

@@ -98,7 +98,9 @@ class CausalBlocks(Blocks):
         `past`: keys and values of the steps before x, as returned for them. `rows`: the steps of x that are returned; the
         last block computes no others. None = all.
         """
-        memory = []
+        memory: list[KeysAndValues] = []
+        if not self.layers and rows is not None:
+            x = select_steps(x, tokens, rows)
         for index, layer in enumerate(self.layers):
             own_past = past[index] if past else None
             own_rows = rows if layer is self.layers[-1] else None

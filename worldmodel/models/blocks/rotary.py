@@ -12,9 +12,13 @@ from torch import Tensor
 _INTEGERS = {2: torch.int32, 4: torch.int64}  # that hold two features of so many bytes
 
 
-def grid_positions(steps: int, side: int, device: torch.device) -> Tensor:
-    """Time step, row and column of every token of a clip, ordered by time: [steps * side * side, 3] int64."""
-    axes = (torch.arange(count, device=device) for count in (steps, side, side))
+def grid_positions(steps: int, grid: int | tuple[int, int], device: torch.device) -> Tensor:
+    """Time step, row and column of every token of a clip, ordered by time: [steps * rows * columns, 3] int64.
+
+    grid: rows and columns of tokens; one number for as many of each.
+    """
+    rows, columns = (grid, grid) if isinstance(grid, int) else grid
+    axes = (torch.arange(count, device=device) for count in (steps, rows, columns))
     return torch.cartesian_prod(*axes)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from worldmodel.models.pretrained.dino import KINDS, load_dino
 from worldmodel.models.pretrained.files import read_config_file
+from worldmodel.models.pretrained.hub import find_folder
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.videomae import load_videomae
 from worldmodel.models.pretrained.vjepa2 import load_huggingface
 from worldmodel.models.world_model import WorldModel
 
-LOADERS: dict[str, Callable[[Path], WorldModel]] = {"vjepa2": load_huggingface, "videomae": load_videomae}  # by model_type
+LOADERS: dict[str, Callable[[Path], WorldModel]] = {
+    "vjepa2": load_huggingface,
+    "videomae": load_videomae,
+    **dict.fromkeys(KINDS, load_dino),
+}  # by model_type
 
 
 def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldModel:
@@ -22,7 +27,7 @@ def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldMode
 
     Raises PretrainedError if it is neither, its kind is unknown, or any weight does not fit.
     """
-    folder = _folder(where)
+    folder = find_folder(where)
     kind = read_config_file(folder).get("model_type")
     if kind is None:
         raise PretrainedError(f"{folder}/config.json has no field model_type, which names the kind of model")
@@ -39,19 +44,3 @@ def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldMode
         raise PretrainedError(f"{kind} needs the extra `hf`: pip install 'worldmodel[hf]' ({error})") from None
     loaded: WorldModel = model.to(device).eval()  # type: ignore[attr-defined]
     return loaded
-
-
-def _folder(where: str) -> Path:
-    if Path(where).is_dir():
-        return Path(where)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", where):
-        raise PretrainedError(f"{where}: not a folder, and not a model id on the Hugging Face hub (owner/name)")
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError:
-        raise PretrainedError(f"{where} is not a folder; to download it: pip install 'worldmodel[hf]'") from None
-    try:
-        return Path(snapshot_download(where, allow_patterns=["*.json", "*.safetensors"]))
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise PretrainedError(f"{where} is not a folder and could not be downloaded: {str(error).splitlines()[0]}") from None

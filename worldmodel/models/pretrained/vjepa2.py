@@ -129,13 +129,13 @@ def _huggingface(config: MaskedConfig) -> Iterator[TensorPair]:
     yield TensorPair("encoder.embeddings.patch_embeddings.proj.weight", "encoder.patch.weight", patches)
     yield TensorPair("encoder.embeddings.patch_embeddings.proj.bias", "encoder.patch.bias")
     yield from _split_blocks("encoder.layer", "encoder.blocks.layers", e.depth, e.width)
-    yield from _both("encoder.layernorm", "encoder.norm")
-    yield from _both("predictor.embeddings.predictor_embeddings", "predictor.embed")
+    yield from both("encoder.layernorm", "encoder.norm")
+    yield from both("predictor.embeddings.predictor_embeddings", "predictor.embed")
     tokens = p.mask_tokens or len(config.masks)
     yield TensorPair("predictor.embeddings.mask_tokens", "predictor.mask_tokens", (tokens, 1, 1, p.width))
     yield from _split_blocks("predictor.layer", "predictor.blocks.layers", p.depth, p.width)
-    yield from _both("predictor.layernorm", "predictor.norm")
-    yield from _both("predictor.proj", "predictor.head")
+    yield from both("predictor.layernorm", "predictor.norm")
+    yield from both("predictor.proj", "predictor.head")
 
 
 def _split_blocks(theirs: str, ours: str, depth: int, width: int) -> Iterator[TensorPair]:
@@ -143,7 +143,7 @@ def _split_blocks(theirs: str, ours: str, depth: int, width: int) -> Iterator[Te
         for name in ("query", "key", "value"):
             yield TensorPair(f"{theirs}.{i}.attention.{name}.weight", f"{ours}.{i}.attention.qkv.weight", (width, width))
             yield TensorPair(f"{theirs}.{i}.attention.{name}.bias", f"{ours}.{i}.attention.qkv.bias", (width,))
-        yield from _both(f"{theirs}.{i}.attention.proj", f"{ours}.{i}.attention.out")
+        yield from both(f"{theirs}.{i}.attention.proj", f"{ours}.{i}.attention.out")
         yield from _rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
 
 
@@ -155,19 +155,30 @@ def load_original(file: Path, model: MaskedWorldModel, unused: Sequence[str] = (
     as the released models do. `unused`: keys that are ignored, such as UNUSED_TABLES. Tables of positions are refused
     otherwise, because weights of V-JEPA 1, which have the same names, need them. Raises PretrainedError.
     """
+    pairs = {theirs: _original(ours, model.config) for ours, theirs in _sections(model)}
+    model.load_state_dict(load_sections(file, pairs, model.state_dict(), unused))
+
+
+def load_sections(
+    file: Path, pairs: Mapping[str, Sequence[TensorPair]], state: Mapping[str, Tensor], unused: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """Read sections of a checkpoint of the original code, and convert each by its table of tensors; see `load_original`.
+
+    state: our tensors, for their shapes. Nothing but tensors is unpickled. Raises PretrainedError.
+    """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PretrainedError(f"{file} holds more than tensors, or is not a torch checkpoint: {reason}") from None
-    state, loaded = model.state_dict(), dict[str, Tensor]()
-    for ours, theirs in _sections(model):
+    loaded = dict[str, Tensor]()
+    for theirs, table in pairs.items():
         if theirs not in content:
             raise PretrainedError(f"{file} has no {theirs!r}; it holds {', '.join(map(str, content))}")
         bare = {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in content[theirs].items()}
         tensors = {key: value for key, value in bare.items() if key not in unused}
-        loaded |= to_ours(_original(ours, model.config), tensors, state, f"{file}, {theirs!r}")
-    model.load_state_dict(loaded)
+        loaded |= to_ours(table, tensors, state, f"{file}, {theirs!r}")
+    return loaded
 
 
 def save_original(model: MaskedWorldModel, file: Path) -> None:
@@ -200,39 +211,45 @@ def _sections(model: MaskedWorldModel) -> list[tuple[str, str]]:
 
 
 def _original(module: str, config: MaskedConfig) -> list[TensorPair]:
-    e, p = config.encoder, config.predictor
     if module != "predictor":
-        patches = (e.width, 3, e.tubelet_size, e.patch_px, e.patch_px)
-        return [
-            TensorPair("patch_embed.proj.weight", f"{module}.patch.weight", patches),
-            TensorPair("patch_embed.proj.bias", f"{module}.patch.bias"),
-            *_fused_blocks("blocks", f"{module}.blocks.layers", e.depth),
-            *_both("norm", f"{module}.norm"),
-        ]
+        return encoder_pairs(module, config.encoder)
+    p = config.predictor
     tokens = range(p.mask_tokens or len(config.masks))
     return [
-        *_both("predictor_embed", "predictor.embed"),
+        *both("predictor_embed", "predictor.embed"),
         *(TensorPair(f"mask_tokens.{i}", "predictor.mask_tokens", (1, 1, p.width)) for i in tokens),
-        *_fused_blocks("predictor_blocks", "predictor.blocks.layers", p.depth),
-        *_both("predictor_norm", "predictor.norm"),
-        *_both("predictor_proj", "predictor.head"),
+        *fused_blocks("predictor_blocks", "predictor.blocks.layers", p.depth),
+        *both("predictor_norm", "predictor.norm"),
+        *both("predictor_proj", "predictor.head"),
     ]
 
 
-def _fused_blocks(theirs: str, ours: str, depth: int) -> Iterator[TensorPair]:
+def encoder_pairs(module: str, config: VideoEncoderConfig) -> list[TensorPair]:
+    """The table of an encoder of the original code; `module` is our name of it."""
+    patches = (config.width, 3, config.tubelet_size, config.patch_px, config.patch_px)
+    return [
+        TensorPair("patch_embed.proj.weight", f"{module}.patch.weight", patches),
+        TensorPair("patch_embed.proj.bias", f"{module}.patch.bias"),
+        *fused_blocks("blocks", f"{module}.blocks.layers", config.depth),
+        *both("norm", f"{module}.norm"),
+    ]
+
+
+def fused_blocks(theirs: str, ours: str, depth: int) -> Iterator[TensorPair]:
     """Blocks whose query, key and value are one matrix, as in our layout."""
     for i in range(depth):
-        yield from _both(f"{theirs}.{i}.attn.qkv", f"{ours}.{i}.attention.qkv")
-        yield from _both(f"{theirs}.{i}.attn.proj", f"{ours}.{i}.attention.out")
+        yield from both(f"{theirs}.{i}.attn.qkv", f"{ours}.{i}.attention.qkv")
+        yield from both(f"{theirs}.{i}.attn.proj", f"{ours}.{i}.attention.out")
         yield from _rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
 def _rest_of_block(theirs: str, ours: str) -> Iterator[TensorPair]:
     for name, own in (("norm1", "norm_attention"), ("norm2", "norm_mlp"), ("mlp.fc1", "mlp.0"), ("mlp.fc2", "mlp.2")):
-        yield from _both(f"{theirs}.{name}", f"{ours}.{own}")
+        yield from both(f"{theirs}.{name}", f"{ours}.{own}")
 
 
-def _both(theirs: str, ours: str) -> Iterator[TensorPair]:
+def both(theirs: str, ours: str) -> Iterator[TensorPair]:
+    """Weight and bias of a layer."""
     yield TensorPair(f"{theirs}.weight", f"{ours}.weight")
     yield TensorPair(f"{theirs}.bias", f"{ours}.bias")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
+from worldmodel.storage.urls import is_url
 from worldmodel.video.container.formats import is_pattern
 from worldmodel.video.container.opening import open_video
 from worldmodel.video.container.source import open_bytes, shown_name
@@ -90,7 +91,7 @@ def _import_decord(name: str) -> ModuleType:
 
 
 def _reader(decord: ModuleType, path: Path | str, member: str | None) -> Any:
-    if member is None and not is_pattern(path):
+    if member is None and not is_pattern(path) and not is_url(path):
         return decord.VideoReader(os.path.abspath(path), num_threads=1)  # absolute: a file may be named "http:x.mp4"
     with open_bytes(path, member) as file:
         return decord.VideoReader(io.BytesIO(file.read()), num_threads=1)

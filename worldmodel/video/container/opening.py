@@ -18,6 +18,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from worldmodel.storage.urls import is_url
 from worldmodel.video import errors
 from worldmodel.video.container.formats import is_pattern, open_options, playlist_kind
 from worldmodel.video.container.source import locate, open_bytes, shown_name
@@ -115,7 +116,7 @@ def open_video(path: Path | str, member: str | None = None) -> Iterator[Video]:
 
 @contextmanager
 def _opened(name: str, path: Path | str, member: str | None) -> Iterator[tuple[InputContainer, VideoStream]]:
-    if member is None and not is_pattern(path):
+    if member is None and not is_pattern(path) and not is_url(path):
         with _container(name, path, os.path.abspath(path)) as container:  # absolute: a file may be named "http:x.mp4"
             yield container, _best_stream(name, container, path, member)
         return

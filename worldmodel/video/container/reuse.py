@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from worldmodel.storage.urls import is_url
 from worldmodel.video.container.opening import Video, open_video
+from worldmodel.video.container.source import file_version
 from worldmodel.video.container.timeline import scan_packets
 
 MAX_OPEN = 32
@@ -111,6 +113,8 @@ def reused_video(path: Path | str, member: str | None, frames: int = 0) -> Itera
 def _key(path: Path | str, member: str | None) -> Key | None:
     """What identifies the content of a file; None if it cannot be found, which opening it will report."""
     try:
+        if is_url(path):
+            return str(path), member, *file_version(path, member), 0, 0
         stat = os.stat(path)
     except (OSError, ValueError):
         return None

@@ -5,11 +5,17 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
+from worldmodel.storage.errors import StorageError
+from worldmodel.storage.objects import find_member, open_object
+from worldmodel.storage.shard_index import SUFFIX, ShardIndex, read_index
+from worldmodel.storage.store import version_of
+from worldmodel.storage.urls import is_url
 from worldmodel.video.errors import VideoError
 
 MAX_HEADER_BYTES = 1 << 20  # of a tar member: a longer name is damage, and reading it could exhaust the memory
@@ -56,8 +62,20 @@ class ByteRange(io.RawIOBase):
 
 @contextmanager
 def open_bytes(path: Path | str, member: str | None) -> Iterator[io.RawIOBase]:
-    """Open the bytes of a video, and close them on exit. Raises VideoError if the video is missing or empty."""
+    """Open the bytes of a video, and close them on exit. Raises VideoError if the video is missing or empty.
+
+    Raises StorageError for a URL whose object cannot be read, also on exit if a reader took that for the end of the file.
+    """
     offset, size = locate(path, member)
+    if is_url(path):
+        remote = open_object(str(path), member)
+        try:
+            yield remote
+        finally:
+            remote.close()
+            if remote.failure is not None:
+                raise remote.failure
+        return
     file = ByteRange(path, offset, size)
     try:
         yield file
@@ -66,13 +84,15 @@ def open_bytes(path: Path | str, member: str | None) -> Iterator[io.RawIOBase]:
 
 
 def locate(path: Path | str, member: str | None) -> tuple[int, int]:
-    """(offset, size) in bytes of a video within the file `path`. Raises VideoError if the video is missing or empty."""
+    """(offset, size) in bytes of a video within the file `path`. Raises VideoError if the video is missing or empty.
+
+    Raises StorageError for a URL whose object cannot be read.
+    """
     name = shown_name(path, member)
     try:
-        stat = os.stat(path)
-        offset, size = 0, stat.st_size
-        if member is not None:
-            offset, size = _members(str(path), stat.st_mtime_ns, stat.st_size)[member]
+        offset, size = _locate_remote(str(path), member) if is_url(path) else _locate_local(path, member)
+    except StorageError:
+        raise
     except FileNotFoundError:
         raise VideoError(name, "missing file", "no such file; was it moved since the manifest was written?") from None
     except KeyError:
@@ -86,9 +106,33 @@ def locate(path: Path | str, member: str | None) -> tuple[int, int]:
     return offset, size
 
 
+def _locate_remote(url: str, member: str | None) -> tuple[int, int]:
+    if member is None:
+        return 0, version_of(url).size
+    entry = find_member(url, member)
+    return entry.offset, entry.size
+
+
+def _locate_local(path: Path | str, member: str | None) -> tuple[int, int]:
+    stat = os.stat(path)
+    if member is None:
+        return 0, stat.st_size
+    with suppress(OSError):
+        index = os.stat(f"{path}{SUFFIX}")
+        if (entry := _indexed(str(path), index.st_mtime_ns, index.st_size, stat.st_size, member)) is not None:
+            return entry
+    return _members(str(path), stat.st_mtime_ns, stat.st_size)[member]
+
+
 def file_version(path: Path | str, member: str | None) -> tuple[int, int]:
-    """(time of the last change in ns, size in bytes) of the file that holds a video. Raises VideoError if it is missing."""
+    """(version, size in bytes) of the file that holds a video. Raises VideoError if it is missing.
+
+    The version is the time of the last change in ns; of a URL, a number that depends on its ETag.
+    """
     locate(path, member)
+    if is_url(path):
+        found = version_of(str(path))
+        return zlib.crc32(found.version.encode()), found.size
     stat = os.stat(path)
     return stat.st_mtime_ns, stat.st_size
 
@@ -118,6 +162,21 @@ class _Headers(io.FileIO):
         if size is None or not 0 <= size <= MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header states a length of {size} bytes")
         return super().read(size)
+
+
+def _indexed(path: str, modified_ns: int, index_bytes: int, tar_bytes: int, member: str) -> tuple[int, int] | None:
+    """(offset, size) of a member by the index beside a shard; None if that is of another tar or does not have it."""
+    index = _local_index(path, modified_ns, index_bytes)
+    entry = index.find(member) if index is not None and index.tar_bytes == tar_bytes else None
+    return None if entry is None else (entry.offset, entry.size)
+
+
+@lru_cache(maxsize=64)
+def _local_index(path: str, modified_ns: int, index_bytes: int) -> ShardIndex | None:
+    try:
+        return read_index(Path(f"{path}{SUFFIX}"))
+    except ValueError:  # a file of another program; the headers of the tar say where its members are
+        return None
 
 
 @lru_cache(maxsize=8)

@@ -100,7 +100,7 @@ def simulate(scene: Scene, video: VideoFormat) -> Trajectory:
     for index, entity in enumerate(scene.entities):
         position[:, index], quaternion[:, index] = entity.position_m, entity.quaternion
         if entity.motion == "scripted":
-            position[:, index], velocity[:, index] = _follow(entity, video)
+            position[:, index], velocity[:, index] = follow_script(entity, video)
     for frame in range(video.frames):
         for index, (joint, dof) in free.items():
             position[frame, index] = data.qpos[joint : joint + 3]
@@ -171,7 +171,7 @@ def _free_addresses(model: mujoco.MjModel, scene: Scene) -> dict[int, tuple[int,
     return addresses
 
 
-def _follow(entity: Entity, video: VideoFormat) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def follow_script(entity: Entity, video: VideoFormat) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Positions and velocities [T, 3] of a scripted entity."""
     times_s = np.arange(video.frames) / video.fps
     key_times_s = np.array([time_s for time_s, _ in entity.path])

@@ -13,7 +13,7 @@ from data_prep.physics.rendered_video import RenderedVideo
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds.builtin.rendering.video import render_video
 from data_prep.physics.worlds.builtin.scenes import Camera, Scene
-from data_prep.physics.worlds.builtin.simulation import Trajectory, simulate
+from data_prep.physics.worlds.builtin.simulation import Trajectory, follow_script, simulate
 
 Cause = Literal["light", "camera"]
 """The light goes out, or the camera turns away."""
@@ -84,7 +84,7 @@ def _turned(camera: Camera, yaw_deg: float) -> Camera:
 
 
 def closed_form_trajectory(scene: LookAwayScene, video: VideoFormat) -> Trajectory:
-    """The trajectory of bodies that follow paths along x. Spheres roll.
+    """The trajectory of bodies that follow paths along x, at the height of the scene plus that of the path. Spheres roll.
 
     A sphere has the orientation of the scene where its entity stands in the scene, so bodies that
     meet at that position look alike there.
@@ -97,14 +97,19 @@ def closed_form_trajectory(scene: LookAwayScene, video: VideoFormat) -> Trajecto
     contact = np.zeros((total, count, count), bool)
     for index, entity in enumerate(entities):
         position[:, index], quaternion[:, index] = entity.position_m, entity.quaternion
+        if entity.motion == "scripted":
+            position[:, index], velocity[:, index] = follow_script(entity, video)
         if entity.motion != "free":
             continue
         own = track(scene.paths[entity.name], times_s)
         position[:, index, 0], velocity[:, index, 0] = own.position_m[:, 0], own.velocity_m_s[:, 0]
+        position[:, index, 2] += own.position_m[:, 1]
+        velocity[:, index, 2] = own.velocity_m_s[:, 1]
         if entity.shape == "sphere":
             angle = (own.position_m[:, 0] - entity.position_m[0]) / entity.size_m[0]
             quaternion[:, index, 0], quaternion[:, index, 2] = np.cos(angle / 2), np.sin(angle / 2)
         for frame, touched in enumerate(own.touched):
-            for other in (names.index("floor"), *(names.index(name) for name in touched)):
+            floor = {"floor"} if own.supported[frame] else set()
+            for other in map(names.index, floor | touched):
                 contact[frame, index, other] = contact[frame, other, index] = True
     return Trajectory(tuple(names), position, quaternion, velocity, contact)

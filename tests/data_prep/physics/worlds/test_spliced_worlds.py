@@ -25,7 +25,7 @@ from eval.voe.pairs import QUADRUPLET, quadruplet_scores
 VIDEO = VideoFormat()
 TEMPLATES = [
     (world, property_.name, index)
-    for world in ("flat", "lookaway")
+    for world in ("flat", "lookaway", "dynamics")
     for property_ in WORLDS[world].properties
     for index in range(len(property_.templates))
 ]
@@ -95,7 +95,7 @@ def test_pixel_comparisons_gain_nothing_on_neutral_quadruplets_without_shadows_a
     assert not (before & after).any()
 
 
-@pytest.mark.parametrize(("world", "count"), [("flat", 80), ("lookaway", 12)])
+@pytest.mark.parametrize(("world", "count"), [("flat", 80), ("lookaway", 12), ("dynamics", 8)])
 def test_training_videos_are_possible_and_repeatable(world, count):
     video = VideoFormat(32, 24, 12.0)
     for index in range(count):
@@ -107,7 +107,7 @@ def test_training_videos_are_possible_and_repeatable(world, count):
     assert np.array_equal(again.frames, rendered.frames)
 
 
-@pytest.mark.parametrize("world", ["flat", "lookaway"])
+@pytest.mark.parametrize("world", ["flat", "lookaway", "dynamics"])
 def test_a_world_has_as_many_easy_as_hard_quadruplets_and_keys_of_its_own(world):
     properties = [property_.name for property_ in WORLDS[world].properties]
     jobs = list(suite_jobs(SUITE_SIZES["mini"], properties, 0, world))

@@ -1,0 +1,90 @@
+"""Short trainings whose videos are decoded once and lie in memory, to compare looks of videos at equal cost.
+
+    python -m benchmarks.transfer_training OUT --manifest data/demo/train.parquet --steps 500 --looks 0.5 [a.b=value ...]
+
+Trains the demo's recipe, with overrides, on the first videos of the split train, and writes OUT/recipe.yaml
+and OUT/model.safetensors for benchmarks.transfer_memory. --looks paints this fraction of the videos anew
+(data_prep/physics/repainting.py), once per video.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from data_prep.physics.repainting import repaint
+from worldmodel.config import save_config
+from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.batch import Batch
+from worldmodel.manifest import Manifest
+from worldmodel.recipe import read_recipe
+from worldmodel.training.optimizer import build_optimizers, clip_gradients, lr_ratio_at, set_lr
+from worldmodel.training.setup import build_learner
+from worldmodel.video.geometry import read_square_frames
+
+RECIPE = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
+
+
+def read_videos(manifest: Path, count: int, frames: int, fps: float, size_px: int) -> tuple[NDArray[np.uint8], list[str]]:
+    """The first videos of the split train, uint8 [V, T, H, W, 3], and the files of their ground truth."""
+    table = Manifest.open(manifest)
+    rows = zip(*(table.column(name) for name in ("path", "truth", "split")), strict=True)
+    chosen = [(table.absolute(path), table.absolute(truth)) for path, truth, split in rows if split == "train"][:count]
+    times_s = [frame / fps for frame in range(frames)]
+    videos = [read_square_frames(path, size_px, "center_crop", times_s=times_s, folder_fps=fps) for path, _ in chosen]
+    return np.stack(videos), [truth for _, truth in chosen]
+
+
+def paint(videos: NDArray[np.uint8], truths: list[str], share: float, rng: np.random.Generator) -> None:
+    """Paint a fraction of the videos anew, in place."""
+    for index in np.flatnonzero(rng.permutation(len(videos)) < share * len(videos)):
+        with np.load(truths[index]) as truth:
+            videos[index] = repaint(videos[index], truth["segmentation"], np.random.default_rng(index))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value")
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--videos", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--looks", type=float, default=0.0, metavar="F", help="fraction of the videos that are painted anew")
+    args = parser.parse_intermixed_args()
+    fixed = [f"train.max_steps={args.steps}", "train.precision=fp32", "optim.warmup_steps=50"]
+    recipe = read_recipe(RECIPE, [*fixed, *args.overrides])
+    window, batch_size = recipe.window, recipe.data.batch_size
+    torch.manual_seed(recipe.seed)
+    learner, rng = build_learner(recipe), np.random.default_rng(recipe.seed)
+    optimizers = build_optimizers(learner, recipe.optim)
+    videos, truths = read_videos(args.manifest, args.videos, window.frames, window.fps, window.size_px)
+    paint(videos, truths, args.looks, rng)
+    epochs = args.steps * batch_size // len(videos) + 1
+    order = np.concatenate([rng.permutation(len(videos)) for _ in range(epochs)])
+    start = time.process_time()
+    for step in range(args.steps):
+        ids = np.sort(order[step * batch_size : (step + 1) * batch_size])
+        uniforms = torch.from_numpy(rng.random((batch_size, UNIFORMS_PER_SAMPLE), dtype=np.float32))
+        batch = Batch(torch.from_numpy(videos[ids]), uniforms, torch.from_numpy(ids), int(rng.integers(2**31)))
+        set_lr(optimizers, recipe.optim, lr_ratio_at(step, recipe.optim, args.steps))
+        loss = learner(batch)
+        loss.total.backward()
+        clip_gradients(learner, recipe.optim.clip_norm)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if step % 100 == 0 or step == args.steps - 1:
+            print(f"step {step}, loss {float(loss.total.detach()):.3f}, {time.process_time() - start:.0f} CPU s", flush=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    save_config(recipe, args.out / "recipe.yaml")
+    save_file(learner.model.state_dict(), args.out / "model.safetensors")
+
+
+if __name__ == "__main__":
+    main()

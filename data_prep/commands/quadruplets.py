@@ -1,0 +1,93 @@
+"""Make quadruplets for violation of expectation by splicing real videos. No labels are needed.
+
+VIDEOS is a folder, or a manifest of `data_prep index` or `data_prep curate`. Only held-out clips are
+used (splits val and test; a folder is split as `data_prep index` splits it). In the impossible videos
+the outcome is that of another stretch of the same shot (other_stretch), the stretch reversed in time
+(time_reversed), a still picture (frozen), or partly mirrored (part_mirrored). Each property is made
+twice: occluded, with blank frames between context and outcome, and visible.
+
+`python -m eval voe RUN --suite builtin:OUT` evaluates a model. Many quadruplets of few videos overlap,
+and are then not independent. An interrupted command resumes when it is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from data_prep.errors import PrepError
+from data_prep.splicing.config import SplicingConfig
+from data_prep.splicing.generation import claim_output, make_videos, write_tables
+from data_prep.splicing.held_out import Pools, digest, divide, held_out_clips
+from data_prep.splicing.splices import SPLICES
+from worldmodel.files.folder_lock import lock_folder
+from worldmodel.process.arguments import finite_number, whole_number
+from worldmodel.process.cores import usable_cores
+from worldmodel.process.terminal import print_escaped
+
+HELP = "make a violation-of-expectation suite by splicing real videos"
+RESUMES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("videos", type=Path, metavar="VIDEOS", help="a folder of videos, or a manifest")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="the output folder")
+    parser.add_argument(
+        "--quadruplets", type=whole_number(1), default=100, metavar="N", help="per property and visibility (default 100)"
+    )
+    parser.add_argument("--properties", metavar="A,B", help=f"some of {', '.join(SPLICES)}")
+    parser.add_argument("--size-px", type=whole_number(32, 512), default=64, help="height and width (default 64)")
+    parser.add_argument("--frames", type=whole_number(12, 480), default=16, help="frames per video (default 16)")
+    parser.add_argument("--fps", type=finite_number(1, 60, "frames a second"), default=10.0, help="frame rate (default 10)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of all random numbers (default 0)")
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Raises PrepError where VIDEOS does not exist or has no usable held-out clips, and OutputError.
+    """
+    if not args.videos.exists():
+        raise PrepError(f"{args.videos}: no such folder or manifest")
+    if args.out.exists() and not args.out.is_dir():
+        raise PrepError(f"{args.out} is a file; OUT must be a folder")
+    properties = tuple(args.properties.split(",")) if args.properties else tuple(SPLICES)
+    if unknown := [name for name in properties if name not in SPLICES]:
+        raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(SPLICES)}")
+    clips = held_out_clips(args.videos, args.workers)
+    config = SplicingConfig(
+        source=digest(clips),
+        seed=args.seed,
+        size_px=args.size_px,
+        frames=args.frames,
+        fps=args.fps,
+        test=args.quadruplets,
+        validation=max(1, args.quadruplets // 5),
+        calibration=4 * max(1, args.quadruplets // 2),
+        properties=properties,
+    )
+    with lock_folder(args.out, "give another OUT"):
+        lines = _make(args, config, divide(clips, config.duration_s))
+    print_escaped("\n".join(lines))
+    return 0
+
+
+def _make(args: argparse.Namespace, config: SplicingConfig, pools: Pools) -> list[str]:
+    claim_output(args.out, config)
+    results = make_videos(args.out, config, pools, args.workers)
+    options = f"--quadruplets {config.test} --properties {','.join(config.properties)} --size-px {config.size_px}"
+    command = (
+        f"python -m data_prep quadruplets {shlex.quote(args.videos.name)} {options} "
+        f"--frames {config.frames} --fps {config.fps:g} --seed {config.seed}"
+    )
+    lines = write_tables(args.out, config, results, command)
+    if not pools.calibration:
+        lines.append(
+            "no clip is long enough to be divided, so there are no calibration videos and no quadruplets of split val; "
+            "give --calibration MANIFEST to `eval voe`"
+        )
+    return lines

@@ -1,0 +1,105 @@
+"""Analysis of one video: its stretches, borders and hashes. Runs in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.curation.borders import find_borders
+from data_prep.curation.cuts import measure_changes
+from data_prep.curation.near_duplicates import frame_hash
+from data_prep.curation.recipe import CurationRecipe
+from data_prep.curation.stretches import divide
+from worldmodel.manifest import Clip
+from worldmodel.video import VideoError, read_frames
+
+FRAMES_PER_READ = 256
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class VideoClips:
+    """A video and all its clips in the manifest. `member` and `label` are as in an Item of a source."""
+
+    path: str
+    member: str | None
+    label: str | None
+    clips: tuple[Clip, ...]
+
+
+@dataclass(frozen=True)
+class VideoAnalysis:
+    """A line of the journal of `curate`. Frames count at the rate of the recipe, from `start_s` on."""
+
+    path: str
+    member: str | None
+    label: str | None
+    start_s: float = 0.0
+    stop_s: float = 0.0
+    stretches: list[dict[str, Any]] = field(default_factory=list)  # fields of Stretch
+    borders: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    hashes: list[str] = field(default_factory=list)  # 16 hex digits each
+    problem: str = ""
+
+
+def analyse_video(video: VideoClips, recipe: CurationRecipe) -> VideoAnalysis:
+    """Examine a video from the start of its first clip to the end of its last. A damaged one is returned with its problem."""
+    start_s = min(clip.start_s for clip in video.clips)
+    stop_s = max(clip.stop_s for clip in video.clips)
+    try:
+        return _analyse(video, start_s, stop_s, recipe)
+    except (VideoError, OSError) as error:
+        return VideoAnalysis(video.path, video.member, video.label, start_s, stop_s, problem=str(error))
+
+
+def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationRecipe) -> VideoAnalysis:
+    change, score, std, brightness, hashes = [], [], [], [], []
+    brightest: NDArray[np.float32] | None = None
+    count = max(1, int((stop_s - start_s - 0.5 / video.clips[0].fps) * recipe.fps) + 1)
+    every = max(1, round(recipe.duplicates.interval_s * recipe.fps), -(-count // recipe.duplicates.max_hashes))
+    at = 0
+    for frames, new in _read(video, start_s, count, recipe):
+        grey = frames[-new:] @ GREY
+        changes = measure_changes(frames)
+        change.append(changes.change[-new:])
+        score.append(changes.score[-new:])
+        std.append(grey.reshape(new, -1).std(1))
+        brightness.append(grey.reshape(new, -1).mean(1))
+        high = grey.max(0)
+        brightest = high if brightest is None else np.maximum(brightest, high)
+        hashes += [
+            f"{frame_hash(grey[index].astype(np.uint8)):016x}"
+            for index in range(new)
+            if (at + index) % every == every // 2 and std[-1][index] >= recipe.stills.plain_std
+        ]
+        at += new
+    assert brightest is not None
+    whole = [np.concatenate(pieces) for pieces in (change, score, std, brightness)]
+    found = divide(whole[0], whole[1], whole[2], whole[3], recipe)
+    return VideoAnalysis(
+        video.path,
+        video.member,
+        video.label,
+        start_s,
+        stop_s,
+        [asdict(stretch) for stretch in found],
+        find_borders(brightest, recipe.borders),
+        hashes,
+    )
+
+
+def _read(video: VideoClips, start_s: float, count: int, recipe: CurationRecipe) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    """(frames, how many of them are new), in pieces. All pieces but the first begin with the last frame of the piece before."""
+    last: NDArray[np.uint8] | None = None
+    for first in range(0, count, FRAMES_PER_READ):
+        times = start_s + np.arange(first, min(first + FRAMES_PER_READ, count)) / recipe.fps
+        clip = video.clips[0]
+        frames = read_frames(
+            video.path, times_s=times, member=video.member, size=recipe.size_px, folder_fps=clip.fps, timing=clip.timing
+        )
+        yield (frames if last is None else np.concatenate([last, frames])), len(frames)
+        last = frames[-1:]

@@ -1,0 +1,126 @@
+"""The table of a curation: a row per stretch, with what was measured and decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from data_prep.curation.analysis import VideoAnalysis, VideoClips
+from data_prep.curation.borders import Borders
+from data_prep.curation.recipe import CurationRecipe, Decision
+from data_prep.curation.stretches import Stretch
+from worldmodel.manifest import Clip, clip_id
+
+EXCLUDED = "excluded"
+COLUMNS = pa.schema(
+    [
+        ("decision", pa.string()),
+        ("shot", pa.int32()),  # number of the shot in its video
+        ("motion", pa.float32()),
+        ("brightness", pa.float32()),
+        *((name, pa.float32()) for name in ("border_top", "border_bottom", "border_left", "border_right")),
+        ("duplicate_group", pa.string()),  # content hash of the first video of the group; null without near-duplicates
+        ("split_before", pa.string()),  # the split in the manifest that was curated
+    ]
+)
+"""Columns that a curation adds to those of a manifest."""
+
+
+@dataclass(frozen=True)
+class CuratedClip:
+    """A row of the table."""
+
+    clip: Clip
+    decision: Decision
+    shot: int
+    motion: float | None  # null for a video that cannot be read
+    brightness: float | None
+    borders: Borders
+    duplicate_group: str | None
+    split_before: str
+
+
+def curated_clips(
+    videos: Sequence[VideoClips], analyses: Sequence[VideoAnalysis], groups: Sequence[int], recipe: CurationRecipe
+) -> Iterator[CuratedClip]:
+    """The rows of all videos, in order.
+
+    groups: see `near_duplicates.group_duplicates`. Near-duplicates get the split of the first video
+    of their group. Where videos are divided in time, the near-duplicates of the first are excluded.
+    """
+    sizes = [0] * len(videos)
+    for group in groups:
+        sizes[group] += 1
+    for video, analysis, group in zip(videos, analyses, groups, strict=True):
+        first = videos[group]
+        is_copy = (first.path, first.member) != (video.path, video.member)
+        divided = len({clip.split for clip in (*first.clips, *video.clips)} - {EXCLUDED}) > 1 and (
+            len(first.clips) > 1 or len(video.clips) > 1
+        )
+        for row in _rows(video, analysis, recipe):
+            group_hash = first.clips[0].content_hash if sizes[group] > 1 else None
+            split = first.clips[0].split if is_copy else row.clip.split
+            if row.decision == "used" and is_copy and divided:
+                row = replace(row, decision="duplicate")
+            clip = replace(row.clip, split=split if row.decision == "used" else EXCLUDED)
+            yield replace(row, clip=clip, duplicate_group=group_hash)
+
+
+def _rows(video: VideoClips, analysis: VideoAnalysis, recipe: CurationRecipe) -> Iterator[CuratedClip]:
+    if analysis.problem:
+        for clip in video.clips:
+            yield CuratedClip(clip, "unreadable", 0, None, None, (0.0, 0.0, 0.0, 0.0), None, clip.split)
+        return
+    stretches = [Stretch(**fields) for fields in analysis.stretches]
+    total = stretches[-1].stop
+    for clip in video.clips:
+        for stretch in stretches:
+            cut = _within(clip, stretch, total, analysis.start_s, recipe.fps)
+            if cut is None:
+                continue
+            decision = stretch.decision
+            if decision == "used" and cut != clip and cut.stop_s - cut.start_s < recipe.min_stretch_s:
+                decision = "short"
+            top, bottom, left, right = analysis.borders
+            borders = (top, bottom, left, right)
+            yield CuratedClip(cut, decision, stretch.shot, stretch.motion, stretch.brightness, borders, None, clip.split)
+
+
+def _within(clip: Clip, stretch: Stretch, total: int, start_s: float, fps: float) -> Clip | None:
+    """The part of a clip in a stretch; None where there is none. A clip that is one stretch is returned as it is.
+
+    The part begins with the first frame of the file that is known to be in the stretch and ends with the
+    last one. Frames of the file between two stretches that were not examined are in neither.
+    """
+    begin_s = start_s + stretch.start / fps if stretch.start else -math.inf
+    last_s = start_s + (stretch.stop - 1) / fps if stretch.stop < total else math.inf
+    if begin_s <= clip.start_s and last_s >= clip.stop_s:
+        return clip
+    first = math.ceil(max(begin_s, clip.start_s) * clip.fps - 1e-3)
+    last = math.floor(last_s * clip.fps + 1e-3) if last_s < clip.stop_s else round(clip.stop_s * clip.fps) - 1
+    if last < first:
+        return None
+    begin = clip.start_s if begin_s <= clip.start_s else first / clip.fps
+    stop = clip.stop_s if last_s >= clip.stop_s else (last + 1) / clip.fps
+    if stop <= begin:
+        return None
+    frames = last - first + 1
+    return replace(clip, clip_id=clip_id(clip.content_hash, begin, stop), start_s=begin, stop_s=stop, frames=frames)
+
+
+def added_columns(rows: Sequence[CuratedClip]) -> pa.Table:
+    """The columns of COLUMNS for these rows."""
+    sides = list(zip(*(row.borders for row in rows), strict=True)) if rows else [()] * 4
+    values = [
+        [row.decision for row in rows],
+        [row.shot for row in rows],
+        [row.motion for row in rows],
+        [row.brightness for row in rows],
+        *map(list, sides),
+        [row.duplicate_group for row in rows],
+        [row.split_before for row in rows],
+    ]
+    return pa.table([pa.array(column, field.type) for column, field in zip(values, COLUMNS, strict=True)], schema=COLUMNS)

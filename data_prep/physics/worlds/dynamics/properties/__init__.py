@@ -1,0 +1,12 @@
+"""The questions of the dynamics world, one file each. Modules whose names begin with `_` hold what several share."""
+
+from data_prep.physics.worlds.dynamics.properties.acceleration import ACCELERATION
+from data_prep.physics.worlds.dynamics.properties.crossing import CROSSING
+from data_prep.physics.worlds.dynamics.properties.delay import DELAY
+from data_prep.physics.worlds.dynamics.properties.direction import DIRECTION
+from data_prep.physics.worlds.dynamics.properties.impact import IMPACT
+from data_prep.physics.worlds.dynamics.properties.queue import QUEUE
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
+
+PROPERTIES: tuple[DynamicsProperty, ...] = (DIRECTION, ACCELERATION, CROSSING, IMPACT, DELAY, QUEUE)
+"""All questions. A new one needs a file in this folder and a line here."""

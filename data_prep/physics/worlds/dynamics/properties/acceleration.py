@@ -1,0 +1,29 @@
+"""Acceleration: a ball bounces. Is it at the top or on the floor next? The magnitude is the height, in widths."""
+
+from __future__ import annotations
+
+from data_prep.physics.motion import GRAVITY_M_S2
+from data_prep.physics.quadruplets import ScenePair
+from data_prep.physics.worlds.builtin.bodies import body
+from data_prep.physics.worlds.builtin.object_sampling import sample_appearance
+from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase, bouncing_ball
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, DynamicsTemplate
+from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
+
+
+def _bounce(base: DynamicsBase) -> ScenePair[LookAwayScene]:
+    """A body at three quarters of its height in the last frame, on its way up or down."""
+    rng, appearance = base.rng, sample_appearance(base.builtin)
+    x_m, y_m = rng.uniform(-0.3, 0.3), rng.uniform(0.0, 0.2)
+    one = body(base.builtin, "one", appearance, (x_m, y_m))
+    entities = [base.sudden_screen(), one]
+    quarter_s = base.period_s / 4
+    rising, falling = (
+        base.finished(entities, {"one": bouncing_ball(x_m, base.period_s, base.last_seen_s + when, base.video.duration_s)})
+        for when in (-quarter_s, quarter_s)
+    )
+    height_m = GRAVITY_M_S2 * base.period_s**2 / 8
+    return ScenePair(rising, falling, height_m / base.builtin.width_m(appearance.width_px, y_m))
+
+
+ACCELERATION = DynamicsProperty("acceleration", (DynamicsTemplate("bounce", _bounce, "neutral"),))

@@ -1,0 +1,81 @@
+"""Which videos go into which shard: a function of the manifest and of the sizes of the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from data_prep.content_hash import DIGEST
+from worldmodel.manifest import Clip
+from worldmodel.video import VideoError
+from worldmodel.video.container.source import locate
+
+SourceKey = tuple[str, str | None]
+"""(content hash, None) where the manifest has one, else (path, member). Clips of equal videos share a member."""
+
+
+@dataclass(frozen=True)
+class ShardSource:
+    """A video that a shard will hold."""
+
+    path: str
+    member: str | None
+    content_hash: str | None  # of the whole content; None if the manifest does not have it
+
+    @property
+    def key(self) -> SourceKey:
+        return (self.path, self.member) if self.content_hash is None else (self.content_hash, None)
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """A shard to write, with its videos in the order of the manifest."""
+
+    number: int
+    sources: tuple[ShardSource, ...]
+
+    @property
+    def name(self) -> str:
+        return f"shard-{self.number:06d}.tar"
+
+    @property
+    def digest(self) -> str:
+        """Identifies the videos of the shard. A finished shard with the same digest is not made again."""
+        listed = [[*source.key] for source in self.sources]
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def source_of(clip: Clip, has_whole_hashes: bool) -> ShardSource:
+    """The video of a clip."""
+    known = has_whole_hashes and DIGEST.fullmatch(clip.content_hash)
+    return ShardSource(clip.path, clip.member, clip.content_hash if known else None)
+
+
+def plan_shards(sources: Iterable[ShardSource], shard_bytes: int) -> Iterator[ShardJob]:
+    """Fill one shard after another with videos, each once, up to `shard_bytes`. A longer video has a shard of its own."""
+    seen: set[SourceKey] = set()
+    waiting: list[ShardSource] = []
+    number, filled = 0, 0
+    for source in sources:
+        if source.key in seen:
+            continue
+        seen.add(source.key)
+        size = _size(source)
+        if waiting and filled + size > shard_bytes:
+            yield ShardJob(number, tuple(waiting))
+            number, filled, waiting = number + 1, 0, []
+        waiting.append(source)
+        filled += size
+    if waiting:
+        yield ShardJob(number, tuple(waiting))
+
+
+def _size(source: ShardSource) -> int:
+    """The size of a video in bytes; 0 for one that cannot be found, which is rejected when its shard is made."""
+    try:
+        return 0 if os.path.isdir(source.path) else locate(source.path, source.member)[1]
+    except (VideoError, OSError):
+        return 0

@@ -1,0 +1,121 @@
+"""Write one shard: a plain tar of video files, and its index. Equal videos give equal bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from dataclasses import dataclass
+from io import RawIOBase
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from data_prep.content_hash import content_hash
+from data_prep.sharding.plan import ShardJob, ShardSource
+from worldmodel.files.atomic import atomic_path, open_part
+from worldmodel.files.output_errors import OutputError
+from worldmodel.storage.shard_index import BLOCK_BYTES, SUFFIX, Member, ShardIndex, read_index, write_index
+from worldmodel.video import VideoError
+from worldmodel.video.container.source import open_bytes
+
+_UNIT = tarfile.BLOCKSIZE
+_HASH_DIGITS = 32  # of the content hash, in the name of a member
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of a video: the name of its member, or why it has none."""
+
+    member: str | None
+    reason: str = ""
+    detail: str = ""
+
+
+def write_shard(job: ShardJob, folder: Path) -> tuple[Stored, ...]:
+    """Write the tar and then its index, which proves that the tar is complete. Returns what became of every video.
+
+    Raises OutputError. A video that cannot be read, or is not what the manifest says, is left out and named.
+    """
+    path = folder / job.name
+    members: dict[str, Member] = {}
+    with atomic_path(path) as part, open_part(part, path) as tar:
+        results = tuple(_add(source, tar, members) for source in job.sources)
+        tar_bytes = _finish(tar)
+    note = {"plan": job.digest, "results": [[found.member, found.reason, found.detail] for found in results]}
+    write_index(path.with_name(path.name + SUFFIX), list(members.values()), tar_bytes, note)
+    return results
+
+
+def finished_results(job: ShardJob, index: Path, tar_bytes: int) -> tuple[Stored, ...] | None:
+    """What became of the videos of a finished shard; None if this is not the index of a complete shard of the job."""
+    try:
+        found: ShardIndex = read_index(index)
+    except (OSError, ValueError):
+        return None
+    if found.tar_bytes != tar_bytes or found.note.get("plan") != job.digest:
+        return None
+    return tuple(Stored(*result) for result in found.note["results"])
+
+
+def _add(source: ShardSource, tar: BinaryIO, members: dict[str, Member]) -> Stored:
+    start = tar.tell()
+    try:
+        if source.member is None and os.path.isdir(source.path):
+            detail = "a shard holds files only; make a video of the folder first: `python -m data_prep transcode`"
+            return Stored(None, "folder of frames", detail)
+        digest = content_hash(source.path, source.member)
+        if source.content_hash not in (None, digest):
+            detail = "its content is not what the manifest says; index it again: `python -m data_prep index`"
+            return Stored(None, "changed", detail)
+        name = digest[:_HASH_DIGITS] + _suffix(source)
+        if name not in members:
+            members[name] = _append(name, source, tar)
+        return Stored(name)
+    except (VideoError, OSError) as error:
+        if isinstance(error, OutputError):
+            raise
+        tar.seek(start)
+        tar.truncate()
+        if isinstance(error, VideoError):
+            return Stored(None, error.reason, error.detail)
+        return Stored(None, "unreadable file", str(error))
+
+
+def _suffix(source: ShardSource) -> str:
+    """The suffix of the file, so that other programs recognise the member; without unusual characters."""
+    suffix = PurePosixPath(source.member or source.path).suffix.lower()
+    return suffix if suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= 8 else ""
+
+
+def _append(name: str, source: ShardSource, tar: BinaryIO) -> Member:
+    """Append a header, the bytes of a video and the padding of the tar format."""
+    with open_bytes(source.path, source.member) as file:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = file.seek(0, os.SEEK_END), 0o644  # no times and owners: equal videos give equal bytes
+        file.seek(0)
+        tar.write(info.tobuf(tarfile.GNU_FORMAT))
+        offset, digests, left = tar.tell(), [], info.size
+        while left:
+            block = _read_exactly(file, min(BLOCK_BYTES, left))
+            digests.append(hashlib.sha256(block).digest())
+            tar.write(block)
+            left -= len(block)
+    tar.write(bytes(-info.size % _UNIT))
+    return Member(name, offset, info.size, tuple(digests))
+
+
+def _read_exactly(file: RawIOBase, size: int) -> bytes:
+    parts = []
+    while size and (part := file.read(size)):
+        parts.append(part)
+        size -= len(part)
+    if size:
+        raise OSError("the file became shorter while it was read")
+    return b"".join(parts)
+
+
+def _finish(tar: BinaryIO) -> int:
+    """Write the end of the tar. Returns its size."""
+    tar.write(bytes(2 * _UNIT))
+    tar.write(bytes(-tar.tell() % tarfile.RECORDSIZE))
+    return tar.tell()

@@ -1,0 +1,107 @@
+"""The held-out clips of a folder of videos or of a manifest, and how a suite divides them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.errors import PrepError
+from data_prep.inspection import VideoRecord, inspect_item
+from data_prep.pool import run_each
+from data_prep.progress import bar
+from data_prep.sources import SOURCES, SkippedFiles
+from data_prep.splits import FEW_FILES, clips_of, split_in_time, split_of, whole_file
+from worldmodel.manifest import Clip, Manifest
+
+HELD_OUT_SPLITS = ("val", "test")
+VAL, TEST = 0.1, 0.1  # fractions of files, as `data_prep index` has them by default
+MAX_CLIPS = 10_000  # of more clips, a random sample is used
+TIMEOUT_S = 60.0
+CALIBRATION_SHARE = 1 / 3  # of each clip in time, or of the clips
+LONG_CLIP = 5.0  # a clip of this many videos' length is divided in time
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Disjoint clips: for the test, and for calibration and the choice of a context length."""
+
+    test: tuple[Clip, ...]
+    calibration: tuple[Clip, ...]
+
+
+def held_out_clips(videos: Path, workers: int) -> list[Clip]:
+    """The clips of splits val and test of a manifest, or of a folder as `data_prep index` splits it.
+
+    Raises PrepError where there are none.
+    """
+    clips = _of_manifest(videos) if videos.is_file() else _of_folder(videos, workers)
+    if not clips:
+        raise PrepError(f"{videos}: no held-out clips; give a manifest with clips of split val or test, or a folder of videos")
+    return clips
+
+
+def _of_manifest(path: Path) -> list[Clip]:
+    manifest = Manifest.open(path)
+    if manifest.metadata.get("config", {}).get("kind") == "suite":
+        raise PrepError(
+            f"{path}: these videos are a benchmark; give a folder of real videos, or a manifest of `data_prep index`"
+        )
+    rows = np.concatenate([manifest.rows(split) for split in HELD_OUT_SPLITS])
+    if len(rows) > MAX_CLIPS:
+        rows = np.random.Generator(np.random.Philox(0)).choice(rows, MAX_CLIPS, replace=False)
+    return [manifest.clip(int(row)) for row in np.sort(rows)]
+
+
+def _of_folder(root: Path, workers: int) -> list[Clip]:
+    items = list(SOURCES["folder"](root.absolute(), SkippedFiles()))
+    if not items:
+        raise PrepError(f"{root}: no videos in this folder or below it")
+    work = partial(inspect_item, min_seconds=1.0, thorough=False)
+    records: list[VideoRecord] = []
+    with bar("inspect", len(items)) as progress:
+        for _, result in run_each(work, items, min(workers, len(items)), TIMEOUT_S):
+            usable = isinstance(result, VideoRecord) and result.reason is None
+            records += [result] if usable and isinstance(result, VideoRecord) else []
+            progress.step(ok=usable)
+    by_content = {record.content_hash: record for record in records}.values()  # a copy of a file adds nothing
+    few = len(by_content) < FEW_FILES
+    clips = []
+    for record in by_content:
+        split = split_of(record.content_hash, VAL, TEST)
+        ranges = split_in_time(record) if few else whole_file(record, split)
+        clips += [clip for clip in clips_of(record, ranges, root.stem) if clip.split in HELD_OUT_SPLITS]
+    return clips[:MAX_CLIPS]
+
+
+def divide(clips: Sequence[Clip], duration_s: float) -> Pools:
+    """Divide clips into disjoint pools.
+
+    Of FEW_FILES or more clips, a third by content hash is for calibration. Of fewer clips, the first
+    third of each clip that is long enough is. duration_s: of the videos of the suite.
+    """
+    if len(clips) >= FEW_FILES:
+        chosen = [int(clip.content_hash[-8:] or "0", 16) < CALIBRATION_SHARE * 2**32 for clip in clips]
+        return Pools(
+            tuple(clip for clip, first in zip(clips, chosen, strict=True) if not first),
+            tuple(clip for clip, first in zip(clips, chosen, strict=True) if first),
+        )
+    test, calibration = [], []
+    for clip in clips:
+        length_s = clip.stop_s - clip.start_s
+        if length_s < LONG_CLIP * duration_s:
+            test.append(clip)
+            continue
+        middle_s = clip.start_s + CALIBRATION_SHARE * length_s
+        calibration.append(replace(clip, stop_s=middle_s))
+        test.append(replace(clip, start_s=middle_s))
+    return Pools(tuple(test), tuple(calibration))
+
+
+def digest(clips: Sequence[Clip]) -> str:
+    """16 hex digits that depend on the clips and their order, not on their paths."""
+    return hashlib.sha256(" ".join(clip.clip_id for clip in clips).encode()).hexdigest()[:16]

@@ -1,0 +1,162 @@
+"""All policies on the same pairs: which there are, and their episodes in resumable pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+
+from data_prep.environments.making import make_environment
+from data_prep.environments.tasks import Task
+from eval.planning.action_model import ActionModel, ShuffledActions
+from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
+from eval.planning.heads import GoalHead, HeadPolicy
+from eval.planning.pairs import PairSet
+from eval.planning.planning_policy import ModelCosts, OracleCosts, PlanningPolicy
+from eval.planning.policies import RandomPolicy, StatePolicy
+from eval.resumable_work import compute_pieces
+from worldmodel.planning import ActionSpace, PlannerBase
+
+Array = NDArray[np.float64]
+
+LABELS = {
+    "model": "model",
+    "nothing": "do nothing",
+    "random": "random actions",
+    "straight": "straight line",
+    "scripted": "scripted",
+    "cloning": "behaviour cloning",
+    "inverse": "inverse dynamics",
+    "untrained": "untrained model",
+    "shuffled": "shuffled actions",
+    "memoryless": "memoryless (one frame)",
+    "oracle": "oracle, distance",
+    "oracle_to_go": "oracle, way to go",
+}
+"""In the order of tables."""
+MODEL_POLICIES = ("model", "untrained", "shuffled", "memoryless", "cloning", "inverse")
+BATCH = 25  # episodes that are planned at once, and stored together
+SAMPLES_AT_ONCE = 512  # candidate sequences per call of a model and environment
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What all planners share."""
+
+    config: PlannerBase
+    executed: int  # steps of the environment before the next plan
+    steps: str  # of the cost: all or last
+    budget: int
+    context: int  # frames that the model sees
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An environment, its task and pairs, and a model."""
+
+    environment_id: str
+    options: dict[str, Any]
+    task: Task
+    pairs: PairSet
+    space: ActionSpace  # of the model: its block is the number of actions per planned step
+    planning: Planning
+    model: ActionModel | None
+    heads: Mapping[str, GoalHead]
+    device: torch.device
+
+    def cases(self, numbers: Sequence[int]) -> Cases:
+        chosen = list(numbers)
+        return Cases(tuple(chosen), self.pairs.starts[chosen], self.pairs.goals_array[chosen])
+
+    def names(self) -> list[str]:
+        """The policies that can be evaluated, in the order of tables."""
+        start, goal = self.pairs.starts[:1], self.pairs.goals_array[:1]
+        left_out = {
+            "straight": self.task.straight(start, goal) is None,
+            "scripted": self.task.scripted(start, goal) is None,
+            "memoryless": self.planning.context == 1,  # the model itself
+            "cloning": "cloning" not in self.heads,
+            "inverse": "inverse" not in self.heads,
+        }
+        return [
+            name for name in LABELS if not left_out.get(name, False) and (self.model is not None or name not in MODEL_POLICIES)
+        ]
+
+    def policy(self, name: str, cases: Cases, seed: int) -> Policy:
+        """A policy for some pairs. Its random numbers depend on the pair and the planning seed alone."""
+        seeds = [episode_seed(seed + 1_000_003, number) for number in cases.numbers]
+        if name == "nothing":
+            still = self.space.centre()[: len(self.space.low)].double().numpy()
+            return StatePolicy(lambda states: np.tile(still, (len(states), 1)))
+        if name == "random":
+            return RandomPolicy(self.space, seeds)
+        if name in ("straight", "scripted"):
+            act = self.task.straight if name == "straight" else self.task.scripted
+            return StatePolicy(lambda states: np.asarray(act(states, cases.goals)))
+        if name in ("oracle", "oracle_to_go"):
+            measure = "to go" if name == "oracle_to_go" else "distance"
+            costs = OracleCosts(self.task, cases.goals, self.space.block, measure, self.planning.steps)
+            return PlanningPolicy(costs, self.space, self.planning.config, self.planning.executed, seeds)
+        assert self.model is not None
+        if name in self.heads:
+            head = self.heads[name]
+            return HeadPolicy(head, self.model, self._goals(self.model, cases), self.space, self.planning.budget)
+        model: ActionModel = self.model
+        if name == "untrained":
+            model = self.model.untrained(seed)
+        elif name == "shuffled":
+            model = ShuffledActions(self.model)
+        context = 1 if name == "memoryless" else self.planning.context
+        found = ModelCosts(model, self._goals(model, cases), context, self.planning.steps, SAMPLES_AT_ONCE)
+        return PlanningPolicy(found, self.space, self.planning.config, self.planning.executed, seeds, str(self.device))
+
+    @torch.no_grad()
+    def _goals(self, model: ActionModel, cases: Cases) -> torch.Tensor:
+        """Latents of the goal pictures, [B, N, D]."""
+        environment = make_environment(self.environment_id, self.options)
+        try:
+            pictures = [picture_of(environment, self.environment_id, self.task, goal) for goal in cases.goals]
+        finally:
+            environment.close()
+        return model.encode(torch.from_numpy(np.stack(pictures)[:, None]).to(self.device))[:, -1]
+
+
+def run_policies(
+    evaluation: Evaluation, names: Sequence[str], seeds: Sequence[int], parts: Path, ranks: PartialState
+) -> dict[str, list[Episodes]]:
+    """Episodes by policy, one set per planning seed. Finished pieces in `parts` are used again."""
+    found: dict[str, list[Episodes]] = {}
+    for name in names:
+        for seed in seeds:
+            files = _run_pieces(evaluation, name, seed, parts / f"{name}-{seed}", ranks)
+            found.setdefault(name, []).append(Episodes.join([Episodes.load(file) for file in files]))
+    return found
+
+
+def _run_pieces(evaluation: Evaluation, name: str, seed: int, folder: Path, ranks: PartialState) -> list[Path]:
+    if ranks.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+    ranks.wait_for_everyone()
+    count = len(evaluation.pairs.pairs)
+    pieces = [range(first, min(first + BATCH, count)) for first in range(0, count, BATCH)]
+    work: Callable[[range, Path], None] = partial(_run_piece, evaluation, name, seed)
+    what = f"{LABELS[name]}, seed {seed}"
+    return compute_pieces(what, pieces, lambda index: folder / f"{index:05d}.npz", lambda piece: piece, work, ranks)
+
+
+def _run_piece(evaluation: Evaluation, name: str, seed: int, piece: range, file: Path) -> None:
+    cases = evaluation.cases(piece)
+    environments = Environments(evaluation.environment_id, evaluation.options, evaluation.task, cases, seed)
+    try:
+        policy = evaluation.policy(name, cases, seed)
+        episodes = run_episodes(environments, policy, evaluation.planning.budget, len(evaluation.space.low))
+    finally:
+        environments.close()
+    episodes.save(file)

@@ -1,0 +1,1 @@
+"""Measures of a model with actions on recorded episodes, without the environment."""

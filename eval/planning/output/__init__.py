@@ -1,0 +1,1 @@
+"""Tables, figures, videos and the page of `eval plan`."""

@@ -1,0 +1,56 @@
+"""Types of plan.json, which `eval plan` writes and from which tables and the page are made."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class Score(TypedDict):
+    """A proportion of successes with its 95 % interval, over pairs and planning seeds."""
+
+    value: float
+    low: float
+    high: float
+    n: int  # pairs
+    seeds: int
+
+
+class Difference(TypedDict):
+    """Model minus another policy on the same pairs, in proportions."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+
+class Cost(TypedDict):
+    """Per episode, means."""
+
+    plans: float
+    predicted_steps_per_plan: float
+    seconds_per_plan: float
+
+
+class PolicyResult(TypedDict, total=False):
+    label: str
+    scores: dict[str, Score]  # by criterion
+    model_minus: dict[str, Difference]  # by criterion
+    by_distance: list[dict[str, Any]]  # of the first criterion
+    cost: Cost
+    ended_early: int
+    final_distance: float  # median
+
+
+class PlanResults(TypedDict, total=False):
+    made: dict[str, Any]
+    environment: dict[str, Any]
+    pairs: dict[str, Any]
+    protocol: dict[str, Any]
+    criteria: list[dict[str, Any]]
+    policies: dict[str, PolicyResult]
+    verdict: dict[str, str]
+    variations: list[dict[str, Any]]
+    offline: dict[str, Any]
+    notes: list[str]

@@ -1,0 +1,232 @@
+"""One evaluation of planning from its arguments to the files in OUT."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from data_prep.environments.making import action_size, check_environment, find_task, make_environment
+from data_prep.environments.tasks import Task
+from data_prep.errors import PrepError
+from eval.errors import EvalError
+from eval.planning.action_model import ActionModel
+from eval.planning.episodes import Episodes, picture_of
+from eval.planning.evaluation import LABELS, MODEL_POLICIES, Evaluation, Planning, run_policies
+from eval.planning.heads import GoalHead, fit_head
+from eval.planning.models import NamedModel, open_models
+from eval.planning.offline.measures import measure
+from eval.planning.offline.recorded import Recorded, read_recorded
+from eval.planning.output.episode_videos import Gallery
+from eval.planning.output.page import PageInput, write_page
+from eval.planning.output.tables import write_tables
+from eval.planning.pairs import PairSet, write_pairs
+from eval.planning.results import PlanResults
+from eval.planning.scoring import score, score_policies, success
+from eval.planning.set_up import (
+    PlanRequest,
+    action_space,
+    chosen_policies,
+    identity,
+    open_manifest,
+    pairs_of,
+    planning_of,
+)
+from eval.planning.verdict import verdict
+from eval.provenance import environment as run_environment
+from eval.result_folder import result_folder
+from worldmodel.files.atomic import write_arrays, write_json
+from worldmodel.manifest import Manifest
+from worldmodel.planning import ActionSpace
+from worldmodel.process.terminal import print_escaped
+from worldmodel.ranks.launch import run_on_main_process
+
+WRITTEN = ("pairs.json", "plan.json", "plan.csv", "plan.md", "report.html", "episodes.npz")
+HEAD_EPISODES, OFFLINE_EPISODES = 400, 100
+VARIATION_PAIRS = 100
+
+
+def evaluate_planning(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
+    """Evaluate and write all files. Raises EvalError."""
+    try:
+        with contextlib.ExitStack() as held:
+            folder = result_folder(request.out, WRITTEN, "plan.json")
+            run_on_main_process(ranks, lambda: held.enter_context(folder))
+            return _evaluate(request, device, ranks)
+    except PrepError as error:
+        raise EvalError(str(error)) from None
+
+
+def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
+    models = open_models(request.model, device)
+    task = find_task(request.env, request.env_options, request.task)
+    made = make_environment(request.env, request.env_options)
+    try:
+        check_environment(made, request.env)
+        size = action_size(made, request.env)
+        manifest = open_manifest(request, models)
+        pairs = pairs_of(request, made, task, manifest)
+        picture_of(made, request.env, task, pairs.goals_array[0])
+        space = action_space(made, request.env, task, models, size)
+    finally:
+        made.close()
+    planning = planning_of(request, task, models, space)
+    if ranks.is_main_process:
+        write_pairs(request.out / "pairs.json", pairs)
+    heads = [_heads(request, it, manifest, device) for it in models]
+    shared = request.env, request.env_options, task, pairs, space, planning
+    evaluations = [Evaluation(*shared, it.model, head, device) for it, head in zip(models, heads, strict=True)]
+    evaluations = evaluations or [Evaluation(*shared, None, {}, device)]
+    names = chosen_policies(request, evaluations[0].names())
+    parts = request.out / "parts" / identity(request, pairs, planning, models)
+    seeds = list(range(request.seeds))
+    runs: dict[str, list[Episodes]] = {}
+    for index, evaluation in enumerate(evaluations):
+        own = [name for name in names if index == 0 or name in MODEL_POLICIES]
+        for name, episodes in run_policies(evaluation, own, seeds, parts / str(index), ranks).items():
+            runs.setdefault(name, []).extend(episodes)
+    varied = _variations(request, evaluations, parts, ranks) if request.variations and models else []
+    offline, held_out = _offline(request, task, models, manifest, planning.context, size, space, device)
+    if ranks.is_main_process:
+        runs = {name: runs[name] for name in names}
+        found = _results(request, task, pairs, planning, models, runs, varied, offline, seeds)
+        write_json(request.out / "plan.json", found)
+        write_tables(request.out, found)
+        goals = pairs.goals_array
+        arrays = {
+            f"{name}/{index}/{key}": getattr(episodes, key)
+            for name, some in runs.items()
+            for index, episodes in enumerate(some)
+            for key in ("states", "actions", "length")
+        }
+        write_arrays(request.out / "episodes.npz", arrays, compressed=True)
+        gallery = Gallery(models[0].decoder, held_out) if models else None
+        write_page(request.out / "report.html", found, PageInput(evaluations[0], runs, pairs.starts, goals, gallery))
+        print_escaped(f"{found['verdict']['text']}\n{request.out / 'report.html'}")
+    ranks.wait_for_everyone()
+    if ranks.is_main_process:
+        shutil.rmtree(request.out / "parts")
+    return 0
+
+
+def _heads(request: PlanRequest, model: NamedModel, manifest: Manifest, device: torch.device) -> dict[str, GoalHead]:
+    """Behaviour cloning and inverse dynamics, trained on the frozen encoder of a model."""
+    wanted = LABELS if request.policies is None else request.policies.split(",")
+    told = {name: steps for name, steps in (("cloning", False), ("inverse", True)) if name in wanted}
+    if not told:
+        return {}
+    train = read_recorded(model.model, manifest, "train", HEAD_EPISODES, device)
+    return {name: fit_head(train, steps) for name, steps in told.items()}
+
+
+def _variations(
+    request: PlanRequest, evaluations: Sequence[Evaluation], parts: Path, ranks: PartialState
+) -> list[dict[str, Any]]:
+    """The model with one factor of the environment changed at a time, on the first pairs; and unchanged, on the same."""
+    rows: list[dict[str, Any]] = []
+    first = evaluations[0]
+    few = replace(first.pairs, pairs=first.pairs.pairs[:VARIATION_PAIRS])
+    for number, it in enumerate([None, *first.task.variations]):
+        options = {**request.env_options, **(it.options if it else {})}
+        task = find_task(request.env, options, request.task)
+        chosen = replace(few, pairs=tuple(pair for pair in few.pairs if _can_start(request.env, options, task, pair)))
+        if not chosen.pairs:
+            continue
+        episodes: list[Episodes] = []
+        for index, evaluation in enumerate(evaluations):
+            changed = replace(evaluation, options=options, task=task, pairs=chosen)
+            episodes += run_policies(changed, ["model"], [0], parts / f"{index}-variation-{number}", ranks)["model"]
+        scores = success(task, episodes, chosen.goals_array)
+        label = (it.factor, it.label) if it else ("none", "as trained")
+        rows.append(
+            {"factor": label[0], "label": label[1], "scores": {name: score(v, len(episodes)) for name, v in scores.items()}}
+        )
+    return rows
+
+
+def _can_start(environment_id: str, options: dict[str, Any], task: Task, pair: Any) -> bool:
+    """Whether start and goal exist in a changed environment; a thicker wall may cover them."""
+    made = make_environment(environment_id, options)
+    try:
+        for state in (pair.start, pair.goal):
+            picture_of(made, environment_id, task, np.array(state))
+        return True
+    except EvalError:
+        return False
+    finally:
+        made.close()
+
+
+def _offline(
+    request: PlanRequest,
+    task: Task,
+    models: Sequence[NamedModel],
+    manifest: Manifest,
+    context: int,
+    size: int,
+    space: ActionSpace,
+    device: torch.device,
+) -> tuple[dict[str, Any], list[Recorded]]:
+    """Measures of the first model, and the held-out episodes that they were made on."""
+    if request.no_offline or not models:
+        return {}, []
+    model: ActionModel = models[0].model
+    episodes = read_recorded(model, manifest, request.split, OFFLINE_EPISODES, device, keep_frames=True)
+    norm = space.max_norm or float("inf")
+    limit = np.minimum(space.high.double().numpy(), norm)
+    say = lambda note: print_escaped(f"eval plan: {note}")  # noqa: E731
+    return measure(model, episodes, context, task, size, limit, device, report=say), episodes
+
+
+def _results(
+    request: PlanRequest,
+    task: Task,
+    pairs: PairSet,
+    planning: Planning,
+    models: Sequence[NamedModel],
+    runs: dict[str, list[Episodes]],
+    varied: list[dict[str, Any]],
+    offline: dict[str, Any],
+    seeds: Sequence[int],
+) -> PlanResults:
+    starts, goals = pairs.starts, pairs.goals_array
+    policies = score_policies(task, starts, goals, runs, LABELS, "model", len(seeds))
+    notes = [
+        f"{result['label']}: {result['ended_early']} episodes ended before the budget; their last state counts"
+        for result in policies.values()
+        if result["ended_early"]
+    ]
+    return PlanResults(
+        made={**run_environment(), "models": [it.about for it in models]},
+        environment={"id": request.env, "options": request.env_options, "unit": task.unit},
+        pairs={
+            "count": len(pairs.pairs),
+            "removed_at_goal": pairs.removed_at_goal,
+            "source": pairs.source,
+            "split": pairs.split,
+            "goals": pairs.goals,
+            "goal_steps": pairs.goal_steps,
+            "seed": pairs.seed,
+        },
+        protocol={
+            "budget": planning.budget,
+            "executed": planning.executed,
+            "planner": planning.config.model_dump(mode="json"),
+            "cost_steps": planning.steps,
+            "context_frames": planning.context,
+            "planning_seeds": list(seeds),
+        },
+        criteria=[asdict(criterion) for criterion in task.criteria],
+        policies=policies,
+        verdict=verdict(policies, task.criteria[0].name),
+        variations=varied,
+        offline=offline,
+        notes=notes,
+    )

@@ -1,0 +1,111 @@
+"""Scores of policies on the same pairs, with intervals over pairs and planning seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.environments.tasks import Task
+from eval.intervals import bootstrap_crossed, correct_family, sign_flip_p, wilson
+from eval.planning.episodes import Episodes
+from eval.planning.results import Cost, Difference, PolicyResult, Score
+
+Array = NDArray[np.float64]
+DISTANCE_BINS = 4
+
+
+def success(task: Task, episodes: Sequence[Episodes], goals: Array) -> dict[str, Array]:
+    """By criterion: whether each episode was a success, [seeds, P] as 0 and 1."""
+    distances = np.stack([task.distance(some.states, goals[:, None]) for some in episodes])
+    return {criterion.name: criterion.reached(distances).astype(np.float64) for criterion in task.criteria}
+
+
+def score(values: Array, models: int = 1) -> Score:
+    """Mean of [models * seeds, P] with its interval: over pairs and models, and never narrower than Wilson's over pairs.
+
+    Planning seeds are averaged first: what they vary differs from pair to pair, so it is in the variation
+    of pairs. The bootstrap alone would give an interval of no width where all episodes fail or succeed.
+    """
+    pairs = values.shape[1]
+    mean, low, high = bootstrap_crossed([_by_model(values, models)])
+    wilson_low, wilson_high = wilson(round(values.mean(0).sum()), pairs)
+    return Score(
+        value=mean,
+        low=max(0.0, min(low, wilson_low, mean)),
+        high=min(1.0, max(high, wilson_high, mean)),
+        n=pairs,
+        seeds=len(values),
+    )
+
+
+def _by_model(values: Array, models: int) -> Array:
+    """Mean over planning seeds: [models * seeds, P] -> [models, P]."""
+    means: Array = values.reshape(models, -1, values.shape[1]).mean(1)
+    return means
+
+
+def difference(model: Array, other: Array, models: int = 1) -> Difference:
+    """Model minus another policy, paired: [models * seeds, P] and the same, or [seeds, P]. p by sign flips over pairs."""
+    paired = model - np.tile(other, (len(model) // len(other), 1))
+    mean, low, high = bootstrap_crossed([_by_model(paired, models)])
+    p = sign_flip_p([paired.mean(0)])
+    return Difference(value=mean, low=low, high=high, p=p, p_holm=p)
+
+
+def by_distance(values: Array, to_go: Array, models: int = 1) -> list[dict[str, Any]]:
+    """Success in bins of equally many pairs by the length of the way at the start: [seeds, P], [P]."""
+    edges = np.quantile(to_go, np.linspace(0, 1, DISTANCE_BINS + 1))
+    found = []
+    for index in range(DISTANCE_BINS):
+        upper = to_go <= edges[index + 1] if index == DISTANCE_BINS - 1 else to_go < edges[index + 1]
+        chosen = (to_go >= edges[index]) & upper
+        if chosen.any():
+            found.append({"from": float(edges[index]), "to": float(edges[index + 1]), **score(values[:, chosen], models)})
+    return found
+
+
+def score_policies(
+    task: Task,
+    starts: Array,
+    goals: Array,
+    runs: Mapping[str, Sequence[Episodes]],
+    labels: Mapping[str, str],
+    model: str,
+    seeds: int,
+) -> dict[str, PolicyResult]:
+    """Results of all policies; differences are those of the policy `model` to each other one. seeds: of planning."""
+    successes = {name: success(task, episodes, goals) for name, episodes in runs.items()}
+    to_go, main = task.to_go(starts, goals), task.criteria[0].name
+    found: dict[str, PolicyResult] = {}
+    for name, episodes in runs.items():
+        models = len(episodes) // seeds
+        last = np.stack([task.distance(some.states[:, -1], goals) for some in episodes])
+        found[name] = PolicyResult(
+            label=labels[name],
+            scores={criterion: score(values, models) for criterion, values in successes[name].items()},
+            by_distance=by_distance(successes[name][main], to_go, models),
+            cost=_cost(episodes),
+            ended_early=int(sum((some.length < some.actions.shape[1]).sum() for some in episodes)),
+            final_distance=float(np.median(last)),
+        )
+        if name != model and model in successes:
+            found[name]["model_minus"] = {
+                criterion: difference(successes[model][criterion], values, len(runs[model]) // seeds)
+                for criterion, values in successes[name].items()
+            }
+    for criterion in task.criteria:
+        correct_family([it["model_minus"][criterion.name] for it in found.values() if "model_minus" in it])
+    return found
+
+
+def _cost(episodes: Sequence[Episodes]) -> Cost:
+    spent = np.concatenate([some.spent for some in episodes]).sum(0)
+    plans = max(spent[0], 1.0)
+    return Cost(
+        plans=float(spent[0] / sum(len(some.spent) for some in episodes)),
+        predicted_steps_per_plan=float(spent[1] / plans),
+        seconds_per_plan=float(spent[2] / plans),
+    )

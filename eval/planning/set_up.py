@@ -1,0 +1,142 @@
+"""What an evaluation of planning is made of: manifest, pairs, bounds of actions, planner."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_prep.environments.tasks import Task
+from eval.errors import EvalError
+from eval.planning.evaluation import Planning
+from eval.planning.models import NamedModel
+from eval.planning.pairs import PairSet, choose_pairs, read_pairs
+from worldmodel.manifest import Manifest
+from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, ICEMConfig, MPPIConfig, PlannerBase
+from worldmodel.process.terminal import print_escaped
+
+CONTEXT = 4  # frames that a model sees, unless another number is given
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """The arguments of `eval plan`."""
+
+    model: Sequence[str]
+    env: str
+    env_options: dict[str, Any]
+    task: str | None
+    out: Path
+    data: str | None
+    split: str
+    pairs: Path | None
+    count: int
+    goals: Any
+    goal_steps: int
+    pair_seed: int
+    budget: int | None
+    executed: int
+    planner: str
+    horizon: int
+    samples: int
+    elites: int
+    iterations: int
+    std: float
+    cost_steps: str
+    context: int | None
+    seeds: int
+    policies: str | None
+    variations: bool
+    no_offline: bool
+
+
+def open_manifest(request: PlanRequest, models: Sequence[NamedModel]) -> Manifest:
+    path = request.data or (models[0].data if models else None)
+    if path is None:
+        raise EvalError("--data is missing: without --model it names the episodes that pairs come from")
+    return Manifest.open(path)
+
+
+def pairs_of(request: PlanRequest, made: Any, task: Task, manifest: Manifest) -> PairSet:
+    if request.pairs is not None:
+        return read_pairs(request.pairs, request.env)
+    chosen = request.goals, request.goal_steps, request.pair_seed
+    pairs = choose_pairs(str(manifest.path), request.split, made, request.env, task, request.count, *chosen)
+    if len(pairs.pairs) < request.count:
+        print_escaped(f"eval plan: {len(pairs.pairs)} pairs in split {request.split}; {request.count} were asked for")
+    return pairs
+
+
+def action_space(made: Any, environment_id: str, task: Task, models: Sequence[NamedModel], size: int) -> ActionSpace:
+    """The bounds of the environment; the scale of the training data of the model, or half the width of the bounds."""
+    box = made.action_space
+    low, high = (np.asarray(getattr(box, name, np.nan), np.float64).reshape(-1) for name in ("low", "high"))
+    if low.shape != (size,) or not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise EvalError(f"{environment_id}: actions are {type(box).__name__}; plans need a Box with finite bounds")
+    block, scale = 1, (high - low) / 2
+    if models:
+        model = models[0].model
+        block = model.actions_per_step
+        if model.action_size != size * block:
+            raise EvalError(
+                f"{models[0].spec}: was trained with actions of {model.action_size // block} numbers, and {environment_id} has "
+                f"{size}; give the environment that it was trained on"
+            )
+        scale = np.asarray(model.statistics.action_std)
+    tensors = [torch.from_numpy(np.array(values, np.float32)) for values in (low, high, scale)]
+    return ActionSpace(tensors[0], tensors[1], tensors[2], block, task.max_norm)
+
+
+def planning_of(request: PlanRequest, task: Task, models: Sequence[NamedModel], space: ActionSpace) -> Planning:
+    if request.executed % space.block:
+        raise EvalError(f"--executed {request.executed} is no multiple of the {space.block} actions of a planned step")
+    if request.executed > request.horizon * space.block:
+        raise EvalError(f"--executed {request.executed} is more than a plan has: {request.horizon * space.block} actions")
+    longest = models[0].model.max_context if models else 1
+    if request.context is not None and request.context > longest:
+        raise EvalError(f"--context {request.context} is more than the {longest} frames that the model sees")
+    return Planning(
+        planner_of(request),
+        request.executed,
+        request.cost_steps,
+        request.budget or task.budget,
+        request.context or min(longest, CONTEXT),
+    )
+
+
+def planner_of(request: PlanRequest) -> PlannerBase:
+    shared = {"horizon": request.horizon, "std": request.std, "samples": request.samples, "iterations": request.iterations}
+    if request.planner != "gradient" and request.elites > request.samples:
+        raise EvalError(f"--elites {request.elites} is more than --samples {request.samples}")
+    if request.planner == "gradient":
+        return GradientConfig(**shared)
+    kind = {"cem": CEMConfig, "icem": ICEMConfig, "mppi": MPPIConfig}[request.planner]
+    found: PlannerBase = kind(**shared, elites=request.elites)
+    return found
+
+
+def chosen_policies(request: PlanRequest, there: Sequence[str]) -> list[str]:
+    if request.policies is None:
+        return list(there)
+    wanted = request.policies.split(",")
+    if unknown := [name for name in wanted if name not in there]:
+        raise EvalError(f"--policies {', '.join(unknown)}: there are {', '.join(there)}")
+    return [name for name in there if name in wanted]
+
+
+def identity(request: PlanRequest, pairs: PairSet, planning: Planning, models: Sequence[NamedModel]) -> str:
+    """Digest of all that determines the episodes, so that parts of another evaluation are not used."""
+    what = [
+        request.env,
+        request.env_options,
+        asdict(pairs),
+        {**asdict(planning), "config": planning.config.model_dump(mode="json")},
+        [it.hash for it in models],
+    ]
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]

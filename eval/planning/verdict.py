@@ -1,0 +1,59 @@
+"""Is it the model or the planner that fails? A rule on the scores of the model and of the oracles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eval.planning.results import PolicyResult
+
+SOLVED = 0.9  # the planner counts as unable to solve the task where the interval of its oracle lies below
+P_VALUE = 0.05
+MODEL, ORACLE, ORACLE_TO_GO, UNTRAINED = "model", "oracle", "oracle_to_go", "untrained"
+
+
+def verdict(policies: Mapping[str, PolicyResult], criterion: str) -> dict[str, str]:
+    """{"limit": "model" | "planner" | "neither" | "unknown", "text": one sentence or more}."""
+    if ORACLE_TO_GO not in policies:
+        return {"limit": "unknown", "text": "No verdict: the oracle was not evaluated."}
+    if MODEL not in policies:
+        reached = _percent(policies[ORACLE_TO_GO]["scores"][criterion]["value"])
+        text = f"No model was evaluated. With a copy of the environment, the planner reaches {reached} % of the goals."
+        return {"limit": "unknown", "text": text}
+    oracle, model = policies[ORACLE_TO_GO]["scores"][criterion], policies[MODEL]["scores"][criterion]
+    best, reached = _percent(oracle["value"]), _percent(model["value"])
+    against = policies[ORACLE_TO_GO]["model_minus"][criterion]
+    is_worse = against["p_holm"] < P_VALUE and against["value"] < 0
+    exact = "with a copy of the environment and the true length of the way as its cost"
+    if oracle["high"] < SOLVED:
+        limit = "planner"
+        also = f" The model is below that too, with {reached} %." if is_worse else ""
+        text = (
+            f"The planner fails: {exact}, it reaches {best} % of the goals. Give it more samples, iterations or horizon.{also}"
+        )
+    elif is_worse:
+        limit = "model"
+        text = f"The model fails: {exact}, the same planner reaches {best} % of the goals; with the model, {reached} %."
+    elif model["low"] < SOLVED and (model["value"] < oracle["value"] or oracle["low"] < SOLVED):
+        limit = "unknown"
+        text = (
+            f"Undecided: {exact}, the planner reaches {best} % of the goals, with the model {reached} %; {model['n']} "
+            "pairs are too few for a verdict."
+        )
+    else:
+        limit = "neither"
+        text = f"Neither fails: the model reaches {reached} % of the goals; {exact}, the same planner reaches {best} %."
+    sentences = [text]
+    if ORACLE in policies and limit == "model":
+        straight = _percent(policies[ORACLE]["scores"][criterion]["value"])
+        sentences.append(
+            f"With the straight distance to the goal as its cost, which knows no obstacle, exact dynamics reach {straight} %."
+        )
+    if UNTRAINED in policies:
+        over = policies[UNTRAINED]["model_minus"][criterion]
+        if not (over["p_holm"] < P_VALUE and over["value"] > 0):
+            sentences.append("The model is not better than an untrained one (Holm-corrected sign-flip test).")
+    return {"limit": limit, "text": " ".join(sentences)}
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}"

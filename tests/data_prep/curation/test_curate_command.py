@@ -1,0 +1,131 @@
+"""`python -m data_prep curate`: windows never cross a cut, nothing is deleted, near-duplicates share a split."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.commands import curate
+from data_prep.content_hash import content_hash
+from tests.support.made_scenes import scene
+from worldmodel.data.window_config import WindowConfig
+from worldmodel.data.windows import WindowSource
+from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
+from worldmodel.video import write_video
+
+FPS = 10
+CUT, BLACK = 23, (52, 62)  # of the first video, in frames
+
+
+def clip_of(path: Path, frames: int, split: str) -> Clip:
+    digest = content_hash(str(path), None)
+    length_s = frames / FPS
+    facts = (FPS, frames, 64, 64, 0, "h264")
+    return Clip(clip_id(digest, 0, length_s), str(path), None, 0.0, length_s, *facts, split, None, None, "test", digest)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Path:
+    """Two shots and black frames; another video; a copy of the latter, in another split; a damaged file."""
+    folder = tmp_path_factory.mktemp("videos")
+    second = scene(60, 2, 64)
+    one = np.concatenate([scene(CUT, 1, 64), second[:29], np.zeros((10, 64, 64, 3), np.uint8), second[29:]])
+    videos = {"one": (one, "train"), "two": (scene(30, 3, 64), "train"), "copy": (scene(30, 3, 64) // 2, "val")}
+    clips = []
+    for name, (frames, split) in videos.items():
+        write_video(folder / f"{name}.mp4", frames, FPS)
+        clips.append(clip_of(folder / f"{name}.mp4", len(frames), split))
+    (folder / "broken.mp4").write_bytes(b"no video")
+    clips.append(replace(clip_of(folder / "broken.mp4", 30, "train"), width=64))
+    write_manifest(folder / "m.parquet", clips, command="test", config={})
+    return folder / "m.parquet"
+
+
+def run(manifest: Path, out: Path, *changes: str) -> int:
+    return main(["curate", str(manifest), *changes, "--out", str(out), "--workers", "1"])
+
+
+@pytest.fixture(scope="module")
+def curated(manifest, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("curated") / "c.parquet"
+    assert run(manifest, out) == 0
+    return out
+
+
+def rows_of(table: Path, name: str) -> list[dict]:
+    return [row for row in pq.read_table(table).to_pylist() if row["path"].endswith(f"{name}.mp4")]
+
+
+def test_no_window_crosses_the_cut_or_holds_black_frames(curated):
+    source = WindowSource(Manifest.open(curated), "train", WindowConfig(frames=8, fps=FPS, size_px=32))
+    fractions = np.linspace(0, 0.999, 40)
+    forbidden = {CUT - 1: CUT}  # a window with both frames crosses the cut
+    for index in range(len(source)):
+        for window in source.windows_at(np.full(40, index), fractions):
+            if not window.path.endswith("one.mp4"):
+                continue
+            frames = {int(time * FPS + 1e-6) for time in window.times_s}
+            assert not any(before in frames and after in frames for before, after in forbidden.items())
+            assert not frames & set(range(*BLACK))
+
+
+def test_every_frame_but_those_at_bounds_is_in_a_row_and_excluded_ones_have_a_reason(curated):
+    rows = rows_of(curated, "one")
+    assert [row["decision"] for row in rows] == ["used", "used", "black", "used"]
+    assert [row["split"] == "excluded" for row in rows] == [row["decision"] != "used" for row in rows]
+    assert {row["split_before"] for row in rows} == {"train"}
+    starts, stops = [row["start_s"] for row in rows], [row["stop_s"] for row in rows]
+    assert starts[0] == 0
+    assert all(0 <= start - stop <= 2 / FPS for stop, start in zip(stops, starts[1:], strict=False))
+
+
+def test_a_clip_of_one_stretch_stays_as_it_is(manifest, curated):
+    before = Manifest.open(manifest).clip(1)
+    (row,) = rows_of(curated, "two")
+    assert (row["clip_id"], row["start_s"], row["stop_s"], row["frames"]) == (
+        *(before.clip_id, before.start_s, before.stop_s, before.frames),
+    )
+
+
+def test_near_duplicates_share_the_split_of_the_first(curated):
+    (two,), (copy,) = rows_of(curated, "two"), rows_of(curated, "copy")
+    assert copy["duplicate_group"] == two["duplicate_group"] == two["content_hash"]
+    assert (two["split"], copy["split_before"], copy["split"]) == ("train", "val", "train")
+
+
+def test_a_damaged_video_is_excluded_and_told(curated):
+    (row,) = rows_of(curated, "broken")
+    assert (row["decision"], row["split"]) == ("unreadable", "excluded")
+
+
+def test_the_page_shows_examples_of_each_decision(curated):
+    page = curated.with_suffix(".html").read_text()
+    assert page.count("data:image/jpeg;base64,") >= 5
+    for heading in ("Cuts", "Black", "Used", "Near-duplicates", "Thresholds"):
+        assert f"<h2>{heading}</h2>" in page
+
+
+def test_an_interrupted_run_resumes_to_the_same_table(manifest, curated, tmp_path, monkeypatch):
+    real, calls = curate.run_each, []
+
+    def stopped(work, items, *args):
+        for item, result in real(work, items, *args):
+            calls.append(item.path)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            yield item, result
+
+    monkeypatch.setattr(curate, "run_each", stopped)
+    assert run(manifest, tmp_path / "c.parquet") == 130
+    assert run(manifest, tmp_path / "c.parquet") == 0
+    assert len(calls) == 3 + 2  # two results were in the journal
+    table, whole = pq.read_table(tmp_path / "c.parquet"), pq.read_table(curated)
+    assert table.drop(["path"]).equals(whole.drop(["path"]))
+
+
+def test_an_unknown_threshold_is_named(manifest, tmp_path, capsys):
+    assert run(manifest, tmp_path / "c.parquet", "cuts.min_scor=3") == 1
+    assert "min_score" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+"""`python -m eval plan` from recorded episodes to the page, and its errors."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gymnasium")
+import gymnasium
+
+from data_prep.__main__ import main as data_prep
+from data_prep.environments.two_rooms.task import TwoRoomsTask
+from eval.__main__ import main
+from eval.planning import run as plan_run
+from eval.planning.models import NamedModel
+from tests.support.made_action_model import PositionModel
+
+SMALL = ["--samples", "20", "--elites", "4", "--iterations", "3", "--horizon", "8", "--executed", "8", "--budget", "16"]
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("episodes")
+    arguments = ["--env", "TwoRooms-v0", "--episodes", "12", "--steps", "24", "--val", "0.3", "--test", "0.3"]
+    assert data_prep(["collect", *arguments, "--workers", "1", "--out", str(folder)]) == 0
+    return folder / "episodes.parquet"
+
+
+@pytest.fixture
+def plan(monkeypatch, episodes):
+    """Run the command with the made model."""
+    monkeypatch.setattr("eval.planning.heads.UPDATES", 20)
+
+    def models(specs, device):
+        return [NamedModel(spec, PositionModel(), "0" * 16, 1, str(episodes)) for spec in specs]
+
+    monkeypatch.setattr(plan_run, "open_models", models)
+    return lambda *more: main(["plan", "--env", "TwoRooms-v0", *SMALL, *map(str, more)])
+
+
+def test_a_good_model_reaches_near_goals_and_its_controls_do_not(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(TwoRoomsTask, "variations", tuple(it for it in TwoRoomsTask.variations if it.factor == "speed"))
+    out = tmp_path / "out"
+    later = ["--goals", "later", "--goal-steps", "10", "--count", "6", "--seeds", "1"]
+    assert plan("--model", "made", *later, "--out", out, "--variations") == 0
+    found = json.loads((out / "plan.json").read_text())
+    value = {name: it["scores"]["moderate"]["value"] for name, it in found["policies"].items()}
+    assert value["model"] >= 0.5  # walls are in the way of some goals, and the model knows none
+    assert value["model"] > max(value["untrained"], value["nothing"], value["random"])
+    assert value["oracle_to_go"] >= value["model"]
+    assert found["policies"]["untrained"]["model_minus"]["moderate"]["value"] > 0
+    assert found["policies"]["model"]["cost"]["plans"] == 2
+    assert found["policies"]["model"]["cost"]["predicted_steps_per_plan"] == (3 * 20 + 1) * 8
+    assert [row["factor"] for row in found["variations"]] == ["none", "speed", "speed"]
+    page = (out / "report.html").read_text()
+    assert 'src="http' not in page  # it opens offline
+    assert "imagined" in page
+    assert not (out / "parts").exists()
+    with np.load(out / "episodes.npz") as arrays:
+        assert arrays["model/0/states"].shape == (6, 17, 4)
+    # the pairs can be given again, and give the same numbers, also in other batches and without the other policies
+    again = tmp_path / "again"
+    policies = ["--policies", "model,oracle_to_go", "--no-offline"]
+    assert plan("--model", "made", "--pairs", out / "pairs.json", "--seeds", 1, *policies, "--out", again) == 0
+    second = json.loads((again / "plan.json").read_text())
+    assert second["policies"]["model"]["scores"] == found["policies"]["model"]["scores"]
+    assert second["pairs"] == found["pairs"]
+
+
+def test_an_interrupted_evaluation_resumes_with_the_same_numbers(plan, tmp_path, monkeypatch):
+    arguments = ["--model", "made", "--count", 3, "--seeds", 1, "--policies", "model,random", "--no-offline"]
+    monkeypatch.setattr("eval.planning.evaluation.BATCH", 1)
+    assert plan(*arguments, "--out", tmp_path / "whole") == 0
+    calls = []
+    original = plan_run.run_policies
+
+    def interrupted(*given):
+        calls.append(given)
+        found = original(given[0], ["model"], *given[2:])
+        assert found
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan_run, "run_policies", interrupted)
+    assert plan(*arguments, "--out", tmp_path / "halves") != 0
+    parts = sorted((tmp_path / "halves" / "parts").rglob("*.npz"))
+    assert len(parts) == 3
+    written = [part.stat().st_mtime_ns for part in parts]
+    monkeypatch.setattr(plan_run, "run_policies", lambda *given: _same(original(*given), parts, written))
+    assert plan(*arguments, "--out", tmp_path / "halves") == 0
+    scores = [json.loads((tmp_path / name / "plan.json").read_text())["policies"] for name in ("whole", "halves")]
+    for policy in ("model", "random"):
+        assert scores[0][policy]["scores"] == scores[1][policy]["scores"]
+
+
+def _same(found, parts, written):
+    assert [part.stat().st_mtime_ns for part in parts] == written  # not computed again
+    return found
+
+
+def test_pairs_that_are_too_few_are_drawn_from_the_same_split(plan, episodes, tmp_path):
+    arguments = ["--data", episodes, "--count", 30, "--policies", "nothing,scripted", "--seeds", 1, "--out", tmp_path / "out"]
+    assert plan(*arguments) == 0
+    pairs = json.loads((tmp_path / "out" / "pairs.json").read_text())["pairs"]
+    assert len(pairs) == 30
+    from worldmodel.manifest import Manifest
+    from worldmodel.signals import read_signals
+
+    manifest = Manifest.open(episodes)
+    trained = {tuple(read_signals(manifest.clip(int(row)).signals).states[0, 2:]) for row in manifest.rows("train")}
+    assert not trained & {tuple(pair["start"][2:]) for pair in pairs}  # no wall of the train split
+
+
+class Short(gymnasium.Env):
+    """Two Rooms whose episodes end after three steps, and whose reset ignores the state."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float64)
+    observation_space = gymnasium.spaces.Box(0.0, 65.0, (4,), np.float64)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        return np.array([10.0, 10.0, 32.0, 20.0]), {}
+
+    def step(self, action):
+        return np.array([10.0, 10.0, 32.0, 20.0]), 0.0, True, False, {}
+
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+class Blind(Short):
+    metadata = {"render_modes": ["human"]}  # noqa: RUF012
+
+
+def test_errors_are_one_line(plan, episodes, tmp_path, capfd, monkeypatch):
+    for name, made in (("Short-v0", Short), ("Blind-v0", Blind)):
+        if name not in gymnasium.registry:
+            gymnasium.register(name, entry_point=made)
+    task = ["--task", "data_prep.environments.two_rooms.task:TwoRoomsTask"]
+    data = ["--data", episodes, "--goals", "later", "--goal-steps", "10"]
+    cases = [
+        (["--env", "Nothing-v0", *task], "Nothing-v0: unknown environment"),
+        (["--env", "Short-v0"], "no goal can be set, because its task is not known (TwoRooms-v0 has one)"),
+        (["--env", "Blind-v0", *task], "renders no rgb_array (its render modes: human)"),
+        (["--env", "Short-v0", *task], "its states cannot be set, so no episode can begin at a chosen start"),
+        ([], "--data is missing"),
+        (["--model", "made", "--executed", "9"], "--executed 9 is more than a plan has: 8 actions"),
+        (["--policies", "luck"], "--policies luck: there are nothing, random"),
+    ]
+    for number, (more, message) in enumerate(cases):
+        arguments = [*more] if message.startswith("--data is") else [*data, *more]
+        assert plan(*arguments, "--out", tmp_path / str(number)) == 2
+        error = capfd.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
+    wide = type("Wide", (PositionModel,), {"action_size": 6, "actions_per_step": 2})
+    monkeypatch.setattr(plan_run, "open_models", lambda *_: [NamedModel("wide", wide(), "0" * 16, 1, str(episodes))])
+    assert plan(*data, "--model", "wide", "--out", tmp_path / "wide") == 2
+    assert "was trained with actions of 3 numbers, and TwoRooms-v0 has 2" in capfd.readouterr().err

@@ -1,0 +1,185 @@
+"""Scores, verdicts and policies of the evaluation of planning, without files."""
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.environments.tasks import Criterion
+from data_prep.environments.two_rooms import geometry
+from data_prep.environments.two_rooms.task import TwoRoomsTask
+from eval.planning.action_model import ShuffledActions
+from eval.planning.episodes import History
+from eval.planning.offline.measures import RECORDED, forecast_errors, measure, windows_of
+from eval.planning.offline.reach import reach
+from eval.planning.offline.recorded import Recorded
+from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
+from eval.planning.policies import RandomPolicy
+from eval.planning.scoring import difference, score
+from eval.planning.verdict import verdict
+from tests.support.made_action_model import PositionModel
+from worldmodel.planning import ActionSpace
+
+CPU = torch.device("cpu")
+
+
+def recorded_walks(count: int = 6, steps: int = 20) -> list[Recorded]:
+    """Straight walks in different directions, with latents of the position; pictures have the dot only."""
+    found = []
+    for index in range(count):
+        angle = index * 2.4
+        action = np.array([np.cos(angle), np.sin(angle)])
+        path = np.array([20.0, 32.0]) + action * np.arange(steps)[:, None] * 0.5
+        states = np.concatenate([path, np.tile([50.0, 30.0], (steps, 1))], 1)
+        frames = np.zeros((steps, 65, 65, 3), np.uint8)
+        for number, (x, y) in enumerate(np.rint(path).astype(int)):
+            frames[number, y, x, 0] = 255
+        latents = torch.from_numpy(path).float()[:, None]
+        actions = torch.from_numpy(np.tile(0.5 * action, (steps - 1, 1))).float()
+        found.append(Recorded(str(index), latents, actions, states, frames))
+    return found
+
+
+def test_criteria_by_hand():
+    distance = np.array([0.0, 5.0, 1.0, 1.0, 1.0, 3.0])  # the start stands at the goal
+    assert not Criterion("a", 2.0, "last").reached(distance)
+    assert Criterion("a", 4.0, "last").reached(distance)
+    assert Criterion("a", 2.0, "any").reached(distance)
+    assert Criterion("a", 2.0, "held", 3).reached(distance)
+    assert not Criterion("a", 2.0, "held", 4).reached(distance)
+    assert not Criterion("a", 2.0, "any").reached(np.array([0.0, 5.0]))  # a start at the goal is no success
+    assert not Criterion("a", 2.0, "held", 3).reached(np.array([0.0, 1.0]))  # fewer steps than must be held
+
+
+def test_an_interval_is_not_empty_where_all_episodes_succeed():
+    found = score(np.ones((2, 20)))
+    assert found["value"] == found["high"] == 1
+    assert 0.8 < found["low"] < 0.9  # Wilson's for 20 of 20: 0.839
+
+
+def test_planning_seeds_do_not_widen_an_interval_as_models_do():
+    values = np.concatenate([np.zeros((1, 40)), np.ones((1, 40))])
+    as_seeds, as_models = score(values, models=1), score(values, models=2)
+    assert as_seeds["value"] == as_models["value"] == 0.5
+    assert as_seeds["high"] - as_seeds["low"] < as_models["high"] - as_models["low"] == 1
+
+
+def test_differences_are_paired():
+    model = np.array([[1.0, 1.0, 0.0, 0.0] * 10])
+    assert difference(model, model)["low"] == 0 == difference(model, model)["high"]
+    better = difference(np.ones((1, 30)), np.zeros((1, 30)))
+    assert better["value"] == 1
+    assert better["p"] < 0.001
+
+
+def policy_result(value: float, minus: float = 0.0, p: float = 1.0, half: float = 0.02) -> dict:
+    gap = {"value": minus, "low": minus, "high": minus, "p": p, "p_holm": p}
+    interval = {"value": value, "low": max(0, value - half), "high": min(1, value + half), "n": 300, "seeds": 1}
+    return {"scores": {"moderate": interval}, "model_minus": {"moderate": gap}}
+
+
+@pytest.mark.parametrize(
+    ("model", "oracle", "limit"),
+    [
+        (policy_result(0.3), policy_result(1.0, -0.7, 0.001), "model"),
+        (policy_result(0.3), policy_result(0.5, -0.2, 0.001), "planner"),
+        (policy_result(0.97), policy_result(0.99, -0.02, 0.2), "neither"),
+        (policy_result(0.7, half=0.3), policy_result(0.9, -0.2, 0.2, half=0.2), "unknown"),
+    ],
+)
+def test_the_verdict_tells_the_model_from_the_planner(model, oracle, limit):
+    assert verdict({"model": model, "oracle_to_go": oracle}, "moderate")["limit"] == limit
+
+
+def test_the_copy_of_the_environment_is_the_environment_without_noise():
+    gymnasium = pytest.importorskip("gymnasium")
+    assert gymnasium
+    from data_prep.environments.making import make_environment
+
+    options = {"speed": 1.5, "wall_half_px": 2.5, "door_half_px": 6.0}
+    task = TwoRoomsTask(**options)
+    made = make_environment("TwoRooms-v0", {**options, "bounce_std_px": 0.0})
+    state, _ = made.reset(seed=3)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        action = rng.uniform(-2.4, 2.4, 2)
+        expected = task.step(state, action)
+        state, *_ = made.step(action)
+        np.testing.assert_allclose(state, expected, atol=1e-9)
+
+
+def test_the_way_to_go_leads_through_the_door_and_the_distance_does_not():
+    task = TwoRoomsTask()
+    state, goal = np.array([20.0, 30.0, 32.0, 50.0]), np.array([44.0, 30.0, 32.0, 50.0])
+    history = History(0, state[None], (), ())
+    ahead, down = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    actions = torch.stack([ahead.repeat(5, 1), down.repeat(5, 1)])[None].double()  # [1, 2, 5, 2]
+    straight = OracleCosts(task, goal[None], 1, "distance", "last").cost(history)(actions)[0]
+    way = OracleCosts(task, goal[None], 1, "to go", "last").cost(history)(actions)[0]
+    assert straight[0] < straight[1]  # towards the wall seems better
+    assert way[1] < way[0]  # towards the door is better
+    assert way[1] == pytest.approx(np.hypot(12, 15) + np.hypot(12, 20))  # to the door, and on
+
+
+def test_random_actions_of_a_pair_do_not_depend_on_the_others():
+    space = ActionSpace.ball(2, geometry.MAX_STEP_PX)
+    history = History(0, np.zeros((2, 4)), (), ())
+    together, alone = RandomPolicy(space, [5, 6]).act(history), RandomPolicy(space, [6]).act(history)
+    np.testing.assert_array_equal(together[1:], alone)
+    assert (np.linalg.norm(together, axis=1) <= geometry.MAX_STEP_PX).all()
+
+
+def test_a_context_has_pictures_that_are_a_planned_step_apart_and_all_actions_between():
+    class Blocked(PositionModel):
+        actions_per_step, action_size = 2, 4
+
+        def observe(self, frames, actions=None):
+            return frames, actions
+
+    pictures = [np.full((1, 2, 2, 3), value, np.uint8) for value in range(5)]
+    actions = [np.array([[value, -value]], float) for value in range(4)]
+    frames, between = observe(Blocked(), History(4, np.zeros((1, 4)), pictures, actions), 2, CPU)
+    assert frames[0, :, 0, 0, 0].tolist() == [2, 4]
+    assert between.tolist() == [[[2, -2, 3, -3]]]
+
+
+def test_shuffled_actions_lose_their_cost():
+    model, goals = PositionModel(), torch.zeros(1, 1, 2)
+    picture = np.zeros((1, 65, 65, 3), np.uint8)
+    picture[0, 32, 20, 0] = 255
+    history = History(0, np.zeros((1, 4)), (picture,), ())
+    actions = torch.randn(1, 16, 3, 2, generator=torch.Generator().manual_seed(0))
+    true = ModelCosts(model, goals, 1, "all", 100).cost(history)(actions)
+    shuffled = ModelCosts(ShuffledActions(model), goals, 1, "all", 100).cost(history)(actions)
+    assert not torch.equal(true, shuffled)
+    torch.testing.assert_close(true.sort().values, shuffled.sort().values)
+    in_parts = ModelCosts(model, goals, 1, "all", 5).cost(history)(actions)
+    torch.testing.assert_close(true, in_parts)
+
+
+def test_offline_measures_of_an_exact_model():
+    found = measure(PositionModel(), recorded_walks(), 1, TwoRoomsTask(), 2, np.array([2.45, 2.45]), CPU)
+    assert found["forecast"]["uses_actions"]["value"] > 0.95
+    assert all(row["value"] > 0.85 for row in found["action_rank"])
+    assert found["action_probe"]["predicted transitions"]["value"] > 0.95
+    assert found["reach"]["distance (px)"]["rank_correlation"]["value"] > 0.98
+    assert found["reach"]["distance (px)"]["reach"] == pytest.approx(found["reach"]["distance (px)"]["longest"])
+    lowest, recorded = (np.array(found["landscapes"][0][name]) for name in ("lowest", "recorded"))
+    assert np.abs(lowest - recorded).max() <= 0.35  # the grid has steps of 0.35
+
+
+def test_a_model_that_ignores_actions_is_seen_offline():
+    walks = recorded_walks()
+    windows = windows_of(PositionModel(gain=0.0), walks, 1, 0)
+    errors = forecast_errors(windows, CPU)
+    assert errors["uses_actions"]["value"] == pytest.approx(0)
+    assert errors["error"][RECORDED][-1]["value"] == pytest.approx(errors["error"]["copy last"][-1]["value"], rel=0.3)
+
+
+def test_the_reach_ends_where_the_distance_stops_growing():
+    class Saturated(PositionModel):
+        def distance(self, latents, goal, kind="auto"):
+            return super().distance(latents, goal).clamp(max=2.0)  # 2 px apart
+
+    found = reach(Saturated(), recorded_walks(), TwoRoomsTask(), CPU, 0)["distance (px)"]
+    assert found["reach"] < 3.5
+    assert found["longest"] > 8

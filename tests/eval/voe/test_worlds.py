@@ -1,0 +1,88 @@
+"""One model on two suites: one command evaluates both and writes one table."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from data_prep.__main__ import main as data_prep
+from eval.__main__ import main
+from eval.errors import EvalError
+from eval.report.worlds import publish_worlds
+from eval.voe.worlds.results import collect
+
+RECIPE = """
+window: {frames: 24, fps: 12, size_px: 32}
+model:
+  kind: causal
+  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, latent_grid: 1}
+  predictor: {width: 24, depth: 1, heads: 2, horizons: 8}
+  rollout_steps: 0
+"""
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("worlds")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    found = [folder / "home", folder / "away"]
+    shared = ["--suite", "nano", "--size-px", "32", "--workers", "1", "--quadruplets", "1"]
+    flat = ["--world", "flat", "--properties", "permanence,shape,solidity"]
+    assert data_prep(["synthesize", str(found[0]), *shared, *flat, "--unseen", "1"]) == 0
+    assert data_prep(["synthesize", str(found[1]), *shared, "--world", "flat", "--properties", "colour", "--seed", "1"]) == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def out(suites: list[Path], tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("out") / "table"
+    arguments = [option for suite in suites for option in ("--suite", f"builtin:{suite}")]
+    model = ["--model", f"untrained:{suites[0].parent / 'recipe.yaml'}", "--out", str(folder), "--device", "cpu"]
+    assert main(["voe", *arguments, *model]) == 0
+    return folder
+
+
+def test_one_command_evaluates_several_suites_and_writes_one_table(out: Path):
+    assert {"home", "away", "worlds.json", "worlds.md", "worlds.html"} <= {path.name for path in out.iterdir()}
+    found = json.loads((out / "worlds.json").read_text())
+    assert [world["name"] for world in found["worlds"]] == ["flat (home)", "flat, unseen looks", "flat (away)"]
+    rows = {row["name"]: row for row in found["worlds"][0]["rows"]["adjusted"]}
+    assert list(rows) == ["mean", "what went in", "permanence", "shape", "solidity"]
+    for row in rows.values():
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["baselines"]["latent copy"] == row["baselines"]["pixel copy"] == 0.5
+        assert "shuffled context" in row["baselines"]
+    both = (rows["permanence"]["value"] + rows["shape"]["value"]) / 2
+    assert rows["what went in"]["value"] == pytest.approx(both)
+    assert "| flat, unseen looks | mean | 3 |" in (out / "worlds.md").read_text()
+    assert re.search(r"<th scope=.row.>flat \(away\)", (out / "worlds.html").read_text())
+
+
+def test_a_property_has_the_same_score_in_the_table_as_in_its_own_evaluation(out: Path):
+    scores = json.loads((out / "home" / "scores.json").read_text())
+    cell = scores["tree"]["locked"]["adjusted"]["permanence"]["occluded"]["all"]["all"]["both"]
+    rows = collect([out / "home"]).worlds[0].rows["adjusted"]
+    mine = next(row for row in rows if row.name == "permanence")
+    assert (mine.value, mine.low, mine.high, mine.n) == (cell["value"], cell["low"], cell["high"], cell["n"])
+
+
+def test_evaluations_of_two_models_are_refused(out: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("protocol.json", "trials.json", "traces.parquet"):
+        (other / name).write_bytes((out / "home" / name).read_bytes())
+    text = (other / "protocol.json").read_text()
+    model = json.loads(text)["model"]["hash"]
+    (other / "protocol.json").write_text(text.replace(model, "0" * len(model)))
+    with pytest.raises(EvalError, match="this table shows one model"):
+        publish_worlds([out / "home", other], tmp_path / "table")
+
+
+def test_two_suites_in_folders_of_one_name_are_refused(suites: list[Path], tmp_path: Path, capsys):
+    twice = ["--suite", f"builtin:{suites[0]}", "--suite", f"builtin:{tmp_path / 'home'}"]
+    model = ["--model", f"untrained:{suites[0].parent / 'recipe.yaml'}", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(["voe", *twice, *model]) == 2
+    assert "two folders are called home" in capsys.readouterr().err

@@ -1,0 +1,121 @@
+"""A server of objects in this process, which speaks as much of S3 as the tests need, and fails on request."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class ObjectServer:
+    """Objects by path (`/bucket/key`), the requests so far, and the faults of the next ones.
+
+    faults: the next requests for objects fail so, one each: a status, "drop" or "truncate". always: all requests for paths
+    that contain the key fail so.
+    """
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    faults: list[int | str] = field(default_factory=list)
+    always: dict[str, int | str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    most_at_once: int = 0
+    port: int = 0
+
+
+def _handler(server: ObjectServer) -> type[BaseHTTPRequestHandler]:
+    lock, running = threading.Lock(), [0]
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 10
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_PUT(self) -> None:
+            server.objects[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(200, b"", server.objects[self.path])
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            with lock:
+                server.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".strip())
+                running[0] += 1
+                server.most_at_once = max(server.most_at_once, running[0])
+                fault = next((fault for key, fault in server.always.items() if key in self.path), None)
+                if fault is None and server.faults:
+                    fault = server.faults.pop(0)
+            time.sleep(server.delay_s)
+            try:
+                self._get(fault)
+            finally:
+                with lock:
+                    running[0] -= 1
+
+        def _get(self, fault: int | str | None) -> None:
+            if fault == "drop":
+                self.close_connection = True
+                return
+            if isinstance(fault, int):
+                self._answer(fault, b"<Error><Code>ExpiredToken</Code></Error>" if fault in (400, 403) else b"")
+                return
+            content = server.objects.get(self.path)
+            if content is None:
+                self._answer(404, b"")
+            elif self.headers.get("If-Match", etag_of(content)) != etag_of(content):
+                self._answer(412, b"")
+            elif asked := self.headers.get("Range"):
+                start, stop = asked.removeprefix("bytes=").split("-")
+                part = content[int(start) : int(stop) + 1]
+                self._answer(206, part, content, int(start), truncate=fault == "truncate")
+            else:
+                self._answer(200, content, content, truncate=fault == "truncate")
+
+        def _answer(
+            self, status: int, body: bytes, content: bytes | None = None, start: int = 0, truncate: bool = False
+        ) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            if content is not None:
+                self.send_header("ETag", etag_of(content))
+                self.send_header("Last-Modified", "Tue, 21 Oct 2025 07:28:00 GMT")
+            if status == 206:
+                self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(content or b'')}")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body[: len(body) // 2] if truncate else body)
+            self.close_connection = truncate
+
+    return Handler
+
+
+@lru_cache(64)
+def etag_of(content: bytes) -> str:
+    return f'"{hashlib.md5(content).hexdigest()}"'
+
+
+@contextmanager
+def serve_objects() -> Iterator[ObjectServer]:
+    """Start the server, and end it on exit."""
+    server = ObjectServer()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    http.daemon_threads = True
+    http.handle_error = lambda request, address: None  # type: ignore[method-assign]  # the client gave up
+    server.port = http.server_port
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()

@@ -1,0 +1,72 @@
+"""The statistics of actions and states that a model with a condition needs: read from the train split, or from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from worldmodel.checkpoint import Checkpoint
+from worldmodel.config import ConfigError, parse_config
+from worldmodel.data.reading import SignalSizes
+from worldmodel.data.window_config import WindowConfig
+from worldmodel.manifest import Manifest
+from worldmodel.models.condition import ActionStatistics, ConditionConfig
+from worldmodel.recipe import Recipe
+from worldmodel.signals import SignalError, read_signals, signal_statistics
+
+_NAMED = 5  # clips with problems that are named
+
+
+def condition_of(recipe: Recipe) -> ConditionConfig | None:
+    """The condition of a recipe's model; None where it takes no actions."""
+    return getattr(recipe.model, "condition", None)
+
+
+def signal_sizes(recipe: Recipe) -> SignalSizes | None:
+    """Sizes of the actions and states that are read with the frames; None where the model takes none."""
+    condition = condition_of(recipe)
+    return None if condition is None or condition.statistics is None else condition.statistics.sizes
+
+
+def with_action_statistics(recipe: Recipe, last: Checkpoint | None, report: Callable[[str], None]) -> Recipe:
+    """Return the recipe with `model.condition.statistics` filled in; recipes without a condition are not changed.
+
+    They are read from the last checkpoint of the run, else from the first manifest's train split. `report` gets one line about
+    clips whose signals cannot be used. Raises ManifestError where no clip has signals that can be used.
+    """
+    condition = condition_of(recipe)
+    if condition is None or condition.statistics is not None:
+        return recipe
+    if last is not None:
+        before = condition_of(parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json"))
+        if before is None or before.statistics is None:
+            raise ConfigError([f"model.condition: {last.folder} was trained without actions; start another run (run=FOLDER)"])
+        statistics = before.statistics
+    else:
+        statistics = _measured(Manifest.open(recipe.data.manifests[0]), recipe.window, report)
+    new = condition.model_copy(update={"statistics": statistics})
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"condition": new})})
+
+
+def _measured(manifest: Manifest, window: WindowConfig, report: Callable[[str], None]) -> ActionStatistics:
+    found, problems = signal_statistics(manifest)
+    if problems:
+        named = "; ".join(f"{problem.path}: {problem.detail}" for problem in problems[:_NAMED])
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        report(f"signals of {len(problems)} clips cannot be used or are constant: {named}{more}")
+    values = {name: value for name, value in found.as_json().items() if name in ActionStatistics.model_fields}
+    return ActionStatistics(actions_per_step=_actions_per_step(manifest, window), **values)
+
+
+def _actions_per_step(manifest: Manifest, window: WindowConfig) -> int:
+    """How many recorded actions lie between two frames of a window, from the first clip that can be read."""
+    for row in manifest.rows("train"):
+        clip = manifest.clip(int(row))
+        try:
+            step_s = read_signals(clip.signals or "").step_s
+        except SignalError:
+            continue
+        between_s = 1 / window.fps if window.stride_frames is None else window.stride_frames / clip.fps
+        return max(1, int(np.rint(between_s / step_s)))
+    raise ConfigError([f"{manifest.path}: no table of signals of the train split can be read"])

@@ -1,0 +1,111 @@
+"""The local cache of blocks of objects: a folder with a limit of its size. The blocks that were used least recently go first.
+
+    WORLDMODEL_CACHE_DIR    the folder (default: ~/.cache/worldmodel/objects)
+    WORLDMODEL_CACHE_GB     its limit in GB of 10^9 bytes (default 20)
+
+All processes of a machine share it. A block belongs to one version of an object, so a changed object has other blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from worldmodel.files.atomic import write_bytes
+
+DEFAULT_GB = 20.0
+_ATTEMPTS = 5
+_SCANS_PER_LIMIT = 32  # the folder is measured each time that this process has written this part of the limit
+
+_written = 0  # bytes since the folder was measured
+_measured = False
+_lock = threading.Lock()
+_fetching: dict[Path, threading.Lock] = {}
+
+
+def cache_folder() -> Path:
+    """The folder of the cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(os.environ.get("WORLDMODEL_CACHE_DIR") or os.path.join(home, "worldmodel", "objects"))
+
+
+def cache_limit_bytes() -> int:
+    """The limit of the cache. Raises ValueError for a setting that is not a positive number."""
+    text = os.environ.get("WORLDMODEL_CACHE_GB") or str(DEFAULT_GB)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < 1e9:
+        raise ValueError(f"WORLDMODEL_CACHE_GB is {text!r}; expected a positive number of GB, such as 20")
+    return int(limit * 1e9)
+
+
+def cached(key: str, size: int, fetch: Callable[[], bytes]) -> Path:
+    """The file of a block with this many bytes. `fetch` is called if the cache does not have it.
+
+    Threads of this process fetch a block once. Raises what `fetch` raises, and OutputError.
+    """
+    name = hashlib.sha256(key.encode()).hexdigest()
+    path = cache_folder() / name[:2] / name
+    with _lock:
+        lock = _fetching.setdefault(path, threading.Lock())
+    try:
+        with lock:
+            if _has(path, size):
+                return path
+            data = fetch()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_room(len(data))
+            write_bytes(path, data)
+            return path
+    finally:
+        with _lock:
+            _fetching.pop(path, None)
+
+
+def open_cached(key: str, size: int, fetch: Callable[[], bytes]) -> BinaryIO:
+    """`cached`, opened for reading. Another process may remove a block in between; it is then fetched again."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            return open(cached(key, size, fetch), "rb", buffering=0)
+    raise OSError(f"{cache_folder()}: blocks vanish as soon as they are written; raise WORLDMODEL_CACHE_GB")
+
+
+def _has(path: Path, size: int) -> bool:
+    """Whether a block is there. If so, it counts as used now."""
+    try:
+        if path.stat().st_size != size:
+            return False
+        os.utime(path)
+    except OSError:
+        return False
+    return True
+
+
+def _make_room(size: int) -> None:
+    """Count bytes that will be written. Measure the cache from time to time, and remove blocks until it has room again."""
+    global _written, _measured
+    limit = cache_limit_bytes()
+    with _lock:
+        _written += size
+        if _measured and _written < limit // _SCANS_PER_LIMIT:
+            return
+        _written, _measured = 0, True
+    blocks = []
+    with suppress(OSError):
+        for folder in os.scandir(cache_folder()):
+            with suppress(OSError), os.scandir(folder.path) as entries:
+                blocks += [(entry.stat().st_mtime_ns, entry.stat().st_size, entry.path) for entry in entries]
+    used = sum(block[1] for block in blocks) + size
+    for _, block_bytes, path in sorted(blocks):
+        if used <= limit - limit // _SCANS_PER_LIMIT:
+            break
+        with suppress(OSError):  # a file that is open stays readable
+            os.unlink(path)
+            used -= block_bytes

@@ -1,0 +1,162 @@
+"""Requests to object stores through obstore: versions, ranges, uploads, with retries and back-off."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from worldmodel.storage.errors import StorageError, short_reason
+from worldmodel.storage.urls import split_url
+
+ATTEMPTS = 5
+FIRST_DELAY_S = 0.2  # between two attempts; each one is twice to four times as long as the one before
+TIMEOUT_S = 60.0  # of one request, with its answer
+CONNECT_TIMEOUT_S = 10.0
+_FORBIDDEN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # S3 answers these with HTTP 400
+
+Result = TypeVar("Result")
+_last_read: dict[str, str] = {}  # store -> URL of the object that was read last, by this process
+
+
+@dataclass(frozen=True)
+class ObjectVersion:
+    """What a URL names now. `version` is the ETag or, without one, the time of the last change."""
+
+    url: str
+    size: int
+    version: str
+    etag: str | None
+
+
+@lru_cache(maxsize=1 << 16)
+def version_of(url: str) -> ObjectVersion:
+    """The version of an object, asked once per process, so that a later change is noticed. Raises StorageError."""
+    return latest_version(url)
+
+
+def latest_version(url: str) -> ObjectVersion:
+    """The version of an object as it is now. Raises StorageError."""
+    meta = _retried(url, lambda store, key: _obstore().head(store, key))
+    etag = meta["e_tag"]
+    return ObjectVersion(url, int(meta["size"]), etag or str(meta["last_modified"]), etag)
+
+
+def read_range(found: ObjectVersion, start: int, stop: int) -> bytes:
+    """The bytes [start, stop) of this version of an object. Raises StorageError, also where the object was changed since."""
+    options: dict[str, Any] = {"range": (start, stop)}
+    if found.etag and not found.etag.startswith("W/"):
+        options["if_match"] = found.etag
+
+    def get(store: Any, key: str) -> bytes:
+        answer = _obstore().get(store, key, options=options)
+        data = bytes(answer.bytes())
+        now = answer.meta["e_tag"] or str(answer.meta["last_modified"])
+        if now != found.version or int(answer.meta["size"]) != found.size:
+            raise _ChangedError
+        if len(data) != stop - start:
+            raise ConnectionError(f"{len(data)} of {stop - start} bytes arrived")
+        return data
+
+    data = _retried(found.url, get)
+    _last_read[split_url(found.url)[0]] = found.url
+    return data
+
+
+def upload(path: Path, url: str) -> None:
+    """Upload a file. The object is replaced as a whole, at the end. Raises StorageError."""
+
+    def put(store: Any, key: str) -> None:
+        _obstore().put(store, key, path)
+
+    _retried(url, put)
+    version_of.cache_clear()
+
+
+class _ChangedError(Exception):
+    """The object is another one than when its version was asked."""
+
+
+def _retried(url: str, request: Callable[[Any, str], Result]) -> Result:
+    store_url, key = split_url(url)
+    key = _hub_key(store_url, key)
+    errors = _obstore().exceptions
+    delay_s = FIRST_DELAY_S
+    for attempt in range(ATTEMPTS):
+        try:
+            return request(_store(store_url), key)
+        except FileNotFoundError:
+            detail = "no such object; was it moved or deleted?"
+            raise StorageError(url, detail, store=store_url, unreachable=False, missing=True) from None
+        except (_ChangedError, errors.PreconditionError):
+            detail = "the object was changed while it was in use; write new data to a new place, and start again"
+            raise StorageError(url, detail, store=store_url, unreachable=False) from None
+        except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
+            raise _forbidden(url, store_url, error) from None
+        except (errors.BaseError, ConnectionError) as error:
+            reason = str(error) if isinstance(error, ConnectionError) else short_reason(error)
+            if any(code in reason for code in _FORBIDDEN):
+                raise _forbidden(url, store_url, error) from None
+        if attempt < ATTEMPTS - 1:
+            time.sleep(delay_s * random.uniform(0.75, 1.25))  # workers that failed together do not retry together
+            delay_s *= 3
+    detail = f"{reason}, in {ATTEMPTS} attempts"
+    raise StorageError(url, detail, store=store_url, unreachable=not _another_answers(store_url, url))
+
+
+def _forbidden(url: str, store_url: str, error: BaseException) -> StorageError:
+    detail = f"the store refuses access ({short_reason(error)}); are the credentials in the environment valid and not expired?"
+    return StorageError(url, detail, store=store_url, unreachable=not _another_answers(store_url, url))
+
+
+def _another_answers(store_url: str, url: str) -> bool:
+    """Whether another object of the store, read before by this process, can still be reached."""
+    other = _last_read.get(store_url)
+    if other is None or other == url:
+        return False
+    try:
+        _obstore().head(_store(store_url), _hub_key(*split_url(other)))
+    except Exception:
+        return False
+    return True
+
+
+def _hub_key(store_url: str, key: str) -> str:
+    """The path of an object at its host. Of `hf://datasets/owner/name/file` it is `datasets/owner/name/resolve/main/file`."""
+    if not store_url.startswith("hf://"):
+        return key
+    whole = f"{store_url.removeprefix('hf://')}/{key}".split("/")
+    parts = 3 if whole[0] in ("datasets", "spaces") else 2
+    return "/".join([*whole[:parts], "resolve", "main", *whole[parts:]])
+
+
+@lru_cache(maxsize=64)
+def _store(store_url: str) -> Any:
+    """The client of a bucket or host. Credentials come from the environment and stay in this process."""
+    obstore = _obstore()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
+    plain = store_url.startswith("http://") or (store_url.startswith("s3://") and endpoint.startswith("http://"))
+    client: dict[str, Any] = {"timeout": f"{TIMEOUT_S:g}s", "connect_timeout": f"{CONNECT_TIMEOUT_S:g}s", "allow_http": plain}
+    if store_url.startswith("hf://"):
+        hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        if token := os.environ.get("HF_TOKEN"):
+            client["default_headers"] = {"Authorization": f"Bearer {token}"}
+        client["allow_http"] = hub.startswith("http://")
+        return obstore.store.HTTPStore(hub, client_options=client, retry_config={"max_retries": 0})
+    return obstore.store.from_url(store_url, client_options=client, retry_config={"max_retries": 0})
+
+
+def _obstore() -> Any:
+    try:
+        import obstore
+        import obstore.exceptions
+        import obstore.store
+    except ImportError:
+        advice = 'URLs need it: pip install "obstore>=0.11", or pip install -e ".[cloud]" in this project'
+        raise StorageError("obstore", advice, store="obstore", unreachable=False) from None
+    return obstore
