@@ -68,11 +68,13 @@ OPTIONS = [
 NUMBERS = [(name, action) for name, action in OPTIONS if action.type not in (None, Path)]
 TEXTS = {"--model", "--suite", "--calibration", "--data", "--split", "--only", "--name", "--properties", "--clip", "--quad"}
 TEXTS |= {"--scorer", "--parts", "--strengths"}  # `strengths_of` checks the numbers
-TEXTS |= {"--env", "--policy", "--camera", "--split-by"}
+TEXTS |= {"--env", "--task", "--policy", "--policies", "--camera", "--split-by"}
+URLS = {("shard", "--out")}  # a folder or a URL
 
 
 def test_every_option_is_a_number_a_path_or_listed_as_text():
-    assert {action.option_strings[-1] for _, action in OPTIONS if action.type is None} <= TEXTS
+    texts = {(name, action.option_strings[-1]) for name, action in OPTIONS if action.type is None}
+    assert {option for _, option in texts - URLS} <= TEXTS
     assert len(NUMBERS) > 40
 
 
