@@ -77,11 +77,12 @@ def user_errors() -> tuple[type[Exception], ...]:
     from worldmodel.manifest import ManifestError
     from worldmodel.models.pretrained.layouts import PretrainedError
     from worldmodel.models.world_model import ReachError
+    from worldmodel.planning import PlanningError
     from worldmodel.ranks.start_monitors import RankError
     from worldmodel.video import VideoError
 
     found = EvalError, TrialError, CheckpointError, PretrainedError, ReachError, ConfigError, ManifestError, VideoError
-    return *found, FolderLockError, ForeignFileError, RankError, OSError
+    return *found, PlanningError, FolderLockError, ForeignFileError, RankError, OSError
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Interface of a model that takes actions, as policies and offline measures use it.
 
 `worldmodel.runs.acting.ActingModel` implements it. Actions are raw (in units of the environment).
+A planned step is one frame: models with tubelets of several frames are not supported.
 B environments, T frames, S candidate sequences, H planned steps, N tokens, D features.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from worldmodel.planning import Cost
@@ -46,7 +46,7 @@ class ActionModel(Protocol):
         """Encode a context: frames uint8 [B, T, H, W, 3], actions between them [B, T - 1, action_size]."""
 
     def encode(self, frames: Tensor) -> Tensor:
-        """uint8 [B, T, H, W, 3] -> latents [B, T', N, D]"""
+        """uint8 [B, T, H, W, 3] -> latents [B, T, N, D], one per frame"""
 
     def imagine(self, context: Any, actions: Tensor) -> Tensor:
         """Latents after each planned step: actions [B, S, H, action_size] -> [B, S, H, N, D]."""
@@ -80,8 +80,7 @@ class ShuffledActions:
         cost = self._model.goal_cost(context, goal, steps=steps, kind=kind)
 
         def shuffled(actions: Tensor) -> Tensor:
-            """Candidate s gets the actions of a candidate that a fixed permutation names: [B, S, H, A] -> [B, S]."""
-            order = torch.randperm(actions.shape[1], generator=torch.Generator().manual_seed(actions.shape[1]))
-            return cost(actions[:, order.to(actions.device)])
+            """Each candidate gets the cost of the one before it, never its own: [B, S, H, A] -> [B, S]."""
+            return cost(actions.roll(1, 1))
 
         return shuffled

@@ -22,7 +22,7 @@ from eval.planning.pairs import PairSet
 from eval.planning.planning_policy import ModelCosts, OracleCosts, PlanningPolicy
 from eval.planning.policies import RandomPolicy, StatePolicy
 from eval.resumable_work import compute_pieces
-from worldmodel.planning import ActionSpace, PlannerBase
+from worldmodel.planning import ActionSpace, GradientConfig, PlannerBase
 
 Array = NDArray[np.float64]
 
@@ -78,16 +78,29 @@ class Evaluation:
     def names(self) -> list[str]:
         """The policies that can be evaluated, in the order of tables."""
         start, goal = self.pairs.starts[:1], self.pairs.goals_array[:1]
-        left_out = {
+        absent = {
             "straight": self.task.straight(start, goal) is None,
             "scripted": self.task.scripted(start, goal) is None,
-            "memoryless": self.planning.context == 1,  # the model itself
             "cloning": "cloning" not in self.heads,
             "inverse": "inverse" not in self.heads,
+            **dict.fromkeys(self.left_out(), True),
         }
         return [
-            name for name in LABELS if not left_out.get(name, False) and (self.model is not None or name not in MODEL_POLICIES)
+            name for name in LABELS if not absent.get(name, False) and (self.model is not None or name not in MODEL_POLICIES)
         ]
+
+    def left_out(self) -> dict[str, str]:
+        """Policies that planner or context make impossible or meaningless, with the reason as a sentence."""
+        found = {}
+        if self.model is not None and self.planning.context == 1:
+            found["memoryless"] = "the model itself sees one frame"
+        if isinstance(self.planning.config, GradientConfig):
+            copies = "the copy of the environment has no gradient, which this planner needs"
+            found |= {"oracle": copies, "oracle_to_go": copies}
+            if self.model is not None:
+                # the gradient of the sum of all costs reaches each candidate through the cost of another one
+                found["shuffled"] = "the gradient planner improves the right actions in spite of the wrong costs"
+        return {name: f"{LABELS[name]} is left out: {reason}" for name, reason in found.items()}
 
     def policy(self, name: str, cases: Cases, seed: int) -> Policy:
         """A policy for some pairs. Its random numbers depend on the pair and the planning seed alone."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from eval.errors import EvalError
 from eval.planning.action_model import ActionModel
@@ -16,6 +17,7 @@ from worldmodel.checkpoint import Checkpoint, find_checkpoint
 from worldmodel.models.decoder import Decoder
 from worldmodel.rollouts.decoder_fitting import load_decoder
 from worldmodel.runs.acting import load_acting_model
+from worldmodel.runs.run_data import find_data
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,12 @@ class NamedModel:
 
     spec: str
     model: ActionModel
-    hash: str  # of the weights
+    hash: str  # of the weights of the model, as in other evaluations
     step: int | None = None
-    data: str | None = None  # manifest that it was trained on
+    data: str | None = None  # manifest that it was trained on, the first one of a mixture; None if it was not found
     decoder: Decoder | None = None
+    heads_hash: str = ""  # of the weights of the heads, which are part of the cost
+    missing: str = ""  # why `data` was not found
 
     @property
     def about(self) -> dict[str, Any]:
@@ -41,9 +45,22 @@ def open_models(specs: Sequence[str], device: torch.device) -> list[NamedModel]:
         acting = load_acting_model(spec, device)
         checkpoint: Checkpoint = find_checkpoint(Path(spec))
         decoder = load_decoder(checkpoint, acting.model, acting.recipe, device)
-        data = acting.recipe.data.manifest
+        trained_on = find_data(acting.recipe, checkpoint)
+        data = trained_on.manifests[0]
+        heads = nn.ModuleDict(
+            {name: head for name, head in (("inverse", acting.inverse_head), ("steps", acting.steps_head)) if head is not None}
+        )
         found.append(
-            NamedModel(spec, acting, weights_hash(acting.model), checkpoint.step, str(data) if data else None, decoder)
+            NamedModel(
+                spec,
+                acting,
+                weights_hash(acting.model),
+                checkpoint.step,
+                None if data is None else str(data),
+                decoder,
+                weights_hash(heads),
+                "" if data is not None else trained_on.missing[0],
+            )
         )
     for it in found[1:]:
         sizes = [(one.model.action_size, one.model.actions_per_step, one.model.max_context) for one in (found[0], it)]

@@ -84,8 +84,13 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
     shared = request.env, request.env_options, task, pairs, space, planning
     evaluations = [Evaluation(*shared, it.model, head, device) for it, head in zip(models, heads, strict=True)]
     evaluations = evaluations or [Evaluation(*shared, None, {}, device)]
-    names = chosen_policies(request, evaluations[0].names())
-    parts = request.out / "parts" / identity(request, pairs, planning, models)
+    left_out = evaluations[0].left_out()
+    names = chosen_policies(request, evaluations[0].names(), left_out)
+    told = list(left_out.values()) if request.policies is None else []
+    if ranks.is_main_process:
+        for note in told:
+            print_escaped(f"eval plan: {note}")
+    parts = request.out / "parts" / identity(request, pairs, planning, models, manifest)
     seeds = list(range(request.seeds))
     runs: dict[str, list[Episodes]] = {}
     for index, evaluation in enumerate(evaluations):
@@ -97,6 +102,7 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
     if ranks.is_main_process:
         runs = {name: runs[name] for name in names}
         found = _results(request, task, pairs, planning, models, runs, varied, offline, seeds)
+        found["notes"] += told
         write_json(request.out / "plan.json", found)
         write_tables(request.out, found)
         goals = pairs.goals_array

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 
 from data_prep.environments.tasks import Task
+from eval.cache.keys import digest_of, source_digest
 from eval.errors import EvalError
 from eval.planning.evaluation import Planning
 from eval.planning.models import NamedModel
@@ -58,6 +57,8 @@ class PlanRequest:
 
 def open_manifest(request: PlanRequest, models: Sequence[NamedModel]) -> Manifest:
     path = request.data or (models[0].data if models else None)
+    if path is None and models:
+        raise EvalError(f"{models[0].spec}: its training data was not found ({models[0].missing}); give --data")
     if path is None:
         raise EvalError("--data is missing: without --model it names the episodes that pairs come from")
     return Manifest.open(path)
@@ -121,22 +122,33 @@ def planner_of(request: PlanRequest) -> PlannerBase:
     return found
 
 
-def chosen_policies(request: PlanRequest, there: Sequence[str]) -> list[str]:
+def chosen_policies(request: PlanRequest, there: Sequence[str], left_out: Mapping[str, str]) -> list[str]:
+    """The policies to evaluate. left_out: why policies are not there. Raises EvalError for a named policy that is not there."""
     if request.policies is None:
         return list(there)
     wanted = request.policies.split(",")
     if unknown := [name for name in wanted if name not in there]:
-        raise EvalError(f"--policies {', '.join(unknown)}: there are {', '.join(there)}")
+        why = "".join(f"{left_out[name]}; " for name in dict.fromkeys(unknown) if name in left_out)
+        raise EvalError(f"--policies {', '.join(unknown)}: {why}there are {', '.join(there)}")
     return [name for name in there if name in wanted]
 
 
-def identity(request: PlanRequest, pairs: PairSet, planning: Planning, models: Sequence[NamedModel]) -> str:
-    """Digest of all that determines the episodes, so that parts of another evaluation are not used."""
+def identity(request: PlanRequest, pairs: PairSet, planning: Planning, models: Sequence[NamedModel], manifest: Manifest) -> str:
+    """Digest of all that determines the episodes, so that parts of another evaluation are not used.
+
+    The manifest counts because behaviour cloning and inverse dynamics are trained on it.
+    """
+    # statistics are no weights: they are part of the config, and hashes of weights do not contain them
+    statistics = [(it.model.actions_per_step, it.model.statistics.as_json()) for it in models]
     what = [
         request.env,
         request.env_options,
+        request.task,
         asdict(pairs),
         {**asdict(planning), "config": planning.config.model_dump(mode="json")},
-        [it.hash for it in models],
+        [(it.hash, it.heads_hash) for it in models],
+        statistics,
+        manifest.digest(),
+        source_digest(),
     ]
-    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return digest_of(what)

@@ -1,17 +1,20 @@
 """Actions and states of windows: those of exactly the sampled frames, by every reader; and clips without them."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from made_clips import FPS, FRAMES, SIZE_PX, windows_of
 
+from worldmodel.data import reading
 from worldmodel.data.loader import WindowDataset, open_windows, read_fixed_batch, training_batches
-from worldmodel.data.reading import SignalSizes, frame_times_s
+from worldmodel.data.reading import ReadFailure, ReadRequest, SignalRequest, SignalSizes, frame_times_s, read_with_signals
 from worldmodel.data.window_config import WindowConfig
-from worldmodel.manifest import Manifest, write_manifest
+from worldmodel.manifest import Clip, Manifest, write_manifest
 from worldmodel.signals import Channel, Signals, write_signals
 
 SIZES = SignalSizes(actions_per_step=2, action=1, state=2)
@@ -89,6 +92,33 @@ def test_a_clip_whose_signals_cannot_be_used_is_named_and_replaced(clips: Path):
     assert "action a is nan" in reasons["000"]
     assert reasons["011"] == "SignalError: : the clip has no signals in the manifest"
     assert all(torch.isfinite(batch.actions).all() for batch in batches)
+
+
+def failure_of(clip: Clip, monkeypatch: pytest.MonkeyPatch, number: int) -> ReadFailure:
+    """The failure where tables of signals cannot be opened because of this error; videos can."""
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(number, "no answer")
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    monkeypatch.setattr(reading, "RETRY_S", 0.0)
+    signals = SignalRequest(clip.signals, (0.0, 0.1), SIZES)
+    found = read_with_signals(ReadRequest(clip.path, None, (0.0, 0.1), None, None, FPS, SIZE_PX, 0.5, "pyav", signals))
+    assert isinstance(found, ReadFailure)
+    return found
+
+
+def test_errors_of_storage_and_machine_do_not_make_a_clip_with_signals_a_bad_one(manifest: Path, monkeypatch):
+    clip = Manifest.open(manifest).clip(0)
+    assert failure_of(clip, monkeypatch, errno.EMFILE).kind == "machine"
+    assert failure_of(clip, monkeypatch, errno.EIO).kind == "clip"  # its folder answers
+
+    def silent(_folder: str) -> bool:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(reading, "_is_empty", silent)
+    found = failure_of(clip, monkeypatch, errno.ESTALE)
+    assert (found.kind, found.folder) == ("storage", str(manifest.parent))
 
 
 def test_the_time_of_a_frame_is_when_it_begins():

@@ -26,7 +26,7 @@ ACTIONS = torch.tensor([[[[1.0, 0.0]] * 3, [[0.0, -1.0]] * 3]] * 2)  # [2, 2, 3,
 
 
 def test_get_cost_of_the_wheel():
-    cost = StableWorldModelAdapter(PositionModel()).get_cost(info(2), ACTIONS)
+    cost = StableWorldModelAdapter(PositionModel(), torch.clone).get_cost(info(2), ACTIONS)
     # mean of squared differences in x and y after three steps
     assert cost.shape == (2, 2)
     assert cost[0].tolist() == pytest.approx([0.0, (9 + 9) / 2])
@@ -36,12 +36,12 @@ def test_get_cost_of_the_wheel():
 def test_pixels_between_0_and_1_are_the_same_pictures():
     given = info(2)
     floats = {name: value.float() / 255 for name, value in given.items()}
-    adapter = StableWorldModelAdapter(PositionModel())
+    adapter = StableWorldModelAdapter(PositionModel(), torch.clone)
     torch.testing.assert_close(adapter.get_cost(given, ACTIONS), adapter.get_cost(floats, ACTIONS))
 
 
 def test_rollout_of_the_main_branch_has_the_context_and_every_planned_step():
-    adapter = StableWorldModelAdapter(PositionModel())
+    adapter = StableWorldModelAdapter(PositionModel(), torch.clone)
     found = adapter.rollout(adapter.encode({"pixels": info(1)["pixels"][:, 0]}), ACTIONS)
     assert found["emb"].shape == (2, 1, 2)
     assert found["predicted_emb"].shape == (2, 2, 4, 2)
@@ -56,4 +56,4 @@ def test_candidates_are_restored_to_the_units_of_the_environment():
 
 def test_candidates_of_another_block_are_refused():
     with pytest.raises(PlanningError, match=r"expected \[E, S, H, 2\]"):
-        StableWorldModelAdapter(PositionModel()).get_cost(info(2), torch.zeros(2, 2, 3, 10))
+        StableWorldModelAdapter(PositionModel(), torch.clone).get_cost(info(2), torch.zeros(2, 2, 3, 10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from pathlib import Path
 
@@ -93,6 +94,18 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path):
     content = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(SignalError, match="not a table of signals, or damaged"):
+        read_signals(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_errors_of_storage_and_machine_are_no_property_of_the_table(tmp_path: Path, monkeypatch, number: int):
+    write_signals(tmp_path / "a.parquet", made(tmp_path / "a.parquet"))
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(number, "no answer")
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(OSError, match="no answer"):
         read_signals(tmp_path / "a.parquet")
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from worldmodel.video import VideoError
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.geometry import read_square_frames
+
+_Found = TypeVar("_Found")
 
 RETRY_S = 1.0  # between two attempts to read from storage that is missing
 _ATTEMPTS = 3  # for a file that does not answer although its folder does
@@ -99,15 +101,15 @@ class ReadFailure:
 def read_with_signals(request: ReadRequest) -> tuple[np.ndarray, WindowSignals | None] | ReadFailure:
     """Read the frames of a window as `read_window` does, and its signals where they are asked for. Raises no `Exception`.
 
-    A table of signals that cannot be used makes the clip a bad one, as a damaged video does.
+    A table of signals that cannot be used makes the clip a bad one, as a damaged video does. Errors of storage and machine
+    are told apart as for videos.
     """
-    signals = None
-    if request.signals is not None:
-        try:
-            signals = read_window_signals(request.signals)
-        except Exception as error:
-            missing = _missing_folder(request.signals.path) if request.signals.path else ""
-            return ReadFailure("folder", _reason(error), missing) if missing else ReadFailure("clip", _reason(error))
+    signals, wanted = None, request.signals
+    if wanted is not None:
+        found = _try_to_read(lambda: read_window_signals(wanted), wanted.path)
+        if isinstance(found, ReadFailure):
+            return found
+        signals = found
     frames = read_window(request)
     return frames if isinstance(frames, ReadFailure) else (frames, signals)
 
@@ -123,7 +125,7 @@ def frame_times_s(times_s: tuple[float, ...] | None, indices: tuple[int, ...] | 
 
 
 def read_window_signals(request: SignalRequest) -> WindowSignals:
-    """Read the signals of a window. Raises SignalError."""
+    """Read the signals of a window. Raises SignalError, and OSError for errors of storage and machine."""
     # imported here: it takes half a second, which workers of a run without actions do not need
     from worldmodel.signals import SignalError, action_blocks, read_signals, states_at
 
@@ -143,26 +145,35 @@ def read_window(request: ReadRequest) -> np.ndarray | ReadFailure:
 
     The array may be a view of wider frames, to be copied to where it is needed.
     """
+    return _try_to_read(lambda: _read_frames(request), request.path)
+
+
+def _read_frames(request: ReadRequest) -> np.ndarray | ReadFailure:
+    frames = read_square_frames(
+        request.path,
+        request.size_px,
+        "center_crop",
+        times_s=request.times_s,
+        indices=request.indices,
+        position=request.crop_position,
+        member=request.member,
+        backend=request.backend,
+        folder_fps=request.folder_fps,
+        timing=request.timing,
+        copy=False,
+    )
+    if (frames.shape, frames.dtype) == (request.shape, np.uint8):
+        return frames
+    return ReadFailure("clip", f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 {list(request.shape)}")
+
+
+def _try_to_read(read: Callable[[], _Found], path: str | None) -> _Found | ReadFailure:
+    """Call `read`, again after errors that may pass soon. path: of the file that is read; None if there is none."""
     for attempt in range(_ATTEMPTS):
         try:
-            frames = read_square_frames(
-                request.path,
-                request.size_px,
-                "center_crop",
-                times_s=request.times_s,
-                indices=request.indices,
-                position=request.crop_position,
-                member=request.member,
-                backend=request.backend,
-                folder_fps=request.folder_fps,
-                timing=request.timing,
-                copy=False,
-            )
-            if (frames.shape, frames.dtype) == (request.shape, np.uint8):
-                return frames
-            return ReadFailure("clip", f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 {list(request.shape)}")
+            return read()
         except Exception as error:  # decoders and damaged files raise almost anything
-            failure, retry = _classify(error, request.path)
+            failure, retry = _classify(error, path) if path else (ReadFailure("clip", _reason(error)), False)
         if not retry:
             break
         if attempt < _ATTEMPTS - 1:

@@ -167,6 +167,11 @@ class CausalWorldModel(nn.Module):
         return self._latent(self.teacher or self.encoder, frames)
 
     @torch.no_grad()
+    def encode_context(self, frames: Tensor) -> Tensor:
+        """Latents that the predictor takes: those of the trained encoder, also where the targets come from a teacher."""
+        return self._latent(self.encoder, frames)
+
+    @torch.no_grad()
     def forecast(self, context: Tensor, steps: int, actions: Tensor | None = None) -> Tensor:
         """actions: between the frames of the context and of the forecast, [B, C - 1 + steps * f, k * A]; None: the mean."""
         check_forecast(self, context.shape[1], steps)

@@ -40,13 +40,14 @@ class StableWorldModelAdapter(torch.nn.Module):
 
     info["pixels"] and info["goal"] are uint8 or float in [0, 1]: [E, S, T, C, h, w], equal for all
     candidates, or [E, T, C, h, w]. The newest frame is the context. restore: normalised actions
-    [..., A] -> units of the environment, by the statistics of the run.
+    [..., A] -> units of the environment, by the statistics of the run: `acting.actions.restore`.
+    Each frame is encoded by itself, so models with tubelets of several frames are not supported.
     """
 
     def __init__(
         self,
         model: _Acting,
-        restore: Callable[[Tensor], Tensor] = lambda actions: actions,
+        restore: Callable[[Tensor], Tensor],
         steps: Literal["all", "last"] = "last",
     ) -> None:
         super().__init__()

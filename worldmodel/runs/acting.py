@@ -13,9 +13,11 @@ from worldmodel.checkpoint import find_checkpoint, load_into, load_model
 from worldmodel.config import ConfigError
 from worldmodel.data.augment import resize_frames
 from worldmodel.models import build_model
+from worldmodel.models.blocks.layers import init_linear
 from worldmodel.models.causal import CausalWorldModel
 from worldmodel.models.condition import ActionInput
 from worldmodel.models.pixels import standardise, to_float
+from worldmodel.models.targets import FrozenTarget
 from worldmodel.objectives import OBJECTIVES_WITH_HEADS, build_objective
 from worldmodel.objectives.idm import InverseDynamics
 from worldmodel.objectives.objective import Objective
@@ -45,7 +47,10 @@ class Context:
 
 @dataclass(frozen=True)
 class ActingModel:
-    """A model that takes actions. All actions are in units of the environment; they are normalised inside."""
+    """A model that takes actions. All actions are in units of the environment; they are normalised inside.
+
+    Every frame has a latent step of its own, so models with tubelets of several frames are not supported.
+    """
 
     model: CausalWorldModel
     recipe: Recipe
@@ -62,7 +67,7 @@ class ActingModel:
     @property
     def actions_per_step(self) -> int:
         """Recorded actions in one planned step."""
-        return self.actions.statistics.actions_per_step * self.model.tubelet_size
+        return self.actions.statistics.actions_per_step
 
     @property
     def action_size(self) -> int:
@@ -71,8 +76,8 @@ class ActingModel:
 
     @property
     def max_context(self) -> int:
-        """Frames that `observe` uses at most."""
-        return self.model.max_context
+        """Frames that `observe` uses at most. A predictor without blocks sees the last frame alone."""
+        return 1 if self.model.config.predictor.depth == 0 else self.model.max_context
 
     @property
     def has_inverse(self) -> bool:
@@ -84,27 +89,26 @@ class ActingModel:
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """Latents of pictures as the environment renders them: uint8 [B, T, H, W, 3] -> [B, T/f, N, D]."""
+        """Latents of pictures as the environment renders them: uint8 [B, T, H, W, 3] -> [B, T, N, D].
+
+        They are those of the trained encoder, because predictor and heads were trained on these and not on the teacher's.
+        """
         size = self.model.size_px
         pixels = resize_frames(to_float(frames.to(self.actions.mean.device)), (size, size))
-        return self.model.encode(standardise(pixels))
+        return self.model.encode_context(standardise(pixels))
 
     def observe(self, frames: Tensor, actions: Tensor | None = None) -> Context:
-        """The context of a plan, from pictures uint8 [B, T, H, W, 3] and the actions between latent steps, [B, T/f - 1, A].
+        """The context of a plan, from pictures uint8 [B, T, H, W, 3] and the actions between them, [B, T - 1, A].
 
         Earlier steps than the model can use are left out. Raises PlanningError for actions that do not fit.
         """
-        f = self.model.tubelet_size
-        longest = self.max_context // f
-        latents = self.encode(frames[:, -longest * f :])
+        latents = self.encode(frames[:, -self.max_context :])
         steps = latents.shape[1]
         if steps == 1:
             return Context(latents, None)
         if actions is None or actions.shape[1] < steps - 1:
             given = "none" if actions is None else str(actions.shape[1])
-            raise PlanningError(
-                f"{steps} latent steps were observed, so {steps - 1} actions between them are needed; got {given}"
-            )
+            raise PlanningError(f"{steps} frames were observed, so {steps - 1} actions between them are needed; got {given}")
         return Context(latents, self._checked(actions[:, 1 - steps :]))
 
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
@@ -149,8 +153,11 @@ class ActingModel:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = build_model(self.recipe.model, self.recipe.window)
-        assert isinstance(model, CausalWorldModel)
-        assert model.action_input is not None
+            assert isinstance(model, CausalWorldModel)
+            assert model.action_input is not None
+            # The last layer of a new predictor is zero, so it copies the last latent. All plans would cost the same,
+            # and the baseline would be "do nothing". Random weights make a forecast that depends on actions.
+            init_linear(model.predictor.head[-1])
         device = self.actions.mean.device
         _freeze(model, device)
         return replace(self, model=model, actions=model.action_input, inverse_head=None, steps_head=None)
@@ -168,12 +175,25 @@ class ActingModel:
 def load_acting_model(path: Path | str, device: torch.device | str = "cpu") -> ActingModel:
     """Load the model of a run folder or checkpoint with its heads. Weights have no gradient.
 
-    Raises CheckpointError where there is no checkpoint, ConfigError for a model that takes no actions.
+    Raises CheckpointError where there is no checkpoint, ConfigError for a model that cannot plan: one that takes no actions,
+    encodes several frames together, or forecasts the latents of a frozen teacher.
     """
     checkpoint = find_checkpoint(Path(path))
     model, recipe = load_model(checkpoint.folder, device)
     if not isinstance(model, CausalWorldModel) or model.action_input is None:
         raise ConfigError([f"{path} was trained without actions (model.condition is null), so it cannot plan"])
+    if model.tubelet_size > 1:
+        f = model.tubelet_size
+        raise ConfigError(
+            [f"{path}: model.encoder.tubelet_size is {f}; planning encodes single frames, so train a model with tubelet_size 1"]
+        )
+    if isinstance(model.config.target, FrozenTarget):
+        raise ConfigError(
+            [
+                f"{path}: model.target.kind is frozen, so it forecasts latents of the teacher, which the heads of this "
+                "run do not know; planning needs a model with target kind shared or ema"
+            ]
+        )
     _freeze(model, device)
     sizes, tensors = recipe.model.latent_sizes(recipe.window), checkpoint.tensors("objectives")
     heads: dict[type[Objective], Objective] = {}

@@ -10,12 +10,14 @@ from worldmodel.checkpoint import Checkpoint
 from worldmodel.config import ConfigError, parse_config
 from worldmodel.data.reading import SignalSizes
 from worldmodel.data.window_config import WindowConfig
-from worldmodel.manifest import Manifest
+from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.condition import ActionStatistics, ConditionConfig
 from worldmodel.recipe import Recipe
 from worldmodel.signals import SignalError, read_signals, signal_statistics
 
 _NAMED = 5  # clips with problems that are named
+_RATIO_TOLERANCE = 0.05  # recorded actions; recorded times are rounded
+_RATE_TOLERANCE = 1e-3  # relative; below the difference of 29.97 and 30 fps
 
 
 def condition_of(recipe: Recipe) -> ConditionConfig | None:
@@ -60,13 +62,44 @@ def _measured(manifest: Manifest, window: WindowConfig, report: Callable[[str], 
 
 
 def _actions_per_step(manifest: Manifest, window: WindowConfig) -> int:
-    """How many recorded actions lie between two frames of a window, from the first clip that can be read."""
+    """How many recorded actions lie between two frames of a window, from the first clip that can be read.
+
+    Raises ConfigError where that is no whole number, or the window has a higher rate than the clip.
+    """
     for row in manifest.rows("train"):
         clip = manifest.clip(int(row))
         try:
             step_s = read_signals(clip.signals or "").step_s
         except SignalError:
             continue
+        if window.stride_frames is None and window.fps > clip.fps * (1 + _RATE_TOLERANCE):
+            # a frame would be sampled twice, and no action lies between equal frames
+            limit = f"{clip.fps:g} fps of {clip.path}"
+            raise ConfigError([f"window.fps {window.fps:g} is more than the {limit}; give at most {clip.fps:g}"])
         between_s = 1 / window.fps if window.stride_frames is None else window.stride_frames / clip.fps
-        return max(1, int(np.rint(between_s / step_s)))
+        ratio = between_s / step_s
+        count = int(np.rint(ratio))
+        if count < 1 or abs(ratio - count) > _RATIO_TOLERANCE:
+            raise ConfigError([_ratio_problem(window, clip, ratio, step_s)])
+        return count
     raise ConfigError([f"{manifest.path}: no table of signals of the train split can be read"])
+
+
+def _ratio_problem(window: WindowConfig, clip: Clip, ratio: float, step_s: float) -> str:
+    """The message for a window whose frames are no whole number of recorded actions apart."""
+    counts = [count for count in (int(ratio), int(ratio) + 1) if count]
+    if window.stride_frames is None:
+        name, value = "window.fps", f"{window.fps:g}"
+        advice = "a rate with a whole number of recorded actions between two frames"
+        rates = [1 / (count * step_s) for count in counts]
+        fitting = [f"{rate:.4g}" for rate in rates if rate <= clip.fps * (1 + _RATE_TOLERANCE)]
+    else:
+        name, value = "window.stride_frames", str(window.stride_frames)
+        advice = "a stride with a whole number of recorded actions between two frames"
+        strides = [count * step_s * clip.fps for count in counts]
+        fitting = [f"{stride:.0f}" for stride in strides if abs(stride - round(stride)) < _RATIO_TOLERANCE]
+    such_as = f", such as {' or '.join(fitting)}" if fitting else ""
+    return (
+        f"{name} {value}: {ratio:.4g} recorded actions lie between two frames of {clip.path}, whose actions are recorded "
+        f"{1 / step_s:.4g} times a second; give {advice}{such_as}"
+    )

@@ -91,7 +91,10 @@ def write_signals(path: Path, signals: Signals) -> None:
 
 
 def read_signals(path: Path | str) -> Signals:
-    """Read a table. Raises SignalError where it is missing, damaged, or its rows do not fit together."""
+    """Read a table. Raises SignalError where it is missing, damaged, or its rows do not fit together.
+
+    Errors of the storage or the machine are no property of the table, so they are raised as they are: OSError.
+    """
     name = str(path)
     if not Path(path).is_file():
         raise SignalError(name, "missing", "no such table of signals; the manifest names it for a clip")
@@ -108,6 +111,8 @@ def read_signals(path: Path | str) -> Signals:
     except SignalError:
         raise
     except Exception as error:  # pyarrow raises many types of errors for damaged files
+        if isinstance(error, OSError) and error.errno is not None:  # for damaged content, pyarrow gives no error number
+            raise
         reason = " ".join(str(error).split())[:200]
         raise SignalError(name, "damaged", f"not a table of signals, or damaged ({reason or type(error).__name__})") from None
     if newest > FORMAT_VERSION:

@@ -92,6 +92,18 @@ def test_an_interrupted_evaluation_resumes_with_the_same_numbers(plan, tmp_path,
         assert scores[0][policy]["scores"] == scores[1][policy]["scores"]
 
 
+def test_the_gradient_planner_runs_without_oracles_and_says_why(plan, tmp_path, capfd):
+    arguments = ["--model", "made", "--planner", "gradient", "--count", 2, "--seeds", 1, "--no-offline"]
+    assert plan(*arguments, "--policies", "oracle", "--out", tmp_path / "oracle") == 2
+    assert "the copy of the environment has no gradient" in capfd.readouterr().err
+    assert plan(*arguments, "--context", 1, "--out", tmp_path / "all") == 0
+    found = json.loads((tmp_path / "all" / "plan.json").read_text())
+    assert "model" in found["policies"]
+    assert not {"oracle", "oracle_to_go", "shuffled", "memoryless"} & {*found["policies"]}
+    assert sum("left out" in note for note in found["notes"]) == 4
+    assert "oracle, distance is left out: the copy of the environment has no gradient" in capfd.readouterr().out
+
+
 def _same(found, parts, written):
     assert [part.stat().st_mtime_ns for part in parts] == written  # not computed again
     return found

@@ -1,5 +1,8 @@
 """Scores, verdicts and policies of the evaluation of planning, without files."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +10,23 @@ import torch
 from data_prep.environments.tasks import Criterion
 from data_prep.environments.two_rooms import geometry
 from data_prep.environments.two_rooms.task import TwoRoomsTask
+from eval.planning import models, set_up
 from eval.planning.action_model import ShuffledActions
 from eval.planning.episodes import History
+from eval.planning.evaluation import Evaluation, Planning
+from eval.planning.models import NamedModel, open_models
 from eval.planning.offline.measures import RECORDED, forecast_errors, measure, windows_of
 from eval.planning.offline.reach import reach
 from eval.planning.offline.recorded import Recorded
+from eval.planning.pairs import Pair, PairSet
 from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
 from eval.planning.policies import RandomPolicy
 from eval.planning.scoring import difference, score
 from eval.planning.verdict import verdict
-from tests.support.made_action_model import PositionModel
-from worldmodel.planning import ActionSpace
+from tests.support.made_acting_model import checkpoint_of, made_acting
+from tests.support.made_action_model import STATISTICS, PositionModel
+from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, PlannerBase
+from worldmodel.runs.run_data import RunData
 
 CPU = torch.device("cpu")
 
@@ -150,8 +159,7 @@ def test_shuffled_actions_lose_their_cost():
     actions = torch.randn(1, 16, 3, 2, generator=torch.Generator().manual_seed(0))
     true = ModelCosts(model, goals, 1, "all", 100).cost(history)(actions)
     shuffled = ModelCosts(ShuffledActions(model), goals, 1, "all", 100).cost(history)(actions)
-    assert not torch.equal(true, shuffled)
-    torch.testing.assert_close(true.sort().values, shuffled.sort().values)
+    torch.testing.assert_close(shuffled, true.roll(1, 1))  # no candidate has its own
     in_parts = ModelCosts(model, goals, 1, "all", 5).cost(history)(actions)
     torch.testing.assert_close(true, in_parts)
 
@@ -183,3 +191,60 @@ def test_the_reach_ends_where_the_distance_stops_growing():
     found = reach(Saturated(), recorded_walks(), TwoRoomsTask(), CPU, 0)["distance (px)"]
     assert found["reach"] < 3.5
     assert found["longest"] > 8
+
+
+PAIRS = PairSet("TwoRooms-v0", "m", "test", "own", None, 0, 0, (Pair((20.0, 30, 32, 50), (44.0, 30, 32, 50), "0", 0),))
+
+
+def planning(config: PlannerBase, context: int = 2) -> Planning:
+    return Planning(config, 1, "all", 16, context)
+
+
+def test_parts_of_an_evaluation_that_differs_are_not_used(monkeypatch):
+    model = NamedModel("run", PositionModel(), "0" * 16, heads_hash="0" * 16)
+    other = PositionModel()
+    other.statistics = replace(STATISTICS, action_mean=(1.0, 0.0))
+    request = SimpleNamespace(env="TwoRooms-v0", env_options={}, task=None)
+    manifest = SimpleNamespace(digest=lambda: "a")
+
+    def identity(request=request, model=model, manifest=manifest):
+        return set_up.identity(request, PAIRS, planning(CEMConfig(horizon=2)), [model], manifest)
+
+    found = [
+        identity(),
+        identity(model=replace(model, heads_hash="1" * 16)),
+        identity(model=replace(model, model=other)),
+        identity(request=SimpleNamespace(**{**vars(request), "task": "module:task"})),
+        identity(manifest=SimpleNamespace(digest=lambda: "b")),
+    ]
+    assert identity() == found[0]
+    monkeypatch.setattr(set_up, "source_digest", lambda: "changed")
+    assert len({*found, identity()}) == 6
+
+
+def test_a_run_is_opened_with_the_hash_of_its_heads_and_the_data_where_it_lies_now(monkeypatch):
+    made = made_acting()
+    data = RunData(("moved/a.parquet", None), ("b.parquet: no such manifest",))
+    monkeypatch.setattr(models, "load_acting_model", lambda *_: made)
+    monkeypatch.setattr(models, "find_checkpoint", lambda _: checkpoint_of(made))
+    monkeypatch.setattr(models, "load_decoder", lambda *_: None)
+    monkeypatch.setattr(models, "find_data", lambda *_: data)
+    (before,) = open_models(["run"], CPU)
+    with torch.no_grad():
+        next(made.steps_head.parameters()).add_(1)
+    (after,) = open_models(["run"], CPU)
+    assert before.hash == after.hash
+    assert before.heads_hash != after.heads_hash
+    assert before.data == "moved/a.parquet"
+
+
+def test_policies_that_mean_nothing_are_left_out_with_the_reason():
+    shared = "TwoRooms-v0", {}, TwoRoomsTask(), PAIRS, ActionSpace.ball(2, 2.45)
+    usual = Evaluation(*shared, planning(CEMConfig(horizon=2)), PositionModel(), {}, CPU)
+    assert usual.left_out() == {}
+    assert {"memoryless", "oracle", "oracle_to_go", "shuffled"} <= {*usual.names()}
+    one_frame = replace(usual, planning=planning(CEMConfig(horizon=2), context=1))
+    assert one_frame.left_out() == {"memoryless": "memoryless (one frame) is left out: the model itself sees one frame"}
+    assert set(usual.names()) - set(one_frame.names()) == {"memoryless"}
+    gradient = replace(usual, planning=planning(GradientConfig(horizon=2)))
+    assert set(usual.names()) - set(gradient.names()) == {"oracle", "oracle_to_go", "shuffled"} == {*gradient.left_out()}
