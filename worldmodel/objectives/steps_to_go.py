@@ -80,9 +80,11 @@ class StepsToGo(Objective):
     def _pairs(self, steps: int, seed: int) -> tuple[Tensor, Tensor]:
         """Numbers of the first and the last moment of each pair, [pairs] each: the same for all clips of a training step."""
         generator = torch.Generator().manual_seed(seed % 2**63)
-        first = torch.randint(0, steps - 1, (self.config.pairs,), generator=generator)
-        share = torch.rand(self.config.pairs, generator=generator)
-        return first, first + 1 + (share * (steps - 1 - first)).long().clamp(max=steps - 2)
+        span, share = torch.rand(2, self.config.pairs, generator=generator)
+        span = (1 + span * (steps - 1)).long().clamp(max=steps - 1)  # uniform, so that long ways occur often
+        first = (share * (steps - span)).long().clamp(max=steps - 2)
+        first = torch.minimum(first, steps - 1 - span)
+        return first, first + span
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.environments.two_rooms.geometry import MAX_STEP_PX, WALL_HALF_PX, Array
+from data_prep.environments.two_rooms.geometry import BORDER_PX, CLEARANCE_PX, MAX_STEP_PX, WALL_HALF_PX, Array
 
 STEP_PX = (1.0, 0.4, 0.2, 1.8)  # mean, standard deviation and limits of the steps of a random walk
 TURN_KAPPA = 5.0  # concentration of the turns of a random walk
 DOOR_CLEARANCE_PX = 2.0  # of the two points before and behind the door
 CROSSING_FRACTION = 0.35  # of the episodes of the training data of EB-JEPA and PLDM
+SPEED_PX = (0.8, MAX_STEP_PX)  # range of the step length of an episode for planning, up to that of planners
+STRAIGHT_FRACTION = 0.3  # of the walks of an episode for planning that ignore the wall
+LONGEST_WALK = 45  # steps until a walk for planning is given up
 _AT_DOOR_PX = 1.0
 
 Act = Callable[[Any, dict[str, Any]], Array]
@@ -41,6 +44,35 @@ def through_the_door(position: Array, goal: Array, wall_x: Array, door_y: Array)
 def training_data(environment: Any, rng: np.random.Generator) -> Act:
     """Episodes as in the data of EB-JEPA and PLDM: some cross the door to the goal, the others are random walks."""
     return (scripted if rng.random() < CROSSING_FRACTION else random_walk)(environment, rng)
+
+
+def training_data_for_planning(environment: Any, rng: np.random.Generator) -> Act:
+    """Walks from one random place to the next, most of them through the door where it is needed, some against the wall.
+
+    A planner needs three things that the published training data hold little of: pairs of places whose way is much longer
+    than the straight line, steps as long as those of plans, and steps that the wall stops.
+    """
+    speed = rng.uniform(*SPEED_PX)
+    low, high = BORDER_PX[0] + CLEARANCE_PX, BORDER_PX[1] - CLEARANCE_PX
+    target, is_straight, left = np.zeros(2), False, 0
+
+    def act(observation: Any, info: dict[str, Any]) -> Array:
+        nonlocal target, is_straight, left
+        x, y, wall_x, door_y = observation
+        position = np.array([x, y])
+        if left <= 0 or np.linalg.norm(target - position) < 1:
+            target, is_straight, left = rng.uniform(low, high, 2), rng.random() < STRAIGHT_FRACTION, LONGEST_WALK
+        left -= 1
+        action = straight_to(position, target) if is_straight else through_the_door(position, target, wall_x, door_y)
+        turned = _turned(action, rng.vonmises(0.0, TURN_KAPPA * 2))
+        return turned * min(1.0, speed / max(float(np.linalg.norm(action)), 1e-12))
+
+    return act
+
+
+def _turned(action: Array, angle: float) -> Array:
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([cos * action[0] - sin * action[1], sin * action[0] + cos * action[1]])
 
 
 def random_walk(environment: Any, rng: np.random.Generator) -> Act:

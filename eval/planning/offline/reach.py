@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 BINS = 10
 PAIRS_PER_EPISODE = 64
 GROWN = 0.9  # of the highest mean distance
+DETOUR = 1.3  # the way to go, relative to the straight distance
+FEWEST_DETOURS = 20  # pairs, below which nothing is told about them
 
 
 @torch.no_grad()
@@ -29,10 +31,13 @@ def reach(
     """How far the distance that plans minimise grows with steps to go, and with the true distance.
 
     Pairs of frames of the same episode. The reach is the place where the mean distance first comes to
-    GROWN of its highest bin: beyond it a planner has no slope to follow.
+    GROWN of its highest bin: beyond it a planner has no slope to follow. Recorded pairs say little
+    about obstacles: most of their ways are almost straight. So the way to go is also compared on
+    those pairs alone whose way is at least DETOUR times the straight distance.
     """
     rng = np.random.default_rng(seed)
-    rows: list[tuple[int, float, float, float]] = []  # episode, latent distance, steps to go, true distance
+    # episode, latent distance, steps to go, true distance, length of the way
+    rows: list[tuple[int, float, float, float, float]] = []
     for index, episode in enumerate(episodes):
         count = len(episode.latents)
         now = rng.integers(count - 1, size=PAIRS_PER_EPISODE)
@@ -40,10 +45,16 @@ def reach(
         latents = episode.latents.to(device)
         found = model.distance(latents[now], latents[later], kind="auto").double().cpu().numpy()
         true = task.distance(episode.states[now], episode.states[later]) if task else np.full(len(now), np.nan)
-        rows += zip([index] * len(now), found.tolist(), (later - now).tolist(), true.tolist(), strict=True)
+        way = task.to_go(episode.states[now], episode.states[later]) if task else true
+        rows += zip([index] * len(now), found.tolist(), (later - now).tolist(), true.tolist(), way.tolist(), strict=True)
     table = np.array(rows)
-    by = {"steps to go": table[:, 2]} | ({f"distance ({task.unit})": table[:, 3]} if task else {})
-    return {name: _growth(table[:, 0].astype(int), table[:, 1], values) for name, values in by.items()}
+    by = {"steps to go": (table, 2)}
+    if task:
+        by[f"distance ({task.unit})"] = (table, 3)
+        detours = table[table[:, 4] > DETOUR * table[:, 3]]
+        if len(detours) >= FEWEST_DETOURS:
+            by[f"way to go ({task.unit}), detours alone"] = (detours, 4)
+    return {name: _growth(of[:, 0].astype(int), of[:, 1], of[:, column]) for name, (of, column) in by.items()}
 
 
 def _growth(episode: NDArray[np.int64], distance: Array, true: Array) -> dict[str, Any]:
