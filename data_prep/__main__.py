@@ -27,6 +27,8 @@ from worldmodel.files.output_errors import OutputError
 from worldmodel.manifest import ManifestError
 from worldmodel.process.arguments import check_utf8
 from worldmodel.process.terminal import escape_unencodable_output, print_escaped
+from worldmodel.storage.errors import StorageError
+from worldmodel.storage.urls import UrlError
 from worldmodel.video import VideoError
 
 RESUME_ADVICE = "the same command resumes from here"
@@ -62,12 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupts.raise_keyboard_interrupt()
     try:
         return COMMANDS[args.command].run(args)
-    except (PrepError, ManifestError, VideoError, FolderLockError) as error:
+    except (PrepError, ManifestError, VideoError, FolderLockError, UrlError) as error:
         print_escaped(f"data_prep {args.command}: {error}", file=sys.stderr)
         return 1
-    except OutputError as error:
+    except (OutputError, StorageError) as error:
         advice = f"; {RESUME_ADVICE}" if getattr(COMMANDS[args.command], "RESUMES", False) else ""
-        print_escaped(f"data_prep {args.command}: {error}{advice}", file=sys.stderr)
+        text = error.strerror if isinstance(error, StorageError) else error
+        print_escaped(f"data_prep {args.command}: {text}{advice}", file=sys.stderr)
         return 1
     except OSError as error:
         print_escaped(f"data_prep {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)

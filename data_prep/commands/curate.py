@@ -113,6 +113,8 @@ def _curate(args: argparse.Namespace, manifest: Manifest, recipe: CurationRecipe
             work = partial(analyse_video, recipe=recipe)
             left = len(videos) - journal.done
             for video, result in run_each(work, journal.items, min(args.workers, max(1, left)), args.timeout_s):
+                if isinstance(result, Failed) and result.reason == "storage":
+                    raise PrepError(f"{result.detail}; the same command resumes from here")
                 if isinstance(result, Failed):
                     result = VideoAnalysis(video.path, video.member, video.label, problem=result.detail)
                 journal.append(result)
@@ -124,7 +126,10 @@ def _curate(args: argparse.Namespace, manifest: Manifest, recipe: CurationRecipe
     rows = list(curated_clips(videos, analyses, groups, recipe))
     changes = " ".join(shlex.quote(text) for text in args.changes)
     command = f"python -m {COMMAND} {shlex.quote(args.manifest.name)} {changes}".strip()
-    config = {"recipe": recipe.model_dump(mode="json"), "curated": manifest.metadata.get("config", {})}
+    before = manifest.metadata.get("config", {})
+    config = {"recipe": recipe.model_dump(mode="json"), "curated": before}
+    if "content_hash" in before:  # `shard` and `transcode` look for it here, to compare contents
+        config["content_hash"] = before["content_hash"]
     write_manifest(out, (row.clip for row in rows), command=command, config=config, added=added_columns(rows))
     page = write_page(videos, analyses, groups, rows, recipe, command)
     write_text(_page_of(out), page.replace("<html", f"{MARK}<html", 1))

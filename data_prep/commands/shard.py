@@ -29,6 +29,7 @@ from worldmodel.manifest import Clip, Manifest, write_manifest
 from worldmodel.process.arguments import positive_number, whole_number
 from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
+from worldmodel.storage.shard_index import SUFFIX
 from worldmodel.storage.store import upload
 from worldmodel.storage.urls import is_url, split_url
 
@@ -69,10 +70,11 @@ def _shard(args: argparse.Namespace, manifest: Manifest, out: str) -> int:
     if not is_url(out):
         check_lines(rejected_path(Path(out, MANIFEST)), "reason", GIVE_ANOTHER_OUT)
         claim_folder(Path(out), COMMAND)
-    OutputNote(manifest.digest(), int(args.shard_mb * 1e6)).claim(out)
     has_hashes = manifest.metadata.get("config", {}).get("content_hash") == METHOD
     sources = (source_of(clip, has_hashes) for clip in _clips(manifest))
     jobs = list(plan_shards(sources, int(args.shard_mb * 1e6)))
+    names = [MANIFEST, *(name for job in jobs for name in (job.name, job.name + SUFFIX))]
+    OutputNote(manifest.digest(), int(args.shard_mb * 1e6)).claim(out, names)
     members: dict[SourceKey, tuple[str, str]] = {}  # (shard, member) of every video
     rejected: list[str] = []
     with bar("shard", sum(len(job.sources) for job in jobs)) as progress:

@@ -14,7 +14,9 @@ from data_prep.curation.cuts import measure_changes
 from data_prep.curation.near_duplicates import frame_hash
 from data_prep.curation.recipe import CurationRecipe
 from data_prep.curation.stretches import divide
+from data_prep.pool import Failed
 from worldmodel.manifest import Clip
+from worldmodel.storage.errors import StorageError, fault_outside_file
 from worldmodel.video import VideoError, read_frames
 
 FRAMES_PER_READ = 256
@@ -46,13 +48,21 @@ class VideoAnalysis:
     problem: str = ""
 
 
-def analyse_video(video: VideoClips, recipe: CurationRecipe) -> VideoAnalysis:
-    """Examine a video from the start of its first clip to the end of its last. A damaged one is returned with its problem."""
+def analyse_video(video: VideoClips, recipe: CurationRecipe) -> VideoAnalysis | Failed:
+    """Examine a video from the start of its first clip to the end of its last. A damaged one is returned with its problem.
+
+    A store that does not answer gives Failed of reason "storage". Raises OutputError if the cache of objects cannot be written.
+    """
     start_s = min(clip.start_s for clip in video.clips)
     stop_s = max(clip.stop_s for clip in video.clips)
     try:
         return _analyse(video, start_s, stop_s, recipe)
     except (VideoError, OSError) as error:
+        outside = fault_outside_file(error)
+        if isinstance(outside, StorageError):
+            return Failed("storage", str(outside.strerror))
+        if outside is not None:
+            raise outside from None
         return VideoAnalysis(video.path, video.member, video.label, start_s, stop_s, problem=str(error))
 
 

@@ -49,7 +49,8 @@ def curated_clips(
     """The rows of all videos, in order.
 
     groups: see `near_duplicates.group_duplicates`. Near-duplicates get the split of the first video
-    of their group. Where videos are divided in time, the near-duplicates of the first are excluded.
+    of their group, of its first clip that is not excluded. Where videos are divided in time, the
+    near-duplicates of the first are excluded.
     """
     sizes = [0] * len(videos)
     for group in groups:
@@ -62,7 +63,8 @@ def curated_clips(
         )
         for row in _rows(video, analysis, recipe):
             group_hash = first.clips[0].content_hash if sizes[group] > 1 else None
-            split = first.clips[0].split if is_copy else row.clip.split
+            of_first = next((clip.split for clip in first.clips if clip.split != EXCLUDED), row.clip.split)
+            split = of_first if is_copy and row.clip.split != EXCLUDED else row.clip.split
             if row.decision == "used" and is_copy and divided:
                 row = replace(row, decision="duplicate")
             clip = replace(row.clip, split=split if row.decision == "used" else EXCLUDED)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from worldmodel.files.atomic import write_json
 from worldmodel.files.json_files import read_json_object
 from worldmodel.storage.cache import cache_folder
 from worldmodel.storage.errors import StorageError
-from worldmodel.storage.objects import local_copy
+from worldmodel.storage.objects import IN_FLIGHT, local_copy
 from worldmodel.storage.shard_index import SUFFIX
 from worldmodel.storage.store import latest_version, upload
 from worldmodel.storage.urls import is_url
@@ -29,18 +32,18 @@ _ADVICE = "choose another --out"
 def make_shard(job: ShardJob, out: str) -> tuple[Stored, ...] | Failed:
     """Find or make a shard in a folder or at a URL. Runs in worker processes.
 
-    Raises OutputError for a full disk, and StorageError for a store that cannot be written.
+    Raises OutputError for a full disk. A store that cannot be read or written gives Failed.
     """
     with stage(out) as folder:
         if (found := _find(job, out)) is not None:
             return found
-        results = write_shard(job, Path(folder))
-        if is_url(out):
-            try:
+        try:
+            results = write_shard(job, Path(folder))
+            if is_url(out):
                 for name in (job.name, job.name + SUFFIX):  # the index last: it proves that the tar is complete
                     upload(Path(folder, name), f"{out}/{name}")
-            except StorageError as error:
-                return Failed("upload", str(error.strerror))
+        except StorageError as error:
+            return Failed("storage", str(error.strerror))
         return results
 
 
@@ -68,8 +71,11 @@ class OutputNote:
     samples: str  # digest of the manifest
     shard_bytes: int
 
-    def claim(self, out: str) -> None:
-        """Write the note, or compare it with the one there. Raises PrepError for an output of other shards or files."""
+    def claim(self, out: str, names: Sequence[str]) -> None:
+        """Write the note, or compare it with the one there. `names`: all files that will be written beside it.
+
+        Raises PrepError for an output of other shards, or where one of the files exists.
+        """
         wanted = {"made_by": "python -m data_prep shard", "samples": self.samples, "shard_bytes": self.shard_bytes}
         try:
             found = read_json_object(local_copy(f"{out}/{NOTE}") if is_url(out) else Path(out, NOTE), PrepError)
@@ -82,14 +88,16 @@ class OutputNote:
                 raise PrepError(f"{out}/{NOTE}: not a note of `data_prep shard` ({error}); {_ADVICE}") from None
             found = None
         if found is None:
-            self._write(out, wanted)
+            self._write(out, wanted, names)
         elif found != wanted:
             raise PrepError(f"{out} holds shards made with {found}, but {wanted} is requested; {_ADVICE}")
 
-    def _write(self, out: str, note: dict[str, Any]) -> None:
-        for name in (MANIFEST, "shard-000000.tar"):
-            if _exists(out, name):
-                raise PrepError(f"{out}/{name}: exists and was not made by this command, so it is not overwritten; {_ADVICE}")
+    def _write(self, out: str, note: dict[str, Any], names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(IN_FLIGHT, "claim") as pool:
+            existing = list(pool.map(partial(_exists, out), names))
+        if any(existing):
+            name = names[existing.index(True)]
+            raise PrepError(f"{out}/{name}: exists and was not made by this command, so it is not overwritten; {_ADVICE}")
         with stage(out) as folder:
             write_json(Path(folder, NOTE), note)
             if is_url(out):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from data_prep.content_hash import DIGEST
 from worldmodel.manifest import Clip
+from worldmodel.storage.errors import fault_outside_file
 from worldmodel.video import VideoError
 from worldmodel.video.container.source import locate
 
@@ -55,7 +56,10 @@ def source_of(clip: Clip, has_whole_hashes: bool) -> ShardSource:
 
 
 def plan_shards(sources: Iterable[ShardSource], shard_bytes: int) -> Iterator[ShardJob]:
-    """Fill one shard after another with videos, each once, up to `shard_bytes`. A longer video has a shard of its own."""
+    """Fill one shard after another with videos, each once, up to `shard_bytes`. A longer video has a shard of its own.
+
+    Raises StorageError for a store that does not answer: without the sizes the plan would be another one.
+    """
     seen: set[SourceKey] = set()
     waiting: list[ShardSource] = []
     number, filled = 0, 0
@@ -77,5 +81,7 @@ def _size(source: ShardSource) -> int:
     """The size of a video in bytes; 0 for one that cannot be found, which is rejected when its shard is made."""
     try:
         return 0 if os.path.isdir(source.path) else locate(source.path, source.member)[1]
-    except (VideoError, OSError):
+    except (VideoError, OSError) as error:
+        if (outside := fault_outside_file(error)) is not None:
+            raise outside from None
         return 0

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from data_prep.content_hash import content_hash
 from data_prep.sharding.plan import ShardJob, ShardSource
 from worldmodel.files.atomic import atomic_path, open_part
-from worldmodel.files.output_errors import OutputError
+from worldmodel.storage.errors import fault_outside_file
 from worldmodel.storage.shard_index import BLOCK_BYTES, SUFFIX, Member, ShardIndex, read_index, write_index
 from worldmodel.video import VideoError
 from worldmodel.video.container.source import open_bytes
@@ -34,7 +34,8 @@ class Stored:
 def write_shard(job: ShardJob, folder: Path) -> tuple[Stored, ...]:
     """Write the tar and then its index, which proves that the tar is complete. Returns what became of every video.
 
-    Raises OutputError. A video that cannot be read, or is not what the manifest says, is left out and named.
+    Raises OutputError, and StorageError for a store that does not answer. A video that cannot be read, or is not what the
+    manifest says, is left out and named.
     """
     path = folder / job.name
     members: dict[str, Member] = {}
@@ -72,8 +73,8 @@ def _add(source: ShardSource, tar: BinaryIO, members: dict[str, Member]) -> Stor
             members[name] = _append(name, source, tar)
         return Stored(name)
     except (VideoError, OSError) as error:
-        if isinstance(error, OutputError):
-            raise
+        if (outside := fault_outside_file(error)) is not None:
+            raise outside from None
         tar.seek(start)
         tar.truncate()
         if isinstance(error, VideoError):

@@ -101,11 +101,27 @@ def test_the_same_command_resumes_and_makes_the_same_bytes(made, capsys):
     assert "choose another --out" in capsys.readouterr().err
 
 
-def test_a_folder_of_other_files_is_not_filled(tmp_path, made, capsys):
-    (tmp_path / "manifest.parquet").write_bytes(b"mine")
-    assert main(["shard", str(made / "m.parquet"), "--out", str(tmp_path), "--workers", "1"]) == 1
-    assert "was not made by this command" in capsys.readouterr().err
-    assert (tmp_path / "manifest.parquet").read_bytes() == b"mine"
+@pytest.mark.parametrize("name", ["manifest.parquet", "shard-000001.tar", "shard-000001.tar.index"])
+def test_a_folder_of_other_files_is_not_filled(tmp_path, made, capsys, name: str):
+    (tmp_path / name).write_bytes(b"mine")
+    command = ["shard", str(made / "m.parquet"), "--out", str(tmp_path), "--shard-mb", "0.2", "--workers", "1"]
+    assert main(command) == 1
+    assert f"{name}: exists and was not made by this command" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.glob("[ms]*")] == [name]
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_a_url_with_a_password_is_refused_in_one_line(made, capsys):
+    assert main(["shard", str(made / "m.parquet"), "--out", "https://me:key@host/a"]) == 1
+    assert capsys.readouterr().err.startswith("data_prep shard: https://...: a URL must not hold a user name")
+
+
+def test_a_damaged_index_is_an_error_of_its_own(made, tmp_path):
+    whole = (made / "shards" / "shard-000000.tar.index").read_bytes()
+    for content in (whole[:-40], b"", b"PK" + bytes(50), whole[:200] + bytes(40) + whole[240:]):
+        (tmp_path / "index").write_bytes(content)
+        with pytest.raises(ValueError, match="index: not the index of a shard, or damaged"):
+            read_index(tmp_path / "index")
 
 
 def test_a_folder_of_frames_is_refused_with_advice(tmp_path):

@@ -52,3 +52,16 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch):
     monkeypatch.setenv("WORLDMODEL_CACHE_GB", "20 GB")
     with pytest.raises(ValueError, match="WORLDMODEL_CACHE_GB is '20 GB'; expected a positive number"):
         cache.cache_limit_bytes()
+
+
+def test_files_of_the_user_in_the_folder_of_the_cache_are_never_removed(monkeypatch):
+    monkeypatch.setenv("WORLDMODEL_CACHE_GB", "0.00001")  # 10,000 bytes
+    names = ("thesis/chapter.tex", "ab/notes.txt", f"ab/.{'0' * 64}.1-2@3.part", f"papers/{'0' * 64}")
+    for name in names:
+        file = cache.cache_folder() / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(5000))
+        os.utime(file, (0, 0))
+    blocks = [cache.cached(str(i), 1000, lambda: bytes(1000)) for i in range(20)]
+    assert all((cache.cache_folder() / name).exists() for name in names)
+    assert not all(block.exists() for block in blocks)

@@ -213,7 +213,7 @@ def _storage_errors() -> Iterator[None]:
         yield
     except StorageError as error:
         raise ManifestError(str(error.strerror)) from None
-    except UrlError as error:
+    except ValueError as error:  # a UrlError, or a setting of the cache that is not a number
         raise ManifestError(str(error)) from None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from worldmodel.files.atomic import write_bytes
+from worldmodel.files.output_errors import output_errors
 
 DEFAULT_GB = 20.0
 _ATTEMPTS = 5
@@ -25,7 +27,8 @@ _SCANS_PER_LIMIT = 32  # the folder is measured each time that this process has 
 _written = 0  # bytes since the folder was measured
 _measured = False
 _lock = threading.Lock()
-_fetching: dict[Path, threading.Lock] = {}
+_fetching = tuple(threading.Lock() for _ in range(256))  # one per folder of the cache
+_FOLDER, _BLOCK = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}")  # names; no other file is ever removed
 
 
 def cache_folder() -> Path:
@@ -53,20 +56,15 @@ def cached(key: str, size: int, fetch: Callable[[], bytes]) -> Path:
     """
     name = hashlib.sha256(key.encode()).hexdigest()
     path = cache_folder() / name[:2] / name
-    with _lock:
-        lock = _fetching.setdefault(path, threading.Lock())
-    try:
-        with lock:
-            if _has(path, size):
-                return path
-            data = fetch()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _make_room(len(data))
-            write_bytes(path, data)
+    with _fetching[int(name[:2], 16)]:
+        if _has(path, size):
             return path
-    finally:
-        with _lock:
-            _fetching.pop(path, None)
+        data = fetch()
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(len(data))
+        write_bytes(path, data)
+        return path
 
 
 def open_cached(key: str, size: int, fetch: Callable[[], bytes]) -> BinaryIO:
@@ -100,8 +98,12 @@ def _make_room(size: int) -> None:
     blocks = []
     with suppress(OSError):
         for folder in os.scandir(cache_folder()):
+            if not _FOLDER.fullmatch(folder.name):
+                continue
             with suppress(OSError), os.scandir(folder.path) as entries:
-                blocks += [(entry.stat().st_mtime_ns, entry.stat().st_size, entry.path) for entry in entries]
+                for entry in entries:
+                    if _BLOCK.fullmatch(entry.name):
+                        blocks.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
     used = sum(block[1] for block in blocks) + size
     for _, block_bytes, path in sorted(blocks):
         if used <= limit - limit // _SCANS_PER_LIMIT:

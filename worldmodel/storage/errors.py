@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
+
+from worldmodel.files.output_errors import OutputError
 
 
 class StorageError(OSError):
@@ -23,6 +26,23 @@ class StorageError(OSError):
 
     def __reduce__(self) -> Any:
         return partial(StorageError, **self._flags), (self.url, self.detail)  # so that it can be sent from a worker process
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from, also where a reader hides that by `from None`."""
+    for _ in range(20):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def fault_outside_file(error: BaseException) -> StorageError | OutputError | None:
+    """The cause of an error that is not the fault of the file: its store does not answer, or the cache cannot be written."""
+    for cause in causes(error):
+        if isinstance(cause, OutputError) or (isinstance(cause, StorageError) and cause.unreachable):
+            return cause
+    return None
 
 
 def short_reason(error: BaseException) -> str:

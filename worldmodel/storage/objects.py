@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from worldmodel.files.output_errors import OutputError
 from worldmodel.storage.cache import cached, open_cached
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.shard_index import BLOCK_BYTES, SUFFIX, Member, ShardIndex, read_index
@@ -23,7 +24,8 @@ IN_FLIGHT = 8  # range reads at the same time, per process
 class RemoteFile(io.RawIOBase):
     """The bytes of an object or of a member of a shard, readable as a file. Blocks are fetched when they are needed.
 
-    failure: the first StorageError. FFmpeg may take a failed read for the end of the file, so it is raised again on closing.
+    failure: the first StorageError, or OutputError of the cache. FFmpeg may take a failed read for the end of the file, so it
+    is raised again on closing.
     """
 
     def __init__(self, found: ObjectVersion, offset: int, size: int, digests: Sequence[bytes] = ()) -> None:
@@ -31,7 +33,7 @@ class RemoteFile(io.RawIOBase):
         self._object, self._offset, self._size, self._digests = found, offset, size, digests
         self._at, self._number = 0, -1
         self._file: BinaryIO = io.BytesIO()  # the block that was read last
-        self.failure: StorageError | None = None
+        self.failure: StorageError | OutputError | None = None
         if 0 < size <= BLOCK_BYTES:
             self._select(0)
 
@@ -73,7 +75,7 @@ class RemoteFile(io.RawIOBase):
             return
         try:
             opened = _open_block(self._object, self._offset, self._size, number, self._digests)
-        except StorageError as error:
+        except (StorageError, OutputError) as error:
             self.failure = self.failure or error
             raise
         self._file.close()
@@ -116,7 +118,9 @@ def local_copy(url: str) -> Path:
 
     def fetch() -> bytes:
         starts = range(0, found.size, BLOCK_BYTES)
-        return b"".join(_pool(os.getpid()).map(lambda at: read_range(found, at, min(found.size, at + BLOCK_BYTES)), starts))
+        # not the pool of `prefetch`: its threads call this function, and would wait for one another
+        with ThreadPoolExecutor(IN_FLIGHT, "copy") as pool:
+            return b"".join(pool.map(lambda at: read_range(found, at, min(found.size, at + BLOCK_BYTES)), starts))
 
     return cached(f"{url} {found.version} {found.size}", found.size, fetch)
 

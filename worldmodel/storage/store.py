@@ -16,7 +16,8 @@ from worldmodel.storage.urls import split_url
 
 ATTEMPTS = 5
 FIRST_DELAY_S = 0.2  # between two attempts; each one is twice to four times as long as the one before
-TIMEOUT_S = 60.0  # of one request, with its answer
+TIMEOUT_S = 20.0  # of one read, with its answer; all attempts together stay below data.worker_timeout_s
+UPLOAD_TIMEOUT_S = 60.0  # of one request that writes
 CONNECT_TIMEOUT_S = 10.0
 _FORBIDDEN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # S3 answers these with HTTP 400
 
@@ -42,7 +43,7 @@ def version_of(url: str) -> ObjectVersion:
 
 def latest_version(url: str) -> ObjectVersion:
     """The version of an object as it is now. Raises StorageError."""
-    meta = _retried(url, lambda store, key: _obstore().head(store, key))
+    meta = _retried(url, lambda store, key: _obstore().head(store, key), TIMEOUT_S)
     etag = meta["e_tag"]
     return ObjectVersion(url, int(meta["size"]), etag or str(meta["last_modified"]), etag)
 
@@ -63,7 +64,7 @@ def read_range(found: ObjectVersion, start: int, stop: int) -> bytes:
             raise ConnectionError(f"{len(data)} of {stop - start} bytes arrived")
         return data
 
-    data = _retried(found.url, get)
+    data = _retried(found.url, get, TIMEOUT_S)
     _last_read[split_url(found.url)[0]] = found.url
     return data
 
@@ -74,7 +75,7 @@ def upload(path: Path, url: str) -> None:
     def put(store: Any, key: str) -> None:
         _obstore().put(store, key, path)
 
-    _retried(url, put)
+    _retried(url, put, UPLOAD_TIMEOUT_S)
     version_of.cache_clear()
 
 
@@ -82,14 +83,14 @@ class _ChangedError(Exception):
     """The object is another one than when its version was asked."""
 
 
-def _retried(url: str, request: Callable[[Any, str], Result]) -> Result:
+def _retried(url: str, request: Callable[[Any, str], Result], timeout_s: float) -> Result:
     store_url, key = split_url(url)
     key = _hub_key(store_url, key)
     errors = _obstore().exceptions
     delay_s = FIRST_DELAY_S
     for attempt in range(ATTEMPTS):
         try:
-            return request(_store(store_url), key)
+            return request(_store(store_url, timeout_s), key)
         except FileNotFoundError:
             detail = "no such object; was it moved or deleted?"
             raise StorageError(url, detail, store=store_url, unreachable=False, missing=True) from None
@@ -120,7 +121,7 @@ def _another_answers(store_url: str, url: str) -> bool:
     if other is None or other == url:
         return False
     try:
-        _obstore().head(_store(store_url), _hub_key(*split_url(other)))
+        _obstore().head(_store(store_url, TIMEOUT_S), _hub_key(*split_url(other)))
     except Exception:
         return False
     return True
@@ -136,12 +137,15 @@ def _hub_key(store_url: str, key: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _store(store_url: str) -> Any:
-    """The client of a bucket or host. Credentials come from the environment and stay in this process."""
+def _store(store_url: str, timeout_s: float) -> Any:
+    """The client of a bucket or host. Credentials come from the environment and stay in this process.
+
+    timeout_s: of one request, with its answer.
+    """
     obstore = _obstore()
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
     plain = store_url.startswith("http://") or (store_url.startswith("s3://") and endpoint.startswith("http://"))
-    client: dict[str, Any] = {"timeout": f"{TIMEOUT_S:g}s", "connect_timeout": f"{CONNECT_TIMEOUT_S:g}s", "allow_http": plain}
+    client: dict[str, Any] = {"timeout": f"{timeout_s:g}s", "connect_timeout": f"{CONNECT_TIMEOUT_S:g}s", "allow_http": plain}
     if store_url.startswith("hf://"):
         hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         if token := os.environ.get("HF_TOKEN"):

@@ -9,7 +9,10 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.commands import curate
-from data_prep.content_hash import content_hash
+from data_prep.content_hash import METHOD, content_hash
+from data_prep.curation.analysis import VideoAnalysis, VideoClips
+from data_prep.curation.recipe import CurationRecipe
+from data_prep.curation.table import curated_clips
 from tests.support.made_scenes import scene
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import WindowSource
@@ -40,7 +43,7 @@ def manifest(tmp_path_factory) -> Path:
         clips.append(clip_of(folder / f"{name}.mp4", len(frames), split))
     (folder / "broken.mp4").write_bytes(b"no video")
     clips.append(replace(clip_of(folder / "broken.mp4", 30, "train"), width=64))
-    write_manifest(folder / "m.parquet", clips, command="test", config={})
+    write_manifest(folder / "m.parquet", clips, command="test", config={"content_hash": METHOD})
     return folder / "m.parquet"
 
 
@@ -94,6 +97,20 @@ def test_near_duplicates_share_the_split_of_the_first(curated):
     (two,), (copy,) = rows_of(curated, "two"), rows_of(curated, "copy")
     assert copy["duplicate_group"] == two["duplicate_group"] == two["content_hash"]
     assert (two["split"], copy["split_before"], copy["split"]) == ("train", "val", "train")
+
+
+def test_the_manifest_says_that_its_hashes_are_of_whole_contents_so_that_shard_compares_them(curated):
+    assert Manifest.open(curated).metadata["config"]["content_hash"] == METHOD
+
+
+def test_near_duplicates_take_the_split_of_a_clip_that_is_not_excluded(manifest):
+    clips = [replace(Manifest.open(manifest).clip(1), split=split) for split in ("excluded", "val", "test")]
+    videos = [VideoClips("a", None, None, tuple(clips[:2])), VideoClips("b", None, None, (clips[2],))]
+    stretch = {"start": 0, "stop": 30, "shot": 0, "decision": "used", "motion": 1.0, "brightness": 100.0}
+    analyses = [VideoAnalysis(video.path, None, None, 0.0, 3.0, [stretch]) for video in videos]
+    rows = list(curated_clips(videos, analyses, [0, 0], CurationRecipe()))
+    assert rows[-1].decision in ("used", "duplicate")
+    assert rows[-1].clip.split == ("val" if rows[-1].decision == "used" else "excluded")
 
 
 def test_a_damaged_video_is_excluded_and_told(curated):

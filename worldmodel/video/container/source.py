@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
+from worldmodel.files.output_errors import OutputError
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.objects import find_member, open_object
 from worldmodel.storage.shard_index import SUFFIX, ShardIndex, read_index
@@ -86,12 +87,12 @@ def open_bytes(path: Path | str, member: str | None) -> Iterator[io.RawIOBase]:
 def locate(path: Path | str, member: str | None) -> tuple[int, int]:
     """(offset, size) in bytes of a video within the file `path`. Raises VideoError if the video is missing or empty.
 
-    Raises StorageError for a URL whose object cannot be read.
+    Raises StorageError for a URL whose object cannot be read, and OutputError if the local cache cannot be written.
     """
     name = shown_name(path, member)
     try:
         offset, size = _locate_remote(str(path), member) if is_url(path) else _locate_local(path, member)
-    except StorageError:
+    except (StorageError, OutputError):
         raise
     except FileNotFoundError:
         raise VideoError(name, "missing file", "no such file; was it moved since the manifest was written?") from None
