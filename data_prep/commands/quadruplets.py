@@ -6,7 +6,7 @@ the outcome is that of another stretch of the same shot (other_stretch), the str
 (time_reversed), a still picture (frozen), or partly mirrored (part_mirrored). Each property is made
 twice: occluded, with blank frames between context and outcome, and visible.
 
-`python -m eval voe RUN --suite builtin:OUT` evaluates a model. Many quadruplets of few videos overlap,
+`python -m eval voe --model RUN --suite builtin:OUT --out DIR` evaluates a model. Many quadruplets of few videos overlap,
 and are then not independent. An interrupted command resumes when it is given again.
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from data_prep.curation.recipe import DuplicateConfig
 
 ROWS, COLUMNS = 8, 8
 BANDS = 4  # two hashes of 64 bits with at most 3 different bits share one of 4 bands
-MAX_IN_BAND = 200  # a band that more videos share, such as one of title cards, says nothing
+MAX_IN_BAND = 200  # of a band that more videos share, each one is compared with the next one only
 
 
 def frame_hash(grey: NDArray[np.uint8]) -> int:
@@ -68,6 +69,5 @@ def _candidates(hashes: Sequence[Sequence[int]]) -> set[tuple[int, int]]:
             holders[key].append(index)
     pairs: set[tuple[int, int]] = set()
     for indices in holders.values():
-        if len(indices) <= MAX_IN_BAND:
-            pairs.update((a, b) for position, a in enumerate(indices) for b in indices[position + 1 :])
+        pairs.update(combinations(indices, 2) if len(indices) <= MAX_IN_BAND else pairwise(indices))
     return pairs

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.content_hash import DIGEST
 from data_prep.errors import PrepError
 from data_prep.inspection import VideoRecord, inspect_item
 from data_prep.pool import run_each
@@ -22,7 +23,7 @@ HELD_OUT_SPLITS = ("val", "test")
 VAL, TEST = 0.1, 0.1  # fractions of files, as `data_prep index` has them by default
 MAX_CLIPS = 10_000  # of more clips, a random sample is used
 TIMEOUT_S = 60.0
-CALIBRATION_SHARE = 1 / 3  # of each clip in time, or of the clips
+CALIBRATION_SHARE = 1 / 3  # of each clip in time, or of the videos
 LONG_CLIP = 5.0  # a clip of this many videos' length is divided in time
 
 
@@ -81,11 +82,12 @@ def _of_folder(root: Path, workers: int) -> list[Clip]:
 def divide(clips: Sequence[Clip], duration_s: float) -> Pools:
     """Divide clips into disjoint pools.
 
-    Of FEW_FILES or more clips, a third by content hash is for calibration. Of fewer clips, the first
-    third of each clip that is long enough is. duration_s: of the videos of the suite.
+    Of FEW_FILES or more videos, a third by content hash is for calibration, with all their clips. Of
+    fewer videos, the first third of each clip that is long enough is. duration_s: of the videos of the
+    suite.
     """
-    if len(clips) >= FEW_FILES:
-        chosen = [int(clip.content_hash[-8:] or "0", 16) < CALIBRATION_SHARE * 2**32 for clip in clips]
+    if len({clip.content_hash for clip in clips}) >= FEW_FILES:
+        chosen = [int(_digest_of(clip)[-8:], 16) < CALIBRATION_SHARE * 2**32 for clip in clips]
         return Pools(
             tuple(clip for clip, first in zip(clips, chosen, strict=True) if not first),
             tuple(clip for clip, first in zip(clips, chosen, strict=True) if first),
@@ -100,6 +102,12 @@ def divide(clips: Sequence[Clip], duration_s: float) -> Pools:
         calibration.append(replace(clip, stop_s=middle_s))
         test.append(replace(clip, start_s=middle_s))
     return Pools(tuple(test), tuple(calibration))
+
+
+def _digest_of(clip: Clip) -> str:
+    """The content hash of the video, as hex digits also where another program wrote another text."""
+    found = clip.content_hash
+    return found if DIGEST.fullmatch(found) else hashlib.sha256(found.encode()).hexdigest()
 
 
 def digest(clips: Sequence[Clip]) -> str:
