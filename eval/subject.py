@@ -17,6 +17,7 @@ from worldmodel.config import load_config
 from worldmodel.models import build_model
 from worldmodel.models.pretrained.hub import find_folder
 from worldmodel.models.pretrained.load import load_pretrained
+from worldmodel.models.weights_hash import weights_hash
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
 
@@ -92,14 +93,3 @@ def untrained_copy(like: WorldModel, seed: int, device: torch.device) -> WorldMo
                 nn.init.trunc_normal_(parameter, std=0.02)
     copy: WorldModel = model.to(device).eval()  # type: ignore[assignment]
     return copy
-
-
-def weights_hash(model: nn.Module) -> str:
-    """Digest of all weights: 16 hex digits."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(
-            tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else str(tensor).encode()
-        )
-    return digest.hexdigest()[:16]

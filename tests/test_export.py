@@ -11,6 +11,7 @@ import torch
 from worldmodel.checkpoint import CheckpointError, gather_tensors, load_model, save_checkpoint
 from worldmodel.export import main
 from worldmodel.models.pretrained.load import load_pretrained
+from worldmodel.models.weights_hash import weights_hash
 from worldmodel.recipe import Recipe
 from worldmodel.training.optimizer import build_optimizers
 from worldmodel.training.setup import build_learner
@@ -127,18 +128,21 @@ def test_a_checkpoint_export_loads_by_one_line_and_names_no_path_of_this_machine
 
 
 def test_the_card_has_health_and_scores_of_these_weights_only(run: Path, tmp_path: Path):
-    rows = [{"step": s, "verdict": v, "advice": "x", "effective_rank": 3.0} for s, v in ((4, "healthy"), (9, "collapsed"))]
+    measured = {"advice": "x", "effective_rank": 3.0, "skill/0.5": 0.25, "skill/1.0": None, "skill/2.0": float("nan")}
+    rows = [{"step": s, "verdict": v, **measured} for s, v in ((4, "healthy"), (9, "collapsed"))]
+    digest = weights_hash(load_model(run)[0])
     (run / "health.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for name, step in (("voe", 5), ("voe_old", 3)):
+    for name, step, of in (("voe", 5, digest), ("voe_old", 3, digest), ("voe_other", 5, "0" * 16)):
         (run / name).mkdir()
-        protocol = {"model": {"step": step}, "suite": {"name": "builtin", "trials": 7}}
+        protocol = {"model": {"step": step, "hash": of}, "suite": {"name": "builtin", "trials": 7}}
         (run / name / "protocol.json").write_text(json.dumps(protocol))
         (run / name / "table.md").write_text(f"table of {name}")
     assert main([str(run), "--to", f"hf:{tmp_path / 'hf'}"]) == 0
     card = (tmp_path / "hf" / "README.md").read_text()
     assert "Verdict at step 4: **healthy**" in card
     assert "table of voe" in card
-    assert "table of voe_old" not in card
+    assert "table of voe_o" not in card
+    assert [line for line in card.splitlines() if "skill/" in line] == ["| forecast skill/0.5 s | 0.250 |"]
     assert "tiled_rotary: true" in card
 
 

@@ -90,7 +90,9 @@ def export(run: Path, layout: str, target: Path, model_id: str | None = None) ->
         files = ["config.json", "model.safetensors", CARD]
         with output_folder(target, files, ANOTHER_TARGET):
             save_huggingface(model, target)
-            _check_equal(load_huggingface(target).encoder, model.teacher or model.encoder, target)
+            written = load_huggingface(target)
+            _check_equal(written.encoder, model.teacher or model.encoder, target)
+            _check_equal(written.predictor, model.predictor, target)
             write_text(target / CARD, card)
         return files
     with output_file(target, ANOTHER_TARGET):

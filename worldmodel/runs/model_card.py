@@ -5,6 +5,7 @@ It has no path of this machine: of manifests and run folders only the names rema
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from worldmodel.config.config import dump_config
 from worldmodel.files.json_files import read_json_object
 from worldmodel.files.log_rows import read_rows
 from worldmodel.models import TrainedModel
+from worldmodel.models.weights_hash import weights_hash
 from worldmodel.recipe import Recipe
 from worldmodel.runs.run_data import run_folder_of
 
@@ -59,7 +61,8 @@ def _lines(checkpoint: Checkpoint, model: TrainedModel, recipe: Recipe, layout: 
     else:
         yield from ("from worldmodel import load_model", f'model, recipe = load_model("{source}")', "```", "")
     yield from ("## Training data", "", *_data(state, recipe), "", "## Health", "", *_health(checkpoint), "", "## Scores", "")
-    yield from (*_scores(checkpoint), "", "## Recipe", "", "```yaml", dump_config(portable_recipe(recipe)).rstrip(), "```")
+    yield from (*_scores(checkpoint, model), "")
+    yield from ("## Recipe", "", "```yaml", dump_config(portable_recipe(recipe)).rstrip(), "```")
 
 
 def _data(state: Mapping[str, Any], recipe: Recipe) -> Iterator[str]:
@@ -83,21 +86,25 @@ def _health(checkpoint: Checkpoint) -> Iterator[str]:
     yield f"Verdict at step {last.get('step')}: **{last.get('verdict')}** ({last.get('advice')})."
     yield from ("", "| measure | value |", "|---|---:|")
     yield from (f"| {name} | {last[name]:.3g} |" for name in _HEALTH if isinstance(last.get(name), int | float))
-    yield from (f"| forecast {key} s | {value:.3f} |" for key, value in last.items() if key.startswith("skill/"))
+    skills = {key: value for key, value in last.items() if key.startswith("skill/") and isinstance(value, int | float)}
+    yield from (f"| forecast {key} s | {value:.3f} |" for key, value in skills.items() if math.isfinite(value))
 
 
-def _scores(checkpoint: Checkpoint) -> Iterator[str]:
+def _scores(checkpoint: Checkpoint, model: TrainedModel) -> Iterator[str]:
     """Tables of `eval voe` in the run folder, of these weights only."""
-    found = False
+    found, digest = False, None
     for protocol in sorted(run_folder_of(checkpoint).glob("*/protocol.json")):
         try:
             evaluated = read_json_object(protocol, ValueError)
             table = (protocol.parent / "table.md").read_text(encoding="utf-8").strip()
-            is_same = evaluated["model"]["step"] == checkpoint.step
+            evaluated_hash, evaluated_step = evaluated["model"]["hash"], evaluated["model"]["step"]
             suite = f"{evaluated['suite']['name']}, {evaluated['suite']['trials']} trials"
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if is_same:
+        if evaluated_step != checkpoint.step:
+            continue
+        digest = digest or weights_hash(model)
+        if evaluated_hash == digest:
             found = True
             yield from (f"### Violation of expectation: {suite}", "", table, "")
     if not found:

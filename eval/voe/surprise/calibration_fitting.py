@@ -14,7 +14,6 @@ from eval.cache.sealed import LEFT_OUT
 from eval.errors import EvalError
 from eval.result_folder import read_result
 from eval.resumable_work import compute_pieces
-from eval.subject import weights_hash
 from eval.voe.scorers import MODEL, Fit
 from eval.voe.surprise.calibration import (
     Calibration,
@@ -31,6 +30,7 @@ from eval.voe.surprise.whitening import ErrorKey, ErrorMoments, load_moments, me
 from eval.voe.surprise.windows import WindowKind
 from eval.voe.trials import Video
 from worldmodel.files.atomic import write_json
+from worldmodel.models.weights_hash import weights_hash
 
 VIDEOS_AT_ONCE = 25
 SLOPE_VIDEOS = 100  # calibration videos that the slope of the control variate is fitted on
