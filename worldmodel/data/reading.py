@@ -8,14 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 
-from worldmodel.storage.errors import StorageError
+from worldmodel.files.output_errors import OutputError
+from worldmodel.storage.errors import StorageError, causes
 from worldmodel.storage.urls import is_url
 from worldmodel.video import VideoError
 from worldmodel.video.backends import Backend
@@ -184,14 +185,16 @@ def _try_to_read(read: Callable[[], _Found], path: str | None) -> _Found | ReadF
 def _classify(error: Exception, path: str) -> tuple[ReadFailure, bool]:
     """What an error means, and whether another attempt may succeed soon although the folder of the file answers."""
     reason = _reason(error)
-    causes = list(_causes(error))
-    if (remote := next((cause for cause in causes if isinstance(cause, StorageError)), None)) is not None:
+    chain = list(causes(error))
+    if any(isinstance(cause, OutputError) for cause in chain):  # the local cache of objects cannot be written
+        return ReadFailure("machine", reason), False
+    if (remote := next((cause for cause in chain if isinstance(cause, StorageError)), None)) is not None:
         if remote.unreachable:
             return ReadFailure("storage", str(remote.strerror), remote.store), False
         return ReadFailure("clip", str(remote.strerror)), False
     # FFmpeg uses the same error numbers for errors of the content; files themselves are opened and read by Python
-    codes = {e.errno for e in causes if isinstance(e, OSError) and not type(e).__module__.startswith("av.")}
-    if codes & MACHINE or any("can't start new thread" in str(cause) for cause in causes if isinstance(cause, RuntimeError)):
+    codes = {e.errno for e in chain if isinstance(e, OSError) and not type(e).__module__.startswith("av.")}
+    if codes & MACHINE or any("can't start new thread" in str(cause) for cause in chain if isinstance(cause, RuntimeError)):
         return ReadFailure("machine", reason), False
     if codes & (STORAGE | {errno.EIO}) and (folder := _unresponsive_folder(path)):
         return ReadFailure("storage", reason, folder), False
@@ -216,15 +219,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "MemoryError: there was not enough memory to read this window; damaged files may request any amount"
     return f"{type(error).__name__}: {error}".removesuffix(": ")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from, also where a reader hides that by `from None`."""
-    for _ in range(20):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _unresponsive_folder(path: str) -> str:
