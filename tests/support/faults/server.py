@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -47,6 +49,8 @@ def _forked(shim: ctypes.CDLL, request: dict[str, Any]) -> dict[str, Any]:
             _work(shim, request, ours)
         os.close(ours)
         _, status = os.waitpid(child, 0)
+        with contextlib.suppress(ProcessLookupError):  # workers are forked here: they do not see that their parent was killed
+            os.killpg(child, signal.SIGKILL)
         calls = os.read(theirs, 100).decode()
         os.close(theirs)
         output.seek(0)
