@@ -12,6 +12,7 @@ from data_prep.transcoding import TranscodeConfig, transcode_video
 from worldmodel.files.atomic import write_json
 from worldmodel.files.output_errors import OutputError
 from worldmodel.manifest import Clip
+from worldmodel.storage.errors import fault_outside_file
 from worldmodel.video import VideoError, VideoInfo, inspect_video
 
 
@@ -52,12 +53,14 @@ def find_or_make_copy(job: CopyJob, out: Path, config: TranscodeConfig) -> Copy 
         copy = Copy(str(target), inspect_video(target), content_hash(str(target), None))
         write_json(_note_path(target), {"source": source, "copy": copy.content_hash})
         return copy
-    except VideoError as error:
-        return Failed(error.reason, error.detail)
     except OutputError:
         raise
-    except OSError as error:
-        return Failed("unreadable file", str(error))
+    except (VideoError, OSError) as error:
+        if (outside := fault_outside_file(error)) is not None:
+            if isinstance(outside, OutputError):
+                raise outside from None
+            return Failed("storage", str(outside.strerror))
+        return Failed(error.reason, error.detail) if isinstance(error, VideoError) else Failed("unreadable file", str(error))
 
 
 def _copy_path(out: Path, digest: str) -> Path:

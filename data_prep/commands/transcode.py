@@ -175,11 +175,14 @@ def _clips(
 ) -> Iterator[Clip]:
     """The clips of the copies.
 
-    Files without a copy, and clips beyond the end of their copy, are written to the list.
+    Files without a copy, and clips beyond the end of their copy, are written to the list. Raises
+    PrepError where a store does not answer: that is not the fault of the file.
     """
     for job, result in results:
         progress.step(len(job.clips), ok=isinstance(result, Copy))
         if isinstance(result, Failed):
+            if result.reason == "storage":
+                raise PrepError(f"{job.path}: {result.detail}; copies that were made stay, so give the same command again")
             rejected.write(rejected_line(job.path, job.member, result.reason, result.detail, folder).encode())
             continue
         for clip in job.clips:
