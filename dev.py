@@ -149,8 +149,7 @@ def output_of(command: list[str]) -> str:
 
 def run(arguments: list[str]) -> int:
     """Run the Python of .venv in the project folder, with its output on this terminal, and return its exit code."""
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # waiting threads sleep; see worldmodel/train.py
-    return subprocess.run([str(PYTHON), *arguments], cwd=HERE, env=environment).returncode
+    return subprocess.run([str(PYTHON), *arguments], cwd=HERE).returncode
 
 
 def check(pytest_arguments: list[str] | None) -> None:

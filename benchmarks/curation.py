@@ -3,8 +3,10 @@
     python -m benchmarks.curation DIR --sequences 200
 
 Cuts: stretches of 1 to 3 s without a cut, of random videos, are joined; a cut counts as found at the exact frame that was
-examined. Stretches of one video are joined too: cuts between like pictures are the hard ones. Near-duplicates: each video is
-changed (half the size, darker, the middle 60 % of its time, compressed more, all of these) and compared with all others.
+examined. Stretches of one video are joined too: cuts between like pictures are the hard ones. Transitions: two
+stretches are joined by a dissolve or by a fade through black of 0.4 to 2 s; one counts as found if the frames that are found
+and those that were blended share more than half of their union. Near-duplicates: each video is changed (half the size, darker,
+the middle 60 % of its time, compressed more, all of these) and compared with all others.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.curation.analysis import VideoClips, analyse_video
-from data_prep.curation.cuts import find_cuts, measure_changes
+from data_prep.curation.cuts import find_cuts, find_static_cuts, measure_changes
 from data_prep.curation.near_duplicates import match_share
 from data_prep.curation.recipe import CurationRecipe
+from data_prep.curation.transitions import brightness_cells, find_transitions
 from data_prep.inspection import inspect_item
 from data_prep.sources import SOURCES, Item, SkippedFiles
 from data_prep.splits import clips_of, whole_file
@@ -26,6 +29,7 @@ from worldmodel.process.arguments import whole_number
 from worldmodel.video import read_frames, write_video
 
 MIN_S, STRETCH_S, PIECES, MAX_S = 1.0, (1.0, 3.0), 4, 30.0
+BLEND_S = (0.4, 2.0)
 
 
 def video_clips(path: Path) -> VideoClips | None:
@@ -60,11 +64,52 @@ def measure_cuts(shots: list[np.ndarray], count: int, recipe: CurationRecipe, rn
             start = int(rng.integers(len(shot) - length + 1))
             pieces.append(shot[start : start + length])
         cuts = set(np.cumsum([len(piece) for piece in pieces])[:-1].tolist())
-        detected = set(find_cuts(measure_changes(np.concatenate(pieces)).score, recipe.cuts))
+        changes = measure_changes(np.concatenate(pieces))
+        detected = {*find_cuts(changes.score, recipe.cuts), *find_static_cuts(changes.change, recipe.static_cuts)}
         found["made"] += len(cuts)
         found["found"] += len(cuts & detected)
         found["false"] += len(detected - cuts)
     return found
+
+
+def blended(before: np.ndarray, after: np.ndarray, blend: int) -> np.ndarray:
+    """Two shots of which the last and the first `blend` frames are dissolved into each other."""
+    share = ((np.arange(blend) + 1) / (blend + 1))[:, None, None, None]
+    mixed = before[len(before) - blend :] * (1 - share) + after[:blend] * share
+    return np.concatenate([before[: len(before) - blend], mixed.round().astype(np.uint8), after[blend:]])
+
+
+def measure_transitions(
+    shots: list[np.ndarray], count: int, through_black: bool, recipe: CurationRecipe, rng: np.random.Generator
+) -> dict[str, int]:
+    """Transitions made, found, and found where there is none. A fade through black is two transitions."""
+    found = {"made": 0, "found": 0, "false": 0}
+    for _ in range(count):
+        blend = round(rng.uniform(*BLEND_S) * recipe.fps)
+        least = blend + round(STRETCH_S[0] * recipe.fps)
+        long = [shot for shot in shots if len(shot) >= least]
+        before, after = (long[int(index)] for index in rng.choice(len(long), 2, replace=False))
+        first, second = (int(rng.integers(len(shot) - least + 1)) for shot in (before, after))
+        before, after = before[first : first + least], after[second : second + least]
+        if through_black:
+            black = np.zeros_like(before[: blend + 2])
+            frames = np.concatenate([blended(before, black, blend), blended(black, after, blend)])
+            half = least + 2
+            made = [(least - blend, least), (half + 2, half + 2 + blend)]
+        else:
+            frames, made = blended(before, after, blend), [(least - blend, least)]
+        detected = find_transitions(brightness_cells(frames), recipe.transitions, recipe.fps, recipe.stills.plain_std)
+        hits = [span for span in detected if any(_overlap(span, other) > 0.5 for other in made)]
+        found["made"] += len(made)
+        found["found"] += sum(any(_overlap(span, other) > 0.5 for span in detected) for other in made)
+        found["false"] += len(detected) - len(hits)
+    return found
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """Intersection over union of two spans of frames."""
+    shared = max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    return shared / (one[1] - one[0] + other[1] - other[0] - shared)
 
 
 def changed_copies(video: VideoClips, folder: Path) -> dict[str, Path]:
@@ -103,6 +148,10 @@ def main() -> None:
         each = [measure_cuts(pool, max(1, args.sequences // len(pools)), recipe, rng) for pool in pools if pool]
         sums = {key: sum(found[key] for found in each) for key in ("made", "found", "false")}
         print(f"cuts between stretches {name}: {sums['found']} of {sums['made']} found, {sums['false']} false")
+    everything = [shot for shots in by_video.values() for shot in shots]
+    for name, through_black in (("dissolves", False), ("fades from and to black", True)):
+        sums = measure_transitions(everything, args.sequences, through_black, recipe, rng)
+        print(f"{name}: {sums['found']} of {sums['made']} found, {sums['false']} false")
     hashes = {video.path: [int(value, 16) for value in analyse_video(video, recipe).hashes] for video in videos}
     hits: dict[str, list[bool]] = {}
     wrong = 0

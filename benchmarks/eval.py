@@ -1,9 +1,9 @@
 """The model's part of `eval voe` against another commit: CPU time with one thread, and the largest difference of surprise.
 
-    python -m benchmarks.eval RUN SUITE --against COMMIT [--pieces 6] [--calibration-videos 50] [--rounds 7] [--out FILE.json]
+    python -m benchmarks.eval RUN SUITE --against COMMIT [--precision bf16] [--pieces 6] [--calibration-videos 50] [--rounds 7]
 
 SUITE is a folder of the built-in suite (`python -m data_prep synthesize SUITE --suite mini`). A piece is 8 trials. Reading,
-scores and the report are not included.
+scores and the report are not included. The other commit runs in float32.
 """
 
 from __future__ import annotations
@@ -74,12 +74,17 @@ def main() -> None:
     parser.add_argument("--pieces", type=whole_number(1), default=6)
     parser.add_argument("--calibration-videos", type=whole_number(2), default=50)
     parser.add_argument("--rounds", type=whole_number(2), default=7)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of this checkout (default fp32)")
     add_out(parser)
     args = parser.parse_args()
     with checked_out(args.against) as other, tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("before.parquet", "now.parquet")]
         sizes = [str(args.run.resolve()), str(args.suite.resolve()), str(args.pieces), str(args.calibration_videos)]
-        before, now = (EvalPass(root, [*sizes, str(file)]) for root, file in zip((other, ROOT), files, strict=True))
+        precisions = ("fp32", args.precision)
+        before, now = (
+            EvalPass(root, [*sizes, str(file), precision])
+            for root, file, precision in zip((other, ROOT), files, precisions, strict=True)
+        )
         difference = largest_difference(*files)
         pairs = [(before.times(), now.times()) for _ in range(args.rounds)]
         for process in (before.process, now.process):

@@ -1,7 +1,7 @@
 """Run the model over videos of a suite as `eval voe` does, with the packages on PYTHONPATH: started by benchmarks/eval.py.
 
 Each line on standard input asks for one pass; the answer is a line of JSON with the CPU seconds of each part. The traces of the
-first pass are written to the file that is named as the last argument.
+first pass are written to the file that is named as the last argument but one. The last one is the precision.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from eval.voe.surprise.windows import WindowOptions, plan_windows
 CALIBRATION_VIDEOS_AT_ONCE = 25
 
 
-def main(run: str, suite_folder: str, pieces: int, calibration_videos: int, traces_file: str) -> None:
+def main(run: str, suite_folder: str, pieces: int, calibration_videos: int, traces_file: str, precision: str) -> None:
     device = torch.device("cpu")
     torch.set_num_threads(1)
-    subject, suite = open_subject(run, device), open_suite(f"builtin:{suite_folder}")
+    options = [] if precision == "fp32" else [precision]  # earlier versions know float32 only
+    subject, suite = open_subject(run, device, *options), open_suite(f"builtin:{suite_folder}")  # type: ignore[arg-type]
     assert subject.model is not None
     plan = plan_windows(WindowOptions(), subject.model, suite)
     reader = VideoReader(plan, subject.model.size_px, "center_crop")
@@ -75,4 +76,4 @@ def main(run: str, suite_folder: str, pieces: int, calibration_videos: int, trac
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])

@@ -27,6 +27,8 @@ from data_prep.transcoding import TranscodeConfig, transcode_video
 from worldmodel.process.arguments import whole_number
 from worldmodel.video import inspect_video
 from worldmodel.video.container.opening import open_video
+from worldmodel.video.packet_index.build import Refusal, packet_table
+from worldmodel.video.packet_index.index_file import write_packet_index
 from worldmodel.video.resize import target_size
 
 FRAMES, STEP, SHORT_SIDE_PX = 16, 4, 224
@@ -66,10 +68,21 @@ def made_videos(source: Path, last: Path, folder: Path) -> dict[str, Path]:
     return {**made, "transcoded to 224 px": transcoded}
 
 
-def measure(path: Path, rounds: int) -> Comparison:
+def make_index(path: Path, folder: Path) -> str | None:
+    """Write a packet index of one video. None if its packets cannot be read directly."""
+    table, target = packet_table(path), folder / f"{path.name}.packets"
+    if isinstance(table, Refusal):
+        return None
+    with write_packet_index(target) as index:
+        index.add(str(path), None, table)
+    return str(target)
+
+
+def measure(path: Path, rounds: int, folder: Path) -> Comparison:
     """Compare all contenders on random clips of a video."""
     info = inspect_video(path)
-    source = Source(path, info, *target_size(info.height, info.width, SHORT_SIDE_PX))
+    size = target_size(info.height, info.width, SHORT_SIDE_PX)
+    source = Source(path, info, *size, packet_index=make_index(path, folder))
     span_frames = (FRAMES - 1) * STEP + 1
     if info.frames < span_frames or info.timing != "packets":
         raise SystemExit(f"{path}: expected at least {span_frames} frames whose packets have their times")
@@ -115,7 +128,7 @@ def main() -> None:
         videos = {path.name: path for path in args.videos} | made_videos(
             args.copies_of or args.videos[-1], args.videos[-1], Path(folder)
         )
-        results = {name: measure(path, args.rounds) for name, path in videos.items()}
+        results = {name: measure(path.absolute(), args.rounds, Path(folder)) for name, path in videos.items()}
     print(f"{machine.line()}\n\n{table(results)}")
     write_results(args.out, machine, {"videos": {name: result.as_json(OURS) for name, result in results.items()}})
 

@@ -20,6 +20,8 @@ from av.video.reformatter import VideoReformatter
 
 from worldmodel.video import VideoInfo, read_frames
 from worldmodel.video.container.reuse import KEPT
+from worldmodel.video.planes import FrameLayout, planes_bytes
+from worldmodel.video.read import read_planes
 
 Read = Callable[[Sequence[float]], object]
 
@@ -32,6 +34,7 @@ class Source:
     info: VideoInfo
     height: int
     width: int
+    packet_index: str | None = None  # None: its packets cannot be read directly
 
     def numbers(self, times_s: Sequence[float]) -> list[int]:
         """Frame numbers at the given times."""
@@ -43,9 +46,13 @@ def contenders_of(source: Source) -> dict[str, Read]:
     found: dict[str, Read] = {
         "ours": lambda times_s: _ours(source, times_s, opened_before=False),
         "ours, file read before": lambda times_s: _ours(source, times_s, opened_before=True),
+        "ours, planes": Planes(source, None).run,
         "PyAV": lambda times_s: _pyav(source, times_s),
         "decode only": DecodeOnly(source).run,
     }
+    if source.packet_index is not None:
+        found["ours, packet index"] = lambda times_s: _indexed(source, times_s)
+        found["ours, planes, packet index"] = Planes(source, source.packet_index).run
     if find_spec("decord"):
         found["decord, size in reader"] = lambda times_s: _decord(source, times_s, in_reader=True)
     if find_spec("decord") and find_spec("cv2"):
@@ -61,6 +68,34 @@ def _ours(source: Source, times_s: Sequence[float], opened_before: bool) -> np.n
     if not opened_before:
         KEPT.close_all()
     return read_frames(source.path, times_s=times_s, size=(source.height, source.width), timing="packets")
+
+
+def _indexed(source: Source, times_s: Sequence[float]) -> np.ndarray:
+    size = source.height, source.width
+    return read_frames(source.path, times_s=times_s, size=size, timing="packets", packet_index=source.packet_index)
+
+
+class Planes:
+    """Ours, with planes Y, U and V at the size of the file: colour conversion and resize are left to the device.
+
+    They are written to memory that is used again, as data workers write to memory that they share.
+    """
+
+    def __init__(self, source: Source, packet_index: str | None) -> None:
+        self._source, self._packet_index = source, packet_index
+        self._out = np.zeros(0, np.uint8)
+
+    def run(self, times_s: Sequence[float]) -> FrameLayout:
+        """Read, and return the layout of the planes. Without an index the file is opened."""
+        if self._packet_index is None:
+            KEPT.close_all()
+        info = self._source.info
+        nbytes = len(times_s) * planes_bytes(info.height, info.width)
+        if len(self._out) != nbytes:
+            self._out = np.ones(nbytes, np.uint8)
+        found = read_planes(self._source.path, self._out, times_s=times_s, timing="packets", packet_index=self._packet_index)
+        assert isinstance(found, FrameLayout)
+        return found
 
 
 def _decord(source: Source, times_s: Sequence[float], in_reader: bool) -> np.ndarray:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from data_prep.parallel.workers import LocalWorkers
 from data_prep.physics.generation import GenerationConfig, Shard, claim_output, generator_versions, limit_threads
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds.builtin.possible import SCENARIOS, sample_possible_scene
@@ -42,7 +43,7 @@ def wall_s(workers: int, videos: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         claim_output(Path(folder), config)
         start = time.monotonic()
-        Shard(Path(folder), config, 0, 1).run(workers)
+        Shard(Path(folder), config, 0, 1).run(LocalWorkers(workers))
         return time.monotonic() - start
 
 

@@ -1,7 +1,7 @@
 """A whole training step of the V-JEPA family beside its peers, its growth, and training steps beside an older commit.
 
     python -m benchmarks.step [--cases tiny128 tiny64 small224] [--rounds 7] [--out FILE.json]
-    python -m benchmarks.step --growth | --attention | --against COMMIT [RECIPE.yaml ...]
+    python -m benchmarks.step --growth | --attention | --profile | --against COMMIT [RECIPE.yaml ...]
 
 A step is forward, backward, optimizer and EMA teacher. The peers are a slow, obvious implementation of V-JEPA 2's step
 (benchmarks/steps/vjepa2_reference.py) and VJEPA2Model of `transformers`, with the same weights, frames and masks, so all
@@ -29,6 +29,7 @@ from benchmarks.steps.cases import CASES
 from benchmarks.steps.contenders import CONTENDERS, Precision, build_step
 from benchmarks.steps.growth import SIZES as GROWN_SIZES
 from benchmarks.steps.growth import measure_growth
+from benchmarks.steps.operations import least_times
 from benchmarks.steps.probe import probe
 from worldmodel.process.arguments import whole_number
 from worldmodel.recipe import DEMO_RECIPE
@@ -37,6 +38,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PEAK_SIDE = 2048  # rows and columns of the matrices that measure the peak
 MIB = 1 << 20
+SHOWN = 20  # operations in a profile
 
 
 def product(precision: Precision) -> Callable[[], object]:
@@ -111,6 +113,24 @@ def compare_attention(rounds: int) -> dict[str, Any]:
     return found
 
 
+def compare_operations(names: list[str], rounds: int) -> dict[str, Any]:
+    """Profile our steps and those of the reference in bf16; print and return the time of each operation."""
+    found = {}
+    for name in names:
+        steps = {contender: build_step(contender, CASES[name], "bf16") for contender in ("ours", "vjepa2")}
+        least = found[name] = least_times(steps, rounds)
+        totals = {contender: sum(times.values()) for contender, times in least.items()}
+        order = sorted(set(least["ours"]) | set(least["vjepa2"]), key=lambda it: -max(least[c][it] for c in steps))[:SHOWN]
+        rows = [
+            [it, *(cell for c in steps for cell in (f"{least[c][it]:.1f}", f"{100 * least[c][it] / totals[c]:.1f}"))]
+            for it in order
+        ]
+        rows.append(["all", *(cell for c in steps for cell in (f"{totals[c]:.0f}", "100"))])
+        print(f"\n{CASES[name].title()}, bf16\n")
+        print(markdown_table(["operation", "ours, ms", "%", "vjepa2, ms", "%"], rows))
+    return found
+
+
 def compare_commits(commit: str, recipes: list[Path], rounds: int) -> dict[str, Any]:
     """Compare training steps of recipes with those of another commit; print and return the results."""
     found = list(compare(commit, recipes, PRECISIONS, rounds))
@@ -130,6 +150,7 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--growth", action="store_true", help="exponents of time and memory in frames, pixels and width")
     what.add_argument("--attention", action="store_true", help="both implementations of attention, and sizes of a block")
+    what.add_argument("--profile", action="store_true", help="time of a step by operation, ours and vjepa2's")
     what.add_argument("--against", metavar="COMMIT", help="training steps of recipes beside those of another commit")
     add_out(parser)
     args = parser.parse_args()
@@ -142,6 +163,8 @@ def main() -> None:
         results = compare_growth()
     elif args.attention:
         results = compare_attention(args.rounds)
+    elif args.profile:
+        results = compare_operations(args.cases, args.rounds)
     elif args.against:
         results = compare_commits(args.against, [file.resolve() for file in args.recipes] or [DEMO_RECIPE], args.rounds)
     else:

@@ -9,13 +9,12 @@ on the machine changes least. The last column is the part of a step that a secon
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Callable
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import add_out, describe_machine, markdown_table, write_results
+from benchmarks.steps.operations import least_times
 from worldmodel.config import load_config
 from worldmodel.data.loader import Batch
 from worldmodel.process.arguments import whole_number
@@ -48,30 +47,24 @@ def training_step(recipe: Recipe) -> Callable[[], None]:
     return step
 
 
-def times_by_operation(step: Callable[[], None]) -> Counter[str]:
-    """Milliseconds of one step by operation, each without the operations that it calls."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        step()
-    return Counter({event.key: event.self_cpu_time_total / 1e3 for event in profiled.key_averages()})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=whole_number(2), default=12, help="steps with each number of threads")
     add_out(parser)
     args = parser.parse_args()
     step = training_step(load_config(Recipe, DEMO_RECIPE))
-    found: dict[int, list[Counter[str]]] = {threads: [] for threads in THREADS}
-    for number in range(args.steps + 1):
-        for threads in THREADS:
+
+    def step_with(threads: int) -> Callable[[], None]:
+        def run() -> None:
             torch.set_num_threads(threads)
-            times = times_by_operation(step)
-            if number:  # the first step allocates
-                found[threads].append(times)
-    names = {name for steps in found.values() for times in steps for name in times}
-    least = {threads: {name: min(times[name] for times in steps) for name in names} for threads, steps in found.items()}
+            step()
+
+        return run
+
+    by_name = least_times({str(threads): step_with(threads) for threads in THREADS}, args.steps)
+    least = {threads: by_name[str(threads)] for threads in THREADS}
     one, two = (sum(least[threads].values()) for threads in THREADS)
-    order = sorted(names, key=lambda name: -least[1][name])[:SHOWN]
+    order = sorted(set(least[1]) | set(least[2]), key=lambda name: -least[1][name])[:SHOWN]
     rows = [
         [
             name,

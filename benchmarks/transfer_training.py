@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from worldmodel.config import save_config
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
 from worldmodel.manifest import Manifest
-from worldmodel.recipe import read_recipe
+from worldmodel.recipe import Recipe, read_recipe
+from worldmodel.training.learner import Learner, Loss
 from worldmodel.training.optimizer import build_optimizers, clip_gradients, lr_ratio_at, set_lr
 from worldmodel.training.setup import build_learner
 from worldmodel.video.geometry import read_square_frames
@@ -48,6 +50,34 @@ def paint(videos: NDArray[np.uint8], truths: list[str], share: float, rng: np.ra
             videos[index] = repaint(videos[index], truth["segmentation"], np.random.default_rng(index))
 
 
+def train(
+    learner: Learner,
+    recipe: Recipe,
+    videos: NDArray[np.uint8],
+    steps: int,
+    rng: np.random.Generator,
+    after_step: Callable[[int, Loss], None],
+) -> None:
+    """Train on videos in memory, one window each, and call `after_step` with the number of finished steps and the loss."""
+    optimizers, batch_size = build_optimizers(learner, recipe.optim), recipe.data.batch_size
+    epochs = steps * batch_size // len(videos) + 1
+    order = np.concatenate([rng.permutation(len(videos)) for _ in range(epochs)])
+    for step in range(steps):
+        ids = np.sort(order[step * batch_size : (step + 1) * batch_size])
+        uniforms = torch.from_numpy(rng.random((batch_size, UNIFORMS_PER_SAMPLE), dtype=np.float32))
+        batch = Batch(torch.from_numpy(videos[ids]), uniforms, torch.from_numpy(ids), int(rng.integers(2**31)))
+        set_lr(optimizers, recipe.optim, lr_ratio_at(step, recipe.optim, steps))
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bf16"):
+            loss = learner(batch)
+        loss.total.backward()
+        clip_gradients(learner, recipe.optim.clip_norm)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        learner.model.update_teacher(step / max(1, steps - 1))
+        after_step(step + 1, loss)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -59,28 +89,20 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     fixed = [f"train.max_steps={args.steps}", "train.precision=fp32", "optim.warmup_steps=50"]
     recipe = read_recipe(RECIPE, [*fixed, *args.overrides])
-    window, batch_size = recipe.window, recipe.data.batch_size
+    window = recipe.window
     torch.manual_seed(recipe.seed)
     learner, rng = build_learner(recipe), np.random.default_rng(recipe.seed)
-    optimizers = build_optimizers(learner, recipe.optim)
     videos, truths = read_videos(args.manifest, args.videos, window.frames, window.fps, window.size_px)
     paint(videos, truths, args.looks, rng)
-    epochs = args.steps * batch_size // len(videos) + 1
-    order = np.concatenate([rng.permutation(len(videos)) for _ in range(epochs)])
     start = time.process_time()
-    for step in range(args.steps):
-        ids = np.sort(order[step * batch_size : (step + 1) * batch_size])
-        uniforms = torch.from_numpy(rng.random((batch_size, UNIFORMS_PER_SAMPLE), dtype=np.float32))
-        batch = Batch(torch.from_numpy(videos[ids]), uniforms, torch.from_numpy(ids), int(rng.integers(2**31)))
-        set_lr(optimizers, recipe.optim, lr_ratio_at(step, recipe.optim, args.steps))
-        loss = learner(batch)
-        loss.total.backward()
-        clip_gradients(learner, recipe.optim.clip_norm)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if step % 100 == 0 or step == args.steps - 1:
-            print(f"step {step}, loss {float(loss.total.detach()):.3f}, {time.process_time() - start:.0f} CPU s", flush=True)
+
+    def report(step: int, loss: Loss) -> None:
+        if step % 100 == 1 or step == args.steps:
+            print(
+                f"step {step - 1}, loss {float(loss.total.detach()):.3f}, {time.process_time() - start:.0f} CPU s", flush=True
+            )
+
+    train(learner, recipe, videos, args.steps, rng, report)
     args.out.mkdir(parents=True, exist_ok=True)
     save_config(recipe, args.out / "recipe.yaml")
     save_file(learner.model.state_dict(), args.out / "model.safetensors")

@@ -20,7 +20,19 @@ if __name__ == "__main__":
     # prints a traceback on Ctrl-C.
     os.environ.setdefault("MUJOCO_GL", "disable")
 
-from data_prep.commands import collect, curate, episodes, index, inspect, quadruplets, shard, show, synthesize, transcode
+from data_prep.commands import (
+    collect,
+    curate,
+    episodes,
+    index,
+    inspect,
+    packets,
+    quadruplets,
+    shard,
+    show,
+    synthesize,
+    transcode,
+)
 from data_prep.errors import PrepError
 from worldmodel.files.folder_lock import FolderLockError
 from worldmodel.files.output_errors import OutputError
@@ -35,6 +47,7 @@ RESUME_ADVICE = "the same command resumes from here"
 COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "index": index,
+    "packets": packets,
     "transcode": transcode,
     "synthesize": synthesize,
     "collect": collect,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from data_prep.content_hash import content_hash
 from data_prep.sources.item import Item
@@ -39,6 +41,8 @@ class VideoRecord:
     timing: Timing = "packets"
     content_hash: str = ""
     left_out: str = ""  # a sentence on images of a folder that are not frames of the video
+    split: str | None = None  # as the list of the data set says
+    segments: Sequence[Mapping[str, Any]] = ()  # fields of Segment; none: the whole video is one clip
 
 
 def rejected_record(item: Item, reason: str, detail: str | None) -> VideoRecord:
@@ -64,4 +68,13 @@ def inspect_item(item: Item, min_seconds: float, thorough: bool) -> VideoRecord:
         return rejected_record(item, "too short", detail)
     facts = dataclasses.asdict(info)
     del facts["start_s"]  # times are relative to it
-    return VideoRecord(item.path, item.member, item.label, content_hash=digest, left_out=left_out, **facts)
+    return VideoRecord(
+        item.path,
+        item.member,
+        item.label,
+        content_hash=digest,
+        left_out=left_out,
+        split=item.split,
+        segments=[dataclasses.asdict(segment) for segment in item.segments],
+        **facts,
+    )

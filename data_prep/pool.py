@@ -53,7 +53,7 @@ def run_each(
     read as needed, so memory is bounded. Raises OutputError as soon as `work` raises one for any
     task, since the others would fail too.
     """
-    pool = [_Worker(work) for _ in range(workers)]
+    pool = [WorkerProcess(work) for _ in range(workers)]
     numbered, oldest, done = enumerate(tasks), 0, False
     finished: dict[int, tuple[Task, Result | Failed]] = {}
     try:
@@ -80,7 +80,7 @@ def run_each(
             worker.stop()
 
 
-def _next_results(pool: list[_Worker[Any, Any]], timeout_s: float) -> Iterator[tuple[int, Any, Any]]:
+def _next_results(pool: list[WorkerProcess[Any, Any]], timeout_s: float) -> Iterator[tuple[int, Any, Any]]:
     """Wait up to a second for workers that have finished, died or exceeded the time limit."""
     busy = [worker for worker in pool if worker.busy]
     ready = wait([worker.pipe for worker in busy], timeout=min(1.0, timeout_s))
@@ -88,11 +88,10 @@ def _next_results(pool: list[_Worker[Any, Any]], timeout_s: float) -> Iterator[t
         if worker.pipe in ready:
             yield worker.number, worker.task, worker.collect()
         elif time.monotonic() - worker.started > timeout_s:
-            worker.restart()
-            yield worker.number, worker.task, Failed("hung", f"no answer within {timeout_s:g} s")
+            yield worker.number, worker.task, worker.give_up(timeout_s)
 
 
-class _Worker(Generic[Task, Result]):
+class WorkerProcess(Generic[Task, Result]):
     """One process and its current task."""
 
     def __init__(self, work: Callable[[Task], Result]) -> None:
@@ -129,6 +128,11 @@ class _Worker(Generic[Task, Result]):
         if isinstance(result, _Unwritable):
             raise result.error
         return result
+
+    def give_up(self, timeout_s: float) -> Failed:
+        """End the current task, which exceeded the time limit."""
+        self.restart()
+        return Failed("hung", f"no answer within {timeout_s:g} s")
 
     def restart(self) -> None:
         self.stop()

@@ -5,14 +5,17 @@ The split is a function of a file's content, so that added files change no other
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from data_prep.inspection import VideoRecord
+from data_prep.sources.item import Segment
 from worldmodel.manifest import Clip, clip_id
 
 FEW_FILES = 20  # with fewer files, fractions of files are too coarse, and each file is split in time
 HELD_OUT = 0.2  # fraction of each file, at its end
+ROUNDING_FRAMES = 1e-3  # of a frame: times in lists are rounded
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class TimeRange:
     start_s: float
     stop_s: float
     frames: int
+    label: str | None = None  # of the part; None: the label of the file
 
 
 def split_of(content_hash: str, val: float, test: float) -> str:
@@ -48,6 +52,19 @@ def whole_file(record: VideoRecord, split: str) -> list[TimeRange]:
     return [TimeRange(split, 0.0, record.duration_s, record.frames)]
 
 
+def segment_range(record: VideoRecord, segment: Segment, split: str) -> TimeRange | None:
+    """The frames that lie in a segment with their whole duration; None where there are none.
+
+    split: of a segment whose list does not say one. Frames count at the average rate of the file.
+    """
+    first = max(0, math.ceil(segment.start_s * record.fps - ROUNDING_FRAMES))
+    stop = min(record.frames, math.floor(segment.stop_s * record.fps + ROUNDING_FRAMES))
+    if stop <= first:
+        return None
+    stop_s = min(stop / record.fps, record.duration_s)
+    return TimeRange(segment.split or split, first / record.fps, stop_s, stop - first, segment.label)
+
+
 def clips_of(record: VideoRecord, ranges: Iterable[TimeRange], source: str) -> Iterator[Clip]:
     """The clips of a usable video, one per time range. source: name of the data set."""
     for time_range in ranges:
@@ -64,7 +81,7 @@ def clips_of(record: VideoRecord, ranges: Iterable[TimeRange], source: str) -> I
             rotation=record.rotation,
             codec=record.codec,
             split=time_range.split,
-            label=record.label,
+            label=record.label if time_range.label is None else time_range.label,
             truth=None,
             source=source,
             content_hash=record.content_hash,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from worldmodel.process import interrupts, streams
 from worldmodel.process.arguments import check_utf8
+from worldmodel.process.cores import let_waiting_threads_sleep
 from worldmodel.process.terminal import escape_unencodable_output, print_escaped
 
 COMMANDS = {
@@ -34,7 +35,7 @@ ALIASES = {"physics": "voe"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. A user-facing error is printed in one line, with exit code 2."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: waiting threads sleep
+    let_waiting_threads_sleep()  # before torch is imported
     arguments = sys.argv[1:] if arguments is None else arguments
     named = [ALIASES.get(name, name) for name in arguments[:1] if name in {*COMMANDS, *ALIASES}]
     # only the named command is imported: some need no torch and start at once

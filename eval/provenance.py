@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # results without a model are written without torch
 
 def provenance(subject: Subject) -> dict[str, Any]:
     """The command, the versions and the model, for the head of a JSON file."""
-    model = {"name": subject.name, "spec": subject.spec, "step": subject.step, "hash": subject.hash}
+    fields = ("name", "spec", "step", "hash", "precision")
+    model = {name: getattr(subject, name) for name in fields}
     return {**environment(), "model": model}
 
 
@@ -38,5 +39,6 @@ def provenance_caption(source: dict[str, Any]) -> str:
     """The provenance in one line: "demo, step 2000, weights 0123abcd, commit 4567cde"."""
     model = source["model"]
     step = [] if model["step"] is None else [f"step {model['step']}"]
+    precision = ["in bfloat16"] if model.get("precision") == "bf16" else []
     made = [] if source["commit"] is None else [f"commit {source['commit']}"]
-    return ", ".join([model["name"], *step, f"weights {model['hash'][:8]}", *made])
+    return ", ".join([model["name"], *step, f"weights {model['hash'][:8]}", *precision, *made])

@@ -79,8 +79,8 @@ def reading_results(out: Path, names: Sequence[str]) -> Iterator[None]:
         ) from error
 
 
-def check_same_model(file: Path, model_hash: str, data: str, split: str | None) -> None:
-    """Raise EvalError where a file of results is of another model, or of other videos."""
+def check_same_model(file: Path, model_hash: str, data: str, split: str | None, precision: str = "fp32") -> None:
+    """Raise EvalError where a file of results is of another model, of another precision, or of other videos."""
     about = read_json(file)
     if about is None or "made" not in about or "data" not in about:
         return
@@ -88,6 +88,8 @@ def check_same_model(file: Path, model_hash: str, data: str, split: str | None) 
         model, videos = about["made"]["model"], about["data"]
         if model["hash"] != model_hash:
             other = f"of another model, {model['name']} (weights {model['hash'][:8]}, now {model_hash[:8]})"
+        elif (before := model.get("precision", "fp32")) != precision:
+            other = f"in another precision, {before} (now {precision})"
         elif os.path.abspath(videos["manifest"]) != os.path.abspath(data) or videos.get("split", split) != split:
             other = f"of other videos, {videos['manifest']}"
         else:

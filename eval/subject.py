@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from eval.precision import Precision, check_precision, in_precision
 from eval.voe.scorers import PIXEL_BASELINES
 from eval.voe.trials import TrialError
 from worldmodel.checkpoint import Checkpoint, find_checkpoint, load_model
@@ -20,6 +21,7 @@ from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.weights_hash import weights_hash
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
+from worldmodel.storage.urls import is_url
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Subject:
     recipe: Recipe | None  # of models that were trained here: names their training data
     step: int | None = None
     checkpoint: Checkpoint | None = None  # of a run
+    precision: Precision = "fp32"  # in which the model is run
 
     @property
     def hash(self) -> str:
@@ -46,15 +49,23 @@ class Subject:
         )
 
 
-def open_subject(spec: str, device: torch.device) -> Subject:
-    """Open what `--model` names.
+def open_subject(spec: str, device: torch.device, precision: Precision = "fp32") -> Subject:
+    """Open what `--model` names, to be run in this precision.
 
     spec: RUN (a run or checkpoint folder), `hf:FOLDER` (or an id on the hub),
     `untrained:RECIPE.yaml` or `baseline:NAME`.
 
     Raises TrialError for another spec; CheckpointError, PretrainedError or ConfigError if the model
-    cannot be loaded.
+    cannot be loaded; EvalError where the device does not have the precision.
     """
+    check_precision(precision, device)
+    subject = _open(spec, device)
+    if subject.model is None:
+        return subject
+    return replace(subject, model=in_precision(subject.model, precision), precision=precision)
+
+
+def _open(spec: str, device: torch.device) -> Subject:
     kind, colon, rest = spec.partition(":")
     if kind == "baseline" and colon:
         if rest not in PIXEL_BASELINES:
@@ -72,15 +83,15 @@ def open_subject(spec: str, device: torch.device) -> Subject:
         recipe = load_config(Recipe, rest)
         model = untrained_copy(build_model(recipe.model, recipe.window), 0, device)
         return Subject(spec, f"{Path(rest).stem}, untrained", model, recipe)
-    if not Path(spec).exists():
+    if not is_url(spec) and not Path(spec).exists():
         raise TrialError(f"{spec}: no such run folder; --model takes RUN, hf:FOLDER, untrained:RECIPE.yaml or baseline:NAME")
-    checkpoint = find_checkpoint(Path(spec))
+    checkpoint = find_checkpoint(spec)
     model, recipe = load_model(checkpoint.folder, device)
     return Subject(spec, checkpoint.folder.parent.parent.name, model, recipe, checkpoint.step, checkpoint)
 
 
-def untrained_copy(like: WorldModel, seed: int, device: torch.device) -> WorldModel:
-    """A copy of a model with freshly initialised weights.
+def untrained_copy(like: WorldModel, seed: int, device: torch.device, precision: Precision = "fp32") -> WorldModel:
+    """A copy of a model with freshly initialised weights, to be run in this precision.
 
     A predictor that is initialised as the identity gets random last weights. Otherwise it would equal
     the latent copy, which is another baseline.
@@ -92,4 +103,4 @@ def untrained_copy(like: WorldModel, seed: int, device: torch.device) -> WorldMo
             if parameter.ndim > 1 and not parameter.any():
                 nn.init.trunc_normal_(parameter, std=0.02)
     copy: WorldModel = model.to(device).eval()  # type: ignore[assignment]
-    return copy
+    return in_precision(copy, precision)

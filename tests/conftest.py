@@ -22,6 +22,9 @@ import numpy as np
 import pytest
 from run_monitor import RunMonitor
 
+from worldmodel.process.cores import let_waiting_threads_sleep
+
+let_waiting_threads_sleep()  # several pytest workers share the cores; before a test imports torch
 ROOT = Path(__file__).resolve().parents[1]
 BITS = 8
 HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")  # the last three are Windows'

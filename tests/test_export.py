@@ -28,9 +28,12 @@ def save_run(run: Path, model: dict) -> Path:
     """A run folder with one checkpoint of an untrained model."""
     forecast = {"kind": "forecast", "distance": "l1" if model["kind"] == "masked" else "l2"}
     fields = {"model": model, "window": {"frames": 16, "size_px": 32}, "objectives": {"forecast": forecast}}
-    recipe = Recipe.model_validate(fields)
+    recipe = Recipe.model_validate({**fields, "init_from": "runs/before" if "lora" in model else None})
     torch.manual_seed(0)
     learner = build_learner(recipe)
+    for name, value in learner.named_parameters():
+        if name.endswith("parametrizations.weight.0.up"):
+            torch.nn.init.normal_(value, std=0.1)
     tensors = gather_tensors(learner, build_optimizers(learner, recipe.optim))
     machine = {"run_folder": "/home/someone/runs/x", "machine": {"cores": 2}}
     save_checkpoint(run, tensors, {"step": 5, "recipe": recipe.model_dump(mode="json"), **machine})
@@ -105,6 +108,20 @@ def test_transformers_gives_the_outputs_of_the_model(run: Path, tmp_path: Path):
     torch.testing.assert_close(ours.forecast(frames[:, :8], 4).flatten(1, 2), predicted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_grid_of_two_by_two_tokens_is_exported_and_forecasts_as_the_model(tmp_path: Path, views: int):
+    """The published layout names no masks, and the default ones would cover the whole grid."""
+    small = {**MASKED, "encoder": {**MASKED["encoder"], "patch_px": 16}, "masks": [{"blocks": 1, "area": 0.25}] * views}
+    run = save_run(tmp_path / "run", small)
+    assert main([str(run), "--to", f"hf:{tmp_path / 'hf'}"]) == 0
+    ours, theirs = load_model(run)[0], load_pretrained(str(tmp_path / "hf"))
+    ours.encoder.load_state_dict(ours.teacher.state_dict())  # the published layout has one encoder
+    frames = torch.randn(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(theirs.forecast(frames, 2), ours.forecast(frames, 2))
+    assert theirs.latent_shape == (4, 24)
+    assert theirs.fps == ours.fps == 12
+
+
 # --- checkpoints for load_model, model cards and the hub -------------------------------------------------------------
 def test_a_checkpoint_export_loads_by_one_line_and_names_no_path_of_this_machine(run: Path, tmp_path: Path, monkeypatch):
     import huggingface_hub
@@ -125,6 +142,22 @@ def test_a_checkpoint_export_loads_by_one_line_and_names_no_path_of_this_machine
         text = (tmp_path / "out" / name).read_text()
         assert "someone" not in text
         assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("layout", ["hf", "model"])
+def test_adapters_are_merged_into_the_exported_weights(tmp_path: Path, layout: str):
+    run = save_run(tmp_path / "run", {**MASKED, "lora": {"rank": 2}, "target": {"kind": "shared", "stop_gradient": True}})
+    ours, target = load_model(run)[0], tmp_path / "out"
+    assert main([str(run), "--to", f"{layout}:{target}"]) == 0
+    theirs = load_pretrained(str(target)) if layout == "hf" else load_model(target)[0]
+    frames = torch.randn(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(theirs.forecast(frames, 4), ours.forecast(frames, 4))
+    assert theirs.config.lora is None
+    assert not torch.equal(theirs.encoder.blocks.layers[0].attention.qkv.weight, base_weight(ours))
+
+
+def base_weight(model) -> torch.Tensor:
+    return model.encoder.blocks.layers[0].attention.qkv.parametrizations.weight.original
 
 
 def test_the_card_has_health_and_scores_of_these_weights_only(run: Path, tmp_path: Path):

@@ -22,25 +22,28 @@ if __name__ == "__main__":
     interrupts.exit_at_once("export")
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_model, write_state
+from worldmodel.checkpoint.shards import FILE_OF_RANK
 from worldmodel.config import ConfigError
 from worldmodel.files.atomic import atomic_path, write_text
 from worldmodel.files.folder_lock import FolderLockError
-from worldmodel.files.outputs import ForeignFileError, output_file, output_folder
+from worldmodel.files.outputs import ForeignFileError, output_file, output_folder, sha256_of
+from worldmodel.models.blocks.lora import merge_adapters
 from worldmodel.models.masked import MaskedWorldModel
 from worldmodel.models.pretrained.hub import push_folder
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.vjepa2 import load_huggingface, load_original, save_huggingface, save_original
-from worldmodel.process.arguments import check_utf8
+from worldmodel.process.arguments import check_utf8, path_or_url
 from worldmodel.recipe import Recipe
 from worldmodel.runs.model_card import model_card, portable_recipe
 
 LAYOUTS = ("hf", "model", "vjepa2")
 ANOTHER_TARGET = "export to another path"
 CARD = "README.md"
-_STATE_FIELDS = ("format", "step", "samples", "seconds", "skill", "windows", "data", "random")  # without machine and paths
+_STATE_FIELDS = ("step", "samples", "seconds", "skill", "windows", "data", "random")  # without machine and paths
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m worldmodel.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder (its best checkpoint) or checkpoint folder")
+    run_help = "run folder (its best checkpoint) or checkpoint folder, also a URL"
+    parser.add_argument("run", type=path_or_url, metavar="RUN", help=run_help)
     target_help = "layout and path of the export"
     parser.add_argument("--to", required=True, metavar="hf:FOLDER|model:FOLDER|vjepa2:FILE", help=target_help)
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this model id on the Hugging Face hub")
@@ -71,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def export(run: Path, layout: str, target: Path, model_id: str | None = None) -> list[str]:
+def export(run: Path | str, layout: str, target: Path, model_id: str | None = None) -> list[str]:
     """Write the model of a run to `target`; return the names of the files. model_id: on the hub, for its card.
 
     Raises PretrainedError if the layout cannot represent the model; ForeignFileError, before anything is written, if a file of
@@ -80,6 +84,7 @@ def export(run: Path, layout: str, target: Path, model_id: str | None = None) ->
     checkpoint = find_checkpoint(run)
     model, recipe = load_model(checkpoint.folder)
     card = model_card(checkpoint, model, recipe, layout, model_id)
+    merge_adapters(model)
     if layout == "model":
         return _export_checkpoint(checkpoint, recipe, model, target, card)
     if not isinstance(model, MaskedWorldModel):
@@ -104,17 +109,27 @@ def export(run: Path, layout: str, target: Path, model_id: str | None = None) ->
 
 
 def _export_checkpoint(checkpoint: Checkpoint, recipe: Recipe, model: torch.nn.Module, target: Path, card: str) -> list[str]:
-    """Copy weights and decoder, and write a state.json without paths of this machine."""
+    """Copy weights and decoder, with merged adapters and without shards, and a state.json without paths of this machine."""
     state = checkpoint.state
-    weights = [file for file in state["sha256"] if not file.startswith("optimizer")]
+    copied = [file for file in state["sha256"] if not file.startswith("optimizer") and not FILE_OF_RANK.fullmatch(file)]
+    joined = {found["name"] for file in state["sha256"] if (found := FILE_OF_RANK.fullmatch(file))} - {"optimizer"}
+    weights = [*copied, *(f"{name}.safetensors" for name in sorted(joined))]
     files = [*weights, "state.json", CARD]
     with output_folder(target, files, ANOTHER_TARGET):
         for file in weights:
             with atomic_path(target / file) as part:
-                shutil.copyfile(checkpoint.folder / file, part)
+                if file == "model.safetensors" and recipe.model.lora is not None:  # the adapters are part of the weights now
+                    merged = {key: value for key, value in model.state_dict().items() if not key.startswith("teacher.")}
+                    save_file({key: value.contiguous() for key, value in merged.items()}, part)
+                elif file in copied:
+                    shutil.copyfile(checkpoint.folder / file, part)
+                else:
+                    save_file(checkpoint.tensors(file.removesuffix(".safetensors")), part)
         kept = {key: value for key, value in state.items() if key in _STATE_FIELDS}
-        digests = {file: state["sha256"][file] for file in weights}
-        write_state(target, {**kept, "recipe": portable_recipe(recipe).model_dump(mode="json"), "sha256": digests})
+        digests = {file: sha256_of(target / file) for file in weights}
+        merged_recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"lora": None})})
+        portable = portable_recipe(merged_recipe).model_dump(mode="json")
+        write_state(target, {**kept, "recipe": portable, "sha256": digests})
         _check_equal(load_model(target)[0], model, target)
         write_text(target / CARD, card)
     return files

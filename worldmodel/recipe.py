@@ -31,6 +31,7 @@ from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.objective import BatchSizes
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.process.streams import survive_broken_streams
+from worldmodel.storage.urls import UrlError, is_url, is_writable_url, split_url
 from worldmodel.training.config import CheckpointConfig, DecoderTrainingConfig, TrainConfig
 from worldmodel.training.optimizer import OptimConfig
 
@@ -41,7 +42,9 @@ class Recipe(Config):
     """All settings of a run. `python -m worldmodel.recipe show FILE` prints them with all defaults."""
 
     run: str = "runs/demo"
-    """run folder; training resumes where the folder has checkpoints"""
+    """run folder, or URL (s3://bucket/folder); training resumes where it has checkpoints"""
+    upload_to: str | None = None
+    """URL to which the run folder is uploaded while training goes on; a run that is a URL sets it"""
     seed: NonNegativeInt = 0
     """seed of initial weights, of the order of windows and of all other random numbers"""
     processes: PositiveInt | None = None
@@ -64,7 +67,7 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        problems = self.model.check(self.window)
+        problems = [*self._url_problems(), *self.model.check(self.window)]
         batch_size, accumulation = self.data.batch_size, self.train.grad_accum_steps
         if self.optim.warmup_steps >= self.train.max_steps:
             problems.append(
@@ -76,10 +79,6 @@ class Recipe(Config):
             problems.append(indivisible)
         if self.processes and batch_size % (accumulation * self.processes):
             problems.append(f"{indivisible} x processes {self.processes}")
-        if self.optim.kind == "muon" and self.train.parallel == "fsdp2":
-            problems.append(
-                "optim.kind muon needs whole matrices, which train.parallel fsdp2 shards; use kind adamw, or parallel ddp"
-            )
         if self.checkpoint.every % self.health.every:
             problems.append(f"checkpoint.every {self.checkpoint.every} is not a multiple of health.every {self.health.every}")
         if not any(isinstance(objective, ForecastConfig) for objective in self.objectives.values()):
@@ -103,6 +102,12 @@ class Recipe(Config):
             problems.append(
                 "augment.hflip_prob: recorded actions are wrong in mirrored pictures; set it to 0 for a model.condition"
             )
+        problems += self._outside_weights_problems()
+        if getattr(self.model.target, "cache", None) is not None and not self.augment.repeats:
+            problems.append(
+                "model.target.cache: crops, colours or blur of augment give a window new pixels in every epoch, so stored targets "
+                "would never be read; set augment={crop_area_min: 1, crop_aspect_max: 1}, or remove the cache"
+            )
         if self.decoder.max_steps and self.window.width_px not in (None, self.window.size_px):
             problems.append("decoder.max_steps: the decoder draws squares only, and window.width_px is set; set it to 0")
         if problems:
@@ -114,7 +119,56 @@ class Recipe(Config):
         found = [f"{name} ({objective.kind})" for name, objective in self.objectives.items() if objective.prevents_collapse]
         if method := self.model.target.anti_collapse_method:
             found.append(method)
+        if getattr(self.model, "frozen_encoder", None) is not None:
+            found.append("frozen encoder")
         return found
+
+    def _outside_weights_problems(self) -> list[str]:
+        """Problems of a frozen encoder and of adapters with other parts of the recipe."""
+        problems = []
+        frozen, lora = getattr(self.model, "frozen_encoder", None), self.model.lora
+        if frozen is not None:
+            useless = [name for name, objective in self.objectives.items() if objective.prevents_collapse]
+            if useless:
+                problems.append(f"objectives: {', '.join(useless)} would train the encoder, which is frozen; remove it")
+            if self.train.parallel == "fsdp2":
+                problems.append("model.frozen_encoder: train.parallel fsdp2 shards trained encoders only; use parallel ddp")
+            if frozen.cache is not None and not self.augment.repeats:
+                problems.append(
+                    "model.frozen_encoder.cache: augmentation gives a frame new pixels in every epoch, so stored latents would "
+                    "never be read; set augment={crop_area_min: 1, crop_aspect_max: 1}, or remove the cache"
+                )
+        if lora is not None:
+            if self.init_from is None:
+                problems.append("model.lora adapts weights that were trained before; set init_from, or remove it")
+            if frozen is not None:
+                problems.append("model.lora and model.frozen_encoder exclude each other: frozen weights have no adapters")
+            if self.optim.frozen:
+                problems.append("optim.frozen: with model.lora only adapters are trained; remove it")
+            if self.optim.kind == "muon":
+                problems.append("optim.kind muon is for whole matrices; adapters of model.lora need adamw")
+            if self.train.parallel == "fsdp2":
+                problems.append("model.lora: train.parallel fsdp2 cannot gather adapted weights; use parallel ddp")
+        return problems
+
+    def _url_problems(self) -> list[str]:
+        """Problems of the URLs, which are written to files and logs."""
+        problems = []
+        written = {"run": self.run, "upload_to": self.upload_to, "init_from": self.init_from}
+        named = [(name, value) for name, value in written.items() if value is not None]
+        for name, value in [*named, *(("data.manifest", path) for path in self.data.manifests)]:
+            try:
+                if is_url(value):
+                    split_url(value)
+            except UrlError as error:
+                problems.append(f"{name}: {error}")
+        if problems:
+            return problems  # the messages below repeat URLs
+        if self.upload_to is not None and not is_writable_url(self.upload_to):
+            problems.append(f"upload_to: {self.upload_to} cannot be written; expected s3://bucket/folder or gs://bucket/folder")
+        if is_url(self.run) and (not is_writable_url(self.run) or self.upload_to not in (None, self.run)):
+            problems.append(f"run: {self.run} is a URL; expected s3:// or gs://, without another upload_to")
+        return problems
 
     def _batch_sizes(self) -> BatchSizes:
         """Sizes of the batch over which an objective computes its statistics."""
@@ -170,8 +224,11 @@ def read_recipe(file: Path | None, overrides: Sequence[str] = ()) -> Recipe:
 def changed_fields(old: Recipe, new: Recipe) -> list[str]:
     """Fields that differ, as "path: old -> new", without those that do not change the result (such as data.workers)."""
     ignored = {
+        "checkpoint.asynchronous",
+        "checkpoint.format",
         "checkpoint.keep",
         "run",
+        "upload_to",
         "processes",
         "data.manifest",
         "data.make",
@@ -180,6 +237,9 @@ def changed_fields(old: Recipe, new: Recipe) -> list[str]:
         "data.worker_timeout_s",
         "data.storage_wait_s",
         "data.max_failed_fraction",
+        "model.target.cache",
+        "model.frozen_encoder.cache",
+        "model.frozen_encoder.cache_gb",
         "train.rank_timeout_s",
         "train.log_every",
         "train.trackers",

@@ -10,17 +10,16 @@ one page that plays everything offline. The page also shows the training frame n
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from worldmodel.process import interrupts, streams
+from worldmodel.process import cores, interrupts, streams
 
 if __name__ == "__main__":
     streams.survive_broken_streams()
     interrupts.exit_at_once("rollout")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads OpenMP; see train.py
+    cores.let_waiting_threads_sleep()
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ from worldmodel.files.outputs import ForeignFileError, output_folder
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
 from worldmodel.models.world_model import FrameWise, ReachError
-from worldmodel.process.arguments import check_utf8, finite_number, positive_number, whole_number
+from worldmodel.process.arguments import check_utf8, finite_number, path_or_url, positive_number, whole_number
 from worldmodel.process.devices import add_device_argument
 from worldmodel.process.git_commit import current_commit
 from worldmodel.process.terminal import print_escaped
@@ -54,6 +53,7 @@ from worldmodel.rollouts.nearest import training_frames
 from worldmodel.rollouts.notes import gallery_notes
 from worldmodel.rollouts.prediction import error_curves, roll_out
 from worldmodel.runs.run_data import find_data
+from worldmodel.storage.urls import is_url
 from worldmodel.video import VideoError
 
 PAGE = ("gallery.html", "horizon.png", "horizon.json")
@@ -64,7 +64,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m worldmodel.rollout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="run folder (its best checkpoint) or a checkpoint folder")
+    parser.add_argument("run", type=path_or_url, help="run folder (its best checkpoint) or checkpoint folder, also a URL")
     parser.add_argument("--clip", nargs="+", default=[], metavar="FILE", help="videos to predict (default: held-out windows)")
     parser.add_argument(
         "--count", type=whole_number(1, MAX_HELD_OUT_WINDOWS), default=3, metavar="N", help="number of held-out windows"
@@ -106,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_rollouts(args: argparse.Namespace) -> None:
     """Write all files of one command and print their paths."""
+    if is_url(args.run) and args.out is None:
+        raise RolloutError(f"{args.run}: rollouts are written to a folder; give --out FOLDER")
     checkpoint = find_checkpoint(args.run)
     out = args.out or checkpoint.folder.parent.parent / "rollouts"
     names = list(rollout_names(args.clip).values()) or [f"held_out_{i}" for i in range(args.count)]

@@ -14,14 +14,12 @@ import os
 import signal
 from pathlib import Path
 
-from worldmodel.process import interrupts, streams
+from worldmodel.process import cores, interrupts, streams
 
 if __name__ == "__main__":
     streams.survive_broken_streams()
     interrupts.exit_at_once("train")  # before the first training step there is nothing to save
-    # Before torch loads OpenMP: waiting threads must sleep. If they spin, they take the cores from the workers that decode: on
-    # two busy cores a training step of the demo took 4.6 s with spinning threads, 0.4 s with sleeping ones.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    cores.let_waiting_threads_sleep()
     gc.disable()  # imports make hardly any garbage, and a sixth of their time would go into looking for it
 
 import torch
@@ -55,15 +53,18 @@ from worldmodel.runs.pre_run_checks import check_layers, check_plan, describe_ru
 from worldmodel.runs.restore_run import check_same_recipe, find_training_data, last_checkpoint, restore
 from worldmodel.runs.run_data import resolve_paths
 from worldmodel.runs.run_log import RunLog, Speed
-from worldmodel.runs.save_run import save, save_recipe
-from worldmodel.runs.session import Session, open_session
+from worldmodel.runs.save_run import CheckpointSaver, save_recipe
+from worldmodel.runs.session import Session, open_session, with_local_run
+from worldmodel.training.frozen_encoder import load_frozen_encoder, use_latent_cache, with_frozen_encoder
 from worldmodel.training.learner import GlobalStatistics, Loss, average_loss, global_statistics
 from worldmodel.training.metrics import not_finite_message, training_metrics
 from worldmodel.training.optimizer import clip_gradients, lr_ratio_at, set_lr
 from worldmodel.training.parallel import unwrap
 from worldmodel.training.pending_steps import PendingSteps, StepValues
 from worldmodel.training.setup import TrainingSetup, build_learner, distribute, warm_up
+from worldmodel.training.target_cache import use_target_cache
 from worldmodel.training.teacher import load_teacher, with_teacher
+from worldmodel.uploads.identity import refuse_uploaded
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,12 +80,13 @@ def main(argv: list[str] | None = None) -> int:
     check_utf8(parser, args)
     file, overrides = split_file_and_overrides(args.recipe, args.overrides)
     try:
-        recipe = resolve_precision(read_recipe(file, overrides))
+        recipe = with_local_run(resolve_precision(read_recipe(file, overrides)))
         accelerator = start_accelerator(recipe)
         if file is None:
             accelerator.print(f"no recipe given: running {DEMO_RECIPE}")
         if args.from_scratch and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart by torchrun resumes
             refuse_existing_checkpoints(Path(recipe.run))
+            refuse_uploaded(recipe.upload_to)
         with open_session(recipe, accelerator, args.allow_changed_recipe) as session:
             finished = train(recipe, accelerator, session)
             if torch.distributed.is_initialized():
@@ -113,7 +115,7 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
     check_plan(recipe, windows, accelerator.num_processes)
     if last is None:
         check_initial_weights(recipe)
-    recipe = with_teacher(recipe, last)
+    recipe = with_frozen_encoder(with_teacher(recipe, last), last)
     if last is not None:
         for warning in check_same_recipe(recipe, last, windows, session.allow_changed_recipe):
             accelerator.print(warning)
@@ -128,6 +130,7 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
         check_layers(learner, recipe, accelerator.num_processes)
         if last is None:
             load_teacher(learner.model, recipe)
+            load_frozen_encoder(learner.model, recipe)
         setup = distribute(learner, recipe, windows, accelerator, reader)
         held_out = wait_for_held_out()
         accelerator.print(
@@ -135,6 +138,8 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
         )
         warm_up(setup)
         start = restore(setup, last)
+        use_target_cache(setup)
+        use_latent_cache(setup)
         save_recipe(recipe, held_out.frames, session)
 
         record_stop_signals(session.stop)
@@ -143,12 +148,14 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
             Path(recipe.run), recipe,
             start=start["step"], seconds=start["seconds"], rows=start.get("rows"), main=is_main, lock=session.lock,
         )  # fmt: skip
-        with log:
+        with log, CheckpointSaver(setup, log, session.monitor) as saver:
+            if session.upload is not None:
+                session.upload.report_to(log.print)
             log.log_bad_clips(held_out.bad)
-            return loop(setup, start["step"], held_out, log, session)
+            return loop(setup, start["step"], held_out, log, session, saver)
 
 
-def loop(setup: TrainingSetup, first: int, held_out: Batch, log: RunLog, session: Session) -> bool:
+def loop(setup: TrainingSetup, first: int, held_out: Batch, log: RunLog, session: Session, saver: CheckpointSaver) -> bool:
     """Run the training steps from index `first` on. Return False if a signal or the health monitor stopped the run."""
     recipe, accelerator, max_steps = setup.recipe, setup.accelerator, setup.recipe.train.max_steps
     failed_reads = FailedReads(recipe, accelerator, log, first)
@@ -179,13 +186,15 @@ def loop(setup: TrainingSetup, first: int, held_out: Batch, log: RunLog, session
         stopped = agree and any_rank_signalled(session.stop, accelerator)
         if done % recipe.checkpoint.every == 0 or done == max_steps or stopped:
             pending.read()  # raises NotFiniteError before weights that are NaN are saved
-            session.monitor.set_checkpoint(save(setup, done, log))
+            saver.save(done)
+        elif log_is_due:
+            saver.poll()
         if stopped:
             break
     else:
         if first < done < max_steps and done % recipe.checkpoint.every:  # a signal arrived while the loop waited for data
             pending.read()
-            save(setup, done, log)
+            saver.save(done)
     failed_reads.report()
     return done == max_steps
 

@@ -28,7 +28,8 @@ from data_prep.curation.table import CuratedClip, added_columns, curated_clips
 from data_prep.errors import PrepError
 from data_prep.journal import Journal
 from data_prep.overwrite_checks import check_lines, check_manifest, check_no_link
-from data_prep.pool import Failed, run_each
+from data_prep.parallel.workers import add_worker_arguments, open_workers
+from data_prep.pool import Failed
 from data_prep.progress import bar
 from worldmodel.config import ConfigError, load_config, parse_config
 from worldmodel.files.atomic import write_text
@@ -36,8 +37,7 @@ from worldmodel.files.folder_lock import lock_file
 from worldmodel.files.output_errors import output_errors
 from worldmodel.files.outputs import GIVE_ANOTHER_OUT
 from worldmodel.manifest import Manifest, write_manifest
-from worldmodel.process.arguments import positive_number, whole_number
-from worldmodel.process.cores import usable_cores
+from worldmodel.process.arguments import positive_number
 from worldmodel.process.terminal import print_escaped
 
 HELP = "divide videos into shots, set aside black, frozen and doubled ones, and measure motion"
@@ -52,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("changes", nargs="*", metavar="NAME=VALUE", help="other thresholds, such as stills.min_s=1")
     parser.add_argument("--out", type=Path, required=True, metavar="C.parquet", help="the manifest to write")
     parser.add_argument("--recipe", type=Path, metavar="YAML", help="a file with thresholds (default: those of CurationRecipe)")
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
-    )
+    add_worker_arguments(parser)
     parser.add_argument(
         "--timeout-s",
         type=positive_number("seconds"),
@@ -108,11 +106,12 @@ def _curate(args: argparse.Namespace, manifest: Manifest, recipe: CurationRecipe
     settings = {"curates": manifest.digest(), "recipe": recipe.model_dump(mode="json")}
     journal = Journal(_journal_of(out), settings, iter(videos), VideoAnalysis)
     try:
-        with bar("curate", len(videos)) as progress:
+        first = [video.path for video in videos[:1]]
+        with open_workers(args, first) as workers, bar("curate", len(videos)) as progress:
             progress.step(journal.done)
             work = partial(analyse_video, recipe=recipe)
             left = len(videos) - journal.done
-            for video, result in run_each(work, journal.items, min(args.workers, max(1, left)), args.timeout_s):
+            for video, result in workers.run_each(work, journal.items, args.timeout_s, left):
                 if isinstance(result, Failed) and result.reason == "storage":
                     raise PrepError(f"{result.detail}; the same command resumes from here")
                 if isinstance(result, Failed):
@@ -154,6 +153,8 @@ def _summary(out: Path, videos: list[VideoClips], groups: list[int], rows: list[
         f"{out}: {len(rows)} stretches of {len(videos)} videos: {words}",
         f"examples of each decision: {_page_of(out)}",
     ]
+    if cropped := len({(row.clip.path, row.clip.member) for row in rows if row.clip.crop is not None}):
+        lines.append(f"{cropped} videos have borders; readers of the manifest see what lies inside them (borders.crop)")
     if copies:
         lines.append(f"{copies} videos are near-duplicates of others; {moved} stretches changed their split for it")
     return lines

@@ -17,13 +17,13 @@ import shlex
 from pathlib import Path
 
 from data_prep.errors import PrepError
+from data_prep.parallel.workers import Workers, add_worker_arguments, open_workers
 from data_prep.splicing.config import SplicingConfig
 from data_prep.splicing.generation import claim_output, make_videos, write_tables
 from data_prep.splicing.held_out import Pools, digest, divide, held_out_clips
 from data_prep.splicing.splices import SPLICES
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.process.arguments import finite_number, whole_number
-from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
 
 HELP = "make a violation-of-expectation suite by splicing real videos"
@@ -41,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=whole_number(12, 480), default=16, help="frames per video (default 16)")
     parser.add_argument("--fps", type=finite_number(1, 60, "frames a second"), default=10.0, help="frame rate (default 10)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of all random numbers (default 0)")
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
-    )
+    add_worker_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +56,14 @@ def run(args: argparse.Namespace) -> int:
     properties = tuple(args.properties.split(",")) if args.properties else tuple(SPLICES)
     if unknown := [name for name in properties if name not in SPLICES]:
         raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(SPLICES)}")
-    clips = held_out_clips(args.videos, args.workers)
+    with open_workers(args, reads=[args.videos], writes=args.out) as workers:
+        lines = _make_suite(args, properties, workers)
+    print_escaped("\n".join(lines))
+    return 0
+
+
+def _make_suite(args: argparse.Namespace, properties: tuple[str, ...], workers: Workers) -> list[str]:
+    clips = held_out_clips(args.videos, workers)
     config = SplicingConfig(
         source=digest(clips),
         seed=args.seed,
@@ -71,14 +76,12 @@ def run(args: argparse.Namespace) -> int:
         properties=properties,
     )
     with lock_folder(args.out, "give another OUT"):
-        lines = _make(args, config, divide(clips, config.duration_s))
-    print_escaped("\n".join(lines))
-    return 0
+        return _make(args, config, divide(clips, config.duration_s), workers)
 
 
-def _make(args: argparse.Namespace, config: SplicingConfig, pools: Pools) -> list[str]:
+def _make(args: argparse.Namespace, config: SplicingConfig, pools: Pools, workers: Workers) -> list[str]:
     claim_output(args.out, config)
-    results = make_videos(args.out, config, pools, args.workers)
+    results = make_videos(args.out, config, pools, workers)
     options = f"--quadruplets {config.test} --properties {','.join(config.properties)} --size-px {config.size_px}"
     command = (
         f"python -m data_prep quadruplets {shlex.quote(args.videos.name)} {options} "

@@ -1,7 +1,7 @@
-"""Pack the videos of a manifest into plain tar files with an index, in a folder or in object storage.
+"""Pack the videos of a manifest, their signals and ground truth into plain tar files with an index.
 
-Clips keep their order, so a run that reads the shards draws the same samples as from the files. The
-same command resumes: finished shards stay as they are.
+The tars lie in a folder or in object storage. Clips keep their order, so a run that reads the
+shards draws the same samples as from the files. The same command resumes: finished shards stay.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from pathlib import Path
 from data_prep.content_hash import METHOD
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_lines, claim_folder
-from data_prep.pool import Failed, run_each
+from data_prep.parallel.workers import add_worker_arguments, open_workers
+from data_prep.pool import Failed
 from data_prep.progress import bar
 from data_prep.rejected_list import rejected_line, rejected_path
 from data_prep.sharding.output import MANIFEST, OutputNote, make_shard, stage
-from data_prep.sharding.plan import SourceKey, plan_shards, source_of
+from data_prep.sharding.plan import SourceKey, plan_shards, source_of, sources_of, table_source
 from worldmodel.files.atomic import write_text
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.files.outputs import GIVE_ANOTHER_OUT
 from worldmodel.manifest import Clip, Manifest, write_manifest
-from worldmodel.process.arguments import positive_number, whole_number
-from worldmodel.process.cores import usable_cores
+from worldmodel.process.arguments import positive_number
 from worldmodel.process.terminal import print_escaped
+from worldmodel.storage.members import member_name
 from worldmodel.storage.shard_index import SUFFIX
-from worldmodel.storage.store import upload
+from worldmodel.storage.transfer import upload
 from worldmodel.storage.urls import is_url, split_url
 
 HELP = "pack the videos of a manifest into tar files with an index, also in object storage"
@@ -44,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard-mb", type=positive_number("MB"), default=256.0, help="size of a shard in MB of 10^6 bytes (default 256)"
     )
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
-    )
+    add_worker_arguments(parser)
     parser.add_argument(
         "--timeout-s", type=positive_number("seconds"), default=3600.0, help="end if a shard takes longer (default 3600)"
     )
@@ -71,14 +70,17 @@ def _shard(args: argparse.Namespace, manifest: Manifest, out: str) -> int:
         check_lines(rejected_path(Path(out, MANIFEST)), "reason", GIVE_ANOTHER_OUT)
         claim_folder(Path(out), COMMAND)
     has_hashes = manifest.metadata.get("config", {}).get("content_hash") == METHOD
-    sources = (source_of(clip, has_hashes) for clip in _clips(manifest))
+    sources = (source for clip in _clips(manifest) for source in sources_of(clip, has_hashes))
     jobs = list(plan_shards(sources, int(args.shard_mb * 1e6)))
     names = [MANIFEST, *(name for job in jobs for name in (job.name, job.name + SUFFIX))]
-    OutputNote(manifest.digest(), int(args.shard_mb * 1e6)).claim(out, names)
-    members: dict[SourceKey, tuple[str, str]] = {}  # (shard, member) of every video
+    batches = (batch for name in ("signals", "truth") for batch in manifest.batches([name]))
+    has_tables = any(batch.column(0).null_count < len(batch) for batch in batches)
+    OutputNote(manifest.digest(), int(args.shard_mb * 1e6), has_tables).claim(out, names)
+    members: dict[SourceKey, tuple[str, str]] = {}  # (shard, member) of every video and table
     rejected: list[str] = []
-    with bar("shard", sum(len(job.sources) for job in jobs)) as progress:
-        for job, results in run_each(partial(make_shard, out=out), jobs, min(args.workers, max(1, len(jobs))), args.timeout_s):
+    first = [job.sources[0].path for job in jobs[:1]]
+    with open_workers(args, first, out) as workers, bar("shard", sum(len(job.sources) for job in jobs)) as progress:
+        for job, results in workers.run_each(partial(make_shard, out=out), jobs, args.timeout_s, len(jobs)):
             if isinstance(results, Failed):
                 raise PrepError(f"{out}/{job.name}: cannot be made: {results.detail}; the same command resumes from here")
             for source, stored in zip(job.sources, results, strict=True):
@@ -88,17 +90,17 @@ def _shard(args: argparse.Namespace, manifest: Manifest, out: str) -> int:
                 else:
                     line = rejected_line(source.path, source.member, stored.reason, stored.detail, Path(os.path.abspath(".")))
                     rejected.append(line)
-    if not members:
+    if not any(source_of(clip, has_hashes).key in members for clip in _clips(manifest)):
         raise PrepError(
             f"no video of {args.manifest} could be packed: {rejected[0].strip() if rejected else 'it has no clips'}"
         )
-    written, dropped = _write_manifest(args, manifest, out, members, has_hashes, rejected)
+    written, incomplete = _write_manifest(args, manifest, out, members, has_hashes, rejected)
     print_escaped(
-        f"{out}/{MANIFEST}: {written} of {len(manifest)} clips, {len(members)} videos in {len(jobs)} shards"
-        + (f"; {len(rejected)} videos rejected, see {rejected_path(Path(MANIFEST))} beside it" if rejected else "")
+        f"{out}/{MANIFEST}: {written} of {len(manifest)} clips, {len(members)} files in {len(jobs)} shards"
+        + (f"; {len(rejected)} files rejected, see {rejected_path(Path(MANIFEST))} beside it" if rejected else "")
     )
-    if dropped:
-        print_escaped(f"{dropped} clips have ground truth or signals, which a manifest at a URL does not name yet")
+    if incomplete:
+        print_escaped(f"{incomplete} clips have no signals or no ground truth any more: these were rejected")
     return 0
 
 
@@ -116,21 +118,23 @@ def _write_manifest(
 ) -> tuple[int, int]:
     """Write the manifest and the list of rejected files.
 
-    Returns the number of clips, and how many of them lost ground truth or signals.
+    Returns the number of clips, and how many of them lost ground truth or signals, which could not be packed.
     """
-    dropped = 0
+    incomplete = 0
+
+    def packed_table(table: str | None) -> str | None:
+        found = None if table is None else members.get(table_source(table).key)
+        return None if found is None else member_name(*found)
 
     def packed() -> Iterator[Clip]:
-        nonlocal dropped
+        nonlocal incomplete
         for clip in _clips(manifest):
             found = members.get(source_of(clip, has_hashes).key)
             if found is None:
                 continue
-            clip = dataclasses.replace(clip, path=found[0], member=found[1])
-            if is_url(out) and (clip.truth, clip.signals) != (None, None):
-                dropped += 1
-                clip = dataclasses.replace(clip, truth=None, signals=None)
-            yield clip
+            signals, truth = packed_table(clip.signals), packed_table(clip.truth)
+            incomplete += (signals is None, truth is None) != (clip.signals is None, clip.truth is None)
+            yield dataclasses.replace(clip, path=found[0], member=found[1], signals=signals, truth=truth)
 
     config = {**manifest.metadata.get("config", {}), "sharded": str(args.manifest), "shard_mb": args.shard_mb}
     with stage(out) as folder:
@@ -143,4 +147,4 @@ def _write_manifest(
         if is_url(out):
             for path in (rejected_path(target),) * bool(rejected) + (target,):
                 upload(path, f"{out}/{path.name}")
-    return written, dropped
+    return written, incomplete

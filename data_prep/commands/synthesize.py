@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import PrepError
+from data_prep.parallel.workers import add_worker_arguments, open_workers
 from data_prep.physics.generation import GenerationConfig, Shard, claim_output, generator_versions, limit_threads
 from data_prep.physics.job_plan import SUITE_SIZES
 from data_prep.physics.worlds import WORLDS
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.process.arguments import finite_number, whole_number
-from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
 
 HELP = "generate videos of a synthetic physics world"
@@ -71,9 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fps", type=finite_number(*FPS_RANGE, expected="frames a second"), default=12.0, help="frame rate (default 12)"
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of all random numbers (default 0)")
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
-    )
+    add_worker_arguments(parser)
     parser.add_argument(
         "--shard",
         type=_shard,
@@ -124,15 +122,16 @@ def _synthesize(args: argparse.Namespace, configs: list[GenerationConfig]) -> in
     rank, count = args.shard
     for config in configs:
         claim_output(args.out, config)
-    for config in configs:
-        start = time.monotonic()
-        shard = Shard(args.out, config, rank, count)
-        shard.run(args.workers)
-        if shard.complete():
-            videos = shard.write_tables(command)
-            print_escaped(f"{args.out / config.tables[0]}: {videos} videos, {time.monotonic() - start:.0f} s")
-        else:
-            print_escaped(f"{config.kind}: shard {rank}/{count} is finished; the last shard to finish writes the table")
+    with open_workers(args, writes=args.out) as workers:
+        for config in configs:
+            start = time.monotonic()
+            shard = Shard(args.out, config, rank, count)
+            shard.run(workers)
+            if shard.complete():
+                videos = shard.write_tables(command)
+                print_escaped(f"{args.out / config.tables[0]}: {videos} videos, {time.monotonic() - start:.0f} s")
+            else:
+                print_escaped(f"{config.kind}: shard {rank}/{count} is finished; the last shard to finish writes the table")
     return 0
 
 

@@ -22,7 +22,8 @@ from data_prep.content_hash import DIGEST, METHOD
 from data_prep.copies import Copy, CopyJob, find_or_make_copy
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_lines, check_manifest, check_no_link, claim_folder
-from data_prep.pool import Failed, run_each
+from data_prep.parallel.workers import Workers, add_worker_arguments, open_workers
+from data_prep.pool import Failed
 from data_prep.progress import Bar, bar
 from data_prep.rejected_list import rejected_line, rejected_path
 from data_prep.transcoding import TranscodeConfig
@@ -32,7 +33,6 @@ from worldmodel.files.json_files import read_json_object
 from worldmodel.files.outputs import GIVE_ANOTHER_OUT
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
 from worldmodel.process.arguments import frame_rate, positive_number, whole_number
-from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
 
 HELP = "make small, fast copies of the videos of a manifest"
@@ -60,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fps", type=frame_rate, help="upper bound of the frame rate (default: none)")
     parser.add_argument("--gop", type=whole_number(1), default=12, help="frames from one keyframe to the next (default 12)")
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
-    )
+    add_worker_arguments(parser)
     parser.add_argument(
         "--timeout-s", type=positive_number("seconds"), default=3600.0, help="reject a file that takes longer (default 3600)"
     )
@@ -86,7 +84,9 @@ def _transcode(args: argparse.Namespace, manifest: Manifest, out: Path) -> int:
         raise PrepError(f"{args.manifest}: the manifest of the copies would replace it; choose another --out than {args.out}")
     claim_copies(out, config)
     try:
-        written = _copy_all(manifest, target, config, args)
+        first = [manifest.clip(0).path] if len(manifest) else []
+        with open_workers(args, first, out) as workers:
+            written = _copy_all(manifest, target, config, args, workers)
     finally:
         _remove_unfinished(out)
     rejected_file = rejected_path(target)
@@ -125,7 +125,7 @@ def claim_copies(out: Path, config: TranscodeConfig) -> None:
     write_text(note, json.dumps(wanted))
 
 
-def _copy_all(manifest: Manifest, target: Path, config: TranscodeConfig, args: argparse.Namespace) -> int:
+def _copy_all(manifest: Manifest, target: Path, config: TranscodeConfig, args: argparse.Namespace, workers: Workers) -> int:
     """Make the copies, their manifest and the list of rejected files. Returns the number of clips.
 
     Without any clip, no manifest is written.
@@ -135,7 +135,7 @@ def _copy_all(manifest: Manifest, target: Path, config: TranscodeConfig, args: a
     has_whole_hashes = made_by.get("config", {}).get("content_hash") == METHOD
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as rejected, bar("transcode", len(manifest)) as progress:
         work = partial(find_or_make_copy, out=target.parent, config=config)
-        results = run_each(work, _jobs(manifest, has_whole_hashes), args.workers, args.timeout_s)
+        results = workers.run_each(work, _jobs(manifest, has_whole_hashes), args.timeout_s)
         clips = _clips(results, rejected, target.parent, progress)
         first = next(clips, None)
         written = 0

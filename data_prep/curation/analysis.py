@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.curation.borders import find_borders
+from data_prep.curation.borders import find_borders, sharpen_borders
 from data_prep.curation.cuts import measure_changes
 from data_prep.curation.near_duplicates import frame_hash
 from data_prep.curation.recipe import CurationRecipe
 from data_prep.curation.stretches import divide
+from data_prep.curation.transitions import brightness_cells, find_transitions
 from data_prep.pool import Failed
 from worldmodel.manifest import Clip
 from worldmodel.storage.errors import StorageError, fault_outside_file
 from worldmodel.video import VideoError, read_frames
 
 FRAMES_PER_READ = 256
+BORDER_SAMPLES = 12  # frames that are read at full size where a video has borders
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -67,7 +69,7 @@ def analyse_video(video: VideoClips, recipe: CurationRecipe) -> VideoAnalysis | 
 
 
 def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationRecipe) -> VideoAnalysis:
-    change, score, std, brightness, hashes = [], [], [], [], []
+    change, score, std, brightness, cells, hashes = [], [], [], [], [], []
     brightest: NDArray[np.float32] | None = None
     count = max(1, int((stop_s - start_s - 0.5 / video.clips[0].fps) * recipe.fps) + 1)
     every = max(1, round(recipe.duplicates.interval_s * recipe.fps), -(-count // recipe.duplicates.max_hashes))
@@ -79,6 +81,7 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
         score.append(changes.score[-new:])
         std.append(grey.reshape(new, -1).std(1))
         brightness.append(grey.reshape(new, -1).mean(1))
+        cells.append(brightness_cells(frames[-new:]))
         high = grey.max(0)
         brightest = high if brightest is None else np.maximum(brightest, high)
         hashes += [
@@ -89,7 +92,11 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
         at += new
     assert brightest is not None
     whole = [np.concatenate(pieces) for pieces in (change, score, std, brightness)]
-    found = divide(whole[0], whole[1], whole[2], whole[3], recipe)
+    blends = find_transitions(np.concatenate(cells), recipe.transitions, recipe.fps, recipe.stills.plain_std)
+    found = divide(whole[0], whole[1], whole[2], whole[3], recipe, blends)
+    borders = find_borders(brightest, recipe.borders)
+    if any(borders):
+        borders = sharpen_borders(_samples(video, start_s, stop_s), borders, brightest.shape[:2], recipe.borders)
     return VideoAnalysis(
         video.path,
         video.member,
@@ -97,9 +104,17 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
         start_s,
         stop_s,
         [asdict(stretch) for stretch in found],
-        find_borders(brightest, recipe.borders),
+        borders,
         hashes,
     )
+
+
+def _samples(video: VideoClips, start_s: float, stop_s: float) -> Iterator[NDArray[np.float32]]:
+    """The brightness [H, W] of some frames at full size, evenly over the time that is examined."""
+    clip = video.clips[0]
+    for time_s in start_s + (np.arange(BORDER_SAMPLES) + 0.5) / BORDER_SAMPLES * (stop_s - 0.5 / clip.fps - start_s):
+        frames = read_frames(video.path, times_s=[time_s], member=video.member, folder_fps=clip.fps, timing=clip.timing)
+        yield frames[0] @ GREY
 
 
 def _read(video: VideoClips, start_s: float, count: int, recipe: CurationRecipe) -> Iterator[tuple[NDArray[np.uint8], int]]:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from data_prep.curation.cuts import CutConfig
+from data_prep.curation.cuts import CutConfig, StaticCutConfig
+from data_prep.curation.transitions import TransitionConfig
 from worldmodel.config import Config
 
 
@@ -28,6 +29,8 @@ class BorderConfig(Config):
     """a border is darker than this in every frame, in grey levels of 255"""
     min_share: float = Field(0.03, ge=0, lt=0.5)
     """narrower borders count as none, as a share of the height or width"""
+    crop: bool = True
+    """readers of the manifest see only what lies inside the borders; false: borders are only measured"""
 
 
 class DuplicateConfig(Config):
@@ -53,10 +56,12 @@ class CurationRecipe(Config):
     min_stretch_s: float = Field(1.0, ge=0)
     """shorter stretches of a shot are excluded"""
     cuts: CutConfig = CutConfig()
+    static_cuts: StaticCutConfig = StaticCutConfig()
+    transitions: TransitionConfig = TransitionConfig()
     stills: StillConfig = StillConfig()
     borders: BorderConfig = BorderConfig()
     duplicates: DuplicateConfig = DuplicateConfig()
 
 
-Decision = Literal["used", "black", "frozen", "short", "duplicate", "unreadable"]
+Decision = Literal["used", "transition", "black", "frozen", "short", "duplicate", "unreadable"]
 """Why a stretch is used or excluded."""

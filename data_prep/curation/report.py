@@ -29,6 +29,7 @@ pre { background: #f4f4f4; padding: .8rem; overflow: auto; }
 """
 MEANINGS = {
     "used": "stretches of one shot that training and evaluation use, by motion: the least, the median, the most",
+    "transition": "dissolves and fades between two shots",
     "black": "black or plain frames",
     "frozen": "frames that do not change",
     "short": "stretches of a shot that are too short",
@@ -87,7 +88,7 @@ def _cuts(videos: Sequence[VideoClips], analyses: Sequence[VideoAnalysis], recip
         (video, analysis.start_s + after["start"] / recipe.fps)
         for video, analysis in zip(videos, analyses, strict=True)
         for before, after in zip(analysis.stretches, analysis.stretches[1:], strict=False)
-        if before["shot"] != after["shot"]
+        if before["shot"] != after["shot"] and before["decision"] != "transition"
     ]
     figures = [
         _strip(video, [time_s + offset / recipe.fps for offset in (-3, -2, -1, 0, 1, 2)], f"cut at {time_s:.2f} s")

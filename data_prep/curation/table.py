@@ -13,6 +13,7 @@ from data_prep.curation.borders import Borders
 from data_prep.curation.recipe import CurationRecipe, Decision
 from data_prep.curation.stretches import Stretch
 from worldmodel.manifest import Clip, clip_id
+from worldmodel.video.crop_rectangle import CropRectangle
 
 EXCLUDED = "excluded"
 COLUMNS = pa.schema(
@@ -77,6 +78,7 @@ def _rows(video: VideoClips, analysis: VideoAnalysis, recipe: CurationRecipe) ->
             yield CuratedClip(clip, "unreadable", 0, None, None, (0.0, 0.0, 0.0, 0.0), None, clip.split)
         return
     stretches = [Stretch(**fields) for fields in analysis.stretches]
+    crop = _crop(analysis.borders) if recipe.borders.crop else None
     total = stretches[-1].stop
     for clip in video.clips:
         for stretch in stretches:
@@ -88,7 +90,14 @@ def _rows(video: VideoClips, analysis: VideoAnalysis, recipe: CurationRecipe) ->
                 decision = "short"
             top, bottom, left, right = analysis.borders
             borders = (top, bottom, left, right)
+            cut = replace(cut, crop=crop or cut.crop)
             yield CuratedClip(cut, decision, stretch.shot, stretch.motion, stretch.brightness, borders, None, clip.split)
+
+
+def _crop(borders: Borders) -> str | None:
+    """What lies inside borders, as a manifest stores it; None without borders."""
+    top, bottom, left, right = borders
+    return CropRectangle(left, top, 1 - right, 1 - bottom).text() if any(borders) else None
 
 
 def _within(clip: Clip, stretch: Stretch, total: int, start_s: float, fps: float) -> Clip | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -20,12 +20,13 @@ from typing import Any, Literal
 
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
+from data_prep.parallel.workers import Workers
 from data_prep.physics.job_plan import PossibleJob, QuadrupletJob, SuiteSize, calibration_jobs, suite_jobs, train_jobs
 from data_prep.physics.jobs import JobResult, run_job
 from data_prep.physics.quad_table import write_quads
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds import WORLDS
-from data_prep.pool import Failed, run_each
+from data_prep.pool import Failed
 from data_prep.progress import bar
 from worldmodel.config import Config
 from worldmodel.files.atomic import write_text
@@ -108,7 +109,7 @@ class Shard:
             journals.mkdir(parents=True, exist_ok=True)
         self._journals = [journals / f"{config.kind}.{r}-of-{count}.jsonl" for r in range(count)]
 
-    def run(self, workers: int) -> None:
+    def run(self, workers: Workers) -> None:
         """Run the jobs of this shard that are not in its journal yet."""
         journal, config = self._journals[self._rank], self._config
         done = _drop_partial_line(journal)
@@ -119,7 +120,8 @@ class Shard:
         videos_per_job = 4 if config.kind == "suite" else 1
         with open(journal, "ab") as lines, bar(f"{config.kind} videos", total * videos_per_job) as progress:
             progress.step(done * videos_per_job)
-            for job, result in _results(work, itertools.islice(self._jobs(), done, None), workers):
+            left = itertools.islice(self._jobs(), done, None)
+            for job, result in workers.run_each(work, left, TIMEOUT_S, inline=True):
                 if isinstance(result, Failed):
                     raise PrepError(f"{_job_name(job)} failed: {result.detail}; the same command resumes from here")
                 with output_errors(journal):
@@ -203,14 +205,6 @@ def claim_output(folder: Path, config: GenerationConfig) -> None:
     for name in config.tables:
         check_no_link(folder / name, "choose another folder")
     mark_folder(folder, f"python -m {COMMAND}")
-
-
-def _results(work: Callable[[Job], JobResult], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, JobResult | Failed]]:
-    if workers > 1:
-        yield from run_each(work, jobs, workers, TIMEOUT_S)
-        return
-    for job in jobs:
-        yield job, work(job)
 
 
 def _job_name(job: Job) -> str:

@@ -22,7 +22,8 @@ from worldmodel.storage.cache import cache_folder
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.objects import IN_FLIGHT, local_copy
 from worldmodel.storage.shard_index import SUFFIX
-from worldmodel.storage.store import latest_version, upload
+from worldmodel.storage.store import latest_version
+from worldmodel.storage.transfer import upload
 from worldmodel.storage.urls import is_url
 
 MANIFEST, NOTE = "manifest.parquet", "shards.json"
@@ -70,6 +71,7 @@ class OutputNote:
 
     samples: str  # digest of the manifest
     shard_bytes: int
+    tables: bool  # whether its clips have signals or ground truth
 
     def claim(self, out: str, names: Sequence[str]) -> None:
         """Write the note, or compare it with the one there. `names`: all files that will be written beside it.
@@ -77,6 +79,7 @@ class OutputNote:
         Raises PrepError for an output of other shards, or where one of the files exists.
         """
         wanted = {"made_by": "python -m data_prep shard", "samples": self.samples, "shard_bytes": self.shard_bytes}
+        wanted |= {"tables": True} if self.tables else {}  # shards of earlier versions have none
         try:
             found = read_json_object(local_copy(f"{out}/{NOTE}") if is_url(out) else Path(out, NOTE), PrepError)
         except StorageError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from data_prep.content_hash import DIGEST
 from worldmodel.manifest import Clip
 from worldmodel.storage.errors import fault_outside_file
+from worldmodel.storage.members import split_member
 from worldmodel.video import VideoError
 from worldmodel.video.container.source import locate
 
@@ -20,7 +21,7 @@ SourceKey = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class ShardSource:
-    """A video that a shard will hold."""
+    """A video, or a table of a clip (signals, ground truth), that a shard will hold."""
 
     path: str
     member: str | None
@@ -55,8 +56,19 @@ def source_of(clip: Clip, has_whole_hashes: bool) -> ShardSource:
     return ShardSource(clip.path, clip.member, clip.content_hash if known else None)
 
 
+def table_source(table: str) -> ShardSource:
+    """The table of signals or of ground truth that a clip names."""
+    return ShardSource(*split_member(table), None)
+
+
+def sources_of(clip: Clip, has_whole_hashes: bool) -> Iterator[ShardSource]:
+    """What a clip needs: its video, then its tables, so that they lie side by side."""
+    yield source_of(clip, has_whole_hashes)
+    yield from (table_source(table) for table in (clip.signals, clip.truth) if table is not None)
+
+
 def plan_shards(sources: Iterable[ShardSource], shard_bytes: int) -> Iterator[ShardJob]:
-    """Fill one shard after another with videos, each once, up to `shard_bytes`. A longer video has a shard of its own.
+    """Fill one shard after another with videos and tables, each once, up to `shard_bytes`. A longer one has its own shard.
 
     Raises StorageError for a store that does not answer: without the sizes the plan would be another one.
     """

@@ -1,7 +1,8 @@
-"""A list of videos in the format of V-JEPA: lines `path label` without a header.
+"""Lists of videos in the format of V-JEPA, VideoMAE and SlowFast: lines `path label` without a header.
 
 A path may be relative to the folder of the list. Everything before the last space is the path, so a
-path with spaces needs no quotes.
+path with spaces needs no quotes. Of a folder, the lists `train.csv`, `val.csv` and `test.csv` are read,
+and give the splits.
 """
 
 from __future__ import annotations
@@ -9,28 +10,46 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.errors import PrepError
 from data_prep.sources.item import Item
 from data_prep.sources.skipped import SkippedFiles
 
+SPLITS = ("train", "val", "test")
+
+
+def lists(root: Path) -> list[Path]:
+    """The lists in a folder; none for a list itself, whose items have no split."""
+    return [path for split in SPLITS if (path := root / f"{split}.csv").is_file()]
+
 
 def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
-    """All items in the order of the list.
+    """All items in the order of the list, or of the lists in a folder.
 
     Nothing is skipped. Raises PrepError for a list that is not text.
     """
-    if not root.is_file():
-        raise PrepError(f"{root}: expected a text file with lines `path label`")
-    folder = os.path.abspath(root.parent)
-    with open(root, encoding="utf-8-sig", newline="") as lines:
+    if root.is_file():
+        yield from _of_list(root)
+        return
+    found = lists(root)
+    if not found:
+        raise PrepError(f"{root}: expected a text file with lines `path label`, or a folder with train.csv and val.csv")
+    for path in found:
+        yield from (replace(item, split=path.stem) for item in _of_list(path))
+
+
+def _of_list(path: Path) -> Iterator[Item]:
+    folder = os.path.abspath(path.parent)
+    with open(path, encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines, delimiter=" ")
         try:
-            for fields in csv.reader(lines, delimiter=" "):
+            for fields in rows:
                 while fields and not fields[-1]:
                     fields.pop()  # from spaces at the end of the line
                 if fields:
-                    *path, label = fields if len(fields) > 1 else [*fields, ""]
-                    yield Item(os.path.join(folder, " ".join(path)), label=label or None)
+                    *names, label = fields if len(fields) > 1 else [*fields, ""]
+                    yield Item(os.path.join(folder, " ".join(names)), label=label or None)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise PrepError(f"{root}: not a list with lines `path label` ({error})") from None
+            raise PrepError(f"{path}, after line {rows.line_num}: not a list with lines `path label` ({error})") from None

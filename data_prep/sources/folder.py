@@ -15,7 +15,7 @@ import pyarrow as pa
 from data_prep.sources.item import Item
 from data_prep.sources.skipped import Int64Set, SkippedFiles
 from worldmodel.files.output_mark import MARKER_NAMES, writer_of
-from worldmodel.video.container.source import tar_members
+from worldmodel.storage.tar_files import tar_members
 from worldmodel.video.frame_folder.frames import SUFFIXES as FRAMES
 
 # fmt: off

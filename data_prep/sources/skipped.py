@@ -20,14 +20,21 @@ class SkippedFiles:
     by_suffix: Counter[str] = field(default_factory=Counter)  # files of other types
     own_outputs: dict[str, tuple[str, int]] = field(default_factory=dict)  # folder -> command that wrote it, number of files
     repeats: int = 0  # links to files and folders that were already found
+    remarks: dict[str, tuple[int, str]] = field(default_factory=dict)  # what lists and files disagree on -> count, first one
 
     def add_file(self, name: str) -> None:
         """Count a file of another type."""
         self.by_suffix[os.path.splitext(name)[1].lower()] += 1
 
+    def add_remark(self, what: str, example: str) -> None:
+        """Count something that the user should know of. `what` is a noun in the plural."""
+        count, first = self.remarks.get(what, (0, example))
+        self.remarks[what] = count + 1, first
+
     def lines(self, root: Path) -> list[str]:
         """Sentences on what was skipped."""
-        return [*self._suffix_lines(), *self._output_lines(root), *self._repeat_lines()]
+        remarks = [f"{what}: {count} (first: {first})" for what, (count, first) in self.remarks.items()]
+        return [*self._suffix_lines(), *self._output_lines(root), *self._repeat_lines(), *remarks]
 
     def _suffix_lines(self) -> list[str]:
         if not self.by_suffix:

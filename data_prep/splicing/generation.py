@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
+from data_prep.parallel.workers import Workers
 from data_prep.physics.quad_table import write_quads
-from data_prep.pool import Failed, run_each
+from data_prep.pool import Failed
 from data_prep.progress import bar
 from data_prep.splicing.config import SplicingConfig
 from data_prep.splicing.held_out import Pools
@@ -57,7 +57,7 @@ def claim_output(out: Path, config: SplicingConfig) -> None:
     mark_folder(out, f"python -m {COMMAND}")
 
 
-def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: int) -> list[tuple[SpliceJob, SpliceResult]]:
+def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: Workers) -> list[tuple[SpliceJob, SpliceResult]]:
     """Run the jobs that are not in the journal yet. Returns the results of all jobs."""
     jobs = list(all_jobs(config, pools))
     journal = out / ".making" / "quadruplets.jsonl"
@@ -67,7 +67,8 @@ def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: int) -
     with output_errors(journal), open(journal, "w", encoding="utf-8") as lines, bar("quadruplets", len(jobs)) as progress:
         lines.writelines(json.dumps(asdict(result)) + "\n" for result in results)
         progress.step(len(results))
-        for job, result in _run(jobs[len(results) :], out, config, pools, workers):
+        work, left = partial(run_job, folder=str(out), config=config, pools=pools), jobs[len(results) :]
+        for job, result in workers.run_each(work, left, TIMEOUT_S, len(left), inline=True):
             if isinstance(result, Failed):
                 raise PrepError(f"{job.name} failed: {result.detail}; the same command resumes from here")
             lines.write(json.dumps(asdict(result)) + "\n")
@@ -75,17 +76,6 @@ def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: int) -
             results.append(result)
             progress.step(ok=not result.problem)
     return list(zip(jobs, results, strict=True))
-
-
-def _run(
-    jobs: list[SpliceJob], out: Path, config: SplicingConfig, pools: Pools, workers: int
-) -> Iterator[tuple[SpliceJob, SpliceResult | Failed]]:
-    work = partial(run_job, folder=str(out), config=config, pools=pools)
-    if workers > 1 and len(jobs) > 1:
-        yield from run_each(work, jobs, min(workers, len(jobs)), TIMEOUT_S)
-        return
-    for job in jobs:
-        yield job, work(job)
 
 
 def _finished(journal: Path) -> list[SpliceResult]:

@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.content_hash import DIGEST
 from data_prep.errors import PrepError
 from data_prep.inspection import VideoRecord, inspect_item
-from data_prep.pool import run_each
+from data_prep.parallel.workers import Workers
 from data_prep.progress import bar
 from data_prep.sources import SOURCES, SkippedFiles
 from data_prep.splits import FEW_FILES, clips_of, split_in_time, split_of, whole_file
@@ -35,7 +35,7 @@ class Pools:
     calibration: tuple[Clip, ...]
 
 
-def held_out_clips(videos: Path, workers: int) -> list[Clip]:
+def held_out_clips(videos: Path, workers: Workers) -> list[Clip]:
     """The clips of splits val and test of a manifest, or of a folder as `data_prep index` splits it.
 
     Raises PrepError where there are none.
@@ -58,14 +58,14 @@ def _of_manifest(path: Path) -> list[Clip]:
     return [manifest.clip(int(row)) for row in np.sort(rows)]
 
 
-def _of_folder(root: Path, workers: int) -> list[Clip]:
+def _of_folder(root: Path, workers: Workers) -> list[Clip]:
     items = list(SOURCES["folder"](root.absolute(), SkippedFiles()))
     if not items:
         raise PrepError(f"{root}: no videos in this folder or below it")
     work = partial(inspect_item, min_seconds=1.0, thorough=False)
     records: list[VideoRecord] = []
     with bar("inspect", len(items)) as progress:
-        for _, result in run_each(work, items, min(workers, len(items)), TIMEOUT_S):
+        for _, result in workers.run_each(work, items, TIMEOUT_S, len(items)):
             usable = isinstance(result, VideoRecord) and result.reason is None
             records += [result] if usable and isinstance(result, VideoRecord) else []
             progress.step(ok=usable)

@@ -126,6 +126,7 @@ def _read(clip: Clip, start_s: float, first: int, stop: int, config: SplicingCon
         member=clip.member,
         folder_fps=clip.fps,
         timing=clip.timing,
+        rectangle=clip.rectangle,
     )
 
 

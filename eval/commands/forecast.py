@@ -35,6 +35,7 @@ from eval.forecasts.forecast_errors import (
 from eval.forecasts.results import ForecastResults
 from eval.forecasts.skill import mean_error, skills
 from eval.forecasts.tables import write_tables
+from eval.precision import add_precision_argument
 from eval.probes.clips import choose_clips, equally_long, open_possible
 from eval.probes.constant_velocity import CONSTANT_VELOCITY, MIN_VISIBLE_STEPS
 from eval.probes.dataset import MODEL, networks, shortest_context, with_ground_truth
@@ -67,14 +68,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folds", type=whole_number(2), default=5, help="folds of cross-validation for the probe (default 5)")
     add_device_argument(parser)
+    add_precision_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises EvalError and other user-facing errors if the model or the videos are unsuitable."""
     device = torch.device(args.device)
-    subject = open_subject(args.model, device)
+    subject = open_subject(args.model, device, args.precision)
     with result_folder(args.out, WRITTEN, "forecast.json"):
-        check_same_model(args.out / "forecast.json", subject.hash, args.data, args.split)
+        check_same_model(args.out / "forecast.json", subject.hash, args.data, args.split, subject.precision)
         return forecast(args, subject, device)
 
 

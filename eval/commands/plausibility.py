@@ -34,6 +34,7 @@ from eval.plausibility.reference_videos import Reference
 from eval.plausibility.scoring import ScoredVideo, score_videos
 from eval.plausibility.sliding_windows import default_plan
 from eval.plausibility.video_list import NamedClip, UnreadableVideo, find_videos
+from eval.precision import add_precision_argument, stored_with
 from eval.provenance import provenance, provenance_caption
 from eval.report.rendering import percent, seconds
 from eval.resumable_work import RANK_TIMEOUT_S, start_ranks
@@ -104,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_geometry(parser, default="center_crop", default_help="center_crop")
     add_device_argument(parser)
+    add_precision_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,7 +127,7 @@ def _locked(args: argparse.Namespace, ranks: PartialState) -> int:
 
 def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
-    subject = open_subject(args.model, device)
+    subject = open_subject(args.model, device, args.precision)
     if subject.model is None:
         raise EvalError(f"{args.model} makes no forecasts; --model takes a RUN folder, hf:FOLDER or untrained:RECIPE.yaml")
     decoder = run_decoder(subject, device) if args.html is not None else None
@@ -145,7 +147,7 @@ def _run(args: argparse.Namespace, ranks: PartialState) -> int:
     failed |= more_failed
     if ranks.is_main_process:
         facts = {
-            "model": {"name": subject.name, "hash": subject.hash},
+            "model": {"name": subject.name, "hash": subject.hash, **stored_with(subject.precision)},
             "calibration": choice.manifest,
             "geometry": args.geometry,
         }

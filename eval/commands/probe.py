@@ -22,6 +22,7 @@ import torch
 
 from eval.cache.keys import content_digest
 from eval.cache.results import ResultCache
+from eval.precision import add_precision_argument
 from eval.probes.dataset import MODEL, networks
 from eval.probes.label_probes import probe_labels
 from eval.probes.layers import check_layered
@@ -78,18 +79,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", action="store_true", help="linear probes of every layer, too")
     add_device_argument(parser)
+    add_precision_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises EvalError and other user-facing errors if the model or the videos cannot be probed."""
     device = torch.device(args.device)
-    subject = open_subject(args.model, device)
+    subject = open_subject(args.model, device, args.precision)
     nets = networks(subject, device)
     if args.layers:
         check_layered(nets, args.model)
     quadruplets = None if args.voe_results is None else open_quadruplets(args.voe_results, subject, nets[MODEL])
     with result_folder(args.out, WRITTEN, "probe.json"):
-        check_same_model(args.out / "probe.json", subject.hash, args.data, None if args.labels else args.split)
+        split = None if args.labels else args.split
+        check_same_model(args.out / "probe.json", subject.hash, args.data, split, subject.precision)
         return probe(args, subject, nets, quadruplets, device)
 
 

@@ -28,6 +28,7 @@ from accelerate import PartialState
 from data_prep.__main__ import main as data_prep
 from eval.cache.cache_folder import cache_folder
 from eval.errors import EvalError
+from eval.precision import add_precision_argument
 from eval.report import shown_trials
 from eval.report.publish import publish
 from eval.report.worlds import publish_worlds
@@ -127,6 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_geometry(parser, default=None, default_help="resize for the released benchmarks, center_crop for all other videos")
     add_device_argument(parser)
+    add_precision_argument(parser)
     parser.add_argument("--fresh", action="store_true", help="replace what an earlier evaluation left in OUT")
 
 
@@ -160,7 +162,7 @@ def _run(args: argparse.Namespace, ranks: PartialState, skip_finished: bool = Fa
     if args.suite == "builtin":
         run_on_main_process(ranks, lambda: _make_mini(mini_folder()))
         args.suite = f"builtin:{mini_folder()}"
-    subject, suite = open_subject(args.model, device), open_suite(args.suite)
+    subject, suite = open_subject(args.model, device, args.precision), open_suite(args.suite)
     check_trials(suite.trials)
     options = WindowOptions(args.fps, args.window, args.stride, args.contexts, args.horizon)
     source = find_calibration_videos(args.calibration, suite, subject)

@@ -43,7 +43,7 @@ def open_models(specs: Sequence[str], device: torch.device) -> list[NamedModel]:
     found = []
     for spec in specs:
         acting = load_acting_model(spec, device)
-        checkpoint: Checkpoint = find_checkpoint(Path(spec))
+        checkpoint: Checkpoint = find_checkpoint(spec)
         decoder = load_decoder(checkpoint, acting.model, acting.recipe, device)
         trained_on = find_data(acting.recipe, checkpoint)
         data = trained_on.manifests[0]

@@ -24,6 +24,7 @@ from eval.plausibility.sliding_windows import (
     too_short_message,
     window_surprise,
 )
+from eval.precision import Precision
 from eval.resumable_work import compute_pieces
 from eval.voe.scorers import MODEL
 from eval.voe.surprise.forecasting import MODEL_ONLY
@@ -59,6 +60,7 @@ class BatchedInference:
     device: torch.device
     ranks: PartialState
     geometry: Geometry = "center_crop"  # how frames become square
+    precision: Precision = "fp32"  # in which the model runs
 
     def segments(self, clip: Clip, max_segments: int | None = None) -> list[Segment]:
         """Segments of WINDOWS_PER_SEGMENT windows each; none if the clip is shorter than a window."""
@@ -151,7 +153,14 @@ def read_segment(segment: Segment, fps: float, size_px: int, geometry: Geometry)
     times = [clip.start_s + (segment.first + index) / fps for index in range(segment.frames)]
     try:
         return read_square_frames(
-            clip.path, size_px, geometry, times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing
+            clip.path,
+            size_px,
+            geometry,
+            times_s=times,
+            member=clip.member,
+            folder_fps=clip.fps,
+            timing=clip.timing,
+            rectangle=clip.rectangle,
         )
     except VideoError as error:
         return error.detail or error.reason

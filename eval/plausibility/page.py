@@ -22,6 +22,7 @@ from eval.voe.surprise.windows import WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.video import VideoError, read_frames
 from worldmodel.video.geometry import Geometry, crop_square
+from worldmodel.video.resize import inside
 
 MAX_SHOWN_S = 20.0  # length of the part of a video that is shown, around its most surprising time
 MAX_VIDEOS = 40  # videos with a player; the table lists all videos
@@ -103,9 +104,9 @@ def _card(
     from_s = min(max(0.0, peak_s - MAX_SHOWN_S / 2), max(0.0, length_s - MAX_SHOWN_S))
     count = max(1, round(min(MAX_SHOWN_S, length_s) * fps))
     times = [clip.start_s + min(from_s + index / fps, (clip.frames - 1) / clip.fps) for index in range(count)]
-    size = MAX_PX if min(clip.height, clip.width) > MAX_PX else None
     frames: NDArray[np.uint8] | None = None
     with suppress(VideoError, OSError):
+        size = inside(clip.rectangle, MAX_PX if min(clip.height, clip.width) > MAX_PX else None)
         frames = read_frames(clip.path, times_s=times, size=size, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
         # as the model sees it, so that heat maps align with it
         frames = crop_square(frames) if geometry == "center_crop" else frames

@@ -50,7 +50,7 @@ def choose_reference(
     assert model is not None
     manifest, clips = calibration_clips(given, None, subject)
     if manifest is not None and clips:
-        inference = BatchedInference(model, plan_of(clips), device, ranks, geometry)
+        inference = BatchedInference(model, plan_of(clips), device, ranks, geometry, subject.precision)
         reference = build_reference(inference, subject.hash, clips, cache_folder())
         if reference.distribution.videos:
             if folder is not None and ranks.is_main_process:
@@ -71,4 +71,5 @@ def choose_reference(
     if ranks.is_main_process:
         print_escaped(f"eval plausibility: {why}; using the reference distribution stored in {folder}", file=sys.stderr)
     reference, manifest = stored
-    return Choice(reference, BatchedInference(model, reference.distribution.plan, device, ranks, geometry), manifest)
+    inference = BatchedInference(model, reference.distribution.plan, device, ranks, geometry, subject.precision)
+    return Choice(reference, inference, manifest)

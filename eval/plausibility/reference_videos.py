@@ -15,6 +15,7 @@ from eval.cache.keys import digest_of
 from eval.plausibility.batches import BatchedInference
 from eval.plausibility.reference_distribution import DISTANCE, FOLDS, WHITENED, CalibrationVideo, ReferenceDistribution
 from eval.plausibility.sliding_windows import Distance, WindowSurprise
+from eval.precision import stored_with
 from eval.result_folder import read_json
 from eval.voe.surprise.whitening import Whitening
 from worldmodel.files.atomic import write_json
@@ -131,5 +132,6 @@ def _key(inference: BatchedInference, weights_hash: str, clips: Sequence[Clip]) 
         "clips": [[clip.clip_id, clip.start_s, clip.frames, clip.fps, os.path.exists(clip.path)] for clip in clips],
         "max_segments": MAX_SEGMENTS,
         "torch": torch.__version__,
+        **stored_with(inference.precision),
     }
     return digest_of(inputs)

@@ -15,6 +15,7 @@ from eval.errors import EvalError
 from eval.plausibility.reference_distribution import CalibrationVideo, ReferenceDistribution
 from eval.plausibility.reference_videos import FORMAT, Reference
 from eval.plausibility.sliding_windows import WindowSurprise, from_arrays, to_arrays
+from eval.precision import stored_with
 from eval.subject import Subject
 from eval.voe.surprise.whitening import Whitening
 from eval.voe.surprise.windows import WindowPlan
@@ -49,6 +50,7 @@ def store_reference(
         "videos": [[video.name, video.fold] for video in videos],
         "whitenings": [fit.numbers for fit in reference.whitenings],
         "torch": torch.__version__,
+        **stored_with(subject.precision),
     }
     arrays = to_arrays([video.result for video in videos])
     for index, fit in enumerate(reference.whitenings):
@@ -64,6 +66,8 @@ def load_reference(
     for stored in run_folder.load_all(folder, KIND):
         about = stored.about
         if (about.get("format"), about.get("weights"), about.get("geometry")) != (FORMAT, subject.hash, geometry):
+            continue
+        if about.get("precision", "fp32") != subject.precision:
             continue
         try:
             plan, clips, manifest = _plan(stored), stored.clips, str(about["manifest"])

@@ -77,7 +77,14 @@ def read_clip(clip: Clip, fps: float, size_px: int, count: int, first: int = 0) 
     """
     times = clip.start_s + (first + np.arange(count)) / fps
     return read_square_frames(
-        clip.path, size_px, "center_crop", times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing
+        clip.path,
+        size_px,
+        "center_crop",
+        times_s=times,
+        member=clip.member,
+        folder_fps=clip.fps,
+        timing=clip.timing,
+        rectangle=clip.rectangle,
     )
 
 

@@ -42,7 +42,7 @@ def networks(subject: Subject, device: torch.device) -> dict[str, WorldModel]:
         raise EvalError(f"{subject.spec} has no latents to probe; --model takes RUN, hf:FOLDER or untrained:RECIPE.yaml")
     found = {MODEL: subject.model}
     if not subject.spec.startswith("untrained:"):
-        found[UNTRAINED] = untrained_copy(subject.model, 0, device)
+        found[UNTRAINED] = untrained_copy(subject.model, 0, device, subject.precision)
     return found
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +96,7 @@ def read_segmentation(truth_file: str) -> NDArray[np.uint8]:
 def _read_arrays(truth_file: str, names: Sequence[str]) -> dict[str, NDArray]:
     """Read arrays by name. Raises EvalError where the file is damaged or lacks one of them."""
     try:
-        arrays = load_arrays(Path(truth_file))
+        arrays = load_arrays(truth_file)
     except EvalError as error:
         raise EvalError(f"{truth_file} cannot be read: {error}; make the videos again") from None
     if missing := [name for name in names if name not in arrays]:

@@ -57,6 +57,7 @@ def describe_protocol(
             "spec": task.subject.spec,
             "hash": task.subject.hash,
             "step": task.subject.step,
+            "precision": task.subject.precision,
             **fields,
         },
         "suite": {
@@ -110,6 +111,8 @@ def differences(protocol: Mapping[str, Any], task: VoeTask, calibration_videos: 
         found.append(f"the suite ({protocol['suite']['name']} in {protocol['suite']['path']})")
     if found:
         return found  # windows follow the model and the suite
+    if (precision := protocol["model"].get("precision", "fp32")) != task.subject.precision:
+        found.append(f"the precision of the model ({precision}, now {task.subject.precision})")
     for key, value in describe_windows(task).items():
         if (before := protocol["windows"].get(key)) != value:
             found.append(f"windows ({key} {before}, now {value})")

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import loader, transcode
 from benchmarks.loader_contenders import Source, contenders_of
 from worldmodel.video import inspect_video
+from worldmodel.video.planes import FrameLayout
 
 
 @pytest.fixture
@@ -16,18 +17,21 @@ def clip(tmp_path, numbered, make_video):
 
 
 def test_all_contenders_read_the_same_frames(clip, number_of):
-    source = Source(clip, inspect_video(clip), 48, 64)
+    source = Source(clip, inspect_video(clip), 48, 64, loader.make_index(clip, clip.parent))
     times_s = [(13 + 4 * k + 0.25) / 30 for k in range(16)]
     found = {name: read(times_s) for name, read in contenders_of(source).items()}
     assert {"ours", "ours, file read before", "PyAV", "decode only"} <= found.keys()
     decoded = found.pop("decode only")
     assert 16 <= decoded <= 74
+    for name in ("ours, planes", "ours, planes, packet index"):
+        assert found.pop(name) == FrameLayout(48, 64, "bt601")
+    assert "ours, packet index" in found
     for name, frames in found.items():
         assert [number_of(frame) for frame in np.asarray(frames)] == list(range(13, 77, 4)), name
 
 
-def test_a_clip_of_each_video_is_measured_and_the_floor_is_below(clip):
-    result = loader.measure(clip, rounds=2)
+def test_a_clip_of_each_video_is_measured_and_the_floor_is_below(clip, tmp_path):
+    result = loader.measure(clip, rounds=2, folder=tmp_path)
     assert loader.table({"a": result}).startswith("| video | ours, CPU ms |")
     assert result.cpu_s("decode only") < result.cpu_s("ours")
 

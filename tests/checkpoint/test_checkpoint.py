@@ -152,7 +152,7 @@ def test_a_later_checkpoint_of_a_newer_version_is_not_skipped(tmp_path: Path):
     save(tmp_path, 0.1, 0.2)
     write_state(tmp_path / "checkpoints" / "00000002", {**checkpoints.latest_checkpoint(tmp_path).state, "format": 99})
     for find in (checkpoints.latest_checkpoint, checkpoints.find_checkpoint):
-        refusal = r"00000002 was written by a newer version .*format 99, .* up to 3\); update"
+        refusal = rf"00000002 was written by a newer version .*format 99, .* up to {checkpoints.FORMAT}\); update"
         with pytest.raises(NewerFormatError, match=refusal):
             find(tmp_path)
     assert checkpoints.find_checkpoint(tmp_path / "checkpoints" / "00000001").step == 1

@@ -58,7 +58,6 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         ({"train": {"grad_accum_steps": 7}}, "not divisible by train.grad_accum_steps 7"),
         ({"processes": 3}, "processes 3"),
         ({"checkpoint": {"every": 300}}, "not a multiple of health.every"),
-        ({"optim": {"kind": "muon"}, "train": {"parallel": "fsdp2"}}, "needs whole matrices"),
         ({"objectives": {"spread": {"kind": "vicreg"}}}, "none of them is a forecast"),
         (
             {"objectives": {"forecast": {"kind": "forecast", "horizon_weights": [1, 2]}}},

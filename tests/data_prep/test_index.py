@@ -174,8 +174,6 @@ def test_a_killed_run_resumes_to_the_same_manifest(tmp_path, video_folder):
 
 
 def test_a_resumed_run_inspects_no_file_twice(tmp_path, video_folder, monkeypatch):
-    from data_prep.commands import index as module
-
     folder, inspected = video_folder(6), []
 
     def until_the_fourth(work, items, workers, timeout_s):
@@ -185,7 +183,7 @@ def test_a_resumed_run_inspects_no_file_twice(tmp_path, video_folder, monkeypatc
                 raise KeyboardInterrupt
             yield item, work(item)
 
-    monkeypatch.setattr(module, "run_each", until_the_fourth)
+    monkeypatch.setattr("data_prep.parallel.workers.run_each", until_the_fourth)
     assert index(folder, tmp_path / "m.parquet") == 130
     assert index(folder, tmp_path / "m.parquet") == 0
     assert len(inspected) == 7  # the fourth was not finished

@@ -38,7 +38,7 @@ MASKED = {
 
 
 def recipe_of(model: dict, checkpointing: bool = False, **train: object) -> Recipe:
-    objectives = {"forecast": {"kind": "forecast", "distance": "l1" if model is MASKED else "l2"}}
+    objectives = {"forecast": {"kind": "forecast", "distance": "l1" if model["kind"] == "masked" else "l2"}}
     data = {
         "window": {"frames": 8, "size_px": 32},
         "data": {"batch_size": 8},
@@ -77,7 +77,11 @@ def measured_step(recipe: Recipe) -> tuple[int, int]:
     return counter.get_total_flops(), peak
 
 
-@pytest.mark.parametrize(("model", "checkpointing"), [(CAUSAL, False), (MASKED, True)], ids=["causal", "masked, checkpointing"])
+@pytest.mark.parametrize(
+    ("model", "checkpointing"),
+    [(CAUSAL, False), (MASKED, True), ({**MASKED, "tokens_kept": 0.5}, False)],
+    ids=["causal", "masked, checkpointing", "masked, dropped tokens"],
+)
 def test_flops_and_memory_agree_with_a_real_step_within_ten_percent(model: dict, checkpointing: bool):
     recipe = recipe_of(model, checkpointing)
     traced = trace_step(recipe, 1, gpu=False)
@@ -120,6 +124,7 @@ def test_memory_is_divided_and_traffic_follows_from_the_number_of_processes():
     assert alone.wire == alone.buffers == 0
     assert wire_bytes(1000, 4, sharded=False) == 1500  # 2 x 3/4
     assert wire_bytes(1000, 4, sharded=True) == 2250  # 3 x 3/4
+    assert wire_bytes(1000, 4, sharded=True, halved=800) == 1650  # 1 x 3/4, and twice 200 + 800 / 2
 
 
 def test_all_frames_of_a_window_are_decoded():

@@ -21,7 +21,7 @@ def table(**columns: Any) -> pa.Table:
     row = {
         "clip_id": "a", "path": "a.mp4", "member": None, "start_s": 0.0, "stop_s": 10.0, "fps": 30.0, "frames": 300,
         "width": 64, "height": 48, "rotation": 0, "codec": "h264", "split": "train", "label": None, "truth": None,
-        "source": "test", "content_hash": "a", "timing": None,
+        "source": "test", "content_hash": "a", "timing": None, "crop": None,
     }  # fmt: skip
     arrays = {}
     for name, value in row.items():
@@ -44,6 +44,7 @@ def written(folder: Path, content: pa.Table) -> Path:
         ("stop_s", 1e300), ("stop_s", -math.inf), ("stop_s", 0.0), ("fps", 0.0), ("fps", -30.0), ("fps", math.nan),
         ("fps", 1e300), ("frames", -1), ("frames", 2**62), ("frames", None), ("width", 0), ("height", -5), ("width", 2**31 - 1),
         ("rotation", 4000), ("split", "validation"), ("split", None), ("split", ""), ("timing", "guess"),
+        ("crop", "0 0 2 1"), ("crop", ""), ("crop", "left"),
     ],
 )  # fmt: skip
 def test_an_invalid_value_is_named_with_row_and_column(tmp_path: Path, column: str, value: Any):

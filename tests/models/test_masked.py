@@ -13,7 +13,7 @@ from worldmodel.models import build_model
 from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table, rotate
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel, PixelTarget
-from worldmodel.models.masks import MaskConfig, sample_views
+from worldmodel.models.masks import MaskConfig, sample_kept, sample_views
 from worldmodel.models.targets import EmaTarget, SharedTarget
 from worldmodel.models.tubelets import denormalise_tubelets, normalise_tubelets
 from worldmodel.models.video_encoder import VideoEncoderConfig, gather_tokens
@@ -193,12 +193,17 @@ def test_the_context_of_each_view_lies_where_its_tokens_were():
         assert not latents.context[mine].flatten(1, 2)[~mask].any()
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient(target):
+DROPPED = ((EmaTarget(), 0.5), (SharedTarget(), 0.5))
+
+
+@pytest.mark.parametrize(("target", "kept"), [*((target, 1.0) for target in TARGETS), *DROPPED])
+def test_masks_do_not_change_with_ranks_or_micro_batches_nor_does_the_gradient(target, kept: float):
     spread = VICRegConfig(std_weight=3.0, cov_weight=5.0, margin=2.0)
     objectives = {"forecast": ForecastConfig(distance="l1"), "spread": spread, "views": BarlowTwinsConfig()}
     learner = Learner(
-        small(target=target), {name: build_objective(c) for name, c in objectives.items()}, AugmentConfig(hflip_prob=0.5)
+        small(target=target, tokens_kept=kept),
+        {name: build_objective(c) for name, c in objectives.items()},
+        AugmentConfig(hflip_prob=0.5),
     )
     learner.double()
     source = torch.Generator().manual_seed(1)
@@ -312,3 +317,50 @@ def test_tokens_of_a_rectangle_have_the_positions_of_their_rows_and_columns():
 def test_frames_that_are_not_whole_patches_are_refused():
     with pytest.raises(ValueError, match="frames of 36 x 32 px cannot be cut into patches of 8 x 8 px"):
         small().encode(torch.zeros(1, FRAMES, 3, 32, 36, dtype=torch.float64))
+
+
+# --- dropped tokens --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("target", [EmaTarget(), SharedTarget()])
+def test_dropped_tokens_influence_nothing(target):
+    model, before, step_seed = small(target=target, tokens_kept=0.3), clip(), 3
+    views = sample_views(model.config.masks, [0, 1, 2], step_seed, STEPS, SIZE // PATCH, 0.3)
+    seen = sample_kept(views, [0, 1, 2], step_seed, STEPS * TOKENS, 0.3)
+    used = torch.zeros(3, STEPS * TOKENS, dtype=torch.bool)
+    for indices in (seen, *(view.visible for view in views)):
+        used.scatter_(1, indices, True)
+    assert 0 < used.sum() < used.numel()
+    one, other = (model(x, torch.arange(3), step_seed) for x in (before, change_tokens(before, ~used)))
+    for name in ("context", "predicted", "target"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    assert len(one.predicted) == 3 * 2 * 9  # 19 of 64 tokens are kept, for two views
+
+
+@pytest.mark.parametrize("target", [EmaTarget(), SharedTarget()])
+def test_the_teacher_of_dropped_clips_sees_the_kept_tokens_alone(target):
+    model, frames, step_seed = small(target=target, tokens_kept=0.5), clip(), 4
+    latents = model(frames, torch.arange(3), step_seed)
+    views = sample_views(model.config.masks, [0, 1, 2], step_seed, STEPS, SIZE // PATCH, 0.5)
+    kept = sample_kept(views, [0, 1, 2], step_seed, STEPS * TOKENS, 0.5)
+    tokens = (model.teacher or model.encoder)(frames, [kept])
+    encoded = dict(zip(((c, i) for c in range(3) for i in kept[c].tolist()), tokens.flatten(0, 1), strict=True))
+    expected = [
+        encoded[c, t * TOKENS + n]
+        for c, t, n in zip(*(x.tolist() for x in (latents.clip, latents.time, latents.token)), strict=True)
+    ]
+    torch.testing.assert_close(
+        latents.target, torch.nn.functional.layer_norm(torch.stack(expected), (24,)), rtol=1e-8, atol=1e-10
+    )
+
+
+def test_few_patches_are_embedded_as_all_of_them_are():
+    model, frames = small(), clip()
+    shown = torch.tensor([[0, 5, 40], [1, 2, 3], [10, 20, 63]])
+    torch.testing.assert_close(
+        model.encoder(frames, [shown], embed_all=False), model.encoder(frames, [shown]), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_too_few_kept_tokens_are_refused():
+    window = WindowConfig(frames=FRAMES, fps=4, size_px=SIZE)
+    config = small().config.model_copy(update={"tokens_kept": 0.05})
+    assert "keeps 3 of the 64 tokens of a window; 2 masks need at least 4" in config.check(window)[0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from worldmodel.models.masks import MaskConfig, View, sample_views
+from worldmodel.models.masks import MaskConfig, View, sample_kept, sample_views
 
 PUBLISHED = (MaskConfig(blocks=8, area=0.15), MaskConfig(blocks=2, area=0.7))
 FUTURE = MaskConfig(blocks=0, visible_time_fraction=(0.25, 0.75))
@@ -126,3 +126,27 @@ def test_blocks_of_a_rectangle_have_its_area_and_stay_within_it():
 def test_a_grid_of_equal_sides_gives_the_masks_of_a_square():
     one, other = (sample_views(PUBLISHED, [1, 2], 3, STEPS, grid) for grid in (SIDE, (SIDE, SIDE)))
     assert all(torch.equal(a.masked, b.masked) for a, b in zip(one, other, strict=True))
+
+
+# --- dropped tokens --------------------------------------------------------------------------------------------------
+def test_dropping_tokens_keeps_a_part_of_the_same_views():
+    """A quarter of the visible tokens; to predict, a quarter of all 2,048 tokens, divided between two views."""
+    dropped = sample_views(PUBLISHED, [1, 2, 3], 5, STEPS, SIDE, tokens_kept=0.25)
+    for whole, part in zip(views(range(1, 4)), dropped, strict=True):
+        assert part.visible.shape[1] == round(0.25 * whole.visible.shape[1])
+        assert part.masked.shape[1] == 256
+        for row in range(3):
+            assert set(part.visible[row].tolist()) <= set(whole.visible[row].tolist())
+            assert set(part.masked[row].tolist()) <= set(whole.masked[row].tolist())
+
+
+def test_a_teacher_sees_the_predicted_tokens_and_random_others():
+    ids = list(range(40))
+    dropped = sample_views(PUBLISHED, ids, 5, STEPS, SIDE, tokens_kept=0.1)
+    kept = sample_kept(dropped, ids, 5, STEPS * TOKENS, 0.1)
+    assert kept.shape == (40, 205)
+    assert (kept.diff(dim=1) > 0).all()
+    for row in ids:
+        assert {index for view in dropped for index in view.masked[row].tolist()} <= set(kept[row].tolist())
+    alone = sample_views(PUBLISHED, [17], 5, STEPS, SIDE, tokens_kept=0.1)
+    assert torch.equal(sample_kept(alone, [17], 5, STEPS * TOKENS, 0.1)[0], kept[17])

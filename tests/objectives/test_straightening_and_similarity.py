@@ -1,8 +1,11 @@
 """Temporal straightening and temporal similarity against values worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from worldmodel.objectives.objective import BatchSizes
 from worldmodel.objectives.straightening import StraighteningConfig
 from worldmodel.objectives.temporal_similarity import TemporalSimilarityConfig
 
@@ -41,3 +44,10 @@ def test_squared_changes_worked_by_hand(of_context, loss):
 def test_a_change_needs_both_latents(of_context, loss):
     mask = torch.tensor([True, True, False, True]).view(1, 4, 1)
     assert loss(TemporalSimilarityConfig(weight=1.0), of_context(CORNER, mask))[1]["change"] == pytest.approx(4 / 2)
+
+
+@pytest.mark.parametrize("config", [StraighteningConfig(), TemporalSimilarityConfig()])
+def test_they_are_refused_where_training_drops_tokens(config):
+    sizes = BatchSizes(6, 4, 8, 8, 5, None, clips=2)
+    assert config.check(sizes) == []
+    assert "model.tokens_kept 0.25 drops most of them" in config.check(replace(sizes, tokens_kept=0.25))[0]

@@ -87,3 +87,14 @@ def test_two_threads_of_one_core_are_one_physical_core(monkeypatch: pytest.Monke
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(cores.psutil, "cpu_count", lambda logical: 8)
     assert (usable_cores(), usable_cores(physical=True)) == (4, 2)
+
+
+@pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_a_users_choice_of_how_threads_wait_is_kept(monkeypatch, own):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    cores.let_waiting_threads_sleep()
+    chosen = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    assert chosen == (own or {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"})

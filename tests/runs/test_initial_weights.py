@@ -126,3 +126,18 @@ def test_a_folder_is_recorded_as_an_absolute_path_and_an_id_as_it_is(theirs, tmp
     monkeypatch.chdir(folder.parent)
     assert resolve_paths(recipe(Path(folder.name)), None).init_from == f"hf:{folder}"
     assert resolve_paths(recipe(Path("owner/name")), None).init_from == "hf:owner/name"
+
+
+def test_adapters_start_on_the_published_weights(theirs):
+    model, folder = theirs
+    given = recipe(folder, {**MODEL, "lora": {"rank": 2}})
+    check_initial_weights(given)
+    learner = build_learner(given)
+    adapter = learner.model.encoder.blocks.layers[1].attention.qkv.parametrizations.weight[0]
+    before = adapter.down.clone()
+    load_initial_weights(learner, given)
+    assert torch.equal(adapter.down, before)
+    clip = torch.randn(2, 8, 3, 32, 32)
+    expected = model(clip, skip_predictor=True).last_hidden_state
+    for encoder in (learner.model.encoder, learner.model.teacher):
+        torch.testing.assert_close(encoder(clip), expected, rtol=1e-5, atol=1e-5)

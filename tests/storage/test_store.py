@@ -8,7 +8,8 @@ from worldmodel.storage import store
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.objects import local_copy, open_object
 from worldmodel.storage.shard_index import BLOCK_BYTES
-from worldmodel.storage.store import read_range, upload, version_of
+from worldmodel.storage.store import read_range, version_of
+from worldmodel.storage.transfer import upload
 from worldmodel.storage.urls import UrlError, join_url, split_url
 
 URL = "s3://bucket/a/b.bin"

@@ -117,9 +117,17 @@ def test_a_killed_rank_is_named_without_a_traceback_of_gloo(trainer, read_rows, 
 
 
 @pytest.mark.slow
-def test_after_a_kill_torchrun_restarts_and_the_result_is_that_of_an_undisturbed_run(trainer, read_rows, tmp_path: Path):
-    assert trainer(tmp_path / "whole", "train.max_steps=40", ranks=2).returncode == 0
-    command = trainer.command(tmp_path / "cut", "train.max_steps=40", ranks=2)
+@pytest.mark.parametrize(
+    "overrides",
+    [(), ("train.parallel=fsdp2", "optim.kind=muon", "checkpoint.format=sharded", "checkpoint.asynchronous=true")],
+    ids=["ddp", "fsdp2-sharded-asynchronous"],
+)
+def test_after_a_kill_torchrun_restarts_and_the_result_is_that_of_an_undisturbed_run(
+    trainer, read_rows, tmp_path: Path, overrides: tuple[str, ...]
+):
+    overrides = ("train.max_steps=40", *overrides)
+    assert trainer(tmp_path / "whole", *overrides, ranks=2).returncode == 0
+    command = trainer.command(tmp_path / "cut", *overrides, ranks=2)
     at = command.index("--standalone")
     command[at:at] = ["--max-restarts", "3", "--monitor-interval", "0.1"]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -135,6 +143,45 @@ def test_after_a_kill_torchrun_restarts_and_the_result_is_that_of_an_undisturbed
     assert whole is not None
     assert cut is not None
     assert cut.state["sha256"] == whole.state["sha256"]
+
+
+SLOW_RANK = """
+import os, time
+from worldmodel import train
+from worldmodel.checkpoint import background
+from worldmodel.ranks.launch import run_and_exit
+
+original = background.write_files
+
+def slow(folder, files):
+    if os.environ["RANK"] == "1" and "00000010" in folder.name:
+        time.sleep(600)
+    return original(folder, files)
+
+background.write_files = slow
+run_and_exit(train.main)
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_while_a_checkpoint_is_written_leaves_the_one_before(trainer, read_rows, tmp_path: Path):
+    script, run = tmp_path / "slow.py", tmp_path / "run"
+    script.write_text(SLOW_RANK)
+    saving = ("checkpoint.format=sharded", "checkpoint.asynchronous=true")
+    command = trainer.command(run, *ENDLESS, *saving, ranks=2)
+    command = [str(script) if argument.endswith("train.py") else argument for argument in command]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    launcher = subprocess.Popen(command, start_new_session=True, env=one_thread, stderr=subprocess.PIPE, text=True)
+    trainer.started.append(launcher)
+    assert wait_until(lambda: len(read_rows(run)) >= 13 or launcher.poll() is not None, 120), "training goes on meanwhile"
+    ranks_of(launcher)[1].kill()
+    _, err = launcher.communicate(timeout=60)
+    assert "rank 1 (host " in err
+    assert [path.name for path in (run / "checkpoints").iterdir() if path.name.isdecimal()] == ["00000005"]
+    done = trainer(run, "train.max_steps=6", "train.parallel=ddp", flags=("--allow-changed-recipe",))
+    assert done.returncode == 0, done.stderr
+    assert "after step 5" in done.stdout
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["00000005", "00000006"]
 
 
 PATCHED = """

@@ -21,7 +21,7 @@ def test_training_steps_import_neither_the_compiler_of_torch_nor_its_distributed
         "def save(*_arguments):\n"
         f"    print('imported:', *(name for name in {SLOW_IMPORTS!r} if name in sys.modules), flush=True)\n"
         "    raise KeyboardInterrupt\n"
-        "train.save = save\n"
+        "train.CheckpointSaver.save = save\n"
         f"train.main({[str(trainer.recipe), *overrides]!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from worldmodel.checkpoint.shards import FILE_OF_RANK, TensorFiles
 from worldmodel.checkpoint.state import CheckpointError, State, read_state, unreadable_file_error
 from worldmodel.files.outputs import sha256_of
 
@@ -24,20 +23,17 @@ class Checkpoint:
         return self.state["step"]
 
     def has(self, name: str) -> bool:
-        """Whether it has the file "model", "ema", "optimizer", "objectives" or "decoder"."""
-        return file_of(self.state, name) is not None
+        """Whether it has the file "model", "ema", "optimizer", "objectives" or "decoder", whole or as files of ranks."""
+        return bool(files_of(self.state, name))
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Tensors of one of its files, on the CPU; empty where it has none. Raises CheckpointError."""
-        file = file_of(self.state, name)
-        if file is None:
-            return {}
-        try:
-            return load_file(self.folder / file)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
-            # A file made by hand may cause any of these. The digest only proves that it was not changed since.
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise CheckpointError(f"{self.folder / file} cannot be loaded: {reason}") from None
+        """Whole tensors of one of its files, on the CPU; empty where it has none. Raises CheckpointError."""
+        with self.open(name) as files:
+            return {key: files.read(key) for key in files}
+
+    def open(self, name: str) -> TensorFiles:
+        """Open one of its files, to read parts of its tensors; empty where it has none. Raises CheckpointError."""
+        return TensorFiles([self.folder / file for file in files_of(self.state, name)])
 
     def require(self, *fields: str) -> None:
         """Raise CheckpointError where its state lacks one of these fields."""
@@ -47,9 +43,15 @@ class Checkpoint:
             )
 
 
-def file_of(state: State, name: str) -> str | None:
-    """The file of "model", "decoder", ...: NAME.safetensors, or NAME-<digest>.safetensors where it was added later."""
-    return next((file for file in state["sha256"] if is_file_of(file, name)), None)
+def files_of(state: State, name: str) -> list[str]:
+    """The file of "model", "decoder", ...: NAME.safetensors, or NAME-<digest>.safetensors where it was added later.
+
+    Of a checkpoint that several ranks wrote: NAME-rank<number>.safetensors of all of them.
+    """
+    whole = next((file for file in state["sha256"] if is_file_of(file, name)), None)
+    if whole is not None:
+        return [whole]
+    return sorted(file for file in state["sha256"] if (found := FILE_OF_RANK.fullmatch(file)) and found["name"] == name)
 
 
 def is_file_of(file: str, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from worldmodel.checkpoint.opening import Checkpoint
 from worldmodel.checkpoint.selection import find_checkpoint
+from worldmodel.checkpoint.shards import StoredTensor, TensorFiles
 from worldmodel.checkpoint.state import CheckpointError
 from worldmodel.checkpoint.write import PREFIXES
 from worldmodel.config import parse_config
@@ -19,26 +21,24 @@ from worldmodel.models.pretrained.hub import HUGGINGFACE, find_folder
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.recipe import Recipe
 from worldmodel.training.optimizer import Optimizers
+from worldmodel.training.row_shards import is_sharded, own_rows
 
 
 def restore_checkpoint(learner: nn.Module, optimizers: Optimizers, checkpoint: Checkpoint) -> None:
     """Load a checkpoint into a wrapped learner and its optimizers. Every rank must call this function.
 
+    Each rank reads only what it holds, whatever number of ranks wrote the checkpoint.
     Raises CheckpointError where tensors are missing or unexpected, or have another shape or dtype.
     """
     from torch.distributed.checkpoint import state_dict  # takes a second and 45 MB, which evaluation does not need
 
     restore_weights(learner, checkpoint)
-    given = checkpoint.tensors("optimizer")
-    options = state_dict.StateDictOptions(full_state_dict=True)
-    current: dict[str, Any] = dict(state_dict.get_optimizer_state_dict(learner, optimizers, options=options))
-    expected = {f"{name}/{part}": value for name, parts in current["state"].items() for part, value in parts.items()}
-    _check_keys(given, expected, checkpoint.folder)
-    moments: dict[str, Any] = {}
-    for key, value in given.items():
-        name, _, part = key.rpartition("/")
-        moments.setdefault(name, {})[part] = value
-    state_dict.set_optimizer_state_dict(learner, optimizers, {**current, "state": moments}, options=options)
+    current: dict[str, Any] = dict(
+        state_dict.get_optimizer_state_dict(learner, optimizers, options=state_dict.StateDictOptions())
+    )
+    moments = {f"{name}/{part}": value for name, parts in current["state"].items() for part, value in parts.items()}
+    with checkpoint.open("optimizer") as files:
+        _fill(moments, files, checkpoint)
 
 
 def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, skip_files: Sequence[str] = ()) -> None:
@@ -46,13 +46,29 @@ def restore_weights(learner: nn.Module, checkpoint: Checkpoint, *, skip_files: S
 
     skip_files: files that are not loaded ("objectives", "ema"); the learner keeps its own tensors.
     """
-    weights: dict[str, Any] = {
-        prefix + key: value
-        for file, prefix in PREFIXES.items()
-        if file not in skip_files
-        for key, value in checkpoint.tensors(file).items()
-    }
-    set_weights(learner, weights, checkpoint.folder, skip_files=skip_files)
+    from torch.distributed.checkpoint import state_dict
+
+    current: dict[str, Any] = state_dict.get_model_state_dict(learner, options=state_dict.StateDictOptions())
+    with ExitStack() as stack:
+        files = {
+            prefix: stack.enter_context(checkpoint.open(file)) for file, prefix in PREFIXES.items() if file not in skip_files
+        }
+        given = {prefix + key: value for prefix, stored in files.items() for key, value in stored.items()}
+        kept = tuple(PREFIXES[file] for file in skip_files)
+        wanted = {key: value for key, value in current.items() if not key.startswith(kept)}
+        _check_keys(given, wanted, checkpoint.folder)
+        for prefix, stored in files.items():
+            _fill({key: wanted[prefix + key] for key in stored}, stored, checkpoint)
+
+
+@torch.no_grad()
+def _fill(tensors: Mapping[str, Any], files: TensorFiles, checkpoint: Checkpoint) -> None:
+    """Copy stored values into tensors in place: of a sharded tensor, into the rows that this rank holds."""
+    _check_keys(files, tensors, checkpoint.folder)
+    for key, tensor in tensors.items():
+        rows, begin = own_rows(tensor) if is_sharded(tensor) else (tensor, 0)
+        offsets = (begin, *[0] * (rows.dim() - 1))[: rows.dim()]
+        rows.copy_(files.read(key, offsets, tuple(rows.shape)))
 
 
 def set_weights(learner: nn.Module, weights: Mapping[str, Tensor], source: Path, *, skip_files: Sequence[str] = ()) -> None:
@@ -73,7 +89,8 @@ def set_weights(learner: nn.Module, weights: Mapping[str, Tensor], source: Path,
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[TrainedModel, Recipe]:
     """Load the model of a run folder (its best checkpoint, else its last) or of a checkpoint, in eval mode.
 
-    path: a folder; or "hf:OWNER/NAME", a checkpoint on the Hugging Face hub, as `worldmodel export --to model:` writes it.
+    path: a folder, or its URL (s3://bucket/run); or "hf:OWNER/NAME", a checkpoint on the Hugging Face hub, as
+    `worldmodel export --to model:` writes it.
     Raises CheckpointError where there is no checkpoint, or its weights do not fit its recipe.
     """
     checkpoint = find_checkpoint(_local_folder(path))
@@ -83,9 +100,9 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Tr
     return model.to(device).eval(), recipe
 
 
-def _local_folder(path: Path | str) -> Path:
+def _local_folder(path: Path | str) -> Path | str:
     if not str(path).startswith(HUGGINGFACE):
-        return Path(path)
+        return path
     try:
         folder = find_folder(str(path).removeprefix(HUGGINGFACE))
     except PretrainedError as error:
@@ -107,7 +124,7 @@ def model_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return checkpoint.tensors("model") | teacher
 
 
-def _check_keys(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: Path) -> None:
+def _check_keys(given: Mapping[str, Tensor | StoredTensor], expected: Mapping[str, Tensor], where: Path) -> None:
     problems = [f"{key} is missing" for key in expected if key not in given]
     problems += [f"{key} is not part of this model" for key in given if key not in expected]
     problems += [

@@ -11,10 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
+from worldmodel.checkpoint.remote import copy_of_run
 from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, UnreadableError, read_state
 from worldmodel.files.atomic import part_path, write_json
 from worldmodel.files.json_files import read_json_object
 from worldmodel.models.pretrained.hub import pickles_in
+from worldmodel.storage.urls import is_url
 
 _DAMAGED = "damaged-"  # prefix of the folder of a checkpoint that was set aside
 _MAX_NAMED = 4  # checkpoints in a message
@@ -55,12 +57,13 @@ def latest_checkpoint(run: Path, warn: Callable[[str], None] | None = None) -> C
     return None if _folders(run) == listed else latest_checkpoint(run, warn)  # a training process has just removed them
 
 
-def find_checkpoint(path: Path) -> Checkpoint:
-    """Open the best checkpoint of a run folder, else its last one; or open a checkpoint folder. Raises CheckpointError.
+def find_checkpoint(path: Path | str) -> Checkpoint:
+    """Open the best checkpoint of a run folder, else its last one; or open a checkpoint folder. Both may be URLs.
 
     Damaged checkpoints are skipped, and a best.json that names a damaged or missing one is ignored;
-    a message on standard error says so.
+    a message on standard error says so. Raises CheckpointError.
     """
+    path = copy_of_run(str(path)) if is_url(path) else Path(path)
     if os.path.lexists(path / "state.json"):
         return open_checkpoint(path)
     if not (path / "checkpoints").is_dir():

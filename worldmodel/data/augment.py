@@ -48,6 +48,11 @@ class AugmentConfig(Config):
         """Whether frames are cropped at random."""
         return self.crop_area_min < 1 or self.crop_aspect_max > 1
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a window has few different pixels over all epochs: as they are, or mirrored."""
+        return not (self.crops or self.colours or self.blur_px)
+
 
 def augment(frames: Tensor, uniforms: Tensor | None, size_px: int | tuple[int, int], config: AugmentConfig) -> Tensor:
     """Augment uint8 frames [B, T, H, W, 3] -> float [B, T, 3, size_px, size_px] in [0, 1], or of height and width `size_px`.

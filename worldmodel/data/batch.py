@@ -12,12 +12,22 @@ from torch import Tensor
 
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.order import SampleIndex
-from worldmodel.data.reading import ReadFailure, ReadRequest, SignalRequest, SignalSizes, WindowSignals, frame_times_s
+from worldmodel.data.planar.frames import PlanarFrames
+from worldmodel.data.reading import (
+    Place,
+    ReadFailure,
+    ReadRequest,
+    SignalRequest,
+    SignalSizes,
+    WindowSignals,
+    frame_times_s,
+)
 from worldmodel.data.windows import Window
 from worldmodel.process.devices import to_device
 from worldmodel.process.terminal import escape_line
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.source import shown_name
+from worldmodel.video.planes import FrameLayout, PixelFormat
 
 
 class DataError(RuntimeError):
@@ -43,26 +53,31 @@ class Sample:
     decode_px: int | tuple[int, int]  # side of squares; or height and width
     backend: Backend
     signals: SignalSizes | None = None  # None: only frames are read
+    pixel_format: PixelFormat = "rgb24"
 
 
 @dataclass(frozen=True)
 class Batch:
     """One micro-batch. Frames stay uint8 until they are on the device."""
 
-    frames: Tensor  # uint8 [B, T, H, W, 3]
+    frames: Tensor  # uint8 [B, T, H, W, 3]; empty where there are planes
     uniforms: Tensor | None  # [B, UNIFORMS_PER_SAMPLE] random numbers in [0, 1); None: not augmented
     ids: Tensor  # int64 [B], identifies window and epoch of each sample
     step_seed: int = 0  # a random number of the training step, the same on all ranks and micro-batches
     bad: tuple[BadClip, ...] = field(default=())
     actions: Tensor | None = None  # float32 [B, T - 1, k * A]: all actions between two frames, in their order; or not read
     states: Tensor | None = None  # float32 [B, T, S], at the frames
+    planes: PlanarFrames | None = None  # the frames until they are on the device, with data.pixel_format yuv420p
+    through_container: int = 0  # windows that were not read by the packet index beside their manifest
 
     def to(self, device: torch.device) -> Batch:
-        """Copy frames, random numbers and signals to a device; ids stay on the CPU."""
+        """Copy frames, random numbers and signals to a device; ids stay on the CPU. Planes become RGB frames there."""
+        frames = to_device(self.frames, device) if self.planes is None else self.planes.to_rgb(device)
         uniforms, actions, states = (
             None if values is None else to_device(values, device) for values in (self.uniforms, self.actions, self.states)
         )
-        return Batch(to_device(self.frames, device), uniforms, self.ids, self.step_seed, self.bad, actions, states)
+        given = self.ids, self.step_seed, self.bad, actions, states
+        return Batch(frames, uniforms, *given, through_container=self.through_container)
 
 
 @dataclass(frozen=True)
@@ -88,6 +103,28 @@ def max_replacements(max_failed_fraction: float) -> int:
     return min(1000, max(100, math.ceil(math.log(1e-12) / math.log(max_failed_fraction))))
 
 
+def _places(samples: Sequence[Sample]) -> list[Place]:
+    """Where the frames of each sample lie, one after another: each place fits planes of its window, or RGB frames.
+
+    A window that replaces one of them and does not fit is converted to RGB by the worker.
+    """
+    places: list[Place] = []
+    for sample in samples:
+        window = sample.window
+        height, width = (sample.decode_px,) * 2 if isinstance(sample.decode_px, int) else sample.decode_px
+        nbytes = len(window.times_s or window.indices or ()) * max(window.frame_bytes, 3 * height * width)
+        begin = places[-1].begin + places[-1].nbytes if places else 0
+        places.append(Place(begin, -(-nbytes // 64) * 64))
+    return places
+
+
+def _rounded_up(last: Place) -> int:
+    """Bytes of a micro-batch with this last place, rounded up to 3 binary digits: memory of few sizes can be used again."""
+    nbytes = last.begin + last.nbytes
+    step = 1 << max(0, nbytes.bit_length() - 3)
+    return -(-nbytes // step) * step
+
+
 class PendingBatch:
     """A micro-batch whose frames are being read.
 
@@ -105,10 +142,13 @@ class PendingBatch:
         self._bad: list[list[BadClip]] = [[] for _ in samples]
         self._signals: dict[int, WindowSignals] = {}
         self._pin = pin
+        self._places = _places(samples) if samples[0].pixel_format == "yuv420p" else None
+        self._layouts: dict[int, FrameLayout] = {}
+        self._through_container = 0
         self._shape = (len(samples), *self.request(0).shape)
-        self.nbytes = math.prod(self._shape)  # of the frames
-        self._frames: Tensor | None = None
-        self._shared: np.ndarray | None = None  # uint8 [B, bytes], what a worker writes, if it is not `_frames`
+        self.nbytes = math.prod(self._shape) if self._places is None else _rounded_up(self._places[-1])  # of the frames
+        self._frames: Tensor | None = None  # uint8 [B, T, H, W, 3]; or of planes [bytes]
+        self._shared: np.ndarray | None = None  # uint8 [bytes], what a worker writes, if it is not `_frames`
 
     def request(self, index: int) -> ReadRequest:
         """What to read for a sample: its own window, or the current replacement."""
@@ -118,7 +158,8 @@ class PendingBatch:
             signals = SignalRequest(window.signals, times_s, sample.signals)
         return ReadRequest(
             window.path, window.member, window.times_s, window.indices, window.timing, window.file_fps,
-            sample.decode_px, sample.uniforms[-1], sample.backend, signals,
+            sample.decode_px, sample.uniforms[-1], sample.backend, signals, window.packet_index,
+            None if self._places is None else self._places[index], window.crop,
         )  # fmt: skip
 
     def requests(self) -> tuple[tuple[int, ReadRequest], ...]:
@@ -127,24 +168,40 @@ class PendingBatch:
 
     def place_frames(self, shared: np.ndarray | None) -> None:
         """Set where the frames lie: in memory shared with a worker, uint8 [nbytes], or in memory of this process."""
+        shape = self._shape if self._places is None else (self.nbytes,)
         if shared is not None and not self._pin:
-            self._frames = torch.from_numpy(shared).view(self._shape)
+            self._frames = torch.from_numpy(shared).view(shape)
             return
-        self._frames = torch.empty(self._shape, dtype=torch.uint8, pin_memory=self._pin)
-        self._shared = None if shared is None else shared.reshape(len(self.samples), -1)
+        self._frames = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin)
+        self._shared = shared
 
     def buffer(self, index: int) -> np.ndarray:
         """The memory for the frames of a sample: uint8 [bytes]."""
         assert self._frames is not None
-        buffer: np.ndarray = self._frames[index].numpy().reshape(-1)
-        return buffer
+        return self._part(self._frames.view(-1).numpy(), index)
 
-    def mark_read(self, index: int, signals: WindowSignals | None = None) -> None:
-        """Note that the frames of a sample are in its buffer or in the shared memory, and keep its signals."""
+    def _part(self, memory: np.ndarray, index: int) -> np.ndarray:
+        """The bytes of a sample, [bytes], in memory of the whole micro-batch."""
+        size = self.nbytes // len(self.samples)
+        place = Place(index * size, size) if self._places is None else self._places[index]
+        return memory[place.begin : place.begin + place.nbytes]
+
+    def mark_read(
+        self,
+        index: int,
+        signals: WindowSignals | None = None,
+        layout: FrameLayout | None = None,
+        through_container: bool = False,
+    ) -> None:
+        """Note that the frames of a sample are in its buffer or in the shared memory, and keep its signals and layout."""
+        self._through_container += through_container
         if signals is not None:
             self._signals[index] = signals
+        if layout is not None:
+            self._layouts[index] = layout
         if self._shared is not None:  # memory of other processes cannot be pinned
-            np.copyto(self.buffer(index), self._shared[index])
+            used = None if layout is None else layout.nbytes * self._shape[1]
+            np.copyto(self.buffer(index)[:used], self._part(self._shared, index)[:used])
         self.missing_storage = None
         del self.unread[index]
 
@@ -183,7 +240,21 @@ class PendingBatch:
         bad = tuple(clip for clips in self._bad for clip in clips)
         actions, states = self._stacked_signals()
         pinned = uniforms.pin_memory() if self._pin else uniforms
-        return Batch(self._frames, pinned, ids, bad=bad, actions=actions, states=states)
+        frames, planes = self._frames, None
+        if self._places is not None:
+            frames, planes = self._frames[:0], self._planar(self._frames)
+        return Batch(frames, pinned, ids, 0, bad, actions, states, planes, self._through_container)
+
+    def _planar(self, data: Tensor) -> PlanarFrames:
+        assert self._places is not None
+        return PlanarFrames(
+            data,
+            begins=tuple(place.begin for place in self._places),
+            layouts=tuple(self._layouts[index] for index in range(len(self.samples))),
+            positions=tuple(sample.uniforms[-1] for sample in self.samples),
+            frames=self._shape[1],
+            size_px=(self._shape[2], self._shape[3]),
+        )
 
     def _stacked_signals(self) -> tuple[Tensor | None, Tensor | None]:
         """Actions [B, T - 1, k * A] and states [B, T, S]; None where they are not read."""

@@ -46,11 +46,12 @@ class InProcessReader:
         deadline = time.monotonic() + seconds
         while pending.unread and time.monotonic() < deadline:
             index = next(iter(pending.unread))
-            found = read_with_signals(pending.request(index))
+            request, out = pending.request(index), pending.buffer(index)
+            found = read_with_signals(request, None if request.place is None else out)
             if not isinstance(found, ReadFailure):
-                frames, signals = found
-                pending.buffer(index).reshape(frames.shape)[...] = frames
-                pending.mark_read(index, signals)
+                if request.place is None:
+                    out.reshape(found.frames.shape)[...] = found.frames
+                pending.mark_read(index, found.signals, found.layout, found.through_container)
                 continue
             pending.mark_failed(index, found)
             if pending.missing_storage:

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 
 from worldmodel.config import Config
 from worldmodel.video.backends import Backend
+from worldmodel.video.planes import PixelFormat
 
 
 class DataConfig(Config):
@@ -33,6 +34,8 @@ class DataConfig(Config):
     """how long the run waits for a missing folder, or for storage that does not answer"""
     backend: Backend = "pyav"
     """video decoder; decord is not available on macOS and ARM"""
+    pixel_format: PixelFormat = "rgb24"
+    """what workers hand out: resized RGB, or yuv420p: planes at the size of the file, converted and resized on the device"""
 
     @property
     def manifests(self) -> tuple[str, ...]:
@@ -40,6 +43,8 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
+        if self.pixel_format != "rgb24" and self.backend != "pyav":
+            raise ValueError(f"pixel_format {self.pixel_format} needs backend pyav; {self.backend} decodes to RGB")
         if not self.manifests:
             raise ValueError("manifest is an empty list; name at least one Parquet file")
         if self.weights is not None:

@@ -88,10 +88,13 @@ class WorkerMemory:
 
     def write(self, slot: Slot, index: int, frames: np.ndarray) -> None:
         """Write the frames of sample `index` of a micro-batch."""
+        self.part(slot, index * frames.nbytes, frames.nbytes).reshape(frames.shape)[...] = frames
+
+    def part(self, slot: Slot, begin: int, nbytes: int) -> np.ndarray:
+        """Bytes of a micro-batch, uint8 [nbytes], to write to."""
         if slot not in self._mapped:
             if len(self._mapped) >= _MAX_MAPPED:
                 self._mapped.clear()
             mapped = mmap.mmap(self._descriptor, slot.nbytes, offset=slot.offset)
             self._mapped[slot] = np.frombuffer(mapped, np.uint8)
-        begin = index * frames.nbytes
-        self._mapped[slot][begin : begin + frames.nbytes].reshape(frames.shape)[...] = frames
+        return self._mapped[slot][begin : begin + nbytes]

@@ -61,7 +61,8 @@ class WindowDataset:
         manifests = [Manifest.open(path) for path in config.manifests]
         if split == "val" and len(manifests) > 1:  # of a mixture, at least one manifest must have held-out clips
             manifests = [m for m in manifests if len(m.rows(split))] or manifests[:1]
-        self.sources = [WindowSource(manifest, split, window, signals is not None) for manifest in manifests]
+        planes = config.pixel_format == "yuv420p"
+        self.sources = [WindowSource(manifest, split, window, signals is not None, planes) for manifest in manifests]
         weights = config.weights if split == "train" else None
         self.order = SampleOrder(self.sizes, weights, seed)
         self._essential: dict[str, bool] = {}  # by folder
@@ -91,8 +92,9 @@ class WindowDataset:
         # per sample: the position of the window in its clip, the augmentation, the position of the square crop
         uniforms = keyed_uniforms([self._key(index) for index in indices], UNIFORMS_PER_SAMPLE + 2)
         windows = select_windows(self.sources, indices, uniforms[:, 0])
+        how = self.decode_px, self.config.backend, self.signals, self.config.pixel_format
         return [
-            Sample(_sample_id(index), index, window, tuple(rest), self.decode_px, self.config.backend, self.signals)
+            Sample(_sample_id(index), index, window, tuple(rest), *how)
             for index, window, rest in zip(indices, windows, uniforms[:, 1:].tolist(), strict=True)
         ]
 
@@ -199,7 +201,7 @@ def begin_fixed_batch(
         frames = torch.empty(count, windows.sources[0].window.frames, *windows.frame_px, 3, dtype=torch.uint8)
         signals: list[tuple[torch.Tensor, torch.Tensor]] = []
         for part, batch in zip(frames.split(_FIXED_CHUNK), stream, strict=True):
-            part.copy_(batch.frames)
+            part.copy_(batch.to(frames.device).frames)
             bad += batch.bad
             if batch.actions is not None and batch.states is not None:
                 signals.append((batch.actions, batch.states))

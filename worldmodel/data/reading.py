@@ -21,7 +21,10 @@ from worldmodel.storage.urls import is_url
 from worldmodel.video import VideoError
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
-from worldmodel.video.geometry import read_square_frames
+from worldmodel.video.crop_rectangle import CropRectangle
+from worldmodel.video.geometry import read_square_frames, read_square_planes
+from worldmodel.video.packet_index.reading import COUNTS
+from worldmodel.video.planes import FrameLayout
 
 _Found = TypeVar("_Found")
 
@@ -64,6 +67,14 @@ class WindowSignals:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Bytes of one window in the memory of a micro-batch."""
+
+    begin: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class ReadRequest:
     """Which frames of which file to read. Exactly one of `times_s` and `indices` is given."""
 
@@ -77,6 +88,9 @@ class ReadRequest:
     crop_position: float  # where the square is cut out, see `worldmodel.video.geometry.crop_square`
     backend: Backend
     signals: SignalRequest | None = None  # actions and states to read beside the frames
+    packet_index: str | None = None
+    place: Place | None = None  # where planes are written in the memory of a micro-batch; None: RGB frames are read
+    crop: str | None = None  # what is read of each frame, see `CropRectangle`; None: all of it
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -99,8 +113,20 @@ class ReadFailure:
     folder: str = ""
 
 
-def read_with_signals(request: ReadRequest) -> tuple[np.ndarray, WindowSignals | None] | ReadFailure:
-    """Read the frames of a window as `read_window` does, and its signals where they are asked for. Raises no `Exception`.
+@dataclass(frozen=True)
+class WindowRead:
+    """A window that was read."""
+
+    frames: np.ndarray  # uint8 [T, H, W, 3]; or with a layout, uint8 [bytes]
+    signals: WindowSignals | None = None
+    layout: FrameLayout | None = None  # of each frame, where planes were asked for
+    through_container: bool = False  # although the request names a packet index
+
+
+def read_with_signals(request: ReadRequest, out: np.ndarray | None = None) -> WindowRead | ReadFailure:
+    """Read the frames of a window, and its signals where they are asked for. Raises no `Exception`.
+
+    out: memory for the frames of a request with a place, uint8 [bytes]; None: it is allocated.
 
     A table of signals that cannot be used makes the clip a bad one, as a damaged video does. Errors of storage and machine
     are told apart as for videos.
@@ -111,8 +137,18 @@ def read_with_signals(request: ReadRequest) -> tuple[np.ndarray, WindowSignals |
         if isinstance(found, ReadFailure):
             return found
         signals = found
-    frames = read_window(request)
-    return frames if isinstance(frames, ReadFailure) else (frames, signals)
+    before = COUNTS.container
+    if request.place is not None:
+        memory = np.empty(request.place.nbytes, np.uint8) if out is None else out
+        layout = _try_to_read(lambda: _read_planes(request, memory), request.path)
+        if isinstance(layout, ReadFailure):
+            return layout
+        frames = memory[: layout.nbytes * request.shape[0]]
+        return WindowRead(frames, signals, layout, COUNTS.container > before)
+    found_frames = read_window(request)
+    if isinstance(found_frames, ReadFailure):
+        return found_frames
+    return WindowRead(found_frames, signals, None, COUNTS.container > before)
 
 
 def frame_times_s(times_s: tuple[float, ...] | None, indices: tuple[int, ...] | None, fps: float) -> tuple[float, ...]:
@@ -161,11 +197,29 @@ def _read_frames(request: ReadRequest) -> np.ndarray | ReadFailure:
         backend=request.backend,
         folder_fps=request.folder_fps,
         timing=request.timing,
+        packet_index=request.packet_index,
+        rectangle=None if request.crop is None else CropRectangle.parse(request.crop),
         copy=False,
     )
     if (frames.shape, frames.dtype) == (request.shape, np.uint8):
         return frames
     return ReadFailure("clip", f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 {list(request.shape)}")
+
+
+def _read_planes(request: ReadRequest, out: np.ndarray) -> FrameLayout:
+    return read_square_planes(
+        request.path,
+        request.size_px,
+        out,
+        times_s=request.times_s,
+        indices=request.indices,
+        position=request.crop_position,
+        member=request.member,
+        folder_fps=request.folder_fps,
+        timing=request.timing,
+        packet_index=request.packet_index,
+        rectangle=None if request.crop is None else CropRectangle.parse(request.crop),
+    )
 
 
 def _try_to_read(read: Callable[[], _Found], path: str | None) -> _Found | ReadFailure:

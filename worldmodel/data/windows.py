@@ -13,8 +13,10 @@ from worldmodel.data.order import SampleIndex
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Manifest, ManifestError
 from worldmodel.video.container.timing import Timing
+from worldmodel.video.packet_index.index_file import packet_index_path
+from worldmodel.video.planes import planes_bytes
 
-_TEXTS = ("path", "member", "timing")
+_TEXTS = ("path", "member", "timing", "crop")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Window:
     timing: Timing | None  # how frames of the file are found; None = to be analysed
     file_fps: float  # playing rate of a folder of frames, which has no clock of its own
     signals: str | None = None  # the table of its actions and states, where these are read
+    packet_index: str | None = None  # the index beside the manifest, if there is one
+    frame_bytes: int = 0  # of a decoded frame as planes, where planes are read
+    crop: str | None = None  # what is read of each frame, as in the manifest
 
 
 class WindowSource:
@@ -36,16 +41,20 @@ class WindowSource:
     Used in the main process only. Workers receive single windows and never the table, so their memory use is constant.
     """
 
-    def __init__(self, manifest: Manifest, split: str, window: WindowConfig, signals: bool = False) -> None:
-        """signals: windows also name the tables of actions and states."""
+    def __init__(
+        self, manifest: Manifest, split: str, window: WindowConfig, signals: bool = False, planes: bool = False
+    ) -> None:
+        """signals: windows also name the tables of actions and states. planes: and the bytes of a frame as planes."""
         self.manifest, self.split, self.window = manifest, split, window
+        index = packet_index_path(manifest.path)
+        self.packet_index = str(index) if manifest.url is None and index.is_file() else None
         columns = (*_TEXTS, "signals") if signals else _TEXTS
         if manifest.metadata.get("config", {}).get("kind") == "suite":
             raise ManifestError(
                 f"{manifest.path}: these videos are a benchmark, and some of them are impossible; a model that was trained on "
                 "them cannot be evaluated on them. Train on the train.parquet that was made beside it"
             )
-        clips = list(_clips_that_fit(manifest, split, window, columns))
+        clips = list(_clips_that_fit(manifest, split, window, columns, planes))
         found, longest_s = sum(part.found for part in clips), max((part.longest_s for part in clips), default=0.0)
         if not found:
             raise ManifestError(
@@ -62,6 +71,7 @@ class WindowSource:
             np.concatenate([getattr(part, name) for part in clips]) for name in ("start", "latest", "fps")
         )
         self.ends = np.cumsum(np.concatenate([part.count for part in clips]))
+        self.frame_bytes = np.concatenate([part.frame_bytes for part in clips]) if planes else None
         self.too_short = found - len(self.fps)
         self._texts = [part.texts for part in clips]
         self._first_rows = np.cumsum([0, *(len(texts[0]) for texts in self._texts)])
@@ -86,14 +96,15 @@ class WindowSource:
         else:
             first = (start * fps + 1e-6).astype(np.int64)  # the frame shown at that time
             chosen = first[:, None] + frames * self.window.stride_frames
+        frame_bytes = [0] * len(clips) if self.frame_bytes is None else self.frame_bytes[clips].tolist()
+        rows, rates = (clips - self._first_rows[batches]).tolist(), fps.tolist()
         windows = []
-        for batch, row, rate, numbers in zip(
-            batches.tolist(), (clips - self._first_rows[batches]).tolist(), fps.tolist(), chosen.tolist(), strict=True
-        ):
-            path, member, timing, *more = (column[row].as_py() for column in self._texts[batch])
+        for batch, row, rate, numbers, nbytes in zip(batches.tolist(), rows, rates, chosen.tolist(), frame_bytes, strict=True):
+            path, member, timing, crop, *more = (column[row].as_py() for column in self._texts[batch])
             signals = self.manifest.absolute(more[0]) if more and more[0] is not None else None
             times_s, frame_numbers = (tuple(numbers), None) if by_time else (None, tuple(numbers))
-            windows.append(Window(self.manifest.absolute(path), member, times_s, frame_numbers, timing, rate, signals))
+            found = self.manifest.absolute(path), member, times_s, frame_numbers, timing, rate, signals
+            windows.append(Window(*found, self.packet_index, nbytes, crop))
         return windows
 
 
@@ -117,11 +128,15 @@ class _Clips:
     latest: np.ndarray  # latest start of a window, in seconds
     fps: np.ndarray
     count: np.ndarray  # how often an epoch contains the clip
-    texts: tuple[pa.Array, ...]  # path, member, timing, and signals where they are read
+    texts: tuple[pa.Array, ...]  # path, member, timing, crop, and signals where they are read
+    frame_bytes: np.ndarray  # of a frame as planes; empty where planes are not read
 
 
-def _clips_that_fit(manifest: Manifest, split: str, window: WindowConfig, columns: Sequence[str]) -> Iterator[_Clips]:
-    for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *columns)):
+def _clips_that_fit(
+    manifest: Manifest, split: str, window: WindowConfig, columns: Sequence[str], planes: bool
+) -> Iterator[_Clips]:
+    sizes = ("height", "width") if planes else ()
+    for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *columns, *sizes)):
         in_split = pc.equal(batch.column(0), split)
         start, stop, fps = (column.filter(in_split).to_numpy() for column in batch.columns[1:4])
         step_s = np.full(len(fps), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
@@ -130,9 +145,11 @@ def _clips_that_fit(manifest: Manifest, split: str, window: WindowConfig, column
         fits = latest >= start
         count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
         rows = pa.array(np.flatnonzero(in_split.to_numpy(zero_copy_only=False))[fits])
-        texts = tuple(_compact(column.take(rows)) for column in batch.columns[4:])
+        texts = tuple(_compact(column.take(rows)) for column in batch.columns[4 : 4 + len(columns)])
+        size_px = [column.take(rows).to_numpy().astype(np.int64) for column in batch.columns[4 + len(columns) :]]
+        frame_bytes = planes_bytes(*size_px) if planes else np.zeros(0, np.int64)
         longest_s = float((stop - start).max(initial=0.0))
-        yield _Clips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count, texts)
+        yield _Clips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count, texts, frame_bytes)
 
 
 def _compact(texts: pa.Array) -> pa.Array:

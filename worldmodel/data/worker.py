@@ -22,7 +22,9 @@ import numpy as np
 from worldmodel.data.frame_memory import Slot, WorkerMemory
 from worldmodel.data.reading import ReadFailure, ReadRequest, WindowSignals, read_with_signals
 from worldmodel.process import interrupts
+from worldmodel.storage.members import split_member
 from worldmodel.storage.objects import prefetch
+from worldmodel.video.planes import FrameLayout
 
 LENGTH = struct.Struct("<I")  # length in bytes of the pickled Answer that follows
 
@@ -53,6 +55,8 @@ class Answer:
     outcome: ReadFailure | int | None
     skipped: tuple[int, ...] = ()  # indices of the task that were left out because a folder is missing
     signals: WindowSignals | None = None  # of a window that was read, where its request asks for them
+    layout: FrameLayout | None = None  # of its frames, where its request asks for planes
+    through_container: bool = False  # it was read through the container, although its request names a packet index
 
 
 def main(shared: int | None = None) -> None:
@@ -95,11 +99,16 @@ def _receive(requests: BinaryIO, tasks: queue.PriorityQueue[tuple[int, int, Task
 def _run_task(task: Task, answers: BinaryIO, memory: WorkerMemory | None) -> None:
     time.sleep(task.delay_s)
     prefetch([(request.path, request.member) for _, request in task.windows])
+    tables = [request.signals.path for _, request in task.windows if request.signals is not None]
+    prefetch([split_member(table) for table in tables if table is not None])
     unsent = b""  # the answer to a window is sent together with the beginning of the next one
     for number, (index, request) in enumerate(task.windows):
         _write_all(answers, unsent + _encoded(Answer(task.number, index, None)))
         unsent = b""
-        found = read_with_signals(request)
+        out = None
+        if memory is not None and task.slot is not None and request.place is not None:
+            out = memory.part(task.slot, request.place.begin, request.place.nbytes)
+        found = read_with_signals(request, out)
         if isinstance(found, ReadFailure):
             # the parent decides whether to wait for a missing folder; the rest of the task would fail as well
             skipped = tuple(index for index, _ in task.windows[number + 1 :]) if found.folder else ()
@@ -107,10 +116,12 @@ def _run_task(task: Task, answers: BinaryIO, memory: WorkerMemory | None) -> Non
             if skipped:
                 break
             continue
-        frames, signals = found
-        answer = _encoded(Answer(task.number, index, frames.nbytes, signals=signals))
+        frames = found.frames
+        outcome = Answer(task.number, index, frames.nbytes, (), found.signals, found.layout, found.through_container)
+        answer = _encoded(outcome)
         if memory is not None and task.slot is not None:
-            memory.write(task.slot, index, frames)
+            if out is None:
+                memory.write(task.slot, index, frames)
             unsent = answer
         else:
             _write_all(answers, answer)

@@ -154,11 +154,11 @@ class _Worker:
             return None
         if self._slots[answer.number] is None:
             try:
-                self._process.read_into(pending.buffer(index).data)
+                self._process.read_into(pending.buffer(index)[: answer.outcome].data)
             except EOFError:  # the process ended while it sent the frames
                 return self._restart()
         self._reading = None
-        pending.mark_read(index, answer.signals)
+        pending.mark_read(index, answer.signals, answer.layout, answer.through_container)
         if not pending.unread:
             with self._lock:
                 del self._pending[pending.number], self._slots[pending.number]

@@ -68,6 +68,7 @@ def estimate(recipe: Recipe, processor: Processor, processes: int, assumptions: 
         plain = recipe.model.model_copy(update={"activation_checkpointing": False})
         model_flops = trace_step(recipe.model_copy(update={"model": plain}), processes, processor.is_gpu).flops
     sharded = recipe.train.parallel == "fsdp2" and processes > 1
+    bf16 = recipe.train.precision != "fp32"
     share = processes if sharded else 1
     step_s = step.flops / (processor.peak_flops_per_s(recipe.train.precision) * assumptions.utilisation)
     clips_per_s = step.clips / step_s
@@ -82,8 +83,8 @@ def estimate(recipe: Recipe, processor: Processor, processes: int, assumptions: 
         moments=step.moments // share,
         # gradients are whole where they are made and are then sharded, so the peak hardly changes
         activations=step.activations,
-        buffers=_buffers(step, processes, sharded),
-        wire=wire_bytes(step.gradients, processes, sharded),
+        buffers=_buffers(step, processes, sharded, bf16),
+        wire=wire_bytes(step.gradients, processes, sharded, step.blocks if bf16 else 0),
         step_s=step_s,
         clips_per_s=clips_per_s,
         decode_cores=clips_per_s * decode_s_per_clip(recipe, assumptions),
@@ -93,13 +94,14 @@ def estimate(recipe: Recipe, processor: Processor, processes: int, assumptions: 
     )
 
 
-def wire_bytes(gradients: int, processes: int, sharded: bool) -> int:
+def wire_bytes(gradients: int, processes: int, sharded: bool, halved: int = 0) -> int:
     """Bytes that a process sends in a step, by rings: DDP reduces and gathers gradients, FSDP2 also gathers weights twice.
 
-    All are float32. Statistics of the objectives are left out; they are small (`benchmarks/statistics_cost.py`).
+    halved: bytes of the weights that FSDP2 gathers in bfloat16. All else is float32. The weights of a teacher, gathered once,
+    and the statistics of the objectives (`benchmarks/statistics_cost.py`) are left out.
     """
     rounds = 3 if sharded else 2  # of (processes - 1) / processes of all values each
-    return rounds * gradients * (processes - 1) // processes
+    return (rounds * gradients - (halved if sharded else 0)) * (processes - 1) // processes
 
 
 def decode_s_per_clip(recipe: Recipe, assumptions: Assumptions) -> float:
@@ -110,8 +112,8 @@ def decode_s_per_clip(recipe: Recipe, assumptions: Assumptions) -> float:
     return frames * short_px**2 * 16 / 9 * assumptions.decode_ns_per_px * 1e-9
 
 
-def _buffers(step: StepCost, processes: int, sharded: bool) -> int:
+def _buffers(step: StepCost, processes: int, sharded: bool, bf16: bool) -> int:
     if processes == 1:
         return 0
     # FSDP2: the weights of the block that runs and of the next one; DDP: a copy of all gradients in buckets
-    return 2 * step.largest_block if sharded else step.gradients
+    return 2 * step.largest_block // (2 if bf16 else 1) if sharded else step.gradients

@@ -47,6 +47,7 @@ class StepCost:
     moments: int  # bytes of the state of the optimizers
     activations: int  # bytes that the step adds at its peak: batch, activations, and gradients as far as they exist then
     largest_block: int  # bytes of the weights of the largest part that FSDP2 gathers at once
+    blocks: int  # bytes of the trained weights of attention and MLPs, which FSDP2 gathers in bfloat16 with train.precision bf16
     flops: int  # executed, with recomputation by activation checkpointing
 
     @property
@@ -151,8 +152,14 @@ def trace_step(recipe: Recipe, processes: int, gpu: bool) -> StepCost:
             moments=sum(map(_nbytes, _state(optimizers))),
             activations=activations,
             largest_block=max((sum(map(_nbytes, layer.parameters())) for layer in blocks), default=0),
+            blocks=sum(_nbytes(p) for layer in blocks for p in _half_weights(layer) if p.requires_grad),
             flops=flops,
         )
+
+
+def _half_weights(layer: nn.Module) -> list[nn.Parameter]:
+    """The weights of a block that FSDP2 gathers in bfloat16; see worldmodel.training.parallel.shard."""
+    return [*layer.get_submodule("attention").parameters(), *layer.get_submodule("mlp").parameters()]
 
 
 def _make_moments(learner: nn.Module, optimizers: Optimizers) -> None:
@@ -210,6 +217,8 @@ def _check_traceable(recipe: Recipe) -> None:
     ]
     if recipe.model.target.kind == "frozen" and recipe.model.target.encoder is None:
         problems.append("model.target.encoder is filled in when training starts; give the recipe.yaml of a started run")
+    if getattr(recipe.model, "frozen_encoder", None) is not None:
+        problems.append("model.frozen_encoder: steps with a frozen encoder are not traced; leave it out of the estimate")
     condition = getattr(recipe.model, "condition", None)
     if condition is not None and condition.statistics is None:
         problems.append("model.condition.statistics is filled in when training starts; give the recipe.yaml of a started run")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from worldmodel.video.container.timing import Timing
+from worldmodel.video.crop_rectangle import CropRectangle
 
 FORMAT_VERSION = 1  # see CONTRIBUTING.md on when to increase it
-OPTIONAL_COLUMNS = {"timing", "signals"}  # columns that manifests of earlier versions do not have; read as null
+OPTIONAL_COLUMNS = {"timing", "signals", "crop"}  # columns that manifests of earlier versions do not have; read as null
 SPLITS = ("train", "val", "test", "ood", "excluded")  # nothing reads excluded clips: `data_prep curate` sets them aside
 
 
@@ -35,12 +36,18 @@ class Clip:
     codec: str
     split: str  # train | val | test | ood | excluded
     label: str | None
-    truth: str | None  # path of an npz file with ground truth
+    truth: str | None  # path of an npz file with ground truth, or member TAR::NAME (storage/members.py)
     source: str  # name of the data set
     content_hash: str
     # packets | order | frames: how frames are found (video/container/timing.py); null = not inspected yet
     timing: Timing | None = None
-    signals: str | None = None  # path of a table of actions and states over time (worldmodel/signals)
+    signals: str | None = None  # path of a table of actions and states over time (worldmodel/signals), or TAR::NAME
+    crop: str | None = None  # what is read of each frame (video/crop_rectangle.py); null = all of it
+
+    @property
+    def rectangle(self) -> CropRectangle | None:
+        """What is read of each frame; None for all of it."""
+        return None if self.crop is None else CropRectangle.parse(self.crop)
 
 
 SCHEMA = pa.schema(
@@ -63,6 +70,7 @@ SCHEMA = pa.schema(
         pa.field("content_hash", pa.string(), nullable=False),
         pa.field("timing", pa.string()),
         pa.field("signals", pa.string()),
+        pa.field("crop", pa.string()),
     ]
 )
 

@@ -10,18 +10,26 @@ import pyarrow.compute as pc
 from worldmodel.manifest.validation import utf8_bytes
 
 DIGEST_COLUMNS = ("clip_id", "content_hash", "start_s", "stop_s", "fps", "frames", "split")
+CROP = "crop"  # part of the digest if a clip has a crop; so manifests without any keep the digest that they always had
 
 
 class SampleDigest:
-    """Digest of DIGEST_COLUMNS. It depends neither on paths nor on the division of rows into batches."""
+    """Digest of DIGEST_COLUMNS, and of the crops where there are some.
+
+    It depends neither on paths nor on the division of rows into batches.
+    """
 
     def __init__(self) -> None:
-        self._sums = {name: (hashlib.sha256(), hashlib.sha256()) for name in DIGEST_COLUMNS}  # lengths of texts, then values
+        self._sums = {name: (hashlib.sha256(), hashlib.sha256()) for name in (*DIGEST_COLUMNS, CROP)}  # lengths, then values
+        self._has_crop = False
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Add rows with the types of the manifest. The batch may have other columns too."""
+        """Add rows with the types of the manifest: DIGEST_COLUMNS, the crop, and others that are not used."""
         for name, (lengths, values) in self._sums.items():
             column = batch.column(name)
+            if name == CROP:
+                self._has_crop |= column.null_count < len(column)
+                column = pc.fill_null(column, "")
             if column.type == pa.string():
                 lengths.update(pc.binary_length(column).to_numpy(zero_copy_only=False).astype("<i4").tobytes())
                 values.update(utf8_bytes(column))
@@ -30,7 +38,7 @@ class SampleDigest:
 
     def digest(self) -> bytes:
         whole = hashlib.sha256(" ".join(DIGEST_COLUMNS).encode())
-        for parts in self._sums.values():
-            for part in parts:
+        for name, parts in self._sums.items():
+            for part in parts if name != CROP or self._has_crop else ():
                 whole.update(part.digest())
         return whole.digest()

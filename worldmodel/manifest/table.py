@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from worldmodel.manifest.checksum import verify_checksum
 from worldmodel.manifest.clip import OPTIONAL_COLUMNS, SCHEMA, SPLITS, Clip, ManifestError
-from worldmodel.manifest.digest import DIGEST_COLUMNS, SampleDigest
+from worldmodel.manifest.digest import CROP, DIGEST_COLUMNS, SampleDigest
 from worldmodel.manifest.metadata import parse_metadata
 from worldmodel.manifest.validation import Fault, check_types, conform
 from worldmodel.storage.errors import StorageError
@@ -154,14 +154,14 @@ class Manifest:
         return np.flatnonzero(np.concatenate([np.zeros(0, bool), *parts])).astype(np.int64)
 
     def digest(self) -> str:
-        """SHA-256 of what determines the samples: contents, intervals, rates, splits and order of the clips.
+        """SHA-256 of what determines the samples: contents, intervals, rates, splits, crops and order of the clips.
 
         It depends neither on paths nor on the layout of the Parquet file, so an equal manifest that was
         moved or written again has the same digest.
         """
         if self._sample_digest is None:
             digest = SampleDigest()
-            for batch in self.batches(DIGEST_COLUMNS):
+            for batch in self.batches((*DIGEST_COLUMNS, CROP)):
                 digest.update(batch)
             self._sample_digest = digest.digest()
         return self._sample_digest.hex()

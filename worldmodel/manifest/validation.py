@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from worldmodel.manifest.clip import OPTIONAL_COLUMNS, SCHEMA, SPLITS, ManifestError
 from worldmodel.video.container.timing import TIMINGS
+from worldmodel.video.crop_rectangle import CropRectangle
 
 _LONGEST_S = 1e9  # 31 years
 _LARGEST_PX = 1e6
@@ -131,10 +132,21 @@ def _conform_text(column: pa.Array, name: str) -> pa.Array | Fault:
         if (np.frombuffer(utf8_bytes(texts), np.uint8) == 0).any():
             broken = pc.or_(broken, pc.match_substring(texts, "\0"))
         expected = "the name of a file"
+    elif name == "crop":
+        return _conform_crop(texts)
     else:
         return texts
     row = _first_true(broken)
     return texts if row is None else Fault(row, name, f"is {_format_value(texts[row].as_py())}; expected {expected}")
+
+
+def _conform_crop(texts: pa.Array) -> pa.Array | Fault:
+    for text in texts.unique().drop_null().to_pylist():
+        try:
+            CropRectangle.parse(text)
+        except ValueError as error:
+            return Fault(_first_true(pc.equal(texts, text)) or 0, "crop", f"is {error}")
+    return texts
 
 
 def _not_unicode(column: pa.Array, name: str) -> Fault:

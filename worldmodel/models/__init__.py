@@ -15,6 +15,7 @@ from pydantic import Field
 
 from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
+from worldmodel.models.blocks.lora import add_adapters
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
 
@@ -26,4 +27,7 @@ FAMILIES: dict[type[Config], Callable[..., TrainedModel]] = {CausalConfig: Causa
 
 def build_model(config: Config, window: WindowConfig) -> TrainedModel:
     """Build a model with freshly initialised weights, drawn from torch's global generator."""
-    return FAMILIES[type(config)](config, window)
+    model = FAMILIES[type(config)](config, window)
+    if isinstance(config, CausalConfig | MaskedConfig) and config.lora is not None:
+        add_adapters(model, config.lora)
+    return model

@@ -16,13 +16,17 @@ from torch import Generator, Tensor, nn
 from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models.blocks.layers import capture_outputs
+from worldmodel.models.blocks.lora import LoraConfig
 from worldmodel.models.causal_predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.condition import ActionInput, ConditionConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.latents import Latents, LatentSizes
+from worldmodel.models.masks import sample_tubes
 from worldmodel.models.pixels import standardise, to_float
+from worldmodel.models.pretrained.frozen_encoder import FrozenEncoder, FrozenEncoderConfig
 from worldmodel.models.targets import EmaTarget, FrozenFrameTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.world_model import DistanceKind, SharedContext, check_context, check_forecast, latent_distance
+from worldmodel.process.devices import to_device
 
 
 class CausalConfig(Config):
@@ -41,10 +45,17 @@ class CausalConfig(Config):
     """latent steps of training rollouts, in which predictions are fed back; 0 = no rollouts"""
     rollout_context: PositiveInt = 4
     """least number of latent steps before a training rollout"""
+    tokens_kept: float = Field(1.0, gt=0, le=1)
+    """share of the spatial tokens of a clip that a training step uses, drawn at random, the same in all its time steps; the
+    others do not exist. Evaluation uses all. Below 1 it is an algorithm with less work"""
     activation_checkpointing: bool = False
     """recompute activations in the backward pass: less memory, a third more time"""
     condition: ConditionConfig | None = None
     """the predictor takes actions, which are read from the manifest's signals; null = no actions"""
+    frozen_encoder: FrozenEncoderConfig | None = None
+    """latents of another model instead of those of a trained encoder; `encoder` is then filled in"""
+    lora: LoraConfig | None = None
+    """train low-rank adapters of the weights of init_from instead of the weights; null = train the weights"""
 
     @property
     def normalised(self) -> bool:
@@ -68,6 +79,8 @@ class CausalConfig(Config):
 
     def check(self, window: WindowConfig) -> list[str]:
         """Return why this model does not work with that window, one line for each reason."""
+        if self.frozen_encoder is not None and self.frozen_encoder.network is None:
+            return []  # its sizes are not known yet
         f, patch, side = self.encoder.tubelet_size, self.encoder.patch_px, self.encoder.latent_grid
         problems = []
         if window.width_px not in (None, window.size_px):
@@ -95,6 +108,10 @@ class CausalConfig(Config):
         merge = self.predictor.patch_merge
         if side % merge:
             problems.append(f"model.predictor.patch_merge {merge} does not divide model.encoder.latent_grid {side}")
+        if self.tokens_kept < 1:
+            problems += self._dropping_problems(side // merge)
+        if self.frozen_encoder is not None and self.target.kind != "shared":
+            problems.append("model.target: a frozen encoder has no teacher; remove it")
         if isinstance(self.target, FrozenFrameTarget):
             problems += self.target.mismatches(self.encoder, ("latent_dim", "latent_grid", "tubelet_size"))
             if not self.rollout_steps:
@@ -109,6 +126,17 @@ class CausalConfig(Config):
                 f"model.predictor: {self.predictor.heads} heads of {head} features; "
                 f"rotary positions need an even number >= {2 * axes}"
             )
+        return problems
+
+    def _dropping_problems(self, merged_side: int) -> list[str]:
+        """Why tokens cannot be dropped in training."""
+        dropped, problems = f"model.tokens_kept {self.tokens_kept:g}", []
+        if self.rollout_steps:
+            problems.append(f"{dropped}: training rollouts need all tokens; set model.rollout_steps to 0")
+        if self.frozen_encoder is not None:
+            problems.append(f"{dropped}: a frozen encoder takes whole frames; remove it")
+        if merged_side**2 * self.tokens_kept < 1:
+            problems.append(f"{dropped} keeps none of the {merged_side**2} merged spatial tokens; raise it")
         return problems
 
     @model_validator(mode="after")
@@ -135,7 +163,11 @@ class CausalWorldModel(nn.Module):
         self.max_context = window.frames
         self.max_horizon = config.predictor.horizons
         side = config.encoder.latent_grid
-        self.encoder = FrameEncoder(config.encoder, window.size_px, config.activation_checkpointing)
+        self.encoder: FrameEncoder | FrozenEncoder = (
+            FrameEncoder(config.encoder, window.size_px, config.activation_checkpointing)
+            if config.frozen_encoder is None
+            else FrozenEncoder(config.frozen_encoder, window.size_px)
+        )
         self.action_input = _action_input(config)
         self.predictor = CausalPredictor(
             config.predictor,
@@ -221,7 +253,9 @@ class CausalWorldModel(nn.Module):
     def layers(self, frames: Tensor) -> dict[str, Tensor]:
         """Layers of the encoder, then of the predictor. A predictor token of step t has attended to steps 0..t."""
         encoder, batch = self.teacher or self.encoder, frames.shape[0]
-        modules = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
+        modules: dict[str, nn.Module] = {}
+        if isinstance(encoder, FrameEncoder):  # of a frozen encoder, only the output
+            modules = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
         with capture_outputs(modules) as encoded:
             output = self._latent(encoder, frames)
         blocks = {f"predictor block {i}": block for i, block in enumerate(self.predictor.blocks.layers, 1)}
@@ -241,24 +275,32 @@ class CausalWorldModel(nn.Module):
         """Compute latents, and all forecasts whose targets lie within the window [B, T, 3, H, W] (normalised pixels).
 
         `step_seed`, a random number of the training step, chooses the number of latent steps before the rollout. It is the
-        same for all samples; this family does not use `window_ids` [B]. actions: between the frames, [B, T - 1, k * A].
+        same for all samples. With `window_ids` [B] it chooses the tokens that exist, if the config drops some. actions: between
+        the frames, [B, T - 1, k * A].
         """
-        latents = self._latent(self.encoder, frames)
+        kept = self._sample_kept(window_ids, step_seed, frames.device)
+        tokens = None if kept is None else self._merged(kept)
+        latents = self._latent(self.encoder, frames, tokens)
         target = latents
         if self.teacher is not None:
-            target = self.encode(frames)
+            with torch.no_grad():
+                target = self._latent(self.teacher, frames, tokens)
         elif isinstance(self.config.target, SharedTarget) and self.config.target.stop_gradient:
             target = latents.detach()
 
         count, choices = self.config.rollout_steps, self.rollout_contexts()
         context = choices[step_seed % len(choices)] if count else 0
         known = self._between_steps(actions)
-        forecasts, rollout = self.predictor.forecast_window(latents, context, count, known)
+        forecasts, rollout = self.predictor.forecast_window(latents, context, count, known, kept)
         targets = [target[:, k:] for k in range(1, self.max_horizon + 1)]
         targets += [target[:, context + h : context + h + 1] for h in range(count)]
         mask = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
         predicted, target = (torch.cat([part.flatten(0, 2) for part in parts]) for parts in (forecasts + rollout, targets))
         index = row_index(*latents.shape[:3], self.max_horizon, context, count, latents.device)
+        if tokens is not None:
+            index = index | {"token": tokens[index["clip"], index["token"]]}
+            latents, mask = (self._on_grid(values, tokens) for values in (latents, mask[..., None]))
+            mask = mask[..., 0]
         return Latents(latents, mask, predicted, target, **index, step_seed=step_seed, actions=known)
 
     def rollout_contexts(self) -> range:
@@ -274,8 +316,28 @@ class CausalWorldModel(nn.Module):
     def _between_steps(self, actions: Tensor | None) -> Tensor | None:
         return None if actions is None or self.action_input is None else self.action_input.between_frames(actions)
 
-    def _latent(self, encoder: nn.Module, frames: Tensor) -> Tensor:
-        latents = encoder(frames)
+    def _sample_kept(self, window_ids: Tensor, step_seed: int, device: torch.device) -> Tensor | None:
+        """The merged tokens [B, M] of each clip that exist in this training step; None: all."""
+        if self.config.tokens_kept == 1:
+            return None
+        tubes = sample_tubes(window_ids.tolist(), step_seed, self.predictor.side**2, self.config.tokens_kept)
+        return to_device(tubes, device)
+
+    def _merged(self, kept: Tensor) -> Tensor:
+        """The spatial tokens of merged tokens, those of each one after another: [B, M] -> [B, M * patch_merge^2]."""
+        merge, side = self.config.predictor.patch_merge, self.predictor.side
+        inner = torch.arange(merge, device=kept.device)
+        rows, columns = (kept // side)[..., None] * merge + inner, (kept % side)[..., None] * merge + inner
+        return (rows[..., :, None] * side * merge + columns[..., None, :]).flatten(1)
+
+    def _on_grid(self, values: Tensor, tokens: Tensor) -> Tensor:
+        """Place values [B, T, K, D] of some spatial tokens [B, K] on a grid of zeros: [B, T, N, D]."""
+        indices = tokens[:, None, :, None].expand_as(values)
+        return values.new_zeros(*values.shape[:2], self.latent_shape[0], values.shape[-1]).scatter(2, indices, values)
+
+    def _latent(self, encoder: nn.Module, frames: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """tokens: the spatial tokens [B, K] that exist; None: all."""
+        latents = encoder(frames) if tokens is None else encoder(frames, tokens)
         return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalise_latents else latents
 
 

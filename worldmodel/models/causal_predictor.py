@@ -111,18 +111,25 @@ class CausalPredictor(nn.Module):
         return self._forecast(latents[:, rows], hidden, horizons, actions, rows), memory
 
     def forecast_window(
-        self, latents: Tensor, context: int, rollout_steps: int, actions: Tensor | None = None
+        self,
+        latents: Tensor,
+        context: int,
+        rollout_steps: int,
+        actions: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Forecast all that has a target within a window of latents [B, T, N, D], directly and by a rollout.
 
         Returns the direct forecasts by horizon, [B, T - k, N, D] for k = 1..K, made from steps 0..T-1-k; and `rollout_steps`
         forecasts [B, 1, N, D] after the first `context` steps, in which predictions are fed back. context + rollout_steps
         must not exceed T. actions: [B, T - 1, A]. The rollout starts from the keys and values of the direct pass, and its
-        first step is the direct forecast of horizon 1.
+        first step is the direct forecast of horizon 1. kept: the merged tokens [B, M] that the latents consist of, without
+        rollouts; the latents of a merged token are then neighbours along N.
         """
         steps = latents.shape[1]
-        hidden, memory = self._hidden(latents[:, :-1], actions=actions)  # nothing is forecast from the last step
-        changes = self._changes(hidden, [steps - k for k in range(1, self.config.horizons + 1)], actions, range(steps - 1))
+        hidden, memory = self._hidden(latents[:, :-1], actions=actions, kept=kept)  # nothing is forecast from the last step
+        counts = [steps - k for k in range(1, self.config.horizons + 1)]
+        changes = self._changes(hidden, counts, actions, range(steps - 1), kept is not None)
         direct = [latents[:, : change.shape[1]] + change for change in changes]
         if not rollout_steps:
             return direct, []
@@ -202,6 +209,7 @@ class CausalPredictor(nn.Module):
         first: int = 0,
         rows: Sequence[int] | None = None,
         actions: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> tuple[Tensor, list[KeysAndValues]]:
         """Compute hidden states [B, T, M, W] of M merged tokens, and the keys and values of all steps, by block.
 
@@ -210,8 +218,14 @@ class CausalPredictor(nn.Module):
         """
         count, merge = self.side**2, self.config.patch_merge
         positions = self._positions(first + latents.shape[1], latents.device)[first * count :]
+        if kept is not None:
+            positions = positions.unflatten(0, (-1, count))[:, kept].transpose(0, 1).flatten(1, 2)[:, None]  # [B, 1, T*M, 3]
+            count = kept.shape[1]
         rotary = rotary_table(rotary_angles(positions, self.config.width // self.config.heads))
-        merged = rearrange(latents, "b t (h y w x) d -> b (t h w) (y x d)", h=self.side, w=self.side, y=merge, x=merge)
+        if kept is None:
+            merged = rearrange(latents, "b t (h y w x) d -> b (t h w) (y x d)", h=self.side, w=self.side, y=merge, x=merge)
+        else:
+            merged = rearrange(latents, "b t (m q) d -> b (t m) (q d)", m=count)
         tokens = self.embed(merged)
         if self.action is not None and actions is not None:
             of_steps = self.action(_padded(actions[:, : latents.shape[1]], latents.shape[1]))
@@ -230,12 +244,18 @@ class CausalPredictor(nn.Module):
         return latents[:, :, None] + changes
 
     def _changes(
-        self, hidden: Tensor, counts: Sequence[int], actions: Tensor | None = None, rows: Sequence[int] = ()
+        self,
+        hidden: Tensor,
+        counts: Sequence[int],
+        actions: Tensor | None = None,
+        rows: Sequence[int] = (),
+        some_tokens: bool = False,
     ) -> list[Tensor]:
         """Compute what is added to the last latent, from hidden states [B, S, M, W].
 
         Returns one tensor per horizon 1, 2, ..., for the first `counts[horizon - 1]` steps: [B, count, N, D]. Horizon k sees
-        the k - 1 actions after the one that the hidden state has seen; `rows` are the steps' numbers in `actions`.
+        the k - 1 actions after the one that the hidden state has seen; `rows` are the steps' numbers in `actions`. some_tokens:
+        the merged tokens are not a grid, and the latents of each are neighbours along N.
         """
         # The first layer of the head is linear in hidden state plus horizon, so each of them passes through it once.
         first, activation, last = self.head
@@ -247,6 +267,8 @@ class CausalPredictor(nn.Module):
             for count, shift, ahead in zip(counts, shifts, known, strict=True)
         )
         merge = self.config.patch_merge
+        if some_tokens:
+            return [rearrange(change, "b s m (q d) -> b s (m q) d", q=merge**2) for change in changes]
         return [
             rearrange(change, "b s (h w) (y x d) -> b s (h y w x) d", h=self.side, w=self.side, y=merge, x=merge)
             for change in changes

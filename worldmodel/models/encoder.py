@@ -87,7 +87,8 @@ class FrameEncoder(nn.Module):
         init_linear(self.patch)
         self.keypoints = Keypoints(config, self.grid, patch_dim, of_keypoints) if config.keypoints else None
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, kept: Tensor | None = None) -> Tensor:
+        """kept: spatial tokens [B, K] of each clip that exist, the same in all its time steps: -> [B, T/f, K, D]."""
         c, batch, device = self.config, frames.shape[0], frames.device.type
         # Under autocast two linear layers take the patches; they are converted once, before the copy into patches.
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.position.dtype
@@ -96,8 +97,13 @@ class FrameEncoder(nn.Module):
             "b (t f) c (gh ph) (gw pw) -> (b t) (gh gw) (f c ph pw)",
             f=c.tubelet_size, ph=c.patch_px, pw=c.patch_px,
         )  # fmt: skip
-        tokens = self.norm(self.blocks(self.patch(patches) + self.position))
-        merged = self._merge_patches(tokens)
+        positions: Tensor = self.position
+        if kept is not None:
+            patches, positions = self._keep(patches, kept), self._keep(self.position.expand(batch, -1, -1), kept)
+            positions = positions.repeat_interleave(len(patches) // batch, 0)
+        tokens = self.norm(self.blocks(self.patch(patches) + positions))
+        merge = self._merge_patches if kept is None else self._merge_kept
+        merged = merge(tokens)
         if self.keypoints is None:
             latents = self.head(merged)
         else:
@@ -105,7 +111,7 @@ class FrameEncoder(nn.Module):
             of_places = self.keypoints.latents(places)
             latents = torch.cat((of_places, self.head(torch.cat((merged, places), dim=-1))), dim=-1)
         if self.linear is not None:
-            latents = torch.cat((latents, self.linear(self._merge_patches(patches))), dim=-1)
+            latents = torch.cat((latents, self.linear(merge(patches))), dim=-1)
         return rearrange(latents, "(b t) n d -> b t n d", b=batch)
 
     def _merge_patches(self, patches: Tensor) -> Tensor:
@@ -113,6 +119,16 @@ class FrameEncoder(nn.Module):
         side = self.config.latent_grid
         inner = self.grid // side
         return rearrange(patches, "m (nh ph nw pw) w -> m (nh nw) (ph pw w)", nh=side, nw=side, ph=inner, pw=inner)
+
+    def _keep(self, patches: Tensor, kept: Tensor) -> Tensor:
+        """Select the patches of kept tokens, token by token: [B * t, gh*gw, W], [B, K] -> [B * t, K * patches per token, W]."""
+        grouped = self._merge_patches(patches)
+        indices = kept.repeat_interleave(len(grouped) // len(kept), 0)[..., None].expand(-1, -1, grouped.shape[-1])
+        return rearrange(grouped.gather(1, indices), "m k (p w) -> m (k p) w", w=patches.shape[-1])
+
+    def _merge_kept(self, patches: Tensor) -> Tensor:
+        """As `_merge_patches`, of patches in the order of `_keep`."""
+        return rearrange(patches, "m (k p) w -> m k (p w)", p=(self.grid // self.config.latent_grid) ** 2)
 
 
 class Keypoints(nn.Module):

@@ -18,6 +18,7 @@ class LatentSizes:
     targets_per_horizon: int  # largest number of target time steps of a clip at one spatial token and horizon
     horizons: int | None  # forecasts have horizons 1..K; None where they have no horizons
     action: int = 0  # numbers of the action from a time step to the next; 0: the model takes none
+    tokens_kept: float = 1.0  # share of the tokens of a clip that training uses
 
 
 @dataclass(frozen=True)

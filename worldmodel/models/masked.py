@@ -7,6 +7,7 @@ predicted: a masked autoencoder (VideoMAE), the baseline that a latent model mus
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,10 +19,11 @@ from torch import Generator, Tensor, nn
 from worldmodel.config import Config
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models.blocks.layers import capture_outputs
+from worldmodel.models.blocks.lora import LoraConfig
 from worldmodel.models.blocks.rotary import grid_positions
 from worldmodel.models.latents import Latents, LatentSizes
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
-from worldmodel.models.masks import MaskConfig, View, sample_views
+from worldmodel.models.masks import MaskConfig, View, kept_count, sample_kept, sample_views
 from worldmodel.models.pixels import standardise, to_float, unstandardise
 from worldmodel.models.targets import EmaTarget, FrozenTubeletTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.tubelets import normalise_tubelets, rollout_pixels
@@ -52,10 +54,15 @@ class MaskedConfig(Config):
     """what forecasts are compared with; kind: ema, shared, frozen or pixels"""
     distance: DistanceKind = "l1"
     """distance between forecast and target, also used as surprise: l2 = squared, l1 = absolute"""
+    tokens_kept: float = Field(1.0, gt=0, le=1)
+    """share of the tokens of a clip that a training step uses, drawn at random; others exist neither for the encoder nor for
+    a teacher, except a frozen one, which sees whole clips. Evaluation uses all. Below 1 it is an algorithm with less work"""
     tiled_rotary: bool = False
     """rotary frequencies laid out as in the released V-JEPA 2 weights; see rotary.rotary_angles"""
     activation_checkpointing: bool = False
     """recompute activations in the backward pass: less memory, a third more time"""
+    lora: LoraConfig | None = None
+    """train low-rank adapters of the weights of init_from instead of the weights; null = train the weights"""
 
     @property
     def normalised(self) -> bool:
@@ -78,7 +85,9 @@ class MaskedConfig(Config):
         filled_in = max(count if mask.blocks else 1 for mask, count in zip(self.masks, visible, strict=True))
         pixels = 3 * c.tubelet_size * c.patch_px**2
         target_features = pixels if isinstance(self.target, PixelTarget) else c.width
-        return LatentSizes(max(visible), math.prod(self.token_grid(window)), c.width, target_features, filled_in, None)
+        tokens = math.prod(self.token_grid(window))
+        kept = self.tokens_kept
+        return LatentSizes(max(visible), tokens, c.width, target_features, filled_in, None, tokens_kept=kept)
 
     def num_tubelets(self, window: WindowConfig) -> int:
         """Number of tubelets in a window."""
@@ -99,6 +108,12 @@ class MaskedConfig(Config):
             problems += self.target.mismatches(self.encoder, ("width", "patch_px", "tubelet_size"))
         if (tokens := self.predictor.mask_tokens) is not None and tokens < len(self.masks):
             problems.append(f"model.predictor.mask_tokens {tokens} is less than the {len(self.masks)} masks")
+        kept, fewest = kept_count(self.tokens_kept, self.num_tubelets(window)), 2 * len(self.masks)
+        if self.tokens_kept < 1 and kept < fewest:
+            problems.append(
+                f"model.tokens_kept {self.tokens_kept:g} keeps {kept} of the {self.num_tubelets(window)} tokens of a window; "
+                f"{len(self.masks)} masks need at least {fewest}: raise it, or use fewer masks"
+            )
         for number, mask in enumerate(self.masks):
             lines = mask.check(window.frames // f, self.token_grid(window))
             problems += [f"model.masks.{number}: {line}" for line in lines]
@@ -135,6 +150,7 @@ class MaskedWorldModel(nn.Module):
             config.predictor, config.encoder.width, self.latent_shape[1], mask_tokens, tiled, checkpointing
         )
         self.teacher = build_teacher(self.encoder, config.target, lambda encoder: VideoEncoder(encoder, tiled))
+        self.target_cache: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor] | None = None  # in training, see TargetCache
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -210,14 +226,16 @@ class MaskedWorldModel(nn.Module):
         Masks are a function of `window_ids` [B] and of `step_seed`, a random number of the training step; see masks.py.
         """
         grid, steps = self._grid(frames), frames.shape[1] // self.tubelet_size
-        views = sample_views(self.config.masks, window_ids.tolist(), step_seed, steps, grid)
+        ids, share, tokens = window_ids.tolist(), self.config.tokens_kept, steps * math.prod(grid)
+        views = sample_views(self.config.masks, ids, step_seed, steps, grid, share)
+        kept = sample_kept(views, ids, step_seed, tokens, share) if share < 1 and not self._targets_see_whole_clips else None
         views = [View(to_device(view.visible, frames.device), to_device(view.masked, frames.device)) for view in views]
         visible, masked = [view.visible for view in views], [view.masked for view in views]
-        context = self.encoder(frames, visible)
+        context = self.encoder(frames, visible, embed_all=share == 1)
         positions = grid_positions(steps, grid, frames.device)
         predicted = self.predictor(context, visible, masked, range(len(views)), positions)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._targets_have_gradient()):
-            target = gather_tokens(self._targets(frames).flatten(1, 2), torch.cat(masked, 1))
+            target = self._targets_at(frames, torch.cat(masked, 1), None if kept is None else to_device(kept, frames.device))
         return _to_latents(views, context, predicted, target, (steps, math.prod(grid)), step_seed)
 
     def update_teacher(self, progress: float) -> None:
@@ -233,6 +251,21 @@ class MaskedWorldModel(nn.Module):
         tokens = (self.teacher or self.encoder)(frames)
         # Layer norm without weights: otherwise the scale of teacher and predictions could shrink together.
         return rearrange(F.layer_norm(tokens, tokens.shape[-1:]), "b (t n) d -> b t n d", t=frames.shape[1] // f)
+
+    @property
+    def _targets_see_whole_clips(self) -> bool:
+        return isinstance(self.config.target, FrozenTubeletTarget | PixelTarget)
+
+    def _targets_at(self, frames: Tensor, masked: Tensor, kept: Tensor | None) -> Tensor:
+        """Targets of the tokens `masked` [B, M] in training: [B, M, D].
+
+        kept: indices [B, K], in order, of the tokens that the teacher sees; they contain `masked`. None: the whole clip.
+        """
+        if kept is not None:
+            tokens = (self.teacher or self.encoder)(frames, [kept], embed_all=False)
+            return gather_tokens(F.layer_norm(tokens, tokens.shape[-1:]), torch.searchsorted(kept, masked))
+        whole = self._targets(frames) if self.target_cache is None else self.target_cache(frames, self._targets)
+        return gather_tokens(whole.flatten(1, 2), masked)
 
     def _targets_have_gradient(self) -> bool:
         return isinstance(self.config.target, SharedTarget) and not self.config.target.stop_gradient

@@ -87,24 +87,82 @@ class View:
 
     visible: Tensor  # [B, K] int64
     masked: Tensor  # [B, M] int64: the tokens to predict
+    drawn: NDArray[np.int64] | None = None  # `masked` as it was drawn on the CPU
 
 
-def sample_views(masks: Sequence[MaskConfig], window_ids: Sequence[int], step_seed: int, steps: int, grid: Grid) -> list[View]:
-    """Sample one view per mask, for clips of `steps` latent steps of a grid of tokens."""
-    return [_view(mask, number, window_ids, step_seed, steps, _shape(grid)) for number, mask in enumerate(masks)]
+def sample_views(
+    masks: Sequence[MaskConfig], window_ids: Sequence[int], step_seed: int, steps: int, grid: Grid, tokens_kept: float = 1.0
+) -> list[View]:
+    """Sample one view per mask, for clips of `steps` latent steps of a grid of tokens.
+
+    tokens_kept: below 1, only this share of the visible tokens is shown. The views of a clip then predict at most this share
+    of its tokens together, each view equally many.
+    """
+    shape = _shape(grid)
+    kept = None
+    if tokens_kept < 1:
+        kept = KeptTokens(tokens_kept, kept_count(tokens_kept, steps * shape[0] * shape[1]) // len(masks))
+    return [_view(mask, number, window_ids, step_seed, steps, shape, kept) for number, mask in enumerate(masks)]
+
+
+def sample_kept(views: Sequence[View], window_ids: Sequence[int], step_seed: int, tokens: int, tokens_kept: float) -> Tensor:
+    """Sample the share of each clip's `tokens` that a teacher sees: int64 [B, K], in order.
+
+    These are all tokens that a view predicts, and random other ones. Views must be sampled with the same `tokens_kept`.
+    """
+    count, masked, rows = kept_count(tokens_kept, tokens), [view.drawn for view in views if view.drawn is not None], []
+    for row, window_id in enumerate(window_ids):
+        rng = np.random.default_rng([step_seed, len(views), window_id])
+        predicted = np.unique(np.concatenate([indices[row] for indices in masked]))
+        others = np.setdiff1d(np.arange(tokens), predicted, assume_unique=True)
+        rows.append(np.sort(np.concatenate((predicted, rng.permutation(others)[: count - len(predicted)]))))
+    return torch.from_numpy(np.stack(rows))
+
+
+def sample_tubes(window_ids: Sequence[int], step_seed: int, tokens: int, tokens_kept: float) -> Tensor:
+    """Sample the share of the spatial `tokens` of each clip that exist, the same in all time steps: int64 [B, K], in order."""
+    count = kept_count(tokens_kept, tokens)
+    draws = (np.random.default_rng([step_seed, window_id]).permutation(tokens)[:count] for window_id in window_ids)
+    return torch.from_numpy(np.stack([np.sort(chosen) for chosen in draws]))
+
+
+def kept_count(tokens_kept: float, tokens: int) -> int:
+    """Number of tokens of a clip that are kept."""
+    return max(1, round(tokens_kept * tokens))
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """How many tokens of a view are used where tokens are dropped."""
+
+    share: float  # of the visible tokens
+    most_masked: int  # tokens to predict
+
+    def cut(self, visible: int, masked: int) -> tuple[int, int]:
+        """Numbers of visible tokens and of tokens to predict that are left, at least one of each."""
+        return max(1, round(self.share * visible)), max(1, min(masked, self.most_masked))
 
 
 def _shape(grid: Grid) -> tuple[int, int]:
     return (grid, grid) if isinstance(grid, int) else grid
 
 
-def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: int, steps: int, grid: tuple[int, int]) -> View:
+def _view(
+    mask: MaskConfig,
+    number: int,
+    window_ids: Sequence[int],
+    step_seed: int,
+    steps: int,
+    grid: tuple[int, int],
+    kept: KeptTokens | None,
+) -> View:
     step_rng = np.random.default_rng([step_seed, number])
     block = mask.block_size(grid, step_rng.uniform(*mask.aspect))
     visible_steps, tokens = mask.visible_steps(steps, step_rng.random()), grid[0] * grid[1]
     references = _reference_layouts(step_rng, mask.blocks, block, grid)
     fewest, most = references.sum(1).min(), references.sum(1).max()
     lengths = (tokens - most) * visible_steps, fewest * visible_steps + tokens * (steps - visible_steps)
+    lengths = lengths if kept is None else kept.cut(*lengths)
     visible: list[NDArray[np.int64]] = []
     masked: list[NDArray[np.int64]] = []
     for window_id in window_ids:
@@ -116,7 +174,8 @@ def _view(mask: MaskConfig, number: int, window_ids: Sequence[int], step_seed: i
         hidden[visible_steps:] = True
         for chosen, length, result in ((~hidden, lengths[0], visible), (hidden, lengths[1], masked)):
             result.append(np.sort(sample_rng.permutation(np.flatnonzero(chosen))[:length]))
-    return View(*(torch.from_numpy(np.stack(rows)) for rows in (visible, masked)))
+    drawn = np.stack(masked)
+    return View(torch.from_numpy(np.stack(visible)), torch.from_numpy(drawn), drawn)
 
 
 def _reference_layouts(rng: np.random.Generator, blocks: int, block: tuple[int, int], grid: tuple[int, int]) -> BoolArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -80,6 +81,9 @@ class FrozenTubeletTarget(FrozenTarget):
 
     encoder: VideoEncoderConfig | None = None
     """encoder of that run; filled in when training starts"""
+    cache: str | None = None
+    """folder in which the targets of each window are stored when they are first computed, and from which they are read when
+    it comes again, also in other runs with this teacher; null = computed in every training step"""
 
 
 def build_teacher(encoder: Encoder, target: Config, build_encoder: Callable[[Any], Encoder]) -> Encoder | None:
@@ -104,5 +108,8 @@ def update_ema_teacher(teacher: nn.Module | None, encoder: nn.Module, target: Co
     if teacher is None or not isinstance(target, EmaTarget):
         return
     momentum = target.momentum + (target.momentum_end - target.momentum) * progress
+    weights: list[torch.Tensor] = list(encoder.parameters())
+    if len(weights) != len(own := dict(teacher.named_parameters())):  # adapters: the teacher follows the adapted weights
+        weights = [attrgetter(name)(encoder) for name in own]
     # all weights in one call: on a GPU, one kernel for many of them instead of one for each
-    torch._foreach_lerp_(list(teacher.parameters()), list(encoder.parameters()), 1 - momentum)
+    torch._foreach_lerp_(list(own.values()), weights, 1 - momentum)

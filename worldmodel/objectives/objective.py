@@ -22,6 +22,16 @@ class BatchSizes(LatentSizes):
     clips: int = field(kw_only=True)  # of the global batch; without exact accumulation, of one micro-batch on all ranks
 
 
+def dropped_token_problems(batch: BatchSizes) -> list[str]:
+    """The problem of an objective that compares successive time steps of a token, where training drops tokens at random."""
+    if batch.tokens_kept == 1:
+        return []
+    return [
+        f" compares successive time steps of a token, and model.tokens_kept {batch.tokens_kept:g} drops most of them; "
+        "set it to 1, or remove this objective"
+    ]
+
+
 @dataclass(frozen=True)
 class Centers:
     """Means at every spatial token, without gradient. All micro-batches of a training step share them.

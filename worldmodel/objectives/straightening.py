@@ -8,7 +8,15 @@ from pydantic import Field
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
-from worldmodel.objectives.objective import BatchSizes, Centers, Objective, ObjectiveBase, Sums, Terms
+from worldmodel.objectives.objective import (
+    BatchSizes,
+    Centers,
+    Objective,
+    ObjectiveBase,
+    Sums,
+    Terms,
+    dropped_token_problems,
+)
 from worldmodel.objectives.statistics import at_least_float32
 
 SPEED_EPSILON = 1e-8  # added to squared speeds, so that latents at rest have curvature 1 and a finite gradient
@@ -22,6 +30,8 @@ class StraighteningConfig(ObjectiveBase):
     """weight of this objective in the loss"""
 
     def check(self, batch: BatchSizes) -> list[str]:
+        if problems := dropped_token_problems(batch):
+            return problems
         if batch.steps < 3:
             return [f" compares two successive changes, which needs 3 latent steps; the encoder sees {batch.steps}"]
         return []

@@ -8,7 +8,15 @@ from pydantic import Field
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
-from worldmodel.objectives.objective import BatchSizes, Centers, Objective, ObjectiveBase, Sums, Terms
+from worldmodel.objectives.objective import (
+    BatchSizes,
+    Centers,
+    Objective,
+    ObjectiveBase,
+    Sums,
+    Terms,
+    dropped_token_problems,
+)
 from worldmodel.objectives.statistics import at_least_float32
 
 
@@ -20,6 +28,8 @@ class TemporalSimilarityConfig(ObjectiveBase):
     """weight in the loss; published, relative to the error: PLDM 0.1 to 0.74, EB-JEPA 12"""
 
     def check(self, batch: BatchSizes) -> list[str]:
+        if problems := dropped_token_problems(batch):
+            return problems
         return [] if batch.steps > 1 else [" compares successive time steps, but the encoder sees 1 latent step"]
 
 

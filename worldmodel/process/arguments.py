@@ -6,6 +6,9 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Collection
+from pathlib import Path
+
+from worldmodel.storage.urls import is_url
 
 
 def finite_number(minimum: float, maximum: float = math.inf, expected: str = "a number") -> Callable[[str], float]:
@@ -31,6 +34,11 @@ def positive_number(expected: str) -> Callable[[str], float]:
         return value
 
     return positive
+
+
+def path_or_url(text: str) -> Path | str:
+    """A path; or a URL as it is, since a Path would lose one of its slashes."""
+    return text if is_url(text) else Path(text)
 
 
 def frame_rate(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,6 +24,20 @@ def add_device_argument(parser: argparse.ArgumentParser, purpose: str = "device 
     devices = available_devices()
     text = f"{purpose}: {', '.join(devices)} (default {devices[0]})"
     parser.add_argument("--device", choices=devices, default=devices[0], metavar="NAME", help=text)
+
+
+@lru_cache
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for products of bfloat16. Emulated products are several times slower than float32.
+
+    On a processor: AVX512-BF16 or AMX.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return device.type == "xpu"
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -18,6 +18,7 @@ from torch import distributed
 
 from worldmodel.config import ConfigError
 from worldmodel.process.cores import usable_cores
+from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.ranks.rendezvous import init_method
 from worldmodel.recipe import Recipe
 
@@ -30,18 +31,9 @@ def resolve_precision(recipe: Recipe) -> Recipe:
     """Replace `precision: auto` by the precision of this machine, so that the recipe of the run names it."""
     if recipe.train.precision != "auto":
         return recipe
-    found = "bf16" if has_native_bf16() else "fp32"
+    device = "cuda" if torch.cuda.is_available() else "xpu" if torch.xpu.is_available() else "cpu"
+    found = "bf16" if multiplies_bfloat16(torch.device(device)) else "fp32"
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": found})})
-
-
-def has_native_bf16() -> bool:
-    """Whether the device multiplies bf16 in hardware. Emulated bf16 is several times slower than float32."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.xpu.is_available():
-        return True
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def start_accelerator(recipe: Recipe) -> Accelerator:

@@ -158,6 +158,8 @@ class ActingModel:
             # The last layer of a new predictor is zero, so it copies the last latent. All plans would cost the same,
             # and the baseline would be "do nothing". Random weights make a forecast that depends on actions.
             init_linear(model.predictor.head[-1])
+            if model.config.frozen_encoder is not None:  # it was not trained by this run
+                model.encoder.load_state_dict(self.model.encoder.state_dict())
         device = self.actions.mean.device
         _freeze(model, device)
         return replace(self, model=model, actions=model.action_input, inverse_head=None, steps_head=None)
@@ -178,7 +180,7 @@ def load_acting_model(path: Path | str, device: torch.device | str = "cpu") -> A
     Raises CheckpointError where there is no checkpoint, ConfigError for a model that cannot plan: one that takes no actions,
     encodes several frames together, or forecasts the latents of a frozen teacher.
     """
-    checkpoint = find_checkpoint(Path(path))
+    checkpoint = find_checkpoint(path)
     model, recipe = load_model(checkpoint.folder, device)
     if not isinstance(model, CausalWorldModel) or model.action_input is None:
         raise ConfigError([f"{path} was trained without actions (model.condition is null), so it cannot plan"])

@@ -21,10 +21,12 @@ class FailedReads:
         self._recipe, self._accelerator, self._log, self._first = recipe, accelerator, log, first_step
         self._recent: list[BadClip] = []  # since the last call of `gather`, on this rank
         self._count = 0  # up to the last call of `gather`, on all ranks
+        self._through_container = 0  # windows that were not read by the packet index, on this rank
 
     def add(self, micro_batches: Sequence[Batch]) -> None:
         """Log the failed reads of this rank."""
         self._recent += [clip for batch in micro_batches for clip in batch.bad]
+        self._through_container += sum(batch.through_container for batch in micro_batches)
         self._log.log_bad_clips(self._recent)
 
     def gather(self, step: int) -> None:
@@ -42,7 +44,12 @@ class FailedReads:
             )
 
     def report(self) -> None:
-        """Print how many reads failed, if any."""
+        """Print how many reads failed, if any, and how many could not use the packet index."""
         if count := self._count + len(self._recent):
             files = f"{self._recipe.run}/bad_clips.jsonl"
             self._log.print(f"{count:,} reads failed since this start; other windows replaced them, see {files}")
+        if count := self._through_container:
+            self._log.print(
+                f"{count:,} reads of this process did not use the packet index, because it does not have the file or the file "
+                "has changed; `python -m data_prep packets MANIFEST` makes it again, and says which files it leaves out"
+            )

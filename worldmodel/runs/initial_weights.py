@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from worldmodel.checkpoint import CheckpointError, find_checkpoint, restore_weights, set_weights
+from worldmodel.checkpoint import CheckpointError, find_checkpoint, model_tensors, restore_weights, set_weights
 from worldmodel.config import ConfigError
+from worldmodel.models.blocks.lora import with_adapters
 from worldmodel.models.masked import MaskedConfig
 from worldmodel.models.pretrained.files import read_config_file
 from worldmodel.models.pretrained.hub import HUGGINGFACE, find_folder
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.vjepa2 import load_huggingface, read_config
 from worldmodel.recipe import Recipe
+from worldmodel.training.parallel import unwrap
 
 
 def check_initial_weights(recipe: Recipe) -> None:
@@ -26,7 +28,7 @@ def check_initial_weights(recipe: Recipe) -> None:
     if recipe.init_from is None:
         return
     if not recipe.init_from.startswith(HUGGINGFACE):
-        find_checkpoint(Path(recipe.init_from))
+        find_checkpoint(recipe.init_from)
         return
     try:
         folder = find_folder(recipe.init_from.removeprefix(HUGGINGFACE))
@@ -48,8 +50,13 @@ def load_initial_weights(learner: nn.Module, recipe: Recipe) -> Path:
     assert recipe.init_from is not None
     skipped = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
     if not recipe.init_from.startswith(HUGGINGFACE):
-        other = find_checkpoint(Path(recipe.init_from))
-        restore_weights(learner, other, skip_files=skipped)
+        other = find_checkpoint(recipe.init_from)
+        if recipe.model.lora is None:
+            restore_weights(learner, other, skip_files=skipped)
+        else:
+            tensors = model_tensors(other).items()
+            own = {f"model.{k}": v for k, v in tensors if "ema" not in skipped or not k.startswith("teacher.")}
+            set_weights(learner, _adapted(own, learner), other.folder, skip_files=skipped)
         return other.folder
     folder = find_folder(recipe.init_from.removeprefix(HUGGINGFACE))
     try:
@@ -60,8 +67,13 @@ def load_initial_weights(learner: nn.Module, recipe: Recipe) -> Path:
     weights = {f"model.{name}": value for name, value in published.items()}
     if recipe.model.target.kind == "ema":
         weights |= {f"model.teacher.{k[8:]}": value for k, value in published.items() if k.startswith("encoder.")}
-    set_weights(learner, weights, folder, skip_files=skipped)
+    set_weights(learner, _adapted(weights, learner), folder, skip_files=skipped)
     return folder
+
+
+def _adapted(weights: dict[str, Tensor], learner: nn.Module) -> dict[str, Tensor]:
+    """Weights without adapters for a learner that may have some, whose values they keep."""
+    return with_adapters(weights, unwrap(learner).state_dict())
 
 
 def _overrides(recipe: Recipe, theirs: MaskedConfig) -> Iterator[str]:

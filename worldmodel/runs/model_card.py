@@ -33,13 +33,15 @@ def model_card(checkpoint: Checkpoint, model: TrainedModel, recipe: Recipe, layo
 def portable_recipe(recipe: Recipe) -> Recipe:
     """The recipe without paths of this machine: folders and files keep their last name only."""
     data = recipe.model_dump(mode="json")
-    data["run"] = _last_name(recipe.run)
+    data |= {"run": _last_name(recipe.run), "upload_to": None}
     names = [_last_name(path) for path in recipe.data.manifests]
     data["data"] |= {"manifest": names[0] if isinstance(recipe.data.manifest, str) else names, "make": None}
     if recipe.init_from is not None:
         data["init_from"] = _last_name(recipe.init_from)
     if data["model"]["target"]["kind"] == "frozen":
         data["model"]["target"]["run"] = _last_name(data["model"]["target"]["run"])
+    if (frozen := data["model"].get("frozen_encoder")) is not None:
+        frozen |= {"source": _last_name(frozen["source"]), "cache": None}
     return Recipe.model_validate(data)
 
 

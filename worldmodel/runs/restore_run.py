@@ -18,11 +18,17 @@ from worldmodel.runs.initial_weights import load_initial_weights
 from worldmodel.runs.missing_videos import make_missing_videos
 from worldmodel.runs.run_data import require_data, resolve_paths
 from worldmodel.runs.session import Session
+from worldmodel.storage.transfer import folder_url
 from worldmodel.training.setup import TrainingSetup
+from worldmodel.uploads.identity import fetch_uploaded
 
 
 def last_checkpoint(recipe: Recipe, accelerator: Accelerator, session: Session) -> Checkpoint | None:
     """Return the checkpoint that training resumes from, the same on all ranks; None for a new run."""
+    if recipe.upload_to is not None and accelerator.num_processes > 1:
+        if accelerator.is_local_main_process and not accelerator.is_main_process:
+            fetch_uploaded(Path(recipe.run), folder_url(recipe.upload_to))  # this host may have a run folder of its own
+        accelerator.wait_for_everyone()
     last = agreed_checkpoint(Path(recipe.run), accelerator)
     if last is not None:
         last.require(*checkpoint.RESUME_FIELDS)

@@ -94,12 +94,17 @@ def resolve_paths(recipe: Recipe, last: Checkpoint | None) -> Recipe:
     resolved = _with_manifests(recipe, written)
     target = recipe.model.target
     if recipe.init_from is not None:
-        init_from = _resolved_init_from(last, recipe.init_from, recipe)
+        init_from = _resolved_weights(last, "init_from", recipe.init_from, recipe)
         resolved = resolved.model_copy(update={"init_from": init_from})
     if isinstance(target, FrozenTarget):
         new_target = target.model_copy(update={"run": _recorded_or_absolute(last, "model.target.run", target.run, recipe)})
         model = recipe.model.model_copy(update={"target": new_target})
         resolved = resolved.model_copy(update={"model": model})
+    frozen = getattr(recipe.model, "frozen_encoder", None)
+    if frozen is not None:
+        source = _resolved_weights(last, "model.frozen_encoder.source", frozen.source, recipe)
+        new_frozen = frozen.model_copy(update={"source": source})
+        resolved = resolved.model_copy(update={"model": recipe.model.model_copy(update={"frozen_encoder": new_frozen})})
     return resolved
 
 
@@ -128,22 +133,30 @@ def same_path(last: Checkpoint, recorded: str, given: str, recipe: Recipe) -> bo
     return before is not None and before == _relative(os.path.abspath(given), os.path.abspath(recipe.run))
 
 
-def _recorded_or_absolute(last: Checkpoint | None, field: str, given: str, recipe: Recipe) -> str:
-    """The recorded spelling of a path where both name the same file, else the absolute path."""
+def _recorded(last: Checkpoint | None, field: str) -> str | None:
+    """The text of a field, such as model.target.run, in the recipe of a checkpoint."""
     node: Any = {} if last is None else last.state["recipe"]
     for part in field.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
-    if last is not None and isinstance(node, str) and same_path(last, node, given, recipe):
-        return node
+    return node if isinstance(node, str) else None
+
+
+def _recorded_or_absolute(last: Checkpoint | None, field: str, given: str, recipe: Recipe) -> str:
+    """The recorded spelling of a path where both name the same file, else the absolute path. A URL stays as it is."""
+    if is_url(given):
+        return given
+    recorded = _recorded(last, field)
+    if last is not None and recorded is not None and same_path(last, recorded, given, recipe):
+        return recorded
     return os.path.abspath(given)
 
 
-def _resolved_init_from(last: Checkpoint | None, given: str, recipe: Recipe) -> str:
+def _resolved_weights(last: Checkpoint | None, field: str, given: str, recipe: Recipe) -> str:
     """As `_recorded_or_absolute`, after the prefix "hf:" of published weights. An id on the hub is no path and is kept."""
     if not given.startswith(HUGGINGFACE):
-        return _recorded_or_absolute(last, "init_from", given, recipe)
-    recorded, where = None if last is None else last.state["recipe"].get("init_from"), given.removeprefix(HUGGINGFACE)
-    name = recorded.removeprefix(HUGGINGFACE) if isinstance(recorded, str) and recorded.startswith(HUGGINGFACE) else None
+        return _recorded_or_absolute(last, field, given, recipe)
+    recorded, where = _recorded(last, field), given.removeprefix(HUGGINGFACE)
+    name = recorded.removeprefix(HUGGINGFACE) if recorded is not None and recorded.startswith(HUGGINGFACE) else None
     if last is not None and name is not None and same_path(last, name, where, recipe):
         return HUGGINGFACE + name
     return HUGGINGFACE + os.path.abspath(where) if os.path.isdir(where) else given

@@ -11,8 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from worldmodel.manifest import Clip, Manifest, ManifestError
 from worldmodel.signals.table import SignalError, Signals, read_signals
+from worldmodel.storage.members import split_member
+from worldmodel.storage.objects import prefetch
 
 Array = NDArray[np.float64]
+_FETCHED_AHEAD = 256  # clips whose tables are fetched together from object storage
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,11 @@ class _SameSize:
 
 def _usable(manifest: Manifest, split: str, problems: list[ClipProblem]) -> Iterator[tuple[Clip, Signals]]:
     """The clips of a split with their signals in the time range of the clip."""
-    for row in manifest.rows(split):
+    rows = manifest.rows(split)
+    for number, row in enumerate(rows):
+        if number % _FETCHED_AHEAD == 0:
+            ahead = [manifest.clip(int(later)).signals for later in rows[number : number + _FETCHED_AHEAD]]
+            prefetch([split_member(table) for table in ahead if table is not None])
         clip = manifest.clip(int(row))
         if clip.signals is None:
             problems.append(ClipProblem(clip.clip_id, clip.path, "missing", "it has no signals"))

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from worldmodel.files.atomic import atomic_path
 from worldmodel.files.output_errors import output_errors
+from worldmodel.storage.members import read_named, split_member
+from worldmodel.storage.urls import is_url
 
 FORMAT_VERSION = 1
 _LARGEST_BYTES = 1 << 30  # of one decompressed table; compressed equal values can claim any size
@@ -91,15 +93,15 @@ def write_signals(path: Path, signals: Signals) -> None:
 
 
 def read_signals(path: Path | str) -> Signals:
-    """Read a table. Raises SignalError where it is missing, damaged, or its rows do not fit together.
+    """Read a table: a file, an object, or a member of a tar (`TAR::NAME`).
 
-    Errors of the storage or the machine are no property of the table, so they are raised as they are: OSError.
+    Raises SignalError where it is missing, damaged, or its rows do not fit together. Errors of the storage or the machine
+    are no property of the table, so they are raised as they are: OSError.
     """
     name = str(path)
-    if not Path(path).is_file():
-        raise SignalError(name, "missing", "no such table of signals; the manifest names it for a clip")
+    source = _source_of(name)
     try:
-        file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
         if sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)) > _LARGEST_BYTES:
             raise SignalError(name, "damaged", f"it claims more than {_LARGEST_BYTES >> 20} MiB")
         table = file.read(columns=["time_s", "action", "state"], use_threads=False)
@@ -127,6 +129,21 @@ def read_signals(path: Path | str) -> Signals:
             count = values.shape[1]
             raise SignalError(name, "other size", f"{key} has {count} numbers per row and {len(channel.names)} names")
     return Signals(name, time_s, actions, states, action, state, origin)
+
+
+def _source_of(name: str) -> Path | pa.BufferReader:
+    """The file of a table, or its content where it is not a file of its own."""
+    missing = "no such table of signals; the manifest names it for a clip"
+    if not is_url(name) and split_member(name)[1] is None:
+        if not Path(name).is_file():
+            raise SignalError(name, "missing", missing)
+        return Path(name)
+    try:
+        return pa.BufferReader(read_named(name, _LARGEST_BYTES))
+    except FileNotFoundError:
+        raise SignalError(name, "missing", missing) from None
+    except ValueError as error:
+        raise SignalError(name, "damaged", str(error)) from None
 
 
 def _lists(values: NDArray[np.float64]) -> pa.Array:

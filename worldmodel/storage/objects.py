@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from worldmodel.files.output_errors import OutputError
+from worldmodel.storage.byte_files import ByteFile
 from worldmodel.storage.cache import cached, open_cached
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.shard_index import BLOCK_BYTES, SUFFIX, Member, ShardIndex, read_index
@@ -21,48 +22,32 @@ from worldmodel.storage.urls import is_url, split_url
 IN_FLIGHT = 8  # range reads at the same time, per process
 
 
-class RemoteFile(io.RawIOBase):
-    """The bytes of an object or of a member of a shard, readable as a file. Blocks are fetched when they are needed.
+class RemoteFile(ByteFile):
+    """The bytes of an object or of a member of a shard. Blocks are fetched when they are needed.
 
     failure: the first StorageError, or OutputError of the cache. FFmpeg may take a failed read for the end of the file, so it
     is raised again on closing.
     """
 
     def __init__(self, found: ObjectVersion, offset: int, size: int, digests: Sequence[bytes] = ()) -> None:
-        super().__init__()
-        self._object, self._offset, self._size, self._digests = found, offset, size, digests
-        self._at, self._number = 0, -1
+        super().__init__(size)
+        self._object, self._offset, self._digests = found, offset, digests
+        self._number = -1
         self._file: BinaryIO = io.BytesIO()  # the block that was read last
-        self.failure: StorageError | OutputError | None = None
         if 0 < size <= BLOCK_BYTES:
             self._select(0)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        stop = self._size if size < 0 else min(self._size, self._at + size)
+    def read_at(self, start: int, stop: int) -> bytes:
         parts = []
-        while self._at < stop:
-            number, within = divmod(self._at, BLOCK_BYTES)
+        while start < stop:
+            number, within = divmod(start, BLOCK_BYTES)
             self._select(number)
             self._file.seek(within)
-            part = self._file.read(min(BLOCK_BYTES - within, stop - self._at))
+            part = self._file.read(min(BLOCK_BYTES - within, stop - start))
             if not part:
                 raise OSError(f"{self._file.name}: a block of the cache was cut off; delete it")
             parts.append(part)
-            self._at += len(part)
+            start += len(part)
         return b"".join(parts)
 
     def close(self) -> None:
@@ -74,7 +59,7 @@ class RemoteFile(io.RawIOBase):
         if self._number == number:
             return
         try:
-            opened = _open_block(self._object, self._offset, self._size, number, self._digests)
+            opened = _open_block(self._object, self._offset, self.size, number, self._digests)
         except (StorageError, OutputError) as error:
             self.failure = self.failure or error
             raise

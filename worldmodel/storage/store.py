@@ -1,4 +1,4 @@
-"""Requests to object stores through obstore: versions, ranges, uploads, with retries and back-off."""
+"""Requests to object stores through obstore: versions and ranges, with retries and back-off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from worldmodel.storage.errors import StorageError, short_reason
@@ -17,7 +16,8 @@ from worldmodel.storage.urls import split_url
 ATTEMPTS = 5
 FIRST_DELAY_S = 0.2  # between two attempts; each one is twice to four times as long as the one before
 TIMEOUT_S = 20.0  # of one read, with its answer; all attempts together stay below data.worker_timeout_s
-UPLOAD_TIMEOUT_S = 60.0  # of one request that writes
+UPLOAD_TIMEOUT_S = 60.0  # of one request that writes: of an object, or of a part of a large one
+PART_RETRIES = 5  # of one part, by the client: else a single fault would begin a large upload again
 CONNECT_TIMEOUT_S = 10.0
 _FORBIDDEN = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # S3 answers these with HTTP 400
 
@@ -43,7 +43,7 @@ def version_of(url: str) -> ObjectVersion:
 
 def latest_version(url: str) -> ObjectVersion:
     """The version of an object as it is now. Raises StorageError."""
-    meta = _retried(url, lambda store, key: _obstore().head(store, key), TIMEOUT_S)
+    meta = retried(url, lambda store, key: obstore().head(store, key))
     etag = meta["e_tag"]
     return ObjectVersion(url, int(meta["size"]), etag or str(meta["last_modified"]), etag)
 
@@ -55,7 +55,7 @@ def read_range(found: ObjectVersion, start: int, stop: int) -> bytes:
         options["if_match"] = found.etag
 
     def get(store: Any, key: str) -> bytes:
-        answer = _obstore().get(store, key, options=options)
+        answer = obstore().get(store, key, options=options)
         data = bytes(answer.bytes())
         now = answer.meta["e_tag"] or str(answer.meta["last_modified"])
         if now != found.version or int(answer.meta["size"]) != found.size:
@@ -64,33 +64,27 @@ def read_range(found: ObjectVersion, start: int, stop: int) -> bytes:
             raise ConnectionError(f"{len(data)} of {stop - start} bytes arrived")
         return data
 
-    data = _retried(found.url, get, TIMEOUT_S)
+    data = retried(found.url, get)
     _last_read[split_url(found.url)[0]] = found.url
     return data
-
-
-def upload(path: Path, url: str) -> None:
-    """Upload a file. The object is replaced as a whole, at the end. Raises StorageError."""
-
-    def put(store: Any, key: str) -> None:
-        _obstore().put(store, key, path)
-
-    _retried(url, put, UPLOAD_TIMEOUT_S)
-    version_of.cache_clear()
 
 
 class _ChangedError(Exception):
     """The object is another one than when its version was asked."""
 
 
-def _retried(url: str, request: Callable[[Any, str], Result], timeout_s: float) -> Result:
+def retried(url: str, request: Callable[[Any, str], Result], writes: bool = False) -> Result:
+    """Make a request, again after faults that may pass. request: a function of the client and the key of the object.
+
+    writes: it writes, removes or lists objects. Raises StorageError.
+    """
     store_url, key = split_url(url)
     key = _hub_key(store_url, key)
-    errors = _obstore().exceptions
+    errors = obstore().exceptions
     delay_s = FIRST_DELAY_S
     for attempt in range(ATTEMPTS):
         try:
-            return request(_store(store_url, timeout_s), key)
+            return request(_store(store_url, *((UPLOAD_TIMEOUT_S, PART_RETRIES) if writes else (TIMEOUT_S, 0))), key)
         except FileNotFoundError:
             detail = "no such object; was it moved or deleted?"
             raise StorageError(url, detail, store=store_url, unreachable=False, missing=True) from None
@@ -121,7 +115,7 @@ def _another_answers(store_url: str, url: str) -> bool:
     if other is None or other == url:
         return False
     try:
-        _obstore().head(_store(store_url, TIMEOUT_S), _hub_key(*split_url(other)))
+        obstore().head(_store(store_url, TIMEOUT_S, 0), _hub_key(*split_url(other)))
     except Exception:
         return False
     return True
@@ -137,12 +131,12 @@ def _hub_key(store_url: str, key: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _store(store_url: str, timeout_s: float) -> Any:
+def _store(store_url: str, timeout_s: float, retries: int) -> Any:
     """The client of a bucket or host. Credentials come from the environment and stay in this process.
 
-    timeout_s: of one request, with its answer.
+    timeout_s: of one request, with its answer. retries: of one request, by the client itself.
     """
-    obstore = _obstore()
+    library = obstore()
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""
     plain = store_url.startswith("http://") or (store_url.startswith("s3://") and endpoint.startswith("http://"))
     client: dict[str, Any] = {"timeout": f"{timeout_s:g}s", "connect_timeout": f"{CONNECT_TIMEOUT_S:g}s", "allow_http": plain}
@@ -151,11 +145,12 @@ def _store(store_url: str, timeout_s: float) -> Any:
         if token := os.environ.get("HF_TOKEN"):
             client["default_headers"] = {"Authorization": f"Bearer {token}"}
         client["allow_http"] = hub.startswith("http://")
-        return obstore.store.HTTPStore(hub, client_options=client, retry_config={"max_retries": 0})
-    return obstore.store.from_url(store_url, client_options=client, retry_config={"max_retries": 0})
+        return library.store.HTTPStore(hub, client_options=client, retry_config={"max_retries": retries})
+    return library.store.from_url(store_url, client_options=client, retry_config={"max_retries": retries})
 
 
-def _obstore() -> Any:
+def obstore() -> Any:
+    """The library obstore. Raises StorageError if it is not installed."""
     try:
         import obstore
         import obstore.exceptions

@@ -9,6 +9,8 @@ import re
 SCHEMES = ("s3", "gs", "hf", "http", "https")
 _URL = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
 
+_SIGNED = re.compile(r"[?&](x-amz-|x-goog-|awsaccesskeyid|signature|sig=|token=)", re.IGNORECASE)  # keys may hold a "?"
+
 
 class UrlError(ValueError):
     """A URL that is not used: it holds credentials, or leaves the folder that it belongs to."""
@@ -19,14 +21,19 @@ def is_url(path: os.PathLike[str] | str) -> bool:
     return isinstance(path, str) and _URL.match(path) is not None
 
 
+def is_writable_url(path: str) -> bool:
+    """Whether a path is a URL of a store that can be written."""
+    return is_url(path) and path.partition("://")[0].lower() in ("s3", "gs")
+
+
 def split_url(url: str) -> tuple[str, str]:
     """(store, key) of a URL: `s3://bucket/a/b.tar` -> (`s3://bucket`, `a/b.tar`).
 
-    Raises UrlError for a URL with a user name, a password or a query: signatures would be written to manifests and logs.
+    Raises UrlError for a URL with a user name, a password, a query or a signature: these would be written to files.
     """
     scheme, _, rest = url.partition("://")
     host, _, key = rest.partition("/")
-    if "@" in host or (scheme.lower() in ("http", "https") and "?" in url):
+    if "@" in host or _SIGNED.search(url) or (scheme.lower() in ("http", "https") and "?" in url):
         raise UrlError(
             f"{scheme}://...: a URL must not hold a user name, a password or a query, because URLs are written to manifests "
             "and logs; give credentials in the environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)"

@@ -41,6 +41,10 @@ class CheckpointConfig(Config):
     """steps between two checkpoints; a multiple of health.every, so that the best one is known"""
     keep: PositiveInt = 2
     """number of last checkpoints that are kept, in addition to the best one"""
+    format: Literal["single", "sharded"] = "single"
+    """single: the main process gathers and writes whole tensors; sharded: each process writes what it holds"""
+    asynchronous: bool = False
+    """true: files are written while training goes on, from a copy in CPU memory"""
 
 
 class DecoderTrainingConfig(Config):

@@ -14,6 +14,7 @@ from worldmodel.config import Config, ConfigError
 from worldmodel.models.blocks.layers import Block
 from worldmodel.training import eager_optimizers
 from worldmodel.training.fine_tuning import layer_scales
+from worldmodel.training.row_shards import is_sharded
 
 
 class OptimConfig(Config):
@@ -97,6 +98,10 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError([f"optim.kind muon needs torch 2.9 or newer, this is {torch.__version__}; use adamw"])
     groups = _by_scale(matrices, scale_of, config.weight_decay)
+    if is_sharded(matrices[0]):
+        from worldmodel.training.sharded_muon import ShardedMuon
+
+        return adamw, ShardedMuon(groups, lr=config.muon_lr, weight_decay=config.weight_decay)
     return adamw, eager_optimizers.Muon(groups, lr=config.muon_lr, weight_decay=config.weight_decay)
 
 

@@ -19,7 +19,7 @@ from worldmodel.recipe import Recipe
 from worldmodel.training.fine_tuning import freeze
 from worldmodel.training.learner import Learner
 from worldmodel.training.optimizer import Optimizers
-from worldmodel.training.parallel import parallelise, unwrap, warm_up_ddp
+from worldmodel.training.parallel import compile_model, parallelise, unwrap, warm_up_ddp
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ def build_learner(recipe: Recipe) -> Learner:
     model = build_model(recipe.model, recipe.window)
     freeze(model, recipe.optim.frozen)
     if recipe.train.compile:
-        model.encoder.compile()
-        model.predictor.blocks.compile()  # the part that all forward methods of the predictor share
+        compile_model(model, by_block=recipe.train.parallel == "fsdp2")
     sizes = recipe.model.latent_sizes(recipe.window)
     objectives = {name: build_objective(config, sizes) for name, config in recipe.objectives.items()}
     return Learner(model, objectives, recipe.augment)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, load_into
 from worldmodel.config import Config, ConfigError, parse_config
 from worldmodel.data.window_config import WindowConfig
@@ -78,7 +76,7 @@ def _describe(target: Config) -> str:
 
 def _open(run: str) -> Checkpoint:
     try:
-        return find_checkpoint(Path(run))
+        return find_checkpoint(run)
     except CheckpointError as error:
         raise ConfigError([f"model.target.run: {error}; a frozen teacher needs a run that was trained before"]) from None
 

@@ -11,8 +11,10 @@ import numpy as np
 
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
-from worldmodel.video.read import read_frames
-from worldmodel.video.resize import Cover
+from worldmodel.video.crop_rectangle import CropRectangle
+from worldmodel.video.planes import FrameLayout
+from worldmodel.video.read import read_frames, read_planes
+from worldmodel.video.resize import Cover, inside
 
 Geometry = Literal["center_crop", "resize"]
 GEOMETRIES: dict[Geometry, str] = {
@@ -34,6 +36,8 @@ def read_square_frames(
     backend: Backend = "pyav",
     folder_fps: float = 10.0,
     timing: Timing | None = None,
+    packet_index: str | None = None,
+    rectangle: CropRectangle | None = None,
     copy: bool = True,
 ) -> np.ndarray:
     """Read frames as `read_frames` does and make them square: uint8 [T, size_px, size_px, 3].
@@ -41,11 +45,11 @@ def read_square_frames(
     size_px: side of the square; or height and width of a rectangle: uint8 [T, height, width, 3].
     geometry: "center_crop" resizes the short side to `size_px` and cuts out a square; "resize" resizes the whole frame.
     position: where along the long side the square is cut out, see `crop_square`; None for the centre.
+    rectangle: what is read of each frame, as if it were the whole frame; None for the whole frame.
     copy: False returns the square as a view, which keeps the memory of the rest of the frames; for a caller that copies it.
     """
     height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
-    covering = size_px if isinstance(size_px, int) else Cover(height, width)
-    size = covering if geometry == "center_crop" else (height, width)
+    size = inside(rectangle, covering_size(size_px) if geometry == "center_crop" else (height, width))
     frames = read_frames(
         path,
         times_s=times_s,
@@ -55,9 +59,54 @@ def read_square_frames(
         backend=backend,
         folder_fps=folder_fps,
         timing=timing,
+        packet_index=packet_index,
     )
     square: np.ndarray = crop(frames, (height, width), position)
     return np.ascontiguousarray(square) if copy else square
+
+
+def read_square_planes(
+    path: Path | str,
+    size_px: int | tuple[int, int],
+    out: np.ndarray,
+    *,
+    times_s: Sequence[float] | None = None,
+    indices: Sequence[int] | None = None,
+    position: float | None = None,
+    member: str | None = None,
+    folder_fps: float = 10.0,
+    timing: Timing | None = None,
+    packet_index: str | None = None,
+    rectangle: CropRectangle | None = None,
+) -> FrameLayout:
+    """Read frames into `out`, uint8 [bytes]: planes of the whole frame, or RGB that is resized and cut out already.
+
+    The frames of one window follow one another. Their layout says which of both they are; see `read_planes`. Planes are
+    resized and cut out elsewhere (`worldmodel.data.planar`). Other arguments are those of `read_square_frames` with
+    "center_crop". RGB needs 3 bytes per pixel of the square in `out`.
+    """
+    height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
+    found = read_planes(
+        path,
+        out,
+        times_s=times_s,
+        indices=indices,
+        size=inside(rectangle, covering_size(size_px)),
+        member=member,
+        folder_fps=folder_fps,
+        timing=timing,
+        packet_index=packet_index,
+    )
+    if isinstance(found, FrameLayout):
+        return found
+    square = crop(found, (height, width), position)
+    out[: square.size].reshape(square.shape)[...] = square
+    return FrameLayout(height, width)
+
+
+def covering_size(size_px: int | tuple[int, int]) -> int | Cover:
+    """The size at which frames are read to cut out a square with this side, or a rectangle of this height and width."""
+    return size_px if isinstance(size_px, int) else Cover(*size_px)
 
 
 def crop_square(frames: Frames, position: float | None = None) -> Frames:

@@ -57,7 +57,7 @@ def orientation_of(frame: VideoFrame, stream: VideoStream) -> Orientation:
     chooses in the same way).
     """
     stated = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-    turn_deg, mirrored = _turn_of_matrix(frame)
+    turn_deg, mirrored = turn_of_matrix(frame)
     return Orientation(turn_deg, mirrored, usable_aspect(stated))
 
 
@@ -68,7 +68,7 @@ def usable_aspect(stated: Fraction | None) -> Fraction:
     return Fraction(stated)
 
 
-def _turn_of_matrix(frame: VideoFrame) -> tuple[int, bool]:
+def turn_of_matrix(frame: VideoFrame) -> tuple[int, bool]:
     """(degrees clockwise to the nearest 90, mirrored) of the frame's display matrix; (0, False) if it has none."""
     # Not `frame.side_data`, whose container and the frame refer to each other: the frame would keep its memory until the
     # next garbage collection.

@@ -14,6 +14,7 @@ from eval.planning.action_model import ActionModel
 from worldmodel.manifest import Manifest
 from worldmodel.signals import SignalError, action_blocks, read_signals, states_at
 from worldmodel.video import read_frames
+from worldmodel.video.resize import inside
 
 _ENCODED_AT_ONCE = 64  # frames
 _MARGIN_S = 1e-6
@@ -79,7 +80,8 @@ def _read(model: ActionModel, manifest: Manifest, row: int, device: torch.device
             f"{clip.path}: {actions.shape[1]} numbers of actions between two frames, and the checkpoint was trained with "
             f"{model.action_size}; give the data that it was trained on, or of the same kind"
         )
-    frames = read_frames(clip.path, times_s=times, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
+    size = inside(clip.rectangle, None)
+    frames = read_frames(clip.path, times_s=times, size=size, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
     latents = [model.encode(torch.from_numpy(part)[:, None].to(device))[:, -1] for part in _parts(frames)]
     return Recorded(
         clip.clip_id,

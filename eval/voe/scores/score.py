@@ -34,14 +34,15 @@ SHORT = (["all"], ["all"])  # levels and copy classes of a short tree
 
 def score(trials: Sequence[Trial], traces: Traces, protocol: Mapping[str, Any]) -> dict[str, Any]:
     """All numbers, as scores.json holds them. Values are fractions from 0 to 1."""
-    board = Scoreboard(trials, traces, protocol)
+    board, precision = Scoreboard(trials, traces, protocol), protocol["model"].get("precision", "fp32")
     if not board.pairs:
-        return {"format": FORMAT, "headline": {}, "tree": {}, "notes": [SECRET]}
+        return {"format": FORMAT, "precision": precision, "headline": {}, "tree": {}, "notes": [SECRET]}
     evaluated = evaluated_scorers(dict.fromkeys(scorer for _, scorer in board.rows), protocol["model"]["spec"])
     sliding = [it for it in evaluated if ("sliding", it) in board.rows]
     headlines = {str(it): found for it in evaluated if (found := headline(board, it)) is not None}
     return {
         "format": FORMAT,
+        "precision": precision,
         "headline": headlines,
         "tree": {windows: _trees(board, windows, evaluated) for windows in board.windows()},
         "splits": {

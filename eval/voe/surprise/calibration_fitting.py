@@ -12,6 +12,7 @@ import torch
 
 from eval.cache.sealed import LEFT_OUT
 from eval.errors import EvalError
+from eval.precision import stored_with
 from eval.result_folder import read_result
 from eval.resumable_work import compute_pieces
 from eval.voe.scorers import MODEL, Fit
@@ -75,6 +76,7 @@ def _inputs(task: VoeTask, scorer: SurpriseScorer, videos: Sequence[Video], abla
         "forecasters": {kind: list(names) for kind, names in scorer.forecasters.items()},
         "ablation": list(ablation),
         "videos": [asdict(video) for video in videos],
+        **stored_with(task.subject.precision),
     }
 
 

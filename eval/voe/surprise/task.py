@@ -73,6 +73,7 @@ class VoeTask:
         return {
             "plan": asdict(self.plan),
             "scope": self.scope,
+            "precision": self.subject.precision,
             "size_px": self.size_px,
             "geometry": self.geometry,
             "suite": [asdict(trial) for trial in self.suite.trials],

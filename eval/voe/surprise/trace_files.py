@@ -70,7 +70,7 @@ def write_untrained_traces(task: VoeTask, seed: int, calibration_videos: Sequenc
     """
     like = task.subject.model
     assert like is not None
-    network = untrained_copy(like, seed, task.device)
+    network = untrained_copy(like, seed, task.device, task.subject.precision)
     scorer = SurpriseScorer(network, task.plan, task.device, task.scope, MASKED_IN_LOCKED)
     everywhere = replace(scorer, forecasters=MODEL_AND_MASKED)  # so that both have errors at every horizon
     if task.only_stored_calibrations and find_stored(task, everywhere, calibration_videos, ()) is None:

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.commands import curate
 from data_prep.content_hash import METHOD, content_hash
 from data_prep.curation.analysis import VideoAnalysis, VideoClips
 from data_prep.curation.recipe import CurationRecipe
 from data_prep.curation.table import curated_clips
+from data_prep.parallel import workers
 from tests.support.made_scenes import scene
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.data.windows import WindowSource
@@ -126,7 +126,7 @@ def test_the_page_shows_examples_of_each_decision(curated):
 
 
 def test_an_interrupted_run_resumes_to_the_same_table(manifest, curated, tmp_path, monkeypatch):
-    real, calls = curate.run_each, []
+    real, calls = workers.run_each, []
 
     def stopped(work, items, *args):
         for item, result in real(work, items, *args):
@@ -135,7 +135,7 @@ def test_an_interrupted_run_resumes_to_the_same_table(manifest, curated, tmp_pat
                 raise KeyboardInterrupt
             yield item, result
 
-    monkeypatch.setattr(curate, "run_each", stopped)
+    monkeypatch.setattr(workers, "run_each", stopped)
     assert run(manifest, tmp_path / "c.parquet") == 130
     assert run(manifest, tmp_path / "c.parquet") == 0
     assert len(calls) == 3 + 2  # two results were in the journal

@@ -37,7 +37,7 @@ def with_gradients(result: torch.Tensor, given: list[torch.Tensor]) -> list[torc
 @pytest.fixture(params=["kept", "computed again"])
 def products(request, monkeypatch):
     """Products of matrices on any processor, in blocks of one or two of the six pairs of clip and head."""
-    monkeypatch.setattr(attention, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(attention, "multiplies_bfloat16", lambda device: True)
     monkeypatch.setattr(attention, "BLOCK_SCORES", 80)
     monkeypatch.setattr(attention, "STORED_SCORES", {"kept": 1000, "computed again": 0}[request.param])
 
@@ -72,13 +72,19 @@ def test_the_error_in_bfloat16_is_at_most_three_times_that_of_torch_which_keeps_
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_segments_equal_attention_of_each_by_itself(products, dtype):
+def test_segments_equal_attention_of_each_by_itself_and_share_the_limit_of_what_is_kept(products, monkeypatch, dtype):
     given = inputs(dtype, (6, 9))
-    packed = with_gradients(attend_segments(*given[:3], (2, 4), (5, 4)), given)
     parts = [(slice(0, 2), slice(0, 5)), (slice(2, 6), slice(5, 9))]
-    alone = torch.cat([attend(given[0][:, :, q], given[1][:, :, k], given[2][:, :, k]) for q, k in parts], dim=2)
-    for ours, expected in zip(packed, with_gradients(alone, given), strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-6)
+    segments = [(given[0][:, :, q], given[1][:, :, k], given[2][:, :, k]) for q, k in parts]
+    together = with_gradients(torch.cat(attend_segments(segments), dim=2), given)
+    alone = with_gradients(torch.cat([attend(*segment) for segment in segments], dim=2), given)
+    for ours, expected in zip(together, alone, strict=True):
+        assert torch.equal(ours, expected)
+    monkeypatch.setattr(attention, "STORED_SCORES", 2 * 3 * (2 * 5 + 4 * 4) - 1)  # each of them alone has fewer scores
+    with torch.autograd.graph.saved_tensors_hooks(lambda saved: shapes.append(saved.shape) or saved, lambda saved: saved):
+        shapes: list[torch.Size] = []
+        attend_segments(segments)
+    assert not any(shape[-2:] == (4, 4) for shape in shapes)
 
 
 def test_attention_in_float32_is_that_of_torch_bit_for_bit(products):

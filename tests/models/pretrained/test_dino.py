@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from worldmodel.models.pretrained.dino import DinoFrames
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.world_model import FrameWise, Layered, SharedContext
@@ -75,3 +76,15 @@ def test_a_missing_layer_is_refused_and_not_left_random(saved, tmp_path: Path):
     save_file({k: v for k, v in tensors.items() if "layer.1.norm1" not in k}, tmp_path / "model.safetensors")
     with pytest.raises(PretrainedError, match=r"layer\.1\.norm1\.bias is missing"):
         load_pretrained(str(tmp_path))
+
+
+def test_frames_of_another_size_have_the_positions_that_transformers_gives_them(saved):
+    theirs, folder, before = saved
+    model, frames = load_pretrained(str(folder)), torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    larger = DinoFrames(theirs.config, size_px=48)
+    larger.net = model.net
+    expected = theirs(frames).last_hidden_state[:, before:]
+    torch.testing.assert_close(larger.encode(frames[None])[0], expected, rtol=1e-5, atol=1e-5)
+    assert larger.latent_shape == (36, D)
+    with pytest.raises(ValueError, match="frames of 48 x 48 px, but this model was built for 32 px"):
+        model.encode(frames[None])

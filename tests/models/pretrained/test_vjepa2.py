@@ -5,15 +5,25 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from published_layers import block, norm, plain_block
 from safetensors.torch import load_file, save_file
 
 from worldmodel.models import build_model
 from worldmodel.models.blocks.rotary import grid_positions
 from worldmodel.models.masked import MaskedWorldModel
-from worldmodel.models.pretrained.layouts import PretrainedError
+from worldmodel.models.pretrained.layouts import PretrainedError, to_ours
 from worldmodel.models.pretrained.load import load_pretrained
-from worldmodel.models.pretrained.vjepa2 import UNUSED_TABLES, load_huggingface, load_original, save_huggingface, save_original
+from worldmodel.models.pretrained.vjepa2 import (
+    UNUSED_TABLES,
+    encoder_pairs,
+    load_huggingface,
+    load_original,
+    save_huggingface,
+    save_original,
+)
 from worldmodel.models.targets import EmaTarget
+from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
 FRAMES, SIZE, PATCH, TOKENS = 8, 32, 8, 16
 ARCHITECTURE = {
@@ -271,3 +281,38 @@ def test_a_reinitialised_model_has_the_same_architecture_and_other_weights(folde
     fresh = model.reinitialised()
     assert fresh.architecture == model.architecture
     assert not torch.equal(fresh.encoder.patch.weight, model.encoder.patch.weight)
+
+
+# --- positions and blocks --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("frames", "rows", "columns"), [(4, 2, 3), (2, 3, 1)])
+def test_positions_of_rectangles_and_of_other_lengths_are_step_row_and_column(frames: int, rows: int, columns: int):
+    """A plain second implementation, token by token: positions are not rescaled for another resolution, shape or length."""
+    torch.manual_seed(0)
+    config = VideoEncoderConfig(patch_px=PATCH, tubelet_size=2, width=24, depth=1, heads=2)
+    encoder = VideoEncoder(config, tiled_rotary=True)
+    weights = {**block(24, "blocks.0"), **norm(24, "norm")}
+    weights |= {"patch_embed.proj.weight": torch.randn(24, 3, 2, PATCH, PATCH), "patch_embed.proj.bias": torch.randn(24)}
+    state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    ours = to_ours(encoder_pairs("encoder", config), weights, state, "")
+    encoder.load_state_dict({name.removeprefix("encoder."): value for name, value in ours.items()})
+    video = torch.randn(1, frames, 3, rows * PATCH, columns * PATCH)
+    kernel, bias = weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"]
+    x = F.conv3d(video.transpose(1, 2), kernel, bias, stride=kernel.shape[2:])[0].flatten(1).T
+    places = [(t, r, c) for t in range(frames // 2) for r in range(rows) for c in range(columns)]
+    x = plain_block(weights, "blocks.0", x, 2, places, tiled=True)
+    expected = F.layer_norm(x, (24,), weights["norm.weight"], weights["norm.bias"], 1e-6)
+    torch.testing.assert_close(encoder(video)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["encoder", "predictor"])
+def test_a_model_with_more_blocks_than_an_original_file_is_refused(folder: Path, tmp_path: Path, part: str):
+    """vjepa2 #149 and PR 150: with strict=False the blocks that the file does not have stay random, unnoticed."""
+    model = load_huggingface(folder)
+    save_original(model, tmp_path / "released.pt")
+    config = getattr(model.config, part)
+    deeper = model.config.model_copy(update={part: config.model_copy(update={"depth": config.depth + 1})})
+    with pytest.raises(PretrainedError, match=rf"blocks\.{config.depth}\.\S+ is missing"):
+        load_original(tmp_path / "released.pt", MaskedWorldModel(deeper, model.window))
+    shallower = model.config.model_copy(update={part: config.model_copy(update={"depth": config.depth - 1})})
+    with pytest.raises(PretrainedError, match=rf"blocks\.{config.depth - 1}\.\S+ is not part of this model"):
+        load_original(tmp_path / "released.pt", MaskedWorldModel(shallower, model.window))

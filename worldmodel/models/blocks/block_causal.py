@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
+import torch.nn.functional as F
 from torch import Tensor
 
 from worldmodel.models.blocks.attention import attend
+from worldmodel.models.blocks.heads import join_heads, split_heads
 from worldmodel.models.blocks.layers import Attention, Block, Blocks, block_causal_mask
-from worldmodel.models.blocks.rotary import rotate
 
 KeysAndValues = tuple[Tensor, Tensor]  # of one block, [B, H, steps * tokens, F] each; keys are rotated
 
@@ -48,23 +48,21 @@ class CausalAttention(Attention):
         """
         steps = x.shape[1] // tokens
         if rows is None:
-            q, k, v = rearrange(self.qkv(x), "b s (three h f) -> three b h s f", three=3, h=self.heads)
-            q = rotate(q, rotary)
+            ((q, k, v),) = split_heads(self.qkv(x), 3, self.heads, rotary)
         else:
             width = x.shape[-1]
             weight, bias = self.qkv.weight, self.qkv.bias
-            k, v = rearrange(
-                torch.nn.functional.linear(x, weight[width:], bias[width:]), "b s (two h f) -> two b h s f", two=2, h=self.heads
+            own_rotary = select_steps(rotary[None], tokens, rows)[0]
+            ((k, v),) = split_heads(F.linear(x, weight[width:], bias[width:]), 2, self.heads, rotary)
+            ((q,),) = split_heads(
+                F.linear(select_steps(x, tokens, rows), weight[:width], bias[:width]), 1, self.heads, own_rotary
             )
-            q = torch.nn.functional.linear(select_steps(x, tokens, rows), weight[:width], bias[:width])
-            q = rotate(rearrange(q, "b s (h f) -> b h s f", h=self.heads), select_steps(rotary[None], tokens, rows)[0])
-        k = rotate(k, rotary)
         before = 0
         if past is not None:
             before = past[0].shape[2] // tokens
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
         attended = attend_to_past(q, k, v, tokens, [before + row for row in (range(steps) if rows is None else rows)])
-        return self.out(rearrange(attended, "b h s f -> b s (h f)")), (k, v)
+        return self.out(join_heads([attended])), (k, v)
 
 
 class CausalBlock(Block):

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
-from worldmodel.models.blocks.attention import attend, attend_segments
-from worldmodel.models.blocks.rotary import rotate
+from worldmodel.models.blocks.attention import attend_segments
+from worldmodel.models.blocks.heads import join_heads, split_heads
 
 
 @dataclass(frozen=True)
@@ -61,21 +60,16 @@ class Attention(nn.Module):
         """
         lengths = [segment.length for segment in segments]
         if outputs_only:
-            width = x.shape[-1]
+            width, outputs = x.shape[-1], [segment.outputs for segment in segments]
             weights, biases = self.qkv.weight.split((width, 2 * width)), self.qkv.bias.split((width, 2 * width))
-            q = rearrange(F.linear(select_outputs(x, segments), weights[0], biases[0]), "b s (h f) -> b h s f", h=self.heads)
-            k, v = rearrange(F.linear(x, weights[1], biases[1]), "b s (two h f) -> two b h s f", two=2, h=self.heads)
+            own_rotary = None if rotary is None else select_outputs(rotary, segments, -3)
+            queries = F.linear(select_outputs(x, segments), weights[0], biases[0])
+            of_queries = split_heads(queries, 1, self.heads, own_rotary, outputs)
+            of_keys = split_heads(F.linear(x, weights[1], biases[1]), 2, self.heads, rotary, lengths)
+            parts = [(*q, *kv) for q, kv in zip(of_queries, of_keys, strict=True)]
         else:
-            q, k, v = rearrange(self.qkv(x), "b s (three h f) -> three b h s f", three=3, h=self.heads)
-        if rotary is not None:
-            k = rotate(k, rotary)
-            q = rotate(q, select_outputs(rotary, segments, -3) if outputs_only else rotary)
-        if segments:
-            queries = [segment.outputs for segment in segments] if outputs_only else lengths
-            attended = attend_segments(q, k, v, queries, lengths)
-        else:
-            attended = attend(q, k, v)
-        return self.out(rearrange(attended, "b h s f -> b s (h f)"))
+            parts = split_heads(self.qkv(x), 3, self.heads, rotary, lengths)
+        return self.out(join_heads(attend_segments(parts)))
 
 
 class Block(nn.Module):

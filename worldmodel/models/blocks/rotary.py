@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from einops import repeat
@@ -52,30 +50,24 @@ def rotary_table(angles: Tensor) -> Tensor:
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Rotate neighbouring pairs of features: x [B, H, S, F], table [S, 2, F] or [B, 1, S, 2, F] -> the shape of x."""
     cosines, sines = table.to(x.dtype).unbind(-2)
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return x * cosines + _swapped(x) * sines
-    rotated: Tensor = _Rotation.apply(x, cosines, sines)
-    return rotated
+    return x * cosines + x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) * sines
 
 
-class _Rotation(torch.autograd.Function):
-    """x * cosines + swapped(x) * sines with few passes over memory, and no copy of x kept for the backward pass."""
+def rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """As `rotate`, bit for bit, with few passes over memory, without a gradient: x [..., F], tables that fit its shape."""
+    return (x * cosines).add_(_swapped(x).mul_(sines))
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-        ctx.save_for_backward(cosines, sines)
-        return (x * cosines).add_(_swapped(x).mul_(sines))
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        cosines, sines = ctx.saved_tensors
-        return (gradient * cosines).add_(_swapped(gradient * sines)), None, None
+def rotate_back_(gradient: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turn the gradient [..., F] of the output of `rotated` into that of its input, in place."""
+    swapped = _swapped(gradient * sines)
+    return gradient.mul_(cosines).add_(swapped)
 
 
 def _swapped(x: Tensor) -> Tensor:
-    """A copy of x in which the two features of each pair have changed places: [..., F]."""
+    """A copy of x in which the two features of each pair have changed places: [..., F]. Without gradient."""
     strides = (*x.stride()[:-1], x.storage_offset())
-    if x.device.type != "cpu" or x.element_size() not in _INTEGERS or x.stride(-1) != 1 or any(s % 2 for s in strides):
+    if x.element_size() not in _INTEGERS or x.stride(-1) != 1 or any(s % 2 for s in strides):
         return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     # As one integer a pair is swapped by shifts, which processors do on whole vectors: 1.5 times faster than `flip`.
     bits = 8 * x.element_size()

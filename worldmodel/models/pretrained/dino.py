@@ -1,8 +1,4 @@
-"""DINOv2 and DINOv3 of `transformers` as frozen encoders of frames (Oquab et al. 2023; Siméoni et al. 2025).
-
-They have no predictor. As world models they forecast that nothing changes, the baseline of copying the last latent; probes,
-rollouts of latents and `eval voe` take them.
-"""
+"""DINOv2 and DINOv3 of `transformers` as frozen encoders of frames (Oquab et al. 2023; Siméoni et al. 2025)."""
 
 from __future__ import annotations
 
@@ -13,13 +9,14 @@ from typing import Any, Literal
 
 import torch
 from einops import rearrange, repeat
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from worldmodel.models.blocks.layers import capture_outputs
-from worldmodel.models.pixels import standardise, to_float
-from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file, read_tensors
+from worldmodel.models.pretrained.encoder_only import EncoderOnly, repeated
+from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file
+from worldmodel.models.pretrained.from_transformers import load_strictly
 from worldmodel.models.pretrained.layouts import PretrainedError
-from worldmodel.models.world_model import SharedContext, check_context, check_forecast, check_size, latent_distance
+from worldmodel.models.world_model import SharedContext, check_forecast, check_size
 
 KINDS = {
     "dinov2": "Dinov2Model",
@@ -32,23 +29,25 @@ MAX_HORIZON = 16  # steps of a forecast, which are all equal
 _DEFAULTS = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "image_size": 224, "patch_size": 14}
 
 
-class DinoFrames(nn.Module):
+class DinoFrames(EncoderOnly):
     """Implements WorldModel, FrameWise and Layered. A latent is a patch token after the last norm, as in DINO-WM."""
 
     target_scope: Literal["past", "window"] = "past"
     tubelet_size = 1
-    max_span: int | None = None
     max_context = MAX_FRAMES
     max_horizon = MAX_HORIZON
 
-    def __init__(self, config: Any) -> None:
-        """Build an untrained model; `config` is that of transformers, of one of KINDS."""
+    def __init__(self, config: Any, size_px: int | None = None) -> None:
+        """Build an untrained model; `config` is that of transformers, of one of KINDS.
+
+        size_px: of frames; None: that of training. DINOv2 interpolates its positions, DINOv3 computes them for any size.
+        """
         import transformers
 
         super().__init__()
         self.net = getattr(transformers, KINDS[config.model_type])(config).requires_grad_(False)
         self.fps, self.patch_px = FPS, config.patch_size
-        self.size_px = config.image_size // config.patch_size * config.patch_size
+        self.size_px = size_px or config.image_size // config.patch_size * config.patch_size
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -62,24 +61,13 @@ class DinoFrames(nn.Module):
     def reinitialised(self) -> DinoFrames:
         return DinoFrames(self.net.config)
 
-    def normalise(self, frames: Tensor) -> Tensor:
-        return standardise(to_float(frames))
-
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         check_size(self, frames)
         return self._patches(self.net(frames.flatten(0, 1)).last_hidden_state, len(frames))
 
-    @torch.no_grad()
-    def forecast(self, context: Tensor, steps: int) -> Tensor:
-        check_forecast(self, context.shape[1], steps)
-        return _repeated(self.encode(context[:, -1:])[:, 0], steps)
-
-    @torch.no_grad()
-    def rollout(self, context: Tensor, steps: int, generator: Generator | None = None) -> Tensor:
-        """The last latent at every step. `generator` is not used."""
-        check_context(self, context.shape[1])
-        return _repeated(self.encode(context[:, -1:])[:, 0], steps)
+    def last_latent(self, context: Tensor) -> Tensor:
+        return self.encode(context[:, -1:])[:, 0]
 
     @torch.no_grad()
     def encode_context_and_target(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +83,7 @@ class DinoFrames(nn.Module):
             latents[:, count - begun - 1] if count > begun or shared is None else shared.latents[shared.row, count - 1]
             for count in context_steps
         ]
-        return torch.stack([_repeated(latent, steps) for latent in last], dim=1)
+        return torch.stack([repeated(latent, steps) for latent in last], dim=1)
 
     def forecast_all(self, frames: Tensor) -> Tensor:
         return repeat(self.encode(frames), "b t n d -> b t k n d", k=self.max_horizon)
@@ -110,40 +98,28 @@ class DinoFrames(nn.Module):
             last = self.net(frames.flatten(0, 1)).last_hidden_state
         return {name: self._patches(tokens, len(frames)) for name, tokens in {**outputs, "output": last}.items()}
 
-    def distance(self, forecast: Tensor, target: Tensor) -> Tensor:
-        return latent_distance(forecast, target, "l2")
-
     def _patches(self, tokens: Tensor, batch: int) -> Tensor:
         """The patch tokens, which come last: [B*T, 1 + registers + N, D] -> [B, T, N, D]."""
         return rearrange(tokens[:, -self.latent_shape[0] :], "(b t) n d -> b t n d", b=batch)
 
 
-def load_dino(folder: Path) -> DinoFrames:
-    """Load a folder of one of KINDS, of transformers 4 or 5. Raises PretrainedError if any weight is missing or unknown."""
+def dino_config(fields: dict[str, Any]) -> Any:
+    """The config of transformers from the fields of its config.json."""
     import transformers
 
+    name = KINDS[fields["model_type"]].removesuffix("Model") + "Config"
+    return getattr(transformers, name).from_dict(fields)
+
+
+def load_dino(folder: Path) -> DinoFrames:
+    """Load a folder of one of KINDS, of transformers 4 or 5. Raises PretrainedError if any weight is missing or unknown."""
     given = read_config_file(folder)
     check_numbers(given, _DEFAULTS, folder)
     layers, width = (given.get(name, _DEFAULTS[name]) for name in ("num_hidden_layers", "hidden_size"))
     check_weights_fit(4 * layers * width**2, folder)
-    read_tensors(folder)  # raises an error that names a damaged file
-    kind = KINDS[given["model_type"]]
-    net, report = getattr(transformers, kind).from_pretrained(
-        folder, output_loading_info=True, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
-    problems = [f"{key} is missing" for key in sorted(report["missing_keys"])]
-    problems += [f"{key} is not part of this model" for key in sorted(report["unexpected_keys"])]
-    problems += [f"{key} is of another shape" for key, *_ in sorted(report["mismatched_keys"])]
-    if problems:
-        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
-        raise PretrainedError(f"weights in {folder} do not fit {kind}: {shown}")
+    net = load_strictly(KINDS[given["model_type"]], folder)
     if net.config.num_channels != 3:
         raise PretrainedError(f"{folder}: only models of three colours are supported, this one has {net.config.num_channels}")
     model = DinoFrames(net.config)
     model.net = net.requires_grad_(False)
     return model
-
-
-def _repeated(latent: Tensor, steps: int) -> Tensor:
-    """[B, N, D] -> [B, steps, N, D]."""
-    return latent[:, None].expand(-1, steps, -1, -1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,13 @@ EXTERNAL_REFERENCES = (  # fields that make transformers load other code or file
 )
 
 
-def read_config_file(folder: Path) -> dict[str, Any]:
-    """Read config.json. Raises PretrainedError where it is damaged, or refers to code or files outside the folder."""
+def read_config_file(folder: Path, allowed: Sequence[str] = ()) -> dict[str, Any]:
+    """Read config.json. Raises PretrainedError where it is damaged, or refers to code or files outside the folder.
+
+    allowed: such references that are harmless, because this project does not give the folder to transformers.
+    """
     given = read_json_object(folder / CONFIG, PretrainedError)
-    if other := [key for key in EXTERNAL_REFERENCES if given.get(key) is not None]:
+    if other := [key for key in EXTERNAL_REFERENCES if given.get(key) is not None and key not in allowed]:
         raise PretrainedError(
             f"{folder / CONFIG}: {', '.join(other)} refers to code or files outside the folder; remove it, "
             "they are neither read nor run"
@@ -102,6 +106,18 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
                 raise PretrainedError(f"{file}: {_short(name)} holds NaN or infinity")
         found |= tensors
     return found
+
+
+def read_torch_file(file: Path) -> dict[str, Any]:
+    """Read a checkpoint of the original codes. Nothing but tensors is unpickled. Raises PretrainedError."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PretrainedError(f"{file} holds more than tensors, or is not a torch checkpoint: {reason}") from None
+    if not isinstance(content, dict):
+        raise PretrainedError(f"{file} holds a {type(content).__name__}; expected tensors by name")
+    return content
 
 
 def _short(value: object) -> str:

@@ -16,6 +16,7 @@ _PICKLES = ("*.pt", "*.pth", "*.bin", "*.ckpt", "*.pkl", "*.pickle", "*.tar")
 
 def find_folder(where: str) -> Path:
     """A folder, or the local copy of a model id on the Hugging Face hub (owner/name). Raises PretrainedError."""
+    where = where.removeprefix("//")  # hf://OWNER/NAME
     if Path(where).is_dir():
         return Path(where)
     if not re.fullmatch(MODEL_ID, where):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -22,6 +22,18 @@ class TensorPair:
     theirs: str
     ours: str
     shape: tuple[int, ...] | None = None  # of theirs; None: the shape of ours
+
+
+def both(theirs: str, ours: str) -> Iterator[TensorPair]:
+    """Weight and bias of a layer."""
+    yield TensorPair(f"{theirs}.weight", f"{ours}.weight")
+    yield TensorPair(f"{theirs}.bias", f"{ours}.bias")
+
+
+def rest_of_block(theirs: str, ours: str) -> Iterator[TensorPair]:
+    """The norms and the MLP of a block, as the original codes of V-JEPA and VideoMAE name it."""
+    for name, own in (("norm1", "norm_attention"), ("norm2", "norm_mlp"), ("mlp.fc1", "mlp.0"), ("mlp.fc2", "mlp.2")):
+        yield from both(f"{theirs}.{name}", f"{ours}.{own}")
 
 
 def to_theirs(pairs: Sequence[TensorPair], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -52,12 +64,16 @@ def to_ours(
         if key in tensors and tuple(tensors[key].shape) != shape
     ]
     if problems:
-        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
-        raise PretrainedError(f"weights in {source} do not fit: {shown}")
+        raise PretrainedError(f"weights in {source} do not fit: {named_problems(problems)}")
     pieces: dict[str, list[Tensor]] = defaultdict(list)
     for pair in pairs:
         pieces[pair.ours].append(tensors[pair.theirs].reshape(-1, *state[pair.ours].shape[1:]))
     return {name: torch.cat(rows) for name, rows in pieces.items()}
+
+
+def named_problems(problems: Sequence[str]) -> str:
+    """The first problems of a list, and the number of the others."""
+    return "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
 
 
 def _shape(pair: TensorPair, state: Mapping[str, Tensor]) -> tuple[int, ...]:

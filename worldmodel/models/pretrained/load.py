@@ -12,13 +12,15 @@ from worldmodel.models.pretrained.files import read_config_file
 from worldmodel.models.pretrained.hub import find_folder
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.videomae import load_videomae
+from worldmodel.models.pretrained.videomae_files import V2, has_decoder, load_videomae_encoder, load_videomae_v2_folder
 from worldmodel.models.pretrained.vjepa2 import load_huggingface
 from worldmodel.models.world_model import WorldModel
 
 LOADERS: dict[str, Callable[[Path], WorldModel]] = {
     "vjepa2": load_huggingface,
-    "videomae": load_videomae,
+    "videomae": lambda folder: load_videomae(folder) if has_decoder(folder) else load_videomae_encoder(folder),
     **dict.fromkeys(KINDS, load_dino),
+    V2: load_videomae_v2_folder,
 }  # by model_type
 
 
@@ -28,7 +30,9 @@ def load_pretrained(where: str, device: torch.device | str = "cpu") -> WorldMode
     Raises PretrainedError if it is neither, its kind is unknown, or any weight does not fit.
     """
     folder = find_folder(where)
-    kind = read_config_file(folder).get("model_type")
+    kind = read_config_file(folder, allowed=("auto_map",)).get("model_type")
+    if isinstance(kind, str) and kind.lower().startswith(V2.lower()):  # VideoMAEv2_Base, VideoMAEv2_giant, ...
+        kind = V2
     if kind is None:
         raise PretrainedError(f"{folder}/config.json has no field model_type, which names the kind of model")
     if not isinstance(kind, str) or kind not in LOADERS:

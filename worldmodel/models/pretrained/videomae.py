@@ -12,7 +12,8 @@ from torch import Generator, Tensor, nn
 
 from worldmodel.models.blocks.layers import capture_outputs
 from worldmodel.models.pixels import standardise, to_float, unstandardise
-from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file, read_tensors
+from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file
+from worldmodel.models.pretrained.from_transformers import load_strictly
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.tubelets import normalise_tubelets, rollout_pixels
 from worldmodel.models.world_model import check_context, check_forecast, check_size, latent_distance
@@ -128,8 +129,6 @@ def load_videomae(folder: Path) -> VideoMAE:
 
     Raises PretrainedError if weights are missing or unknown; otherwise an untrained decoder would predict noise unnoticed.
     """
-    from transformers import VideoMAEForPreTraining
-
     given = read_config_file(folder)
     check_numbers(given, _DEFAULTS, folder)
     c = {key: given.get(key, value) for key, value in _DEFAULTS.items()}
@@ -141,16 +140,7 @@ def load_videomae(folder: Path) -> VideoMAE:
     encoder = c["num_hidden_layers"] * (4 * c["hidden_size"] + 2 * c["intermediate_size"]) * c["hidden_size"]
     decoder_width = 4 * c["decoder_hidden_size"] + 2 * c["decoder_intermediate_size"]
     check_weights_fit(encoder + c["decoder_num_hidden_layers"] * decoder_width * c["decoder_hidden_size"], folder)
-    read_tensors(folder)  # raises an error that names a damaged file
-    net, report = VideoMAEForPreTraining.from_pretrained(
-        folder, output_loading_info=True, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
-    problems = [f"{key} is missing" for key in sorted(report["missing_keys"])]
-    problems += [f"{key} is not part of this model" for key in sorted(report["unexpected_keys"])]
-    problems += [f"{key} is of another shape" for key, *_ in sorted(report["mismatched_keys"])]
-    if problems:
-        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
-        raise PretrainedError(f"weights in {folder} do not fit VideoMAEForPreTraining: {shown}")
+    net = load_strictly("VideoMAEForPreTraining", folder)
     if not net.config.norm_pix_loss or net.config.num_channels != 3:
         raise PretrainedError(
             f"{folder}: only VideoMAE that predicts normalised pixels of three colours is supported (norm_pix_loss)"

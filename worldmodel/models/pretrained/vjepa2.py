@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,20 @@ from worldmodel.data.window_config import WindowConfig
 from worldmodel.files.atomic import atomic_path, write_json
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel
-from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file, read_tensors
-from worldmodel.models.pretrained.layouts import PretrainedError, TensorPair, to_ours, to_theirs
+from worldmodel.models.masks import MaskConfig
+from worldmodel.models.pretrained.files import (
+    check_numbers,
+    check_weights_fit,
+    read_config_file,
+    read_tensors,
+    read_torch_file,
+)
+from worldmodel.models.pretrained.layouts import PretrainedError, TensorPair, both, rest_of_block, to_ours, to_theirs
 from worldmodel.models.targets import EmaTarget, FrozenTarget, SharedTarget
 from worldmodel.models.video_encoder import NORM_EPS, VideoEncoderConfig
 
-FPS = 4.0  # of the frames that the models were trained on; their files do not state it
+FPS = 4.0  # of the frames that the released models were trained on; their files do not state it, ours do
+_MAX_FPS = 1000
 UNUSED_TABLES = ("pos_embed", "predictor_pos_embed")
 """Tables of positions that released original files contain, although models with rotary positions do not use them."""
 
@@ -87,7 +94,9 @@ def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, 
     if other := [f"{key} {given[key]}" for key, value in _FIXED.items() if given.get(key, value) != value]:
         raise PretrainedError(f"{where}: {', '.join(other)} is not supported; the result would differ from the original model")
     check_numbers(given, _DEFAULTS, where)
-    c = {key: given.get(key, value) for key, value in _DEFAULTS.items()}
+    c, fps = {key: given.get(key, value) for key, value in _DEFAULTS.items()}, given.get("fps", FPS)
+    if type(fps) not in (int, float) or not 0 < fps <= _MAX_FPS:
+        raise PretrainedError(f"{where}: fps is {fps!r}; expected frames per second above 0, at most {_MAX_FPS}")
     encoder = VideoEncoderConfig(
         patch_px=c["patch_size"],
         tubelet_size=c["tubelet_size"],
@@ -103,9 +112,22 @@ def read_config(given: Mapping[str, Any], where: object) -> tuple[MaskedConfig, 
         mlp_ratio=c["pred_mlp_ratio"],
         mask_tokens=c["pred_num_mask_tokens"],
     )
+    window = WindowConfig(frames=c["frames_per_clip"], fps=fps, size_px=c["crop_size"])
     target = SharedTarget(stop_gradient=True)
     config = MaskedConfig(encoder=encoder, predictor=predictor, target=target, tiled_rotary=True)
-    return config, WindowConfig(frames=c["frames_per_clip"], fps=FPS, size_px=c["crop_size"])
+    return config.model_copy(update={"masks": _masks(config, window)}), window
+
+
+def _masks(config: MaskedConfig, window: WindowConfig) -> tuple[MaskConfig, ...]:
+    """Masks for a model whose files name none: at most one for each mask token, and of a kind that fits the grid of tokens.
+
+    Only further training uses them. The default ones, blocks of the picture, would cover a grid of 2 x 2 tokens.
+    """
+    masks = config.masks[: config.predictor.mask_tokens]
+    steps = window.frames // config.encoder.tubelet_size
+    if not any(mask.check(steps, config.token_grid(window)) for mask in masks):
+        return masks
+    return (MaskConfig(blocks=0, visible_time_fraction=(0.5, 0.5)),) * len(masks)
 
 
 def written_config(model: MaskedWorldModel) -> dict[str, Any]:
@@ -118,6 +140,7 @@ def written_config(model: MaskedWorldModel) -> dict[str, Any]:
     return {
         "architectures": ["VJEPA2Model"],
         "model_type": "vjepa2",
+        "fps": model.window.fps,
         **dict(zip(_DEFAULTS, values, strict=True)),
         **_FIXED,
     }
@@ -144,7 +167,7 @@ def _split_blocks(theirs: str, ours: str, depth: int, width: int) -> Iterator[Te
             yield TensorPair(f"{theirs}.{i}.attention.{name}.weight", f"{ours}.{i}.attention.qkv.weight", (width, width))
             yield TensorPair(f"{theirs}.{i}.attention.{name}.bias", f"{ours}.{i}.attention.qkv.bias", (width,))
         yield from both(f"{theirs}.{i}.attention.proj", f"{ours}.{i}.attention.out")
-        yield from _rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
+        yield from rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
 
 
 # --- original --------------------------------------------------------------------------------------------------------
@@ -166,11 +189,7 @@ def load_sections(
 
     state: our tensors, for their shapes. Nothing but tensors is unpickled. Raises PretrainedError.
     """
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PretrainedError(f"{file} holds more than tensors, or is not a torch checkpoint: {reason}") from None
+    content = read_torch_file(file)
     loaded = dict[str, Tensor]()
     for theirs, table in pairs.items():
         if theirs not in content:
@@ -240,16 +259,4 @@ def fused_blocks(theirs: str, ours: str, depth: int) -> Iterator[TensorPair]:
     for i in range(depth):
         yield from both(f"{theirs}.{i}.attn.qkv", f"{ours}.{i}.attention.qkv")
         yield from both(f"{theirs}.{i}.attn.proj", f"{ours}.{i}.attention.out")
-        yield from _rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")
-
-
-# --- both ------------------------------------------------------------------------------------------------------------
-def _rest_of_block(theirs: str, ours: str) -> Iterator[TensorPair]:
-    for name, own in (("norm1", "norm_attention"), ("norm2", "norm_mlp"), ("mlp.fc1", "mlp.0"), ("mlp.fc2", "mlp.2")):
-        yield from both(f"{theirs}.{name}", f"{ours}.{own}")
-
-
-def both(theirs: str, ours: str) -> Iterator[TensorPair]:
-    """Weight and bias of a layer."""
-    yield TensorPair(f"{theirs}.weight", f"{ours}.weight")
-    yield TensorPair(f"{theirs}.bias", f"{ours}.bias")
+        yield from rest_of_block(f"{theirs}.{i}", f"{ours}.{i}")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from worldmodel.models.blocks.layers import Blocks, Segment
 from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table
 from worldmodel.models.mask_predictor import MaskPredictorConfig
-from worldmodel.models.pretrained.layouts import TensorPair
-from worldmodel.models.pretrained.vjepa2 import both, fused_blocks, load_sections
+from worldmodel.models.pretrained.layouts import TensorPair, both
+from worldmodel.models.pretrained.vjepa2 import fused_blocks, load_sections
 from worldmodel.models.video_encoder import NORM_EPS, VideoEncoderConfig, gather_tokens
 
 LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}  # blocks, by depth

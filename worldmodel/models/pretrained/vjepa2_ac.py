@@ -19,8 +19,8 @@ from worldmodel.config import Config
 from worldmodel.models.blocks.block_causal import CausalBlocks
 from worldmodel.models.blocks.layers import check_heads
 from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table
-from worldmodel.models.pretrained.layouts import TensorPair
-from worldmodel.models.pretrained.vjepa2 import both, encoder_pairs, fused_blocks, load_sections
+from worldmodel.models.pretrained.layouts import TensorPair, both
+from worldmodel.models.pretrained.vjepa2 import encoder_pairs, fused_blocks, load_sections
 from worldmodel.models.video_encoder import NORM_EPS, VideoEncoder, VideoEncoderConfig
 
 FPS = 4.0

@@ -13,7 +13,7 @@ from worldmodel.video.container.opening import Video
 from worldmodel.video.container.reuse import OpenVideo
 from worldmodel.video.container.timeline import ticks_of_times
 from worldmodel.video.orientation import orientation_of
-from worldmodel.video.resize import FrameBuffer
+from worldmodel.video.resize import Buffer
 from worldmodel.video.selection import Selection, check_frame_numbers, check_time, output_slots
 
 SEEK_GAP_S = 4.0  # frames further apart than this get a seek each; the packets between nearer ones are read
@@ -33,7 +33,7 @@ def frames_needed(selection: Selection) -> int:
     return max(0, *selection.indices) + 1 if selection.indices else 0
 
 
-def read_by_seeking(opened: OpenVideo, selection: Selection, buffer: FrameBuffer) -> None:
+def read_by_seeking(opened: OpenVideo, selection: Selection, buffer: Buffer) -> None:
     """Write the selected frames into the buffer. Raises VideoError, and CannotSeek."""
     video = opened.video
     if selection.times_s is not None:
@@ -59,7 +59,7 @@ def _runs(ticks: list[int], gap: int) -> Iterator[list[int]]:
         yield run
 
 
-def _read_run(video: Video, run: list[int], slots: Slots, buffer: FrameBuffer) -> None:
+def _read_run(video: Video, run: list[int], slots: Slots, buffer: Buffer) -> None:
     """Seek, choose the packets, decode: write the frames shown at the ticks of `run` into the buffer."""
     packets = _packets_around(video, run[0], run[-1])
     shown = np.sort(np.asarray([p.pts for p in packets if not p.is_discard], np.int64))

@@ -6,8 +6,9 @@ packets, and no more is decoded than they need. Other files are decoded from the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,29 +19,38 @@ from worldmodel.video.container.reuse import reused_video
 from worldmodel.video.container.timeline import Timeline, scan_packets, selected_numbers, ticks_of_times
 from worldmodel.video.container.timing import Timing, timing_of
 from worldmodel.video.orientation import orientation_of
-from worldmodel.video.resize import FrameBuffer, Size
+from worldmodel.video.resize import Buffer, FrameBuffer, Size
 from worldmodel.video.selection import Selection, check_frame_numbers, check_time, output_slots
+
+BufferT = TypeVar("BufferT", bound=Buffer)
 
 
 def read(path: Path | str, member: str | None, selection: Selection, size: Size, timing: Timing | None = None) -> np.ndarray:
     """Read the selected frames, uint8 [T, H, W, 3]. Raises VideoError."""
+    return read_into(lambda: FrameBuffer(len(selection), size), path, member, selection, timing).frames
+
+
+def read_into(
+    new_buffer: Callable[[], BufferT], path: Path | str, member: str | None, selection: Selection, timing: Timing | None = None
+) -> BufferT:
+    """Write the selected frames into a new buffer. Raises VideoError."""
     timing = timing or timing_of(path, member)
     if timing == "packets":
         try:
             with reused_video(path, member, frames_needed(selection)) as opened:
-                buffer = FrameBuffer(len(selection), size)
+                buffer = new_buffer()
                 read_by_seeking(opened, selection, buffer)
-            return buffer.frames
+            return buffer
         except CannotSeek:
             pass  # decode the same frames from the start
-    buffer = FrameBuffer(len(selection), size)
+    buffer = new_buffer()
     if timing == "frames":
         with open_video(path, member) as video:
             if selection.times_s is None:
                 _read_by_number(video, selection.indices or (), None, buffer)
             else:
                 _read_by_time(video, selection.times_s, buffer)
-        return buffer.frames
+        return buffer
     with open_video(path, member) as video:
         timeline = scan_packets(video)
         numbers = selected_numbers(video, timeline, selection)
@@ -49,10 +59,10 @@ def read(path: Path | str, member: str | None, selection: Selection, size: Size,
             _read_by_tick(video, timeline.ticks[numbers].tolist(), buffer)
         else:
             _read_by_number(video, numbers, timeline, buffer)
-    return buffer.frames
+    return buffer
 
 
-def _read_by_tick(video: Video, ticks: list[int], buffer: FrameBuffer) -> None:
+def _read_by_tick(video: Video, ticks: list[int], buffer: Buffer) -> None:
     """Decode from the start and take the frames with the given presentation times."""
     slots = output_slots(ticks)
     for number, shown in enumerate(frames_from_start(video)):
@@ -64,7 +74,7 @@ def _read_by_tick(video: Video, ticks: list[int], buffer: FrameBuffer) -> None:
     raise video.error("corrupt", f"the frame at {at_s:.3f} s is damaged: it cannot be decoded")
 
 
-def _read_by_number(video: Video, numbers: Sequence[int], timeline: Timeline | None, buffer: FrameBuffer) -> None:
+def _read_by_number(video: Video, numbers: Sequence[int], timeline: Timeline | None, buffer: Buffer) -> None:
     """Decode from the start and count."""
     slots = output_slots(numbers)
     check_frame_numbers(video.name, numbers, max(numbers) + 1)  # no number is negative; one past the end is found at the end
@@ -79,7 +89,7 @@ def _read_by_number(video: Video, numbers: Sequence[int], timeline: Timeline | N
     check_frame_numbers(video.name, numbers, count)
 
 
-def _read_by_time(video: Video, times_s: Sequence[float], buffer: FrameBuffer) -> None:
+def _read_by_time(video: Video, times_s: Sequence[float], buffer: Buffer) -> None:
     """Decode from the start. Each time gets the last frame shown by then, by the times of the decoded frames."""
     waiting: list[tuple[int, list[int]]] = []  # (tick, slots), sorted
     last: TimedFrame | None = None
@@ -100,7 +110,7 @@ def _read_by_time(video: Video, times_s: Sequence[float], buffer: FrameBuffer) -
         _put(video, buffer, slots, last, number)
 
 
-def _put(video: Video, buffer: FrameBuffer, slots: list[int], shown: TimedFrame, number: int) -> None:
+def _put(video: Video, buffer: Buffer, slots: list[int], shown: TimedFrame, number: int) -> None:
     if shown.damaged:
         raise damaged_frame(video, number)
     buffer.put(slots, shown.frame, orientation_of(shown.frame, video.stream))

@@ -172,8 +172,13 @@ def ticks_of_times(video: Video, times_s: Sequence[float], start_tick: int) -> l
     """
     if min(times_s) < 0:
         raise video.error("before the start", f"asked for {min(times_s):g} s; times count from the first frame, from 0")
-    tolerance = min(0.5, 0.1 * video.frame_ticks)
-    return [start_tick + math.floor(time * video.ticks_per_s + tolerance) for time in times_s]
+    return ticks_at(times_s, start_tick, video.ticks_per_s, video.frame_ticks)
+
+
+def ticks_at(times_s: Sequence[float], start_tick: int, ticks_per_s: float, frame_ticks: float) -> list[int]:
+    """The last tick not later than each time, with the tolerance of `ticks_of_times`."""
+    tolerance = min(0.5, 0.1 * frame_ticks)
+    return [start_tick + math.floor(time * ticks_per_s + tolerance) for time in times_s]
 
 
 def selected_numbers(video: Video, timeline: Timeline, selection: Selection) -> list[int]:

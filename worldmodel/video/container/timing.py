@@ -102,7 +102,7 @@ def _reason_for_distrust(path: Path | str, member: str | None, timeline: Timelin
     """Why the packets may not state when each frame is shown; empty if there is no reason."""
     try:
         with open_video(path, member) as video:
-            reason = _reason_by_kind(video, timeline) or _reason_by_first_frames(video, timeline)
+            reason = reason_by_kind(video, timeline) or _reason_by_first_frames(video, timeline)
         if not reason:
             with open_video(path, member) as video:
                 reason = _reason_after_seeks(video, timeline)
@@ -111,7 +111,8 @@ def _reason_for_distrust(path: Path | str, member: str | None, timeline: Timelin
     return reason
 
 
-def _reason_by_kind(video: Video, timeline: Timeline) -> str:
+def reason_by_kind(video: Video, timeline: Timeline) -> str:
+    """Why packets of this container and codec may not state when frames are shown; empty if there is no such reason."""
     kind = video.kind
     if video.codec in HIDES_FRAMES | NOT_SEEKABLE:
         return f"packets of {video.codec} are not frames"

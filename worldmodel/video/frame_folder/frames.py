@@ -17,7 +17,7 @@ from worldmodel.files.regular_file import open_regular
 from worldmodel.video.errors import VideoError, check_pixels
 from worldmodel.video.frame_folder.patterns import FrameSequence, NoSequence, choose_sequence
 from worldmodel.video.orientation import Orientation
-from worldmodel.video.resize import FrameBuffer, Size, target_size
+from worldmodel.video.resize import FrameBuffer, Size, fixed_size
 from worldmodel.video.selection import Selection, check_frame_numbers, output_slots
 
 PNG_HEAD, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
@@ -66,7 +66,7 @@ def read_folder(folder: Path | str, selection: Selection, size: Size, fps: float
         numbers = list(selection.indices or ())
     check_frame_numbers(str(folder), numbers, len(names))
     if not isinstance(size, tuple):
-        size = target_size(*_first_size(Path(folder) / names[0]), size)
+        size = fixed_size(*_first_size(Path(folder) / names[0]), size)
     buffer = FrameBuffer(len(numbers), size)
     for number, slots in output_slots(numbers).items():
         image = open_frame(Path(folder) / names[number])

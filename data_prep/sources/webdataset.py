@@ -1,0 +1,129 @@
+"""WebDataset: tar files whose members with one key form a sample: 000.mp4, 000.json, 000.cls.
+
+The key is the name up to the first dot of its last part. Videos are read from the tar by offset, and
+nothing is unpacked. The label is the text of `.cls`, else the field `label` or `class` of `.json`, else
+the text of `.txt`. Members that would be unpickled are refused by name; they are never read.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+
+from data_prep.errors import PrepError
+from data_prep.sources import folder
+from data_prep.sources.item import Item
+from data_prep.sources.lists import SPLIT_NAMES
+from data_prep.sources.skipped import SkippedFiles
+from worldmodel.files.json_files import parse_json
+from worldmodel.storage.tar_files import tar_members
+
+PICKLED = ("pyd", "pickle", "pkl", "pth", "pt")
+LABELS = ("cls", "json", "txt")  # in this order
+MAX_LABEL_BYTES = 1 << 20
+MAX_LABEL_LENGTH = 200
+_SHARD = re.compile(r"(train|val|valid|validation|test)[-_.]?\d*", re.IGNORECASE)
+
+_Member = tuple[str, int, int]  # name, offset, size
+
+
+def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
+    """The videos of all tars, in the order of tars and members. Raises PrepError where there is no tar.
+
+    The split is that of a folder or shard named after one, such as `train/000.tar` or `val-000.tar`.
+    """
+    paths = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.name.lower().endswith(folder.TARS))
+    if not paths:
+        raise PrepError(f"{root}: no .tar file in it or below it")
+    for path in paths:
+        split = _split(path, root)
+        try:
+            for _, members in groupby(tar_members(path), key=lambda member: _parts(member[0])[0]):
+                yield from (replace(item, split=split) for item in _sample(path, list(members), skipped))
+        except (OSError, tarfile.TarError) as error:
+            yield Item(str(path), problem="damaged tar", detail=str(error))
+
+
+def _sample(path: Path, members: list[_Member], skipped: SkippedFiles) -> Iterator[Item]:
+    """The items of members with one key."""
+    label = _label(path, members, skipped)
+    for name, _, _ in members:
+        suffix = _parts(name)[1]
+        if suffix in PICKLED:
+            detail = f".{suffix} files hold pickled objects, which can run any code when they are opened; it was not read"
+            yield Item(str(path), _shown(name), problem="pickled member", detail=detail)
+        elif not name.lower().endswith(folder.VIDEOS):
+            if suffix not in LABELS:
+                skipped.add_file(name)
+        elif (problem := _problem(name)) is not None:
+            yield Item(str(path), _shown(name), problem="invalid member name", detail=problem)
+        else:
+            yield Item(str(path), name, label)
+
+
+def _label(path: Path, members: list[_Member], skipped: SkippedFiles) -> str | None:
+    """The label of a sample, None where it has none. What cannot be parsed is counted."""
+    by_suffix = {_parts(name)[1]: (name, offset, size) for name, offset, size in members}
+    for suffix in LABELS:
+        if suffix not in by_suffix:
+            continue
+        name, offset, size = by_suffix[suffix]
+        try:
+            if size > MAX_LABEL_BYTES:
+                raise ValueError(f"{size} bytes")
+            with open(path, "rb") as file:
+                file.seek(offset)
+                text = file.read(size).decode()
+            label = _field(parse_json(text)) if suffix == "json" else text.strip()
+        except ValueError as error:
+            skipped.add_remark("labels that cannot be parsed", f"{path}::{_shown(name)}: {error}")
+            continue
+        if label and len(label) > MAX_LABEL_LENGTH:
+            skipped.add_remark(f"texts of more than {MAX_LABEL_LENGTH} characters, which are no labels", f"{path}::{name}")
+        elif label:
+            return label
+    return None
+
+
+def _field(value: object) -> str | None:
+    """The label in the object of a .json member. Raises ValueError for another value."""
+    if not isinstance(value, dict):
+        raise ValueError("expected an object")
+    found = next((value[name] for name in ("label", "class") if name in value), None)
+    return None if found is None or isinstance(found, (dict, list)) else str(found)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Key and suffix of a member: a/000.mp4 -> a/000, mp4; a/000.left.mp4 -> a/000, left.mp4."""
+    above, slash, last = name.rpartition("/")
+    stem, _, suffix = last.partition(".")
+    return f"{above}{slash}{stem}", suffix.lower()
+
+
+def _problem(name: str) -> str | None:
+    """Why a member has no name that can be used, if so."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+        return "it would leave the folder into which the tar is unpacked"
+    return None
+
+
+def _shown(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _split(path: Path, root: Path) -> str | None:
+    """The split that the first folder below the root, or else the name of the tar, stands for."""
+    folders = path.relative_to(root).parts[:-1] if path != root else ()
+    if folders and folders[0].lower() in SPLIT_NAMES:
+        return SPLIT_NAMES[folders[0].lower()]
+    found = _SHARD.fullmatch(path.stem)
+    return SPLIT_NAMES[found[1].lower()] if found else None

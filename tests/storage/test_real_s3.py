@@ -1,0 +1,136 @@
+"""Requests, faults and a training against a real server of the S3 protocol, moto.
+
+Skipped unless `moto_server` is on the PATH (`pip install "moto[server]"` into an environment of its own).
+"""
+
+import http.client
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+from fault_proxy import fault_proxy
+from made_training import losses, run_training, write_clips_with_actions, write_recipe
+
+from data_prep.__main__ import main as prepare
+from worldmodel import load_model
+from worldmodel.storage import store
+from worldmodel.storage.errors import StorageError
+from worldmodel.storage.object_lock import lock_url
+from worldmodel.storage.store import read_range, version_of
+from worldmodel.storage.transfer import delete, download, list_objects, read_whole, upload, write_if
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("moto_server") is None, reason="no moto_server on the PATH"),
+    pytest.mark.slow,
+]
+BUCKET = "s3://bucket"
+
+
+@pytest.fixture(scope="module")
+def moto():
+    """The port of a server with an empty bucket."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(["moto_server", "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                connection.request(
+                    "PUT", "/bucket", headers={"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/s3/x"}
+                )
+                assert connection.getresponse().status == 200
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def proxy(moto, monkeypatch, tmp_path, new_process):
+    pytest.importorskip("obstore")
+    monkeypatch.setattr(store, "FIRST_DELAY_S", 0.001)
+    with fault_proxy(moto) as found:
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{found.port}",
+            "AWS_ACCESS_KEY_ID": "AKIASECRETID",
+            "AWS_SECRET_ACCESS_KEY": "verysecretkey",
+            "AWS_REGION": "us-east-1",
+            "WORLDMODEL_CACHE_DIR": str(tmp_path / "cache"),
+        }.items():
+            monkeypatch.setenv(name, value)
+        new_process()
+        yield found
+        found.faults.clear()
+        delete([f"{BUCKET}/{name}" for name in list_objects(BUCKET)])
+    new_process()
+
+
+def test_writing_reading_listing_and_conditions(proxy, tmp_path):
+    content = bytes(range(256)) * (13 << 12)  # 13 MiB: an upload in several parts
+    (tmp_path / "large").write_bytes(content)
+    proxy.faults += [503, "drop"]
+    upload(tmp_path / "large", f"{BUCKET}/a/large")
+    proxy.faults += ["drop", 500, "truncate"]
+    download(f"{BUCKET}/a/large", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+    proxy.faults += ["lost"]
+    first = write_if(f"{BUCKET}/a/small", b"first", None)
+    assert first is not None
+    assert write_if(f"{BUCKET}/a/small", b"second", None) is None
+    second = write_if(f"{BUCKET}/a/small", b"second", first)
+    assert second is not None
+    assert write_if(f"{BUCKET}/a/small", b"third", first) is None
+    assert read_whole(f"{BUCKET}/a/small")[0] == b"second"
+    assert list_objects(f"{BUCKET}/a") == {"large": len(content), "small": 6}
+    with lock_url(f"{BUCKET}/a", "") as lock:
+        lock.refresh()
+        lock.check()
+        assert lock.count == 1
+    delete([f"{BUCKET}/a/small"])
+    assert list_objects(f"{BUCKET}/a") == {"large": len(content)}
+
+
+@pytest.mark.parametrize("fault", [503, 500, "drop", "truncate", "slow"])
+def test_a_fault_that_passes_is_not_seen(proxy, fault, monkeypatch):
+    monkeypatch.setattr(store, "TIMEOUT_S", 0.5)
+    upload(b"content", f"{BUCKET}/x")
+    found = version_of(f"{BUCKET}/x")
+    proxy.faults += [fault, fault]
+    assert read_range(found, 1, 4) == b"ont"
+    assert not proxy.faults
+
+
+def test_expired_credentials_and_changed_objects_are_told(proxy):
+    upload(b"content", f"{BUCKET}/x")
+    found = version_of(f"{BUCKET}/x")
+    proxy.faults += [403] * 5
+    with pytest.raises(StorageError, match=r"refuses access .*ExpiredToken") as raised:
+        read_range(found, 0, 3)
+    assert raised.value.unreachable
+    proxy.faults.clear()
+    upload(b"other!!", f"{BUCKET}/x")
+    with pytest.raises(StorageError, match="the object was changed"):
+        read_range(found, 0, 3)
+    with pytest.raises(StorageError, match="no such object"):
+        version_of(f"{BUCKET}/missing")
+
+
+def test_a_training_from_shards_with_its_run_at_a_url(proxy, tmp_path, new_process):
+    manifest = write_clips_with_actions(tmp_path, 10)
+    recipe = write_recipe(tmp_path, manifest)
+    assert run_training(recipe, f"run={tmp_path / 'files'}") == 0
+    proxy.faults += [503, "drop"]
+    assert prepare(["shard", str(manifest), "--out", f"{BUCKET}/set", "--shard-mb", "0.3", "--workers", "1"]) == 0
+    new_process()
+    proxy.faults += [503, "drop", "truncate", "lost", 500]
+    shards, run = f"data.manifest={BUCKET}/set/manifest.parquet", tmp_path / "url"
+    assert run_training(recipe, f"run={run}", f"upload_to={BUCKET}/run", shards, "data.workers=2") == 0
+    assert losses(run) == losses(tmp_path / "files")
+    assert load_model(f"{BUCKET}/run")[0].size_px == 32

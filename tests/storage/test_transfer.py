@@ -1,0 +1,52 @@
+"""Whole objects: conditional writes, lists, downloads and removal."""
+
+import pytest
+
+from worldmodel.storage.errors import StorageError
+from worldmodel.storage.transfer import delete, download, list_objects, read_whole, upload, write_if
+
+URL = "s3://bucket/run/x"
+
+
+def test_of_two_processes_that_create_an_object_one_succeeds(server):
+    first = write_if(URL, b"first", None)
+    assert first is not None
+    assert write_if(URL, b"second", None) is None
+    assert read_whole(URL) == (b"first", first)
+
+
+def test_an_object_is_replaced_only_if_it_is_the_version_that_was_read(server):
+    first = write_if(URL, b"first", None)
+    second = write_if(URL, b"second", first)
+    assert second is not None
+    assert write_if(URL, b"third", first) is None
+    assert read_whole(URL)[0] == b"second"
+
+
+def test_a_write_whose_answer_was_lost_counts_as_written(server):
+    server.lost_answers = 1
+    written = write_if(URL, b"first", None)
+    assert written is not None
+    assert write_if(URL, b"second", written) is not None
+
+
+def test_a_folder_is_listed_by_relative_names(server, tmp_path):
+    for name in ("run/a", "run/b/c", "runs/d", "other"):
+        upload(name.encode(), f"s3://bucket/{name}")
+    assert list_objects("s3://bucket/run") == {"a": 5, "b/c": 7}
+    delete(["s3://bucket/run/a", "s3://bucket/run/missing"])
+    assert list_objects("s3://bucket/run") == {"b/c": 7}
+
+
+def test_a_download_survives_faults_and_arrives_whole(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("worldmodel.storage.transfer._PART_BYTES", 1000)
+    server.objects["/bucket/run/x"] = content = bytes(range(256)) * 20
+    server.faults += [503, "drop", "truncate"]
+    download(URL, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_folders_of_the_hub_are_not_listed_and_the_message_says_what_to_write(server):
+    with pytest.raises(StorageError, match="hf:OWNER/NAME"):
+        list_objects("hf://owner/name")

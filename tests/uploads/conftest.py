@@ -1,0 +1,3 @@
+from store_fixtures import new_process, server
+
+__all__ = ["new_process", "server"]

@@ -1,0 +1,64 @@
+"""A training whose run folder is a URL: uploaded, continued on another machine, read, and without any secret."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from made_training import losses, run_training, write_clips_with_actions, write_recipe
+
+from eval.subject import open_subject
+from worldmodel import export, load_model
+from worldmodel.recipe import read_recipe
+from worldmodel.runs.session import with_local_run
+
+URL = "s3://bucket/runs/mine"
+
+
+def test_a_run_at_a_url_is_continued_by_a_machine_that_has_nothing_of_it(server, tmp_path, new_process, capsys):
+    recipe = write_recipe(tmp_path, write_clips_with_actions(tmp_path, 10))
+    assert run_training(recipe, f"run={URL}") == 0
+    expected = dict(server.objects)
+    local = Path(with_local_run(read_recipe(recipe, [f"run={URL}"])).run)
+    whole = losses(local)
+
+    shutil.rmtree(os.environ["WORLDMODEL_CACHE_DIR"])
+    for path in [path for path in server.objects if "00000004" in path or path.endswith("metrics.jsonl")]:
+        del server.objects[path]  # as if the machine was lost after step 2
+    server.objects["/bucket/runs/mine/metrics.jsonl"] = b"".join(
+        expected["/bucket/runs/mine/metrics.jsonl"].splitlines(keepends=True)[:2]
+    )
+    new_process()
+    server.write_faults += [503, "drop"]
+    assert run_training(recipe, f"run={URL}") == 0
+    assert "resuming" in capsys.readouterr().out
+    assert losses(local) == whole
+    last = "/bucket/runs/mine/checkpoints/00000004/model.safetensors"
+    assert server.objects[last] == expected[last]
+    assert "/bucket/runs/mine/lock.json" not in server.objects
+
+    shutil.rmtree(os.environ["WORLDMODEL_CACHE_DIR"])
+    model, _ = load_model(URL)
+    assert model.size_px == 32
+    assert open_subject(URL, torch.device("cpu")).name == "mine"
+    assert export.main([URL, "--to", f"model:{tmp_path / 'exported'}"]) == 0
+    everything = [*server.objects.values(), *(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())]
+    assert not [content for content in everything if b"verysecretkey" in content or b"AKIASECRETID" in content]
+    assert run_training(recipe, f"run={URL}", "--from-scratch") == 2
+    assert "has checkpoints" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["run", "upload_to", "init_from", "data.manifest"])
+def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path, name, capsys):
+    for url in ("s3://me:topsecret@bucket/run", "s3://bucket/run?X-Amz-Signature=topsecret", "https://h/r?token=topsecret"):
+        assert run_training(write_recipe(tmp_path, "m.parquet"), f"{name}={url}") == 2
+        told = capsys.readouterr().err
+        assert f"{name}: " in told
+        assert "must not hold a user name" in told
+        assert "topsecret" not in told
+
+
+def test_a_store_that_cannot_be_written_is_refused(tmp_path, capsys):
+    assert run_training(write_recipe(tmp_path, "m.parquet"), "run=https://host/run") == 2
+    assert "run: https://host/run is a URL; expected s3:// or gs://" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Frames as planes Y, U and V: conversion to RGB and resize by torch, on the device."""

@@ -1,0 +1,157 @@
+"""A frozen encoder of another model, of single frames: a predictor is trained on its latents (V-JEPA 2-AC, DINO-WM).
+
+Encoders of clips get every frame as a still clip (Assran et al. 2025, section 3.1), so a latent depends on its own frame only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from worldmodel.config import Config
+from worldmodel.models.encoder import EncoderConfig, FrameEncoder
+from worldmodel.models.pretrained.dino import DinoFrames, dino_config
+from worldmodel.models.pretrained.videomae_encoder import ClipEncoder, ClipEncoderConfig
+from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+class DinoNetwork(Config):
+    """A DINOv2 or DINOv3. Its positions fit any size in whole patches."""
+
+    kind: Literal["dino"] = "dino"
+    config: dict[str, Any]
+    """config.json of transformers"""
+
+    def sizes(self, size_px: int) -> EncoderConfig:
+        patch = self.config["patch_size"]
+        return _sizes(patch, size_px // patch, self.config["hidden_size"])
+
+    def build(self, size_px: int) -> nn.Module:
+        return DinoFrames(dino_config(self.config), size_px)
+
+
+class TubeletNetwork(Config):
+    """The encoder of a V-JEPA 2, or of a run of kind masked. Its positions are rotary, so they fit any size."""
+
+    kind: Literal["tubelets"] = "tubelets"
+    encoder: VideoEncoderConfig
+    tiled_rotary: bool
+
+    def sizes(self, size_px: int) -> EncoderConfig:
+        return _sizes(self.encoder.patch_px, size_px // self.encoder.patch_px, self.encoder.width)
+
+    def build(self, size_px: int) -> nn.Module:
+        return VideoEncoder(self.encoder, self.tiled_rotary)
+
+
+class ClipNetwork(Config):
+    """A VideoMAE or VideoMAE v2. Its positions fit one size."""
+
+    kind: Literal["videomae"] = "videomae"
+    encoder: ClipEncoderConfig
+
+    def sizes(self, size_px: int) -> EncoderConfig:
+        _check_size(size_px, self.encoder.grid_px)
+        return _sizes(self.encoder.patch_px, size_px // self.encoder.patch_px, self.encoder.width)
+
+    def build(self, size_px: int) -> nn.Module:
+        return ClipEncoder(self.encoder)
+
+
+class FrameNetwork(Config):
+    """The encoder of a run of kind causal. Its positions fit one size."""
+
+    kind: Literal["frames"] = "frames"
+    encoder: EncoderConfig
+    size_px: PositiveInt
+    normalise_latents: bool
+
+    def sizes(self, size_px: int) -> EncoderConfig:
+        _check_size(size_px, self.size_px)
+        return _sizes(self.encoder.patch_px, self.encoder.latent_grid, self.encoder.latent_dim)
+
+    def build(self, size_px: int) -> nn.Module:
+        return FrameEncoder(self.encoder, size_px)
+
+
+Network = Annotated[DinoNetwork | TubeletNetwork | ClipNetwork | FrameNetwork, Field(discriminator="kind")]
+
+
+class FrozenEncoderConfig(Config):
+    """Latents come from the encoder of another model, which is not trained; only the predictor is."""
+
+    source: str
+    """a run folder or checkpoint; or hf:FOLDER or hf:OWNER/NAME of a V-JEPA 2, DINOv2, DINOv3, VideoMAE or VideoMAE v2"""
+    frames_at_once: PositiveInt = 1
+    """frames that are encoded together; 1 makes latents the same bit for bit in every batch, more is faster on GPUs"""
+    cache: str | None = None
+    """folder in which latents are stored when they are first computed, and from which they are read when the frame comes
+    again, also in other runs with this encoder; null = computed in every training step. It may be deleted at any time"""
+    cache_gb: PositiveFloat = 20.0
+    """once the folder holds so many GB, no more latents are stored"""
+    network: Network | None = None
+    """architecture of that encoder; filled in when training starts, so that `source` is not needed later"""
+
+
+def _sizes(patch_px: int, latent_grid: int, latent_dim: int) -> EncoderConfig:
+    """The sizes of latents, where those of a trained encoder stand in a recipe."""
+    return EncoderConfig(patch_px=patch_px, tubelet_size=1, latent_grid=latent_grid, latent_dim=latent_dim)
+
+
+def _check_size(given: int, needed: int) -> None:
+    if given != needed:
+        raise ValueError(f"window.size_px is {given}; the positions of the frozen encoder fit {needed} only")
+
+
+# --- the module -------------------------------------------------------------------------------------------------------
+class FrozenEncoder(nn.Module):
+    """[B, T, 3, H, W] -> [B, T, N, D] in float32, each frame by itself. It has no gradient, and no dropout in training."""
+
+    def __init__(self, config: FrozenEncoderConfig, size_px: int) -> None:
+        super().__init__()
+        if config.network is None:
+            raise ValueError(
+                "model.frozen_encoder.network is missing; worldmodel.training.frozen_encoder reads it from its source"
+            )
+        self.config, self.network = config, config.network
+        self.net = self.network.build(size_px).requires_grad_(False).eval()
+        self.cache: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor] | None = None  # in training, see TargetCache
+
+    @property
+    def blocks(self) -> Any:
+        raise TypeError("a frozen encoder has no blocks that are trained; FSDP2 and estimates refuse it in the recipe")
+
+    def train(self, mode: bool = True) -> FrozenEncoder:
+        super().train(False)
+        return self
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> Tensor:
+        flat = frames.flatten(0, 1)
+        latents = self._encode_in_parts(flat) if self.cache is None else self.cache(flat, self._encode_in_parts)
+        return latents.unflatten(0, frames.shape[:2])
+
+    def _encode_in_parts(self, frames: Tensor) -> Tensor:
+        """[M, 3, H, W] -> [M, N, D]. All parts have the same size, since another one would change the last bits."""
+        size = self.config.frames_at_once
+        missing = -len(frames) % size
+        parts = torch.cat((frames, frames[:1].expand(missing, -1, -1, -1))).split(size) if missing else frames.split(size)
+        return torch.cat([self._encode(part) for part in parts])[: len(frames)]
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        if isinstance(self.network, DinoNetwork):
+            assert isinstance(self.net, DinoFrames)
+            return self.net.encode(frames[None])[0].float()
+        still = repeat(frames, "m c h w -> m f c h w", f=self.network.encoder.tubelet_size)
+        latents = self.net(still).float()
+        if isinstance(self.network, FrameNetwork):
+            latents = rearrange(latents, "m 1 n d -> m n d")
+            return F.layer_norm(latents, latents.shape[-1:]) if self.network.normalise_latents else latents
+        return F.layer_norm(latents, latents.shape[-1:]) if isinstance(self.network, TubeletNetwork) else latents

@@ -1,0 +1,124 @@
+"""Whole objects: upload, conditional writing, listing, download and removal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldmodel.files.atomic import atomic_path, open_part
+from worldmodel.storage.errors import StorageError
+from worldmodel.storage.store import latest_version, obstore, read_range, retried, version_of
+from worldmodel.storage.urls import is_writable_url, split_url
+
+IN_FLIGHT = 8  # range reads of one download at the same time
+_PART_BYTES = 16 << 20  # of a download
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a conditional write gives: the version of the object that was written, as its store names it."""
+
+    etag: str | None
+    version: str | None
+
+
+def upload(source: Path | bytes, url: str) -> None:
+    """Upload a file, or bytes. The object is replaced as a whole, at the end. Raises StorageError."""
+
+    def put(store: Any, key: str) -> None:
+        obstore().put(store, key, source)
+
+    retried(url, put, writes=True)
+    version_of.cache_clear()
+
+
+def write_if(url: str, content: bytes, before: Written | None) -> Written | None:
+    """Write a small object if it still is the version `before`; None: if there is no object. Raises StorageError.
+
+    Returns None if it is not: another process has written it. Of several processes, one succeeds.
+    """
+    conflict = obstore().exceptions.AlreadyExistsError, obstore().exceptions.PreconditionError
+
+    def put(store: Any, key: str) -> Any:
+        found = {} if before is None else {"e_tag": before.etag, "version": before.version}
+        mode: Any = {name: value for name, value in found.items() if value is not None} or "create"
+        try:
+            return obstore().put(store, key, content, mode=mode)
+        except conflict:
+            return None
+
+    result = retried(url, put, writes=True)
+    if result is not None:
+        return Written(result["e_tag"], result["version"])
+    found = read_whole(url)  # the answer to an earlier attempt of this call may have been lost
+    return found[1] if found is not None and found[0] == content else None
+
+
+def read_whole(url: str) -> tuple[bytes, Written] | None:
+    """The content of a small object and its version; None if there is none. Raises StorageError."""
+
+    def get(store: Any, key: str) -> tuple[bytes, Written] | None:
+        try:
+            answer = obstore().get(store, key)
+        except FileNotFoundError:
+            return None
+        content = bytes(answer.bytes())
+        if len(content) != int(answer.meta["size"]):
+            raise ConnectionError(f"{len(content)} of {answer.meta['size']} bytes arrived")
+        return content, Written(answer.meta["e_tag"], answer.meta["version"])
+
+    return retried(url, get)
+
+
+def list_objects(folder: str) -> dict[str, int]:
+    """Sizes of all objects below the URL of a folder, by their names relative to it. Raises StorageError."""
+    if not is_writable_url(folder):
+        detail = "folders are listed at s3:// and gs:// only; a model on the Hugging Face hub is named hf:OWNER/NAME"
+        raise StorageError(folder, detail, store=split_url(folder)[0], unreachable=False)
+
+    def find(store: Any, key: str) -> dict[str, int]:
+        below = f"{key.rstrip('/')}/" if key.strip("/") else ""
+        found = obstore().list(store, prefix=below or None).collect()
+        return {str(meta["path"]).removeprefix(below): int(meta["size"]) for meta in found}
+
+    return retried(folder, find, writes=True)
+
+
+def delete(urls: Sequence[str]) -> None:
+    """Remove objects one after another, in this order. Raises StorageError. Objects that are missing are no error."""
+
+    def remove(store: Any, key: str) -> None:
+        try:
+            obstore().delete(store, key)
+        except FileNotFoundError:
+            return
+
+    for url in urls:
+        retried(url, remove, writes=True)
+
+
+def download(url: str, path: Path) -> None:
+    """Write an object to a file, atomically, by range reads. Raises StorageError and OutputError."""
+    found = latest_version(url)
+    lock = threading.Lock()
+    with atomic_path(path) as part, open_part(part, path) as file:
+
+        def fetch(start: int) -> None:
+            data = read_range(found, start, min(found.size, start + _PART_BYTES))
+            with lock:
+                file.seek(start)
+                file.write(data)
+
+        with ThreadPoolExecutor(IN_FLIGHT, "download") as pool:
+            for _ in pool.map(fetch, range(0, found.size, _PART_BYTES)):
+                pass
+
+
+def folder_url(url: str) -> str:
+    """The URL of a folder without a slash at its end. Raises UrlError for one with credentials or without a bucket."""
+    split_url(url)
+    return url.rstrip("/")
