@@ -38,12 +38,15 @@ class FolderLockError(RuntimeError):
 
 
 class FolderLock:
-    """A lock that this process holds."""
+    """A lock that this process holds, once `start` was called, or is about to take."""
 
     def __init__(self, path: Path, target: Path, owner: Owner, created_folders: list[Path]) -> None:
         self.path, self.target, self.owner = path, target, owner
         self._created_folders, self._released = created_folders, threading.Event()
-        threading.Thread(target=self._refresh, daemon=True, name=f"refreshes {path}").start()
+
+    def start(self) -> None:
+        """Begin to refresh the lock."""
+        threading.Thread(target=self._refresh, daemon=True, name=f"refreshes {self.path}").start()
 
     def check(self) -> None:
         """Raise FolderLockError where the folder was removed, moved or taken over. Then nothing more must be written."""
@@ -106,13 +109,14 @@ def _lock(path: Path, target: Path, folder: Path, advice: str, wait_s: float) ->
     deadline = time.monotonic() + wait_s
     first_state: list[tuple[str, float]] = []
     release_on_signals()  # before the lock exists: a signal between lock and handler would leave the lock behind
-    while (refusal := _acquire(path, target, folder, owner, advice)) is not None:
-        if time.monotonic() >= deadline and not _shows_no_activity(path, target, first_state):
-            raise FolderLockError(refusal)
-        time.sleep(0.1)
     lock = FolderLock(path, target, owner, created_folders)
-    _held_locks.append(lock)
+    _held_locks.append(lock)  # before the lock exists, too
     try:
+        while (refusal := _acquire(path, target, folder, owner, advice)) is not None:
+            if time.monotonic() >= deadline and not _shows_no_activity(path, target, first_state):
+                raise FolderLockError(refusal)
+            time.sleep(0.1)
+        lock.start()
         remove_parts(folder)
         remove_abandoned_guards(path, owner)
         yield lock

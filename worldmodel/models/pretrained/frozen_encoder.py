@@ -43,6 +43,7 @@ class TubeletNetwork(Config):
     kind: Literal["tubelets"] = "tubelets"
     encoder: VideoEncoderConfig
     tiled_rotary: bool
+    """rotary frequencies laid out as in the released V-JEPA 2 weights"""
 
     def sizes(self, size_px: int) -> EncoderConfig:
         return _sizes(self.encoder.patch_px, size_px // self.encoder.patch_px, self.encoder.width)
@@ -71,7 +72,9 @@ class FrameNetwork(Config):
     kind: Literal["frames"] = "frames"
     encoder: EncoderConfig
     size_px: PositiveInt
+    """side of the frames that it was trained on"""
     normalise_latents: bool
+    """LayerNorm without weights on every latent"""
 
     def sizes(self, size_px: int) -> EncoderConfig:
         _check_size(size_px, self.size_px)

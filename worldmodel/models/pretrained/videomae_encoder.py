@@ -27,14 +27,21 @@ class ClipEncoderConfig(Config):
     size_px: PositiveInt = 224
     """side of the frames. Positions are numbered through the clip, so another size would change their meaning"""
     patch_px: PositiveInt = 16
+    """side of the square that a tubelet covers"""
     frames: PositiveInt = 16
     """largest number of frames"""
     tubelet_size: PositiveInt = 2
+    """frames in a tubelet, which is one token"""
     width: PositiveInt = 768
+    """features of a token, and of a latent"""
     depth: PositiveInt = 12
+    """transformer blocks"""
     heads: PositiveInt = 12
+    """number of attention heads, among which `width` is divided"""
     mlp_ratio: float = Field(4.0, gt=0)
+    """width inside the MLP of a block, in multiples of `width`"""
     norm_eps: float = Field(1e-6, gt=0)
+    """of the layer norms of the blocks"""
     final_norm_eps: float | None = Field(1e-6, gt=0)
     """of the layer norm of the output; null = no such norm, as in the VideoMAEModel of transformers"""
 
