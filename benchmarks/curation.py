@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.curation.analysis import VideoClips, analyse_video
+from data_prep.curation.analysis import VideoAnalysis, VideoClips, analyse_video
 from data_prep.curation.cuts import find_cuts, find_static_cuts, measure_changes
 from data_prep.curation.near_duplicates import match_share
 from data_prep.curation.recipe import CurationRecipe
@@ -40,9 +40,17 @@ def video_clips(path: Path) -> VideoClips | None:
     return VideoClips(record.path, None, None, tuple(clips_of(record, whole_file(record, "train"), "bench")))
 
 
+def analysed(video: VideoClips, recipe: CurationRecipe) -> VideoAnalysis:
+    """The analysis of a video that can be read."""
+    analysis = analyse_video(video, recipe)
+    if not isinstance(analysis, VideoAnalysis):
+        raise SystemExit(f"{video.path}: {analysis}")
+    return analysis
+
+
 def read_shots(video: VideoClips, recipe: CurationRecipe, size_px: int) -> list[np.ndarray]:
     """Frames of the usable stretches of a video that are long enough, at the rate of the recipe."""
-    analysis = analyse_video(video, recipe)
+    analysis = analysed(video, recipe)
     shots = []
     for stretch in analysis.stretches:
         start, stop = stretch["start"], min(stretch["stop"], stretch["start"] + int(MAX_S * recipe.fps))
@@ -125,7 +133,7 @@ def changed_copies(video: VideoClips, folder: Path) -> dict[str, Path]:
         "the middle 60 %": middle,
         "all of these": (middle[:, ::2, ::2] * 0.7).astype(np.uint8),
     }
-    written = {}
+    written: dict[str, Path] = {}
     for name, content in copies.items():
         written[name] = folder / f"{Path(video.path).stem}-{len(written)}.mp4"
         write_video(written[name], content, clip.fps)
@@ -152,14 +160,14 @@ def main() -> None:
     for name, through_black in (("dissolves", False), ("fades from and to black", True)):
         sums = measure_transitions(everything, args.sequences, through_black, recipe, rng)
         print(f"{name}: {sums['found']} of {sums['made']} found, {sums['false']} false")
-    hashes = {video.path: [int(value, 16) for value in analyse_video(video, recipe).hashes] for video in videos}
+    hashes = {video.path: [int(value, 16) for value in analysed(video, recipe).hashes] for video in videos}
     hits: dict[str, list[bool]] = {}
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         for video in videos:
             for name, path in changed_copies(video, Path(folder)).items():
                 copy = video_clips(path)
-                own = [int(value, 16) for value in analyse_video(copy, recipe).hashes] if copy is not None else []
+                own = [int(value, 16) for value in analysed(copy, recipe).hashes] if copy is not None else []
                 share = {other: match_share(own, theirs, recipe.duplicates.max_bits) for other, theirs in hashes.items()}
                 hits.setdefault(name, []).append(share[video.path] >= recipe.duplicates.min_match)
                 wrong += sum(share[other] >= recipe.duplicates.min_match for other in share if other != video.path)

@@ -119,7 +119,8 @@ def throughput(name: str, device: str, miniature: bool, seconds: float, **train:
 def synchronisations(name: str, device: str, miniature: bool, steps: int = 20) -> dict[str, Any]:
     """How often so many steps, one of which has a row of metrics, wait for the device, and where."""
     recipe = one_process(name, miniature, compile=False)
-    setup, batches, rows = setup_of(recipe, device), batches_of(recipe, device, count=2), []
+    setup, batches = setup_of(recipe, device), batches_of(recipe, device, count=2)
+    rows: list[object] = []
     pending = PendingSteps(str, deferred=True)
     for index in range(_WARM_UP):
         one_step(setup, pending, index, next(batches))

@@ -62,7 +62,8 @@ def trial_sums(model: WorldModel, trial: Trial) -> TrialSums | None:
         sums += np.array([d @ d, e @ d, np.square(r).sum() / 2]) / prediction.window.steps
         errors = [forecast["ab".index(context)] - target["uv".index(outcome)] for context, outcome in QUADRUPLET]
         surprise += np.square(errors).sum(1) / prediction.window.steps
-    return TrialSums(*sums.tolist(), float(quadruplet_scores(surprise)[0]))
+    d_d, e_d, r_r = sums.tolist()
+    return TrialSums(d_d, e_d, r_r, float(quadruplet_scores(surprise)[0]))
 
 
 def row_name(trial: Trial, clips: Mapping[str, Clip]) -> str:

@@ -241,7 +241,7 @@ def table(cells: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
     headers = ["variant", "seeds", "steps", "TFLOP", "CPU s", "position R2", "velocity R2", "VoE, % of pairs"]
     rows: list[list[object]] = []
     for name, runs in cells.items():
-        for points in zip(*(run["points"] for run in runs), strict=True):  # type: ignore[call-overload]
+        for points in zip(*(run["points"] for run in runs), strict=True):
             found = scores(points)
             work = [f"{mean(p['flops'] for p in points) / 1e12:.1f}", f"{mean(p['cpu_s'] for p in points):.0f}"]
             cells_of = [_with_range(found[key], digits) for key, digits in (("position", 2), ("velocity", 2), ("VoE", 1))]
@@ -257,7 +257,7 @@ def draw(cells: Mapping[str, Sequence[Mapping[str, object]]], path: Path) -> Non
     for axes_row, (quantity, label, unit) in zip(rows, (("flops", "TFLOP", 1e12), ("cpu_s", "CPU s", 1.0)), strict=True):
         for axes, (key, title) in zip(axes_row, panels, strict=True):
             for (name, runs), colour in zip(cells.items(), COLOURS, strict=False):
-                points = list(zip(*(run["points"] for run in runs), strict=True))  # type: ignore[call-overload]
+                points = list(zip(*(run["points"] for run in runs), strict=True))
                 x = [mean(p[quantity] for p in point) / unit for point in points]
                 axes.plot(x, [mean(scores(point)[key]) for point in points], color=colour, label=name, linewidth=1.6)
                 for point in points:

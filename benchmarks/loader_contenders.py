@@ -190,7 +190,7 @@ class DecodeOnly:
         codec.flush_buffers()
         for packet in self._packets[keys[-1] : last + 1]:
             if self._skips:
-                codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"  # type: ignore[attr-defined]
+                codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
             count += len(codec.decode(packet))  # type: ignore[attr-defined]
         return count + len(codec.decode(None))  # type: ignore[attr-defined]
 

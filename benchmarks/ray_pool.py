@@ -63,7 +63,7 @@ def main() -> None:
         with open_cluster(None, args.workers, [], folder) as on_ray:
             count(on_ray)
             start_s, start_cpu_s = time.monotonic() - start_s, cpu_time_s() - start_cpu_s
-            pools = {"local": local, "ray": on_ray}
+            pools: dict[str, Workers] = {"local": local, "ray": on_ray}
             make = partial(synthesize, videos=args.videos, folder=Path(folder), numbers=numbers)
             videos = paired({name: partial(make, pool) for name, pool in pools.items()}, args.rounds)
             empty = paired({name: partial(count, pool) for name, pool in pools.items()}, args.rounds)

@@ -107,8 +107,12 @@ def write_recipe(out: Path, steps: int, workers: int) -> Path:
         write_video(path, ball(number), FPS)
         info = inspect_video(path)
         split, name = "val" if number % 5 == 4 else "train", f"{number:016d}"
-        size, span = (info.width, info.height, info.rotation, info.codec), (0.0, info.duration_s)
-        clips.append(Clip(name, str(path), None, *span, info.fps, info.frames, *size, split, None, None, "balls", name))
+        clips.append(
+            Clip(
+                name, str(path), None, 0.0, info.duration_s, info.fps, info.frames, info.width, info.height, info.rotation,
+                info.codec, split, None, None, "balls", name,
+            )
+        )  # fmt: skip
     write_manifest(out / "videos.parquet", clips, command="benchmarks/soak.py", config={})
     recipe = {
         "data": {"manifest": str((out / "videos.parquet").absolute()), "batch_size": 4, "workers": workers},

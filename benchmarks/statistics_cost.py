@@ -17,6 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -85,7 +86,8 @@ def best(run: Callable[[], object]) -> tuple[float, float, float]:
         run()
         cpu_s, wall_s = time.process_time() - cpu_start, time.perf_counter() - wall_start
         found.append((cpu_s, wall_s, (loopback_bytes() - bytes_before) / RANKS))
-    return tuple(map(min, zip(*found, strict=True)))  # type: ignore[return-value]
+    cpu_s, wall_s, sent = (min(values) for values in zip(*found, strict=True))
+    return cpu_s, wall_s, sent
 
 
 def loopback_bytes() -> float:
@@ -96,8 +98,8 @@ def loopback_bytes() -> float:
 def rank_main(rank: int, folder: str, args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     latents = random_latents(rank, args)
-    configs = [config() for config in OBJECTIVES]
-    alone = {config.kind: best(lambda config=config: compute(config, latents))[0] for config in configs}
+    configs = {str(config.model_fields["kind"].default): config() for config in OBJECTIVES}
+    alone = {name: best(partial(compute, config, latents))[0] for name, config in configs.items()}
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=RANKS)
     if rank == 0:
         print(
@@ -106,13 +108,13 @@ def rank_main(rank: int, folder: str, args: argparse.Namespace) -> None:
             "| objective | CPU ms, per rank | CPU ms, exact | wall ms, exact | KiB counted | KiB measured |\n"
             "|---|---|---|---|---|---|"
         )
-    for config in configs:
+    for name, config in configs.items():
         found = compute(config, latents)
-        cpu_s, wall_s, measured = best(lambda config=config: compute(config, latents))
+        cpu_s, wall_s, measured = best(partial(compute, config, latents))
         counted = bytes_sent(found, global_centers(latents))
         if rank == 0:
             print(
-                f"| {config.kind} | {1e3 * alone[config.kind]:.1f} | {1e3 * cpu_s:.1f} | {1e3 * wall_s:.1f} "
+                f"| {name} | {1e3 * alone[name]:.1f} | {1e3 * cpu_s:.1f} | {1e3 * wall_s:.1f} "
                 f"| {counted / 1024:.1f} | {measured / 1024:.1f} |",
                 flush=True,
             )
@@ -126,10 +128,10 @@ def accumulation() -> None:
     learner = build_learner(recipe)
     size, clips = recipe.window.size_px, recipe.data.batch_size
     frames = torch.randint(0, 256, (clips, recipe.window.frames, size, size, 3), dtype=torch.uint8)
-    whole = Batch(frames, torch.rand(clips, 10), torch.arange(clips))
+    uniforms, ids = torch.rand(clips, 10), torch.arange(clips)
 
     def run(micro_batches: int, exact: bool) -> None:
-        batches = [Batch(whole.frames[rows], whole.uniforms[rows], rows) for rows in whole.ids.chunk(micro_batches)]
+        batches = [Batch(frames[rows], uniforms[rows], rows) for rows in ids.chunk(micro_batches)]
         statistics = global_statistics(learner, batches) if exact and micro_batches > 1 else [None] * micro_batches
         for batch, shared in zip(batches, statistics, strict=True):
             learner(batch, shared).total.backward()
@@ -143,7 +145,7 @@ def accumulation() -> None:
         (4, False, "per micro-batch"),
         (4, True, "of the batch (exact)"),
     ):
-        print(f"| {micro_batches} | {label} | {best(lambda m=micro_batches, e=exact: run(m, e))[0]:.2f} |", flush=True)
+        print(f"| {micro_batches} | {label} | {best(partial(run, micro_batches, exact))[0]:.2f} |", flush=True)
 
 
 def main() -> None:

@@ -56,8 +56,7 @@ def make_pairs(count: int, seed: int, fixed_wall: tuple[float, float] | None = N
         rng = np.random.default_rng([seed, number])
         wall_x, door_y = geometry.sample_wall(rng) if fixed_wall is None else fixed_wall
         rows.append((*geometry.sample_start_and_goal(rng, wall_x), wall_x, door_y))
-    start, goal, wall_x, door_y = zip(*rows, strict=True)
-    return Pairs(np.array(start), np.array(goal), np.array(wall_x), np.array(door_y))
+    return Pairs(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def run(pairs: Pairs, policy: Policy, seed: int) -> Array:

@@ -105,8 +105,8 @@ class Recipe(Config):
         problems += self._outside_weights_problems()
         if getattr(self.model.target, "cache", None) is not None and not self.augment.repeats:
             problems.append(
-                "model.target.cache: crops, colours or blur of augment give a window new pixels in every epoch, so stored targets "
-                "would never be read; set augment={crop_area_min: 1, crop_aspect_max: 1}, or remove the cache"
+                "model.target.cache: crops, colours or blur of augment give a window new pixels in every epoch, so stored "
+                "targets would never be read; set augment={crop_area_min: 1, crop_aspect_max: 1}, or remove the cache"
             )
         if self.decoder.max_steps and self.window.width_px not in (None, self.window.size_px):
             problems.append("decoder.max_steps: the decoder draws squares only, and window.width_px is set; set it to 0")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.steps.cases import STEP_SEED, Case, random_clips
 from benchmarks.steps.vjepa2_reference import ReferenceVJEPA2
@@ -33,7 +33,7 @@ def build_step(contender: str, case: Case, precision: Precision) -> Callable[[],
     model = MaskedWorldModel(case.model, case.window)
     if contender == "ours":
         return _our_step(model, case, precision)
-    peer = ReferenceVJEPA2(model) if contender == "vjepa2" else TransformersVJEPA2(model)
+    peer: ReferenceVJEPA2 | TransformersVJEPA2 = ReferenceVJEPA2(model) if contender == "vjepa2" else TransformersVJEPA2(model)
     del model
     return _peer_step(peer, case, precision)
 
@@ -56,7 +56,7 @@ def _our_step(model: MaskedWorldModel, case: Case, precision: Precision) -> Call
     return step
 
 
-def _peer_step(peer: nn.Module, case: Case, precision: Precision) -> Callable[[], float]:
+def _peer_step(peer: ReferenceVJEPA2 | TransformersVJEPA2, case: Case, precision: Precision) -> Callable[[], float]:
     clips, momentum = random_clips(case), case.model.target.momentum  # type: ignore[union-attr]
     trained = [p for p in peer.parameters() if p.requires_grad]
     groups = [

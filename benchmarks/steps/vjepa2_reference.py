@@ -141,7 +141,8 @@ class ReferenceVJEPA2(nn.Module):
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
         """Move the teacher towards the encoder."""
-        slow, fast = list(self.teacher.parameters()), list(self.encoder.parameters())
+        slow: list[Tensor] = list(self.teacher.parameters())
+        fast: list[Tensor] = list(self.encoder.parameters())
         torch._foreach_mul_(slow, momentum)
         torch._foreach_add_(slow, fast, alpha=1 - momentum)
 
