@@ -49,7 +49,7 @@ from worldmodel.rollouts.decoder_fitting import fit_decoder
 from worldmodel.runs.action_statistics import signal_sizes, with_action_statistics
 from worldmodel.runs.failed_reads import FailedReads
 from worldmodel.runs.initial_weights import check_initial_weights
-from worldmodel.runs.pre_run_checks import check_layers, check_plan, describe_run
+from worldmodel.runs.pre_run_checks import check_layers, check_plan, check_run_folder, describe_run
 from worldmodel.runs.restore_run import check_same_recipe, find_training_data, last_checkpoint, restore
 from worldmodel.runs.run_data import resolve_paths
 from worldmodel.runs.run_log import RunLog, Speed
@@ -106,6 +106,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
     """Train from the last checkpoint, or from the start. Return False if the run was stopped before its last step."""
+    check_run_folder(recipe, session.lock, accelerator)
     last = last_checkpoint(recipe, accelerator, session)
     recipe = find_training_data(recipe, last, accelerator)
     recipe = with_action_statistics(recipe, last, accelerator.print)

@@ -32,6 +32,7 @@ from data_prep.parallel.workers import add_worker_arguments, open_workers
 from data_prep.pool import Failed
 from data_prep.progress import bar
 from worldmodel.config import ConfigError, load_config, parse_config
+from worldmodel.config.yaml_text import read_yaml
 from worldmodel.files.atomic import write_text
 from worldmodel.files.folder_lock import lock_file
 from worldmodel.files.output_errors import output_errors
@@ -95,7 +96,10 @@ def _recipe(args: argparse.Namespace) -> CurationRecipe:
             inside = data
             for key in above:
                 inside = inside.setdefault(key, {})
-            inside[last] = value
+            try:
+                inside[last] = read_yaml(value)
+            except ValueError as error:
+                raise PrepError(f"{text}: {error}") from None
         return parse_config(CurationRecipe, data, "command line")
     except ConfigError as error:
         raise PrepError(str(error)) from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from data_prep.curation.cuts import reduced
 from worldmodel.config import Config
@@ -36,8 +37,8 @@ class TransitionConfig(Config):
     quarter of the cells, in which something may move"""
     min_s: float = 0.3
     """shorter transitions are not looked for"""
-    max_s: float = 2.5
-    """longer transitions are not looked for"""
+    max_s: float = Field(2.5, ge=0)
+    """longer transitions are not looked for; 0: none are"""
 
 
 def brightness_cells(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -76,7 +77,7 @@ def _lengths(config: TransitionConfig, fps: float) -> list[int]:
     while round(length) <= longest:
         lengths.add(round(length))
         length *= LENGTH_STEP
-    return sorted({*lengths, longest})
+    return sorted(length for length in {*lengths, longest} if length >= 3)  # none: nothing is looked for
 
 
 def _windows(pictures: NDArray[np.float32], length: int, config: TransitionConfig, plain_std: float) -> list[_Window]:

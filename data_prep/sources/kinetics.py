@@ -44,7 +44,7 @@ def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
         for line, row in read_rows(path, COLUMNS):
             where = f"{path}, line {line}"
             span = "_".join(f"{_whole_seconds(row[name], name, where):06d}" for name in COLUMNS[1:])
-            split = split_named(row.get("split", ""), where)
+            split = split_named(row["split"], where) if "split" in row else SPLIT_NAMES.get(path.stem.lower())
             item = files.item(f"{row['youtube_id']}_{span}", where, label=row.get("label") or None, split=split)
             if item is not None:
                 yield item

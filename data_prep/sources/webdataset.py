@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from data_prep.errors import PrepError
 from data_prep.sources import folder
 from data_prep.sources.item import Item
 from data_prep.sources.lists import SPLIT_NAMES
-from data_prep.sources.skipped import SkippedFiles
+from data_prep.sources.skipped import Int64Set, SkippedFiles
 from worldmodel.files.json_files import parse_json
 from worldmodel.storage.tar_files import tar_members
 
@@ -42,15 +43,29 @@ def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
     for path in paths:
         split = _split(path, root)
         try:
+            repeated = _repeated_names(path)
             for _, members in groupby(tar_members(path), key=lambda member: _parts(member[0])[0]):
-                yield from (replace(item, split=split) for item in _sample(path, list(members), skipped))
+                yield from (replace(item, split=split) for item in _sample(path, list(members), repeated, skipped))
         except (OSError, tarfile.TarError) as error:
             yield Item(str(path), problem="damaged tar", detail=str(error))
 
 
-def _sample(path: Path, members: list[_Member], skipped: SkippedFiles) -> Iterator[Item]:
-    """The items of members with one key."""
+def _repeated_names(path: Path) -> set[int]:
+    """Hashes of the names that several members have. Only the last of them can be read, whose label may be another."""
+    names, repeated = Int64Set(), set[int]()
+    with suppress(OSError, tarfile.TarError):  # the second pass says what is damaged
+        for name, _, _ in tar_members(path):
+            if not names.add(hash(name)):
+                repeated.add(hash(name))
+    return repeated
+
+
+def _sample(path: Path, members: list[_Member], repeated: set[int], skipped: SkippedFiles) -> Iterator[Item]:
+    """The items of members with one key that follow one another."""
     label = _label(path, members, skipped)
+    if label is not None and not any(name.lower().endswith(folder.VIDEOS) for name, _, _ in members):
+        remark = "labels that do not lie beside their video in the tar, so they are not used"
+        skipped.add_remark(remark, f"{path}::{_shown(members[0][0])}")
     for name, _, _ in members:
         suffix = _parts(name)[1]
         if suffix in PICKLED:
@@ -61,6 +76,9 @@ def _sample(path: Path, members: list[_Member], skipped: SkippedFiles) -> Iterat
                 skipped.add_file(name)
         elif (problem := _problem(name)) is not None:
             yield Item(str(path), _shown(name), problem="invalid member name", detail=problem)
+        elif hash(name) in repeated:
+            detail = "several members of the tar have this name, and only the last one could be read; write the tar again"
+            yield Item(str(path), _shown(name), problem="repeated member", detail=detail)
         else:
             yield Item(str(path), name, label)
 

@@ -111,5 +111,6 @@ def _digest_of(clip: Clip) -> str:
 
 
 def digest(clips: Sequence[Clip]) -> str:
-    """16 hex digits that depend on the clips and their order, not on their paths."""
-    return hashlib.sha256(" ".join(clip.clip_id for clip in clips).encode()).hexdigest()[:16]
+    """16 hex digits that depend on the clips, their crops and their order, not on their paths."""
+    words = (clip.clip_id if clip.crop is None else f"{clip.clip_id} {clip.crop}" for clip in clips)
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]

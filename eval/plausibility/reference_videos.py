@@ -129,7 +129,10 @@ def _key(inference: BatchedInference, weights_hash: str, clips: Sequence[Clip]) 
         "weights": weights_hash,
         "plan": asdict(inference.plan),
         "geometry": inference.geometry,
-        "clips": [[clip.clip_id, clip.start_s, clip.frames, clip.fps, os.path.exists(clip.path)] for clip in clips],
+        "clips": [
+            [clip.clip_id, clip.start_s, clip.frames, clip.fps, os.path.exists(clip.path), *([clip.crop] if clip.crop else [])]
+            for clip in clips
+        ],
         "max_segments": MAX_SEGMENTS,
         "torch": torch.__version__,
         **stored_with(inference.precision),

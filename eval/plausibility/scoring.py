@@ -78,5 +78,9 @@ def _order(result: VideoResult) -> tuple[float, ...]:
 
 def _key(reference: Reference, named: Sequence[NamedClip]) -> str:
     """16 hex digits of the video files, and of the reference, which unreadable calibration videos change."""
-    videos = [[it.name, it.clip.clip_id, it.clip.start_s, it.clip.fps, os.stat(it.clip.path).st_mtime_ns] for it in named]
+    videos = [
+        [it.name, it.clip.clip_id, it.clip.start_s, it.clip.fps, os.stat(it.clip.path).st_mtime_ns]
+        + ([it.clip.crop] if it.clip.crop else [])
+        for it in named
+    ]
     return digest_of([reference.key, sorted(reference.unreadable), videos])

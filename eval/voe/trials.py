@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from worldmodel.files.atomic import write_text
 from worldmodel.files.json_files import raise_missing_field, read_json
+from worldmodel.video.crop_rectangle import CropRectangle
 from worldmodel.video.geometry import Geometry, read_square_frames
 from worldmodel.video.selection import frame_count_at
 
@@ -43,6 +44,11 @@ class Video:
     context_id: str = ""  # videos with the same context_id are equal until the event
     outcome_id: str = ""  # videos with the same outcome_id have the same end
     start_frame: int = 0  # first frame of the file that is used; above 0 if its priming is left out
+    crop: str | None = None  # what is read of each frame (worldmodel/video/crop_rectangle.py); None: all of it
+
+    def as_key(self) -> dict[str, Any]:
+        """What determines results. A video without a crop has the key that it had before there were crops."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "crop" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ def read_video(video: Video, fps: float, size_px: int, geometry: Geometry = "cen
     """
     count = frame_count_at(video.frames, video.fps, fps)
     times = [video.start_frame / video.fps + index / fps for index in range(count)]
-    return read_square_frames(video.path, size_px, geometry, times_s=times, folder_fps=video.fps)
+    rectangle = None if video.crop is None else CropRectangle.parse(video.crop)
+    return read_square_frames(video.path, size_px, geometry, times_s=times, folder_fps=video.fps, rectangle=rectangle)
 
 
 def write_trials(path: Path, trials: Iterable[Trial]) -> None:

@@ -61,6 +61,15 @@ def test_every_pair_of_features_trains_on_two_processes_as_on_one(folder: Path):
 
 
 @pytest.mark.slow
+def test_a_health_check_in_bf16_with_fsdp2_has_the_numbers_of_float32_in_one_process(folder: Path):
+    whole, found = (json.loads((folder / f"{ranks}.json").read_text()) for ranks in (1, 2))
+    names = [name for name in found if name.startswith("health/")]
+    assert len(names) == 2
+    for name in names:
+        assert found[name] == pytest.approx(whole[name], rel=WITH_BF16["bf16"])
+
+
+@pytest.mark.slow
 def test_gathering_matrices_in_bf16_changes_no_bit_and_gathering_norms_does(folder: Path):
     """The weights of a norm are about 1, where bfloat16 does not have the changes of single steps."""
     found = json.loads((folder / "2.json").read_text())

@@ -3,8 +3,17 @@
 import pytest
 import torch
 
+from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.ranks.launch import resolve_precision, threads_per_process
 from worldmodel.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def forgotten_processor():
+    """What this processor can do is looked up once per process."""
+    multiplies_bfloat16.cache_clear()
+    yield
+    multiplies_bfloat16.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from types import SimpleNamespace
 
@@ -85,3 +86,32 @@ def test_a_store_that_does_not_answer_loses_no_lock(server):
         server.always.clear()
         lock.refresh()
         lock.check()
+
+
+def test_a_process_that_was_suspended_asks_for_its_lock_before_it_writes(server, monkeypatch):
+    with lock_url(FOLDER, "") as lock:
+        assert lock.confirm()
+        now = time.time() + 2 * object_lock.REFRESH_S + 1
+        monkeypatch.setattr(object_lock, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+        server.always["lock"] = 503
+        assert not lock.confirm()  # nobody knows
+        lock.check()
+        server.always.clear()
+        assert lock.confirm()
+        assert lock.count == 1
+        now += 2 * object_lock.REFRESH_S + 1
+        write_lock(server)
+        assert not lock.confirm()
+        with pytest.raises(FolderLockError, match="taken over by process 7 on far"):
+            lock.check()
+
+
+def test_a_store_that_is_down_does_not_hold_up_the_end(server, monkeypatch):
+    monkeypatch.setattr(object_lock, "_RELEASE_WAIT_S", 0.05)
+    released = threading.Event()
+    monkeypatch.setattr(object_lock, "delete", lambda urls: released.wait(10))
+    began = time.monotonic()
+    with lock_url(FOLDER, ""):
+        pass
+    assert time.monotonic() - began < 5
+    released.set()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from worldmodel.storage import transfer
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.transfer import delete, download, list_objects, read_whole, upload, write_if
 
@@ -50,3 +51,40 @@ def test_a_download_survives_faults_and_arrives_whole(server, tmp_path, monkeypa
 def test_folders_of_the_hub_are_not_listed_and_the_message_says_what_to_write(server):
     with pytest.raises(StorageError, match="hf:OWNER/NAME"):
         list_objects("hf://owner/name")
+
+
+@pytest.mark.parametrize("replacements", [2, 9])
+def test_a_download_begins_again_if_the_object_is_replaced_meanwhile_but_not_for_ever(
+    server, tmp_path, monkeypatch, replacements
+):
+    server.objects["/bucket/run/x"] = b"row\n"
+    left = [b"another row\n"] * replacements
+    read = transfer.read_range
+
+    def replace_then_read(*args):
+        if left:
+            server.objects["/bucket/run/x"] += left.pop()
+        return read(*args)
+
+    monkeypatch.setattr(transfer, "read_range", replace_then_read)
+    if replacements == 9:
+        with pytest.raises(StorageError, match="was changed while it was in use"):
+            download(URL, tmp_path / "x")
+        return
+    download(URL, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == server.objects["/bucket/run/x"] == b"row\n" + b"another row\n" * 2
+
+
+def test_an_upload_tells_how_far_a_file_was_read(server, tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(bytes(12 << 20))
+    starts = []
+
+    class Client:
+        def put(self, store, key, file) -> None:
+            while file.read(5 << 20):
+                pass
+
+    monkeypatch.setattr(transfer, "obstore", Client)
+    monkeypatch.setattr(transfer, "retried", lambda url, put, writes: put(None, "x"))
+    upload(tmp_path / "x", URL, starts.append)
+    assert starts == [0, 5 << 20, 10 << 20, 12 << 20]

@@ -2,7 +2,8 @@
 
 FOLDER/<ranks>.json      losses and gradient norms of three training steps, by "<parallel>/<feature> + <feature>"; in one
                          process the parallel is "one". "muon": the largest difference of sharded Muon to torch's.
-                         "gathered/...": masked tokens in bf16, by what FSDP2 gathers in bfloat16
+                         "gathered/...": masked tokens in bf16, by what FSDP2 gathers in bfloat16. "health/...": std of
+                         latents and skill in a health check in bf16, on several processes with FSDP2
 FOLDER/of-<ranks>/       a checkpoint that these ranks wrote, and whole/ with the same tensors as they gathered them
 FOLDER/read-by-<ranks>/  the tensors of of-1, as these ranks gathered them after they had loaded it
 """
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import torch
@@ -28,6 +30,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from worldmodel import checkpoint as checkpoints
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch
+from worldmodel.health.monitor import run_health_check
 from worldmodel.recipe import Recipe
 from worldmodel.train import step
 from worldmodel.training import parallel
@@ -236,6 +239,16 @@ def gathered_in_bf16(which: str) -> list[float]:
         return train(Recipe.model_validate(recipe_of(("bf16", "masked tokens"), "fsdp2")))
 
 
+def health_in_bf16(pair: tuple[str, ...]) -> list[float]:
+    """Numbers of a health check of all windows, in the precision that training takes for it: float32 in one process."""
+    recipe = Recipe.model_validate(recipe_of(pair, "fsdp2"))
+    setup = make_setup(recipe, seed=0)
+    (held_out,) = micro_batches(0, recipe, SimpleNamespace(num_processes=1, process_index=0))
+    with setup.precision_of_health_checks():
+        health = run_health_check(setup.model, held_out, 1, 10, recipe.health, setup.accelerator.device)
+    return [health.metrics.std_mean, health.metrics.effective_rank, health.skill]
+
+
 def main(folder: Path, parallels: list[str], only: str) -> None:
     torch.set_num_threads(1)
     torch.compile = functools.partial(torch.compile, backend="eager")  # graphs are captured, but not translated: that is slow
@@ -249,6 +262,7 @@ def main(folder: Path, parallels: list[str], only: str) -> None:
         except Exception as error:
             raise RuntimeError(f"{name}/{label(pair)}") from error
         print(f"{name}/{label(pair)}: {time.process_time() - began:.2f} s", flush=True)
+    found |= {f"health/{label(pair)}": health_in_bf16(pair) for pair in (("bf16",), ("bf16", "masked tokens"))}
     reshard(folder, ranks)
     if ranks > 1:
         found["muon"] = muon_difference(ranks)

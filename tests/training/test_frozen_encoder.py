@@ -159,7 +159,8 @@ def test_a_checkpoint_needs_its_source_no_longer_and_another_source_is_refused(s
 def test_the_cache_of_a_run_is_named_by_the_weights_and_is_limited(source: str, tmp_path: Path, capsys):
     given = with_frozen_encoder(recipe(source, cache=str(tmp_path), cache_gb=1e-9), None)
     learner, _ = trained(given)
-    use_latent_cache(SimpleNamespace(recipe=given, model=learner.model, accelerator=SimpleNamespace(print=print)))
+    alone = SimpleNamespace(print=print, num_processes=1)
+    use_latent_cache(SimpleNamespace(recipe=given, model=learner.model, accelerator=alone))
     assert "latents of 0 frames are stored in" in capsys.readouterr().out
     frames = learner.model.normalise(batch(0).frames)
     expected = learner.model.encode(frames)

@@ -1,7 +1,11 @@
 """Stored targets are those that were computed, are read for the same pixels only, and change no loss."""
 
+import errno
+import shutil
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -51,6 +55,65 @@ def test_a_damaged_file_is_named(tmp_path: Path):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ConfigError, match=f"{file.name} is damaged .* remove it"):
         TargetCache(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged_and_the_field_is_named(tmp_path: Path):
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(ConfigError, match=r"model\.frozen_encoder\.cache: .*folder\.npy cannot be read"):
+        TargetCache(tmp_path, field="model.frozen_encoder.cache")
+
+
+def test_no_file_stays_open(tmp_path: Path):
+    teacher, cache = Teacher(torch.float32), TargetCache(tmp_path)
+    before, batches = psutil.Process().num_fds(), torch.arange(20 * 2 * 3.0).view(20, 2, 3)
+    for frames in batches:
+        cache(frames, teacher)
+    again = TargetCache(tmp_path)
+    assert torch.equal(again(batches.flatten(0, 1), teacher), 2 * batches.flatten(0, 1))
+    assert (again.computed, teacher.windows, len(list(tmp_path.iterdir()))) == (0, 40, 20)
+    assert psutil.Process().num_fds() <= before
+
+
+def test_targets_that_were_removed_meanwhile_are_computed_again(tmp_path: Path):
+    teacher, cache, frames = Teacher(torch.float32), TargetCache(tmp_path / "cache"), torch.randn(4, 3)
+    cache(frames[:2], teacher)
+    cache(frames[2:], teacher)
+    shutil.rmtree(tmp_path / "cache")
+    for count in (8, 8):  # stored again
+        assert torch.equal(cache(frames, teacher), 2 * frames)
+        assert teacher.windows == count
+
+
+def test_the_limit_is_of_all_processes_of_a_run(tmp_path: Path):
+    """A target has 100 numbers and a key of 32 bytes. There is place for 10 of them, one is there, and 4 processes share 9."""
+
+    def compute(frames: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(frames), 100)
+
+    limit, frames = 10 * 432, torch.arange(100.0).view(4, 25, 1)
+    TargetCache(tmp_path)(torch.full((1, 1), -1.0), compute)
+    for cache, own in zip([TargetCache(tmp_path, limit, processes=4) for _ in frames], frames, strict=True):
+        for window in own:
+            cache(window[None], compute)
+        assert len(cache) == 1 + 2
+    assert len(TargetCache(tmp_path)) == 9
+
+
+def test_a_full_disk_gives_one_warning_and_the_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    attempts = []
+
+    def save(*_: object, **__: object) -> None:
+        attempts.append(1)
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(np, "save", save)
+    cache, frames = TargetCache(tmp_path), torch.randn(2, 3)
+    for _ in range(3):
+        assert torch.equal(cache(frames, Teacher(torch.float32)), 2 * frames)
+    assert (len(attempts), len(cache), list(tmp_path.iterdir())) == (1, 0, [])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: model.target.cache: ")
+    assert "cannot be written" in line
 
 
 def test_training_with_stored_targets_has_the_losses_of_training_without(trainer, read_rows, tmp_path: Path):

@@ -1,17 +1,29 @@
 """Run folders follow to a URL: whole checkpoints only, whatever fails, and never two runs in one place."""
 
 import json
+import os
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 
-from worldmodel.checkpoint import CheckpointError, State, find_checkpoint, save_checkpoint, write_best
+from worldmodel.checkpoint import (
+    CheckpointError,
+    State,
+    add_file,
+    find_checkpoint,
+    latest_checkpoint,
+    open_checkpoint,
+    save_checkpoint,
+    write_best,
+)
 from worldmodel.files.folder_lock import FolderLockError
+from worldmodel.storage.errors import StorageError
 from worldmodel.storage.object_lock import LOCK
 from worldmodel.uploads import run_upload
-from worldmodel.uploads.identity import UploadError
+from worldmodel.uploads.identity import UploadError, fetch_uploaded
 from worldmodel.uploads.run_upload import RunUpload, upload_run
 
 URL, AT = "s3://bucket/run", "/bucket/run/"
@@ -164,3 +176,133 @@ def test_a_run_whose_url_was_taken_over_ends_and_writes_nothing_more(server, tmp
         with pytest.raises(FolderLockError, match="taken over by process 7 on far"):
             stack.close()
     assert not names(server, "checkpoints")
+
+
+def puts(server, below: str) -> list[str]:
+    start = f"PUT {AT}{below}"
+    return [request.removeprefix(start) for request in server.requests if request.startswith(start)]
+
+
+def test_a_damaged_checkpoint_of_the_folder_is_replaced_by_the_one_at_the_url(server, tmp_path):
+    run = tmp_path / "run"
+    save(run, 2)
+    save(run, 4)
+    with upload_run(run, URL, 2, []):
+        pass
+    weights = [run / "checkpoints" / f"0000000{step}" / "model.safetensors" for step in (2, 4)]
+    weights[1].write_bytes(b"damaged")
+    fetch_uploaded(run, URL)
+    assert latest_checkpoint(run).step == 4
+    for path in weights:  # none is intact: the URL is asked all the same
+        path.write_bytes(b"damaged")
+    fetch_uploaded(run, URL)
+    assert latest_checkpoint(run).step == 4
+
+
+def test_files_that_are_at_the_url_are_not_sent_again(server, tmp_path):
+    run, below = tmp_path / "run", "checkpoints/00000002/"
+    with upload_run(run, URL, 2, []) as upload:
+        save(run, 2)
+        server.always["state.json"] = 503
+        assert not upload._upload(everything=True)
+        server.always.clear()
+        assert upload._upload(everything=True)
+        assert puts(server, below).count("model.safetensors") == 1
+        add_file(open_checkpoint(run / below), "decoder", {"d": torch.zeros(3)})
+    assert puts(server, below).count("model.safetensors") == 1
+    server.requests.clear()
+    add_file(open_checkpoint(run / below), "decoder", {"d": torch.ones(3)})
+    with upload_run(run, URL, 2, []):
+        pass
+    assert [name.partition("-")[0] for name in puts(server, below)] == ["decoder", "state.json"]
+    assert find_checkpoint(URL).tensors("decoder")["d"][0] == 1
+
+
+def test_other_files_never_lie_below_the_state_json_of_their_predecessors(server, tmp_path):
+    run, state = tmp_path / "run", f"{AT}checkpoints/00000002/state.json"
+    save(run, 2)
+    with upload_run(run, URL, 2, []):
+        pass
+    save_checkpoint(run, {"model": {"weight": torch.zeros(3)}}, {"step": 2, "recipe": {}, "skill": None})
+    with upload_run(run, URL, 2, []) as upload:
+        server.always["model.safetensors"] = 503
+        assert not upload._upload(everything=True)
+        assert state not in server.objects
+        server.always.clear()
+    assert weight_of(URL) == 0
+
+
+def test_odd_files_of_the_folder_stop_no_upload(server, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    read = Path.read_bytes
+
+    def refuse_notes(path: Path) -> bytes:
+        if path.name == "notes.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse_notes)
+    with upload_run(run, URL, 2, []):
+        save(run, 2)
+        (run / "notes.txt").write_text("mine")
+        (run / "link").symlink_to(run / "nothing")
+        if hasattr(os, "mkfifo"):
+            os.mkfifo(run / "pipe")
+    assert weight_of(URL) == 2
+    assert names(server) == {*names(server, "checkpoints"), "upload.json"}
+    assert "without notes.txt; such files cannot be read" in capsys.readouterr().out
+
+
+def test_the_end_waits_as_long_as_objects_arrive(server, tmp_path, monkeypatch):
+    send = run_upload.upload
+
+    def send_slowly(content, url, on_part) -> None:
+        time.sleep(0.2)
+        send(content, url, on_part)
+
+    monkeypatch.setattr(run_upload, "upload", send_slowly)
+    with upload_run(tmp_path / "run", URL, 2, []):
+        save(tmp_path / "run", 2)
+        save(tmp_path / "run", 4)  # four files take 0.8 s; 0.5 s without progress would be the end
+    assert len(names(server, "checkpoints")) == 4
+
+
+def test_a_part_that_is_sent_again_is_no_progress(server, tmp_path, monkeypatch):
+    def fail(content, url, on_part) -> None:
+        for start in (0, 5, 0, 5):
+            on_part(start)
+        raise StorageError(url, "down", store="s3://bucket", unreachable=True)
+
+    monkeypatch.setattr(run_upload, "upload", fail)
+    began = time.monotonic()
+    with pytest.raises(UploadError, match="not uploaded"), upload_run(tmp_path / "run", URL, 2, []):
+        save(tmp_path / "run", 2)
+    assert time.monotonic() - began < 5
+
+
+def test_a_lock_that_cannot_be_confirmed_is_a_failure_that_is_tried_again(server, tmp_path, monkeypatch):
+    with upload_run(tmp_path / "run", URL, 2, []) as upload:
+        save(tmp_path / "run", 2)
+        with monkeypatch.context() as store_is_silent:
+            store_is_silent.setattr(upload._lock, "confirm", lambda: False)
+            assert not upload._upload(everything=True)
+        assert not names(server, "checkpoints")
+    assert names(server, "checkpoints")
+
+
+def test_a_copy_that_was_used_just_now_stays_for_its_reader(server, tmp_path, monkeypatch):
+    save(tmp_path / "run", 2, 0.1)
+    with upload_run(tmp_path / "run", URL, 2, []):
+        pass
+    used = find_checkpoint(URL)
+    save(tmp_path / "run", 4, 0.9)
+    save(tmp_path / "run", 6, 0.5)
+    with upload_run(tmp_path / "run", URL, 2, []):
+        pass
+    assert find_checkpoint(URL).step == 4
+    assert open_checkpoint(used.folder).step == 2
+    del server.objects[f"{AT}best.json"]
+    assert find_checkpoint(URL).step == 6  # not the copy of a better one, which the URL no longer names
+    os.utime(used.folder, (0, 0))
+    find_checkpoint(URL)
+    assert not used.folder.exists()

@@ -7,6 +7,7 @@ lie in the folder of the cache, below `copies`; they do not count towards its li
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from worldmodel.checkpoint.opening import open_checkpoint
 from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, UnreadableError
-from worldmodel.files.atomic import atomic_folder
+from worldmodel.files.atomic import atomic_folder, file_age_s
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.files.json_files import read_json_object
 from worldmodel.storage.cache import cache_folder
@@ -30,6 +31,7 @@ LOGS = ("metrics.jsonl", "health.jsonl", "bad_clips.jsonl")
 _READ = ("recipe.yaml", "best.json", "held_out.npz", "metrics.jsonl", "health.jsonl")  # of a run, beside a checkpoint
 _OF_RUN = re.compile(r"(.+)/checkpoints/([0-9]+)")
 _COPY_WAIT_S = 3600.0  # for another process of this machine that makes the same copy
+_COPY_KEPT_S = 3600.0  # since its last use: another process may still read a copy that is no longer wanted here
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ def fetch_last(url: str, run: Path, after: int, warn: Callable[[str], None]) -> 
 
 
 def copy_of_run(url: str) -> Path:
-    """A local copy of a run at a URL, with its best complete checkpoint (else the last), or of one checkpoint.
+    """A local copy of the best complete checkpoint (else the last one) of a run at a URL, or of one checkpoint.
 
-    Only what has changed since the last call is downloaded. Raises CheckpointError.
+    It lies in a copy of the run folder. Only what has changed since the last call is downloaded. Copies of other checkpoints
+    are removed an hour after their last use. Raises CheckpointError.
     """
     with _checkpoint_errors():
         url = folder_url(url)
@@ -106,11 +109,12 @@ def copy_of_run(url: str) -> Path:
                 return folder
             names = _in_order(remote, folder) if wanted is None else [wanted] * (wanted in remote.complete)
             for stale in (folder / "checkpoints").glob("[0-9]*"):
-                if stale.name not in names[:1]:
+                if stale.name not in names[:1] and file_age_s(stale) > _COPY_KEPT_S:
                     shutil.rmtree(stale, ignore_errors=True)
             for name in names:
-                if _fetch_intact(remote, name, folder / "checkpoints" / name, _print_warning):
-                    return folder if wanted is None else folder / "checkpoints" / name
+                if _fetch_intact(remote, name, found := folder / "checkpoints" / name, _print_warning):
+                    os.utime(found)
+                    return found
     raise CheckpointError(
         f"{url} is neither a run folder nor a checkpoint, or has no complete checkpoint yet ({len(remote.files)} other files)"
     )
@@ -155,9 +159,9 @@ def _fetch_intact(remote: RemoteRun, name: str, folder: Path, warn: Callable[[st
 
 
 def _update(url: str, files: Mapping[str, int], folder: Path) -> None:
-    """Download a checkpoint as a whole, unless the copy has the same state.json. Raises CheckpointError for a damaged one."""
+    """Download a checkpoint as a whole, unless there is an intact copy of it. Raises CheckpointError for a damaged one."""
     found = read_whole(f"{url}/{STATE}")
-    if found is not None and (folder / STATE).is_file() and (folder / STATE).read_bytes() == found[0]:
+    if found is not None and (folder / STATE).is_file() and (folder / STATE).read_bytes() == found[0] and _is_intact(folder):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder) as part:
@@ -165,6 +169,16 @@ def _update(url: str, files: Mapping[str, int], folder: Path) -> None:
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             download(f"{url}/{name}", part / name)
         _verify(part, folder)
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        open_checkpoint(folder)
+    except (NewerFormatError, UnreadableError):
+        raise
+    except CheckpointError:
+        return False
+    return True
 
 
 def _verify(part: Path, folder: Path) -> None:

@@ -1,13 +1,34 @@
-"""Summary of a run before it starts, and checks of the recipe that need the data or the model."""
+"""Summary of a run before it starts, and checks of the recipe that need the data, the model or the other hosts."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from accelerate import Accelerator
 
 from worldmodel.config import ConfigError
 from worldmodel.data.loader import WindowDataset
+from worldmodel.files.folder_lock import FolderLock
+from worldmodel.ranks.shared_folder import all_see_folder
 from worldmodel.recipe import Recipe
 from worldmodel.training.learner import Learner, batch_dependent_layers
+
+
+def check_run_folder(recipe: Recipe, lock: FolderLock | None, accelerator: Accelerator) -> None:
+    """Raise ConfigError on every rank where ranks are to write one checkpoint together, but a host has another run folder.
+
+    lock: of the run folder; None on all processes but the main one.
+    """
+    if recipe.checkpoint.format == "single" or accelerator.num_processes == 1:
+        return
+    if not all_see_folder(Path(recipe.run), lock, accelerator):
+        raise ConfigError(
+            [
+                f"checkpoint.format sharded: all hosts must see the same run folder {recipe.run}; use format single, or a run "
+                "folder on shared storage"
+            ]
+        )
 
 
 def check_plan(recipe: Recipe, train: WindowDataset, ranks: int) -> None:

@@ -16,13 +16,16 @@ class StorageError(OSError):
 
     url: the object. store: its bucket or host. unreachable: the whole store does not answer or refuses this user, so that
     another attempt may succeed later; else only this object is missing or broken.
-    missing: there is no object at this URL.
+    missing: there is no object at this URL. changed: it was replaced while it was read.
     """
 
-    def __init__(self, url: str, detail: str, *, store: str, unreachable: bool, missing: bool = False) -> None:
+    def __init__(
+        self, url: str, detail: str, *, store: str, unreachable: bool, missing: bool = False, changed: bool = False
+    ) -> None:
         super().__init__(errno.ETIMEDOUT if unreachable else errno.EIO, f"{url}: {detail}")
-        self._flags: dict[str, Any] = {"store": store, "unreachable": unreachable, "missing": missing}
-        self.url, self.detail, self.store, self.unreachable, self.missing = url, detail, store, unreachable, missing
+        self._flags: dict[str, Any] = {"store": store, "unreachable": unreachable, "missing": missing, "changed": changed}
+        self.url, self.detail, self.store, self.unreachable = url, detail, store, unreachable
+        self.missing, self.changed = missing, changed
 
     def __reduce__(self) -> Any:
         return partial(StorageError, **self._flags), (self.url, self.detail)  # so that it can be sent from a worker process

@@ -2,9 +2,10 @@
 
     FOLDER/lock.json    JSON with the owner (host, process, its start time, its command) and a counter
 
-The owner raises the counter every REFRESH_S. The lock of a dead process of this machine is taken over at once. A process
-on another machine cannot be looked up. A process that wants its lock waits: it is refused when the counter is raised, and
-takes the lock over after STALE_S without that. Clocks of machines are not compared. Imports no torch.
+The owner raises the counter every REFRESH_S, and before it writes if the last time is long ago (`confirm`). The lock of a
+dead process of this machine is taken over at once. A process on another machine cannot be looked up. A process that wants
+its lock waits: it is refused when the counter is raised, and takes the lock over after STALE_S without that. Clocks of
+machines are not compared. Imports no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 from worldmodel.files.folder_lock import FolderLockError
 from worldmodel.files.lock_files import STALE_S
@@ -26,6 +27,7 @@ from worldmodel.storage.transfer import Written, delete, read_whole, write_if
 LOCK = "lock.json"
 REFRESH_S = 30.0
 _POLL_S = 5.0  # between two looks at the lock of another machine
+_RELEASE_WAIT_S = 30.0  # for a refresh that is being made and for the removal of the lock
 _ATTEMPTS = 100  # while other processes take and release the lock
 
 
@@ -39,6 +41,8 @@ class ObjectLock:
     version: Written
     count: int = 0
     lost: str = ""
+    _refreshed_at: float = field(default_factory=time.time)  # by the clock that goes on while a machine is suspended
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self) -> None:
         """Raise FolderLockError where another process has taken the lock over."""
@@ -47,6 +51,25 @@ class ObjectLock:
 
     def refresh(self) -> None:
         """Raise the counter. A store that does not answer now may answer at the next refresh."""
+        with self._asking:
+            self._refresh()
+
+    def confirm(self) -> bool:
+        """Whether this process still owns the lock. Asks the store if the last refresh is long ago.
+
+        False with an empty `lost`: the store does not answer, so nobody knows. May be called from any thread.
+        """
+        if not self.lost and not self._is_recent():
+            with self._asking:
+                if not self._is_recent():  # another thread may have asked meanwhile
+                    self._refresh()
+        return not self.lost and self._is_recent()
+
+    def _is_recent(self) -> bool:
+        return 0 <= time.time() - self._refreshed_at <= 2 * REFRESH_S
+
+    def _refresh(self) -> None:
+        asked_at = time.time()
         try:
             version = write_if(self.url, _content(self.owner, self.count + 1), self.version)
             if version is None:
@@ -56,7 +79,7 @@ class ObjectLock:
                 return
         except StorageError:
             return
-        self.version, self.count = version, self.count + 1
+        self.version, self.count, self._refreshed_at = version, self.count + 1, asked_at
 
     def release(self) -> None:
         """Remove the lock if this process still owns it. A lock that stays is taken over later."""
@@ -79,8 +102,10 @@ def lock_url(folder: str, advice: str) -> Iterator[ObjectLock]:
     ended = threading.Event()
 
     def refresh() -> None:
-        while not ended.wait(REFRESH_S) and not lock.lost:
-            lock.refresh()
+        while not ended.wait(REFRESH_S):
+            if not lock.lost:
+                lock.refresh()
+        lock.release()
 
     thread = threading.Thread(target=refresh, daemon=True, name=f"refreshes {lock.url}")
     thread.start()
@@ -88,8 +113,7 @@ def lock_url(folder: str, advice: str) -> Iterator[ObjectLock]:
         yield lock
     finally:
         ended.set()
-        thread.join()
-        lock.release()
+        thread.join(_RELEASE_WAIT_S)  # a store that is down must not hold up the end of a run
 
 
 def _acquired(folder: str, advice: str) -> ObjectLock:

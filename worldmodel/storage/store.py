@@ -90,7 +90,7 @@ def retried(url: str, request: Callable[[Any, str], Result], writes: bool = Fals
             raise StorageError(url, detail, store=store_url, unreachable=False, missing=True) from None
         except (_ChangedError, errors.PreconditionError):
             detail = "the object was changed while it was in use; write new data to a new place, and start again"
-            raise StorageError(url, detail, store=store_url, unreachable=False) from None
+            raise StorageError(url, detail, store=store_url, unreachable=False, changed=True) from None
         except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
             raise _forbidden(url, store_url, error) from None
         except (errors.BaseError, ConnectionError) as error:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from worldmodel.files.atomic import atomic_path, open_part
 from worldmodel.storage.errors import StorageError
-from worldmodel.storage.store import latest_version, obstore, read_range, retried, version_of
+from worldmodel.storage.store import ObjectVersion, latest_version, obstore, read_range, retried, version_of
 from worldmodel.storage.urls import is_writable_url, split_url
 
 IN_FLIGHT = 8  # range reads of one download at the same time
 _PART_BYTES = 16 << 20  # of a download
+_DOWNLOADS = 4  # of an object that is replaced meanwhile, such as a log of a run that goes on
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,33 @@ class Written:
     version: str | None
 
 
-def upload(source: Path | bytes, url: str) -> None:
-    """Upload a file, or bytes. The object is replaced as a whole, at the end. Raises StorageError."""
+def upload(source: Path | bytes, url: str, on_part: Callable[[int], None] = lambda _: None) -> None:
+    """Upload a file, or bytes. The object is replaced as a whole, at the end. Raises StorageError and OSError.
 
-    def put(store: Any, key: str) -> None:
-        obstore().put(store, key, source)
+    on_part: called each time that the client reads another part of a file, with its start. A new attempt begins at 0 again.
+    """
 
-    retried(url, put, writes=True)
+    with nullcontext(source) if isinstance(source, bytes) else _ReadFile(source, on_part) as content:
+
+        def put(store: Any, key: str) -> None:
+            if not isinstance(content, bytes):
+                content.seek(0)
+            obstore().put(store, key, content)
+
+        retried(url, put, writes=True)
     version_of.cache_clear()
+
+
+class _ReadFile(io.FileIO):
+    """A file that calls a function with its position before each read."""
+
+    def __init__(self, path: Path, on_read: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._on_read = on_read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._on_read(self.tell())
+        return super().read(size)
 
 
 def write_if(url: str, content: bytes, before: Written | None) -> Written | None:
@@ -102,8 +124,20 @@ def delete(urls: Sequence[str]) -> None:
 
 
 def download(url: str, path: Path) -> None:
-    """Write an object to a file, atomically, by range reads. Raises StorageError and OutputError."""
-    found = latest_version(url)
+    """Write an object to a file, atomically, by range reads. Raises StorageError and OutputError.
+
+    It begins again, some times, if the object is replaced meanwhile.
+    """
+    for left in reversed(range(_DOWNLOADS)):
+        try:
+            _download_version(latest_version(url), path)
+            return
+        except StorageError as error:
+            if not error.changed or not left:
+                raise
+
+
+def _download_version(found: ObjectVersion, path: Path) -> None:
     lock = threading.Lock()
     with atomic_path(path) as part, open_part(part, path) as file:
 

@@ -84,7 +84,8 @@ def use_latent_cache(setup: TrainingSetup) -> None:
     assert isinstance(encoder, FrozenEncoder)
     parts = (weights_hash(encoder.net), repr(config.network), str(config.frames_at_once), setup.recipe.train.precision)
     folder = Path(config.cache) / hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
-    cache = TargetCache(folder, int(config.cache_gb * 1e9))
+    processes, limit_bytes = setup.accelerator.num_processes, int(config.cache_gb * 1e9)
+    cache = TargetCache(folder, limit_bytes, processes=processes, field="model.frozen_encoder.cache")
     encoder.cache = cache
     setup.accelerator.print(f"latents of {len(cache):,} frames are stored in {folder}")
 

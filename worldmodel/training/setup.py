@@ -38,8 +38,10 @@ class TrainingSetup:
         return unwrap(self.learner).model
 
     def precision_of_health_checks(self) -> AbstractContextManager[None]:
-        """That of training on CUDA, where float32 would take several times longer; float32 elsewhere."""
-        return self.accelerator.autocast() if self.accelerator.device.type == "cuda" else nullcontext()
+        """That of training on CUDA, where float32 would take several times longer, and with weights that FSDP2 gathers in it;
+        float32 elsewhere."""
+        sharded = self.recipe.train.parallel == "fsdp2" and self.accelerator.num_processes > 1
+        return self.accelerator.autocast() if sharded or self.accelerator.device.type == "cuda" else nullcontext()
 
     def batches(self, first: int, report: Callable[[str], None], stop_requested: Callable[[], bool]) -> Iterator[list[Batch]]:
         """Yield this rank's micro-batches of each training step, from step `first` on; see `training_batches`."""

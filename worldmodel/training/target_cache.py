@@ -11,6 +11,7 @@ started, and what it stored itself.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,36 +36,59 @@ _MOST_RANDOM = 0.5  # fraction of the clips that may be longer than a window
 class TargetCache:
     """Returns the targets of windows, from the disk where they are stored."""
 
-    def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:
-        """limit_bytes: of all files; beyond it nothing is stored. Raises ConfigError where a stored file cannot be read."""
-        self.folder, self.limit_bytes, self.bytes = folder, limit_bytes, 0
+    def __init__(
+        self, folder: Path, limit_bytes: int | None = None, *, processes: int = 1, field: str = "model.target.cache"
+    ) -> None:
+        """limit_bytes: of all files together. Each of the processes that share the folder stores its part of what is left.
+
+        field: of the recipe, for messages. Raises ConfigError where a stored file cannot be read.
+        """
+        self.folder, self.field, self.bytes = folder, field, 0
         self.found = self.computed = 0  # windows so far
-        self._targets: dict[bytes, tuple[NDArray[np.generic], torch.dtype]] = {}
+        self._places: dict[bytes, tuple[Path, int]] = {}  # file and row of each window
         for file in sorted(folder.glob("*.npy")):
-            self._open(file)
+            if (opened := self._open(file)) is not None:
+                self._remember(file, opened[0])
+        left = None if limit_bytes is None else max(0, limit_bytes - self.bytes) // processes
+        self.limit_bytes = None if left is None else self.bytes + left  # of this process: what was there, and its part
+        self._can_store = True
 
     def __len__(self) -> int:
-        return len(self._targets)
+        return len(self._places)
 
     def __call__(self, frames: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Targets [B, ...] of frames [B, T, 3, H, W]. `compute` is called with the frames of windows that are not stored."""
         keys = [_key(clip) for clip in frames.cpu().numpy()]
-        missing = [row for row, key in enumerate(keys) if key not in self._targets]
+        stored = self._read(keys)
+        missing = [row for row, key in enumerate(keys) if key not in stored]
         self.found, self.computed = self.found + len(keys) - len(missing), self.computed + len(missing)
         if missing:
             new = compute(frames if len(missing) == len(keys) else frames[missing])
-            self._store([keys[row] for row in missing], new.cpu())
+            if self._can_store:
+                self._store([keys[row] for row in missing], new.cpu())
             if len(missing) == len(keys):
                 return new
             computed = dict(zip(missing, new.cpu(), strict=True))
-            return torch.stack([computed[row] if row in computed else self._read(key) for row, key in enumerate(keys)]).to(
-                frames.device
-            )
-        return torch.stack([self._read(key) for key in keys]).to(frames.device)
+            rows = [computed[row] if row in computed else stored[key] for row, key in enumerate(keys)]
+            return torch.stack(rows).to(frames.device)
+        return torch.stack([stored[key] for key in keys]).to(frames.device)
 
-    def _read(self, key: bytes) -> Tensor:
-        stored, dtype = self._targets[key]
-        return torch.from_numpy(np.array(stored)).view(dtype)
+    def _read(self, keys: Sequence[bytes]) -> dict[bytes, Tensor]:
+        """The targets that are stored, by key. No file stays open; those that were removed are forgotten."""
+        by_file: dict[Path, list[bytes]] = {}
+        for key in dict.fromkeys(keys):
+            if key in self._places:
+                by_file.setdefault(self._places[key][0], []).append(key)
+        found = {}
+        for file, of_file in by_file.items():
+            if (opened := self._open(file)) is None:
+                for key in of_file:
+                    del self._places[key]
+                continue
+            rows, name, dtype = opened
+            for key in of_file:
+                found[key] = torch.from_numpy(np.array(rows[name][self._places[key][1]])).view(dtype)
+        return found
 
     def _store(self, keys: Sequence[bytes], targets: Tensor) -> None:
         integers = _STORED_AS[targets.dtype]
@@ -74,25 +98,34 @@ class TargetCache:
         rows[name] = targets.contiguous().view(getattr(torch, f"int{8 * targets.element_size()}")).numpy()
         if self.limit_bytes is not None and self.bytes + rows.nbytes > self.limit_bytes:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{hashlib.sha256(b''.join(keys)).hexdigest()[:32]}.npy"
-        with atomic_file(file) as opened:
-            np.save(opened, rows, allow_pickle=False)
-        self._open(file)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_file(file) as opened:
+                np.save(opened, rows, allow_pickle=False)
+        except OSError as error:
+            self._can_store = False
+            print(f"warning: {self.field}: {error}; nothing more is stored by this process", file=sys.stderr, flush=True)
+            return
+        self._remember(file, rows)
 
-    def _open(self, file: Path) -> None:
-        """Map a file into memory and remember where its targets are."""
+    def _open(self, file: Path) -> tuple[NDArray[np.void], str, torch.dtype] | None:
+        """Rows of a file, which is open while they are in use; column and dtype of its targets. None where there is no file."""
         try:
             rows = np.load(file, mmap_mode="r", allow_pickle=False)
-            self.bytes += rows.nbytes
             _, name = rows.dtype.names
-            dtype = next(dtype for dtype in _STORED_AS if str(dtype) == f"torch.{name}")
-        except (OSError, ValueError, TypeError, StopIteration) as error:
-            raise ConfigError(
-                [f"model.target.cache: {file} is damaged ({error}); remove it, and it is computed again"]
-            ) from None
+            return rows, name, next(dtype for dtype in _STORED_AS if str(dtype) == f"torch.{name}")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigError([f"{self.field}: {file} cannot be read ({error})"]) from None
+        except (ValueError, TypeError, EOFError, StopIteration) as error:
+            raise ConfigError([f"{self.field}: {file} is damaged ({error}); remove it, and it is computed again"]) from None
+
+    def _remember(self, file: Path, rows: NDArray[np.void]) -> None:
+        self.bytes += rows.nbytes
         for row, key in enumerate(rows["key"]):
-            self._targets[key.tobytes()] = rows[name][row], dtype
+            self._places[key.tobytes()] = file, row
 
 
 def use_target_cache(setup: TrainingSetup) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from worldmodel.checkpoint import CheckpointError, latest_checkpoint
 from worldmodel.checkpoint.remote import fetch_last, list_run
+from worldmodel.checkpoint.state import NewerFormatError, UnreadableError
 from worldmodel.files.atomic import write_json
 from worldmodel.files.json_files import parse_json, read_json_object
 from worldmodel.storage.object_lock import LOCK
@@ -53,8 +54,16 @@ def _claim(run: Path, url: str, identity: str) -> None:
 
 
 def fetch_uploaded(run: Path, url: str) -> None:
-    """Download the last complete checkpoint of a URL, with the logs, unless the run folder has one of that step or later."""
-    last = latest_checkpoint(run)
+    """Download the last complete checkpoint of a URL, with the logs, unless the run folder has one of that step or later.
+
+    Damaged checkpoints of the folder do not count.
+    """
+    try:
+        last = latest_checkpoint(run)
+    except (NewerFormatError, UnreadableError):
+        raise
+    except CheckpointError:  # all are damaged
+        last = None
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)

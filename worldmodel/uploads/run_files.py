@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worldmodel.checkpoint.remote import STATE
+from worldmodel.files.json_files import parse_json
 from worldmodel.uploads.identity import IDENTITY
 
 Version = tuple[int, int]
@@ -29,14 +30,22 @@ def checkpoint_names(run: Path) -> list[str]:
 
 
 def other_files(run: Path) -> Iterator[str]:
-    """Names of all other files of a run folder, relative to it, with slashes."""
+    """Names of all other regular files of a run folder, relative to it, with slashes. Links to files count as files."""
     for folder, folders, files in os.walk(run):
         below = os.path.relpath(folder, run)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and (below, name) != (".", "checkpoints"))
         for file in sorted(files):
             name = file if below == "." else f"{below}/{file}".replace(os.sep, "/")
-            if not file.startswith(".") and name != IDENTITY:
+            if not file.startswith(".") and name != IDENTITY and os.path.isfile(os.path.join(folder, file)):
                 yield name
+
+
+def digests_in(state: bytes) -> dict[str, str]:
+    """SHA-256 of the files that the content of a state.json names; empty where it is damaged."""
+    try:
+        return {str(file): str(digest) for file, digest in parse_json(state)["sha256"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def file_version(path: Path) -> Version:

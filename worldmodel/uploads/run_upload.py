@@ -18,21 +18,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worldmodel.checkpoint.remote import STATE, list_run
+from worldmodel.checkpoint.remote import LOGS, STATE, list_run
 from worldmodel.checkpoint.selection import best_checkpoint_name
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.object_lock import ObjectLock, lock_url
 from worldmodel.storage.transfer import delete, read_whole, upload
+from worldmodel.storage.urls import split_url
 from worldmodel.uploads.identity import UploadError, fetch_uploaded, identify
-from worldmodel.uploads.run_files import checkpoint_names, file_version, file_versions, other_files, snapshot
+from worldmodel.uploads.run_files import checkpoint_names, digests_in, file_version, file_versions, other_files, snapshot
 
 POLL_S = 5.0  # between two looks at the run folder
 LOGS_EVERY_S = 60.0  # between two uploads of files that grow
-END_WAIT_S = 900.0  # for the upload after the last step
+END_WAIT_S = 900.0  # after the last step, while nothing arrives at the store
 FAILED_END_WAIT_S = 30.0  # the same after an error
 _READ_BYTES = 64 << 20  # files up to this size are read before they are sent, since they may grow meanwhile
 _BEST = "best.json"  # sent after the checkpoint that it names
 _NAMED = 5  # files in a message
+_UNREADABLE = "such files cannot be read, or have names that no object can have"
 
 
 class RunUpload:
@@ -44,10 +46,15 @@ class RunUpload:
         self._report: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
         self._sent: dict[str, object] = {}  # versions of what was uploaded, by the name of a checkpoint or of another file
         self._remote = {name: set(files) for name, files in list_run(url).checkpoints.items()}
+        self._files: dict[str, dict[str, str]] = {}  # SHA-256 of the files of each checkpoint at the URL, as far as it is known
+        self.unreadable: list[str] = []  # other files that cannot be read, or whose name no object can have
+        self._moved_at = 0.0  # when the last object, or part of one, was sent
+        self._reached: dict[str, int] = {}  # how far files were sent: a part that is sent again is no progress
         self._problem = ""
         self._files_at = 0.0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True, name=f"uploads {run}")
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True, name=f"uploads {run}")
 
     def start(self) -> None:
         self._thread.start()
@@ -57,15 +64,21 @@ class RunUpload:
         self._report = report
 
     def close(self, wait_s: float) -> list[str]:
-        """Upload what is left, for up to `wait_s`. Returns what is not uploaded, checkpoints first."""
-        until = time.monotonic() + wait_s
+        """Upload what is left. Gives up when nothing was sent for `wait_s`. Returns what is not uploaded, checkpoints first."""
+        began = time.monotonic()
         self._ended.set()
-        self._thread.join(wait_s)
-        if self._thread.is_alive():  # in the middle of a request
+        while self._thread.is_alive() and (left_s := max(began, self._moved_at) + wait_s - time.monotonic()) > 0:
+            self._thread.join(left_s)
+        self._given_up.set()
+        if self._thread.is_alive():  # in the middle of a request, or waiting for another attempt
             return self._left() or ["the object that is being sent"]
-        while not self._upload(everything=True) and not self._lock.lost and (left_s := until - time.monotonic()) > 0:
-            time.sleep(min(POLL_S, left_s))
         return self._left()
+
+    def _work(self) -> None:
+        self._follow()
+        self._ended.wait()
+        while not self._upload(everything=True) and not self._lock.lost and not self._given_up.wait(POLL_S):
+            pass
 
     def _follow(self) -> None:
         while not self._ended.wait(POLL_S):
@@ -84,9 +97,7 @@ class RunUpload:
             checkpoints = [name for name in checkpoint_names(self._run) if self._is_new(name)]
             if everything or checkpoints:
                 self._files_at = time.monotonic()
-                for name in other_files(self._run):
-                    if name != _BEST:
-                        self._upload_file(name)
+                self.unreadable = [name for name in other_files(self._run) if name != _BEST and not self._upload_other(name)]
             for name in checkpoints:
                 self._upload_checkpoint(name)
             self._upload_file(_BEST)
@@ -95,13 +106,15 @@ class RunUpload:
             reason = error.strerror if isinstance(error, StorageError) else error
             self._tell(f"the upload to {self._url} fails: {reason}. Training goes on, and it is tried again")
             return False
-        if self._problem:
+        if self.unreadable:
+            self._tell(f"not uploaded to {self._url}: {_shortened(self.unreadable)}; {_UNREADABLE}")
+        elif self._problem:
             self._report(f"the upload to {self._url} works again")
             self._problem = ""
         return True
 
     def _tell(self, problem: str) -> None:
-        if problem != self._problem:
+        if problem != self._problem and not self._given_up.is_set():
             self._problem = problem
             self._report(problem)
 
@@ -110,7 +123,24 @@ class RunUpload:
 
     def _left(self) -> list[str]:
         checkpoints = [f"checkpoints/{name}" for name in checkpoint_names(self._run) if self._is_new(name)]
-        return checkpoints + [name for name in other_files(self._run) if self._sent.get(name) != file_version(self._run / name)]
+        return checkpoints + [name for name in other_files(self._run) if name not in self.unreadable and self._is_changed(name)]
+
+    def _is_changed(self, name: str) -> bool:
+        with suppress(FileNotFoundError):  # removed since it was listed
+            return self._sent.get(name) != file_version(self._run / name)
+        return False
+
+    def _upload_other(self, name: str) -> bool:
+        """`_upload_file`; False for a file that cannot be read. For a log it raises OSError: checkpoints need it."""
+        try:
+            self._upload_file(name)
+        except StorageError:
+            raise
+        except (OSError, ValueError):  # ValueError: its name cannot be that of an object
+            if name in LOGS:
+                raise
+            return False
+        return True
 
     def _upload_file(self, name: str) -> None:
         path = self._run / name
@@ -121,7 +151,11 @@ class RunUpload:
                 self._sent[name] = found
 
     def _upload_checkpoint(self, name: str) -> None:
-        """Upload a checkpoint, state.json last. It is skipped if it was removed meanwhile, or is there already."""
+        """Upload a checkpoint, state.json last. It is skipped if it was removed meanwhile, or is there already.
+
+        Files that are there with the same digest are not sent again. If one of them is replaced, the state.json at the URL is
+        removed first, since it does not belong to the new file.
+        """
         folder = self._run / "checkpoints" / name
         with suppress(FileNotFoundError):
             found = file_versions(folder)
@@ -129,15 +163,39 @@ class RunUpload:
             state = read_whole(f"{self._url}/checkpoints/{name}/{STATE}") if STATE in remote else None
             if state is None or state[0] != (folder / STATE).read_bytes():
                 with snapshot(self._run, folder, found) as files:
+                    if file_versions(folder) != found:
+                        return  # another process has just changed it
+                    digests = digests_in((files / STATE).read_bytes())
+                    theirs = digests_in(state[0]) if state is not None else {}
+                    known = self._files.setdefault(name, theirs)
+                    if any(digests.get(file, digest) != digest for file, digest in theirs.items()):
+                        self._remove(name, {STATE})
                     for file in sorted(found, key=lambda file: (file == STATE, file)):
-                        self._send(files / file, f"checkpoints/{name}/{file}")
-                        remote.add(file)
+                        if file not in remote or file not in digests or known.get(file) != digests[file]:
+                            known.pop(file, None)  # unknown while it is sent
+                            self._send(files / file, f"checkpoints/{name}/{file}")
+                            remote.add(file)
+                            known |= {file: digests[file]} if file in digests else {}
                 self._remove(name, remote - set(found))
             self._sent[name] = found
 
     def _send(self, content: Path | bytes, name: str) -> None:
+        def on_part(start: int) -> None:
+            if start > self._reached.get(name, 0):
+                self._reached[name], self._moved_at = start, time.monotonic()
+
+        if self._may_write():
+            upload(content, f"{self._url}/{name}", on_part)
+            self._moved_at = time.monotonic()
+
+    def _may_write(self) -> bool:
+        """Whether this process owns the URL. Raises StorageError where the store cannot say so now, or `close` has given up."""
+        if self._lock.confirm() and not self._given_up.is_set():
+            return True
         if not self._lock.lost:
-            upload(content, f"{self._url}/{name}")
+            detail = "it is not known whether this process still owns the lock"
+            raise StorageError(self._lock.url, detail, store=split_url(self._url)[0], unreachable=True)
+        return False
 
     def _prune(self) -> None:
         """Remove checkpoints at the URL that the run folder no longer has, except the best one and the last ones.
@@ -154,7 +212,7 @@ class RunUpload:
     def _remove(self, name: str, files: set[str]) -> None:
         """Remove files of a checkpoint, state.json first."""
         for file in sorted(files, key=lambda file: (file != STATE, file)):
-            if not self._lock.lost:
+            if self._may_write():
                 delete([f"{self._url}/checkpoints/{name}/{file}"])
                 self._remote[name].discard(file)
 
@@ -183,12 +241,16 @@ def upload_run(run: Path, url: str, keep: int, stop: list[int]) -> Iterator[RunU
         lock.check()
         if left:
             raise UploadError(_left_message(run, url, left))
-        print(f"uploaded to {url}")
+        left_out = f", without {_shortened(uploading.unreadable)}; {_UNREADABLE}" if uploading.unreadable else ""
+        print(f"uploaded to {url}{left_out}")
 
 
 def _left_message(run: Path, url: str, left: list[str]) -> str:
-    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
     return (
-        f"not uploaded to {url}: {', '.join(left[:_NAMED])}{more}. They are complete in {run}; the same command uploads them "
+        f"not uploaded to {url}: {_shortened(left)}. They are complete in {run}; the same command uploads them "
         "when the store answers"
     )
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -75,7 +75,7 @@ def _inputs(task: VoeTask, scorer: SurpriseScorer, videos: Sequence[Video], abla
         "locked": task.has_locked,
         "forecasters": {kind: list(names) for kind, names in scorer.forecasters.items()},
         "ablation": list(ablation),
-        "videos": [asdict(video) for video in videos],
+        "videos": [video.as_key() for video in videos],
         **stored_with(task.subject.precision),
     }
 

@@ -75,7 +75,7 @@ def find_calibration_videos(given: str | None, suite: Suite, subject: Subject) -
         if clip.member is None:
             frames = min(clip.frames, max(1, round(longest_s * clip.fps)))
             start = round(clip.start_s * clip.fps)
-            videos.append(Video(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=start))
+            videos.append(Video(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=start, crop=clip.crop))
     return CalibrationSource(manifest, videos, stored)
 
 

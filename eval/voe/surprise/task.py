@@ -77,7 +77,7 @@ class VoeTask:
             "size_px": self.size_px,
             "geometry": self.geometry,
             "suite": [asdict(trial) for trial in self.suite.trials],
-            "calibration": [asdict(video) for video in calibration_videos],
+            "calibration": [video.as_key() for video in calibration_videos],
             "torch": torch.__version__,
             "code": source_digest(),
         }

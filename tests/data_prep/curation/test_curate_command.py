@@ -146,3 +146,10 @@ def test_an_interrupted_run_resumes_to_the_same_table(manifest, curated, tmp_pat
 def test_an_unknown_threshold_is_named(manifest, tmp_path, capsys):
     assert run(manifest, tmp_path / "c.parquet", "cuts.min_scor=3") == 1
     assert "min_score" in capsys.readouterr().err
+
+
+def test_values_of_the_command_line_have_their_types(manifest, tmp_path, capsys):
+    assert run(manifest, tmp_path / "c.parquet", "borders.crop=false", "transitions.max_s=0") == 0
+    assert "unreadable" not in capsys.readouterr().out.replace("1 unreadable", "")
+    assert run(manifest, tmp_path / "d.parquet", "borders.crop=[") == 1
+    assert "borders.crop=[: invalid YAML" in capsys.readouterr().err

@@ -89,3 +89,9 @@ def test_a_transition_divides_shots_and_replaces_cuts_beside_it():
         (0, 18, 26, "transition"),
         (1, 26, 60, "used"),
     ]
+
+
+@pytest.mark.parametrize("max_s", [0, 0.1])
+def test_transitions_shorter_than_three_frames_are_not_looked_for(max_s):
+    pictures = brightness_cells(joined(shot(40, 0), shot(45, 1), 12))
+    assert find_transitions(pictures, TransitionConfig(max_s=max_s), FPS, plain_std=4.0) == []

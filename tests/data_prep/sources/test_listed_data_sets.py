@@ -128,6 +128,17 @@ def test_kinetics_files_are_found_by_id_and_time_in_any_folder(videos, tmp_path,
     assert "2 classes" in capsys.readouterr().out
 
 
+def test_kinetics_lists_without_a_column_split_take_it_from_their_name(videos, tmp_path):
+    root = videos("a_000000_000010.mp4", "b_000000_000010.mp4")
+    write_csv(root / "train.csv", "label,youtube_id,time_start,time_end", "archery,a,0,10")
+    write_csv(root / "val.csv", "label,youtube_id,time_start,time_end", "archery,b,0,10")
+    assert index(root, tmp_path / "m.parquet", "--source", "kinetics") == 0
+    assert labelled(tmp_path / "m.parquet") == {
+        "a_000000_000010.mp4": ("archery", "train"),
+        "b_000000_000010.mp4": ("archery", "val"),
+    }
+
+
 def test_class_folders_of_kinetics_without_a_list_give_split_and_class(videos, tmp_path):
     root = videos("train/archery/a_000000_000010.mp4", "val/high jump/b_000000_000010.mp4")
     assert index(root, tmp_path / "m.parquet", "--source", "kinetics") == 0

@@ -127,3 +127,21 @@ def test_a_tar_that_is_given_by_name_is_recognised(tmp_path, video):
     tar = write_tar(tmp_path / "x.tar", [("0.mp4", video(0)), ("0.cls", b"5")])
     assert main(["index", str(tar), "--out", str(tmp_path / "m.parquet"), "--workers", "1"]) == 0
     assert set(np.unique(Manifest.open(tmp_path / "m.parquet").column("label"))) == {"5"}
+
+
+def test_of_members_with_one_name_none_is_used_because_only_the_last_could_be_read(tmp_path):
+    members = [("0.mp4", b"old"), ("0.cls", b"1"), ("1.mp4", b"v"), ("1.cls", b"2"), ("0.mp4", b"new"), ("0.cls", b"3")]
+    items = list(webdataset.find(write_tar(tmp_path / "x.tar", members), SkippedFiles()))
+    assert [(item.member, item.label, item.problem) for item in items] == [
+        ("0.mp4", None, "repeated member"),
+        ("1.mp4", "2", None),
+        ("0.mp4", None, "repeated member"),
+    ]
+
+
+def test_labels_that_do_not_lie_beside_their_video_are_counted(tmp_path):
+    skipped = SkippedFiles()
+    members = [("0.mp4", b"v"), ("1.mp4", b"w"), ("0.cls", b"1"), ("1.cls", b"2")]
+    items = list(webdataset.find(write_tar(tmp_path / "x.tar", members), skipped))
+    assert [item.label for item in items] == [None, None]
+    assert "labels that do not lie beside their video in the tar, so they are not used: 2" in " ".join(skipped.lines(tmp_path))

@@ -92,3 +92,15 @@ def test_a_folder_of_frames_is_read_at_its_rate(tmp_path):
     video = Video("f", str(tmp_path), 15.0, 8, True)
     assert greys_of(read_video(video, 7.5, 8)) == [0, 2, 4, 6]
     assert greys_of(read_video(video, 15.0, 8)) == list(range(8))
+
+
+def test_only_the_rectangle_of_a_cropped_video_is_read(tmp_path):
+    path = tmp_path / "f.mp4"
+    frames = np.zeros((8, 32, 32, 3), np.uint8)
+    frames[:, 8:24] = 200  # a letterbox
+    write_video(path, frames, 30.0, lossless=True)
+    whole = Video("f", str(path), 30.0, 8, True)
+    cropped = Video("f", str(path), 30.0, 8, True, crop="0 0.25 1 0.75")
+    assert read_video(whole, 30.0, 16)[:, 0].max() < 100 < 190 < read_video(cropped, 30.0, 16).min()
+    assert "crop" not in whole.as_key()  # keys of files of earlier versions
+    assert cropped.as_key() == {**whole.as_key(), "crop": "0 0.25 1 0.75"}

@@ -98,7 +98,8 @@ class FrozenEncoderConfig(Config):
     """folder in which latents are stored when they are first computed, and from which they are read when the frame comes
     again, also in other runs with this encoder; null = computed in every training step. It may be deleted at any time"""
     cache_gb: PositiveFloat = 20.0
-    """once the folder holds so many GB, no more latents are stored"""
+    """limit of the latents of this encoder in the folder, in GB, of all processes of a run together; beyond it, none are
+    stored"""
     network: Network | None = None
     """architecture of that encoder; filled in when training starts, so that `source` is not needed later"""
 
