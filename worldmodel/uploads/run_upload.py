@@ -70,9 +70,7 @@ class RunUpload:
         while self._thread.is_alive() and (left_s := max(began, self._moved_at) + wait_s - time.monotonic()) > 0:
             self._thread.join(left_s)
         self._given_up.set()
-        if self._thread.is_alive():  # in the middle of a request, or waiting for another attempt
-            return self._left() or ["the object that is being sent"]
-        return self._left()
+        return self._left() or ["the object that is being sent"] * self._thread.is_alive()
 
     def _work(self) -> None:
         self._follow()
@@ -134,10 +132,8 @@ class RunUpload:
         """`_upload_file`; False for a file that cannot be read. For a log it raises OSError: checkpoints need it."""
         try:
             self._upload_file(name)
-        except StorageError:
-            raise
-        except (OSError, ValueError):  # ValueError: its name cannot be that of an object
-            if name in LOGS:
+        except (OSError, ValueError) as error:  # ValueError: its name cannot be that of an object
+            if isinstance(error, StorageError) or name in LOGS:
                 raise
             return False
         return True
@@ -241,15 +237,13 @@ def upload_run(run: Path, url: str, keep: int, stop: list[int]) -> Iterator[RunU
         lock.check()
         if left:
             raise UploadError(_left_message(run, url, left))
-        left_out = f", without {_shortened(uploading.unreadable)}; {_UNREADABLE}" if uploading.unreadable else ""
-        print(f"uploaded to {url}{left_out}")
+        unread = uploading.unreadable
+        print(f"uploaded to {url}" + (f", without {_shortened(unread)}; {_UNREADABLE}" if unread else ""))
 
 
 def _left_message(run: Path, url: str, left: list[str]) -> str:
-    return (
-        f"not uploaded to {url}: {_shortened(left)}. They are complete in {run}; the same command uploads them "
-        "when the store answers"
-    )
+    advice = f"They are complete in {run}; the same command uploads them when the store answers"
+    return f"not uploaded to {url}: {_shortened(left)}. {advice}"
 
 
 def _shortened(names: list[str]) -> str:
