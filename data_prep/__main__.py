@@ -37,7 +37,7 @@ from data_prep.errors import PrepError
 from worldmodel.files.folder_lock import FolderLockError
 from worldmodel.files.output_errors import OutputError
 from worldmodel.manifest import ManifestError
-from worldmodel.process.arguments import check_utf8
+from worldmodel.process.arguments import check_names
 from worldmodel.process.terminal import escape_unencodable_output, print_escaped
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.urls import UrlError
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=keep_lines)
         module.add_arguments(command)
     args = parser.parse_args(arguments)
-    check_utf8(parser, args)
+    check_names(parser, args)
     escape_unencodable_output()
     interrupts.raise_keyboard_interrupt()
     try:

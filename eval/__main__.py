@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from worldmodel.process import interrupts, streams
-from worldmodel.process.arguments import check_utf8
+from worldmodel.process.arguments import check_names
 from worldmodel.process.cores import let_waiting_threads_sleep
 from worldmodel.process.terminal import escape_unencodable_output, print_escaped
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(subparser)
         subparser.set_defaults(command=name)
     args = parser.parse_args(arguments)
-    check_utf8(parser, args, except_names=("files",))  # `eval plausibility` reports each file by itself
+    check_names(parser, args, except_names=("files",))  # `eval plausibility` reports each file by itself
     escape_unencodable_output()
     interrupts.raise_keyboard_interrupt()
     try:

@@ -36,7 +36,7 @@ from worldmodel.models.masked import MaskedWorldModel
 from worldmodel.models.pretrained.hub import push_folder
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.pretrained.vjepa2 import load_huggingface, load_original, save_huggingface, save_original
-from worldmodel.process.arguments import check_utf8, path_or_url
+from worldmodel.process.arguments import check_names, path_or_url
 from worldmodel.recipe import Recipe
 from worldmodel.runs.model_card import model_card, portable_recipe
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this model id on the Hugging Face hub")
     parser.add_argument("--private", action="store_true", help="if --push creates the model id, create it as private")
     args = parser.parse_args(argv)
-    check_utf8(parser, args)
+    check_names(parser, args)
     layout, _, target = args.to.partition(":")
     if layout not in LAYOUTS or not target:
         parser.error(f"--to {args.to}: expected hf:FOLDER, model:FOLDER or vjepa2:FILE")

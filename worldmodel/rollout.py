@@ -34,7 +34,7 @@ from worldmodel.files.outputs import ForeignFileError, output_folder
 from worldmodel.manifest import ManifestError
 from worldmodel.models import TrainedModel
 from worldmodel.models.world_model import FrameWise, ReachError
-from worldmodel.process.arguments import check_utf8, finite_number, path_or_url, positive_number, whole_number
+from worldmodel.process.arguments import check_names, finite_number, path_or_url, positive_number, whole_number
 from worldmodel.process.devices import add_device_argument
 from worldmodel.process.git_commit import current_commit
 from worldmodel.process.terminal import print_escaped
@@ -89,7 +89,7 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argument_parser()
     args = parser.parse_args(argv)
-    check_utf8(parser, args)
+    check_names(parser, args)
     interrupts.raise_keyboard_interrupt()
     try:
         write_rollouts(args)

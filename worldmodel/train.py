@@ -34,7 +34,7 @@ from worldmodel.files.outputs import ForeignFileError
 from worldmodel.health.moments import NotFiniteError
 from worldmodel.health.monitor import run_health_check
 from worldmodel.manifest import ManifestError
-from worldmodel.process.arguments import check_utf8
+from worldmodel.process.arguments import check_names
 from worldmodel.ranks.launch import (
     any_rank_signalled,
     record_stop_signals,
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--allow-changed-recipe", action="store_true", help="resume even if the recipe has changed")
     parser.add_argument("--from-scratch", action="store_true", help="refuse a run folder that has checkpoints")
     args = parser.parse_intermixed_args(argv)
-    check_utf8(parser, args)
+    check_names(parser, args)
     file, overrides = split_file_and_overrides(args.recipe, args.overrides)
     try:
         recipe = with_local_run(resolve_precision(read_recipe(file, overrides)))

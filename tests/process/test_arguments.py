@@ -94,6 +94,26 @@ def test_lengths_are_frames_or_seconds_above_zero():
             frames_or_seconds(text)
 
 
+@pytest.mark.parametrize(
+    "command_line",
+    [
+        ["transcode", "s3://bucket/m.parquet", "--out", "copies"],
+        ["index", "videos", "--out", "gs://bucket/m.parquet"],
+        ["curate", "https://host/m.parquet", "--out", "c.parquet"],
+    ],
+)
+def test_a_url_where_a_path_is_expected_is_refused_and_no_folder_of_that_name_is_made(
+    command_line, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        prepare(command_line)
+    assert caught.value.code == 2
+    url = next(word for word in command_line if "://" in word)
+    assert f"{url}: this argument names a file or folder of this machine" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 NOT_UTF8 = "bad\udcff.mp4"  # Python's text for the byte FF in a name
 
 

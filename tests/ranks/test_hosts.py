@@ -98,12 +98,13 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "small.yaml"
 
 
-def on_both(hosts: Hosts, recipe: Path, run: Path, *overrides: str) -> list[subprocess.Popen[str]]:
+def on_both(hosts: Hosts, recipe: Path, run: Path, *overrides: str, second_after_s: float = 0) -> list[subprocess.Popen[str]]:
     """torchrun on each host, one rank each."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
     meet = ["--master_addr", "10.213.0.1", "--master_port", "29400"]
     found = []
     for number, (name, card) in enumerate(zip(hosts.names, hosts.cards, strict=True)):
+        time.sleep(number * second_after_s)
         arguments = [*launcher, "--node_rank", str(number), *meet, str(TRAIN), str(recipe), f"run={run}", *overrides]
         one_thread = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         environment = os.environ | one_thread | {"GLOO_SOCKET_IFNAME": card}
@@ -181,3 +182,44 @@ def test_a_short_interruption_of_the_cable_ends_nothing(hosts: Hosts, recipe: Pa
     before = len(rows(run))
     hosts.cable("up")
     wait_for(run, before + 20, ended)
+
+
+@pytest.mark.slow
+def test_a_host_that_starts_late_is_waited_for(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+    ended += on_both(hosts, recipe, tmp_path / "run", "train.max_steps=8", second_after_s=LIMIT_S / 2)
+    for process in ended:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert len(rows(tmp_path / "run")) == 8
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB, which one of the hosts writes to."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(disk)], capture_output=True).returncode != 0:
+        pytest.skip("this system does not let root mount a small file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_the_writing_host_ends_both_and_the_last_checkpoint_is_whole(
+    hosts: Hosts, recipe: Path, ended, small_disk: Path
+):
+    run = small_disk / "run"
+    ended += on_both(hosts, recipe, run)
+    wait_for(run, 12, ended)
+    with open(small_disk / "rest", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(1 << 12)):
+            pass
+    for process in ended:  # both hosts say what failed, and what is left
+        _, err = process.communicate(timeout=LIMIT_S + 30)
+        assert process.returncode != 0
+        assert "No space left on device" in err
+        assert "the last intact checkpoint is" in err
+    (small_disk / "rest").unlink()
+    last = checkpoints.latest_checkpoint(run)
+    assert last is not None
+    assert last.step >= 10

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from worldmodel.storage.urls import is_url
+
+_SCHEME = re.compile(r"^([A-Za-z0-9]+):/+")  # a Path loses one of the slashes of a URL
 
 
 def finite_number(minimum: float, maximum: float = math.inf, expected: str = "a number") -> Callable[[str], float]:
@@ -85,15 +88,20 @@ def comma_separated(parse_one: Callable[[str], object]) -> Callable[[str], str]:
     return several
 
 
-def check_utf8(parser: argparse.ArgumentParser, args: argparse.Namespace, except_names: Collection[str] = ()) -> None:
-    """End the program where an argument is not UTF-8, because manifests and pages could not name it.
+def check_names(parser: argparse.ArgumentParser, args: argparse.Namespace, except_names: Collection[str] = ()) -> None:
+    """End the program where an argument is not UTF-8, which manifests and pages could not name, or a URL instead of a path.
 
-    except_names: names of arguments that are not checked.
+    except_names: names of arguments that may have names that are not UTF-8.
     """
     for name, value in vars(args).items():
         for word in value if isinstance(value, list | tuple) else [value]:
             if name not in except_names and isinstance(word, str | os.PathLike) and not is_utf8(os.fspath(word)):
                 parser.error(f"{ascii(os.fspath(word))[1:-1]}: this name is not UTF-8; rename it, and give the new name")
+            if isinstance(word, Path) and is_url(url := _SCHEME.sub(r"\1://", word.as_posix())):
+                parser.error(
+                    f"{url}: this argument names a file or folder of this machine, not a URL; the documentation of object "
+                    "storage says what may be at a URL"
+                )
 
 
 def is_utf8(name: str) -> bool:
