@@ -70,7 +70,6 @@ FEATURES = {  # what each adds to the recipe
 }
 MASKED_FAMILY = ("masked tokens", "dropped tokens")
 REFUSED = {frozenset(pair) for pair in itertools.product(("rollouts", "actions"), MASKED_FAMILY)}
-UNTRIED = {frozenset(("compile", name)) for name in MASKED_FAMILY}  # capturing takes ten seconds for each number of tokens
 PAIRS = list(itertools.combinations_with_replacement(FEATURES, 2))  # a feature with itself: it alone
 
 
@@ -85,7 +84,7 @@ def uncompiled(pair: tuple[str, ...]) -> tuple[str, ...]:
 
 def cells(parallelism: str) -> list[tuple[str, ...]]:
     """The combinations that are trained. Under DDP only `compile` alone is compiled, in one process nothing."""
-    pairs = [pair for pair in PAIRS if frozenset(pair) not in REFUSED | UNTRIED]
+    pairs = [pair for pair in PAIRS if frozenset(pair) not in REFUSED]
     if parallelism == "one":
         return [(), *(pair for pair in pairs if "compile" not in pair)]
     return [pair for pair in pairs if parallelism == "fsdp2" or "compile" not in pair or set(pair) == {"compile"}]
