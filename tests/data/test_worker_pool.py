@@ -1,5 +1,6 @@
 """Worker processes: what ends them, what does not, and that they leave nothing behind."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -105,13 +106,14 @@ def test_workers_leave_no_descriptors_or_processes(clips: Path):
     def rest() -> tuple[int, int]:
         return psutil.Process().num_fds(), len(workers())
 
+    gc.collect()  # what other tests left must not be closed meanwhile
     before = rest()
     for _ in range(3):
         assert len(list(training_batches(windows_of(clips, workers=2), 0, 3))) == 3
     deadline = time.monotonic() + 5
-    while rest() != before and time.monotonic() < deadline:
+    while rest() > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert rest() == before
+    assert rest() <= before
 
 
 def test_workers_use_no_named_resources(clips: Path):

@@ -106,7 +106,8 @@ def test_a_job_that_is_suspended_as_a_whole_continues(trainer, read_rows, tmp_pa
 
 @pytest.mark.slow
 def test_a_killed_rank_is_named_without_a_traceback_of_gloo(trainer, read_rows, tmp_path: Path):
-    launcher = trained_for(trainer, read_rows, tmp_path / "run", 7)
+    # a long timeout: on a busy machine the missing heartbeat would be noticed before the closed connection
+    launcher = trained_for(trainer, read_rows, tmp_path / "run", 7, "train.rank_timeout_s=40")
     ranks_of(launcher)[1].kill()
     _, err = launcher.communicate(timeout=60)
     assert launcher.returncode != 0
