@@ -49,7 +49,7 @@ WORLDS = {  # small suites, by folder: what `data_prep synthesize` is given
     "unseen": [*SMALL, "--quadruplets", "0", "--unseen", "60"],
     "flat": [*SMALL, "--world", "flat"],
     "lookaway": [*SMALL, "--world", "lookaway"],
-    "dynamics": ["--suite", "small", "--world", "dynamics", "--quadruplets", "20"],
+    "dynamics": ["--suite", "small", "--world", "dynamics", "--quadruplets", "15"],
 }
 QUICK = ["train.max_steps=120", "optim.warmup_steps=20", "health.every=40", "checkpoint.every=40"]
 QUICK += ["decoder.max_steps=80", "decoder.windows=64"]
@@ -288,7 +288,7 @@ def voe_parts(run_folder: str, quick: bool) -> list[tuple[str, list[str]]]:
     generate = [(title, ["-m", "data_prep", "synthesize", suite, "--suite", size])]
     return [
         *([] if (HERE / suite / "calibration.parquet").exists() else generate),
-        ("violation of expectation", [*evaluate, "--fresh", "--untrained-seeds", "0" if quick else "2"]),
+        ("violation of expectation", [*evaluate, "--fresh", "--untrained-seeds", "0" if quick else "1"]),
         *([] if quick else worlds_parts(run_folder)),
     ]
 

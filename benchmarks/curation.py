@@ -22,7 +22,7 @@ from data_prep.curation.cuts import find_cuts, find_static_cuts, measure_changes
 from data_prep.curation.near_duplicates import match_share
 from data_prep.curation.recipe import CurationRecipe
 from data_prep.curation.transitions import brightness_cells, find_transitions
-from data_prep.inspection import inspect_item
+from data_prep.inspection import VideoRecord, inspect_item
 from data_prep.sources import SOURCES, Item, SkippedFiles
 from data_prep.splits import clips_of, whole_file
 from worldmodel.process.arguments import whole_number
@@ -35,7 +35,7 @@ BLEND_S = (0.4, 2.0)
 def video_clips(path: Path) -> VideoClips | None:
     """A video as `curate` sees it; None for one that cannot be used."""
     record = inspect_item(Item(str(path)), MIN_S, thorough=False)
-    if record.reason is not None:
+    if not isinstance(record, VideoRecord) or record.reason is not None:
         return None
     return VideoClips(record.path, None, None, tuple(clips_of(record, whole_file(record, "train"), "bench")))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypedDict
@@ -140,6 +140,8 @@ def main() -> None:
     args = parser.parse_args()
     limit_threads()
     video_format = VideoFormat()
+    if (duration_s := WORLDS[args.world].duration_s) is not None:
+        video_format = replace(video_format, frames=round(duration_s * video_format.fps))
     size = SuiteSize(args.quadruplets, 0, 0, 0, (1, 2), video_format.size_px, video_format.frames, 0)
     tables: dict[str, dict[str, Cell]] = {}
     names = [property_.name for property_ in WORLDS[args.world].properties]

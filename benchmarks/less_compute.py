@@ -2,7 +2,7 @@
 
     python -m benchmarks.less_compute OUT --manifest data/demo/train.parquet --suite data/mini
 
-Each variant trains with the FLOPs that `--steps` steps with all tokens take, and is evaluated half-way and at the end. The
+Each variant trains with the FLOPs that `--steps` steps with all tokens take, and is evaluated on the way and at the end. The
 variants are those of the demo's recipe, or of a small V-JEPA (`--family masked`). OUT gets a file per variant and seed,
 results.json, a table in results.md and the figure curve.png. The same command again continues with the missing cells.
 
@@ -63,7 +63,7 @@ PIXELS = (
 )
 FROZEN = f"model.target={{kind: frozen, run: teacher, encoder: {ENCODER}}}"
 TEACHER_SHARE = 0.2  # of the FLOPs of a variant with a frozen teacher, for the training of that teacher
-POINTS = (0.5, 1.0)  # of a training, at which it is evaluated
+POINTS = (0.25, 0.5, 1.0)  # of a training, at which it is evaluated
 MOST_STEPS = 3  # times the steps of the variant with all tokens
 METERED_STEPS = 4
 COLOURS = ("#222222", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")
@@ -130,6 +130,7 @@ class Inputs:
     budget: float  # FLOPs
     full_steps: int
     batch_size: int
+    scores_pairs: bool  # whether quadruplets are scored, not only probes
 
 
 def recipe_of(family: str, overrides: Sequence[str], steps: int, seed: int) -> Recipe:
@@ -205,7 +206,7 @@ def run_cell(inputs: Inputs, variant: Variant, seed: int) -> None:
             if teacher is not None:
                 uncached = before[0] + (work.step + work.targets) * step
                 point |= {"flops_without_cache": uncached, "computed": cache.computed, "found": cache.found}
-            points.append({**point, **inputs.quality(model)})
+            points.append({**point, **inputs.quality(model, inputs.scores_pairs)})
             print(f"{variant.name}, seed {seed}: {points[-1]}", flush=True)
             start = time.process_time()
 
@@ -238,12 +239,15 @@ def scores(points: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 def table(cells: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
     """Mean over seeds and range of every point, in Markdown."""
-    headers = ["variant", "seeds", "steps", "TFLOP", "CPU s", "position R2", "velocity R2", "VoE, % of pairs"]
+    headers = [
+        "variant", "seeds", "steps", "TFLOP", "TFLOP, no cache", "CPU s", "position R2", "velocity R2", "VoE, % of pairs",
+    ]  # fmt: skip
     rows: list[list[object]] = []
     for name, runs in cells.items():
         for points in zip(*(run["points"] for run in runs), strict=True):
             found = scores(points)
-            work = [f"{mean(p['flops'] for p in points) / 1e12:.1f}", f"{mean(p['cpu_s'] for p in points):.0f}"]
+            flops = [mean(p.get(key, p["flops"]) for p in points) / 1e12 for key in ("flops", "flops_without_cache")]
+            work = [*(f"{value:.2f}" for value in flops), f"{mean(p['cpu_s'] for p in points):.0f}"]
             cells_of = [_with_range(found[key], digits) for key, digits in (("position", 2), ("velocity", 2), ("VoE", 1))]
             rows.append([name, len(runs), points[0]["step"], *work, *cells_of])
     return markdown_table(headers, rows)
@@ -251,7 +255,10 @@ def table(cells: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
 
 def draw(cells: Mapping[str, Sequence[Mapping[str, object]]], path: Path) -> None:
     """Quality against FLOPs and against CPU time: mean over seeds, and a dot for each seed."""
-    panels = (("VoE", "VoE, % of pairs"), ("position", "position, R2"))
+    each_point = (point for runs in cells.values() for point in zip(*(run["points"] for run in runs), strict=True))
+    scored = any(scores(point)["VoE"] for point in each_point)
+    panels = (("VoE", "VoE, % of pairs"), ("position", "position, R2"))[not scored :]
+    panels = panels if scored else (*panels, ("velocity", "velocity, R2"))
     figure = Figure(figsize=(8.6, 6.2), layout="constrained")
     rows = figure.subplots(2, len(panels))
     for axes_row, (quantity, label, unit) in zip(rows, (("flops", "TFLOP", 1e12), ("cpu_s", "CPU s", 1.0)), strict=True):
@@ -259,7 +266,11 @@ def draw(cells: Mapping[str, Sequence[Mapping[str, object]]], path: Path) -> Non
             for (name, runs), colour in zip(cells.items(), COLOURS, strict=False):
                 points = list(zip(*(run["points"] for run in runs), strict=True))
                 x = [mean(p[quantity] for p in point) / unit for point in points]
-                axes.plot(x, [mean(scores(point)[key]) for point in points], color=colour, label=name, linewidth=1.6)
+                y = [mean(scores(point)[key]) for point in points]
+                axes.plot(x, y, color=colour, label=name, linewidth=1.6)
+                if quantity == "flops" and "flops_without_cache" in points[0][0]:
+                    without = [mean(p["flops_without_cache"] for p in point) / unit for point in points]
+                    axes.plot(without, y, color=colour, label=f"{name}, without the cache", linewidth=1.2, linestyle="--")
                 for point in points:
                     values = [p[quantity] / unit for p in point]
                     axes.scatter(values, scores(point)[key], color=colour, s=7, alpha=0.6, linewidths=0)
@@ -282,20 +293,25 @@ def main() -> None:
     parser.add_argument("--steps", type=whole_number(22), default=100, help="of the variant with all tokens (default 100)")
     parser.add_argument("--seeds", type=whole_number(1), default=3, help="default 3")
     parser.add_argument("--quadruplets", type=whole_number(2), default=20, help="per property (default 20)")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="of the family (default: all)")
+    parser.add_argument("--probes-only", action="store_true", help="score no quadruplets, which takes most of an evaluation")
     parser.add_argument("--minutes", type=positive_number("minutes"), default=1e6, help="start no cell after so many minutes")
     args = parser.parse_args()
     torch.set_num_threads(1)
     start, machine = time.monotonic(), describe_machine()
-    variants = VARIANTS[args.family]
-    full = recipe_of(args.family, variants[0].overrides, 100, 0)
-    budget = measure_work(args.family, variants[0].overrides).step * args.steps
+    first, names = VARIANTS[args.family][0], [variant.name for variant in VARIANTS[args.family]]
+    if unknown := [name for name in args.variants or () if name not in names]:
+        parser.error(f"--variants {unknown[0]!r}: the family {args.family} has {', '.join(names)}")
+    variants = [variant for variant in VARIANTS[args.family] if not args.variants or variant.name in args.variants]
+    full = recipe_of(args.family, first.overrides, 100, 0)
+    budget = measure_work(args.family, first.overrides).step * args.steps
     wanted = [(variant, seed) for seed in range(args.seeds) for variant in variants]
     missing = [cell for cell in wanted if not cell_file(args.out, *cell).exists()]
     if missing:
         window = full.window
         videos, _ = read_videos(args.manifest, args.videos, window.frames, window.fps, window.size_px)
         quality = PhysicsQuality(args.suite, build_learner(full).model, Sizes(quadruplets=args.quadruplets))
-        inputs = Inputs(args.out, videos, quality, budget, args.steps, full.data.batch_size)
+        inputs = Inputs(args.out, videos, quality, budget, args.steps, full.data.batch_size, not args.probes_only)
         (args.out / "cells").mkdir(parents=True, exist_ok=True)
         for variant, seed in missing:
             if time.monotonic() - start < 60 * args.minutes:

@@ -35,6 +35,9 @@ def operations() -> Iterator[tuple[str, int, Callable[[], Tensor]]]:
     yield "MLP: gelu", hidden.numel(), lambda: F.gelu(hidden)
     fused = torch.ops.mkldnn._linear_pointwise
     yield "MLP: linear and gelu in one operation", hidden.numel(), lambda: fused(x, weight, bias, "gelu", [], "none")
+    packed = _pack(weight, len(x))
+    yield "MLP: linear, weights packed in advance", hidden.numel(), lambda: fused(x, packed, bias, "none", [], "none")
+    yield "MLP: packing of the weights", weight.numel(), lambda: _pack(weight, len(x))
     queries_and_keys = torch.randn(CLIPS, TOKENS, 3 * WIDTH).bfloat16()[..., : 2 * WIDTH]
     count = queries_and_keys.numel()
     table = rotary_table(rotary_angles(grid_positions(8, 8, torch.device("cpu")), HEAD)).bfloat16()
@@ -47,6 +50,11 @@ def operations() -> Iterator[tuple[str, int, Callable[[], Tensor]]]:
     yield "tokens: gather", index.numel(), lambda: tokens.gather(1, index)
     rows = (indices + TOKENS * torch.arange(CLIPS)[:, None]).flatten()
     yield "tokens: whole rows", index.numel(), lambda: x.index_select(0, rows)
+
+
+def _pack(weight: Tensor, rows: int) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return packed
 
 
 def least_ns(run: Callable[[], Tensor], rounds: int) -> float:

@@ -19,7 +19,6 @@ of a possible video, which is about 1.
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +27,16 @@ import numpy as np
 import torch
 from einops import rearrange
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
-from eval.subject import open_subject
+from benchmarks.locked_pairs import calibration_videos
+from benchmarks.transfer_training import open_trained
 from eval.voe.pairs import quadruplet_scores
 from eval.voe.suites import open_suite
 from eval.voe.surprise.whitening import ErrorMoments, Whitening
 from eval.voe.surprise.windows import Window, WindowOptions, WindowPlan, plan_windows
-from eval.voe.trials import Trial, Video, read_video
-from worldmodel.manifest import Manifest
-from worldmodel.models import build_model
+from eval.voe.trials import Trial, read_video
 from worldmodel.models.causal import CausalWorldModel
-from worldmodel.recipe import read_recipe
 
 RIDGE = 0.01  # of the mean square of the features
 VIDEOS_AT_ONCE = 25
@@ -122,9 +118,7 @@ def fit(memories: list[Memory], horizon: int, merge: int) -> Readouts:
 
 def calibration_memories(reader: Reader, plan: WindowPlan, manifest: str, count: int, size_px: int) -> Iterator[Memory]:
     """Memory in windows of the first `count` possible videos."""
-    table = Manifest.open(Path(manifest))
-    rows = zip(*(table.column(name) for name in ("path", "fps", "frames")), strict=True)
-    videos = [Video("", table.absolute(path), fps, int(frames), True) for path, fps, frames in itertools.islice(rows, count)]
+    videos = calibration_videos(manifest, count)
     for first in range(0, len(videos), VIDEOS_AT_ONCE):
         frames = np.stack([read_video(video, plan.fps, size_px) for video in videos[first : first + VIDEOS_AT_ONCE]])
         length = frames.shape[1]
@@ -140,15 +134,9 @@ def trial_surprises(reader: Reader, readouts: Readouts, plan: WindowPlan, trial:
     return torch.stack([readouts.surprises(reader(frames, window), merge) for window in windows]).mean(0)
 
 
-def open_model(path: Path) -> CausalWorldModel:
+def open_causal(path: Path) -> CausalWorldModel:
     """The causal model of a run folder, or of a folder that benchmarks.transfer_training wrote."""
-    if (path / "model.safetensors").exists():
-        recipe = read_recipe(path / "recipe.yaml", [])
-        built = build_model(recipe.model, recipe.window)
-        built.load_state_dict(load_file(path / "model.safetensors"))
-        model: object = built
-    else:
-        model = open_subject(str(path), torch.device("cpu")).model
+    model = open_trained(path)
     assert isinstance(model, CausalWorldModel), f"{path}: this benchmark needs a causal model"
     return model
 
@@ -170,7 +158,7 @@ def main() -> None:
     parser.add_argument("--quadruplets", type=int, default=100, help="per property")
     parser.add_argument("--calibration", type=int, default=150, help="number of possible videos")
     args = parser.parse_args()
-    model, suite = open_model(args.run), open_suite(f"builtin:{args.suite}")
+    model, suite = open_causal(args.run), open_suite(f"builtin:{args.suite}")
     assert suite.calibration is not None, f"{args.suite}: this benchmark needs calibration.parquet"
     merge, reader, size_px = model.config.predictor.patch_merge, Reader(model), model.size_px
     plan = plan_windows(WindowOptions(), model, suite)

@@ -102,11 +102,15 @@ class OraclePolicy:
         for number in range(steps.shape[2]):
             now = geometry.move(now, steps[:, :, number], self.pairs.wall_x[:, None], self.pairs.door_y[:, None])
             path.append(now)
+        return self.cost_of(np.stack(path, 2))
+
+    def cost_of(self, path: Array) -> torch.Tensor:
+        """Of the positions after each step: [B, S, H, 2] -> [B, S]."""
         if self.measure == "path length":
             wall_x, door_y = self.pairs.wall_x[:, None, None], self.pairs.door_y[:, None, None]
-            lengths = geometry.path_length(np.stack(path, 2), self.pairs.goal[:, None, None], wall_x, door_y)
+            lengths = geometry.path_length(path, self.pairs.goal[:, None, None], wall_x, door_y)
             return torch.from_numpy(lengths.sum(-1))
-        return goal_distance(torch.from_numpy(np.stack(path, 2)), torch.from_numpy(self.pairs.goal), steps="all")
+        return goal_distance(torch.from_numpy(path), torch.from_numpy(self.pairs.goal), steps="all")
 
 
 def report(name: str, distances: Array, note: str = "") -> None:

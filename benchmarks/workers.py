@@ -2,6 +2,10 @@
 
 CPU time per clip of the worker process beside that of `read_frames` on the same windows, CPU time of the training process per
 clip, and the speed of two workers beside one. Every round runs all of them in turn. Videos are made for the measurement.
+
+What two cores can give at most is measured beside it: two processes that share nothing, each of which reads half of the windows
+by `read_frames`, or does half of a calculation that needs no memory, against one process that does all of it. Only an idle
+machine tells this.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +24,18 @@ import psutil
 import torch
 
 from benchmarks.measure import Spread, add_out, describe_machine, markdown_table, spread_of, write_results
-from worldmodel.data.batch import Sample
+from benchmarks.separate_processes import Read, read_all, speedup_of_arithmetic, speedup_of_reading, two_processes
 from worldmodel.data.batch_reader import BatchReader
 from worldmodel.data.data_config import DataConfig
 from worldmodel.data.loader import WindowDataset, training_batches
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip, write_manifest
-from worldmodel.video import read_frames, write_video
+from worldmodel.video import write_video
 
 _CLIPS = 24  # videos of a workload
 _BATCH = 8
 _FPS = 12
+SPREADS = ("main_ms", "speedup", "reading_speedup", "arithmetic_speedup")
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Round:
     worker_ms: float  # in the worker process
     main_ms: float  # in this process, all threads
     speedup: float  # wall time of one worker / wall time of two
+    reading_speedup: float  # the same of processes that only read
+    arithmetic_speedup: float  # the same of processes that only calculate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         results[workload.name] = [asdict(one) for one in rounds]
         overhead = spread_of([one.worker_ms / one.read_frames_ms for one in rounds])
         rows.append([workload.name, *(_spread(rounds, name) for name in ("read_frames_ms", "worker_ms")), overhead,
-                     *(_spread(rounds, name) for name in ("main_ms", "speedup"))])  # fmt: skip
+                     *(_spread(rounds, name) for name in SPREADS)])  # fmt: skip
     headers = [
         "windows",
         "`read_frames`, ms",
@@ -82,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "worker / `read_frames`",
         "training process, ms",
         "two workers / one",
+        "two processes that only read / one",
+        "two that only calculate / one",
     ]
     print(f"{machine.line()}\n\n{markdown_table(headers, rows)}")
     write_results(args.out, machine, {"rounds": results})
@@ -92,17 +102,18 @@ def measure(workload: Workload, folder: Path, count: int) -> list[Round]:
     """Make the videos of a workload and measure `count` rounds."""
     windows = _make_windows(workload, folder)
     samples = windows.samples(np.arange(workload.reads))
-    with BatchReader(1) as one, BatchReader(2) as two:
+    windows_and_sizes = [(sample.window, workload.window.size_px) for sample in samples]
+    reads = [Read(it.path, it.times_s, it.indices, size_px, it.timing) for it, size_px in windows_and_sizes]
+    with BatchReader(1) as one, BatchReader(2) as two, two_processes() as pool:
         for reader in (one, two):  # unmeasured: the workers start
             _read(reader, windows, 8 * _BATCH)
-        return [_measure_round(one, two, windows, samples) for _ in range(count)]
+        pool.map(read_all, [reads[:8]] * 8, chunksize=1)
+        return [_measure_round(one, two, pool, windows, reads) for _ in range(count)]
 
 
-def _measure_round(one: BatchReader, two: BatchReader, windows: WindowDataset, samples: list[Sample]) -> Round:
+def _measure_round(one: BatchReader, two: BatchReader, pool: Pool, windows: WindowDataset, samples: list[Read]) -> Round:
     before = time.process_time()
-    for sample in samples:
-        window, side = sample.window, sample.decode_px
-        read_frames(window.path, times_s=window.times_s, indices=window.indices, size=side, timing=window.timing)
+    read_all(samples)
     read_s = time.process_time() - before
 
     workers_before, before, began = _workers_cpu_s(), time.process_time(), time.monotonic()
@@ -113,7 +124,8 @@ def _measure_round(one: BatchReader, two: BatchReader, windows: WindowDataset, s
     _read(two, windows, len(samples))
     two_wall_s = time.monotonic() - began
     per_clip = 1e3 / len(samples)
-    return Round(read_s * per_clip, worker_s * per_clip, main_s * per_clip, one_wall_s / two_wall_s)
+    alone = speedup_of_reading(pool, samples), speedup_of_arithmetic(pool)
+    return Round(read_s * per_clip, worker_s * per_clip, main_s * per_clip, one_wall_s / two_wall_s, *alone)
 
 
 def _read(reader: BatchReader, windows: WindowDataset, reads: int) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from worldmodel.manifest import SPLITS, Clip, Manifest
 from worldmodel.render.style import BACKGROUND, BAD, DARK, FAINT, MUTED, draw_text, resize_to_height, text_width_px
 from worldmodel.signals import SignalError, Signals, read_signals
+from worldmodel.storage.urls import split_version
 from worldmodel.video import VideoError, read_frames
 
 TEXT_PX, GAP_PX, LINE_PX, ACTIONS_PX, SCALE_PX, HEAD_PX = 250, 4, 15, 48, 44, 52
@@ -130,7 +131,8 @@ def _height_px(row: ClipRow) -> int:
 def _lines(row: ClipRow) -> list[str]:
     """The text of a row. The first lines are the class, or the id where there is none."""
     clip = row.clip
-    name = os.path.basename(clip.path) if clip.member is None else f"{os.path.basename(clip.path)}::{clip.member}"
+    file = os.path.basename(split_version(clip.path)[0])
+    name = file if clip.member is None else f"{file}::{clip.member}"
     split = clip.split if row.decision in (None, "used") else f"{clip.split} ({row.decision})"
     lines = [
         *wrap(clip.label or clip.clip_id, CHARACTERS)[:2],

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_prep.content_hash import content_hash
+from data_prep.pool import Failed
 from data_prep.sources.item import Item
+from worldmodel.storage.errors import StorageError, fault_outside_file
 from worldmodel.video import VideoError, inspect_video
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.frame_folder.frames import frames_of
@@ -49,18 +51,26 @@ def rejected_record(item: Item, reason: str, detail: str | None) -> VideoRecord:
     return VideoRecord(item.path, item.member, item.label, reason, detail)
 
 
-def inspect_item(item: Item, min_seconds: float, thorough: bool) -> VideoRecord:
-    """Inspect one video. Unusable videos are returned with their reason, and raise no error."""
+def inspect_item(item: Item, min_seconds: float, thorough: bool) -> VideoRecord | Failed:
+    """Inspect one video. Unusable videos are returned with their reason, and raise no error.
+
+    A store that does not answer gives Failed of reason "storage". Raises OutputError if the cache of objects cannot be written.
+    """
     if item.problem is not None:
         return rejected_record(item, item.problem, item.detail)
     try:
         info = inspect_video(item.path, item.member, thorough=thorough)
         digest = content_hash(item.path, item.member)
         left_out = frames_of(item.path).left_out if item.member is None and os.path.isdir(item.path) else ""
-    except VideoError as error:
-        return rejected_record(item, error.reason, error.detail)
-    except OSError as error:
-        return rejected_record(item, "unreadable file", str(error))
+    except (VideoError, OSError) as error:
+        outside = fault_outside_file(error)
+        if isinstance(outside, StorageError):
+            return Failed("storage", str(outside.strerror))
+        if outside is not None:
+            raise outside from None
+        if isinstance(error, VideoError):
+            return rejected_record(item, error.reason, error.detail)
+        return rejected_record(item, "unreadable file", str(error.strerror if isinstance(error, StorageError) else error))
     if not 0 < info.duration_s < math.inf:
         return rejected_record(item, "no times", f"its {info.frames} frames last {info.duration_s:g} s in total")
     if info.frames < 2 or info.duration_s < min_seconds:

@@ -40,6 +40,7 @@ from worldmodel.process.git_commit import current_commit
 from worldmodel.process.terminal import print_escaped
 from worldmodel.render import horizon_curve, save_figure, write_gallery
 from worldmodel.render.rollouts import KINDS, gallery_card, rollout_names, write_rollout_files
+from worldmodel.rollouts.actions import action_input
 from worldmodel.rollouts.continuations import one_step_errors
 from worldmodel.rollouts.inputs import (
     MAX_HELD_OUT_WINDOWS,
@@ -50,7 +51,7 @@ from worldmodel.rollouts.inputs import (
     read_clip,
 )
 from worldmodel.rollouts.nearest import training_frames
-from worldmodel.rollouts.notes import gallery_notes
+from worldmodel.rollouts.notes import ActionsUsed, gallery_notes
 from worldmodel.rollouts.prediction import error_curves, roll_out
 from worldmodel.runs.run_data import find_data
 from worldmodel.storage.urls import is_url
@@ -136,22 +137,25 @@ def _write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> 
         for path, name in rollout_names(args.clip).items()
     ]
     if held_out is not None:
-        clips = clips or [(f"held_out_{i}", video.numpy()) for i, video in enumerate(held_out[: args.count])]
+        clips = clips or [(f"held_out_{i}", video.numpy()) for i, video in enumerate(held_out.frames[: args.count])]
     contexts = [context_length(model, args.context_s, len(frames)) for _, frames in clips]  # raises errors before the work
+    actions = None if held_out is None or args.clip else held_out.rollout_actions(contexts)
     train = training_frames(model, recipe, device) if has_data else None
     residuals = None
     if held_out is not None and args.samples > 1 and isinstance(model, FrameWise):
-        residuals = one_step_errors(model, held_out, device)
+        residuals = one_step_errors(model, held_out.frames, device, held_out.actions)
 
     source = _source(checkpoint)
     cards = []
-    for (name, frames), context in zip(clips, contexts, strict=True):
-        rollout = roll_out(model, decoder, frames, context, name, device, train, args.samples, residuals)
+    for number, ((name, frames), context) in enumerate(zip(clips, contexts, strict=True)):
+        own = None if actions is None else actions[number]
+        rollout = roll_out(model, decoder, frames, context, name, device, train, args.samples, residuals, own)
         print_escaped(out / write_rollout_files(rollout, out, model.fps)["mp4"])
         context_s, predicted_s = context / model.fps, (len(frames) - context) / model.fps
         cards.append(gallery_card(rollout, model.fps, f"{context_s:.2g} s of context, {predicted_s:.2g} s predicted; {source}"))
-    stored = 0 if held_out is None or has_data else len(held_out)
-    notes = gallery_notes(decoder, train, args.samples, residuals, missing, stored)
+    stored = 0 if held_out is None or has_data else len(held_out.frames)
+    used: ActionsUsed = "none" if action_input(model) is None else "mean" if actions is None else "recorded"
+    notes = gallery_notes(decoder, train, args.samples, residuals, missing, stored, used)
     for note in notes:
         if note.startswith(("No ", "The held-out")):
             print_escaped(note)
@@ -160,8 +164,9 @@ def _write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> 
     if held_out is None:
         print_escaped("no curve of errors: there are no held-out windows")
         return
-    context = context_length(model, args.context_s, held_out.shape[1])
-    _write_curve(error_curves(model, held_out, context, device), model, context, len(held_out), source, out)
+    context = context_length(model, args.context_s, held_out.frames.shape[1])
+    curves = error_curves(model, held_out.frames, context, device, held_out.actions)
+    _write_curve(curves, model, context, len(held_out.frames), source, out)
     print_escaped(out / "horizon.png")
 
 

@@ -141,7 +141,7 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
         start = restore(setup, last)
         use_target_cache(setup)
         use_latent_cache(setup)
-        save_recipe(recipe, held_out.frames, session)
+        save_recipe(recipe, held_out, session)
 
         record_stop_signals(session.stop)
         is_main = accelerator.is_main_process

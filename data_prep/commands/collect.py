@@ -109,7 +109,8 @@ def _settings(args: argparse.Namespace) -> EpisodeSettings:
 
 def _versions(environment_id: str) -> dict[str, str]:
     """Versions of the packages that decide what an episode looks like."""
-    names = ["gymnasium", "numpy"] + ([environment_id.partition(":")[0]] if ":" in environment_id else [])
+    of_id = [environment_id.partition(":")[0]] if ":" in environment_id else []
+    names = ["gymnasium", "numpy", *of_id, *description_of(environment_id).packages]
     found = {}
     for name in names:
         try:

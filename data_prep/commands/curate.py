@@ -27,6 +27,7 @@ from data_prep.curation.report import write_page
 from data_prep.curation.table import CuratedClip, added_columns, curated_clips
 from data_prep.errors import PrepError
 from data_prep.journal import Journal
+from data_prep.outputs.url_output import uploaded_output
 from data_prep.overwrite_checks import check_lines, check_manifest, check_no_link
 from data_prep.parallel.workers import add_worker_arguments, open_workers
 from data_prep.pool import Failed
@@ -38,7 +39,7 @@ from worldmodel.files.folder_lock import lock_file
 from worldmodel.files.output_errors import output_errors
 from worldmodel.files.outputs import GIVE_ANOTHER_OUT
 from worldmodel.manifest import Manifest, write_manifest
-from worldmodel.process.arguments import positive_number
+from worldmodel.process.arguments import path_or_url, positive_number
 from worldmodel.process.terminal import print_escaped
 
 HELP = "divide videos into shots, set aside black, frozen and doubled ones, and measure motion"
@@ -49,9 +50,9 @@ MARK = f"<!-- python -m {COMMAND} -->"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", type=Path, metavar="M.parquet", help="a manifest")
+    parser.add_argument("manifest", type=path_or_url, metavar="M.parquet", help="a manifest, a file or a URL")
     parser.add_argument("changes", nargs="*", metavar="NAME=VALUE", help="other thresholds, such as stills.min_s=1")
-    parser.add_argument("--out", type=Path, required=True, metavar="C.parquet", help="the manifest to write")
+    parser.add_argument("--out", type=path_or_url, required=True, metavar="C.parquet", help="the manifest to write")
     parser.add_argument("--recipe", type=Path, metavar="YAML", help="a file with thresholds (default: those of CurationRecipe)")
     add_worker_arguments(parser)
     parser.add_argument(
@@ -67,9 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
     Raises PrepError for thresholds that do not exist and for an --out that is another file.
     """
+    if isinstance(args.out, str):
+        with uploaded_output(args.out, "data_prep curate", is_file=True) as out:
+            return run(argparse.Namespace(**{**vars(args), "out": out}))
     recipe = _recipe(args)
     out = Path(os.path.abspath(args.out))
-    if out == Path(os.path.abspath(args.manifest)):
+    if isinstance(args.manifest, Path) and out == Path(os.path.abspath(args.manifest)):
         raise PrepError(f"{args.out}: --out is the manifest itself; {GIVE_ANOTHER_OUT}")
     manifest = Manifest.open(args.manifest)
     if not len(manifest):
@@ -128,7 +132,7 @@ def _curate(args: argparse.Namespace, manifest: Manifest, recipe: CurationRecipe
     groups = group_duplicates([[int(value, 16) for value in analysis.hashes] for analysis in analyses], recipe.duplicates)
     rows = list(curated_clips(videos, analyses, groups, recipe))
     changes = " ".join(shlex.quote(text) for text in args.changes)
-    command = f"python -m {COMMAND} {shlex.quote(args.manifest.name)} {changes}".strip()
+    command = f"python -m {COMMAND} {shlex.quote(os.path.basename(args.manifest))} {changes}".strip()
     before = manifest.metadata.get("config", {})
     config = {"recipe": recipe.model_dump(mode="json"), "curated": before}
     if "content_hash" in before:  # `shard` and `transcode` look for it here, to compare contents

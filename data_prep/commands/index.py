@@ -1,6 +1,7 @@
 """Inspect every video of a data set and write its manifest.
 
-An interrupted command resumes when it is given again.
+The data set lies in a folder, or below a URL such as s3://bucket/folder. An interrupted command resumes
+when it is given again.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ from data_prep.errors import PrepError
 from data_prep.index_table import write_index
 from data_prep.inspection import VideoRecord, inspect_item, rejected_record
 from data_prep.journal import Journal
+from data_prep.outputs.url_output import uploaded_output
 from data_prep.overwrite_checks import check_lines, check_manifest
 from data_prep.packet_indexing import index_packets
 from data_prep.parallel.workers import add_worker_arguments, open_workers
 from data_prep.pool import Failed
 from data_prep.progress import bar
 from data_prep.rejected_list import rejected_path
-from data_prep.sources import LISTS, SOURCES, WHOLE_FOLDERS, Item, SkippedFiles
+from data_prep.sources import LISTS, OBJECT_SOURCES, SOURCES, WHOLE_FOLDERS, Item, SkippedFiles, find_items
 from data_prep.sources.detection import layout_of, suggestion
 from worldmodel.files.folder_lock import lock_file
 from worldmodel.files.output_errors import output_errors
 from worldmodel.files.outputs import GIVE_ANOTHER_OUT
-from worldmodel.process.arguments import finite_number, positive_number
+from worldmodel.process.arguments import finite_number, path_or_url, positive_number
 from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
+from worldmodel.storage.transfer import folder_url
+from worldmodel.storage.urls import is_writable_url
 
 HELP = "write a manifest of a folder of videos, or of a data set with lists of labels and splits"
 RESUMES = True
@@ -38,8 +42,10 @@ TIMEOUT_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", type=Path, metavar="DIR", help="the folder of the data set, or a list of it")
-    parser.add_argument("--out", type=Path, required=True, metavar="M.parquet", help="the manifest to write")
+    parser.add_argument(
+        "root", type=path_or_url, metavar="DIR_OR_URL", help="the folder of the data set (s3:// and gs:// too), or a list of it"
+    )
+    parser.add_argument("--out", type=path_or_url, required=True, metavar="M.parquet", help="the manifest to write")
     parser.add_argument(
         "--source", choices=SOURCES, help="layout of the data set (default: folder; of a list, what its header says)"
     )
@@ -69,12 +75,15 @@ def run(args: argparse.Namespace) -> int:
     Raises PrepError if there is nothing to index or `--out` is another file, and OutputError if it
     cannot be written.
     """
+    if isinstance(args.out, str):
+        with uploaded_output(args.out, "data_prep index", is_file=True) as out:
+            return run(argparse.Namespace(**{**vars(args), "out": out}))
     _check(args)
-    root, out = Path(os.path.abspath(args.root)), Path(os.path.abspath(args.out))
+    root, out = _absolute(args.root), Path(os.path.abspath(args.out))
     _check_out(out)
-    source = args.source or layout_of(root)
+    source = args.source or ("folder" if isinstance(root, str) else layout_of(root))
     skipped = SkippedFiles()
-    total = sum(1 for _ in SOURCES[source](root, skipped))
+    total = sum(1 for _ in find_items(source, root, skipped))
     if not total:
         raise PrepError(f"{args.root}: no videos in this folder or below it; {'; '.join(skipped.lines(root)) or 'it is empty'}")
     with output_errors(out):
@@ -86,21 +95,21 @@ def run(args: argparse.Namespace) -> int:
         return code
 
 
-def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: int, skipped: SkippedFiles) -> int:
+def _index(args: argparse.Namespace, root: Path | str, out: Path, source: str, total: int, skipped: SkippedFiles) -> int:
     settings: dict[str, Any] = {"root": str(root), "source": source, "min_seconds": args.min_seconds}
     settings |= {"thorough": args.thorough, "content_hash": METHOD}
-    if lists := LISTS[source](root) if source in LISTS else []:
+    if lists := LISTS[source](root) if isinstance(root, Path) and source in LISTS else []:
         settings["lists"] = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in lists}
-    journal = Journal(_journal_of(out), settings, SOURCES[source](root, SkippedFiles()), VideoRecord)
+    journal = Journal(_journal_of(out), settings, find_items(source, root, SkippedFiles()), VideoRecord)
     try:
         _inspect_all(journal, total, args)
         fractions = {"val": args.val, "test": args.test}
         try:
-            lines = write_index(journal.records, out, args.name or root.stem, settings | fractions)
+            lines = write_index(journal.records, out, args.name or Path(root).stem, settings | fractions)
         except PrepError:
             journal.remove()  # all videos are rejected; the next run inspects them again
             raise
-        better = suggestion(root) if args.source is None else None
+        better = suggestion(root) if args.source is None and isinstance(root, Path) else None
         print_escaped("\n".join([*lines, *skipped.lines(root), *([] if better is None else [better])]))
     finally:
         journal.close()
@@ -108,15 +117,32 @@ def _index(args: argparse.Namespace, root: Path, out: Path, source: str, total: 
     return 0
 
 
+def _absolute(root: Path | str) -> Path | str:
+    return folder_url(root) if isinstance(root, str) else Path(os.path.abspath(root))
+
+
 def _check(args: argparse.Namespace) -> None:
-    if not args.root.exists():
+    if isinstance(args.root, str):
+        _check_url(args.root, args.source)
+    elif not args.root.exists():
         raise PrepError(f"{args.root}: no such folder")
-    if args.root.is_file() and args.source in WHOLE_FOLDERS:
+    elif args.root.is_file() and args.source in WHOLE_FOLDERS:
         raise PrepError(f"{args.root}: --source {args.source} expects a folder, but this is a file")
     if args.out.is_dir():
         raise PrepError(f"{args.out}: --out is a folder; give a file in it, such as {args.out / 'm.parquet'}")
     if min(args.val, args.test) < 0 or args.val + args.test >= 1:
         raise PrepError(f"--val {args.val:g} --test {args.test:g}: expected fractions from 0 with a sum below 1")
+
+
+def _check_url(url: str, source: str | None) -> None:
+    if not is_writable_url(url):
+        raise PrepError(
+            f"{url}: objects are listed at s3:// and gs:// only; of other URLs, give a list with lines `URL label` as a file"
+        )
+    if source is not None and source not in OBJECT_SOURCES:
+        raise PrepError(
+            f"{url}: --source {source} reads a folder of this machine; at URLs there are {', '.join(OBJECT_SOURCES)}"
+        )
 
 
 def _check_out(out: Path) -> None:
@@ -138,6 +164,8 @@ def _inspect_all(journal: Journal[Item, VideoRecord], total: int, args: argparse
         work = partial(inspect_item, min_seconds=args.min_seconds, thorough=args.thorough)
         left = total - journal.done
         for item, result in workers.run_each(work, journal.items, args.timeout_s, left):
+            if isinstance(result, Failed) and result.reason == "storage":
+                raise PrepError(f"{result.detail}; the same command resumes from here")
             record = rejected_record(item, result.reason, result.detail) if isinstance(result, Failed) else result
             journal.append(record)
             progress.step(ok=record.reason is None)

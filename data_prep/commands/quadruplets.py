@@ -1,6 +1,6 @@
 """Make quadruplets for violation of expectation by splicing real videos. No labels are needed.
 
-VIDEOS is a folder, or a manifest of `data_prep index` or `data_prep curate`. Only held-out clips are
+VIDEOS is a folder, or a manifest of `data_prep index` or `data_prep curate`, also at a URL. Only held-out clips are
 used (splits val and test; a folder is split as `data_prep index` splits it). In the impossible videos
 the outcome is that of another stretch of the same shot (other_stretch), the stretch reversed in time
 (time_reversed), a still picture (frozen), or partly mirrored (part_mirrored). Each property is made
@@ -13,17 +13,19 @@ and are then not independent. An interrupted command resumes when it is given ag
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 
 from data_prep.errors import PrepError
+from data_prep.outputs.url_output import uploaded_output
 from data_prep.parallel.workers import Workers, add_worker_arguments, open_workers
 from data_prep.splicing.config import SplicingConfig
 from data_prep.splicing.generation import claim_output, make_videos, write_tables
 from data_prep.splicing.held_out import Pools, digest, divide, held_out_clips
 from data_prep.splicing.splices import SPLICES
 from worldmodel.files.folder_lock import lock_folder
-from worldmodel.process.arguments import finite_number, whole_number
+from worldmodel.process.arguments import finite_number, path_or_url, whole_number
 from worldmodel.process.terminal import print_escaped
 
 HELP = "make a violation-of-expectation suite by splicing real videos"
@@ -31,8 +33,10 @@ RESUMES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("videos", type=Path, metavar="VIDEOS", help="a folder of videos, or a manifest")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="the output folder")
+    parser.add_argument(
+        "videos", type=path_or_url, metavar="VIDEOS", help="a folder of videos, or a manifest, or the URL of one"
+    )
+    parser.add_argument("--out", type=path_or_url, required=True, metavar="OUT", help="the output folder")
     parser.add_argument(
         "--quadruplets", type=whole_number(1), default=100, metavar="N", help="per property and visibility (default 100)"
     )
@@ -49,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
     Raises PrepError where VIDEOS does not exist or has no usable held-out clips, and OutputError.
     """
-    if not args.videos.exists():
+    if isinstance(args.out, str):
+        with uploaded_output(args.out, "data_prep quadruplets", is_file=False) as out:
+            return run(argparse.Namespace(**{**vars(args), "out": out}))
+    if isinstance(args.videos, Path) and not args.videos.exists():
         raise PrepError(f"{args.videos}: no such folder or manifest")
     if args.out.exists() and not args.out.is_dir():
         raise PrepError(f"{args.out} is a file; OUT must be a folder")
@@ -84,7 +91,7 @@ def _make(args: argparse.Namespace, config: SplicingConfig, pools: Pools, worker
     results = make_videos(args.out, config, pools, workers)
     options = f"--quadruplets {config.test} --properties {','.join(config.properties)} --size-px {config.size_px}"
     command = (
-        f"python -m data_prep quadruplets {shlex.quote(args.videos.name)} {options} "
+        f"python -m data_prep quadruplets {shlex.quote(os.path.basename(args.videos))} {options} "
         f"--frames {config.frames} --fps {config.fps:g} --seed {config.seed}"
     )
     lines = write_tables(args.out, config, results, command)

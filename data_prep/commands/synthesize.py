@@ -6,8 +6,9 @@ two impossible videos. Beside them OUT/calibration.parquet lists possible videos
 statistics are fitted.
 
 --world chooses the world: builtin (3-D, objects pass behind occluders), flat (2-D, side view),
-lookaway (the built-in world, in which the camera turns away or the light goes out) or dynamics (the
-built-in world, in which only the order of the frames tells what comes next).
+lookaway (the built-in world, in which the camera turns away or the light goes out), dynamics (the
+built-in world, in which only the order of the frames tells what comes next) or memory (the built-in
+world, in which one to four bodies are hidden for 0.5, 1 or 2 s; videos of 4 s).
 
 An interrupted command resumes when it is given again. Several machines share the work with --shard.
 """
@@ -65,7 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size-px", type=whole_number(*SIZE_PX_RANGE), metavar="PX", help="height and width (default: 64, full: 128)"
     )
     parser.add_argument(
-        "--frames", type=whole_number(*FRAMES_RANGE), metavar="T", help="frames per video (default: 24, full: 48)"
+        "--frames",
+        type=whole_number(*FRAMES_RANGE),
+        metavar="T",
+        help="frames per video (default: 24, full: 48; world memory: 4 s)",
     )
     parser.add_argument(
         "--fps", type=finite_number(*FPS_RANGE, expected="frames a second"), default=12.0, help="frame rate (default 12)"
@@ -171,6 +175,8 @@ def _shared_fields(args: argparse.Namespace, size_px: int, frames: int) -> dict[
     Raises PrepError for too short videos.
     """
     size_px = size_px if args.size_px is None else args.size_px
+    if (own_s := WORLDS[args.world].duration_s) is not None:
+        frames = round(own_s * args.fps)
     frames = frames if args.frames is None else args.frames
     duration_s = frames / args.fps
     if duration_s < MIN_DURATION_S:

@@ -21,6 +21,7 @@ from typing import IO
 from data_prep.content_hash import DIGEST, METHOD
 from data_prep.copies import Copy, CopyJob, find_or_make_copy
 from data_prep.errors import PrepError
+from data_prep.outputs.url_output import uploaded_output
 from data_prep.overwrite_checks import check_lines, check_manifest, check_no_link, claim_folder
 from data_prep.parallel.workers import Workers, add_worker_arguments, open_workers
 from data_prep.pool import Failed
@@ -32,7 +33,7 @@ from worldmodel.files.folder_lock import lock_folder
 from worldmodel.files.json_files import read_json_object
 from worldmodel.files.outputs import GIVE_ANOTHER_OUT
 from worldmodel.manifest import Clip, Manifest, clip_id, write_manifest
-from worldmodel.process.arguments import frame_rate, positive_number, whole_number
+from worldmodel.process.arguments import frame_rate, path_or_url, positive_number, whole_number
 from worldmodel.process.terminal import print_escaped
 
 HELP = "make small, fast copies of the videos of a manifest"
@@ -48,9 +49,13 @@ when they are made again.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", type=Path, metavar="M.parquet", help="the manifest")
+    parser.add_argument("manifest", type=path_or_url, metavar="M.parquet", help="the manifest, a file or a URL")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="output folder for the copies and manifest.parquet"
+        "--out",
+        type=path_or_url,
+        required=True,
+        metavar="DIR",
+        help="output folder for the copies and manifest.parquet, or its URL",
     )
     parser.add_argument(
         "--short-side-px",
@@ -72,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
     Raises PrepError if no video can be copied or DIR holds other files, and OutputError if DIR
     cannot be written.
     """
+    if isinstance(args.out, str):
+        with uploaded_output(args.out, "data_prep transcode", is_file=False) as out:
+            return run(argparse.Namespace(**{**vars(args), "out": out}))
     manifest, out = Manifest.open(args.manifest), Path(os.path.abspath(args.out))
     with lock_folder(out, GIVE_ANOTHER_OUT):
         return _transcode(args, manifest, out)
@@ -182,7 +190,7 @@ def _clips(
         progress.step(len(job.clips), ok=isinstance(result, Copy))
         if isinstance(result, Failed):
             if result.reason == "storage":
-                raise PrepError(f"{job.path}: {result.detail}; copies that were made stay, so give the same command again")
+                raise PrepError(f"{result.detail}; copies that were made stay, so give the same command again")
             rejected.write(rejected_line(job.path, job.member, result.reason, result.detail, folder).encode())
             continue
         for clip in job.clips:

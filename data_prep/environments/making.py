@@ -87,7 +87,9 @@ def find_policy(name: str, environment_id: str) -> Policy:
         return _sample
     if name == "scripted":
         scripted = ", ".join(key for key, value in DESCRIPTIONS.items() if "scripted" in value.policies)
-        raise PrepError(f"{environment_id}: has no scripted policy ({scripted} has one); give --policy module:callable")
+        raise PrepError(
+            f"{environment_id}: has no scripted policy (there is one for {scripted}); give --policy module:callable"
+        )
     if ":" not in name:
         raise PrepError(f"--policy {name}: expected random, scripted or module:callable")
     found: Policy = _import_callable("--policy", name, "(environment, rng) -> act")
@@ -100,7 +102,8 @@ def find_task(environment_id: str, options: Mapping[str, Any], given: str | None
     if make is None:
         ours = ", ".join(name for name, description in DESCRIPTIONS.items() if description.task)
         raise PrepError(
-            f"{environment_id}: no goal can be set, because its task is not known ({ours} has one); give --task module:callable"
+            f"{environment_id}: no goal can be set, because its task is not known (there is one for {ours}); give "
+            "--task module:callable"
         )
     try:
         return make(**options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ class Criterion:
     """last: after the last step; any: after any step; held: after `steps` steps in a row"""
     steps: int = 1
     source: str = ""
+    measure: str = "distance"
+    """the method of the task that measures the distance"""
 
     def reached(self, distance: Array) -> NDArray[np.bool_]:
         """Distances after each step, the start first: [..., T + 1] -> [...]. The start alone does not count."""
@@ -77,7 +79,7 @@ class Task(Protocol):
         """`options` of `reset` for a start and a goal."""
 
     def distance(self, states: Array, goals: Array) -> Array:
-        """By which success is measured: [..., S], [..., S] -> [...]."""
+        """By which success is measured, unless a criterion names another measure: [..., S], [..., S] -> [...]."""
 
     def to_go(self, states: Array, goals: Array) -> Array:
         """Length of the way to the goal, which knows obstacles: [..., S], [..., S] -> [...]."""
@@ -90,3 +92,31 @@ class Task(Protocol):
 
     def step(self, states: Array, actions: Array) -> Array:
         """A copy of the environment without noise: [..., S], [..., A] -> [..., S]."""
+
+
+@runtime_checkable
+class WatchedTask(Task, Protocol):
+    """A task in which something is seen before a plan is made, and cannot be seen any more when it is made."""
+
+    @property
+    def lead_in_steps(self) -> int:
+        """Steps with actions of zeros before a plan is made. Every policy sees them; they do not count in the budget."""
+
+    def members(self, start: Array) -> tuple[Array, Array]:
+        """The first states of two episodes whose pictures are the same when a plan is made; one of them is `start` [S]."""
+
+
+def lead_in_steps(task: Task) -> int:
+    """Steps that are watched before a plan is made; 0 for most tasks."""
+    return task.lead_in_steps if isinstance(task, WatchedTask) else 0
+
+
+def measured(task: Task, criterion: Criterion, states: Array, goals: Array) -> Array:
+    """The distance of a criterion: [..., S], [..., S] -> [...]."""
+    found: Array = getattr(task, criterion.measure)(states, goals)
+    return found
+
+
+def is_at_goal(task: Task, state: Array, goal: Array) -> bool:
+    """Whether a state [S] is within the tolerance of a criterion, so that doing nothing could be a success."""
+    return any(float(measured(task, criterion, state, goal)) < criterion.tolerance for criterion in task.criteria)

@@ -22,7 +22,7 @@ from worldmodel.storage.cache import cache_folder
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.objects import IN_FLIGHT, local_copy
 from worldmodel.storage.shard_index import SUFFIX
-from worldmodel.storage.store import latest_version
+from worldmodel.storage.store import exists, latest_version
 from worldmodel.storage.transfer import upload
 from worldmodel.storage.urls import is_url
 
@@ -108,12 +108,4 @@ class OutputNote:
 
 
 def _exists(out: str, name: str) -> bool:
-    if not is_url(out):
-        return os.path.lexists(Path(out, name))
-    try:
-        latest_version(f"{out}/{name}")
-    except StorageError as error:
-        if error.missing:
-            return False
-        raise
-    return True
+    return exists(f"{out}/{name}") if is_url(out) else os.path.lexists(Path(out, name))

@@ -15,6 +15,7 @@ from data_prep.sharding.plan import ShardJob, ShardSource
 from worldmodel.files.atomic import atomic_path, open_part
 from worldmodel.storage.errors import fault_outside_file
 from worldmodel.storage.shard_index import BLOCK_BYTES, SUFFIX, Member, ShardIndex, read_index, write_index
+from worldmodel.storage.urls import split_version
 from worldmodel.video import VideoError
 from worldmodel.video.container.source import open_bytes
 
@@ -84,7 +85,7 @@ def _add(source: ShardSource, tar: BinaryIO, members: dict[str, Member]) -> Stor
 
 def _suffix(source: ShardSource) -> str:
     """The suffix of the file, so that other programs recognise the member; without unusual characters."""
-    suffix = PurePosixPath(source.member or source.path).suffix.lower()
+    suffix = PurePosixPath(source.member or split_version(source.path)[0]).suffix.lower()
     return suffix if suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= 8 else ""
 
 

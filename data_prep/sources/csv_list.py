@@ -1,6 +1,6 @@
 """Lists of videos in the format of V-JEPA, VideoMAE and SlowFast: lines `path label` without a header.
 
-A path may be relative to the folder of the list. Everything before the last space is the path, so a
+A path may be relative to the folder of the list, or a URL. Everything before the last space is the path, so a
 path with spaces needs no quotes. Of a folder, the lists `train.csv`, `val.csv` and `test.csv` are read,
 and give the splits.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from data_prep.errors import PrepError
 from data_prep.sources.item import Item
 from data_prep.sources.skipped import SkippedFiles
+from worldmodel.storage.urls import is_url
 
 SPLITS = ("train", "val", "test")
 
@@ -50,6 +51,7 @@ def _of_list(path: Path) -> Iterator[Item]:
                     fields.pop()  # from spaces at the end of the line
                 if fields:
                     *names, label = fields if len(fields) > 1 else [*fields, ""]
-                    yield Item(os.path.join(folder, " ".join(names)), label=label or None)
+                    name = " ".join(names)
+                    yield Item(name if is_url(name) else os.path.join(folder, name), label=label or None)
         except (UnicodeDecodeError, csv.Error) as error:
             raise PrepError(f"{path}, after line {rows.line_num}: not a list with lines `path label` ({error})") from None

@@ -6,7 +6,7 @@ import os
 import stat
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from data_prep.sources.item import Item
 from data_prep.sources.skipped import Int64Set, SkippedFiles
 from worldmodel.files.output_mark import MARKER_NAMES, writer_of
+from worldmodel.storage.errors import fault_outside_file
 from worldmodel.storage.tar_files import tar_members
 from worldmodel.video.frame_folder.frames import SUFFIXES as FRAMES
 
@@ -29,6 +30,7 @@ VIDEOS = (
 )
 # fmt: on
 TARS, COMPRESSED_TARS = (".tar",), (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+COMPRESSED = "only uncompressed tars can be read in place; decompress it"
 
 
 def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
@@ -103,27 +105,9 @@ class _Walk:
         elif lower.endswith(VIDEOS):
             yield Item(path)
         elif lower.endswith(COMPRESSED_TARS):
-            yield Item(path, problem="compressed tar", detail="only uncompressed tars can be read in place; decompress it")
+            yield Item(path, problem="compressed tar", detail=COMPRESSED)
         else:
-            yield from self._items_of_tar(path)
-
-    def _items_of_tar(self, path: str) -> Iterator[Item]:
-        """The items of a tar. If members share a name, the last one is used, as in an extraction."""
-        names = Int64Set()
-        try:
-            for member, _, _ in tar_members(path):
-                if not member.lower().endswith(VIDEOS):
-                    self.skipped.add_file(member)
-                elif not _is_text(member):
-                    shown = member.encode(errors="backslashreplace").decode()
-                    yield Item(path, shown, problem="name is not UTF-8", detail="rename it; no table can hold this name")
-                elif names.add(hash(member)):
-                    yield Item(path, member)
-                else:
-                    detail = "the tar has several members of this name; only the last one is used, as when it is extracted"
-                    yield Item(path, member, problem="repeated member", detail=detail)
-        except (OSError, tarfile.TarError) as error:
-            yield Item(path, problem="damaged tar", detail=str(error))
+            yield from items_of_tar(path, tar_members(path), self.skipped)
 
     def _is_new(self, status: os.stat_result) -> bool:
         """Whether a file or folder is found for the first time.
@@ -133,6 +117,30 @@ class _Walk:
         new = self.visited.add(hash((status.st_dev, status.st_ino)))
         self.skipped.repeats += not new
         return new
+
+
+def items_of_tar(path: str, members: Iterable[tuple[str, int, int]], skipped: SkippedFiles) -> Iterator[Item]:
+    """The items of a tar with these members. If some share a name, the last one is used, as in an extraction.
+
+    Raises StorageError for a store that does not answer.
+    """
+    names = Int64Set()
+    try:
+        for member, _, _ in members:
+            if not member.lower().endswith(VIDEOS):
+                skipped.add_file(member)
+            elif not _is_text(member):
+                shown = member.encode(errors="backslashreplace").decode()
+                yield Item(path, shown, problem="name is not UTF-8", detail="rename it; no table can hold this name")
+            elif names.add(hash(member)):
+                yield Item(path, member)
+            else:
+                detail = "the tar has several members of this name; only the last one is used, as when it is extracted"
+                yield Item(path, member, problem="repeated member", detail=detail)
+    except (OSError, tarfile.TarError) as error:
+        if (outside := fault_outside_file(error)) is not None:
+            raise outside from None
+        yield Item(path, problem="damaged tar", detail=str(error))
 
 
 def _joined(folder: str, names: pa.Array) -> Iterator[str]:

@@ -31,7 +31,7 @@ class SkippedFiles:
         count, first = self.remarks.get(what, (0, example))
         self.remarks[what] = count + 1, first
 
-    def lines(self, root: Path) -> list[str]:
+    def lines(self, root: Path | str) -> list[str]:
         """Sentences on what was skipped."""
         remarks = [f"{what}: {count} (first: {first})" for what, (count, first) in self.remarks.items()]
         return [*self._suffix_lines(), *self._output_lines(root), *self._repeat_lines(), *remarks]
@@ -45,7 +45,7 @@ class SkippedFiles:
             named.append(f"{sum(count for _, count in ranked[MAX_LISTED:])} of other types")
         return [f"skipped: {', '.join(named)}"]
 
-    def _output_lines(self, root: Path) -> list[str]:
+    def _output_lines(self, root: Path | str) -> list[str]:
         if not self.own_outputs:
             return []
         listed = [

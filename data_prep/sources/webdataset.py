@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,7 @@ from data_prep.sources.item import Item
 from data_prep.sources.lists import SPLIT_NAMES
 from data_prep.sources.skipped import Int64Set, SkippedFiles
 from worldmodel.files.json_files import parse_json
+from worldmodel.storage.errors import fault_outside_file
 from worldmodel.storage.tar_files import tar_members
 
 PICKLED = ("pyd", "pickle", "pkl", "pth", "pt")
@@ -30,6 +32,8 @@ MAX_LABEL_LENGTH = 200
 _SHARD = re.compile(r"(train|val|valid|validation|test)[-_.]?\d*", re.IGNORECASE)
 
 _Member = tuple[str, int, int]  # name, offset, size
+_Members = Callable[[], Iterator[_Member]]
+_Read = Callable[[int, int], bytes]
 
 
 def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
@@ -41,28 +45,45 @@ def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
     if not paths:
         raise PrepError(f"{root}: no .tar file in it or below it")
     for path in paths:
-        split = _split(path, root)
-        try:
-            repeated = _repeated_names(path)
-            for _, members in groupby(tar_members(path), key=lambda member: _parts(member[0])[0]):
-                yield from (replace(item, split=split) for item in _sample(path, list(members), repeated, skipped))
-        except (OSError, tarfile.TarError) as error:
-            yield Item(str(path), problem="damaged tar", detail=str(error))
+        split = split_of(path.relative_to(root).parts[:-1] if path != root else (), path.stem)
+        yield from items_of_tar(str(path), split, partial(tar_members, path), partial(_read, path), skipped)
 
 
-def _repeated_names(path: Path) -> set[int]:
+def items_of_tar(path: str, split: str | None, members: _Members, read: _Read, skipped: SkippedFiles) -> Iterator[Item]:
+    """The videos of one tar, a file or a URL.
+
+    members: yields the members of the tar. read: the bytes of a member by offset and size. Raises
+    StorageError for a store that does not answer.
+    """
+    try:
+        repeated = _repeated_names(members())
+        for _, sample in groupby(members(), key=lambda member: _parts(member[0])[0]):
+            yield from (replace(item, split=split) for item in _sample(path, list(sample), repeated, read, skipped))
+    except (OSError, tarfile.TarError) as error:
+        if (outside := fault_outside_file(error)) is not None:
+            raise outside from None
+        yield Item(path, problem="damaged tar", detail=str(error))
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _repeated_names(members: Iterator[_Member]) -> set[int]:
     """Hashes of the names that several members have. Only the last of them can be read, whose label may be another."""
     names, repeated = Int64Set(), set[int]()
     with suppress(OSError, tarfile.TarError):  # the second pass says what is damaged
-        for name, _, _ in tar_members(path):
+        for name, _, _ in members:
             if not names.add(hash(name)):
                 repeated.add(hash(name))
     return repeated
 
 
-def _sample(path: Path, members: list[_Member], repeated: set[int], skipped: SkippedFiles) -> Iterator[Item]:
+def _sample(path: str, members: list[_Member], repeated: set[int], read: _Read, skipped: SkippedFiles) -> Iterator[Item]:
     """The items of members with one key that follow one another."""
-    label = _label(path, members, skipped)
+    label = _label(path, members, read, skipped)
     if label is not None and not any(name.lower().endswith(folder.VIDEOS) for name, _, _ in members):
         remark = "labels that do not lie beside their video in the tar, so they are not used"
         skipped.add_remark(remark, f"{path}::{_shown(members[0][0])}")
@@ -70,20 +91,20 @@ def _sample(path: Path, members: list[_Member], repeated: set[int], skipped: Ski
         suffix = _parts(name)[1]
         if suffix in PICKLED:
             detail = f".{suffix} files hold pickled objects, which can run any code when they are opened; it was not read"
-            yield Item(str(path), _shown(name), problem="pickled member", detail=detail)
+            yield Item(path, _shown(name), problem="pickled member", detail=detail)
         elif not name.lower().endswith(folder.VIDEOS):
             if suffix not in LABELS:
                 skipped.add_file(name)
         elif (problem := _problem(name)) is not None:
-            yield Item(str(path), _shown(name), problem="invalid member name", detail=problem)
+            yield Item(path, _shown(name), problem="invalid member name", detail=problem)
         elif hash(name) in repeated:
             detail = "several members of the tar have this name, and only the last one could be read; write the tar again"
-            yield Item(str(path), _shown(name), problem="repeated member", detail=detail)
+            yield Item(path, _shown(name), problem="repeated member", detail=detail)
         else:
-            yield Item(str(path), name, label)
+            yield Item(path, name, label)
 
 
-def _label(path: Path, members: list[_Member], skipped: SkippedFiles) -> str | None:
+def _label(path: str, members: list[_Member], read: _Read, skipped: SkippedFiles) -> str | None:
     """The label of a sample, None where it has none. What cannot be parsed is counted."""
     by_suffix = {_parts(name)[1]: (name, offset, size) for name, offset, size in members}
     for suffix in LABELS:
@@ -93,9 +114,7 @@ def _label(path: Path, members: list[_Member], skipped: SkippedFiles) -> str | N
         try:
             if size > MAX_LABEL_BYTES:
                 raise ValueError(f"{size} bytes")
-            with open(path, "rb") as file:
-                file.seek(offset)
-                text = file.read(size).decode()
+            text = read(offset, size).decode()
             label = _field(parse_json(text)) if suffix == "json" else text.strip()
         except ValueError as error:
             skipped.add_remark("labels that cannot be parsed", f"{path}::{_shown(name)}: {error}")
@@ -138,10 +157,9 @@ def _shown(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def _split(path: Path, root: Path) -> str | None:
-    """The split that the first folder below the root, or else the name of the tar, stands for."""
-    folders = path.relative_to(root).parts[:-1] if path != root else ()
+def split_of(folders: Sequence[str], stem: str) -> str | None:
+    """The split that the first folder below the root, or else the name of the tar without its suffix, stands for."""
     if folders and folders[0].lower() in SPLIT_NAMES:
         return SPLIT_NAMES[folders[0].lower()]
-    found = _SHARD.fullmatch(path.stem)
+    found = _SHARD.fullmatch(stem)
     return SPLIT_NAMES[found[1].lower()] if found else None

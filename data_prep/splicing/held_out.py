@@ -14,10 +14,12 @@ from data_prep.content_hash import DIGEST
 from data_prep.errors import PrepError
 from data_prep.inspection import VideoRecord, inspect_item
 from data_prep.parallel.workers import Workers
+from data_prep.pool import Failed
 from data_prep.progress import bar
-from data_prep.sources import SOURCES, SkippedFiles
+from data_prep.sources import SkippedFiles, find_items
 from data_prep.splits import FEW_FILES, clips_of, split_in_time, split_of, whole_file
 from worldmodel.manifest import Clip, Manifest
+from worldmodel.storage.transfer import folder_url
 
 HELD_OUT_SPLITS = ("val", "test")
 VAL, TEST = 0.1, 0.1  # fractions of files, as `data_prep index` has them by default
@@ -35,18 +37,19 @@ class Pools:
     calibration: tuple[Clip, ...]
 
 
-def held_out_clips(videos: Path, workers: Workers) -> list[Clip]:
-    """The clips of splits val and test of a manifest, or of a folder as `data_prep index` splits it.
+def held_out_clips(videos: Path | str, workers: Workers) -> list[Clip]:
+    """The clips of splits val and test of a manifest, or of a folder as `data_prep index` splits it; a text is a URL.
 
     Raises PrepError where there are none.
     """
-    clips = _of_manifest(videos) if videos.is_file() else _of_folder(videos, workers)
+    is_manifest = videos.endswith(".parquet") if isinstance(videos, str) else videos.is_file()
+    clips = _of_manifest(videos) if is_manifest else _of_folder(videos, workers)
     if not clips:
         raise PrepError(f"{videos}: no held-out clips; give a manifest with clips of split val or test, or a folder of videos")
     return clips
 
 
-def _of_manifest(path: Path) -> list[Clip]:
+def _of_manifest(path: Path | str) -> list[Clip]:
     manifest = Manifest.open(path)
     if manifest.metadata.get("config", {}).get("kind") == "suite":
         raise PrepError(
@@ -58,14 +61,16 @@ def _of_manifest(path: Path) -> list[Clip]:
     return [manifest.clip(int(row)) for row in np.sort(rows)]
 
 
-def _of_folder(root: Path, workers: Workers) -> list[Clip]:
-    items = list(SOURCES["folder"](root.absolute(), SkippedFiles()))
+def _of_folder(root: Path | str, workers: Workers) -> list[Clip]:
+    items = list(find_items("folder", folder_url(root) if isinstance(root, str) else root.absolute(), SkippedFiles()))
     if not items:
         raise PrepError(f"{root}: no videos in this folder or below it")
     work = partial(inspect_item, min_seconds=1.0, thorough=False)
     records: list[VideoRecord] = []
     with bar("inspect", len(items)) as progress:
         for _, result in workers.run_each(work, items, TIMEOUT_S, len(items)):
+            if isinstance(result, Failed) and result.reason == "storage":
+                raise PrepError(f"{result.detail}; give the same command again")
             usable = isinstance(result, VideoRecord) and result.reason is None
             records += [result] if usable and isinstance(result, VideoRecord) else []
             progress.step(ok=usable)
@@ -75,7 +80,7 @@ def _of_folder(root: Path, workers: Workers) -> list[Clip]:
     for record in by_content:
         split = split_of(record.content_hash, VAL, TEST)
         ranges = split_in_time(record) if few else whole_file(record, split)
-        clips += [clip for clip in clips_of(record, ranges, root.stem) if clip.split in HELD_OUT_SPLITS]
+        clips += [clip for clip in clips_of(record, ranges, Path(root).stem) if clip.split in HELD_OUT_SPLITS]
     return clips[:MAX_CLIPS]
 
 

@@ -10,12 +10,14 @@ from typing import Any, Literal
 from data_prep.content_hash import content_hash
 from data_prep.physics.keyed_random import opaque_name
 from data_prep.physics.quad_table import QuadRow
+from data_prep.pool import Failed
 from data_prep.splicing.config import SplicingConfig
 from data_prep.splicing.held_out import Pools
 from data_prep.splicing.sampling import NoQuadrupletError, Sample, Visibility, sample_quadruplet
 from data_prep.splicing.splices import SPLICES, Frames
 from worldmodel.files.output_errors import output_errors
 from worldmodel.manifest import Clip, clip_id
+from worldmodel.storage.errors import StorageError
 from worldmodel.video import write_video
 
 QUADRUPLET = (("a", "u"), ("b", "v"), ("a", "v"), ("b", "u"))
@@ -61,14 +63,19 @@ def all_jobs(config: SplicingConfig, pools: Pools) -> Iterator[SpliceJob]:
         yield SpliceJob("calibration", name, visibility, index)
 
 
-def run_job(job: SpliceJob, folder: str, config: SplicingConfig, pools: Pools) -> SpliceResult:
-    """Make the videos of a job. The same job gives the same bytes on every run. Raises OutputError."""
+def run_job(job: SpliceJob, folder: str, config: SplicingConfig, pools: Pools) -> SpliceResult | Failed:
+    """Make the videos of a job. The same job gives the same bytes on every run. An object that cannot be read gives Failed.
+
+    Raises OutputError.
+    """
     clips = pools.test if job.kind == "test" else pools.calibration
     key = (config.splicing, config.seed, job.kind, job.splice, job.visibility, job.index)
     try:
         sample = sample_quadruplet(clips, SPLICES[job.splice], job.visibility, config, *key)
     except NoQuadrupletError as error:
         return SpliceResult([], [], str(error))
+    except StorageError as error:
+        return Failed("storage", str(error.strerror))
     names = {pair: opaque_name("spliced", *key, config.source, config.size_px, config.fps, *pair) for pair in QUADRUPLET}
     if job.kind == "calibration":
         written = [

@@ -14,6 +14,7 @@ from data_prep.physics.quadruplets import CopyClass, copy_class
 from data_prep.splicing.config import SplicingConfig
 from data_prep.splicing.splices import Frames, Layout, Parts, Splice, visible_share
 from worldmodel.manifest import Clip
+from worldmodel.storage.errors import StorageError, causes
 from worldmodel.video import VideoError
 from worldmodel.video.geometry import read_square_frames
 
@@ -45,13 +46,18 @@ class Sample:
 def sample_quadruplet(
     clips: Sequence[Clip], splice: Splice, visibility: Visibility, config: SplicingConfig, *key: object
 ) -> Sample:
-    """The first usable quadruplet of this key. Raises NoQuadrupletError where there is none."""
+    """The first usable quadruplet of this key. Raises NoQuadrupletError where there is none.
+
+    Raises StorageError for an object that cannot be read: the choice must not depend on the state of a store.
+    """
     reasons: dict[str, int] = {}
     for attempt in range(MAX_ATTEMPTS):
         rng = KeyedRandom("spliced", *key, attempt).geometry
         try:
             return _attempt(clips, splice, visibility, config, rng)
         except (UnusableStretch, VideoError) as error:
+            if (remote := next((cause for cause in causes(error) if isinstance(cause, StorageError)), None)) is not None:
+                raise remote from None
             reasons[str(error)] = reasons.get(str(error), 0) + 1
     most = sorted(reasons, key=lambda reason: -reasons[reason])[:3]
     raise NoQuadrupletError(

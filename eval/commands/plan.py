@@ -2,6 +2,7 @@
 
     python -m eval plan --model RUN --env TwoRooms-v0 --out OUT
     python -m eval plan --env TwoRooms-v0 --data data/two_rooms/episodes.parquet --out OUT    # baselines alone
+    python -m eval plan --model RUN --checkpoints all --env TwoRooms-v0 --out OUT             # which number foretells success?
 
 Pairs of start and goal come from held-out episodes and are written to OUT/pairs.json, which --pairs
 can be given. Pairs that are solved at the start are left out and counted. The same planner is run
@@ -20,6 +21,7 @@ from typing import Any
 
 import torch
 
+from eval.planning.checkpoints.run import evaluate_checkpoints
 from eval.planning.run import evaluate_planning
 from eval.planning.set_up import PlanRequest
 from eval.resumable_work import RANK_TIMEOUT_S, start_ranks
@@ -66,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="planning seeds (default 3)")
     parser.add_argument("--policies", metavar="A,B", help="only these policies (default: all that there are)")
     parser.add_argument("--variations", action="store_true", help="also change one factor of the environment at a time")
+    parser.add_argument(
+        "--checkpoints",
+        choices=("best", "all"),
+        default="best",
+        help="all: the model alone, with every checkpoint of the runs, and which of their numbers foretells success",
+    )
     parser.add_argument("--no-offline", action="store_true", help="without the measures on recorded episodes")
     add_device_argument(parser)
 
@@ -76,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     with monitor_ranks(ranks, RANK_TIMEOUT_S, "The same command continues from the episodes that are finished"):
         values = {name: value for name, value in vars(args).items() if name not in ("command", "device")}
         device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
-        return evaluate_planning(PlanRequest(**values), device, ranks)
+        evaluate = evaluate_checkpoints if args.checkpoints == "all" else evaluate_planning
+        return evaluate(PlanRequest(**values), device, ranks)
 
 
 def _options(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.environments.making import make_environment
-from data_prep.environments.tasks import Task
+from data_prep.environments.tasks import Task, lead_in_steps
 from eval.errors import EvalError
 from eval.npz_files import load_arrays
 from worldmodel.files.atomic import write_arrays
@@ -38,7 +38,7 @@ class History:
     step: int
     states: Array  # [B, S]
     pictures: Sequence[NDArray[np.uint8]]  # up to `context` of [B, H, W, 3], the newest last
-    actions: Sequence[Array]  # executed so far, [B, A] each
+    actions: Sequence[Array]  # executed so far, [B, A] each; those of the lead-in of the task are the first
 
 
 class Policy(Protocol):
@@ -89,6 +89,7 @@ class Environments:
 
     def __init__(self, environment_id: str, options: dict[str, Any], task: Task, cases: Cases, seed: int) -> None:
         self._made = [make_environment(environment_id, options) for _ in cases.numbers]
+        self._lead_in_steps = lead_in_steps(task)
         self.states = np.stack(
             [
                 stand_at(environment, environment_id, task, start, goal, episode_seed(seed, number))
@@ -96,6 +97,15 @@ class Environments:
             ]
         )
         self.running = np.ones(len(self._made), np.bool_)
+
+    def watch(self, action_size: int, with_pictures: bool) -> tuple[list[NDArray[np.uint8]], list[Array]]:
+        """Execute the lead-in of the task. Returns the pictures before each of its steps, and its actions, which are zeros."""
+        pictures, actions = [], [np.zeros((len(self._made), action_size)) for _ in range(self._lead_in_steps)]
+        for action in actions:
+            if with_pictures:
+                pictures.append(self.pictures())
+            self.step(action)
+        return pictures, actions
 
     def step(self, actions: Array) -> None:
         """Execute one action in each environment that has not ended."""
@@ -141,17 +151,19 @@ def episode_seed(seed: int, number: int) -> int:
 
 
 def run_episodes(environments: Environments, policy: Policy, budget: int, action_size: int) -> Episodes:
-    """Act until all environments have ended or the budget is used up."""
+    """Act until all environments have ended or the budget is used up. The lead-in of the task comes before."""
+    seen, before = environments.watch(action_size, with_pictures=policy.context > 0)
     states = [environments.states.copy()]
     actions: list[Array] = []
     length = np.zeros(len(environments.states), np.int64)
-    pictures: deque[NDArray[np.uint8]] = deque(maxlen=max(policy.context, 1))
+    pictures: deque[NDArray[np.uint8]] = deque(seen, maxlen=max(policy.context, 1))
     for step in range(budget):
         if not environments.running.any():
             break
         if policy.context:
             pictures.append(environments.pictures())
-        chosen = np.asarray(policy.act(History(step, states[-1], tuple(pictures), tuple(actions))), np.float64)
+        history = History(step, states[-1], tuple(pictures), (*before, *actions))
+        chosen = np.asarray(policy.act(history), np.float64)
         if chosen.shape != (len(length), action_size) or not np.isfinite(chosen).all():
             raise EvalError(f"a policy gave actions {list(chosen.shape)}; expected {[len(length), action_size]}, all finite")
         running = environments.running.copy()

@@ -103,8 +103,8 @@ class Evaluation:
         return {name: f"{LABELS[name]} is left out: {reason}" for name, reason in found.items()}
 
     def policy(self, name: str, cases: Cases, seed: int) -> Policy:
-        """A policy for some pairs. Its random numbers depend on the pair and the planning seed alone."""
-        seeds = [episode_seed(seed + 1_000_003, number) for number in cases.numbers]
+        """A policy for some pairs. Its random numbers depend on the (matched) pair and the planning seed alone."""
+        seeds = [episode_seed(seed + 1_000_003, number // self.pairs.members) for number in cases.numbers]
         if name == "nothing":
             still = self.space.centre()[: len(self.space.low)].double().numpy()
             return StatePolicy(lambda states: np.tile(still, (len(states), 1)))

@@ -19,6 +19,8 @@ from worldmodel.rollouts.decoder_fitting import load_decoder
 from worldmodel.runs.acting import load_acting_model
 from worldmodel.runs.run_data import find_data
 
+Sizes = tuple[int, int, int]  # of actions, actions per step, context
+
 
 @dataclass(frozen=True)
 class NamedModel:
@@ -37,12 +39,22 @@ class NamedModel:
     def about(self) -> dict[str, Any]:
         return {"name": Path(self.spec).name, "spec": self.spec, "step": self.step, "hash": self.hash}
 
+    @property
+    def sizes(self) -> Sizes:
+        return self.model.action_size, self.model.actions_per_step, self.model.max_context
+
 
 def open_models(specs: Sequence[str], device: torch.device) -> list[NamedModel]:
     """Load runs with actions. Raises EvalError where they cannot be compared, CheckpointError or ConfigError for others."""
     found = []
     for spec in specs:
         acting = load_acting_model(spec, device)
+        if acting.takes_state_differences:
+            names = ", ".join(acting.statistics.action_names)
+            raise EvalError(
+                f"{spec}: its actions are changes of the state ({names}; model.condition.actions is state_difference), which "
+                "an environment does not execute; train with actions: recorded to evaluate plans"
+            )
         checkpoint: Checkpoint = find_checkpoint(spec)
         decoder = load_decoder(checkpoint, acting.model, acting.recipe, device)
         trained_on = find_data(acting.recipe, checkpoint)
@@ -63,10 +75,14 @@ def open_models(specs: Sequence[str], device: torch.device) -> list[NamedModel]:
             )
         )
     for it in found[1:]:
-        sizes = [(one.model.action_size, one.model.actions_per_step, one.model.max_context) for one in (found[0], it)]
-        if sizes[0] != sizes[1]:
-            raise EvalError(
-                f"{it.spec} and {found[0].spec} differ in size of actions, actions per step or context "
-                f"({sizes[1]} and {sizes[0]}); several --model are runs of one recipe with different seeds"
-            )
+        check_comparable(found[0].sizes, found[0].spec, it)
     return found
+
+
+def check_comparable(sizes: Sizes, spec: str, it: NamedModel) -> None:
+    """Raise EvalError unless a model has the sizes of the first one."""
+    if it.sizes != sizes:
+        raise EvalError(
+            f"{it.spec} and {spec} differ in size of actions, actions per step or context "
+            f"({it.sizes} and {sizes}); several --model are runs of one recipe with different seeds"
+        )

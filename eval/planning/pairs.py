@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.environments.episodes import split_of_state
-from data_prep.environments.tasks import Task
+from data_prep.environments.tasks import Task, WatchedTask, is_at_goal
 from eval.errors import EvalError
 from eval.planning.episodes import episode_seed
 from eval.result_folder import read_result
@@ -49,6 +49,9 @@ class PairSet:
     seed: int
     removed_at_goal: int  # pairs that were left out because the start is already at the goal
     pairs: tuple[Pair, ...]
+    members: int = 1
+    """Pairs that follow one another and whose pictures are the same when a plan is made. Planners draw the same random numbers
+    for them, so that one without memory makes the same plan."""
 
     @property
     def starts(self) -> Array:
@@ -76,22 +79,25 @@ def choose_pairs(
 
     With goals "own", an episode gives one pair. Where these are too few, the environment draws more,
     of which those are used that `collect` would have put into the split. Pairs whose start is within
-    the published tolerance of the goal are left out and counted. Raises EvalError where no pair is left.
+    a tolerance of the goal are left out and counted. Of a WatchedTask, both episodes of a
+    matched pair are taken. Raises EvalError where no pair is left.
     """
+    members = 2 if isinstance(task, WatchedTask) else 1
+    if members > 1 and goals != "own":
+        raise EvalError(f"{environment_id}: what must be remembered is seen at the start of an episode; give --goals own")
     manifest = Manifest.open(manifest_path)
     rng = np.random.default_rng(seed)
     found: list[Pair] = []
     removed = 0
-    tolerance = task.criteria[0].tolerance
     rows = rng.permutation(np.asarray(manifest.rows(split), dtype=np.int64))
     recorded = _candidates(manifest, rows.tolist(), environment, task, goals, goal_steps, rng, count)
     drawn = _fresh(manifest, int(rows[0]), split, environment, task, seed) if goals == "own" and len(rows) else iter(())
     for pair in chain(recorded, drawn):
-        if float(task.distance(np.array(pair.start), np.array(pair.goal))) < tolerance:
+        if is_at_goal(task, np.array(pair.start), np.array(pair.goal)):
             removed += 1
             continue
-        found.append(pair)
-        if len(found) == count:
+        found += _matched(pair, task)
+        if len(found) + members > count:
             break
     if not found:
         raise EvalError(
@@ -99,7 +105,14 @@ def choose_pairs(
             "another --split, or --goals"
         )
     steps = goal_steps if goals == "later" else None
-    return PairSet(environment_id, str(manifest_path), split, goals, steps, seed, removed, tuple(found))
+    return PairSet(environment_id, str(manifest_path), split, goals, steps, seed, removed, tuple(found), members)
+
+
+def _matched(pair: Pair, task: Task) -> list[Pair]:
+    """The pair, and where the task has them the other members of its matched pair."""
+    if not isinstance(task, WatchedTask):
+        return [pair]
+    return [replace(pair, start=_numbers(start)) for start in task.members(np.array(pair.start))]
 
 
 def _candidates(

@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from data_prep.environments.making import action_size, check_environment, find_task, make_environment
+from data_prep.environments.making import find_task, make_environment
 from data_prep.environments.tasks import Task
 from data_prep.errors import PrepError
 from eval.errors import EvalError
-from eval.planning.action_model import ActionModel
 from eval.planning.episodes import Episodes, picture_of
 from eval.planning.evaluation import LABELS, MODEL_POLICIES, Evaluation, Planning, run_policies
 from eval.planning.heads import GoalHead, fit_head
 from eval.planning.models import NamedModel, open_models
-from eval.planning.offline.measures import measure
+from eval.planning.offline.permanence import permanence_note
 from eval.planning.offline.recorded import Recorded, read_recorded
 from eval.planning.output.episode_videos import Gallery
 from eval.planning.output.page import PageInput, write_page
@@ -30,26 +29,17 @@ from eval.planning.output.tables import write_tables
 from eval.planning.pairs import PairSet, write_pairs
 from eval.planning.results import PlanResults
 from eval.planning.scoring import score, score_policies, success
-from eval.planning.set_up import (
-    PlanRequest,
-    action_space,
-    chosen_policies,
-    identity,
-    open_manifest,
-    pairs_of,
-    planning_of,
-)
+from eval.planning.set_up import PlanRequest, chosen_policies, identity, measured_offline, prepare
 from eval.planning.verdict import verdict
 from eval.provenance import environment as run_environment
 from eval.result_folder import result_folder
 from worldmodel.files.atomic import write_arrays, write_json
 from worldmodel.manifest import Manifest
-from worldmodel.planning import ActionSpace
 from worldmodel.process.terminal import print_escaped
 from worldmodel.ranks.launch import run_on_main_process
 
 WRITTEN = ("pairs.json", "plan.json", "plan.csv", "plan.md", "report.html", "episodes.npz")
-HEAD_EPISODES, OFFLINE_EPISODES = 400, 100
+HEAD_EPISODES = 400
 VARIATION_PAIRS = 100
 
 
@@ -66,22 +56,12 @@ def evaluate_planning(request: PlanRequest, device: torch.device, ranks: Partial
 
 def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
     models = open_models(request.model, device)
-    task = find_task(request.env, request.env_options, request.task)
-    made = make_environment(request.env, request.env_options)
-    try:
-        check_environment(made, request.env)
-        size = action_size(made, request.env)
-        manifest = open_manifest(request, models)
-        pairs = pairs_of(request, made, task, manifest)
-        picture_of(made, request.env, task, pairs.goals_array[0])
-        space = action_space(made, request.env, task, models, size)
-    finally:
-        made.close()
-    planning = planning_of(request, task, models, space)
+    prepared = prepare(request, models)
+    task, manifest, pairs, planning = prepared.task, prepared.manifest, prepared.pairs, prepared.planning
     if ranks.is_main_process:
         write_pairs(request.out / "pairs.json", pairs)
     heads = [_heads(request, it, manifest, device) for it in models]
-    shared = request.env, request.env_options, task, pairs, space, planning
+    shared = request.env, request.env_options, task, pairs, prepared.space, planning
     evaluations = [Evaluation(*shared, it.model, head, device) for it, head in zip(models, heads, strict=True)]
     evaluations = evaluations or [Evaluation(*shared, None, {}, device)]
     left_out = evaluations[0].left_out()
@@ -98,7 +78,10 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
         for name, episodes in run_policies(evaluation, own, seeds, parts / str(index), ranks).items():
             runs.setdefault(name, []).extend(episodes)
     varied = _variations(request, evaluations, parts, ranks) if request.variations and models else []
-    offline, held_out = _offline(request, task, models, manifest, planning.context, size, space, device)
+    offline: dict[str, Any] = {}
+    held_out: list[Recorded] = []
+    if models and not request.no_offline:
+        offline, held_out = measured_offline(request, prepared, models[0].model, device)
     if ranks.is_main_process:
         runs = {name: runs[name] for name in names}
         found = _results(request, task, pairs, planning, models, runs, varied, offline, seeds)
@@ -170,27 +153,6 @@ def _can_start(environment_id: str, options: dict[str, Any], task: Task, pair: A
         made.close()
 
 
-def _offline(
-    request: PlanRequest,
-    task: Task,
-    models: Sequence[NamedModel],
-    manifest: Manifest,
-    context: int,
-    size: int,
-    space: ActionSpace,
-    device: torch.device,
-) -> tuple[dict[str, Any], list[Recorded]]:
-    """Measures of the first model, and the held-out episodes that they were made on."""
-    if request.no_offline or not models:
-        return {}, []
-    model: ActionModel = models[0].model
-    episodes = read_recorded(model, manifest, request.split, OFFLINE_EPISODES, device, keep_frames=True)
-    norm = space.max_norm or float("inf")
-    limit = np.minimum(space.high.double().numpy(), norm)
-    say = lambda note: print_escaped(f"eval plan: {note}")  # noqa: E731
-    return measure(model, episodes, context, task, size, limit, device, report=say), episodes
-
-
 def _results(
     request: PlanRequest,
     task: Task,
@@ -209,6 +171,8 @@ def _results(
         for result in policies.values()
         if result["ended_early"]
     ]
+    if "permanence" in offline:
+        notes.append(permanence_note(offline["permanence"]))
     return PlanResults(
         made={**run_environment(), "models": [it.about for it in models]},
         environment={"id": request.env, "options": request.env_options, "unit": task.unit},

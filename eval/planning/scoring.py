@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.environments.tasks import Task
+from data_prep.environments.tasks import Task, measured
 from eval.intervals import bootstrap_crossed, correct_family, sign_flip_p, wilson
 from eval.planning.episodes import Episodes
 from eval.planning.results import Cost, Difference, PolicyResult, Score
@@ -19,8 +19,11 @@ DISTANCE_BINS = 4
 
 def success(task: Task, episodes: Sequence[Episodes], goals: Array) -> dict[str, Array]:
     """By criterion: whether each episode was a success, [seeds, P] as 0 and 1."""
-    distances = np.stack([task.distance(some.states, goals[:, None]) for some in episodes])
-    return {criterion.name: criterion.reached(distances).astype(np.float64) for criterion in task.criteria}
+    found = {}
+    for criterion in task.criteria:
+        distances = np.stack([measured(task, criterion, some.states, goals[:, None]) for some in episodes])
+        found[criterion.name] = criterion.reached(distances).astype(np.float64)
+    return found
 
 
 def score(values: Array, models: int = 1) -> Score:

@@ -10,17 +10,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_prep.environments.tasks import Task
+from data_prep.environments.making import action_size, check_environment, find_task, make_environment
+from data_prep.environments.tasks import Task, WatchedTask, lead_in_steps
 from eval.cache.keys import digest_of, source_digest
 from eval.errors import EvalError
+from eval.planning.action_model import ActionModel
+from eval.planning.episodes import picture_of
 from eval.planning.evaluation import Planning
-from eval.planning.models import NamedModel
+from eval.planning.models import NamedModel, Sizes
+from eval.planning.offline.measures import measure
+from eval.planning.offline.permanence import measure_permanence
+from eval.planning.offline.recorded import Recorded, read_recorded
 from eval.planning.pairs import PairSet, choose_pairs, read_pairs
 from worldmodel.manifest import Manifest
 from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, ICEMConfig, MPPIConfig, PlannerBase
 from worldmodel.process.terminal import print_escaped
 
-CONTEXT = 4  # frames that a model sees, unless another number is given
+CONTEXT = 4  # frames that a model sees, unless another number is given or the task needs more
+OFFLINE_EPISODES = 100
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class PlanRequest:
     policies: str | None
     variations: bool
     no_offline: bool
+    checkpoints: str = "best"
 
 
 def open_manifest(request: PlanRequest, models: Sequence[NamedModel]) -> Manifest:
@@ -102,13 +110,11 @@ def planning_of(request: PlanRequest, task: Task, models: Sequence[NamedModel], 
     longest = models[0].model.max_context if models else 1
     if request.context is not None and request.context > longest:
         raise EvalError(f"--context {request.context} is more than the {longest} frames that the model sees")
-    return Planning(
-        planner_of(request),
-        request.executed,
-        request.cost_steps,
-        request.budget or task.budget,
-        request.context or min(longest, CONTEXT),
-    )
+    budget, usual = request.budget or task.budget, CONTEXT
+    if lead_in := lead_in_steps(task):  # all that was seen before the last plan, since the first frames must be remembered
+        usual = 1 + (lead_in + max(0, budget - 1) // request.executed * request.executed) // space.block
+    context = request.context or min(longest, usual)
+    return Planning(planner_of(request), request.executed, request.cost_steps, budget, context)
 
 
 def planner_of(request: PlanRequest) -> PlannerBase:
@@ -152,3 +158,51 @@ def identity(request: PlanRequest, pairs: PairSet, planning: Planning, models: S
         source_digest(),
     ]
     return digest_of(what)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that an evaluation of planning needs beside the weights of a model."""
+
+    task: Task
+    manifest: Manifest
+    pairs: PairSet
+    space: ActionSpace
+    planning: Planning
+    size: int  # numbers of an action of the environment
+    sizes: Sizes | None  # of the first model
+
+
+def prepare(request: PlanRequest, models: Sequence[NamedModel]) -> Prepared:
+    """Find task, pairs and bounds of actions. Raises EvalError, and PrepError for environments that cannot be used."""
+    task = find_task(request.env, request.env_options, request.task)
+    made = make_environment(request.env, request.env_options)
+    try:
+        check_environment(made, request.env)
+        size = action_size(made, request.env)
+        manifest = open_manifest(request, models)
+        pairs = pairs_of(request, made, task, manifest)
+        picture_of(made, request.env, task, pairs.goals_array[0])
+        space = action_space(made, request.env, task, models, size)
+    finally:
+        made.close()
+    planning = planning_of(request, task, models, space)
+    return Prepared(task, manifest, pairs, space, planning, size, models[0].sizes if models else None)
+
+
+def measured_offline(
+    request: PlanRequest, prepared: Prepared, model: ActionModel, device: torch.device
+) -> tuple[dict[str, Any], list[Recorded]]:
+    """Measures of a model on held-out episodes, and these episodes."""
+    episodes = read_recorded(model, prepared.manifest, request.split, OFFLINE_EPISODES, device, keep_frames=True)
+    norm = prepared.space.max_norm or float("inf")
+    limit = np.minimum(prepared.space.high.double().numpy(), norm)
+    say = lambda note: print_escaped(f"eval plan: {note}")  # noqa: E731
+    context, task, size = prepared.planning.context, prepared.task, prepared.size
+    found = measure(model, episodes, context, task, size, limit, device, report=say)
+    if isinstance(task, WatchedTask):
+        contexts = sorted({context, 1}, reverse=True)
+        found["permanence"] = measure_permanence(
+            model, request.env, request.env_options, task, prepared.pairs, contexts, device
+        )
+    return found, episodes

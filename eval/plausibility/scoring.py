@@ -16,6 +16,9 @@ from eval.plausibility.reference_videos import Reference, video_name
 from eval.plausibility.results import VideoResult, video_result
 from eval.plausibility.sliding_windows import WindowSurprise
 from eval.plausibility.video_list import NamedClip
+from worldmodel.manifest import Clip
+from worldmodel.storage.urls import is_url
+from worldmodel.video.container.source import file_version
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,12 @@ def _order(result: VideoResult) -> tuple[float, ...]:
 def _key(reference: Reference, named: Sequence[NamedClip]) -> str:
     """16 hex digits of the video files, and of the reference, which unreadable calibration videos change."""
     videos = [
-        [it.name, it.clip.clip_id, it.clip.start_s, it.clip.fps, os.stat(it.clip.path).st_mtime_ns]
-        + ([it.clip.crop] if it.clip.crop else [])
+        [it.name, it.clip.clip_id, it.clip.start_s, it.clip.fps, _version(it.clip)] + ([it.clip.crop] if it.clip.crop else [])
         for it in named
     ]
     return digest_of([reference.key, sorted(reference.unreadable), videos])
+
+
+def _version(clip: Clip) -> int:
+    """A number that differs where the file, or the object, of a clip was replaced."""
+    return file_version(clip.path, clip.member)[0] if is_url(clip.path) else os.stat(clip.path).st_mtime_ns

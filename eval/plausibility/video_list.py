@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.inspection import VideoRecord, inspect_item
+from data_prep.pool import Failed
 from data_prep.sources import Item, SkippedFiles, folder
 from worldmodel.manifest import Clip, Manifest, ManifestError, clip_id
 from worldmodel.process.arguments import is_utf8
@@ -65,6 +66,8 @@ def _of_manifest(path: str) -> Iterator[NamedClip | UnreadableVideo]:
 
 def _of_item(item: Item, folder_fps: float) -> NamedClip | UnreadableVideo:
     found = inspect_item(item, min_seconds=0.0, thorough=False)
+    if isinstance(found, Failed):
+        return UnreadableVideo(item.name, found.detail)
     if found.reason is not None:
         return UnreadableVideo(item.name, (found.detail or found.reason).removeprefix(f"{item.name}: "))
     if item.member is None and os.path.isdir(item.path):

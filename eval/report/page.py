@@ -16,6 +16,7 @@ from eval.report.quadruplets import TrialGallery
 from eval.report.rendering import render
 from eval.result_folder import read_result
 from eval.voe.scorers import ScorerId
+from eval.voe.scores.questions import QuestionScore
 from eval.voe.scores.score_types import Headline
 from eval.voe.trials import Trial, read_trials
 from worldmodel.video.geometry import GEOMETRIES
@@ -39,7 +40,7 @@ def write_report(out: Path) -> Path:
         title=f"{protocol['model']['name']} on {protocol['suite']['name']}",
         out=str(out),
         protocol=protocol,
-        headline=[_headline(name, headline[name]) for name in shown],
+        headline=[_headline(name, headline[name], scores.get("questions", {}).get(name, {})) for name in shown],
         whitening=tables.whitening(tree, windows, (protocol.get("whitening") or {}).get("videos")),
         shown=shown,
         windows=windows,
@@ -76,10 +77,11 @@ def without_ablations(by_scorer: Mapping[str, Any]) -> dict[str, Any]:
     return {name: it for name, it in by_scorer.items() if not ScorerId.parse(name).is_whitening_ablation}
 
 
-def _headline(name: str, it: Headline) -> dict[str, Any]:
+def _headline(name: str, it: Headline, questions: Mapping[str, QuestionScore]) -> dict[str, Any]:
     if it.get("value") is None:
         return {"scorer": name, "range": it["range"], "reason": it["reason"], "n": it["n"]}
-    return {"scorer": name, "score": it, "verdict": tables.verdict(it), "baselines": tables.baseline_rows(it)}
+    shown = {"verdict": tables.verdict(it), "baselines": tables.baseline_rows(it), "questions": questions}
+    return {"scorer": name, "score": it, **shown}
 
 
 def _properties(tree: Mapping[str, Any], windows: str, shown: Sequence[str]) -> list[str]:

@@ -35,6 +35,11 @@ def print_scores(scores: Mapping[str, Any], console: Console | None = None) -> N
         else:
             text = f"{_percent(it['value'])} % [{_percent(it['low'])}, {_percent(it['high'])}]"
         console.print(f"Mean of {scorer_label(name)}: {text}", highlight=False, markup=False)
+        for question, found in scores.get("questions", {}).get(name, {}).items():
+            value, low, high = (_percent(found[part]) for part in ("value", "low", "high"))
+            shuffled = found["baselines"].get("shuffled context")
+            beside = "" if shuffled is None else f"; shuffled context {_percent(shuffled)}"
+            console.print(f"  {question}: {value} % [{low}, {high}]{beside}", highlight=False, markup=False)
     for note in () if shown else scores["notes"]:
         console.print(escape_lines(note), highlight=False, markup=False)
 

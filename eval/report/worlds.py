@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.report.rendering import render
-from eval.voe.worlds.results import QUESTIONS, WorldsTable, collect
+from eval.voe.scores.questions import QUESTIONS
+from eval.voe.worlds.results import WorldsTable, collect
 from eval.voe.worlds.tables import HEADS, as_json, baselines_shown, cells, default_scorer, markdown, print_worlds, title
 from worldmodel.files.atomic import write_json, write_text
 from worldmodel.files.outputs import output_folder

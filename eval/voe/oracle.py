@@ -1,8 +1,8 @@
 """A scorer that reads the ground truth and counts violations: the upper bound of a property.
 
-It checks five rules on the true state of each frame: a body that was present is still present; its
+It checks six rules on the true state of each frame: a body that was present is still present; its
 displacement fits its velocity; its velocity changes only on contact; a body that touches nothing
-falls; no body is inside another.
+falls; a body that turns where it stands does not turn by a jump; no body is inside another.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 GRAVITY_M_S2 = 9.81
 POSITION_TOLERANCE_M = 0.06  # rounding to frames changes a position by up to this
 SPEED_TOLERANCE_M_S, SPEED_TOLERANCE_FRACTION = 0.04, 0.15  # a larger change of speed, beyond friction, needs a contact
+TURN_TOLERANCE_RAD = 0.2  # a body may turn by this much more in one frame than in the frames before and after
 FALL_TOLERANCE_M_S = 0.25  # a body in free fall may differ from gravity by this in one frame
 PENETRATION_FRACTION = 0.4  # of its half width: how near a body's middle may come to another's surface
 SUBSTEPS = 12
@@ -42,6 +43,7 @@ def violations(truth: Mapping[str, NDArray], fps: float) -> list[str]:
         if truth["fixed"][index]:
             continue
         found += [f"frame {frame + 1}: {name} {message}" for frame, message in _motion(truth, index, frames, fps)]
+        found += [f"frame {frame + 1}: {name} turns by a jump" for frame in _jumps_in_turning(truth, index, frames)]
         for other in range(len(names)):
             inside = _frames_inside(truth, index, other, frames)
             found += [f"frame {frame + 1}: {name} is inside {names[other]}" for frame in inside]
@@ -70,6 +72,17 @@ def _motion(truth: Mapping[str, NDArray], index: int, frames: NDArray, fps: floa
             if change[frame] > SPEED_TOLERANCE_M_S + SPEED_TOLERANCE_FRACTION * speed + 1.5 * around:
                 found.append((frame, UNTOUCHED))
     return found
+
+
+def _jumps_in_turning(truth: Mapping[str, NDArray], index: int, frames: NDArray) -> list[int]:
+    """Frames after which a body that stays at its position turns by more than in the frames before and after."""
+    position, quaternion = truth["position_m"][:, index], truth["quaternion"][:, index]
+    stays = (np.diff(position, axis=0) == 0).all(1)
+    cosine = np.abs((quaternion[1:] * quaternion[:-1]).sum(1))
+    angle = 2 * np.arccos(np.clip(np.nan_to_num(cosine, nan=1.0), 0, 1))
+    around = np.maximum(np.append(angle[1:], np.inf), np.insert(angle[:-1], 0, np.inf))
+    stays_around = stays & np.append(stays[1:], False) & np.insert(stays[:-1], 0, False)
+    return [int(frame) for frame in frames if stays_around[frame] and angle[frame] > around[frame] + TURN_TOLERANCE_RAD]
 
 
 def _value_at(values: NDArray, index: int) -> float:

@@ -18,7 +18,7 @@ def test_what_a_worker_writes_is_what_the_training_process_reads():
     memory = FrameMemory(4)
     slot, frames = memory.allocate(6)
     writer = WorkerMemory(memory.descriptor)
-    writer.write(slot, 1, np.array([[7, 8, 9]], np.uint8)[:, ::-1])  # a view
+    writer.part(slot, 3, 3)[...] = np.array([7, 8, 9], np.uint8)[::-1]
     assert frames.tolist() == [0, 0, 0, 9, 8, 7]
     memory.close()
     assert frames.tolist() == [0, 0, 0, 9, 8, 7]

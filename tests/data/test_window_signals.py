@@ -15,7 +15,7 @@ from worldmodel.data.loader import WindowDataset, open_windows, read_fixed_batch
 from worldmodel.data.reading import ReadFailure, ReadRequest, SignalRequest, SignalSizes, frame_times_s, read_with_signals
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip, Manifest, write_manifest
-from worldmodel.signals import Channel, Signals, write_signals
+from worldmodel.signals import Channel, SignalError, Signals, read_signals, write_signals
 
 SIZES = SignalSizes(actions_per_step=2, action=1, state=2)
 STEP_S = 1 / FPS / 2  # two actions per frame
@@ -129,3 +129,15 @@ def test_the_time_of_a_frame_is_when_it_begins():
 def test_windows_of_a_recipe_without_actions_have_none(manifest: Path):
     assert windows_of(manifest).signals is None
     assert open_windows.__defaults__ == (None,)
+
+
+def test_state_differences_take_the_place_of_actions_that_were_not_recorded(manifest: Path):
+    """The state is the number of the clip and the time, so it changes by 0 and the time between two frames."""
+    path = Path(Manifest.open(manifest).clip(3).signals)
+    signals = read_signals(path)
+    write_signals(path, replace(signals, actions=np.full_like(signals.actions, np.nan)))
+    found = reading.read_window_signals(SignalRequest(str(path), (0.0, 0.25, 0.75), SignalSizes(1, 2, 2, differences=True)))
+    np.testing.assert_allclose(found.actions, [[[0, 0.25]], [[0, 0.5]]])
+    np.testing.assert_allclose(found.states, [[3, 0], [3, 0.25], [3, 0.75]])
+    with pytest.raises(SignalError, match="states of 2 numbers; this run has 3"):
+        reading.read_window_signals(SignalRequest(str(path), (0.0, 0.25), SignalSizes(1, 3, 3, differences=True)))

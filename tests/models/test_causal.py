@@ -200,6 +200,23 @@ def test_an_untrained_predictor_copies_the_last_latent():
     torch.testing.assert_close(model.forecast(frames[:, :4], 2), last)
 
 
+def test_more_hidden_layers_of_the_head_keep_the_copy_and_the_rollout():
+    torch.manual_seed(0)
+    config = CausalConfig(
+        encoder=EncoderConfig(patch_px=8, width=24, heads=2, latent_dim=12, head_width=16),
+        predictor=PredictorConfig(width=24, depth=0, heads=2, horizons=2, head_layers=3),
+        rollout_steps=2,
+    )
+    predictor = build_model(config, WindowConfig(frames=FRAMES, fps=6, size_px=16)).predictor
+    assert [tuple(layer.linear.weight.shape) for layer in predictor.head[2:-1]] == [(48, 48), (48, 48)]
+    latents = torch.randn(2, 3, 1, 12)
+    assert torch.equal(predictor.from_last_step(latents, 1), latents[:, -1:])  # untrained
+    torch.nn.init.normal_(predictor.head[-1].weight, std=0.3)
+    first = predictor.from_last_step(latents, 1)
+    second = predictor.from_last_step(torch.cat((latents, first), 1), 1)
+    torch.testing.assert_close(predictor.roll_out(latents, 2, FRAMES), torch.cat((first, second), 1))
+
+
 @pytest.mark.parametrize(
     ("frames", "steps", "message"), [(3, 1, "multiple of 2"), (0, 1, "multiple of 2"), (14, 1, "longer than"), (4, 4, "1 to 3")]
 )

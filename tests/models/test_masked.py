@@ -7,13 +7,14 @@ from eval.voe.surprise.forecasting import ALL_FORECASTERS, FORECASTERS, predict_
 from eval.voe.surprise.windows import Window
 from worldmodel.data.augment import AugmentConfig
 from worldmodel.data.loader import Batch
+from worldmodel.data.token_masks.stacked import draw_batch
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.health.monitor import forecasts_within
 from worldmodel.models import build_model
 from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table, rotate
 from worldmodel.models.mask_predictor import MaskPredictorConfig
 from worldmodel.models.masked import MaskedConfig, MaskedWorldModel, PixelTarget
-from worldmodel.models.masks import MaskConfig, sample_kept, sample_views
+from worldmodel.models.masks import MaskConfig, sample_views
 from worldmodel.models.targets import EmaTarget, SharedTarget
 from worldmodel.models.tubelets import denormalise_tubelets, normalise_tubelets
 from worldmodel.models.video_encoder import VideoEncoderConfig, gather_tokens
@@ -323,10 +324,9 @@ def test_frames_that_are_not_whole_patches_are_refused():
 @pytest.mark.parametrize("target", [EmaTarget(), SharedTarget()])
 def test_dropped_tokens_influence_nothing(target):
     model, before, step_seed = small(target=target, tokens_kept=0.3), clip(), 3
-    views = sample_views(model.config.masks, [0, 1, 2], step_seed, STEPS, SIZE // PATCH, 0.3)
-    seen = sample_kept(views, [0, 1, 2], step_seed, STEPS * TOKENS, 0.3)
+    drawn = draw_batch(model.config.mask_rule(STEPS, (SIZE // PATCH,) * 2), [0, 1, 2], step_seed)
     used = torch.zeros(3, STEPS * TOKENS, dtype=torch.bool)
-    for indices in (seen, *(view.visible for view in views)):
+    for indices in (drawn.of_teacher, *(view.visible for view in drawn.views)):
         used.scatter_(1, indices, True)
     assert 0 < used.sum() < used.numel()
     one, other = (model(x, torch.arange(3), step_seed) for x in (before, change_tokens(before, ~used)))
@@ -339,8 +339,7 @@ def test_dropped_tokens_influence_nothing(target):
 def test_the_teacher_of_dropped_clips_sees_the_kept_tokens_alone(target):
     model, frames, step_seed = small(target=target, tokens_kept=0.5), clip(), 4
     latents = model(frames, torch.arange(3), step_seed)
-    views = sample_views(model.config.masks, [0, 1, 2], step_seed, STEPS, SIZE // PATCH, 0.5)
-    kept = sample_kept(views, [0, 1, 2], step_seed, STEPS * TOKENS, 0.5)
+    kept = draw_batch(model.config.mask_rule(STEPS, (SIZE // PATCH,) * 2), [0, 1, 2], step_seed).of_teacher
     tokens = (model.teacher or model.encoder)(frames, [kept])
     encoded = dict(zip(((c, i) for c in range(3) for i in kept[c].tolist()), tokens.flatten(0, 1), strict=True))
     expected = [

@@ -5,7 +5,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from worldmodel.models.masks import MaskConfig, View, sample_kept, sample_views
+from worldmodel.data.token_masks.stacked import View, draw_batch
+from worldmodel.models.masks import MaskConfig, mask_rule, sample_views
 
 PUBLISHED = (MaskConfig(blocks=8, area=0.15), MaskConfig(blocks=2, area=0.7))
 FUTURE = MaskConfig(blocks=0, visible_time_fraction=(0.25, 0.75))
@@ -142,11 +143,11 @@ def test_dropping_tokens_keeps_a_part_of_the_same_views():
 
 def test_a_teacher_sees_the_predicted_tokens_and_random_others():
     ids = list(range(40))
-    dropped = sample_views(PUBLISHED, ids, 5, STEPS, SIDE, tokens_kept=0.1)
-    kept = sample_kept(dropped, ids, 5, STEPS * TOKENS, 0.1)
+    rule = mask_rule(PUBLISHED, STEPS, SIDE, 0.1, for_teacher=True)
+    drawn = draw_batch(rule, ids, 5)
+    dropped, kept = drawn.views, drawn.of_teacher
     assert kept.shape == (40, 205)
     assert (kept.diff(dim=1) > 0).all()
     for row in ids:
         assert {index for view in dropped for index in view.masked[row].tolist()} <= set(kept[row].tolist())
-    alone = sample_views(PUBLISHED, [17], 5, STEPS, SIDE, tokens_kept=0.1)
-    assert torch.equal(sample_kept(alone, [17], 5, STEPS * TOKENS, 0.1)[0], kept[17])
+    assert torch.equal(draw_batch(rule, [17], 5).of_teacher[0], kept[17])

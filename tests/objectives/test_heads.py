@@ -13,7 +13,11 @@ from worldmodel.objectives.statistics import Statistics, global_centers, loss_gr
 from worldmodel.objectives.steps_to_go import StepsToGoConfig
 
 SIZES = LatentSizes(6, 2, 3, 3, 5, 1, action=2)
-CONFIGS = [InverseDynamicsConfig(width=8), StepsToGoConfig(width=8, points=4, pairs=7)]
+CONFIGS = [
+    InverseDynamicsConfig(width=8),
+    StepsToGoConfig(width=8, points=4, pairs=7),
+    StepsToGoConfig(width=8, points=6, groups=3, pairs=7),
+]
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def gradients(config: ObjectiveBase, parts: list[Latents]) -> tuple[float, list[
     return loss.item(), [weight.grad for weight in objective.parameters()]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.kind} {getattr(config, 'groups', '')}".strip())
 def test_micro_batches_give_the_loss_and_the_gradient_of_the_whole(config: ObjectiveBase, latents: Latents):
     whole, expected = gradients(config, [latents])
     cut = lambda rows: replace(  # noqa: E731
@@ -70,8 +74,22 @@ def test_pairs_lie_within_the_clip_and_depend_on_the_step_alone():
     assert all(map(torch.equal, (first, last), objective._pairs(6, 11)))
 
 
-def test_steps_to_go_is_a_distance():
-    objective = build_objective(StepsToGoConfig(), SIZES)
+def test_distances_of_groups_are_added():
+    """Two rooms that meet in a door at 0: the way is that to the door plus that behind it, 3 + 4 and not 5."""
+    left, right = torch.tensor([[3.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0]])
+    for groups, expected in ((2, 7.0), (1, 5.0)):
+        objective = build_objective(StepsToGoConfig(points=4, groups=groups), SIZES)
+        assert objective._distance(left, right).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_points_that_groups_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="points 32 is not divisible by groups 5"):
+        StepsToGoConfig(groups=5)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_steps_to_go_is_a_distance(groups: int):
+    objective = build_objective(StepsToGoConfig(groups=groups), SIZES)
     a, b, c = torch.randn(3, 4, 2, 3)
     torch.testing.assert_close(objective(a, b), objective(b, a))
     assert (objective(a, c) <= objective(a, b) + objective(b, c) + 1e-3).all()

@@ -10,7 +10,7 @@ from data_prep.__main__ import COMMANDS as COMMANDS_OF_DATA_PREP
 from data_prep.__main__ import main as prepare
 from eval.__main__ import COMMANDS as COMMANDS_OF_EVAL
 from eval.__main__ import main as evaluate
-from worldmodel.process.arguments import frames_or_seconds, whole_number
+from worldmodel.process.arguments import frames_or_seconds, path_or_url, whole_number
 from worldmodel.process.terminal import escape_line
 from worldmodel.rollout import argument_parser
 from worldmodel.rollout import main as roll_out
@@ -65,7 +65,7 @@ OPTIONS = [
     for action in parser._actions
     if action.option_strings and action.nargs != 0 and action.choices is None
 ]
-NUMBERS = [(name, action) for name, action in OPTIONS if action.type not in (None, Path)]
+NUMBERS = [(name, action) for name, action in OPTIONS if action.type not in (None, Path, path_or_url)]
 TEXTS = {"--model", "--suite", "--calibration", "--data", "--split", "--only", "--name", "--properties", "--clip", "--quad"}
 TEXTS |= {"--scorer", "--parts", "--strengths"}  # `strengths_of` checks the numbers
 TEXTS |= {"--label", "--env", "--task", "--policy", "--policies", "--camera", "--split-by"}
@@ -97,9 +97,9 @@ def test_lengths_are_frames_or_seconds_above_zero():
 @pytest.mark.parametrize(
     "command_line",
     [
-        ["transcode", "s3://bucket/m.parquet", "--out", "copies"],
-        ["index", "videos", "--out", "gs://bucket/m.parquet"],
-        ["curate", "https://host/m.parquet", "--out", "c.parquet"],
+        ["synthesize", "s3://bucket/videos"],
+        ["collect", "--env", "TwoRooms-v0", "--episodes", "1", "--out", "gs://bucket/set"],
+        ["show", "m.parquet", "--out", "https://host/c.png"],
     ],
 )
 def test_a_url_where_a_path_is_expected_is_refused_and_no_folder_of_that_name_is_made(

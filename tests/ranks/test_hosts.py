@@ -3,69 +3,24 @@
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import launch
 import numpy as np
 import pytest
 import yaml
+from two_hosts import TRAIN, Hosts, ended, hosts, train_on_both
 
 from worldmodel import checkpoint as checkpoints
 from worldmodel.manifest import Clip, write_manifest
 from worldmodel.video import inspect_video, write_video
 
-TRAIN = Path(__file__).resolve().parents[2] / "worldmodel" / "train.py"
+__all__ = ["ended", "hosts"]
 LIMIT_S = 12.0
-NO_HOSTS = "the two hosts are network namespaces, which need Linux, root, and `ip` of Debian's iproute2"
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """Names of two network namespaces and of their network devices, which are the ends of the cable."""
-
-    names: tuple[str, str]
-    cards: tuple[str, str]
-
-    def cable(self, state: str) -> None:
-        ip("-n", self.names[0], "link", "set", self.cards[0], state)
-
-
-@pytest.fixture
-def hosts() -> Iterator[Hosts]:
-    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip(NO_HOSTS)
-    own = os.getpid()
-    made = Hosts((f"wm{own}a", f"wm{own}b"), (f"wm{own}va", f"wm{own}vb"))
-    try:
-        for name in made.names:
-            ip("netns", "add", name)
-        a, b = made.names
-        ip("link", "add", made.cards[0], "netns", a, "type", "veth", "peer", "name", made.cards[1], "netns", b)
-        for number, (name, card) in enumerate(zip(made.names, made.cards, strict=True), start=1):
-            ip("-n", name, "addr", "add", f"10.213.0.{number}/24", "dev", card)
-            ip("-n", name, "link", "set", "lo", "up")
-            ip("-n", name, "link", "set", card, "up")
-    except subprocess.CalledProcessError as error:
-        remove(made)
-        pytest.skip(f"{NO_HOSTS}; this system refuses: {error.stderr.strip()}")
-    yield made
-    remove(made)
-
-
-def remove(hosts: Hosts) -> None:
-    for name in hosts.names:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            ip("netns", "del", name)
 
 
 @pytest.fixture(scope="module")
@@ -99,30 +54,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def on_both(hosts: Hosts, recipe: Path, run: Path, *overrides: str, second_after_s: float = 0) -> list[subprocess.Popen[str]]:
-    """torchrun on each host, one rank each."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
-    meet = ["--master_addr", "10.213.0.1", "--master_port", "29400"]
-    found = []
-    for number, (name, card) in enumerate(zip(hosts.names, hosts.cards, strict=True)):
-        time.sleep(number * second_after_s)
-        arguments = [*launcher, "--node_rank", str(number), *meet, str(TRAIN), str(recipe), f"run={run}", *overrides]
-        one_thread = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        environment = os.environ | one_thread | {"GLOO_SOCKET_IFNAME": card}
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        found.append(
-            subprocess.Popen(["ip", "netns", "exec", name, *arguments], env=environment, start_new_session=True, **pipes)
-        )
-    return found
-
-
-@pytest.fixture
-def ended() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that are ended after a test, however it went."""
-    found: list[subprocess.Popen[str]] = []
-    yield found
-    launch.kill_marked(os.environ[launch.MARK])
-    for process in found:
-        process.wait()
+    return train_on_both(hosts, [recipe, f"run={run}", *overrides], second_after_s=second_after_s)
 
 
 def rows(run: Path) -> list[dict]:

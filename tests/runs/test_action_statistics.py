@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from worldmodel.config import ConfigError
+from worldmodel.data.reading import SignalSizes
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip, Manifest, write_manifest
 from worldmodel.recipe import Recipe
@@ -52,3 +53,22 @@ def test_a_whole_number_of_actions(tmp_path: Path, window: dict, count: int):
 def test_any_other_rate_is_refused_with_the_ratio(tmp_path: Path, recording: dict, window: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         actions_per_step(recorded(tmp_path, **recording), **window)
+
+
+def test_state_differences_have_the_statistics_and_names_of_the_state_between_two_frames(tmp_path: Path):
+    """States 0, 1, 4, ... at 10 Hz and windows of 5 fps: the state changes by 4, 8, 12, ..., whatever the actions are."""
+    table, numbers = tmp_path / "0.parquet", np.arange(ROWS, dtype=float)
+    actions, state = np.full((ROWS, 1), np.nan), Channel(("x",), ("m",))
+    recorded(tmp_path)
+    write_signals(table, Signals("", numbers / 10, actions, numbers[:, None] ** 2, Channel(("a",), ("",)), state))
+    values = {"model": {"kind": "causal", "condition": {"actions": "state_difference"}}, "augment": {"hflip_prob": 0}}
+    recipe = Recipe.model_validate({**values, "data": {"manifest": str(tmp_path / "m.parquet")}, "window": {"fps": 5}})
+    condition = with_action_statistics(recipe, None, print).model.condition
+    expected = 4 + 4 * np.arange(ROWS - 2)
+    assert condition.statistics.action_mean == pytest.approx([expected.mean()])
+    assert condition.statistics.action_std == pytest.approx([expected.std()])
+    assert (condition.statistics.action_names, condition.statistics.action_units) == (("x",), ("m",))
+    assert condition.sizes == SignalSizes(1, 1, 1, differences=True)
+    fast = recipe.model_copy(update={"window": WindowConfig(fps=12)})
+    with pytest.raises(ConfigError, match=r"window\.fps 12 is more than the 10 fps"):
+        with_action_statistics(fast, None, print)

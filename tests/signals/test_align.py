@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worldmodel.signals import Channel, SignalError, Signals, action_blocks, states_at
+from worldmodel.signals import Channel, SignalError, Signals, action_blocks, state_differences, states_at
+from worldmodel.signals.align import with_state_differences
 
 XY, ANGLE = Channel(("x", "y"), ("px", "px")), Channel(("angle",), ("rad",))
 
@@ -80,3 +81,20 @@ def test_a_state_that_is_not_a_number_is_named_with_its_time():
     signals.states[3] = np.inf
     with pytest.raises(SignalError, match=r"a.parquet: state angle is inf at 0.300 s; expected numbers"):
         states_at(signals, [0.0, 0.3])
+
+
+def test_differences_of_states_by_hand_and_angles_take_the_shorter_way():
+    pose = Channel(("x", "turn", "joint"), ("m", "deg", "rad"))
+    now, later = np.array([[1.0, 350.0, -3.0], [2.0, 10.0, 0.5]]), np.array([[1.5, 10.0, 3.0], [0.0, 350.0, 1.0]])
+    expected = [[0.5, 20.0, 6.0 - 2 * np.pi], [-2.0, -20.0, 0.5]]
+    np.testing.assert_allclose(state_differences(now, later, pose), expected)
+
+
+def test_differences_over_a_time_are_missing_where_nothing_was_recorded_so_much_later():
+    """States 0, 1, 4, 9, 16 at 10 Hz: over 0.2 s they change by 4, 8 and 12."""
+    states = np.arange(5.0)[:, None] ** 2
+    plain = Signals("a.parquet", np.arange(5) / 10, np.zeros((5, 2)), states, XY, Channel(("x",), ("m",)))
+    found = with_state_differences(plain, 0.2)
+    np.testing.assert_array_equal(found.actions[:, 0], [4, 8, 12, np.nan, np.nan])
+    assert found.action == Channel(("x",), ("m",))
+    np.testing.assert_array_equal(found.states, states)

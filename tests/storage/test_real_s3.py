@@ -1,17 +1,13 @@
 """Requests, faults and a training against a real server of the S3 protocol, moto.
 
-Skipped unless `moto_server` is on the PATH (`pip install "moto[server]"` into an environment of its own).
+Skipped unless moto is installed (`pip install -e ".[moto]"`), or `moto_server` of another environment is on the PATH.
 """
-
-import http.client
-import shutil
-import socket
-import subprocess
-import time
 
 import pytest
 from fault_proxy import fault_proxy
 from made_training import losses, run_training, write_clips_with_actions, write_recipe
+from moto_store import HAS_MOTO, moto_server
+from store_fixtures import use_store
 
 from data_prep.__main__ import main as prepare
 from worldmodel import load_model
@@ -22,7 +18,7 @@ from worldmodel.storage.store import read_range, version_of
 from worldmodel.storage.transfer import delete, download, list_objects, read_whole, upload, write_if
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("moto_server") is None, reason="no moto_server on the PATH"),
+    pytest.mark.skipif(not HAS_MOTO, reason='moto is not installed: pip install -e ".[moto]"'),
     pytest.mark.slow,
 ]
 BUCKET = "s3://bucket"
@@ -31,25 +27,8 @@ BUCKET = "s3://bucket"
 @pytest.fixture(scope="module")
 def moto():
     """The port of a server with an empty bucket."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(["moto_server", "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                connection.request(
-                    "PUT", "/bucket", headers={"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/s3/x"}
-                )
-                assert connection.getresponse().status == 200
-                break
-            except OSError:
-                time.sleep(0.1)
+    with moto_server() as port:
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture
@@ -57,14 +36,7 @@ def proxy(moto, monkeypatch, tmp_path, new_process):
     pytest.importorskip("obstore")
     monkeypatch.setattr(store, "FIRST_DELAY_S", 0.001)
     with fault_proxy(moto) as found:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{found.port}",
-            "AWS_ACCESS_KEY_ID": "AKIASECRETID",
-            "AWS_SECRET_ACCESS_KEY": "verysecretkey",
-            "AWS_REGION": "us-east-1",
-            "WORLDMODEL_CACHE_DIR": str(tmp_path / "cache"),
-        }.items():
-            monkeypatch.setenv(name, value)
+        use_store(monkeypatch, found.port, tmp_path / "cache")
         new_process()
         yield found
         found.faults.clear()

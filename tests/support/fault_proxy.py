@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from object_server import serving
 
 _PER_CONNECTION = {"connection", "transfer-encoding", "keep-alive", "content-length"}
 
@@ -77,15 +79,5 @@ def _handler(proxy: FaultProxy, target_port: int) -> type[BaseHTTPRequestHandler
 def fault_proxy(target_port: int) -> Iterator[FaultProxy]:
     """Start the proxy, and end it on exit."""
     proxy = FaultProxy()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy, target_port))
-    server.daemon_threads = True
-    server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # the client gave up
-    proxy.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(_handler(proxy, target_port)) as proxy.port:
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -156,17 +156,23 @@ def etag_of(content: bytes) -> str:
 
 
 @contextmanager
-def serve_objects() -> Iterator[ObjectServer]:
+def serve_objects(address: str = "127.0.0.1") -> Iterator[ObjectServer]:
     """Start the server, and end it on exit."""
     server = ObjectServer()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    with serving(_handler(server), address) as server.port:
+        yield server
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], address: str = "127.0.0.1") -> Iterator[int]:
+    """Answer requests in threads of this process, until the end of the block. Gives the port."""
+    http = ThreadingHTTPServer((address, 0), handler)
     http.daemon_threads = True
     http.handle_error = lambda request, address: None  # type: ignore[method-assign]  # the client gave up
-    server.port = http.server_port
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield server
+        yield http.server_port
     finally:
         http.shutdown()
         http.server_close()

@@ -13,17 +13,22 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setattr(store, "FIRST_DELAY_S", 0.001)
     monkeypatch.setattr(store, "PART_RETRIES", 0)
     with serve_objects() as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
-            "AWS_ACCESS_KEY_ID": "AKIASECRETID",
-            "AWS_SECRET_ACCESS_KEY": "verysecretkey",
-            "AWS_REGION": "us-east-1",
-            "WORLDMODEL_CACHE_DIR": str(tmp_path / "cache"),
-        }.items():
-            monkeypatch.setenv(name, value)
+        use_store(monkeypatch, server.port, tmp_path / "cache")
         forget()
         yield server
     forget()
+
+
+def use_store(monkeypatch, port, cache):
+    """Let this process, and those that it starts, use the store at a port of this machine, and a folder as cache."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "AKIASECRETID",
+        "AWS_SECRET_ACCESS_KEY": "verysecretkey",
+        "AWS_REGION": "us-east-1",
+        "WORLDMODEL_CACHE_DIR": str(cache),
+    }.items():
+        monkeypatch.setenv(name, value)
 
 
 def forget():

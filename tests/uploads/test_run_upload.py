@@ -199,6 +199,17 @@ def test_a_damaged_checkpoint_of_the_folder_is_replaced_by_the_one_at_the_url(se
     assert latest_checkpoint(run).step == 4
 
 
+def test_a_best_checkpoint_that_is_damaged_in_the_folder_is_downloaded_again(server, tmp_path):
+    run = tmp_path / "run"
+    save(run, 2, 0.5)
+    save(run, 4, 0.4)
+    with upload_run(run, URL, 2, []):
+        pass
+    (run / "checkpoints" / "00000002" / "model.safetensors").write_bytes(b"damaged")
+    fetch_uploaded(run, URL)  # the last one is intact, so it is not asked for
+    assert weight_of(run) == 2
+
+
 def test_files_that_are_at_the_url_are_not_sent_again(server, tmp_path):
     run, below = tmp_path / "run", "checkpoints/00000002/"
     with upload_run(run, URL, 2, []) as upload:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from av import VideoFrame
 
 from worldmodel.video import read_frames, write_video
-from worldmodel.video.geometry import crop_square, read_square_frames
+from worldmodel.video.crop_rectangle import CropRectangle
+from worldmodel.video.geometry import SquareBuffer, crop_square, read_square_frames
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,29 @@ def test_a_rectangle_is_cut_out_of_the_smallest_size_that_covers_it(tmp_path):
     np.testing.assert_array_equal(wide, whole[:, 4:12])
     tall = read_square_frames(tmp_path / "a.mp4", (32, 16), "center_crop", indices=[0, 2])
     np.testing.assert_array_equal(tall, read_frames(tmp_path / "a.mp4", indices=[0, 2])[:, :, 24:40])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"times_s": [0.1, 0.0, 0.1]},
+        {"indices": [2, 0, 2], "position": 0.9},
+        {"indices": [0, 1, 2], "timing": "frames"},
+        {"indices": [0, 1, 2], "rectangle": CropRectangle.parse("0 0 1 0.5")},
+    ],
+    ids=["times", "numbers", "decoded from the start", "a rectangle"],
+)
+@pytest.mark.parametrize("geometry", ["center_crop", "resize"])
+def test_frames_that_are_cut_out_into_given_memory_are_the_same(tmp_path, numbered, geometry, how):
+    write_video(tmp_path / "a.mp4", numbered(3, 48, 64), 10.0)
+    memory = np.zeros((3, 24, 24, 3), np.uint8)
+    found = read_square_frames(tmp_path / "a.mp4", 24, geometry, **how, out=memory)
+    assert found is memory
+    np.testing.assert_array_equal(found, read_square_frames(tmp_path / "a.mp4", 24, geometry, **how))
+
+
+def test_a_square_that_does_not_fit_its_memory_is_refused(tmp_path, numbered):
+    """numpy would repeat one row to fill the memory."""
+    frame = VideoFrame.from_ndarray(numbered(1, 1, 24)[0], format="rgb24")
+    with pytest.raises(ValueError, match=r"a frame of \[1, 24, 3\], expected \[24, 24, 3\]"):
+        SquareBuffer(None, None, np.zeros((1, 24, 24, 3), np.uint8)).put([0], frame)

@@ -15,6 +15,7 @@ from worldmodel.checkpoint.background import BackgroundWriting
 from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
 from worldmodel.checkpoint.read import load_into, load_model, model_tensors, restore_checkpoint, restore_weights, set_weights
 from worldmodel.checkpoint.selection import (
+    all_checkpoints,
     best_checkpoint_name,
     find_checkpoint,
     latest_checkpoint,
@@ -59,6 +60,7 @@ __all__ = [
     "State",
     "UnreadableError",
     "add_file",
+    "all_checkpoints",
     "best_checkpoint_name",
     "checkpoint_folder",
     "find_checkpoint",

@@ -24,7 +24,7 @@ from worldmodel.files.json_files import read_json_object
 from worldmodel.storage.cache import cache_folder
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.transfer import download, folder_url, list_objects, read_whole
-from worldmodel.storage.urls import UrlError
+from worldmodel.storage.urls import UrlError, stays_below
 
 STATE = "state.json"
 LOGS = ("metrics.jsonl", "health.jsonl", "bad_clips.jsonl")
@@ -52,7 +52,7 @@ def list_run(url: str) -> RemoteRun:
     """List a run folder at a URL. Raises StorageError."""
     files, checkpoints = dict[str, int](), dict[str, dict[str, int]]()
     for name, size in list_objects(url).items():
-        if not _stays_below(name):
+        if not stays_below(name):
             continue
         parts = name.split("/", 2)
         if len(parts) == 3 and parts[0] == "checkpoints" and parts[1].isdecimal():
@@ -62,32 +62,42 @@ def list_run(url: str) -> RemoteRun:
     return RemoteRun(url, files, checkpoints)
 
 
-def _stays_below(name: str) -> bool:
-    """Whether the name of an object is a relative path that cannot leave its folder, on any system."""
-    return not any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in name.split("/"))
-
-
 def fetch_last(url: str, run: Path, after: int, warn: Callable[[str], None]) -> int | None:
     """Download the last complete checkpoint later than step `after` into a run folder, with the logs and the best checkpoint.
 
-    Returns its step; None where there is none. A damaged one is skipped with a warning. Raises CheckpointError.
+    Returns its step; None where there is none. A damaged one is skipped with a warning. The best checkpoint is also downloaded
+    again where that of the run folder is damaged. Raises CheckpointError.
     """
     with _checkpoint_errors():
         remote = list_run(url)
-        for name in remote.complete:
-            if int(name) <= after:
-                return None
-            if _fetch_intact(remote, name, run / "checkpoints" / name, warn):
-                break
-        else:
-            return None
-        for file in (*LOGS, "best.json"):
-            if file in remote.files:
-                download(f"{url}/{file}", run / file)
+        step = _fetch_later(remote, run, after, warn)
         best = _best_name(run)
-        if best in remote.complete and not (run / "checkpoints" / str(best)).exists():
+        if best in remote.complete and _is_damaged(run / "checkpoints" / str(best)):
             _fetch_intact(remote, str(best), run / "checkpoints" / str(best), warn)
+    return step
+
+
+def _fetch_later(remote: RemoteRun, run: Path, after: int, warn: Callable[[str], None]) -> int | None:
+    """Download the last complete checkpoint later than step `after`, and the logs. Returns its step, None without one."""
+    for name in remote.complete:
+        if int(name) <= after:
+            return None
+        if _fetch_intact(remote, name, run / "checkpoints" / name, warn):
+            break
+    else:
+        return None
+    for file in (*LOGS, "best.json"):
+        if file in remote.files:
+            download(f"{remote.url}/{file}", run / file)
     return int(name)
+
+
+def _is_damaged(folder: Path) -> bool:
+    """Whether a checkpoint is missing or damaged. One that cannot be read now is not."""
+    try:
+        return not _is_intact(folder)
+    except (NewerFormatError, UnreadableError):
+        return False
 
 
 def copy_of_run(url: str) -> Path:

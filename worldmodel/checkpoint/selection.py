@@ -98,6 +98,25 @@ def find_checkpoint(path: Path | str) -> Checkpoint:
     return found
 
 
+def all_checkpoints(path: Path | str) -> list[Checkpoint]:
+    """All intact checkpoints of a run folder by step, or the one in a checkpoint folder. Both may be URLs.
+
+    Raises CheckpointError where there is none.
+    """
+    path = copy_of_run(str(path)) if is_url(path) else Path(path)
+    if os.path.lexists(path / "state.json") or not (path / "checkpoints").is_dir():
+        return [find_checkpoint(path)]
+    found = []
+    for folder in _folders(path):
+        try:
+            found.append(open_checkpoint(folder))
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            print(f"{error}; it is left out", file=sys.stderr)
+    return found or [find_checkpoint(path)]
+
+
 def write_best(run: Path) -> None:
     """Write the checkpoint with the highest mean held-out skill into best.json. Raises OutputError.
 

@@ -22,6 +22,8 @@ from worldmodel.data.reading import (
     WindowSignals,
     frame_times_s,
 )
+from worldmodel.data.token_masks.drawing import MaskRequest, WindowMasks
+from worldmodel.data.token_masks.stacked import BatchMasks, stack_masks
 from worldmodel.data.windows import Window
 from worldmodel.process.devices import to_device
 from worldmodel.process.terminal import escape_line
@@ -54,6 +56,7 @@ class Sample:
     backend: Backend
     signals: SignalSizes | None = None  # None: only frames are read
     pixel_format: PixelFormat = "rgb24"
+    masks: MaskRequest | None = None  # masks that are drawn beside the reading
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,17 @@ class Batch:
     states: Tensor | None = None  # float32 [B, T, S], at the frames
     planes: PlanarFrames | None = None  # the frames until they are on the device, with data.pixel_format yuv420p
     through_container: int = 0  # windows that were not read by the packet index beside their manifest
+    masks: BatchMasks | None = None  # of the masked family; None: the model draws them
 
     def to(self, device: torch.device) -> Batch:
-        """Copy frames, random numbers and signals to a device; ids stay on the CPU. Planes become RGB frames there."""
+        """Copy frames, random numbers, signals and masks to a device; ids stay on the CPU. Planes become RGB frames there."""
         frames = to_device(self.frames, device) if self.planes is None else self.planes.to_rgb(device)
         uniforms, actions, states = (
             None if values is None else to_device(values, device) for values in (self.uniforms, self.actions, self.states)
         )
         given = self.ids, self.step_seed, self.bad, actions, states
-        return Batch(frames, uniforms, *given, through_container=self.through_container)
+        masks = None if self.masks is None else self.masks.to(device)
+        return Batch(frames, uniforms, *given, through_container=self.through_container, masks=masks)
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ class PendingBatch:
         self._replacements: dict[int, Iterator[Window]] = {}
         self._bad: list[list[BadClip]] = [[] for _ in samples]
         self._signals: dict[int, WindowSignals] = {}
+        self._masks: dict[int, WindowMasks] = {}
         self._pin = pin
         self._places = _places(samples) if samples[0].pixel_format == "yuv420p" else None
         self._layouts: dict[int, FrameLayout] = {}
@@ -159,7 +165,7 @@ class PendingBatch:
         return ReadRequest(
             window.path, window.member, window.times_s, window.indices, window.timing, window.file_fps,
             sample.decode_px, sample.uniforms[-1], sample.backend, signals, window.packet_index,
-            None if self._places is None else self._places[index], window.crop,
+            None if self._places is None else self._places[index], window.crop, sample.masks,
         )  # fmt: skip
 
     def requests(self) -> tuple[tuple[int, ReadRequest], ...]:
@@ -192,9 +198,12 @@ class PendingBatch:
         signals: WindowSignals | None = None,
         layout: FrameLayout | None = None,
         through_container: bool = False,
+        masks: WindowMasks | None = None,
     ) -> None:
-        """Note that the frames of a sample are in its buffer or in the shared memory, and keep its signals and layout."""
+        """Note that the frames of a sample are in its buffer or in the shared memory, and keep what was read beside them."""
         self._through_container += through_container
+        if masks is not None:
+            self._masks[index] = masks
         if signals is not None:
             self._signals[index] = signals
         if layout is not None:
@@ -243,7 +252,7 @@ class PendingBatch:
         frames, planes = self._frames, None
         if self._places is not None:
             frames, planes = self._frames[:0], self._planar(self._frames)
-        return Batch(frames, pinned, ids, 0, bad, actions, states, planes, self._through_container)
+        return Batch(frames, pinned, ids, 0, bad, actions, states, planes, self._through_container, self._stacked_masks())
 
     def _planar(self, data: Tensor) -> PlanarFrames:
         assert self._places is not None
@@ -255,6 +264,12 @@ class PendingBatch:
             frames=self._shape[1],
             size_px=(self._shape[2], self._shape[3]),
         )
+
+    def _stacked_masks(self) -> BatchMasks | None:
+        request = self.samples[0].masks
+        if request is None:
+            return None
+        return stack_masks(request.rule, [self._masks[index] for index in range(len(self.samples))], self._pin)
 
     def _stacked_signals(self) -> tuple[Tensor | None, Tensor | None]:
         """Actions [B, T - 1, k * A] and states [B, T, S]; None where they are not read."""

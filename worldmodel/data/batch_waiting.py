@@ -47,11 +47,9 @@ class InProcessReader:
         while pending.unread and time.monotonic() < deadline:
             index = next(iter(pending.unread))
             request, out = pending.request(index), pending.buffer(index)
-            found = read_with_signals(request, None if request.place is None else out)
+            found = read_with_signals(request, out)
             if not isinstance(found, ReadFailure):
-                if request.place is None:
-                    out.reshape(found.frames.shape)[...] = found.frames
-                pending.mark_read(index, found.signals, found.layout, found.through_container)
+                pending.mark_read(index, found.signals, found.layout, found.through_container, found.masks)
                 continue
             pending.mark_failed(index, found)
             if pending.missing_storage:

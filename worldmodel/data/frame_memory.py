@@ -86,10 +86,6 @@ class WorkerMemory:
         self._descriptor = descriptor
         self._mapped: dict[Slot, np.ndarray] = {}
 
-    def write(self, slot: Slot, index: int, frames: np.ndarray) -> None:
-        """Write the frames of sample `index` of a micro-batch."""
-        self.part(slot, index * frames.nbytes, frames.nbytes).reshape(frames.shape)[...] = frames
-
     def part(self, slot: Slot, begin: int, nbytes: int) -> np.ndarray:
         """Bytes of a micro-batch, uint8 [nbytes], to write to."""
         if slot not in self._mapped:

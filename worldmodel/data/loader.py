@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -20,8 +20,9 @@ from worldmodel.data.data_config import DataConfig
 from worldmodel.data.keyed_uniforms import keyed_uniforms
 from worldmodel.data.order import SampleIndex, SampleOrder, keyed_rng, micro_batch_positions
 from worldmodel.data.reading import SignalSizes
+from worldmodel.data.token_masks.drawing import MaskRequest, MaskRule
 from worldmodel.data.window_config import WindowConfig
-from worldmodel.data.windows import Window, WindowSource, select_windows
+from worldmodel.data.windows import SplitClips, Window, WindowSource, clips_that_fit, select_windows
 from worldmodel.manifest import Manifest
 
 __all__ = [
@@ -36,6 +37,9 @@ __all__ = [
     "read_fixed_batch",
     "training_batches",
 ]
+
+OpenedManifest = tuple[Manifest, Mapping[str, Sequence[SplitClips]]]
+"""A manifest, and its clips by split."""
 
 _HELD_OUT_SEED = 20_000  # held-out windows are the same whatever the seed of the recipe is
 _SAMPLED_WINDOWS = 2000  # windows from which the fraction of the data below a folder is estimated
@@ -55,18 +59,23 @@ class WindowDataset:
         seed: int,
         decode_px: int | tuple[int, int],
         signals: SignalSizes | None = None,
+        opened: Sequence[OpenedManifest] | None = None,
     ) -> None:
-        """signals: sizes of the actions and states that are read with the frames; None: only frames are read."""
+        """signals: sizes of the actions and states that are read with the frames; None: only frames are read.
+
+        opened: the manifests of `config`, if they were read before.
+        """
         self.config, self.seed, self.decode_px, self.signals = config, seed, decode_px, signals
-        manifests = [Manifest.open(path) for path in config.manifests]
-        if split == "val" and len(manifests) > 1:  # of a mixture, at least one manifest must have held-out clips
-            manifests = [m for m in manifests if len(m.rows(split))] or manifests[:1]
-        planes = config.pixel_format == "yuv420p"
-        self.sources = [WindowSource(manifest, split, window, signals is not None, planes) for manifest in manifests]
+        if opened is None:
+            opened = open_manifests(config, window, (split,), signals is not None)
+        if split == "val" and len(opened) > 1:  # of a mixture, at least one manifest must have held-out clips
+            opened = [(manifest, clips) for manifest, clips in opened if any(part.found for part in clips[split])] or opened[:1]
+        how = split, window, signals is not None, config.pixel_format == "yuv420p"
+        self.sources = [WindowSource(manifest, *how, clips[split]) for manifest, clips in opened]
         weights = config.weights if split == "train" else None
         self.order = SampleOrder(self.sizes, weights, seed)
         self._essential: dict[str, bool] = {}  # by folder
-        self.digests = [manifest.digest() for manifest in manifests] if split == "train" else []  # of the data's content
+        self.digests = [manifest.digest() for manifest, _ in opened] if split == "train" else []  # of the data's content
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -149,11 +158,12 @@ def training_batches(
     report: Callable[[str], None] = warn,
     stop_requested: Callable[[], bool] = lambda: False,
     reader: BatchReader | None = None,
+    masks: MaskRule | None = None,
 ) -> Generator[list[Batch], None, None]:
     """Yield the micro-batches of this rank for the training steps first..last-1, one list per step.
 
     While a micro-batch is waited for, missing storage is reported, and the iteration ends early if `stop_requested`.
-    reader: reads them, and is not closed; None for a reader of their own.
+    reader: reads them, and is not closed; None for a reader of their own. masks: by which the reader draws masks for them.
     Raises DataError if a worker dies or hangs, storage stays missing, or no window of a long series can be read.
     """
     config = windows.config
@@ -163,12 +173,15 @@ def training_batches(
         for micro_batch in range(micro_batches)
     )
     sample_lists = _sample_lists(windows, positions)
+    if masks is not None:
+        seeds = (_step_seed(windows, step) for step in range(first, last) for _ in range(micro_batches))
+        sample_lists = _with_masks(sample_lists, masks, seeds)
     limits = WaitLimits(_timeout_s(config), config.storage_wait_s, report, stop_requested, single_rank=world_size == 1)
     ahead = max(1, config.workers * config.prefetch)
     with BatchReader(config.workers) if reader is None else nullcontext(reader) as opened:
         batches = opened.read(sample_lists, _policy(windows), limits, ahead=ahead, pin=pin)
         for step in range(first, last):
-            step_seed = int(keyed_rng(windows.seed, 3, step).integers(2**63))
+            step_seed = _step_seed(windows, step)
             step_batches = [replace(batch, step_seed=step_seed) for batch in islice(batches, micro_batches)]
             if len(step_batches) < micro_batches:
                 return
@@ -235,9 +248,17 @@ def open_windows(
     crops: whether augmentation crops; training frames are then decoded an eighth larger than the window. signals: sizes of
     the actions and states that are read with the frames; None: only frames are read.
     """
-    train = WindowDataset(config, window, "train", seed, decode_frame_px(config, window, crops), signals)
+    opened = open_manifests(config, window, ("train", "val"), signals is not None)
+    train = WindowDataset(config, window, "train", seed, decode_frame_px(config, window, crops), signals, opened)
     size = window.size_px if len(set(window.frame_px)) == 1 else window.frame_px
-    return train, WindowDataset(config, window, "val", _HELD_OUT_SEED, size, signals)
+    return train, WindowDataset(config, window, "val", _HELD_OUT_SEED, size, signals, opened)
+
+
+def open_manifests(config: DataConfig, window: WindowConfig, splits: Sequence[str], signals: bool) -> list[OpenedManifest]:
+    """Open the manifests of a recipe, and read the clips of some splits in one pass over each."""
+    manifests = [Manifest.open(path) for path in config.manifests]
+    planes = config.pixel_format == "yuv420p"
+    return [(manifest, clips_that_fit(manifest, splits, window, signals, planes)) for manifest in manifests]
 
 
 def _sample_lists(windows: WindowDataset, positions: Iterator[np.ndarray]) -> Iterator[list[Sample]]:
@@ -245,6 +266,17 @@ def _sample_lists(windows: WindowDataset, positions: Iterator[np.ndarray]) -> It
     while several := list(islice(positions, _DRAWN_AT_ONCE)):
         samples = iter(windows.samples(np.concatenate(several)))
         yield from (list(islice(samples, len(one))) for one in several)
+
+
+def _with_masks(sample_lists: Iterator[list[Sample]], rule: MaskRule, seeds: Iterator[int]) -> Iterator[list[Sample]]:
+    """The same samples, with the masks of their windows in the training step that they belong to."""
+    for samples, seed in zip(sample_lists, seeds, strict=True):
+        yield [replace(sample, masks=MaskRequest(rule, seed, sample.id)) for sample in samples]
+
+
+def _step_seed(windows: WindowDataset, step: int) -> int:
+    """The random number of a training step."""
+    return int(keyed_rng(windows.seed, 3, step).integers(2**63))
 
 
 def _policy(windows: WindowDataset) -> ReplacementPolicy:

@@ -6,6 +6,7 @@ Imports neither torch nor the manifest, so that worker processes start in a frac
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from worldmodel.data.token_masks.drawing import MaskRequest, WindowMasks, draw_masks
 from worldmodel.files.output_errors import OutputError
 from worldmodel.storage.errors import StorageError, causes
 from worldmodel.storage.urls import is_url
@@ -45,8 +47,9 @@ class SignalSizes:
     """Sizes of the actions and states of a run. Every window has them, so that windows can be stacked."""
 
     actions_per_step: int  # recorded actions between two sampled frames (frameskip)
-    action: int  # numbers of one recorded action
+    action: int  # numbers of one recorded action, or of a state difference
     state: int
+    differences: bool = False  # the action between two frames is the difference of their states; actions are not read
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,18 @@ class ReadRequest:
     packet_index: str | None = None
     place: Place | None = None  # where planes are written in the memory of a micro-batch; None: RGB frames are read
     crop: str | None = None  # what is read of each frame, see `CropRectangle`; None: all of it
+    masks: MaskRequest | None = None  # masks to draw beside the frames
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the frames: [T, H, W, 3]."""
         height, width = (self.size_px, self.size_px) if isinstance(self.size_px, int) else self.size_px
         return len(self.times_s or self.indices or ()), height, width, 3
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the frames."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -121,12 +130,13 @@ class WindowRead:
     signals: WindowSignals | None = None
     layout: FrameLayout | None = None  # of each frame, where planes were asked for
     through_container: bool = False  # although the request names a packet index
+    masks: WindowMasks | None = None
 
 
 def read_with_signals(request: ReadRequest, out: np.ndarray | None = None) -> WindowRead | ReadFailure:
     """Read the frames of a window, and its signals where they are asked for. Raises no `Exception`.
 
-    out: memory for the frames of a request with a place, uint8 [bytes]; None: it is allocated.
+    out: memory for the frames, uint8 [bytes], of which the result is a view; None: it is allocated.
 
     A table of signals that cannot be used makes the clip a bad one, as a damaged video does. Errors of storage and machine
     are told apart as for videos.
@@ -137,18 +147,20 @@ def read_with_signals(request: ReadRequest, out: np.ndarray | None = None) -> Wi
         if isinstance(found, ReadFailure):
             return found
         signals = found
-    before = COUNTS.container
+    before, layout = COUNTS.container, None
     if request.place is not None:
         memory = np.empty(request.place.nbytes, np.uint8) if out is None else out
-        layout = _try_to_read(lambda: _read_planes(request, memory), request.path)
-        if isinstance(layout, ReadFailure):
-            return layout
-        frames = memory[: layout.nbytes * request.shape[0]]
-        return WindowRead(frames, signals, layout, COUNTS.container > before)
-    found_frames = read_window(request)
-    if isinstance(found_frames, ReadFailure):
-        return found_frames
-    return WindowRead(found_frames, signals, None, COUNTS.container > before)
+        read = _try_to_read(lambda: _read_planes(request, memory), request.path)
+        if isinstance(read, ReadFailure):
+            return read
+        layout, frames = read, memory[: read.nbytes * request.shape[0]]
+    else:
+        found_frames = read_window(request, out)
+        if isinstance(found_frames, ReadFailure):
+            return found_frames
+        frames = found_frames
+    masks = None if request.masks is None else draw_masks(request.masks)
+    return WindowRead(frames, signals, layout, COUNTS.container > before, masks)
 
 
 def frame_times_s(times_s: tuple[float, ...] | None, indices: tuple[int, ...] | None, fps: float) -> tuple[float, ...]:
@@ -164,28 +176,36 @@ def frame_times_s(times_s: tuple[float, ...] | None, indices: tuple[int, ...] | 
 def read_window_signals(request: SignalRequest) -> WindowSignals:
     """Read the signals of a window. Raises SignalError, and OSError for errors of storage and machine."""
     # imported here: it takes half a second, which workers of a run without actions do not need
-    from worldmodel.signals import SignalError, action_blocks, read_signals, states_at
+    from worldmodel.signals import SignalError, action_blocks, read_signals, state_differences, states_at
 
     if request.path is None:
         raise SignalError("", "missing", "the clip has no signals in the manifest")
     signals, sizes = read_signals(request.path), request.sizes
     found = signals.actions.shape[1], signals.states.shape[1]
-    if found != (sizes.action, sizes.state):
+    if sizes.differences and found[1] != sizes.state:
+        raise SignalError(request.path, "other size", f"states of {found[1]} numbers; this run has {sizes.state}")
+    if not sizes.differences and found != (sizes.action, sizes.state):
         detail = f"actions of {found[0]} and states of {found[1]} numbers; this run has {sizes.action} and {sizes.state}"
         raise SignalError(request.path, "other size", detail)
-    actions = action_blocks(signals, request.times_s, sizes.actions_per_step)
-    return WindowSignals(actions.astype(np.float32), states_at(signals, request.times_s).astype(np.float32))
+    if sizes.differences:
+        states = states_at(signals, request.times_s)
+        actions = state_differences(states[:-1], states[1:], signals.state)[:, None]
+    else:
+        actions = action_blocks(signals, request.times_s, sizes.actions_per_step)
+        states = states_at(signals, request.times_s)
+    return WindowSignals(actions.astype(np.float32), states.astype(np.float32))
 
 
-def read_window(request: ReadRequest) -> np.ndarray | ReadFailure:
+def read_window(request: ReadRequest, out: np.ndarray | None = None) -> np.ndarray | ReadFailure:
     """Read frames as uint8 [T, size_px, size_px, 3], or return why they cannot be read. Raises no `Exception`.
 
-    The array may be a view of wider frames, to be copied to where it is needed.
+    out: memory for them, uint8 [bytes]; None: it is allocated.
     """
-    return _try_to_read(lambda: _read_frames(request), request.path)
+    memory = None if out is None else out.reshape(request.shape)
+    return _try_to_read(lambda: _read_frames(request, memory), request.path)
 
 
-def _read_frames(request: ReadRequest) -> np.ndarray | ReadFailure:
+def _read_frames(request: ReadRequest, out: np.ndarray | None) -> np.ndarray | ReadFailure:
     frames = read_square_frames(
         request.path,
         request.size_px,
@@ -199,10 +219,12 @@ def _read_frames(request: ReadRequest) -> np.ndarray | ReadFailure:
         timing=request.timing,
         packet_index=request.packet_index,
         rectangle=None if request.crop is None else CropRectangle.parse(request.crop),
-        copy=False,
+        out=out,
     )
     if (frames.shape, frames.dtype) == (request.shape, np.uint8):
-        return frames
+        if out is not None and frames is not out:
+            out[...] = frames
+        return frames if out is None else out
     return ReadFailure("clip", f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 {list(request.shape)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,19 +42,27 @@ class WindowSource:
     """
 
     def __init__(
-        self, manifest: Manifest, split: str, window: WindowConfig, signals: bool = False, planes: bool = False
+        self,
+        manifest: Manifest,
+        split: str,
+        window: WindowConfig,
+        signals: bool = False,
+        planes: bool = False,
+        clips: Sequence[SplitClips] | None = None,
     ) -> None:
-        """signals: windows also name the tables of actions and states. planes: and the bytes of a frame as planes."""
+        """signals: windows also name the tables of actions and states. planes: and the bytes of a frame as planes.
+
+        clips: what `clips_that_fit` found for this split, if it was read before.
+        """
         self.manifest, self.split, self.window = manifest, split, window
         index = packet_index_path(manifest.path)
         self.packet_index = str(index) if manifest.url is None and index.is_file() else None
-        columns = (*_TEXTS, "signals") if signals else _TEXTS
         if manifest.metadata.get("config", {}).get("kind") == "suite":
             raise ManifestError(
                 f"{manifest.path}: these videos are a benchmark, and some of them are impossible; a model that was trained on "
                 "them cannot be evaluated on them. Train on the train.parquet that was made beside it"
             )
-        clips = list(_clips_that_fit(manifest, split, window, columns, planes))
+        clips = clips_that_fit(manifest, (split,), window, signals, planes)[split] if clips is None else clips
         found, longest_s = sum(part.found for part in clips), max((part.longest_s for part in clips), default=0.0)
         if not found:
             raise ManifestError(
@@ -119,7 +127,7 @@ def select_windows(sources: Sequence[WindowSource], samples: Sequence[SampleInde
 
 
 @dataclass(frozen=True)
-class _Clips:
+class SplitClips:
     """The clips of a split in one batch of rows. The arrays hold only clips that are long enough for a window."""
 
     found: int  # clips of the split, of any length
@@ -132,24 +140,33 @@ class _Clips:
     frame_bytes: np.ndarray  # of a frame as planes; empty where planes are not read
 
 
-def _clips_that_fit(
-    manifest: Manifest, split: str, window: WindowConfig, columns: Sequence[str], planes: bool
-) -> Iterator[_Clips]:
-    sizes = ("height", "width") if planes else ()
+def clips_that_fit(
+    manifest: Manifest, splits: Sequence[str], window: WindowConfig, signals: bool, planes: bool
+) -> dict[str, list[SplitClips]]:
+    """The clips of several splits that hold a window, in one pass over a manifest. signals, planes: see WindowSource."""
+    columns, sizes = (*_TEXTS, *(("signals",) if signals else ())), ("height", "width") if planes else ()
+    found: dict[str, list[SplitClips]] = {split: [] for split in splits}
     for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *columns, *sizes)):
-        in_split = pc.equal(batch.column(0), split)
-        start, stop, fps = (column.filter(in_split).to_numpy() for column in batch.columns[1:4])
-        step_s = np.full(len(fps), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
-        # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
-        latest = stop - (window.frames - 1) * step_s - 0.5 / fps
-        fits = latest >= start
-        count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
-        rows = pa.array(np.flatnonzero(in_split.to_numpy(zero_copy_only=False))[fits])
-        texts = tuple(_compact(column.take(rows)) for column in batch.columns[4 : 4 + len(columns)])
-        size_px = [column.take(rows).to_numpy().astype(np.int64) for column in batch.columns[4 + len(columns) :]]
-        frame_bytes = planes_bytes(*size_px) if planes else np.zeros(0, np.int64)
-        longest_s = float((stop - start).max(initial=0.0))
-        yield _Clips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count, texts, frame_bytes)
+        for split, clips in found.items():
+            clips.append(_clips_of(batch, split, window, len(columns)))
+    return found
+
+
+def _clips_of(batch: pa.RecordBatch, split: str, window: WindowConfig, texts_count: int) -> SplitClips:
+    """batch: split, start_s, stop_s, fps; then columns of texts; then height and width, if planes are read."""
+    in_split = pc.equal(batch.column(0), split)
+    start, stop, fps = (column.filter(in_split).to_numpy() for column in batch.columns[1:4])
+    step_s = np.full(len(fps), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
+    # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
+    latest = stop - (window.frames - 1) * step_s - 0.5 / fps
+    fits = latest >= start
+    count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
+    rows = pa.array(np.flatnonzero(in_split.to_numpy(zero_copy_only=False))[fits])
+    texts = tuple(_compact(column.take(rows)) for column in batch.columns[4 : 4 + texts_count])
+    size_px = [column.take(rows).to_numpy().astype(np.int64) for column in batch.columns[4 + texts_count :]]
+    frame_bytes = planes_bytes(*size_px) if size_px else np.zeros(0, np.int64)
+    longest_s = float((stop - start).max(initial=0.0))
+    return SplitClips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count, texts, frame_bytes)
 
 
 def _compact(texts: pa.Array) -> pa.Array:

@@ -20,7 +20,8 @@ from typing import BinaryIO
 import numpy as np
 
 from worldmodel.data.frame_memory import Slot, WorkerMemory
-from worldmodel.data.reading import ReadFailure, ReadRequest, WindowSignals, read_with_signals
+from worldmodel.data.reading import Place, ReadFailure, ReadRequest, WindowSignals, read_with_signals
+from worldmodel.data.token_masks.drawing import WindowMasks
 from worldmodel.process import interrupts
 from worldmodel.storage.members import split_member
 from worldmodel.storage.objects import prefetch
@@ -57,6 +58,7 @@ class Answer:
     signals: WindowSignals | None = None  # of a window that was read, where its request asks for them
     layout: FrameLayout | None = None  # of its frames, where its request asks for planes
     through_container: bool = False  # it was read through the container, although its request names a packet index
+    masks: WindowMasks | None = None  # of a window that was read, where its request asks for them
 
 
 def main(shared: int | None = None) -> None:
@@ -106,8 +108,9 @@ def _run_task(task: Task, answers: BinaryIO, memory: WorkerMemory | None) -> Non
         _write_all(answers, unsent + _encoded(Answer(task.number, index, None)))
         unsent = b""
         out = None
-        if memory is not None and task.slot is not None and request.place is not None:
-            out = memory.part(task.slot, request.place.begin, request.place.nbytes)
+        if memory is not None and task.slot is not None:
+            place = request.place or Place(index * request.nbytes, request.nbytes)
+            out = memory.part(task.slot, place.begin, place.nbytes)
         found = read_with_signals(request, out)
         if isinstance(found, ReadFailure):
             # the parent decides whether to wait for a missing folder; the rest of the task would fail as well
@@ -117,11 +120,10 @@ def _run_task(task: Task, answers: BinaryIO, memory: WorkerMemory | None) -> Non
                 break
             continue
         frames = found.frames
-        outcome = Answer(task.number, index, frames.nbytes, (), found.signals, found.layout, found.through_container)
+        facts = found.signals, found.layout, found.through_container, found.masks
+        outcome = Answer(task.number, index, frames.nbytes, (), *facts)
         answer = _encoded(outcome)
-        if memory is not None and task.slot is not None:
-            if out is None:
-                memory.write(task.slot, index, frames)
+        if out is not None:
             unsent = answer
         else:
             _write_all(answers, answer)

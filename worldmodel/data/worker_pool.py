@@ -158,7 +158,7 @@ class _Worker:
             except EOFError:  # the process ended while it sent the frames
                 return self._restart()
         self._reading = None
-        pending.mark_read(index, answer.signals, answer.layout, answer.through_container)
+        pending.mark_read(index, answer.signals, answer.layout, answer.through_container, answer.masks)
         if not pending.unread:
             with self._lock:
                 del self._pending[pending.number], self._slots[pending.number]

@@ -175,6 +175,7 @@ class CausalWorldModel(nn.Module):
             side,
             config.activation_checkpointing,
             0 if self.action_input is None else self.action_input.size,
+            "added" if config.condition is None else config.condition.kind,
         )
         self.teacher = build_teacher(self.encoder, config.target, lambda encoder: FrameEncoder(encoder, window.size_px))
 
@@ -238,11 +239,17 @@ class CausalWorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast_from_latents(
-        self, latents: Tensor, context_steps: Sequence[int], steps: int, shared: SharedContext | None = None
+        self,
+        latents: Tensor,
+        context_steps: Sequence[int],
+        steps: int,
+        shared: SharedContext | None = None,
+        actions: Tensor | None = None,
     ) -> Tensor:
+        """actions: between the frames of the context and of the forecast; without `shared` only. None: the mean."""
         total = latents.shape[1] + (0 if shared is None else shared.latents.shape[1])
         check_forecast(self, total * self.tubelet_size, steps)
-        return self.predictor.from_steps(latents, context_steps, steps, shared)
+        return self.predictor.from_steps(latents, context_steps, steps, shared, self._between_steps(actions))
 
     @torch.no_grad()
     def forecast_all(self, frames: Tensor, actions: Tensor | None = None) -> Tensor:

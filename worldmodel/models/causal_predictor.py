@@ -11,9 +11,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from worldmodel.config import Config
+from worldmodel.models.blocks.adaln import ModulatedBlocks, modulate, zero_linear
 from worldmodel.models.blocks.block_causal import CausalBlocks, KeysAndValues
 from worldmodel.models.blocks.layers import init_linear
 from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table
+from worldmodel.models.condition import ConditionKind
 from worldmodel.models.world_model import SharedContext
 
 
@@ -30,6 +32,8 @@ class PredictorConfig(Config):
     """width inside the MLP of a block, in multiples of `width`"""
     horizons: PositiveInt = 10
     """K: latent steps ahead that are forecast directly, 1..K"""
+    head_layers: PositiveInt = 1
+    """hidden layers of the MLP from a token to its forecasts; all after the first one are residual"""
     patch_merge: PositiveInt = 1
     """each predictor token merges patch_merge x patch_merge neighbouring spatial tokens"""
 
@@ -40,35 +44,70 @@ class PredictorConfig(Config):
         return self
 
 
+class ResidualLayer(nn.Module):
+    """[..., W] -> [..., W]: a hidden layer that adds to its input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.gelu(self.linear(x))
+
+
 class CausalPredictor(nn.Module):
     """[B, T, N, D] -> [B, T, K, N, D]: row t, horizon k forecasts step t+k from steps 0..t alone.
 
     A forecast is a change added to the last latent. Initial weights make it zero, so an untrained predictor copies.
-    With `action_size`, the token of step t also gets the action from t to t+1, and horizon k the actions up to t+k. Actions
+    With `action_size`, step t also gets the action from t to t+1, and horizon k the actions up to t+k. Actions
     are normalised; those that are not given count as 0, the mean.
     """
 
     extra_forward_methods = ("forecast_window",)  # methods besides `forward` that FSDP2 must gather the weights for
 
     def __init__(
-        self, config: PredictorConfig, latent_dim: int, latent_grid: int, checkpointing: bool = False, action_size: int = 0
+        self,
+        config: PredictorConfig,
+        latent_dim: int,
+        latent_grid: int,
+        checkpointing: bool = False,
+        action_size: int = 0,
+        condition: ConditionKind = "added",
     ) -> None:
         super().__init__()
         self.config, self.action_size = config, action_size
         self.side = latent_grid // config.patch_merge  # merged tokens per side of the grid
         token_dim = latent_dim * config.patch_merge**2
         self.embed = nn.Linear(token_dim, config.width)
-        self.blocks = CausalBlocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
+        self.modulated = bool(action_size) and condition == "adaln_zero"
+        blocks = ModulatedBlocks if self.modulated else CausalBlocks
+        self.blocks = blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
         self.norm = nn.LayerNorm(config.width)
         self.horizon = nn.Parameter(0.3 * torch.randn(config.horizons, config.width))
         change = nn.Linear(2 * config.width, token_dim)
-        self.head = nn.Sequential(nn.Linear(config.width, 2 * config.width), nn.GELU(), change)
+        deeper = (ResidualLayer(2 * config.width) for _ in range(config.head_layers - 1))
+        self.head = nn.Sequential(nn.Linear(config.width, 2 * config.width), nn.GELU(), *deeper, change)
         self.embed.apply(init_linear)
-        nn.init.zeros_(change.weight)
-        nn.init.zeros_(change.bias)
-        self.action = nn.Linear(action_size, config.width) if action_size else None
+        self.action = self._action_layer() if action_size else None
         ahead = (config.horizons - 1) * action_size
         self.ahead = nn.Linear(ahead, 2 * config.width, bias=False) if ahead else None  # the actions after the next one
+        self.modulation = nn.Linear(config.width, 2 * config.width) if self.modulated else None  # of the last block's output
+        for layer in self.zero_layers():
+            zero_linear(layer)
+
+    def _action_layer(self) -> nn.Module:
+        """Actions [B, T, A] -> what is added to the tokens of a step, or the condition that modulates it, [B, T, W]."""
+        width = self.config.width
+        if not self.modulated:
+            return nn.Linear(self.action_size, width)
+        return nn.Sequential(nn.Linear(self.action_size, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def zero_layers(self) -> list[nn.Linear]:
+        """Layers whose weights start at zero: the last one of the head, and those by which a condition modulates."""
+        found = [self.head[-1]]
+        if self.modulated:
+            found += [*(layer.modulation for layer in self.blocks.layers), self.modulation, self.ahead]
+        return [layer for layer in found if isinstance(layer, nn.Linear)]
 
     def forward(self, latents: Tensor, actions: Tensor | None = None) -> Tensor:
         """actions: [B, at most T, A]"""
@@ -80,14 +119,21 @@ class CausalPredictor(nn.Module):
         return self._from_rows(latents, [latents.shape[1] - 1], horizons, actions=actions)[0][:, 0]
 
     def from_steps(
-        self, latents: Tensor, context_steps: Sequence[int], horizons: int, shared: SharedContext | None = None
+        self,
+        latents: Tensor,
+        context_steps: Sequence[int],
+        horizons: int,
+        shared: SharedContext | None = None,
+        actions: Tensor | None = None,
     ) -> Tensor:
         """Forecast from the first s steps, for all S numbers s in `context_steps`: [B, T, N, D] -> [B, S, horizons, N, D].
 
-        `shared`: the steps before `latents`; see FrameWise.forecast_from_latents.
+        `shared`: the steps before `latents`; see FrameWise.forecast_from_latents. actions: [B, T - 1 + horizons, A], without
+        `shared`.
         """
         if shared is None:
-            return self._from_rows(latents[:, : max(context_steps)], [steps - 1 for steps in context_steps], horizons)[0]
+            rows = [steps - 1 for steps in context_steps]
+            return self._from_rows(latents[:, : max(context_steps)], rows, horizons, actions=actions)[0]
         first = shared.latents.shape[1]
         early, late = ([s for s in context_steps if (s <= first) == is_early] for is_early in (True, False))
         forecasts, memory = self._from_rows(shared.latents, [steps - 1 for steps in early or [first]], horizons)
@@ -227,11 +273,19 @@ class CausalPredictor(nn.Module):
         else:
             merged = rearrange(latents, "b t (m q) d -> b (t m) (q d)", m=count)
         tokens = self.embed(merged)
-        if self.action is not None and actions is not None:
+        condition = None
+        if self.action is not None and self.modulated:
+            given = latents.new_zeros(len(latents), 0, self.action_size) if actions is None else actions
+            condition = self.action(_padded(given[:, : latents.shape[1]], latents.shape[1]))
+        elif self.action is not None and actions is not None:
             of_steps = self.action(_padded(actions[:, : latents.shape[1]], latents.shape[1]))
             tokens = tokens + of_steps.repeat_interleave(count, 1)
-        tokens, memory = self.blocks(tokens, rotary, count, past, rows)
-        return rearrange(self.norm(tokens), "b (t m) w -> b t m w", m=count), memory
+        tokens, memory = self.blocks(tokens, rotary, count, past, rows, condition)
+        tokens = self.norm(tokens)
+        if condition is not None and self.modulation is not None:
+            scale, shift = self.modulation(condition if rows is None else condition[:, list(rows)]).chunk(2, dim=-1)
+            tokens = modulate(tokens, scale, shift, count)
+        return rearrange(tokens, "b (t m) w -> b t m w", m=count), memory
 
     def _forecast(
         self, latents: Tensor, hidden: Tensor, horizons: int, actions: Tensor | None = None, rows: Sequence[int] = ()
@@ -258,12 +312,12 @@ class CausalPredictor(nn.Module):
         the merged tokens are not a grid, and the latents of each are neighbours along N.
         """
         # The first layer of the head is linear in hidden state plus horizon, so each of them passes through it once.
-        first, activation, last = self.head
+        first, *others = self.head
         assert isinstance(first, nn.Linear)
         states, shifts = first(hidden), F.linear(self.horizon[: len(counts)], first.weight)
         known = [self._of_actions_ahead(actions, rows[:count], k) for k, count in enumerate(counts, start=1)]
         changes = (
-            last(activation(states[:, :count] + shift if ahead is None else states[:, :count] + shift + ahead))
+            _through(others, states[:, :count] + shift if ahead is None else states[:, :count] + shift + ahead)
             for count, shift, ahead in zip(counts, shifts, known, strict=True)
         )
         merge = self.config.patch_merge
@@ -286,6 +340,12 @@ class CausalPredictor(nn.Module):
         """Time, and row and column if there are several tokens per step: [T*M, 1 or 3]."""
         positions = grid_positions(steps, self.side, device)
         return positions[:, :1] if self.side == 1 else positions
+
+
+def _through(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def _part(actions: Tensor | None, first: int, count: int) -> Tensor | None:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from worldmodel.config import Config
 from worldmodel.data.reading import SignalSizes
 
+ConditionKind = Literal["added", "adaln_zero"]
+ActionSource = Literal["recorded", "state_difference"]
+
 
 class ActionStatistics(Config):
     """Statistics of actions and states over the train split. Numbers that never change have the deviation 1."""
@@ -31,6 +34,10 @@ class ActionStatistics(Config):
     """[S]"""
     clips: int = 0
     """clips that were counted"""
+    action_units: tuple[str, ...] = ()
+    """[A]; empty where an earlier version trained the run"""
+    state_units: tuple[str, ...] = ()
+    """[S]"""
     constant: tuple[str, ...] = ()
     """names of numbers that never change"""
 
@@ -39,16 +46,16 @@ class ActionStatistics(Config):
         """Numbers of all actions between two frames: k * A."""
         return self.actions_per_step * len(self.action_mean)
 
-    @property
-    def sizes(self) -> SignalSizes:
-        return SignalSizes(self.actions_per_step, len(self.action_mean), len(self.state_mean))
-
 
 class ConditionConfig(Config):
     """The model takes the actions between frames. The manifest must have signals (docs/planning.md)."""
 
-    kind: Literal["added"] = "added"
-    """added: a linear map of the actions is added to the tokens of a step"""
+    kind: ConditionKind = "added"
+    """added: a linear map of the actions is added to the tokens of a step; adaln_zero: actions scale, shift and gate what the
+    blocks of the predictor add to them, and a new predictor ignores them"""
+    actions: ActionSource = "recorded"
+    """recorded: the actions of the signals; state_difference: the change of the recorded state from frame to frame, for
+    recordings whose actions are missing or not comparable. A plan is then made of such changes"""
     statistics: ActionStatistics | None = None
     """of the train split; filled in when training starts, so that they travel with checkpoints"""
 
@@ -56,6 +63,14 @@ class ConditionConfig(Config):
     def action_size(self) -> int:
         """Numbers of all actions between two frames; 1 as long as they are not known."""
         return 1 if self.statistics is None else self.statistics.action_size
+
+    @property
+    def sizes(self) -> SignalSizes | None:
+        """Sizes of the signals that are read; None as long as they are not known."""
+        it = self.statistics
+        if it is None:
+            return None
+        return SignalSizes(it.actions_per_step, len(it.action_mean), len(it.state_mean), self.actions == "state_difference")
 
 
 class ActionInput(nn.Module):

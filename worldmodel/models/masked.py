@@ -17,19 +17,20 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from worldmodel.config import Config
+from worldmodel.data.token_masks.drawing import MaskRule, kept_count
+from worldmodel.data.token_masks.stacked import BatchMasks, View, draw_batch
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models.blocks.layers import capture_outputs
 from worldmodel.models.blocks.lora import LoraConfig
 from worldmodel.models.blocks.rotary import grid_positions
 from worldmodel.models.latents import Latents, LatentSizes
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
-from worldmodel.models.masks import MaskConfig, View, kept_count, sample_kept, sample_views
+from worldmodel.models.masks import MaskConfig, mask_rule
 from worldmodel.models.pixels import standardise, to_float, unstandardise
 from worldmodel.models.targets import EmaTarget, FrozenTubeletTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.tubelets import normalise_tubelets, rollout_pixels
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, gather_tokens
 from worldmodel.models.world_model import DistanceKind, check_context, check_forecast, latent_distance
-from worldmodel.process.devices import to_device
 
 
 class PixelTarget(Config):
@@ -68,6 +69,16 @@ class MaskedConfig(Config):
     def normalised(self) -> bool:
         """Whether targets have a fixed norm: always, since targets are layer-normalised."""
         return True
+
+    @property
+    def targets_see_whole_clips(self) -> bool:
+        """Whether targets are those of all tokens of a window, also where tokens are dropped."""
+        return isinstance(self.target, FrozenTubeletTarget | PixelTarget)
+
+    def mask_rule(self, steps: int, grid: tuple[int, int]) -> MaskRule:
+        """The rule of the masks of windows with so many latent steps of a grid of tokens."""
+        for_teacher = self.tokens_kept < 1 and not self.targets_see_whole_clips
+        return mask_rule(self.masks, steps, grid, self.tokens_kept, for_teacher)
 
     def latent_grid(self, window: WindowConfig) -> int:
         """Spatial tokens per side; the longer side where frames are not square."""
@@ -220,22 +231,25 @@ class MaskedWorldModel(nn.Module):
         return latent_distance(forecast, target, self.config.distance)
 
     # --- training ----------------------------------------------------------------------------------------------------
-    def forward(self, frames: Tensor, window_ids: Tensor, step_seed: int) -> Latents:
+    def forward(self, frames: Tensor, window_ids: Tensor, step_seed: int, masks: BatchMasks | None = None) -> Latents:
         """Predict the tokens that each view masks, in a window [B, T, 3, H, W] (normalised pixels).
 
-        Masks are a function of `window_ids` [B] and of `step_seed`, a random number of the training step; see masks.py.
+        Masks are a function of `window_ids` [B] and of `step_seed`, a random number of the training step; see
+        data/token_masks/drawing.py. `masks`: those masks where they are drawn already; else they are drawn here.
         """
         grid, steps = self._grid(frames), frames.shape[1] // self.tubelet_size
-        ids, share, tokens = window_ids.tolist(), self.config.tokens_kept, steps * math.prod(grid)
-        views = sample_views(self.config.masks, ids, step_seed, steps, grid, share)
-        kept = sample_kept(views, ids, step_seed, tokens, share) if share < 1 and not self._targets_see_whole_clips else None
-        views = [View(to_device(view.visible, frames.device), to_device(view.masked, frames.device)) for view in views]
+        rule = self.config.mask_rule(steps, grid)
+        drawn = draw_batch(rule, window_ids.tolist(), step_seed) if masks is None else masks
+        if drawn.rule != rule:
+            raise ValueError(f"masks were drawn by {drawn.rule}, but these frames and this model need {rule}")
+        drawn = drawn.to(frames.device)
+        views, kept = drawn.views, drawn.of_teacher
         visible, masked = [view.visible for view in views], [view.masked for view in views]
-        context = self.encoder(frames, visible, embed_all=share == 1)
+        context = self.encoder(frames, visible, embed_all=self.config.tokens_kept == 1)
         positions = grid_positions(steps, grid, frames.device)
         predicted = self.predictor(context, visible, masked, range(len(views)), positions)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._targets_have_gradient()):
-            target = self._targets_at(frames, torch.cat(masked, 1), None if kept is None else to_device(kept, frames.device))
+            target = self._targets_at(frames, torch.cat(masked, 1), kept)
         return _to_latents(views, context, predicted, target, (steps, math.prod(grid)), step_seed)
 
     def update_teacher(self, progress: float) -> None:
@@ -251,10 +265,6 @@ class MaskedWorldModel(nn.Module):
         tokens = (self.teacher or self.encoder)(frames)
         # Layer norm without weights: otherwise the scale of teacher and predictions could shrink together.
         return rearrange(F.layer_norm(tokens, tokens.shape[-1:]), "b (t n) d -> b t n d", t=frames.shape[1] // f)
-
-    @property
-    def _targets_see_whole_clips(self) -> bool:
-        return isinstance(self.config.target, FrozenTubeletTarget | PixelTarget)
 
     def _targets_at(self, frames: Tensor, masked: Tensor, kept: Tensor | None) -> Tensor:
         """Targets of the tokens `masked` [B, M] in training: [B, M, D].

@@ -74,37 +74,42 @@ def strip_frames(count: int, context_frames: int, columns: int) -> tuple[list[in
     return [round(x) for x in context], [round(x) for x in predicted]
 
 
-def side_by_side(panels: Videos, times_s: Sequence[float], context_frames: int) -> np.ndarray:
+def side_by_side(panels: Videos, times_s: Sequence[float], context_frames: int, columns: int | None = None) -> np.ndarray:
     """Draw videos as panels with captions, above a time line of context and prediction: uint8 [T, H, W, 3].
 
     Panels are videos as the rows of `strip`. Those that begin after the context are blank until then. H and W are even.
+    columns: panels in a row; None: all.
     """
     count = len(times_s)
     check_videos(panels, count, context_frames)
+    columns = columns or len(panels)
     height = enlarged_height_px(max(video.shape[1] for video in panels.values()), PANEL_PX)
     text_px = max(16, height // 14)
     margin = text_px
     widths = [round(height * video.shape[2] / video.shape[1]) for video in panels.values()]
     widths = [max(w, text_width_px(label, text_px)) for w, label in zip(widths, panels, strict=True)]
-    starts = [margin + sum(widths[:i]) + i * margin for i in range(len(widths))]
+    widths = [max(widths[column::columns]) for column in range(columns)]  # of the columns
+    starts = [margin + sum(widths[:i]) + i * margin for i in range(columns)]
     top = round(text_px * 2.2)
+    tops = [top + i // columns * (top + height) for i in range(len(panels))]
     page_width = starts[-1] + widths[-1] + margin
-    page = Image.new("RGB", (page_width + page_width % 2, (top + height + text_px * 3) // 2 * 2), BACKGROUND)
+    page = Image.new("RGB", (page_width + page_width % 2, (tops[-1] + height + text_px * 3) // 2 * 2), BACKGROUND)
+    places = [(starts[i % columns], tops[i], widths[i % columns]) for i in range(len(panels))]
     draw = ImageDraw.Draw(page)
-    for x, width, label in zip(starts, widths, panels, strict=True):
-        draw_text(draw, (x + width / 2, top - text_px), label, text_px, DARK, "mm")
+    for (x, y, width), label in zip(places, panels, strict=True):
+        draw_text(draw, (x + width / 2, y - text_px), label, text_px, DARK, "mm")
 
     frames = np.empty((count, page.height, page.width, 3), np.uint8)
     for number in range(count):
         frame = page.copy()
-        for x, width, video in zip(starts, widths, panels.values(), strict=True):
+        for (x, y, width), video in zip(places, panels.values(), strict=True):
             skipped = count - len(video)
             if number >= skipped:
                 picture = resize_to_height(video[number - skipped], height)
-                frame.paste(picture, (x + (width - picture.width) // 2, top))
+                frame.paste(picture, (x + (width - picture.width) // 2, y))
             else:
-                frame.paste((BLANK,) * 3, (x, top, x + width, top + height))
-        draw_time_line(frame, top + height + round(text_px * 1.5), margin, times_s, context_frames, number, text_px)
+                frame.paste((BLANK,) * 3, (x, y, x + width, y + height))
+        draw_time_line(frame, tops[-1] + height + round(text_px * 1.5), margin, times_s, context_frames, number, text_px)
         frames[number] = np.asarray(frame)
     return frames
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldmodel.render.actions import ShownActions, action_frames, action_scale
 from worldmodel.render.gallery import GalleryCard
 from worldmodel.render.latents import error_map, error_scale, fit_pca, pca_frames
 from worldmodel.render.panels import side_by_side, strip
@@ -34,6 +35,7 @@ class Rollout:
     samples: tuple[np.ndarray, ...] = ()  # as `decoded`: continuations with a random error of the model added at each step
     nearest: np.ndarray | None = None  # uint8 [T, S, S, 3] the training frame nearest to each step of `prediction`
     nearest_distance: np.ndarray | None = None  # [T/f] distance to it, the mean over tokens
+    actions: ShownActions | None = None  # of a model that takes them
 
     @property
     def tubelet_size(self) -> int:
@@ -42,17 +44,30 @@ class Rollout:
 
 
 def panels(rollout: Rollout) -> dict[str, np.ndarray]:
-    """The panels of the video, by label: each uint8 [T, H, W, 3]."""
-    f = rollout.tubelet_size
-    latents = pca_frames(rollout.prediction, fit_pca(rollout.target), truth=rollout.target)
+    """The panels of the video, by label: each uint8 [T, H, W, 3]. With actions, the second half of them is a second row."""
+    f, actions = rollout.tubelet_size, rollout.actions
+    latents = pca_frames(rollout.prediction, fit_pca(rollout.target), truth=rollout.target).repeat(f, axis=0)
     context = rollout.context_frames // f
-    errors = error_map(rollout.error, rollout.frames[::f], error_scale(rollout.error[context:]))
+    predicted = [rollout.error] if actions is None else [rollout.error, actions.error]
+    scale = error_scale(np.concatenate([error[context:] for error in predicted]))
+    errors = [error_map(error, rollout.frames[::f], scale).repeat(f, axis=0) for error in predicted]
     decoded = {} if rollout.decoded is None else {"prediction": rollout.decoded}
+    if actions is None:
+        return {"ground truth": rollout.frames, **decoded, "latents": latents, "error": errors[0]}
+    arrows = action_scale([actions.recorded, actions.other], actions.names)
+    recorded, other = (action_frames(some, actions.names, arrows) for some in (actions.recorded, actions.other))
+    label, drawn, other_drawn = "prediction", rollout.decoded, actions.decoded
+    if drawn is None:
+        label, drawn, other_drawn = "nearest training frame", rollout.nearest, actions.nearest
     return {
         "ground truth": rollout.frames,
-        **decoded,
-        "latents": latents.repeat(f, axis=0),
-        "error": errors.repeat(f, axis=0),
+        "recorded actions": recorded,
+        **({} if drawn is None else {label: drawn}),
+        "error": errors[0],
+        "latents": latents,
+        "other actions": other,
+        **({} if other_drawn is None else {f"{label}, other actions": other_drawn}),
+        "error, other actions": errors[1],
     }
 
 
@@ -63,6 +78,13 @@ def gallery_card(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
     videos = {"ground truth": rollout.frames}
     if rollout.decoded is not None:
         videos["prediction (decoded)"] = rollout.decoded
+    if rollout.actions is not None:
+        videos[f"recorded actions: {rollout.actions.names.title}"] = shown["recorded actions"]
+        if rollout.actions.decoded is not None:
+            videos["prediction for other actions (decoded)"] = rollout.actions.decoded
+        videos["other actions, after the context"] = shown["other actions"]
+        if rollout.actions.nearest is not None:
+            videos["nearest training frame for other actions"] = rollout.actions.nearest
     if rollout.nearest is not None:
         videos["nearest training frame"] = rollout.nearest
     if rollout.target.shape[1] == 1:
@@ -77,6 +99,8 @@ def gallery_card(rollout: Rollout, fps: float, caption: str) -> GalleryCard:
         return np.where(np.arange(len(steps)) < context, np.nan, steps).repeat(f).tolist()
 
     curves = {"distance from prediction to ground truth (surprise)": after_context(rollout.error.mean(axis=1))}
+    if rollout.actions is not None:
+        curves["the same for the prediction under other actions"] = after_context(rollout.actions.error.mean(axis=1))
     if rollout.nearest_distance is not None:
         curves["distance from prediction to the nearest training frame"] = after_context(rollout.nearest_distance)
     return GalleryCard(rollout.name, caption, fps, rollout.context_frames, videos, curves)
@@ -113,7 +137,8 @@ def rollout_names(paths: Sequence[str]) -> dict[str, str]:
 def write_rollout_files(rollout: Rollout, folder: Path, fps: float) -> dict[str, str]:
     """Write MP4, GIF and PNG strip of one clip; return their names by kind."""
     shown = panels(rollout)
-    video = side_by_side(shown, rollout.times_s.tolist(), rollout.context_frames)
+    columns = len(shown) if rollout.actions is None else len(shown) // 2
+    video = side_by_side(shown, rollout.times_s.tolist(), rollout.context_frames, columns)
     names = {kind: f"{rollout.name}.{kind}" for kind in KINDS}
     write_video(folder / names["mp4"], video, fps)
     write_video(folder / names["gif"], video, fps)

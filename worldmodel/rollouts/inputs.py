@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,8 +16,10 @@ from worldmodel.models.decoder import Decoder
 from worldmodel.models.world_model import WorldModel
 from worldmodel.process.terminal import print_escaped
 from worldmodel.recipe import Recipe
+from worldmodel.rollouts.actions import RolloutActions, with_other_actions
 from worldmodel.rollouts.decoder_fitting import fit_decoder, load_decoder
-from worldmodel.runs.held_out import load_held_out
+from worldmodel.runs.action_statistics import signal_sizes
+from worldmodel.runs.held_out import load_held_out, load_held_out_actions
 from worldmodel.runs.run_data import RunData, run_folder_of
 from worldmodel.video import inspect_video
 from worldmodel.video.geometry import read_square_frames
@@ -57,19 +62,46 @@ def context_length(model: WorldModel, context_s: float | None, frames: int) -> i
     return context
 
 
-def held_out_windows(recipe: Recipe, data: RunData, checkpoint: Checkpoint) -> tuple[Tensor | None, str]:
-    """Read held-out windows, uint8 [B, T, S, S, 3]; return them and why they are not read from the run's data, if so.
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out windows."""
+
+    frames: Tensor  # uint8 [B, T, S, S, 3]
+    actions: Tensor | None  # [B, T - 1, k * A] between the frames; None where the model takes none, or they are not known
+
+    def rollout_actions(self, contexts: Sequence[int]) -> list[RolloutActions] | None:
+        """The actions of the first windows, with those of other windows after the context; None where they are not known.
+
+        contexts: length of the context of each window, in frames.
+        """
+        if self.actions is None:
+            return None
+        return [
+            RolloutActions(self.actions[number], with_other_actions(self.actions, context)[number])
+            for number, context in enumerate(contexts)
+        ]
+
+
+def held_out_windows(recipe: Recipe, data: RunData, checkpoint: Checkpoint) -> tuple[HeldOut | None, str]:
+    """Read held-out windows; return them and why they are not read from the run's data, if so.
 
     If the data are missing or cannot be read, the windows that the run folder stores are used; None if there are none.
     """
-    missing = "; ".join(data.missing)
+    missing, sizes = "; ".join(data.missing), signal_sizes(recipe)
     if not missing:
         try:
-            windows = open_windows(recipe.data, recipe.window, recipe.seed, crops=False)[1]
-            return read_fixed_batch(windows, MAX_HELD_OUT_WINDOWS).frames, ""
+            windows = open_windows(recipe.data, recipe.window, recipe.seed, crops=False, signals=sizes)[1]
+            batch = read_fixed_batch(windows, MAX_HELD_OUT_WINDOWS)
+            return HeldOut(batch.frames, batch.actions), ""
         except DataError as error:
             missing = str(error)
-    return load_held_out(run_folder_of(checkpoint)), missing
+    run = run_folder_of(checkpoint)
+    frames, actions = load_held_out(run), None
+    if frames is None:
+        return None, missing
+    if sizes is not None:
+        actions = load_held_out_actions(run, (len(frames), frames.shape[1] - 1, sizes.actions_per_step * sizes.action))
+    return HeldOut(frames, actions), missing
 
 
 def checkpoint_decoder(

@@ -43,3 +43,9 @@ def nearest_latents(latents: Tensor, bank: Tensor, distance: Callable[[Tensor, T
     distances = torch.stack([distance(latent.expand_as(bank), bank).mean(dim=-1) for latent in latents])  # one step at a time
     best = distances.min(dim=1)
     return best.indices, best.values
+
+
+def nearest_frames(model: WorldModel, train: TrainingFrames, prediction: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The training frames nearest to each step of latents [1, T/f, N, D]: uint8 [T, S, S, 3], and their distances [T/f]."""
+    index, distance = nearest_latents(prediction[0].cpu().float(), train.latents.float(), model.distance)
+    return train.frames[index.numpy()].reshape(-1, *train.frames.shape[2:]), distance.numpy()

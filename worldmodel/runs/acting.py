@@ -80,6 +80,12 @@ class ActingModel:
         return 1 if self.model.config.predictor.depth == 0 else self.model.max_context
 
     @property
+    def takes_state_differences(self) -> bool:
+        """Whether its actions are changes of the state (`model.condition.actions`), which no environment executes."""
+        condition = self.model.config.condition
+        return condition is not None and condition.actions == "state_difference"
+
+    @property
     def has_inverse(self) -> bool:
         return self.inverse_head is not None
 
@@ -155,9 +161,10 @@ class ActingModel:
             model = build_model(self.recipe.model, self.recipe.window)
             assert isinstance(model, CausalWorldModel)
             assert model.action_input is not None
-            # The last layer of a new predictor is zero, so it copies the last latent. All plans would cost the same,
+            # Some layers of a new predictor are zero, so it copies the last latent. All plans would cost the same,
             # and the baseline would be "do nothing". Random weights make a forecast that depends on actions.
-            init_linear(model.predictor.head[-1])
+            for layer in model.predictor.zero_layers():
+                init_linear(layer)
             if model.config.frozen_encoder is not None:  # it was not trained by this run
                 model.encoder.load_state_dict(self.model.encoder.state_dict())
         device = self.actions.mean.device

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.condition import ActionStatistics, ConditionConfig
 from worldmodel.recipe import Recipe
-from worldmodel.signals import SignalError, read_signals, signal_statistics
+from worldmodel.signals import ClipProblem, SignalError, SignalStatistics, read_signals, signal_statistics
 
 _NAMED = 5  # clips with problems that are named
 _RATIO_TOLERANCE = 0.05  # recorded actions; recorded times are rounded
@@ -28,7 +29,7 @@ def condition_of(recipe: Recipe) -> ConditionConfig | None:
 def signal_sizes(recipe: Recipe) -> SignalSizes | None:
     """Sizes of the actions and states that are read with the frames; None where the model takes none."""
     condition = condition_of(recipe)
-    return None if condition is None or condition.statistics is None else condition.statistics.sizes
+    return None if condition is None else condition.sizes
 
 
 def with_action_statistics(recipe: Recipe, last: Checkpoint | None, report: Callable[[str], None]) -> Recipe:
@@ -46,19 +47,47 @@ def with_action_statistics(recipe: Recipe, last: Checkpoint | None, report: Call
             raise ConfigError([f"model.condition: {last.folder} was trained without actions; start another run (run=FOLDER)"])
         statistics = before.statistics
     else:
-        statistics = _measured(Manifest.open(recipe.data.manifests[0]), recipe.window, report)
+        manifest = Manifest.open(recipe.data.manifests[0])
+        measure = _of_differences if condition.actions == "state_difference" else _of_recorded
+        statistics = measure(manifest, recipe.window, report)
     new = condition.model_copy(update={"statistics": statistics})
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"condition": new})})
 
 
-def _measured(manifest: Manifest, window: WindowConfig, report: Callable[[str], None]) -> ActionStatistics:
-    found, problems = signal_statistics(manifest)
+def _of_recorded(manifest: Manifest, window: WindowConfig, report: Callable[[str], None]) -> ActionStatistics:
+    return _statistics(*signal_statistics(manifest), _actions_per_step(manifest, window), report)
+
+
+def _of_differences(manifest: Manifest, window: WindowConfig, report: Callable[[str], None]) -> ActionStatistics:
+    """Statistics of the change of the state from one frame of a window to the next."""
+    found, problems = signal_statistics(manifest, between_s=partial(_between_s, window=window))
+    if not found.state_names:
+        raise ConfigError([f"model.condition.actions state_difference: the signals of {manifest.path} have no states"])
+    _check_rate(manifest.clip(int(manifest.rows("train")[0])), window)
+    return _statistics(found, problems, 1, report)
+
+
+def _statistics(
+    found: SignalStatistics, problems: Sequence[ClipProblem], actions_per_step: int, report: Callable[[str], None]
+) -> ActionStatistics:
     if problems:
         named = "; ".join(f"{problem.path}: {problem.detail}" for problem in problems[:_NAMED])
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         report(f"signals of {len(problems)} clips cannot be used or are constant: {named}{more}")
     values = {name: value for name, value in found.as_json().items() if name in ActionStatistics.model_fields}
-    return ActionStatistics(actions_per_step=_actions_per_step(manifest, window), **values)
+    return ActionStatistics(actions_per_step=actions_per_step, **values)
+
+
+def _between_s(clip: Clip, window: WindowConfig) -> float:
+    """The time between two frames of a window."""
+    return 1 / window.fps if window.stride_frames is None else window.stride_frames / clip.fps
+
+
+def _check_rate(clip: Clip, window: WindowConfig) -> None:
+    """Raise ConfigError for windows of a higher rate: frames would be sampled twice, and nothing lies between equal frames."""
+    if window.stride_frames is None and window.fps > clip.fps * (1 + _RATE_TOLERANCE):
+        limit = f"{clip.fps:g} fps of {clip.path}"
+        raise ConfigError([f"window.fps {window.fps:g} is more than the {limit}; give at most {clip.fps:g}"])
 
 
 def _actions_per_step(manifest: Manifest, window: WindowConfig) -> int:
@@ -72,12 +101,8 @@ def _actions_per_step(manifest: Manifest, window: WindowConfig) -> int:
             step_s = read_signals(clip.signals or "").step_s
         except SignalError:
             continue
-        if window.stride_frames is None and window.fps > clip.fps * (1 + _RATE_TOLERANCE):
-            # a frame would be sampled twice, and no action lies between equal frames
-            limit = f"{clip.fps:g} fps of {clip.path}"
-            raise ConfigError([f"window.fps {window.fps:g} is more than the {limit}; give at most {clip.fps:g}"])
-        between_s = 1 / window.fps if window.stride_frames is None else window.stride_frames / clip.fps
-        ratio = between_s / step_s
+        _check_rate(clip, window)
+        ratio = _between_s(clip, window) / step_s
         count = int(np.rint(ratio))
         if count < 1 or abs(ratio - count) > _RATIO_TOLERANCE:
             raise ConfigError([_ratio_problem(window, clip, ratio, step_s)])

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from accelerate.utils import broadcast_object_list, gather_object
 from safetensors import SafetensorError
-from torch import Tensor
 
 from worldmodel import checkpoint
 from worldmodel.checkpoint import BackgroundWriting, CheckpointError, FileContent, NewCheckpoint
 from worldmodel.config import save_config
+from worldmodel.data.loader import Batch
 from worldmodel.health.moments import NotFiniteError
 from worldmodel.process.machine import describe_machine
 from worldmodel.ranks.launch import run_on_main_process
@@ -29,14 +29,14 @@ from worldmodel.training.setup import TrainingSetup
 Result = TypeVar("Result")
 
 
-def save_recipe(recipe: Recipe, held_out_frames: Tensor, session: Session) -> None:
+def save_recipe(recipe: Recipe, held_out: Batch, session: Session) -> None:
     """Write recipe.yaml and held_out.npz into the run folder; on the main process only."""
     if session.lock is None:
         return
     run = Path(recipe.run)
     session.lock.check()
     save_config(recipe, run / "recipe.yaml")
-    save_held_out(run, held_out_frames)
+    save_held_out(run, held_out.frames, held_out.actions)
 
 
 @dataclass(frozen=True)

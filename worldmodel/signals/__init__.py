@@ -3,7 +3,7 @@
 Rows are matched with frames by time, not by number: robots record at other rates than cameras.
 """
 
-from worldmodel.signals.align import action_blocks, states_at
+from worldmodel.signals.align import action_blocks, state_differences, states_at
 from worldmodel.signals.statistics import ClipProblem, SignalStatistics, signal_statistics
 from worldmodel.signals.table import Channel, SignalError, Signals, read_signals, write_signals
 
@@ -16,6 +16,7 @@ __all__ = [
     "action_blocks",
     "read_signals",
     "signal_statistics",
+    "state_differences",
     "states_at",
     "write_signals",
 ]

@@ -1,15 +1,17 @@
-"""Actions and states at the times of sampled frames."""
+"""Actions, states and differences of states at the times of sampled frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from worldmodel.signals.table import SignalError, Signals
+from worldmodel.signals.table import Channel, SignalError, Signals
 
 _EARLY = 0.1  # of a recorded step: a row counts from this much before its time, which files round to float32 or milliseconds
+_FULL_TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0}
 
 
 def action_blocks(signals: Signals, times_s: ArrayLike, actions_per_step: int | None = None) -> NDArray[np.float64]:
@@ -54,6 +56,32 @@ def states_at(signals: Signals, times_s: ArrayLike) -> NDArray[np.float64]:
     states = signals.states[rows]
     _check_numbers(signals, states, "state", signals.state.names, rows)
     return states
+
+
+def state_differences(now: ArrayLike, later: ArrayLike, channel: Channel) -> NDArray[np.float64]:
+    """What is added to states [..., S] to come to later ones: [..., S]. Numbers in rad or deg take the shorter way round."""
+    differences = np.asarray(later, np.float64) - np.asarray(now, np.float64)
+    for number, unit in enumerate(channel.units):
+        period = _FULL_TURNS.get(unit.lower())
+        if period is not None:
+            own = differences[..., number]
+            differences[..., number] = np.where(np.abs(own) > period / 2, (own + period / 2) % period - period / 2, own)
+    return differences
+
+
+def without_actions(signals: Signals) -> Signals:
+    """The same states, with actions of no numbers."""
+    return replace(signals, actions=np.zeros((len(signals.time_s), 0)), action=Channel((), ()))
+
+
+def with_state_differences(signals: Signals, between_s: float) -> Signals:
+    """The same states, with their differences over a time as actions; NaN where nothing was recorded so much later."""
+    later_s = signals.time_s + between_s
+    known = later_s <= signals.time_s[-1] + _EARLY * signals.step_s
+    actions = np.full(signals.states.shape, np.nan)
+    if known.any():
+        actions[known] = state_differences(signals.states[known], states_at(signals, later_s[known]), signals.state)
+    return replace(signals, actions=actions, action=signals.state)
 
 
 def _increasing(times_s: ArrayLike) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from worldmodel.manifest import Clip, Manifest, ManifestError
+from worldmodel.signals.align import with_state_differences, without_actions
 from worldmodel.signals.table import SignalError, Signals, read_signals
 from worldmodel.storage.members import split_member
 from worldmodel.storage.objects import prefetch
@@ -40,6 +41,8 @@ class SignalStatistics:
     state_names: tuple[str, ...]
     clips: int
     constant: tuple[str, ...]  # names of numbers that never change
+    action_units: tuple[str, ...] = ()  # of older runs not known
+    state_units: tuple[str, ...] = ()
 
     def normalise_actions(self, actions: ArrayLike) -> Array:
         """[..., A] -> [..., A], with mean 0 and variance 1 over the train split."""
@@ -63,15 +66,19 @@ class SignalStatistics:
         return cls(**lists)
 
 
-def signal_statistics(manifest: Manifest, split: str = "train") -> tuple[SignalStatistics, list[ClipProblem]]:
+def signal_statistics(
+    manifest: Manifest, split: str = "train", between_s: Callable[[Clip], float] | None = None
+) -> tuple[SignalStatistics, list[ClipProblem]]:
     """Statistics over all rows within the clips of a split, and the clips with problems, which are left out.
 
     Clips with constant actions are named too, but they count. Actions and states must have the sizes that
     most clips have. Raises ManifestError if no clip of the split can be used.
+
+    between_s: the time between two frames of a clip; the actions are then the differences of states over this time.
     """
     problems: list[ClipProblem] = []
     by_size: dict[tuple[int, int], _SameSize] = {}
-    for clip, found in _usable(manifest, split, problems):
+    for clip, found in _usable(manifest, split, problems, between_s):
         size = found.actions.shape[1], found.states.shape[1]
         by_size.setdefault(size, _SameSize(found)).add(clip, found, problems)
     if not by_size:
@@ -115,10 +122,14 @@ class _SameSize:
             state_names=self.names.state.names,
             clips=len(self.tables),
             constant=tuple(name for name, flag in zip(names, still, strict=True) if flag),
+            action_units=self.names.action.units,
+            state_units=self.names.state.units,
         )
 
 
-def _usable(manifest: Manifest, split: str, problems: list[ClipProblem]) -> Iterator[tuple[Clip, Signals]]:
+def _usable(
+    manifest: Manifest, split: str, problems: list[ClipProblem], between_s: Callable[[Clip], float] | None
+) -> Iterator[tuple[Clip, Signals]]:
     """The clips of a split with their signals in the time range of the clip."""
     rows = manifest.rows(split)
     for number, row in enumerate(rows):
@@ -130,7 +141,11 @@ def _usable(manifest: Manifest, split: str, problems: list[ClipProblem]) -> Iter
             problems.append(ClipProblem(clip.clip_id, clip.path, "missing", "it has no signals"))
             continue
         try:
-            yield clip, _within(clip, read_signals(clip.signals))
+            signals = read_signals(clip.signals)
+            if between_s is None:
+                yield clip, _within(clip, signals)
+            else:
+                yield clip, with_state_differences(_within(clip, without_actions(signals)), between_s(clip))
         except SignalError as error:
             problems.append(ClipProblem(clip.clip_id, error.path, error.reason, error.detail))
 

@@ -108,7 +108,8 @@ def read_signals(path: Path | str) -> Signals:
         about = json.loads((table.schema.metadata or {}).get(b"signals", b"{}"))
         time_s = table["time_s"].to_numpy().astype(np.float64)
         action, state = (_channel(about, key) for key in ("action", "state"))
-        actions, states = (_rows(name, table[key], key) for key in ("action", "state"))
+        actions = _rows(name, table["action"], "action", len(action.names))
+        states = _rows(name, table["state"], "state", len(state.names))
         newest, origin = about.get("format", FORMAT_VERSION), dict(about.get("origin", {}))
     except SignalError:
         raise
@@ -153,15 +154,18 @@ def _lists(values: NDArray[np.float64]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1)), mask=missing)
 
 
-def _rows(name: str, column: pa.ChunkedArray, key: str) -> NDArray[np.float64]:
-    """[N, width]; null rows and numbers become NaN. Rows of different lengths are an error; plain numbers have the width 1."""
+def _rows(name: str, column: pa.ChunkedArray, key: str, names: int) -> NDArray[np.float64]:
+    """[N, width]; null rows and numbers become NaN. Rows of different lengths are an error; plain numbers have the width 1.
+
+    names: how many names there are; the width where all rows are null.
+    """
     lists = column.combine_chunks()
     if pa.types.is_integer(lists.type) or pa.types.is_floating(lists.type):
         return _floats(lists)[:, None]
     lengths = pc.list_value_length(lists).drop_null().unique().to_pylist()
     if len(lengths) > 1:
         raise SignalError(name, "other size", f"{key} has rows of {min(lengths)} to {max(lengths)} numbers; expected one size")
-    width = lengths[0] if lengths else 0
+    width = lengths[0] if lengths else names
     values = np.full((len(lists), width), np.nan)
     if width:
         values[lists.is_valid().to_numpy(zero_copy_only=False)] = _floats(pc.list_flatten(lists)).reshape(-1, width)

@@ -50,20 +50,24 @@ def cache_limit_bytes() -> int:
 
 
 def cached(key: str, size: int, fetch: Callable[[], bytes]) -> Path:
-    """The file of a block with this many bytes. `fetch` is called if the cache does not have it.
+    """`cached_file` of bytes that `fetch` gives."""
+    return cached_file(key, size, lambda path: write_bytes(path, fetch()))
 
-    Threads of this process fetch a block once. Raises what `fetch` raises, and OutputError.
+
+def cached_file(key: str, size: int, write: Callable[[Path], None]) -> Path:
+    """The file of a block with this many bytes. `write` is called if the cache does not have it, and writes it atomically.
+
+    Threads of this process write a block once. Raises what `write` raises, and OutputError.
     """
     name = hashlib.sha256(key.encode()).hexdigest()
     path = cache_folder() / name[:2] / name
     with _fetching[int(name[:2], 16)]:
         if _has(path, size):
             return path
-        data = fetch()
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        _make_room(len(data))
-        write_bytes(path, data)
+        _make_room(size)
+        write(path)
         return path
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+import tarfile
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 from worldmodel.files.output_errors import OutputError
 from worldmodel.storage.byte_files import ByteFile
-from worldmodel.storage.cache import cached, open_cached
+from worldmodel.storage.cache import cached_file, open_cached
 from worldmodel.storage.errors import StorageError
-from worldmodel.storage.shard_index import BLOCK_BYTES, SUFFIX, Member, ShardIndex, read_index
+from worldmodel.storage.shard_index import BLOCK_BYTES, SUFFIX, Member, ShardIndex, index_of, read_index
 from worldmodel.storage.store import ObjectVersion, read_range, version_of
-from worldmodel.storage.urls import is_url, split_url
+from worldmodel.storage.tar_files import members_in
+from worldmodel.storage.transfer import download_version
+from worldmodel.storage.urls import is_url, split_url, split_version
 
 IN_FLIGHT = 8  # range reads at the same time, per process
 
@@ -77,7 +81,10 @@ def open_object(url: str, member: str | None) -> RemoteFile:
 
 
 def find_member(url: str, name: str) -> Member:
-    """Where a member lies in a shard. Raises StorageError, and KeyError for a member that the shard does not have."""
+    """Where a member lies in a tar: a shard with its index, or a tar without one whose URL names its version.
+
+    Raises StorageError, and KeyError for a member that the tar does not have.
+    """
     index, found = _index(url), version_of(url)
     if index.tar_bytes != found.size:
         detail = f"it has {found.size} bytes, its index says {index.tar_bytes}: truncated, or replaced without its index"
@@ -87,27 +94,51 @@ def find_member(url: str, name: str) -> Member:
     return entry
 
 
+def members_at(url: str) -> Iterator[tuple[str, int, int]]:
+    """Yield (name, offset, size) of every regular file in a tar at a URL, in order, by its index or else by its headers.
+
+    Members that share a name are repeated where there is no index. Raises StorageError and tarfile.TarError.
+    """
+    index = _index_beside(url)
+    if index is not None:
+        yield from index.places()
+        return
+    with closing(open_object(url, None)) as file:
+        yield from members_in(file)
+
+
 @lru_cache(maxsize=64)
 def _index(url: str) -> ShardIndex:
-    path = local_copy(url + SUFFIX)
+    """The index beside a shard. Of a tar without one whose URL names its version, it is made of the headers."""
+    index = _index_beside(url)
+    if index is not None:
+        return index
     try:
-        return read_index(path)
+        members = {name: Member(name, offset, size, ()) for name, offset, size in members_at(url)}
+    except tarfile.TarError as error:
+        raise StorageError(url, f"a damaged tar ({error})", store=split_url(url)[0], unreachable=False) from None
+    return index_of(list(members.values()), version_of(url).size)
+
+
+def _index_beside(url: str) -> ShardIndex | None:
+    """The index beside a shard; None where there is none and the URL of the tar names its version. Raises StorageError."""
+    plain, version = split_version(url)
+    try:
+        return read_index(local_copy(plain + SUFFIX))
+    except StorageError as error:
+        if error.missing and version is not None:
+            return None
+        raise
     except ValueError:
         detail = "not the index of a shard, or damaged; make it again with `python -m data_prep shard`"
-        raise StorageError(url + SUFFIX, detail, store=split_url(url)[0], unreachable=False) from None
+        raise StorageError(plain + SUFFIX, detail, store=split_url(url)[0], unreachable=False) from None
 
 
 def local_copy(url: str) -> Path:
     """A file of the cache with the whole content of an object. Raises StorageError."""
     found = version_of(url)
-
-    def fetch() -> bytes:
-        starts = range(0, found.size, BLOCK_BYTES)
-        # not the pool of `prefetch`: its threads call this function, and would wait for one another
-        with ThreadPoolExecutor(IN_FLIGHT, "copy") as pool:
-            return b"".join(pool.map(lambda at: read_range(found, at, min(found.size, at + BLOCK_BYTES)), starts))
-
-    return cached(f"{url} {found.version} {found.size}", found.size, fetch)
+    key = f"{url} {found.version} {found.size}"
+    return cached_file(key, found.size, lambda path: download_version(found, path, BLOCK_BYTES))
 
 
 def prefetch(wanted: Sequence[tuple[str, str | None]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class ShardIndex:
     names: np.ndarray  # bytes [N]
     offsets: np.ndarray  # int64 [N]
     sizes: np.ndarray  # int64 [N]
-    digests: np.ndarray  # uint8 [blocks of all members, 32]
+    digests: np.ndarray  # uint8 [blocks of all members, 32]; [0, 32] if the content has no digests
     tar_bytes: int
     note: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,13 +50,36 @@ class ShardIndex:
 
     def find(self, name: str) -> Member | None:
         """The member of this name."""
-        row = int(np.searchsorted(self.names, name.encode()))
-        if row == len(self) or self.names[row] != name.encode():
+        key = _name_bytes(name)
+        row = int(np.searchsorted(self.names, key))
+        if row == len(self) or self.names[row] != key:
             return None
         first = int(blocks_of(self.sizes[:row]).sum())
         size = int(self.sizes[row])
         digests = self.digests[first : first + int(blocks_of(size))]
         return Member(name, int(self.offsets[row]), size, tuple(digest.tobytes() for digest in digests))
+
+    def places(self) -> Iterator[tuple[str, int, int]]:
+        """(name, offset, size) of all members, in the order of the tar."""
+        for row in np.argsort(self.offsets, kind="stable").tolist():
+            name = self.names[row].decode(errors="surrogateescape")
+            yield name, int(self.offsets[row]), int(self.sizes[row])
+
+
+def index_of(members: Sequence[Member], tar_bytes: int) -> ShardIndex:
+    """The index of a tar whose content has no digests, from its members. Names are different."""
+    ordered = sorted(members, key=lambda member: _name_bytes(member.name))
+    return ShardIndex(
+        np.array([_name_bytes(member.name) for member in ordered], "S"),
+        np.array([member.offset for member in ordered], np.int64),
+        np.array([member.size for member in ordered], np.int64),
+        np.zeros((0, 32), np.uint8),
+        tar_bytes,
+    )
+
+
+def _name_bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")  # how tarfile decodes a name that is not UTF-8
 
 
 def blocks_of(size: Any) -> Any:

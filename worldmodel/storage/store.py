@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from worldmodel.storage.errors import StorageError, short_reason
-from worldmodel.storage.urls import split_url
+from worldmodel.storage.urls import is_version, split_url, split_version
 
 ATTEMPTS = 5
 FIRST_DELAY_S = 0.2  # between two attempts; each one is twice to four times as long as the one before
@@ -42,10 +42,24 @@ def version_of(url: str) -> ObjectVersion:
 
 
 def latest_version(url: str) -> ObjectVersion:
-    """The version of an object as it is now. Raises StorageError."""
+    """The version of an object as it is now. Raises StorageError, also where the URL names another version."""
     meta = retried(url, lambda store, key: obstore().head(store, key))
-    etag = meta["e_tag"]
+    etag, wanted = meta["e_tag"], split_version(url)[1]
+    if wanted is not None and not is_version(etag, wanted):
+        detail = f"the object was changed since the manifest was written (its ETag is {etag} now); make the manifest again"
+        raise StorageError(url, detail, store=split_url(url)[0], unreachable=False, changed=True)
     return ObjectVersion(url, int(meta["size"]), etag or str(meta["last_modified"]), etag)
+
+
+def exists(url: str) -> bool:
+    """Whether there is an object at a URL now. Raises StorageError."""
+    try:
+        latest_version(url)
+    except StorageError as error:
+        if error.missing:
+            return False
+        raise
+    return True
 
 
 def read_range(found: ObjectVersion, start: int, stop: int) -> bytes:
@@ -97,6 +111,9 @@ def retried(url: str, request: Callable[[Any, str], Result], writes: bool = Fals
             reason = str(error) if isinstance(error, ConnectionError) else short_reason(error)
             if any(code in reason for code in _FORBIDDEN):
                 raise _forbidden(url, store_url, error) from None
+            if "Error parsing Path" in reason:
+                detail = f"{reason}; the library of URLs cannot name such an object: rename it"
+                raise StorageError(url, detail, store=store_url, unreachable=False) from None
         if attempt < ATTEMPTS - 1:
             time.sleep(delay_s * random.uniform(0.75, 1.25))  # workers that failed together do not retry together
             delay_s *= 3

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from worldmodel.storage.shard_index import SUFFIX, ShardIndex, read_index
 
@@ -30,26 +31,36 @@ def tar_members(path: Path | str) -> Iterator[tuple[str, int, int]]:
 
     Raises OSError or tarfile.TarError for a damaged tar.
     """
-    with _Headers(path) as headers:
-        try:
-            with tarfile.open(fileobj=headers, mode="r:") as tar:
-                while (info := tar.next()) is not None:
-                    if info.size < 0:
-                        raise tarfile.ReadError(f"the size of its member {info.name!r} is negative")
-                    if info.isreg() and not info.issparse():
-                        yield info.name, info.offset_data, info.size
-                    tar.members = []  # type: ignore[attr-defined]  # else tarfile holds every header in memory
-        except (ValueError, OverflowError) as error:
-            raise tarfile.ReadError(f"a header cannot be parsed ({error})") from None
+    with open(path, "rb", buffering=0) as file:
+        yield from members_in(file)
 
 
-class _Headers(io.FileIO):
+def members_in(file: io.RawIOBase) -> Iterator[tuple[str, int, int]]:
+    """`tar_members` of an open file."""
+    headers: Any = _Headers(file)
+    try:
+        with tarfile.open(fileobj=headers, mode="r:") as tar:
+            while (info := tar.next()) is not None:
+                if info.size < 0:
+                    raise tarfile.ReadError(f"the size of its member {info.name!r} is negative")
+                if info.isreg() and not info.issparse():
+                    yield info.name, info.offset_data, info.size
+                tar.members = []  # type: ignore[attr-defined]  # else tarfile holds every header in memory
+    except (ValueError, OverflowError) as error:
+        raise tarfile.ReadError(f"a header cannot be parsed ({error})") from None
+
+
+class _Headers:
     """A tar file of which only headers are read. A header that claims an excessive length is an error, not an allocation."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header states a length of {size} bytes")
-        return super().read(size)
+        return self._file.read(size) or b""
 
 
 def _indexed(path: str, modified_ns: int, index_bytes: int, tar_bytes: int, member: str) -> tuple[int, int] | None:

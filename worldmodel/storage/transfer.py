@@ -98,14 +98,19 @@ def read_whole(url: str) -> tuple[bytes, Written] | None:
 
 def list_objects(folder: str) -> dict[str, int]:
     """Sizes of all objects below the URL of a folder, by their names relative to it. Raises StorageError."""
+    return {name: size for name, (size, _) in list_versions(folder).items()}
+
+
+def list_versions(folder: str) -> dict[str, tuple[int, str | None]]:
+    """(size, ETag) of all objects below the URL of a folder, by their names relative to it. Raises StorageError."""
     if not is_writable_url(folder):
         detail = "folders are listed at s3:// and gs:// only; a model on the Hugging Face hub is named hf:OWNER/NAME"
         raise StorageError(folder, detail, store=split_url(folder)[0], unreachable=False)
 
-    def find(store: Any, key: str) -> dict[str, int]:
+    def find(store: Any, key: str) -> dict[str, tuple[int, str | None]]:
         below = f"{key.rstrip('/')}/" if key.strip("/") else ""
-        found = obstore().list(store, prefix=below or None).collect()
-        return {str(meta["path"]).removeprefix(below): int(meta["size"]) for meta in found}
+        chunks = obstore().list(store, prefix=below or None, chunk_size=1000)
+        return {str(meta["path"]).removeprefix(below): (int(meta["size"]), meta["e_tag"]) for chunk in chunks for meta in chunk}
 
     return retried(folder, find, writes=True)
 
@@ -130,25 +135,26 @@ def download(url: str, path: Path) -> None:
     """
     for left in reversed(range(_DOWNLOADS)):
         try:
-            _download_version(latest_version(url), path)
+            download_version(latest_version(url), path)
             return
         except StorageError as error:
             if not error.changed or not left:
                 raise
 
 
-def _download_version(found: ObjectVersion, path: Path) -> None:
+def download_version(found: ObjectVersion, path: Path, part_bytes: int = _PART_BYTES) -> None:
+    """Write this version of an object to a file, atomically, by range reads. Raises StorageError and OutputError."""
     lock = threading.Lock()
     with atomic_path(path) as part, open_part(part, path) as file:
 
         def fetch(start: int) -> None:
-            data = read_range(found, start, min(found.size, start + _PART_BYTES))
+            data = read_range(found, start, min(found.size, start + part_bytes))
             with lock:
                 file.seek(start)
                 file.write(data)
 
         with ThreadPoolExecutor(IN_FLIGHT, "download") as pool:
-            for _ in pool.map(fetch, range(0, found.size, _PART_BYTES)):
+            for _ in pool.map(fetch, range(0, found.size, part_bytes)):
                 pass
 
 

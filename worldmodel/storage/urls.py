@@ -1,14 +1,19 @@
-"""URLs of objects: `s3://bucket/key`, `gs://bucket/key`, `hf://datasets/owner/name/file`, `https://host/path`."""
+"""URLs of objects: `s3://bucket/key`, `gs://bucket/key`, `hf://datasets/owner/name/file`, `https://host/path`.
+
+A URL may end in the version of the object, `s3://bucket/a.mp4#etag=9b2cf535f27731c9`. Another version is then never read.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import re
+from urllib.parse import quote
 
 SCHEMES = ("s3", "gs", "hf", "http", "https")
 _URL = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
 
+_VERSION = re.compile(r"#etag=([^/#]+)$")
 _SIGNED = re.compile(r"[?&](x-amz-|x-goog-|awsaccesskeyid|signature|sig=|token=)", re.IGNORECASE)  # keys may hold a "?"
 
 
@@ -26,12 +31,34 @@ def is_writable_url(path: str) -> bool:
     return is_url(path) and path.partition("://")[0].lower() in ("s3", "gs")
 
 
+def with_version(url: str, etag: str | None) -> str:
+    """The URL of one version of an object. Without an ETag, or with one that does not mean equal bytes, it is `url`."""
+    tag = _version_text(etag)
+    return url if tag is None else f"{url}#etag={tag}"
+
+
+def split_version(url: str) -> tuple[str, str | None]:
+    """(URL, version) of the URL of one version of an object. The version of other URLs, and of paths, is None."""
+    found = _VERSION.search(url) if is_url(url) else None
+    return (url, None) if found is None else (url[: found.start()], found[1])
+
+
+def is_version(etag: str | None, version: str) -> bool:
+    """Whether an object with this ETag is the version that `split_version` found in a URL."""
+    return _version_text(etag) == version
+
+
+def _version_text(etag: str | None) -> str | None:
+    strong = etag is not None and not etag.startswith("W/") and etag.strip('"')
+    return quote(etag.strip('"'), safe="-") if etag is not None and strong else None
+
+
 def split_url(url: str) -> tuple[str, str]:
-    """(store, key) of a URL: `s3://bucket/a/b.tar` -> (`s3://bucket`, `a/b.tar`).
+    """(store, key) of a URL: `s3://bucket/a/b.tar` -> (`s3://bucket`, `a/b.tar`). A version at its end is left out.
 
     Raises UrlError for a URL with a user name, a password, a query or a signature: these would be written to files.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, _, rest = split_version(url)[0].partition("://")
     host, _, key = rest.partition("/")
     if "@" in host or _SIGNED.search(url) or (scheme.lower() in ("http", "https") and "?" in url):
         raise UrlError(
@@ -51,6 +78,11 @@ def join_url(folder: str, path: str) -> str:
     if path.startswith(("/", "\\")) or below == ".." or below.startswith("../") or re.match(r"[A-Za-z]:[\\/]", path):
         raise UrlError(f"{path!r} leaves the folder {folder}; a manifest at a URL names files below its folder, or URLs")
     return f"{folder.rstrip('/')}/{below}"
+
+
+def stays_below(name: str) -> bool:
+    """Whether the name of an object is a relative path that cannot leave its folder, on any system."""
+    return not any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in name.split("/"))
 
 
 def parent_url(url: str) -> str:

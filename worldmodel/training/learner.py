@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from worldmodel.data.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
+from worldmodel.data.token_masks.stacked import mask_arguments
 from worldmodel.models import TrainedModel
 from worldmodel.models.condition import condition_arguments
 from worldmodel.models.latents import Latents
@@ -74,7 +75,7 @@ class Learner(nn.Module):
         with _full_precision(device):
             size = self.model.window.frame_px
             pixels = standardise(augment(micro_batch.frames, micro_batch.uniforms, size, self.augmentation))
-        given = condition_arguments(micro_batch.actions)
+        given = condition_arguments(micro_batch.actions) | mask_arguments(micro_batch.masks)
         latents: Latents = self.model(pixels, micro_batch.ids, micro_batch.step_seed, **given)
         latents = replace(latents, window_ids=to_device(micro_batch.ids, device))
         with _full_precision(device):

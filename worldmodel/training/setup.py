@@ -13,7 +13,9 @@ from torch import nn
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch_reader import BatchReader
 from worldmodel.data.loader import Batch, WindowDataset, training_batches
+from worldmodel.data.token_masks.drawing import MaskRule
 from worldmodel.models import TrainedModel, build_model
+from worldmodel.models.masked import MaskedConfig
 from worldmodel.objectives import build_objective
 from worldmodel.recipe import Recipe
 from worldmodel.training.fine_tuning import freeze
@@ -56,7 +58,16 @@ class TrainingSetup:
             report=report,
             stop_requested=stop_requested,
             reader=self.reader,
+            masks=_mask_rule(self.recipe),
         )
+
+
+def _mask_rule(recipe: Recipe) -> MaskRule | None:
+    """The rule by which data workers draw masks; None for models without masks."""
+    model, window = recipe.model, recipe.window
+    if not isinstance(model, MaskedConfig):
+        return None
+    return model.mask_rule(window.frames // model.encoder.tubelet_size, model.token_grid(window))
 
 
 def build_learner(recipe: Recipe) -> Learner:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from av import VideoFrame
 
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.crop_rectangle import CropRectangle
+from worldmodel.video.orientation import Orientation
 from worldmodel.video.planes import FrameLayout
-from worldmodel.video.read import read_frames, read_planes
-from worldmodel.video.resize import Cover, inside
+from worldmodel.video.read import fill_buffer, read_frames, read_planes
+from worldmodel.video.resize import AS_STORED, Cover, FrameConverter, Size, inside
 
 Geometry = Literal["center_crop", "resize"]
 GEOMETRIES: dict[Geometry, str] = {
@@ -38,7 +41,7 @@ def read_square_frames(
     timing: Timing | None = None,
     packet_index: str | None = None,
     rectangle: CropRectangle | None = None,
-    copy: bool = True,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Read frames as `read_frames` does and make them square: uint8 [T, size_px, size_px, 3].
 
@@ -46,10 +49,15 @@ def read_square_frames(
     geometry: "center_crop" resizes the short side to `size_px` and cuts out a square; "resize" resizes the whole frame.
     position: where along the long side the square is cut out, see `crop_square`; None for the centre.
     rectangle: what is read of each frame, as if it were the whole frame; None for the whole frame.
-    copy: False returns the square as a view, which keeps the memory of the rest of the frames; for a caller that copies it.
+    out: memory to write the result into, which is returned; it may be partly written when an error is raised.
     """
     height, width = (size_px, size_px) if isinstance(size_px, int) else size_px
     size = inside(rectangle, covering_size(size_px) if geometry == "center_crop" else (height, width))
+    if out is not None and backend == "pyav" and (member is not None or not os.path.isdir(path)):
+        where: dict[str, Any] = {"times_s": times_s, "indices": indices, "member": member}
+        memory = out
+        fill_buffer(lambda: SquareBuffer(size, position, memory), path, **where, timing=timing, packet_index=packet_index)
+        return out
     frames = read_frames(
         path,
         times_s=times_s,
@@ -62,7 +70,29 @@ def read_square_frames(
         packet_index=packet_index,
     )
     square: np.ndarray = crop(frames, (height, width), position)
-    return np.ascontiguousarray(square) if copy else square
+    if out is None:
+        return np.ascontiguousarray(square)
+    out[...] = square
+    return out
+
+
+class SquareBuffer:
+    """The output of a read, uint8 [T, height, width, 3]: of each frame, no more is written than what is cut out of it."""
+
+    def __init__(self, size: Size, position: float | None, out: np.ndarray) -> None:
+        """size: of whole frames; position: see `crop`; out: memory of the caller."""
+        self._position, self._out, self._converter = position, out, FrameConverter(size)
+        self.missing = len(out)  # slots not filled yet
+
+    def put(self, slots: list[int], frame: VideoFrame, orientation: Orientation = AS_STORED) -> None:
+        """Convert `frame`, and write its square into `slots`."""
+        height, width = self._out.shape[1:3]
+        square = crop(self._converter.convert(frame, orientation), (height, width), self._position)
+        if square.shape != self._out.shape[1:]:  # else numpy would repeat rows to fill the memory
+            raise ValueError(f"a frame of {list(square.shape)}, expected {list(self._out.shape[1:])}")
+        for slot in slots:
+            self._out[slot] = square
+        self.missing -= len(slots)
 
 
 def read_square_planes(

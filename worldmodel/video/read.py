@@ -85,18 +85,46 @@ def read_planes(
     with reading_errors(shown_name(path, member)):
         if member is None and os.path.isdir(path):
             return read_folder(path, selection, size, folder_fps)
-
-        def read(new_buffer: Callable[[], _BufferT]) -> _BufferT:
-            found = None
-            if packet_index is not None:
-                found = read_by_index(packet_index, path, member, selection, new_buffer)
-            return read_into(new_buffer, path, member, selection, timing) if found is None else found
-
+        how = path, member, selection, timing, packet_index
         try:
-            planes = read(lambda: PlaneBuffer(len(selection), size, out))
+            planes = _read_video(lambda: PlaneBuffer(len(selection), size, out), *how)
         except FormatChangedError:
-            return read(lambda: FrameBuffer(len(selection), size)).frames
+            return _read_video(lambda: FrameBuffer(len(selection), size), *how).frames
         return planes.layout or planes.rgb.frames
+
+
+def fill_buffer(
+    buffer_of: Callable[[], Buffer],
+    path: Path | str,
+    *,
+    times_s: Sequence[float] | np.ndarray | None = None,
+    indices: Sequence[int] | np.ndarray | None = None,
+    member: str | None = None,
+    timing: Timing | None = None,
+    packet_index: str | None = None,
+) -> None:
+    """Put the requested frames of a video file into a buffer of the caller, with the backend pyav.
+
+    buffer_of: makes the buffer; it is called again where frames must be read in another way, and then all are written again.
+    Other arguments are those of `read_frames`.
+    """
+    selection = _selection(times_s, indices, None)
+    with reading_errors(shown_name(path, member)):
+        _read_video(buffer_of, path, member, selection, timing, packet_index)
+
+
+def _read_video(
+    new_buffer: Callable[[], _BufferT],
+    path: Path | str,
+    member: str | None,
+    selection: Selection,
+    timing: Timing | None,
+    packet_index: str | None,
+) -> _BufferT:
+    found = None
+    if packet_index is not None:
+        found = read_by_index(packet_index, path, member, selection, new_buffer)
+    return read_into(new_buffer, path, member, selection, timing) if found is None else found
 
 
 def _selection(

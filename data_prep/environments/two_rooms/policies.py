@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,6 @@ STEP_PX = (1.0, 0.4, 0.2, 1.8)  # mean, standard deviation and limits of the ste
 TURN_KAPPA = 5.0  # concentration of the turns of a random walk
 DOOR_CLEARANCE_PX = 2.0  # of the two points before and behind the door
 CROSSING_FRACTION = 0.35  # of the episodes of the training data of EB-JEPA and PLDM
-SPEED_PX = (0.8, MAX_STEP_PX)  # range of the step length of an episode for planning, up to that of planners
-STRAIGHT_FRACTION = 0.3  # of the walks of an episode for planning that ignore the wall
 LONGEST_WALK = 45  # steps until a walk for planning is given up
 _AT_DOOR_PX = 1.0
 
@@ -46,14 +45,30 @@ def training_data(environment: Any, rng: np.random.Generator) -> Act:
     return (scripted if rng.random() < CROSSING_FRACTION else random_walk)(environment, rng)
 
 
+@dataclass(frozen=True)
+class Walks:
+    """How a dot walks from one random place to the next, in an episode for planning."""
+
+    speed_px: tuple[float, float]  # range of the length of a step
+    turn_kappa: float  # concentration of the angles by which steps deviate
+    straight_fraction: float  # of the walks that ignore the wall
+
+
+DIRECT = Walks((2.2, MAX_STEP_PX), 40.0, 0.05)  # the ways are nearly as short as they can be
+EXPLORING = Walks((0.3, MAX_STEP_PX), 2.0, 0.7)  # all kinds of steps, many of which the wall stops
+EXPLORING_FRACTION = 0.3  # of the episodes for planning
+
+
 def training_data_for_planning(environment: Any, rng: np.random.Generator) -> Act:
-    """Walks from one random place to the next, most of them through the door where it is needed, some against the wall.
+    """Episodes of direct walks, from which a distance in steps is learned, and of exploring walks, for the dynamics.
 
     A planner needs three things that the published training data hold little of: pairs of places whose way is much longer
     than the straight line, steps as long as those of plans, and steps that the wall stops.
     """
-    speed = rng.uniform(*SPEED_PX)
-    low, high = BORDER_PX[0] + CLEARANCE_PX, BORDER_PX[1] - CLEARANCE_PX
+    return _walks(EXPLORING if rng.random() < EXPLORING_FRACTION else DIRECT, rng)
+
+
+def _walks(walks: Walks, rng: np.random.Generator) -> Act:
     target, is_straight, left = np.zeros(2), False, 0
 
     def act(observation: Any, info: dict[str, Any]) -> Array:
@@ -61,13 +76,21 @@ def training_data_for_planning(environment: Any, rng: np.random.Generator) -> Ac
         x, y, wall_x, door_y = observation
         position = np.array([x, y])
         if left <= 0 or np.linalg.norm(target - position) < 1:
-            target, is_straight, left = rng.uniform(low, high, 2), rng.random() < STRAIGHT_FRACTION, LONGEST_WALK
+            target, is_straight, left = _place(wall_x, rng), rng.random() < walks.straight_fraction, LONGEST_WALK
         left -= 1
         action = straight_to(position, target) if is_straight else through_the_door(position, target, wall_x, door_y)
-        turned = _turned(action, rng.vonmises(0.0, TURN_KAPPA * 2))
-        return turned * min(1.0, speed / max(float(np.linalg.norm(action)), 1e-12))
+        turned = _turned(action, rng.vonmises(0.0, walks.turn_kappa))
+        return turned * min(1.0, rng.uniform(*walks.speed_px) / max(float(np.linalg.norm(action)), 1e-12))
 
     return act
+
+
+def _place(wall_x: float, rng: np.random.Generator) -> Array:
+    """A random place that touches neither wall nor border: [2]."""
+    while True:
+        place = rng.uniform(BORDER_PX[0] + CLEARANCE_PX, BORDER_PX[1] - CLEARANCE_PX, 2)
+        if abs(place[0] - wall_x) >= WALL_HALF_PX + CLEARANCE_PX:
+            return np.asarray(place)
 
 
 def _turned(action: Array, angle: float) -> Array:

@@ -49,6 +49,7 @@ class World:
     properties: tuple[Property[Any, Any], ...]
     sample_quadruplet: SampleQuadruplet
     sample_possible_video: SamplePossibleVideo
+    duration_s: float | None = None  # of its videos by default; None: that of the size of the suite
 
     def property(self, name: str) -> Property[Any, Any]:
         """The property of this name. Raises KeyError."""

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.environments.making import make_environment
-from eval.planning.episodes import Episodes, History, picture_of
+from data_prep.environments.tasks import measured
+from eval.planning.episodes import Environments, Episodes, History, picture_of
 from eval.planning.evaluation import Evaluation
 from eval.planning.offline.recorded import Recorded
 from eval.planning.planning_policy import observe
@@ -53,7 +54,9 @@ def episode_player(
     frames = _draw_episode(evaluation, episodes, chosen.pair)
     budget = MAX_BYTES / MAX_VIDEOS / 4
     task, unit = evaluation.task, evaluation.task.unit
-    distance = task.distance(episodes.states[chosen.pair], goal[None])[: len(frames)]
+    main_criterion = task.criteria[0]
+    distance = measured(task, main_criterion, episodes.states[chosen.pair], goal[None])[: len(frames)]
+    drawn = [it for it in task.criteria[:2] if it.measure == main_criterion.measure]
     picture = _draw_states(evaluation, goal[None])[0]
     videos = [
         PlayerVideo(label, "unlabelled", mp4_bytes_within(frames, FPS, budget)),
@@ -74,7 +77,7 @@ def episode_player(
         frames=len(frames),
         videos=videos,
         curves={f"distance to the goal ({unit})": [((np.arange(len(frames)) / FPS).tolist(), distance.tolist())]},
-        levels={f"distance to the goal ({unit})": [(it.tolerance, f"{it.name} tolerance") for it in task.criteria[:2]]},
+        levels={f"distance to the goal ({unit})": [(it.tolerance, f"{it.name} tolerance") for it in drawn]},
         numbers={"way at the start": f"{way:.1f} {unit}", "distance at the end": f"{distance[-1]:.1f} {unit}"},
         tag=f"{criterion}: {'success' if chosen.succeeded else 'failure'}",
         quantity="over time:",
@@ -136,9 +139,11 @@ def _imagined(
     needed = 1 + (planning.context - 1) * block
     found, captions = [gallery.draw(model.encode(torch.from_numpy(frames[:1, None]).to(evaluation.device))[:, -1])[0]], []
     actions = episodes.actions[pair]
+    seen, before = _lead_in(evaluation, pair, actions.shape[-1])
     for first in range(0, len(frames) - 1, executed):
-        pictures = [frames[number][None] for number in range(max(0, first + 1 - needed), first + 1)]
-        history = History(first, episodes.states[pair : pair + 1, first], pictures, [row[None] for row in actions[:first]])
+        pictures = [*seen, *(frame[None] for frame in frames[: first + 1])][-needed:]
+        done = [*before, *(row[None] for row in actions[:first])]
+        history = History(first, episodes.states[pair : pair + 1, first], pictures, done)
         context = observe(model, history, planning.context, evaluation.device)
         steps = min(executed, len(frames) - 1 - first) // block
         if not steps:
@@ -150,3 +155,13 @@ def _imagined(
             found += [drawn[step]] * block
     found += [found[-1]] * (len(frames) - len(found))
     return np.stack(found[: len(frames)]), captions
+
+
+def _lead_in(evaluation: Evaluation, pair: int, action_size: int) -> tuple[list[Frames], list[NDArray[np.float64]]]:
+    """What is seen before the first plan: pictures [1, H, W, 3], and actions [1, A]."""
+    cases = evaluation.cases([pair])
+    environments = Environments(evaluation.environment_id, evaluation.options, evaluation.task, cases, 0)
+    try:
+        return environments.watch(action_size, with_pictures=True)
+    finally:
+        environments.close()

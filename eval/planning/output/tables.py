@@ -46,7 +46,9 @@ def criterion_text(criterion: Mapping[str, Any], unit: str) -> str:
     """ "moderate: < 4.5 px at the last step (EB-JEPA)" """
     when = {"last": "at the last step", "any": "at any step", "held": f"held for {criterion['steps']} steps"}[criterion["when"]]
     source = f" ({criterion['source']})" if criterion["source"] else ""
-    return f"{criterion['name']}: < {criterion['tolerance']:g} {unit} {when}{source}"
+    measure = criterion.get("measure", "distance")
+    of = "" if measure == "distance" else f"{measure.replace('_', ' ')} "
+    return f"{criterion['name']}: {of}< {criterion['tolerance']:g} {unit} {when}{source}"
 
 
 def markdown(found: PlanResults) -> str:

@@ -51,12 +51,17 @@ def curves(
 def bin_means(x: Values, y: Values, bins: int = BINS) -> list[Bin]:
     """Mean of y in bins of x with about equal n, split at quantiles.
 
-    Equal x stay together. Empty where x is constant.
+    Equal x stay together, and of at most `bins` different x each has a bin of its own. Empty where x
+    is constant.
     """
     if not len(x) or np.ptp(x) <= 1e-9 * np.abs(x).max():
         return []
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
-    bin_of = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    values = np.unique(x)
+    if len(values) <= bins:
+        bin_of = np.searchsorted(values, x)
+    else:
+        edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
+        bin_of = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
     found: list[Bin] = []
     for index in np.unique(bin_of):
         inside = bin_of == index

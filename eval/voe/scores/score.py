@@ -20,6 +20,7 @@ from eval.voe.scorers import ScorerId, baselines_of, evaluated_scorers
 from eval.voe.scores.diagnostics import BASELINES, diagnostics, published
 from eval.voe.scores.localisation import localisation
 from eval.voe.scores.psychometric import curves, magnitude, occlusion_s
+from eval.voe.scores.questions import question_scores
 from eval.voe.scores.score_types import BaselineScore, CellScore, Headline, Tree
 from eval.voe.scores.scoreboard import BALANCED, Cell, Scoreboard, in_strata, mean_over_strata
 from eval.voe.surprise.traces import Traces
@@ -44,6 +45,11 @@ def score(trials: Sequence[Trial], traces: Traces, protocol: Mapping[str, Any]) 
         "format": FORMAT,
         "precision": precision,
         "headline": headlines,
+        "questions": {
+            str(it): by_question
+            for it in evaluated
+            if str(it) in headlines and (by_question := question_scores(board, headlines[str(it)]["windows"], it, MIN_TRIALS))
+        },
         "tree": {windows: _trees(board, windows, evaluated) for windows in board.windows()},
         "splits": {
             split: {windows: _split_trees(board, windows, evaluated, split) for windows in board.windows()}

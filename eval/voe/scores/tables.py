@@ -72,7 +72,21 @@ def markdown(scores: Mapping[str, Any]) -> str:
         if len(steps) > STEPS_WITHOUT_ABLATION:
             whitened = {str(it): {name: main_cell(cell) for name, cell in by_scorer[it].items()} for it in steps}
             parts.append(_side_by_side(f"Ablation of whitening, {windows}", whitened))
+    if scores.get("questions"):
+        parts.append(_by_question(scores["questions"]))
     return "\n".join([*parts, *_remarks(scores)])
+
+
+def _by_question(questions: Mapping[str, Mapping[str, Any]]) -> str:
+    """What went in and how it moved, by scorer, with the baselines of each."""
+    baselines = list(dict.fromkeys(name for found in questions.values() for it in found.values() for name in it["baselines"]))
+    rows = [
+        [f"{scorer}: {question}", ", ".join(it["properties"]), str(it["n"]), with_interval(it)]
+        + [percent(it["baselines"].get(name)) for name in baselines]
+        for scorer, found in questions.items()
+        for question, it in found.items()
+    ]
+    return table("**By question**, percent, chance 50", ["question", "mean of", "n", "model", *baselines], rows)
 
 
 def main_cell(by_visibility: Mapping[str, Any]) -> tuple[str, CellScore]:

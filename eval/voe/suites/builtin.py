@@ -42,10 +42,16 @@ MAGNITUDES: dict[str, dict[str, str]] = {
         "collision": "speed of the blow, of 2 m/s",
     },
     "lookaway": {**_SHARED_MAGNITUDES, "inertia": "ratio of speeds"},
+    "memory": {"number": "number of bodies", "identity": "number of bodies"},
     "spliced": {"other_stretch": "distance in time, s", "part_mirrored": "mirrored share of the picture"},
 }
 """By world. The other properties have no single quantity: inertia of the built-in world, for example, has
 templates that bend the path and templates that change the speed.
+"""
+LOCKED_S = {"memory": 1.0}
+"""By world: contexts of locked windows end at most this long before the end of the occlusion.
+
+Otherwise the forecasts of many windows in a long occlusion would end before anything is seen again.
 """
 COLUMNS = [
     *("quad_id", "clip_id", "context_id", "outcome_id", "possible", "property", "visibility", "spliced", "level", "copy_class"),
@@ -91,7 +97,7 @@ def open_folder(folder: Path) -> Suite:
     ]
     raise_problems(folder, problems, SOURCE)
     calibration = next((path for name in CALIBRATION if (path := folder / name).exists()), None)
-    trials = tuple(_trial(name, videos, clips) for name, videos in quads.items())
+    trials = tuple(_trial(name, videos, clips, LOCKED_S.get(world)) for name, videos in quads.items())
     return Suite(
         name="builtin",
         path=folder,
@@ -145,7 +151,9 @@ def _problems(name: str, videos: dict[tuple[str, str], dict[str, Any]], clips: d
     return problems
 
 
-def _trial(name: str, rows: dict[tuple[str, str], dict[str, Any]], clips: dict[str, ManifestRow]) -> Trial:
+def _trial(
+    name: str, rows: dict[tuple[str, str], dict[str, Any]], clips: dict[str, ManifestRow], locked_s: float | None
+) -> Trial:
     first = rows[QUADRUPLET[0]]
     videos = tuple(
         Video(row["clip_id"], clips[row["clip_id"]].path, row["fps"], clips[row["clip_id"]].frames, row["possible"], *key)
@@ -154,6 +162,9 @@ def _trial(name: str, rows: dict[tuple[str, str], dict[str, Any]], clips: dict[s
     )
     hidden = (first["occlusion_start"], first["occlusion_stop"])
     occluded = hidden[0] is not None and first["visibility"] == "occluded"
+    first_cut = hidden[0] + 2 if occluded else 0
+    if occluded and locked_s is not None:
+        first_cut = max(first_cut, hidden[1] + 1 - round(locked_s * first["fps"]))
     return Trial(
         group_id=name,
         videos=videos,
@@ -167,7 +178,7 @@ def _trial(name: str, rows: dict[tuple[str, str], dict[str, Any]], clips: dict[s
         spliced=first["spliced"],
         # the last two context frames are fully occluded, so that neither a copy nor linear
         # extrapolation has information about the object
-        locked_cuts=(hidden[0] + 2, hidden[1] + 1) if occluded else None,
+        locked_cuts=(first_cut, hidden[1] + 1) if occluded else None,
         splice_frame=first["splice"],
         occluded_frames=hidden if occluded else None,
         violation_frame=first["violation"],

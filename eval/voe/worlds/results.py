@@ -16,14 +16,11 @@ from eval.intervals import bootstrap_mean
 from eval.voe.evaluation import Evaluation, open_evaluation
 from eval.voe.scorers import ScorerId, baselines_of, evaluated_scorers
 from eval.voe.scores.diagnostics import BASELINES
+from eval.voe.scores.questions import properties_by_question
 from eval.voe.scores.scoreboard import Cell, Scoreboard, Values, in_strata, mean_over_strata
 
 CHANCE = 0.5
 MEAN = "mean"
-IDENTITY = ("permanence", "shape", "colour", "size")
-DYNAMICS = ("direction", "acceleration", "crossing", "impact", "delay", "queue")
-QUESTIONS = {"what went in": IDENTITY, "how it moved": DYNAMICS}
-"""Name of a row and the properties that it averages. How it moved: the contexts hold the same frames in another order."""
 SPLITS = {"test": "", "ood": "unseen looks"}
 """Splits that are worlds, and what is added to the name of the suite."""
 
@@ -118,9 +115,7 @@ def _rows(board: Scoreboard, windows: str, scorer: ScorerId, split: str) -> list
     others = {it.forecaster_name: it for it in baselines_of(scorer, board.scorers(windows))}
     others |= {it.forecaster_name: it for it in BASELINES if it in board.scorers(windows) and it != scorer}
     wanted = {MEAN: list(strata)}
-    for question, properties in QUESTIONS.items():
-        if len(names := [name for name in strata if name in properties]) > 1:
-            wanted[question] = names
+    wanted |= properties_by_question(list(strata))
     wanted |= {name: [name] for name in strata}
     mine = board.scores(windows, scorer, board.main_kind)
     theirs = {name: board.scores(windows, it, board.main_kind) for name, it in others.items()}

@@ -178,7 +178,7 @@ def test_an_environment_without_state_that_ends_early(module, tmp_path):
         ("made_for_test:Endless-v0", [], "its episodes have no limit; give --steps"),
         ("made_for_test:Broken-v0", [], "failed: RuntimeError: the simulation exploded; the same command resumes here"),
         ("made_for_test:Plain-v0", ["--env-options", '{"colour": 1}'], "cannot be made (TypeError: "),
-        ("made_for_test:Plain-v0", ["--policy", "scripted"], "has no scripted policy (TwoRooms-v0 has one)"),
+        ("made_for_test:Plain-v0", ["--policy", "scripted"], "has no scripted policy (there is one for TwoRooms-v0"),
         ("made_for_test:Plain-v0", ["--policy", "made_for_test:none"], "the module made_for_test has no none"),
         ("made_for_test:Plain-v0", ["--policy", "made_for_test:number"], "is a int; expected a callable (environment, rng)"),
         ("made_for_test:Plain-v0", ["--policy", "nothing_here:a"], "no module 'nothing_here' on Python's path"),

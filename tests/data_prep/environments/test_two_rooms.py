@@ -14,7 +14,7 @@ from data_prep.environments.two_rooms.geometry import (
     sample_start_and_goal,
     sample_wall,
 )
-from data_prep.environments.two_rooms.policies import straight_to, through_the_door
+from data_prep.environments.two_rooms.policies import straight_to, through_the_door, training_data_for_planning
 
 gymnasium = pytest.importorskip("gymnasium")
 from data_prep.environments.two_rooms.environment import TwoRooms  # noqa: E402  needs gymnasium
@@ -109,6 +109,26 @@ def test_through_the_door_reaches_every_goal():
         assert (np.linalg.norm(action, axis=-1) <= 2.45 + 1e-9).all()
         position = move(position, action, walls[:, 0], walls[:, 1], rng.normal(0, 0.5, (300, 2)))
     assert (np.linalg.norm(position - goal, axis=-1) < 1e-6).all()
+
+
+def test_direct_walks_are_fast_and_exploring_walks_meet_the_wall():
+    """Both kinds occur among the episodes for planning, with very different shares of steps that the wall stops."""
+    stopped, longest = [], []
+    for number in range(40):
+        rng = np.random.default_rng(number)
+        act, position = training_data_for_planning(None, rng), np.array([10.0, 50.0])
+        counted, lengths = 0, []
+        for _ in range(90):
+            action = act(np.array([*position, WALL, DOOR]), {})
+            end = move(position, action, WALL, DOOR)
+            counted += int(np.linalg.norm(end - position - action) > 0.1)
+            lengths.append(np.linalg.norm(action))
+            position = end
+        stopped.append(counted / 90)
+        longest.append(np.median(lengths))
+    is_direct = np.array(longest) > 2.2
+    assert 20 <= is_direct.sum() <= 36
+    assert np.array(stopped)[is_direct].mean() < 0.05 < 0.1 < np.array(stopped)[~is_direct].mean()
 
 
 def test_the_way_to_the_other_room_leads_through_the_door():

@@ -154,7 +154,7 @@ def test_errors_are_one_line(plan, episodes, tmp_path, capfd, monkeypatch):
     data = ["--data", episodes, "--goals", "later", "--goal-steps", "10"]
     cases = [
         (["--env", "Nothing-v0", *task], "Nothing-v0: unknown environment"),
-        (["--env", "Short-v0"], "no goal can be set, because its task is not known (TwoRooms-v0 has one)"),
+        (["--env", "Short-v0"], "no goal can be set, because its task is not known (there is one for TwoRooms-v0"),
         (["--env", "Blind-v0", *task], "renders no rgb_array (its render modes: human)"),
         (["--env", "Short-v0", *task], "its states cannot be set, so no episode can begin at a chosen start"),
         ([], "--data is missing"),
@@ -171,3 +171,41 @@ def test_errors_are_one_line(plan, episodes, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(plan_run, "open_models", lambda *_: [NamedModel("wide", wide(), "0" * 16, 1, str(episodes))])
     assert plan(*data, "--model", "wide", "--out", tmp_path / "wide") == 2
     assert "was trained with actions of 3 numbers, and TwoRooms-v0 has 2" in capfd.readouterr().err
+
+
+class Early(Short):
+    """Stands at any state, and ends after its first step."""
+
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        self.state = np.asarray(options["state"] if options else [10.0, 10.0, 32.0, 20.0])
+        return self.state, {}
+
+    def step(self, action):
+        return self.state, 0.0, True, False, {}
+
+
+class Stubborn(Early):
+    """Knows no states."""
+
+    def reset(self, *, seed=None, options=None):
+        if options:
+            raise KeyError("no such option")
+        return super().reset(seed=seed)
+
+
+def test_episodes_that_end_early_are_counted_and_a_goal_that_cannot_be_set_is_one_line(plan, episodes, tmp_path, capfd):
+    for name, made in (("Early-v0", Early), ("Stubborn-v0", Stubborn)):
+        if name not in gymnasium.registry:
+            gymnasium.register(name, entry_point=made)
+    arguments = ["--task", "data_prep.environments.two_rooms.task:TwoRoomsTask", "--data", episodes, "--goals", "later"]
+    arguments += ["--goal-steps", "10", "--count", "2", "--seeds", "1", "--policies", "nothing"]
+    assert plan("--env", "Early-v0", *arguments, "--out", tmp_path / "early") == 0
+    notes = json.loads((tmp_path / "early" / "plan.json").read_text())["notes"]
+    assert notes == ["do nothing: 2 episodes ended before the budget; their last state counts"]
+    capfd.readouterr()
+    assert plan("--env", "Stubborn-v0", *arguments, "--out", tmp_path / "stubborn") == 2
+    error = capfd.readouterr().err
+    assert "Stubborn-v0: the goal cannot be set (KeyError: 'no such option')" in error
+    assert "Traceback" not in error

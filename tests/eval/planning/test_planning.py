@@ -10,6 +10,7 @@ import torch
 from data_prep.environments.tasks import Criterion
 from data_prep.environments.two_rooms import geometry
 from data_prep.environments.two_rooms.task import TwoRoomsTask
+from eval.errors import EvalError
 from eval.planning import models, set_up
 from eval.planning.action_model import ShuffledActions
 from eval.planning.episodes import History
@@ -23,7 +24,7 @@ from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
 from eval.planning.policies import RandomPolicy
 from eval.planning.scoring import difference, score
 from eval.planning.verdict import verdict
-from tests.support.made_acting_model import checkpoint_of, made_acting
+from tests.support.made_acting_model import checkpoint_of, made_acting, made_recipe
 from tests.support.made_action_model import STATISTICS, PositionModel
 from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, PlannerBase
 from worldmodel.runs.run_data import RunData
@@ -248,3 +249,12 @@ def test_policies_that_mean_nothing_are_left_out_with_the_reason():
     assert set(usual.names()) - set(one_frame.names()) == {"memoryless"}
     gradient = replace(usual, planning=planning(GradientConfig(horizon=2)))
     assert set(usual.names()) - set(gradient.names()) == {"oracle", "oracle_to_go", "shuffled"} == {*gradient.left_out()}
+
+
+def test_a_run_whose_actions_are_state_differences_is_refused(monkeypatch):
+    recipe = made_recipe()
+    condition = recipe.model.condition.model_copy(update={"actions": "state_difference"})
+    made = made_acting(recipe.model_copy(update={"model": recipe.model.model_copy(update={"condition": condition})}))
+    monkeypatch.setattr(models, "load_acting_model", lambda *_: made)
+    with pytest.raises(EvalError, match=r"its actions are changes of the state \(x, y; .* an environment does not execute"):
+        open_models(["run"], CPU)

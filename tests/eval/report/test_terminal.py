@@ -37,3 +37,18 @@ def test_with_few_trials_an_interval_is_printed_with_the_reason():
     lines = printed({"range": [0.49, 0.59], "n": 20, "reason": "fewer than 30 trials"})
     expected = "Mean of whitened surprise: 49.0 to 59.0 % (95 % interval; no single number: fewer than 30 trials)"
     assert expected in lines
+
+
+def test_what_went_in_and_how_it_moved_follow_the_mean():
+    found = {"value": 0.75, "low": 0.7, "high": 0.8, "n": 40, "properties": ["direction", "spin"]}
+    questions = {
+        "how it moved": {**found, "baselines": {"shuffled context": 0.5}},
+        "what went in": {**found, "baselines": {}},
+    }
+    scores = {"headline": {"whitened": cell(0.8)}, "questions": {"whitened": questions}, "tree": {}, "notes": []}
+    text = io.StringIO()
+    print_scores(scores, Console(file=text, width=WIDTH))
+    assert text.getvalue().splitlines()[-2:] == [
+        "  how it moved: 75.0 % [70.0, 80.0]; shuffled context 50.0",
+        "  what went in: 75.0 % [70.0, 80.0]",
+    ]

@@ -152,6 +152,27 @@ def test_the_headline_is_of_spliced_occluded_test_trials_in_locked_windows(tmp_p
     assert set(scores["splits"]) == {"val", "ood"}
 
 
+def test_what_went_in_and_how_it_moved_are_means_of_their_own(tmp_path):
+    right = {"permanence": 1.0, "colour": 0.0, "direction": 1.0, "spin": 1.0, "gravity": 0.0}
+    trials = [quadruplet(f"{name}{i}", name) for name in right for i in range(15)]
+    traces = one_number(
+        tmp_path,
+        trials,
+        {
+            "latent distance": lambda t: [0, 0, 1, 1] if right[t.property] else [1, 1, 0, 0],
+            "shuffled context": lambda t: [1, 1, 1, 1],
+        },
+    )
+    found = score(trials, traces, PROTOCOL)["questions"]["latent distance"]
+    assert {question: (it["value"], it["n"], it["properties"]) for question, it in found.items()} == {
+        "what went in": (0.5, 30, ["permanence", "colour"]),
+        "how it moved": (1.0, 30, ["direction", "spin"]),
+    }
+    assert found["how it moved"]["baselines"] == {"shuffled context": 0.5}
+    few = [trial for trial in trials if not trial.group_id.endswith("0")]
+    assert score(few, one_number(tmp_path, few, {"latent distance": lambda t: [0, 0, 1, 1]}), PROTOCOL)["questions"] == {}
+
+
 def test_a_benchmark_of_pairs_has_its_headline_in_sliding_windows(tmp_path):
     trials = [couple(f"c{i}") for i in range(40)]
     scores = score(trials, one_number(tmp_path, trials, {"latent distance": lambda t: [2, 1]}, "sliding"), PROTOCOL)
@@ -341,6 +362,12 @@ def test_bins_have_about_equal_n():
     found = [(entry["from"], entry["to"], entry["value"], entry["n"]) for entry in bins]
     assert found == [(0, 1, 0, 2), (2, 3, 0.5, 2), (4, 5, 1, 2), (6, 7, 1, 2)]
     assert bin_means(np.full(5, 0.3), np.ones(5)) == []
+    of_each = bin_means(np.array([0.5, 2.0, 1.0, 1.0, 2.0, 0.5, 2.0]), np.array([1, 0, 1, 0, 0, 1, 0.0]))
+    assert [(entry["from"], entry["to"], entry["value"], entry["n"]) for entry in of_each] == [
+        (0.5, 0.5, 1, 2),
+        (1, 1, 0.5, 2),
+        (2, 2, 0, 3),
+    ]
 
 
 def test_accuracy_grows_with_magnitude_and_falls_with_occlusion(tmp_path):

@@ -2,7 +2,7 @@
 
 Both steps are the linear maps that the default reader applies (swscale: chroma samples repeated, colour conversion at full
 size, area average or bilinear resize), but in the other order and without rounding in between. The result differs from the
-default by less than one grey level on average; docs/speed.md has the numbers.
+default by less than one grey level on average; docs/speed_reading.md has the numbers.
 """
 
 from __future__ import annotations

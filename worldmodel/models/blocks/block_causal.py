@@ -90,22 +90,25 @@ class CausalBlocks(Blocks):
         tokens: int,
         past: Sequence[KeysAndValues] = (),
         rows: Sequence[int] | None = None,
+        condition: Tensor | None = None,
     ) -> tuple[Tensor, list[KeysAndValues]]:
         """[B, steps * tokens, W] -> outputs in that shape, and keys and values of the past and these steps, by block.
 
         `past`: keys and values of the steps before x, as returned for them. `rows`: the steps of x that are returned; the
-        last block computes no others. None = all.
+        last block computes no others. None = all. `condition` [B, steps, W]: of modulated blocks.
         """
+        given = () if condition is None else (condition,)
         memory: list[KeysAndValues] = []
         if not self.layers and rows is not None:
             x = select_steps(x, tokens, rows)
         for index, layer in enumerate(self.layers):
             own_past = past[index] if past else None
             own_rows = rows if layer is self.layers[-1] else None
+            arguments = (x, rotary, tokens, own_past, own_rows, *given)
             if self.checkpointing and torch.is_grad_enabled():
-                x, kept = torch.utils.checkpoint.checkpoint(layer, x, rotary, tokens, own_past, own_rows, use_reentrant=False)
+                x, kept = torch.utils.checkpoint.checkpoint(layer, *arguments, use_reentrant=False)
             else:
-                x, kept = layer(x, rotary, tokens, own_past, own_rows)
+                x, kept = layer(*arguments)
             memory.append(kept)
         return x, memory
 

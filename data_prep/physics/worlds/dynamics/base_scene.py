@@ -16,7 +16,7 @@ from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds.builtin.base_scene import BaseScene
 from data_prep.physics.worlds.builtin.occluders import screen
 from data_prep.physics.worlds.builtin.scenes import Entity
-from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
+from data_prep.physics.worlds.lookaway.scenes import LookAwayScene, Turning
 
 PERIOD_S = 2 / 3
 QUARTERS_HIDDEN = 3  # of a period from the last frame before the screen to the first one after it
@@ -50,22 +50,22 @@ class DynamicsBase:
         """The time of the last frame before the screen: one period after the first frame."""
         return self.period_s
 
-    @property
-    def hidden_frames(self) -> tuple[int, int]:
-        """The frames [start, stop) in which the screen is up."""
-        last = 4 * self.quarter
-        return last + 1, last + QUARTERS_HIDDEN * self.quarter
+    def sudden_screen(self, quarters_seen: int = 4) -> Entity:
+        """A screen that rises and sinks within one frame, so that no frame shows half of it.
 
-    def sudden_screen(self) -> Entity:
-        """A screen that rises and sinks within one frame, so that no frame shows half of it."""
-        start, stop = ((frame - 0.1) / self.video.fps for frame in self.hidden_frames)
+        It rises after the frame that is `quarters_seen` quarters of a period after the first one.
+        """
+        last = quarters_seen * self.quarter
+        start, stop = ((frame - 0.1) / self.video.fps for frame in (last + 1, last + QUARTERS_HIDDEN * self.quarter))
         move_s = 0.8 / self.video.fps
         width, height = self.rng.uniform(0.95, 1.05), self.rng.uniform(0.62, 0.68)
         return screen(self.builtin, start, stop - move_s, half_width_m=width, half_height_m=height, move_s=move_s)
 
-    def finished(self, entities: list[Entity], paths: Mapping[str, Path]) -> LookAwayScene:
-        """The scene with these entities, of which the free ones follow paths. Nothing looks away in it."""
-        return LookAwayScene(self.builtin.scene.with_entities(entities), None, paths)
+    def finished(
+        self, entities: list[Entity], paths: Mapping[str, Path], turns: Mapping[str, Turning] | None = None
+    ) -> LookAwayScene:
+        """The scene with these entities, of which the free ones follow paths, and may turn. Nothing looks away in it."""
+        return LookAwayScene(self.builtin.scene.with_entities(entities), None, paths, turns or {})
 
 
 def bouncing_ball(x_m: float, period_s: float, floor_s: float, until_s: float) -> Path:

@@ -1,7 +1,7 @@
 """Possible videos of the dynamics world, for training and for calibration.
 
-Half of them are possible videos of the built-in world. The others are the possible scenes of the
-templates, from random streams of their own.
+Half of them are possible videos of the built-in world. The others are the possible scenes of six of
+the properties, from random streams of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds.builtin.base_scene import sample_base_scene
 from data_prep.physics.worlds.builtin.possible import sample_possible_video as sample_builtin_video
 from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase
-from data_prep.physics.worlds.dynamics.properties import PROPERTIES
+from data_prep.physics.worlds.dynamics.properties import IN_POSSIBLE_VIDEOS
 from data_prep.physics.worlds.dynamics.quadruplets import render
 
 
@@ -22,6 +22,6 @@ def sample_possible_video(video: VideoFormat, *key: object, levels: tuple[int, .
     if rng.stream("world").random() < 0.5:  # the videos of the built-in world read the other streams from their start
         return sample_builtin_video(video, *key, levels=levels)
     base = DynamicsBase(sample_base_scene(rng, video, rng.choice(levels)))
-    property_ = rng.choice(PROPERTIES)
+    property_ = rng.choice(IN_POSSIBLE_VIDEOS)
     pair = rng.choice(property_.templates).sample(base)
     return property_.name, render(rng.choice((pair.a, pair.b)), video)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from math import ceil, floor
 from typing import TypeAlias
 
 import numpy as np
@@ -32,8 +33,7 @@ def sample_quadruplet(
         base = DynamicsBase(sample_base_scene(rng, video, level, unseen=unseen))
         pair = template.sample(base)
         video_a, video_b = (render(scene, video) for scene in pair.ordered(swap=rng.bernoulli(0.5)))
-        has_screen = any(entity.motion == "scripted" for entity in pair.a.scene.entities)
-        hidden = base.hidden_frames if has_screen else None
+        hidden = frames_behind_screen(pair.a, video)
         found = spliced_quadruplet(property_.name, template, level, pair.magnitude, video_a, video_b, hidden)
         assert found.occlusion is not None
         if not same_frames(video_a.frames, video_b.frames, found.occlusion[0]):
@@ -41,6 +41,15 @@ def sample_quadruplet(
         return found
 
     return first_valid(attempt, f"{property_.name}/{template.name}", video, *key)
+
+
+def frames_behind_screen(scene: LookAwayScene, video: VideoFormat) -> tuple[int, int] | None:
+    """The frames [start, stop) in which the screen is up; None without a screen."""
+    for entity in scene.scene.entities:
+        if entity.motion == "scripted":
+            _, (up_s, _), (down_s, _), _ = entity.path
+            return ceil(up_s * video.fps), floor(down_s * video.fps) + 1
+    return None
 
 
 def render(scene: LookAwayScene, video: VideoFormat) -> RenderedVideo:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.physics.motion import Path, track
 from data_prep.physics.rendered_video import RenderedVideo
@@ -37,12 +38,25 @@ class LookAway:
 
 
 @dataclass(frozen=True)
+class Turning:
+    """A body that turns to and fro about its vertical axis, as on a torsion spring."""
+
+    amplitude_rad: float
+    period_s: float
+    middle_s: float  # a time at which it is in the middle, on its way to positive angles
+
+    def angle_rad(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.amplitude_rad * np.sin(2 * np.pi * (times_s - self.middle_s) / self.period_s)
+
+
+@dataclass(frozen=True)
 class LookAwayScene:
     """Everything that determines a video, except its format."""
 
     scene: Scene
     look_away: LookAway | None
     paths: Mapping[str, Path] = field(default_factory=dict)  # by name of free entity; without any, MuJoCo moves them all
+    turns: Mapping[str, Turning] = field(default_factory=dict)  # by name of a sphere that stays where it is
 
 
 def turn_frames(video: VideoFormat) -> int:
@@ -108,6 +122,10 @@ def closed_form_trajectory(scene: LookAwayScene, video: VideoFormat) -> Trajecto
         if entity.shape == "sphere":
             angle = (own.position_m[:, 0] - entity.position_m[0]) / entity.size_m[0]
             quaternion[:, index, 0], quaternion[:, index, 2] = np.cos(angle / 2), np.sin(angle / 2)
+        if entity.name in scene.turns:
+            angle = scene.turns[entity.name].angle_rad(times_s)
+            quaternion[:, index] = 0.0
+            quaternion[:, index, 0], quaternion[:, index, 3] = np.cos(angle / 2), np.sin(angle / 2)
         for frame, touched in enumerate(own.touched):
             floor = {"floor"} if own.supported[frame] else set()
             for other in map(names.index, floor | touched):

@@ -5,6 +5,8 @@ Each pixel has SAMPLES consecutive rays.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,14 +38,21 @@ def lens(size_px: int, fov_deg: float) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def pose(camera: Camera, frame: int, video: VideoFormat) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The position of the camera [3] and its axes as columns [3, 3]: right, up, backwards."""
-    progress = frame / max(video.frames - 1, 1)
+    """The position of the camera [3] and its axes as columns [3, 3]: right, up, backwards. Read only."""
+    return _pose(camera, frame / max(video.frames - 1, 1) if any(camera.drift_m) else 0.0)
+
+
+@lru_cache(maxsize=64)  # every frame needs it several times, and a camera without drift has one pose
+def _pose(camera: Camera, progress: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     eye = np.asarray(camera.position_m, float) + progress * np.asarray(camera.drift_m)
     back = eye - np.asarray(camera.look_at_m)
     back = back / np.sqrt((back * back).sum())
     right = np.cross([0.0, 0.0, 1.0], back)
     right = right / np.sqrt((right * right).sum())
-    return eye, np.stack([right, np.cross(back, right), back], axis=1)
+    axes = np.stack([right, np.cross(back, right), back], axis=1)
+    eye.setflags(write=False)
+    axes.setflags(write=False)
+    return eye, axes
 
 
 def focal_px(camera: Camera, video: VideoFormat) -> float:

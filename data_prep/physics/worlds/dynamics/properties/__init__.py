@@ -5,8 +5,12 @@ from data_prep.physics.worlds.dynamics.properties.crossing import CROSSING
 from data_prep.physics.worlds.dynamics.properties.delay import DELAY
 from data_prep.physics.worlds.dynamics.properties.direction import DIRECTION
 from data_prep.physics.worlds.dynamics.properties.impact import IMPACT
+from data_prep.physics.worlds.dynamics.properties.pace import PACE
 from data_prep.physics.worlds.dynamics.properties.queue import QUEUE
+from data_prep.physics.worlds.dynamics.properties.spin import SPIN
 from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 
-PROPERTIES: tuple[DynamicsProperty, ...] = (DIRECTION, ACCELERATION, CROSSING, IMPACT, DELAY, QUEUE)
+PROPERTIES: tuple[DynamicsProperty, ...] = (DIRECTION, ACCELERATION, CROSSING, IMPACT, DELAY, QUEUE, PACE, SPIN)
 """All questions. A new one needs a file in this folder and a line here."""
+IN_POSSIBLE_VIDEOS = PROPERTIES[:6]
+"""Those that possible videos show. Another number of them would change all possible videos of this version of the world."""

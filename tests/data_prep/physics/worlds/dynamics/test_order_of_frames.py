@@ -11,7 +11,7 @@ from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds import WORLDS
 from data_prep.physics.worlds.dynamics.properties import PROPERTIES
 from eval.voe.pairs import QUADRUPLET, quadruplet_scores
-from eval.voe.worlds.results import DYNAMICS
+from eval.voe.scores.questions import DYNAMICS
 
 VIDEO = VideoFormat(32, 24, 12.0)
 

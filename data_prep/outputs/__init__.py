@@ -1,0 +1,1 @@
+"""Where outputs of commands are written that are not folders of this machine."""
