@@ -17,6 +17,7 @@ from accelerate.state import AcceleratorState
 
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch, decode_size_px, open_windows, training_batches
+from worldmodel.data.token_masks.stacked import draw_batch
 from worldmodel.estimate.hardware import PROCESSORS, Processor
 from worldmodel.estimate.reckoning import Assumptions, estimate
 from worldmodel.manifest import Clip, write_manifest
@@ -25,7 +26,7 @@ from worldmodel.recipe import Recipe, read_recipe
 from worldmodel.train import step
 from worldmodel.training.parallel import parallelise
 from worldmodel.training.pending_steps import PendingSteps
-from worldmodel.training.setup import TrainingSetup, build_learner
+from worldmodel.training.setup import TrainingSetup, build_learner, mask_rule_of
 from worldmodel.video import inspect_video, write_video
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -196,13 +197,14 @@ def setup_of(recipe: Recipe, device: str) -> TrainingSetup:
 def batches_of(recipe: Recipe, device: str, count: int) -> Iterator[Batch]:
     """`count` different random micro-batches in pinned memory, again and again."""
     size, clips = decode_size_px(recipe.data, recipe.window, recipe.augment.crops), recipe.data.batch_size
-    source = torch.Generator().manual_seed(0)
+    source, rule = torch.Generator().manual_seed(0), mask_rule_of(recipe)
     made = []
     for number in range(count):
         frames = torch.randint(0, 256, (clips, recipe.window.frames, size, size, 3), dtype=torch.uint8, generator=source)
         uniforms = torch.rand(clips, UNIFORMS_PER_SAMPLE, generator=source)
         ids = torch.arange(clips) + number * clips
-        made.append(Batch(frames.pin_memory() if device == "cuda" else frames, uniforms, ids, step_seed=number))
+        masks = None if rule is None else draw_batch(rule, ids.tolist(), number)
+        made.append(Batch(frames.pin_memory() if device == "cuda" else frames, uniforms, ids, step_seed=number, masks=masks))
     while True:
         yield from made
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.less_compute OUT --manifest data/demo/train.parquet --suite data/mini
 
-Each variant trains with the FLOPs that `--steps` steps with all tokens take, and is evaluated on the way and at the end. The
+Each variant trains with the FLOPs that `--steps` steps with all tokens take, and is evaluated half-way and at the end. The
 variants are those of the demo's recipe, or of a small V-JEPA (`--family masked`). OUT gets a file per variant and seed,
 results.json, a table in results.md and the figure curve.png. The same command again continues with the missing cells.
 
@@ -63,7 +63,7 @@ PIXELS = (
 )
 FROZEN = f"model.target={{kind: frozen, run: teacher, encoder: {ENCODER}}}"
 TEACHER_SHARE = 0.2  # of the FLOPs of a variant with a frozen teacher, for the training of that teacher
-POINTS = (0.25, 0.5, 1.0)  # of a training, at which it is evaluated
+POINTS = (0.5, 1.0)  # of a training, at which it is evaluated
 MOST_STEPS = 3  # times the steps of the variant with all tokens
 METERED_STEPS = 4
 COLOURS = ("#222222", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")

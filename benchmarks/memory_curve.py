@@ -3,8 +3,8 @@
     python -m benchmarks.memory_curve FIGURE.png demo=runs/demo/memory transfer=runs/transfer/memory
 
 The folders are evaluations (`eval voe`) of suites of the world `memory`, in which what differs is hidden for exactly 0.5, 1 or
-2 s. Pairs right in locked windows against that time, with 95 % intervals over quadruplets, one line per model; the table has
-the baselines too, and the pairs right by the number of bodies.
+2 s. Pairs right in locked windows against that time, with 95 % intervals over quadruplets, one line per model. The table has
+sums (quadruplets whose impossible videos have the larger sum, chance 50), baselines, and the same by the number of bodies.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Memory:
     question: NDArray[np.object_]  # [trials], the property
     hidden_s: NDArray[np.float64]  # [trials]
     bodies: NDArray[np.float64]  # [trials]
-    right: dict[str, NDArray[np.float64]]  # of the model ("model") and of baselines, [trials]
+    right: dict[str, NDArray[np.float64]]  # pairs of the model ("model"), its "sums", and pairs of baselines, [trials]
 
     def mean(self, name: str, question: str, hidden_s: float | None = None, bodies: float | None = None) -> Interval:
         """The mean of a scorer over the trials of a question, a time and a number of bodies, in percent."""
@@ -67,11 +67,14 @@ def read_memory(evaluation: Evaluation, scorer: ScorerId) -> Memory:
     scorers = {"model": scorer}
     scorers |= {it.forecaster_name: it for it in baselines_of(scorer, board.scorers("locked"))}
     chosen = [evaluation.trials[index] for index in trials]
+    surprise = board.rows["locked", scorer].video_mean()
+    impossible = surprise[board.first_video[trials][:, None] + np.arange(4)] @ np.array([-1.0, -1.0, 1.0, 1.0])
+    sums = np.where(np.isfinite(impossible), 0.5 + 0.5 * np.sign(impossible), np.nan)
     return Memory(
         np.array([trial.property for trial in chosen], object),
         np.array([occlusion_s(trial) for trial in chosen], float),
         np.array([trial.magnitude for trial in chosen], float),
-        {name: board.scores("locked", it, board.main_kind)[trials] for name, it in scorers.items()},
+        {"sums": sums, **{name: board.scores("locked", it, board.main_kind)[trials] for name, it in scorers.items()}},
     )
 
 
@@ -89,6 +92,7 @@ def draw(memories: dict[str, Memory], path: Path) -> None:
             x = [hidden_s * 1.03**number for hidden_s in times]  # beside each other, so that intervals can be told apart
             axes.errorbar(x, [it.mean for it in found], errors, color=colour, label=label, marker="o", markersize=4)
         axes.axhline(50, color="#888888", linewidth=0.8, linestyle="--")
+        axes.set_ylim(0, 100)
         axes.set_xscale("log")
         axes.set_xticks(times, [f"{hidden_s:g}" for hidden_s in times])
         axes.minorticks_off()
@@ -111,7 +115,7 @@ def rows(memories: dict[str, Memory]) -> list[list[str]]:
         for label, chosen in cells:
             row = [f"{question}, {label}", str(first.mean("model", question, **chosen).n)]
             for memory in memories.values():
-                row.append(str(memory.mean("model", question, **chosen)))
+                row += [str(memory.mean(name, question, **chosen)) for name in ("model", "sums")]
                 beside = [f"{memory.mean(it, question, **chosen).mean:.1f}" for it in BASELINES if it in memory.right]
                 row.append(", ".join(beside))
             found.append(row)
@@ -128,7 +132,7 @@ def main() -> None:
     outs = dict(it.split("=", 1) for it in args.evaluations)
     memories = {label: read_memory(open_evaluation(Path(out)), scorer) for label, out in outs.items()}
     draw(memories, args.figure)
-    heads = [head for label in memories for head in (label, ", ".join(BASELINES))]
+    heads = [head for label in memories for head in (f"{label}: pairs", "sums", ", ".join(BASELINES))]
     print(markdown_table(["question", "n", *heads], rows(memories)))
 
 

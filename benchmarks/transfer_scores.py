@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ class Options:
 def score(spec: str, suite: Path, options: Options) -> ByProperty:
     """Score a model in one world. spec: see the top of this module."""
     by_model = [surprises(open_average(part), suite, options) for part in spec.split("+")]
-    return {name: Scores.of_surprise(sum(it[name] for it in by_model)) for name in by_model[0]}
+    return {name: Scores.of_surprise(np.sum([it[name] for it in by_model], axis=0)) for name in by_model[0]}
 
 
 def surprises(model: TrainedModel, suite: Path, options: Options) -> dict[str, Values]:
@@ -80,6 +80,7 @@ def surprises(model: TrainedModel, suite: Path, options: Options) -> dict[str, V
     opened = open_suite(f"builtin:{suite}")
     assert opened.calibration is not None, f"{suite}: this benchmark needs calibration.parquet"
     plan, size_px = plan_windows(WindowOptions(), model, opened), model.size_px
+    plan = replace(plan, horizon=plan.reach)  # sliding windows may reach further
     possible = [
         in_calibration_windows(video, read_video(video, plan.fps, size_px), plan)
         for video in calibration_videos(opened.calibration, options.calibration)

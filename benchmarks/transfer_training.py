@@ -75,7 +75,7 @@ def paint(videos: NDArray[np.uint8], truths: list[str], looks: Looks, rng: np.ra
     for index in rows:
         with np.load(truths[index]) as truth:
             painted = repaint(videos[index], truth["segmentation"], np.random.default_rng(index))
-        share = float(np.random.default_rng([index, 1]).random()) if looks.is_mixed else 1.0
+        share = float(np.random.default_rng([int(index), 1]).random()) if looks.is_mixed else 1.0
         videos[index] = mix(videos[index], painted, share)
     return plain
 

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+from object_server import etag_of
 
 from worldmodel.storage import store
 from worldmodel.storage.errors import StorageError
@@ -10,7 +11,7 @@ from worldmodel.storage.objects import local_copy, open_object
 from worldmodel.storage.shard_index import BLOCK_BYTES
 from worldmodel.storage.store import read_range, version_of
 from worldmodel.storage.transfer import upload
-from worldmodel.storage.urls import UrlError, join_url, split_url
+from worldmodel.storage.urls import UrlError, join_url, split_url, split_version, with_version
 
 URL = "s3://bucket/a/b.bin"
 
@@ -118,3 +119,27 @@ def test_a_path_cannot_leave_the_folder_of_its_url(path):
     with pytest.raises(UrlError, match="leaves the folder s3://b/set"):
         join_url("s3://b/set", path)
     assert join_url("s3://b/set", "a/x.mp4") == "s3://b/set/a/x.mp4"
+
+
+@pytest.mark.parametrize(
+    ("etag", "version"),
+    [('"9b2c"', "9b2c"), ('"9b/c-2+x="', "9b%2Fc-2%2Bx%3D"), ('W/"9b2c"', None), (None, None)],
+)
+def test_a_url_names_a_version_only_if_its_etag_means_equal_bytes(etag, version):
+    url = with_version("s3://bucket/a b#1.mp4", etag)
+    assert split_version(url) == ("s3://bucket/a b#1.mp4", version)
+    assert split_url(url) == ("s3://bucket", "a b#1.mp4")
+
+
+def test_another_version_than_the_url_names_is_never_read(server, new_process):
+    server.objects["/bucket/a"] = b"first"
+    url = with_version("s3://bucket/a", etag_of(b"first"))
+    assert read_range(version_of(url), 0, 5) == b"first"
+    server.objects["/bucket/a"] = b"other"
+    with pytest.raises(StorageError, match="the object was changed"):
+        read_range(version_of(url), 0, 5)
+    new_process()
+    with pytest.raises(StorageError, match=r"the object was changed since the manifest was written") as raised:
+        version_of(url)
+    assert raised.value.changed
+    assert not raised.value.unreachable

@@ -104,9 +104,10 @@ class CausalPredictor(nn.Module):
 
     def zero_layers(self) -> list[nn.Linear]:
         """Layers whose weights start at zero: the last one of the head, and those by which a condition modulates."""
-        found = [self.head[-1]]
+        found: list[object] = [self.head[-1]]
         if self.modulated:
-            found += [*(layer.modulation for layer in self.blocks.layers), self.modulation, self.ahead]
+            found.extend(layer.modulation for layer in self.blocks.layers)
+            found.extend((self.modulation, self.ahead))
         return [layer for layer in found if isinstance(layer, nn.Linear)]
 
     def forward(self, latents: Tensor, actions: Tensor | None = None) -> Tensor:

@@ -58,11 +58,11 @@ class TrainingSetup:
             report=report,
             stop_requested=stop_requested,
             reader=self.reader,
-            masks=_mask_rule(self.recipe),
+            masks=mask_rule_of(self.recipe),
         )
 
 
-def _mask_rule(recipe: Recipe) -> MaskRule | None:
+def mask_rule_of(recipe: Recipe) -> MaskRule | None:
     """The rule by which data workers draw masks; None for models without masks."""
     model, window = recipe.model, recipe.window
     if not isinstance(model, MaskedConfig):

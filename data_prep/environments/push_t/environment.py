@@ -51,8 +51,12 @@ class PushT(gymnasium.Env[Array, Array]):
         goal_zone: bool = False,
     ) -> None:
         self.render_mode, self._size_px = render_mode, size_px
-        colours = (_colour(it) for it in (agent_colour, block_colour, background_colour))
-        self._look = Look(*colours, goal=GOAL_COLOUR if goal_zone else None)
+        self._look = Look(
+            agent=_colour(agent_colour),
+            block=_colour(block_colour),
+            background=_colour(background_colour),
+            goal=GOAL_COLOUR if goal_zone else None,
+        )
         self._simulation = Simulation()
         self.action_space = gymnasium.spaces.Box(-MAX_ACTION_PX, MAX_ACTION_PX, (2,), np.float64)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (len(STATE),), np.float64)
@@ -81,7 +85,7 @@ class PushT(gymnasium.Env[Array, Array]):
 
 
 def random_state(rng: np.random.Generator) -> Array:
-    """T anywhere near the middle at any angle, agent anywhere apart from it, at rest: [7]."""
+    """T near the middle at any angle, agent anywhere apart from it, at rest: [7]."""
     angle = rng.uniform(0.0, 2 * np.pi)
     place = rng.uniform(*START_PX, 2) - rotated(np.array(CENTRE_OF_MASS_PX), np.float64(angle))
     while True:

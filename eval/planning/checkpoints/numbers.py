@@ -25,10 +25,10 @@ def offline_numbers(offline: Mapping[str, Any]) -> dict[str, float]:
             recorded, copied = (forecast["error"][name][index] for name in (RECORDED, COPY))
             if recorded is not None and copied is not None and copied["value"]:
                 steps = forecast["horizons"][index]
-                found[f"forecast error, {steps} steps, relative to copying"] = recorded["value"] / copied["value"]
+                found[f"forecast error, {_steps(steps)}, relative to copying"] = recorded["value"] / copied["value"]
         found["use of the actions (1 - error / error when shuffled)"] = forecast["uses_actions"]["value"]
     for row in offline.get("action_rank", []):
-        found[f"rank of the recorded actions, {row['horizon']} steps"] = row["value"]
+        found[f"rank of the recorded actions, {_steps(row['horizon'])}"] = row["value"]
     for name, probe in offline.get("action_probe", {}).items():
         found[f"actions read from {name}, R2"] = probe["value"]
     for name, it in offline.get("reach", {}).items():
@@ -48,6 +48,10 @@ def losses(run: Path, step: int) -> dict[str, float]:
     rows = [row for row in read_rows(run / "metrics.jsonl") if row.get("step", math.inf) <= step][-LOGGED_ROWS:]
     names = [name for name in (rows[-1] if rows else {}) if name == "loss" or name.startswith("loss/")]
     return _finite({name: _mean([row.get(name) for row in rows]) for name in names})
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
 
 
 def _mean(values: Sequence[Any]) -> float | None:

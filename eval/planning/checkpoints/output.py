@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from eval.planning.checkpoints.correlations import RUNS, Correlation, Foretelling
+from eval.planning.checkpoints.correlations import RUNS, Foretelling
 from eval.planning.output.tables import cell
 from eval.planning.results import Score
 from eval.report.plots import DISTANCE, OTHER, svg
@@ -67,13 +67,10 @@ def write_checkpoint_results(out: Path, found: CheckpointResults) -> None:
         found=found,
         about=about(found),
         names=list(found["checkpoints"][0]["scores"]),
-        cells=[[it["group"], it["name"], it["n"], *(_cell(it[key]) for key in _KEYS)] for it in shown],
+        cells=[[it["group"], it["name"], it["n"], *_cells(it)] for it in shown],
         correlations=Markup(correlation_figure(shown[:SHOWN])),
         scatter=Markup(scatter_figure(found, shown[:SCATTERED])),
     )
-
-
-_KEYS = ("success", "beyond_step", "nearness")
 
 
 def about(found: CheckpointResults) -> str:
@@ -81,7 +78,7 @@ def about(found: CheckpointResults) -> str:
     warning = "" if unit == "runs" else " Checkpoints of one run are not independent, so these intervals are too narrow."
     return (
         f"{len(found['checkpoints'])} checkpoints of {found['runs']} {'run' if found['runs'] == 1 else 'runs'}, each on the "
-        f"same {pairs['count']} pairs of split {pairs['split']}, {protocol['planning_seeds']} planning seeds, at most "
+        f"same {pairs['count']} pairs of split {pairs['split']}, planning seeds: {protocol['planning_seeds']}; at most "
         f"{protocol['budget']} steps. Rank correlations (Spearman) with success by the criterion {found['criterion']}, with "
         f'95 % intervals over {unit}.{warning} "At equal training step": with the rank of the training step held constant. '
         '"With nearness": with how near the episodes end (minus the median distance).'
@@ -96,10 +93,7 @@ def markdown(found: CheckpointResults) -> str:
         for row in found["checkpoints"]
     ]
     heads_of_numbers = ["number", "group", "n", "with success", "at equal training step", "with nearness"]
-    numbers = [
-        [it["name"], it["group"], str(it["n"]), *(_cell(it[key]) for key in _KEYS)]  # type: ignore[literal-required]
-        for it in found["foretelling"]
-    ]
+    numbers = [[it["name"], it["group"], str(it["n"]), *_cells(it)] for it in found["foretelling"]]
     parts = [f"# Which number foretells success in {found['environment']['id']}?", "", about(found), ""]
     parts += [table("**Rank correlations**", heads_of_numbers, numbers), table("**Success by checkpoint**", heads, rows)]
     return "\n".join(parts) + "\n"
@@ -151,8 +145,8 @@ def scatter_figure(found: CheckpointResults, shown: Sequence[Foretelling]) -> st
     return svg(figure)
 
 
-def _cell(it: Correlation | None) -> str:
-    return cell(it, 1.0, 2)
+def _cells(it: Foretelling) -> list[str]:
+    return [cell(found, 1.0, 2) for found in (it["success"], it["beyond_step"], it["nearness"])]
 
 
 def _flat(row: CheckpointRow) -> Mapping[str, Any]:

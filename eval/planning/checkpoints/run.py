@@ -78,6 +78,7 @@ def _row(
 ) -> CheckpointRow:
     spec = str(checkpoint.folder)
     (model,) = open_models([spec], device)
+    assert prepared.sizes is not None  # there is a first model
     check_comparable(prepared.sizes, first, model)
     parts = request.out / "parts" / identity(request, prepared.pairs, prepared.planning, [model], prepared.manifest)
     shared = request.env, request.env_options, prepared.task, prepared.pairs, prepared.space, prepared.planning

@@ -134,12 +134,12 @@ def test_the_path_is_that_of_gym_pusht(recorded):
 
 def test_the_pusher_makes_contact_and_moves_the_t_along_many_directions(recorded):
     moves = np.concatenate([states[10::10, 2:4] - states[:-10:10, 2:4] for states, _ in recorded])
-    far = moves[np.linalg.norm(moves, axis=1) > 15]
-    assert len(far) > len(moves) / 3
+    far = moves[np.linalg.norm(moves, axis=1) > 8]
+    assert len(far) > len(moves) / 4
     angles = np.sort(np.arctan2(far[:, 1], far[:, 0]))
     assert np.diff([*angles, angles[0] + 2 * np.pi]).max() < np.pi
     turned = [geometry.angle_difference(states[10::10, 4], states[:-10:10, 4]) for states, _ in recorded]
-    assert np.degrees(np.concatenate(turned)).max() > 20
+    assert np.degrees(np.concatenate(turned)).max() > 15
     for states, actions in recorded:
         assert (np.linalg.norm(actions, axis=1) <= geometry.MAX_ACTION_PX + 1e-9).all()
         assert ((states[:, :4] > 0) & (states[:, :4] < 512)).all()

@@ -58,6 +58,13 @@ def test_a_curated_manifest_and_its_page_lie_side_by_side(store):
     assert {"/bucket/c.parquet", "/bucket/c.html", "/bucket/c.parquet.output.json"} <= store.objects.keys()
 
 
+def test_shards_of_objects_name_members_with_the_suffix_of_the_object(store, tmp_path):
+    assert main(["shard", "s3://bucket/m.parquet", "--out", str(tmp_path / "shards"), "--workers", "1"]) == 0
+    manifest = Manifest.open(tmp_path / "shards" / "manifest.parquet")
+    assert all(str(member).endswith(".mp4") for member in manifest.column("member"))
+    assert manifest.digest() == Manifest.open("s3://bucket/m.parquet").digest()
+
+
 def test_a_manifest_of_files_is_not_uploaded(store, tmp_path, capsys):
     assert main(["index", str(tmp_path / "made"), "--out", "s3://bucket/local.parquet", "--workers", "1"]) == 1
     assert "a file of this machine, so it is not uploaded" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_better_checkpoints_succeed_more_and_their_use_of_actions_foretells_it(c
     by_name = {it["name"]: it for it in found["foretelling"]}
     assert by_name["training step"]["success"]["value"] > 0.5
     assert by_name["training step"]["beyond_step"] is None
-    assert by_name["forecast error, 1 steps, relative to copying"]["success"]["value"] < -0.5
+    assert by_name["forecast error, 1 step, relative to copying"]["success"]["value"] < -0.5
     with open(out / "checkpoints.csv", encoding="utf-8") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["100", "200", "300", "400"]
     assert "| training step | training | 4 |" in (out / "checkpoints.md").read_text()

@@ -157,7 +157,11 @@ def _some(rng: np.random.Generator, chosen: BoolArray, count: int) -> Indices:
     """`count` random ones of the chosen tokens, in order."""
     indices = np.flatnonzero(chosen)
     drawn = rng.permutation(indices)  # also where all are taken: later numbers of this generator depend on it
-    return indices if count == len(indices) else np.sort(drawn[:count])
+    if count == len(indices):
+        return indices
+    taken = np.zeros(chosen.size, bool)
+    taken[drawn[:count]] = True
+    return np.flatnonzero(taken)  # in order, in half the time of a sort
 
 
 def _draw_of_teacher(rule: MaskRule, predicted: Sequence[Indices], step_seed: int, window_id: int) -> Indices:

@@ -1,0 +1,152 @@
+"""Success at planning against the permanence score, over the checkpoints of a run.
+
+    python -m benchmarks.permanence_success runs/hidden_object --out results/permanence --count 100
+
+Every checkpoint is evaluated by `eval plan` on the same pairs, with its memory and with one frame alone. OUT gets a folder of
+`eval plan` per checkpoint, results.json, results.md and the figure permanence.png. The same command again continues with the
+missing checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from benchmarks.measure import markdown_table
+from eval.__main__ import main as eval_main
+from worldmodel.files.atomic import atomic_file, write_json, write_text
+from worldmodel.process.arguments import whole_number
+from worldmodel.render.curves import style_axes
+
+ENVIRONMENT = "HiddenObject-v0"
+PLANNER = (
+    "--planner",
+    "icem",
+    "--horizon",
+    "6",
+    "--executed",
+    "12",
+    "--cost-steps",
+    "last",
+    "--samples",
+    "1500",
+    "--elites",
+    "40",
+    "--std",
+    "4",
+)
+COLOURS = {"model": "#0072b2", "memoryless": "#d55e00"}
+LABELS = {"model": "with memory", "memoryless": "one frame"}
+"""Of the policies of `eval plan`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = _arguments(arguments)
+    folders = sorted(path for run in args.runs for path in (run / "checkpoints").iterdir() if (path / "state.json").exists())
+    if len(folders) < 2:
+        raise SystemExit(f"{args.runs[0]}: {len(folders)} checkpoints; train with checkpoint.keep=20 to keep them")
+    rows = [_row(folder, args) for folder in folders]
+    write_json(args.out / "results.json", {"rows": rows, "spearman": _rank_correlation(rows)})
+    write_text(args.out / "results.md", _table(rows))
+    with atomic_file(args.out / "permanence.png") as part:
+        _figure(rows).savefig(part, format="png", dpi=150)
+    print(_table(rows))
+    return 0
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders with several checkpoints, such as runs/hidden_object")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of results")
+    parser.add_argument("--count", type=whole_number(2), default=100, help="pairs of start and goal (default 100)")
+    parser.add_argument("--seeds", type=whole_number(1), default=1, help="planning seeds (default 1)")
+    parser.add_argument("--last", type=whole_number(1), metavar="STEP", help="leave out checkpoints of later steps")
+    return parser.parse_args(arguments)
+
+
+def _row(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """The numbers of one checkpoint, by `eval plan`."""
+    run, step = folder.parent.parent.name, int(folder.name)
+    out = args.out / f"{run}-{step:08d}"
+    if not (out / "plan.json").exists():
+        policies = ("--policies", ",".join(LABELS), "--seeds", str(args.seeds), "--count", str(args.count))
+        given = ["--model", str(folder), "--env", ENVIRONMENT, "--out", str(out), *PLANNER, *policies]
+        if eval_main(["plan", *given]) != 0:
+            raise SystemExit(f"eval plan failed for {folder}")
+    found = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+    criterion = found["criteria"][0]["name"]
+    scores = found["offline"]["permanence"]
+    with_memory, one_frame = scores[max(scores, key=int)], scores["1"]
+    return {
+        "run": run,
+        "step": step,
+        "success": {name: found["policies"][name]["scores"][criterion] for name in LABELS},
+        "permanence": {"model": with_memory["accuracy"], "memoryless": one_frame["accuracy"]},
+        "effect": {"model": with_memory["effect"], "memoryless": one_frame["effect"]},
+    }
+
+
+def _rank_correlation(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Spearman's correlation of success with both forms of the score, over checkpoints."""
+    success = [row["success"]["model"]["value"] for row in rows]
+    return {
+        name: float(spearmanr([row[name]["model"]["value"] for row in rows], success)[0]) for name in ("permanence", "effect")
+    }
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    heads = ["run", "training steps", "permanence, %", "effect", "success, %", "success with one frame, %"]
+
+    def cell(score: dict[str, Any], factor: float = 100, digits: int = 0) -> str:
+        value, low, high = (f"{factor * score[name]:.{digits}f}" for name in ("value", "low", "high"))
+        return f"{value} [{low}, {high}]"
+
+    return markdown_table(
+        heads,
+        [
+            [
+                row["run"],
+                f"{row['step']:,}",
+                cell(row["permanence"]["model"]),
+                cell(row["effect"]["model"], 1, 3),
+                cell(row["success"]["model"]),
+                cell(row["success"]["memoryless"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Success against the score, one point per checkpoint and number of frames, with the floor of planners without memory."""
+    figure = Figure(figsize=(5.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(50, color="#888888", linestyle=(0, (4, 3)), linewidth=1)
+    axes.text(99, 51.5, "most that a planner without memory can reach", ha="right", fontsize=8, color="#555555")
+    for name, colour in COLOURS.items():
+        x, y = (
+            [[100 * row[key][name][end] for end in ("value", "low", "high")] for row in rows]
+            for key in ("permanence", "success")
+        )
+        for across, up in zip(x, y, strict=True):  # intervals
+            axes.plot(across[1:], [up[0]] * 2, [across[0]] * 2, up[1:], color=colour, alpha=0.3, linewidth=1)
+        axes.scatter([value[0] for value in x], [value[0] for value in y], color=colour, label=LABELS[name], zorder=3, s=28)
+    for row in rows:
+        permanence, success = (100 * row[key]["model"]["value"] for key in ("permanence", "success"))
+        axes.annotate(
+            f"{row['step']:,}", (permanence, success), xytext=(4, -9), textcoords="offset points", fontsize=7, color="#333333"
+        )
+    style_axes(axes)
+    axes.set(xlim=(35, 102), ylim=(-3, 103), xlabel="permanence score (%), chance 50", ylabel="success at planning (%)")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    return figure
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
