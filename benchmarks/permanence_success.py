@@ -4,7 +4,7 @@
 
 Every checkpoint is evaluated by `eval plan` on the same pairs, with its memory and with one frame alone. OUT gets a folder of
 `eval plan` per checkpoint, results.json, results.md and the figure permanence.png. The same command again continues with the
-missing checkpoints.
+missing checkpoints. Other arguments, other weights or other code evaluate a checkpoint again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from scipy.stats import spearmanr
 
 from benchmarks.measure import markdown_table
 from eval.__main__ import main as eval_main
+from eval.cache.keys import content_digest, digest_of, source_digest
+from eval.result_folder import read_json
 from worldmodel.files.atomic import atomic_file, write_json, write_text
 from worldmodel.process.arguments import whole_number
 from worldmodel.render.curves import style_axes
@@ -41,6 +43,8 @@ PLANNER = (
     "--std",
     "4",
 )
+KEY_FILE = "permanence_key.json"
+"""In the folder of a checkpoint: the digest of what plan.json was made from."""
 COLOURS = {"model": "#0072b2", "memoryless": "#d55e00"}
 LABELS = {"model": "with memory", "memoryless": "one frame"}
 """Of the policies of `eval plan`."""
@@ -71,14 +75,18 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _row(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """The numbers of one checkpoint, by `eval plan`."""
+    """The numbers of one checkpoint, by `eval plan`; its results are used again for the same weights, arguments and code."""
     run, step = folder.parent.parent.name, int(folder.name)
     out = args.out / f"{run}-{step:08d}"
-    if not (out / "plan.json").exists():
-        policies = ("--policies", ",".join(LABELS), "--seeds", str(args.seeds), "--count", str(args.count))
-        given = ["--model", str(folder), "--env", ENVIRONMENT, "--out", str(out), *PLANNER, *policies]
+    policies = ("--policies", ",".join(LABELS), "--seeds", str(args.seeds), "--count", str(args.count))
+    given = ["--model", str(folder), "--env", ENVIRONMENT, "--out", str(out), *PLANNER, *policies]
+    # state.json has the digests of all files of the checkpoint
+    key = {"key": digest_of([given, content_digest(folder / "state.json"), source_digest()])}
+    if read_json(out / KEY_FILE) != key or not (out / "plan.json").exists():
+        (out / KEY_FILE).unlink(missing_ok=True)
         if eval_main(["plan", *given]) != 0:
             raise SystemExit(f"eval plan failed for {folder}")
+        write_json(out / KEY_FILE, key)
     found = json.loads((out / "plan.json").read_text(encoding="utf-8"))
     criterion = found["criteria"][0]["name"]
     scores = found["offline"]["permanence"]

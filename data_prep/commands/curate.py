@@ -27,7 +27,7 @@ from data_prep.curation.report import write_page
 from data_prep.curation.table import CuratedClip, added_columns, curated_clips
 from data_prep.errors import PrepError
 from data_prep.journal import Journal
-from data_prep.outputs.url_output import uploaded_output
+from data_prep.outputs.url_output import named_in, refuse_local_files, uploaded_output
 from data_prep.overwrite_checks import check_lines, check_manifest, check_no_link
 from data_prep.parallel.workers import add_worker_arguments, open_workers
 from data_prep.pool import Failed
@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     Raises PrepError for thresholds that do not exist and for an --out that is another file.
     """
     if isinstance(args.out, str):
+        if isinstance(args.manifest, Path):  # before the videos are analysed; one at a URL cannot name files of this machine
+            refuse_local_files(args.manifest, named_in(Manifest.open(args.manifest)))
         with uploaded_output(args.out, "data_prep curate", is_file=True) as out:
             return run(argparse.Namespace(**{**vars(args), "out": out}))
     recipe = _recipe(args)

@@ -18,7 +18,7 @@ from data_prep.errors import PrepError
 from data_prep.index_table import write_index
 from data_prep.inspection import VideoRecord, inspect_item, rejected_record
 from data_prep.journal import Journal
-from data_prep.outputs.url_output import uploaded_output
+from data_prep.outputs.url_output import refuse_local_files, uploaded_output
 from data_prep.overwrite_checks import check_lines, check_manifest
 from data_prep.packet_indexing import index_packets
 from data_prep.parallel.workers import add_worker_arguments, open_workers
@@ -34,7 +34,7 @@ from worldmodel.process.arguments import finite_number, path_or_url, positive_nu
 from worldmodel.process.cores import usable_cores
 from worldmodel.process.terminal import print_escaped
 from worldmodel.storage.transfer import folder_url
-from worldmodel.storage.urls import is_writable_url
+from worldmodel.storage.urls import is_writable_url, split_url
 
 HELP = "write a manifest of a folder of videos, or of a data set with lists of labels and splits"
 RESUMES = True
@@ -75,7 +75,12 @@ def run(args: argparse.Namespace) -> int:
     Raises PrepError if there is nothing to index or `--out` is another file, and OutputError if it
     cannot be written.
     """
+    _check_root(args)
     if isinstance(args.out, str):
+        if isinstance(args.root, Path):  # before the videos are inspected, which may take days
+            folder = Path(os.path.abspath(args.root))
+            items = find_items(args.source or layout_of(folder), folder, SkippedFiles())
+            refuse_local_files(args.root, (item.path for item in items if item.problem is None))
         with uploaded_output(args.out, "data_prep index", is_file=True) as out:
             return run(argparse.Namespace(**{**vars(args), "out": out}))
     _check(args)
@@ -121,13 +126,16 @@ def _absolute(root: Path | str) -> Path | str:
     return folder_url(root) if isinstance(root, str) else Path(os.path.abspath(root))
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check_root(args: argparse.Namespace) -> None:
     if isinstance(args.root, str):
         _check_url(args.root, args.source)
     elif not args.root.exists():
         raise PrepError(f"{args.root}: no such folder")
     elif args.root.is_file() and args.source in WHOLE_FOLDERS:
         raise PrepError(f"{args.root}: --source {args.source} expects a folder, but this is a file")
+
+
+def _check(args: argparse.Namespace) -> None:
     if args.out.is_dir():
         raise PrepError(f"{args.out}: --out is a folder; give a file in it, such as {args.out / 'm.parquet'}")
     if min(args.val, args.test) < 0 or args.val + args.test >= 1:
@@ -135,6 +143,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _check_url(url: str, source: str | None) -> None:
+    split_url(url)  # first, because it refuses a URL with a secret without repeating it
     if not is_writable_url(url):
         raise PrepError(
             f"{url}: objects are listed at s3:// and gs:// only; of other URLs, give a list with lines `URL label` as a file"

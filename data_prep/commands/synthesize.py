@@ -16,6 +16,7 @@ An interrupted command resumes when it is given again. Several machines share th
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 from data_prep.errors import PrepError
 from data_prep.parallel.workers import add_worker_arguments, open_workers
 from data_prep.physics.generation import GenerationConfig, Shard, claim_output, generator_versions, limit_threads
-from data_prep.physics.job_plan import SUITE_SIZES
+from data_prep.physics.job_plan import SUITE_SIZES, QuadrupletJob
 from data_prep.physics.worlds import WORLDS
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.process.arguments import finite_number, whole_number
@@ -166,7 +167,26 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
         }
         configs.append(GenerationConfig(kind="suite", levels=size.levels, properties=names, **counts, **shared))
         configs.append(GenerationConfig(kind="calibration", levels=size.levels, videos=size.calibration, **shared))
+    for config in configs:
+        _check_duration(config)
     return configs
+
+
+def _check_duration(config: GenerationConfig) -> None:
+    """Raise PrepError for videos that are too short for what the world shows."""
+    world, video = WORLDS[config.world], config.format
+    if config.kind == "suite":
+        used = [world.property(job.property).templates[job.template] for job in config.jobs() if isinstance(job, QuadrupletJob)]
+        longest = max(used, key=lambda template: template.min_duration_s, default=None)
+        needed_s, what = (longest.min_duration_s, f"quadruplets {longest.name}") if longest else (0.0, "")
+    else:
+        needed_s, what = world.min_possible_s, f"{config.kind} videos"
+    if video.duration_s < needed_s:
+        enough = math.ceil(needed_s * video.fps)
+        raise PrepError(
+            f"{video.frames} frames at {video.fps:g} fps are {video.duration_s:.2f} s; {what} of the world {config.world} "
+            f"need {needed_s:.2f} s; give --frames {enough} or more"
+        )
 
 
 def _shared_fields(args: argparse.Namespace, size_px: int, frames: int) -> dict[str, Any]:

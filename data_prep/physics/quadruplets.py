@@ -65,6 +65,7 @@ class Template(Generic[BaseT, SceneT]):
     sample: Callable[[BaseT], ScenePair[SceneT]]
     copy_class: CopyClass
     visibility: Visibility = "occluded"
+    min_duration_s: float = 0.0  # of a video; shorter ones have no valid sample
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from data_prep.errors import PrepError
 from data_prep.sources.item import Item
 from data_prep.sources.skipped import SkippedFiles
-from worldmodel.storage.urls import is_url
+from worldmodel.storage.urls import UrlError, is_url, split_url
 
 SPLITS = ("train", "val", "test")
 
@@ -29,7 +29,7 @@ def lists(root: Path) -> list[Path]:
 def find(root: Path, skipped: SkippedFiles) -> Iterator[Item]:
     """All items in the order of the list, or of the lists in a folder.
 
-    Nothing is skipped. Raises PrepError for a list that is not text.
+    Nothing is skipped. Raises PrepError for a list that is not text, and for a URL with a secret, which it does not repeat.
     """
     if root.is_file():
         yield from _of_list(root)
@@ -52,6 +52,10 @@ def _of_list(path: Path) -> Iterator[Item]:
                 if fields:
                     *names, label = fields if len(fields) > 1 else [*fields, ""]
                     name = " ".join(names)
+                    if is_url(name):
+                        split_url(name)
                     yield Item(name if is_url(name) else os.path.join(folder, name), label=label or None)
+        except UrlError as error:
+            raise PrepError(f"{path}, line {rows.line_num}: {error}") from None
         except (UnicodeDecodeError, csv.Error) as error:
             raise PrepError(f"{path}, after line {rows.line_num}: not a list with lines `path label` ({error})") from None

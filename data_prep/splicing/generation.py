@@ -20,7 +20,7 @@ from data_prep.pool import Failed
 from data_prep.progress import bar
 from data_prep.splicing.config import SplicingConfig
 from data_prep.splicing.held_out import Pools
-from data_prep.splicing.jobs import SpliceJob, SpliceResult, all_jobs, run_job
+from data_prep.splicing.jobs import LOST, SpliceJob, SpliceResult, all_jobs, run_job
 from worldmodel.files.atomic import write_text
 from worldmodel.files.json_files import parse_json, read_json_object
 from worldmodel.files.output_errors import output_errors
@@ -29,6 +29,10 @@ from worldmodel.manifest import Clip, write_manifest
 
 COMMAND = "data_prep quadruplets"
 ADVICE = "choose another folder"
+LOST_ADVICE = (
+    "the same command resumes only if this object can be read again as it was; otherwise make the manifest again, and give "
+    "another --out"
+)
 TIMEOUT_S = 600.0
 TABLES = ("suite.parquet", "quads.parquet", "calibration.parquet")
 
@@ -63,14 +67,15 @@ def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: Worker
     journal = out / ".making" / "quadruplets.jsonl"
     with output_errors(journal):
         journal.parent.mkdir(parents=True, exist_ok=True)
-    results = _finished(journal)[: len(jobs)]
+    results = _finished(journal, out)[: len(jobs)]
     with output_errors(journal), open(journal, "w", encoding="utf-8") as lines, bar("quadruplets", len(jobs)) as progress:
         lines.writelines(json.dumps(asdict(result)) + "\n" for result in results)
         progress.step(len(results))
         work, left = partial(run_job, folder=str(out), config=config, pools=pools), jobs[len(results) :]
         for job, result in workers.run_each(work, left, TIMEOUT_S, len(left), inline=True):
             if isinstance(result, Failed):
-                raise PrepError(f"{job.name} failed: {result.detail}; the same command resumes from here")
+                advice = LOST_ADVICE if result.reason == LOST else "the same command resumes from here"
+                raise PrepError(f"{job.name} failed: {result.detail}; {advice}")
             lines.write(json.dumps(asdict(result)) + "\n")
             lines.flush()
             results.append(result)
@@ -78,17 +83,20 @@ def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: Worker
     return list(zip(jobs, results, strict=True))
 
 
-def _finished(journal: Path) -> list[SpliceResult]:
-    """The results in a journal, up to a line that was cut short or is damaged."""
+def _finished(journal: Path, out: Path) -> list[SpliceResult]:
+    """The results in a journal, up to a line that was cut short or is damaged, or whose videos were deleted since."""
     results: list[SpliceResult] = []
     if journal.exists():
         for line in journal.read_bytes().splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
             try:
-                results.append(SpliceResult(**parse_json(line)))
-            except (ValueError, TypeError):
+                result = SpliceResult(**parse_json(line))
+                if not all((out / clip["path"]).is_file() for clip in result.clips):
+                    break
+            except (ValueError, TypeError, KeyError):
                 break
+            results.append(result)
     return results
 
 

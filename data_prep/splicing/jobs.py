@@ -23,6 +23,8 @@ from worldmodel.video import write_video
 QUADRUPLET = (("a", "u"), ("b", "v"), ("a", "v"), ("b", "u"))
 """(context, outcome) of the four videos. The first two are possible."""
 POSSIBLE = QUADRUPLET[:2]
+LOST = "lost object"
+"""Reason of a job that failed because an object is missing, changed or damaged while its store answers."""
 VISIBILITIES: tuple[Visibility, ...] = ("occluded", "visible")
 
 
@@ -75,7 +77,7 @@ def run_job(job: SpliceJob, folder: str, config: SplicingConfig, pools: Pools) -
     except NoQuadrupletError as error:
         return SpliceResult([], [], str(error))
     except StorageError as error:
-        return Failed("storage", str(error.strerror))
+        return Failed("storage" if error.unreachable else LOST, str(error.strerror))
     names = {pair: opaque_name("spliced", *key, config.source, config.size_px, config.fps, *pair) for pair in QUADRUPLET}
     if job.kind == "calibration":
         written = [

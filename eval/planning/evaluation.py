@@ -42,7 +42,7 @@ LABELS = {
 }
 """In the order of tables."""
 MODEL_POLICIES = ("model", "untrained", "shuffled", "memoryless", "cloning", "inverse")
-BATCH = 25  # episodes that are planned at once, and stored together
+BATCH = 25  # episodes that are planned at once, and stored together, at most; whole matched pairs
 SAMPLES_AT_ONCE = 512  # candidate sequences per call of a model and environment
 
 
@@ -158,7 +158,8 @@ def _run_pieces(evaluation: Evaluation, name: str, seed: int, folder: Path, rank
         folder.mkdir(parents=True, exist_ok=True)
     ranks.wait_for_everyone()
     count = len(evaluation.pairs.pairs)
-    pieces = [range(first, min(first + BATCH, count)) for first in range(0, count, BATCH)]
+    size = max(1, BATCH // evaluation.pairs.members) * evaluation.pairs.members
+    pieces = [range(first, min(first + size, count)) for first in range(0, count, size)]
     work: Callable[[range, Path], None] = partial(_run_piece, evaluation, name, seed)
     what = f"{LABELS[name]}, seed {seed}"
     return compute_pieces(what, pieces, lambda index: folder / f"{index:05d}.npz", lambda piece: piece, work, ranks)

@@ -63,6 +63,10 @@ class PairSet:
         """[P, S]"""
         return np.array([pair.goal for pair in self.pairs])
 
+    def matched(self) -> list[tuple[Pair, ...]]:
+        """The pairs, grouped by matched pair."""
+        return [self.pairs[first : first + self.members] for first in range(0, len(self.pairs), self.members)]
+
 
 def choose_pairs(
     manifest_path: str,
@@ -203,6 +207,8 @@ def read_pairs(path: Path, environment_id: str) -> PairSet:
         ) from None
     if found.environment != environment_id:
         raise EvalError(f"{path} has pairs of {found.environment}, and --env is {environment_id}")
+    if found.members < 1 or len(rows) % found.members:
+        raise EvalError(f"{path}: {len(rows)} pairs are no whole number of matched pairs of {found.members}")
     sizes = {len(state) for row in rows for state in (row.start, row.goal)}
     if len(sizes) != 1:
         raise EvalError(f"{path}: states of {sorted(sizes)} numbers; expected one size, and at least one pair")

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 
-class Score(TypedDict):
-    """A proportion of successes with its 95 % interval, over pairs and planning seeds."""
-
+class _Score(TypedDict):
     value: float
     low: float
     high: float
-    n: int  # pairs
+    n: int  # pairs; matched pairs where the task has them
     seeds: int
+
+
+class Score(_Score, total=False):
+    """A proportion of successes with its 95 % interval, over pairs and planning seeds."""
+
+    episodes: int  # pairs of start and goal; only where `n` counts matched pairs of them
 
 
 class Difference(TypedDict):

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,13 @@ def _variations(
     """The model with one factor of the environment changed at a time, on the first pairs; and unchanged, on the same."""
     rows: list[dict[str, Any]] = []
     first = evaluations[0]
-    few = replace(first.pairs, pairs=first.pairs.pairs[:VARIATION_PAIRS])
+    members = first.pairs.members
+    few = first.pairs.matched()[: VARIATION_PAIRS // members]
     for number, it in enumerate([None, *first.task.variations]):
         options = {**request.env_options, **(it.options if it else {})}
         task = find_task(request.env, options, request.task)
-        chosen = replace(few, pairs=tuple(pair for pair in few.pairs if _can_start(request.env, options, task, pair)))
+        possible = [some for some in few if all(_can_start(request.env, options, task, pair) for pair in some)]
+        chosen = replace(first.pairs, pairs=tuple(chain.from_iterable(possible)))
         if not chosen.pairs:
             continue
         episodes: list[Episodes] = []
@@ -134,9 +137,8 @@ def _variations(
             episodes += run_policies(changed, ["model"], [0], parts / f"{index}-variation-{number}", ranks)["model"]
         scores = success(task, episodes, chosen.goals_array)
         label = (it.factor, it.label) if it else ("none", "as trained")
-        rows.append(
-            {"factor": label[0], "label": label[1], "scores": {name: score(v, len(episodes)) for name, v in scores.items()}}
-        )
+        of_criteria = {name: score(values, len(episodes), members) for name, values in scores.items()}
+        rows.append({"factor": label[0], "label": label[1], "scores": of_criteria})
     return rows
 
 
@@ -165,7 +167,7 @@ def _results(
     seeds: Sequence[int],
 ) -> PlanResults:
     starts, goals = pairs.starts, pairs.goals_array
-    policies = score_policies(task, starts, goals, runs, LABELS, "model", len(seeds))
+    policies = score_policies(task, starts, goals, runs, LABELS, "model", len(seeds), pairs.members)
     notes = [
         f"{result['label']}: {result['ended_early']} episodes ended before the budget; their last state counts"
         for result in policies.values()
@@ -178,6 +180,7 @@ def _results(
         environment={"id": request.env, "options": request.env_options, "unit": task.unit},
         pairs={
             "count": len(pairs.pairs),
+            **({"matched_pairs": len(pairs.matched())} if pairs.members > 1 else {}),
             "removed_at_goal": pairs.removed_at_goal,
             "source": pairs.source,
             "split": pairs.split,

@@ -1,4 +1,8 @@
-"""Scores of policies on the same pairs, with intervals over pairs and planning seeds."""
+"""Scores of policies on the same pairs, with intervals over pairs and planning seeds.
+
+The `members` episodes of a matched pair depend on each other: without memory, one plan serves both, and it succeeds in one of
+them. So their mean counts as one value.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from einops import reduce
 from numpy.typing import NDArray
 
 from data_prep.environments.tasks import Task, measured
@@ -26,22 +31,30 @@ def success(task: Task, episodes: Sequence[Episodes], goals: Array) -> dict[str,
     return found
 
 
-def score(values: Array, models: int = 1) -> Score:
+def score(values: Array, models: int = 1, members: int = 1) -> Score:
     """Mean of [models * seeds, P] with its interval: over pairs and models, and never narrower than Wilson's over pairs.
 
     Planning seeds are averaged first: what they vary differs from pair to pair, so it is in the variation
     of pairs. The bootstrap alone would give an interval of no width where all episodes fail or succeed.
+
+    Matched pairs are averaged too. Wilson's interval needs counts, which their means are not, so it is used only
+    where all episodes fail or succeed.
     """
+    values, episodes = _by_matched_pair(values, members), values.shape[1]
     pairs = values.shape[1]
     mean, low, high = bootstrap_crossed([_by_model(values, models)])
-    wilson_low, wilson_high = wilson(round(values.mean(0).sum()), pairs)
-    return Score(
-        value=mean,
-        low=max(0.0, min(low, wilson_low, mean)),
-        high=min(1.0, max(high, wilson_high, mean)),
-        n=pairs,
-        seeds=len(values),
-    )
+    if members == 1 or values.min() == values.max() in (0.0, 1.0):
+        wilson_low, wilson_high = wilson(round(values.mean(0).sum()), pairs)
+        low, high = min(low, wilson_low), max(high, wilson_high)
+    found = Score(value=mean, low=max(0.0, min(low, mean)), high=min(1.0, max(high, mean)), n=pairs, seeds=len(values))
+    if members > 1:
+        found["episodes"] = episodes
+    return found
+
+
+def _by_matched_pair(values: Array, members: int) -> Array:
+    """Mean over the episodes of a matched pair, which follow one another: [..., P] -> [..., P / members]."""
+    return reduce(values, "... (pairs members) -> ... pairs", "mean", members=members) if members > 1 else values
 
 
 def _by_model(values: Array, models: int) -> Array:
@@ -50,23 +63,31 @@ def _by_model(values: Array, models: int) -> Array:
     return means
 
 
-def difference(model: Array, other: Array, models: int = 1) -> Difference:
-    """Model minus another policy, paired: [models * seeds, P] and the same, or [seeds, P]. p by sign flips over pairs."""
-    paired = model - np.tile(other, (len(model) // len(other), 1))
+def difference(model: Array, other: Array, models: int = 1, members: int = 1) -> Difference:
+    """Model minus another policy, paired: [models * seeds, P] and the same, or [seeds, P].
+
+    p by sign flips over (matched) pairs.
+    """
+    paired = _by_matched_pair(model - np.tile(other, (len(model) // len(other), 1)), members)
     mean, low, high = bootstrap_crossed([_by_model(paired, models)])
     p = sign_flip_p([paired.mean(0)])
     return Difference(value=mean, low=low, high=high, p=p, p_holm=p)
 
 
-def by_distance(values: Array, to_go: Array, models: int = 1) -> list[dict[str, Any]]:
-    """Success in bins of equally many pairs by the length of the way at the start: [seeds, P], [P]."""
+def by_distance(values: Array, to_go: Array, models: int = 1, members: int = 1) -> list[dict[str, Any]]:
+    """Success in bins of equally many pairs by the length of the way at the start: [seeds, P], [P].
+
+    A matched pair is in one bin, by the mean of its ways.
+    """
+    to_go = np.repeat(_by_matched_pair(to_go, members), members)
     edges = np.quantile(to_go, np.linspace(0, 1, DISTANCE_BINS + 1))
     found = []
     for index in range(DISTANCE_BINS):
         upper = to_go <= edges[index + 1] if index == DISTANCE_BINS - 1 else to_go < edges[index + 1]
         chosen = (to_go >= edges[index]) & upper
         if chosen.any():
-            found.append({"from": float(edges[index]), "to": float(edges[index + 1]), **score(values[:, chosen], models)})
+            of_bin = score(values[:, chosen], models, members)
+            found.append({"from": float(edges[index]), "to": float(edges[index + 1]), **of_bin})
     return found
 
 
@@ -78,8 +99,12 @@ def score_policies(
     labels: Mapping[str, str],
     model: str,
     seeds: int,
+    members: int = 1,
 ) -> dict[str, PolicyResult]:
-    """Results of all policies; differences are those of the policy `model` to each other one. seeds: of planning."""
+    """Results of all policies; differences are those of the policy `model` to each other one.
+
+    seeds: of planning. members: episodes of a matched pair, which follow one another.
+    """
     successes = {name: success(task, episodes, goals) for name, episodes in runs.items()}
     to_go, main = task.to_go(starts, goals), task.criteria[0].name
     found: dict[str, PolicyResult] = {}
@@ -88,15 +113,15 @@ def score_policies(
         last = np.stack([task.distance(some.states[:, -1], goals) for some in episodes])
         found[name] = PolicyResult(
             label=labels[name],
-            scores={criterion: score(values, models) for criterion, values in successes[name].items()},
-            by_distance=by_distance(successes[name][main], to_go, models),
+            scores={criterion: score(values, models, members) for criterion, values in successes[name].items()},
+            by_distance=by_distance(successes[name][main], to_go, models, members),
             cost=_cost(episodes),
             ended_early=int(sum((some.length < some.actions.shape[1]).sum() for some in episodes)),
             final_distance=float(np.median(last)),
         )
         if name != model and model in successes:
             found[name]["model_minus"] = {
-                criterion: difference(successes[model][criterion], values, len(runs[model]) // seeds)
+                criterion: difference(successes[model][criterion], values, len(runs[model]) // seeds, members)
                 for criterion, values in successes[name].items()
             }
     for criterion in task.criteria:

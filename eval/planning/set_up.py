@@ -140,7 +140,7 @@ def chosen_policies(request: PlanRequest, there: Sequence[str], left_out: Mappin
 
 
 def identity(request: PlanRequest, pairs: PairSet, planning: Planning, models: Sequence[NamedModel], manifest: Manifest) -> str:
-    """Digest of all that determines the episodes, so that parts of another evaluation are not used.
+    """Digest of all that determines the episodes and the offline measures, so that parts of another evaluation are not used.
 
     The manifest counts because behaviour cloning and inverse dynamics are trained on it.
     """
@@ -155,6 +155,8 @@ def identity(request: PlanRequest, pairs: PairSet, planning: Planning, models: S
         [(it.hash, it.heads_hash) for it in models],
         statistics,
         manifest.digest(),
+        request.split,  # of the episodes for offline measures; pairs that were given may be of another one
+        OFFLINE_EPISODES,
         source_digest(),
     ]
     return digest_of(what)

@@ -141,3 +141,5 @@ def test_state_differences_take_the_place_of_actions_that_were_not_recorded(mani
     np.testing.assert_allclose(found.states, [[3, 0], [3, 0.25], [3, 0.75]])
     with pytest.raises(SignalError, match="states of 2 numbers; this run has 3"):
         reading.read_window_signals(SignalRequest(str(path), (0.0, 0.25), SignalSizes(1, 3, 3, differences=True)))
+    with pytest.raises(SignalError, match="state differences of 2 numbers; the statistics of this run are of 1 x 1"):
+        reading.read_window_signals(SignalRequest(str(path), (0.0, 0.25), SignalSizes(1, 1, 2, differences=True)))

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
+from data_prep.splicing import jobs
 from eval.voe.suites import open_suite
 from eval.voe.trials import TrialError
 from tests.support.made_scenes import scene
 from worldmodel.manifest import Manifest
+from worldmodel.storage.errors import StorageError
 from worldmodel.storage.urls import split_version
 from worldmodel.video import write_video
 
@@ -83,3 +85,16 @@ def test_an_object_that_cannot_be_read_ends_the_making_of_quadruplets(manifest, 
     assert run("quadruplets", MANIFEST, tmp_path / "out") == 1
     assert "s3://bucket/videos/one.mp4" in (error := capsys.readouterr().err)
     assert "the object was changed" in error
+    assert "otherwise make the manifest again, and give another --out" in error
+    assert "resumes from here" not in error
+
+
+def test_a_store_that_does_not_answer_ends_the_making_of_quadruplets_with_the_advice_to_resume(
+    manifest, tmp_path, monkeypatch, capsys
+):
+    def fail(*_):
+        raise StorageError("s3://bucket/videos/one.mp4", "HTTP 503", store="s3://bucket", unreachable=True)
+
+    monkeypatch.setattr(jobs, "sample_quadruplet", fail)
+    assert run("quadruplets", manifest, tmp_path / "out") == 1
+    assert "HTTP 503; the same command resumes from here" in capsys.readouterr().err

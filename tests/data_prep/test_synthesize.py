@@ -107,6 +107,14 @@ def test_a_full_disk_is_reported_in_one_line_and_no_table_is_written(whole, tmp_
     [
         (["--fps", "59"], "the events need 1.2 s"),
         (["--properties", "weight"], "weight is not among permanence"),
+        (
+            ["--world", "memory", "--frames", "18"],
+            "18 frames at 12 fps are 1.50 s; train videos of the world memory need 1.60 s; give --frames 20 or more",
+        ),
+        (
+            ["--world", "memory", "--frames", "38", "--suite", "small"],
+            "38 frames at 12 fps are 3.17 s; quadruplets 1_for_2_s of the world memory need 3.22 s; give --frames 39 or more",
+        ),
     ],
 )
 def test_a_bad_argument_is_reported_in_one_line(tmp_path, capsys, options, message):

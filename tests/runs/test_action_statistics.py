@@ -1,6 +1,7 @@
 """How many recorded actions lie between two frames of a window."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,3 +73,16 @@ def test_state_differences_have_the_statistics_and_names_of_the_state_between_tw
     fast = recipe.model_copy(update={"window": WindowConfig(fps=12)})
     with pytest.raises(ConfigError, match=r"window\.fps 12 is more than the 10 fps"):
         with_action_statistics(fast, None, print)
+
+
+@pytest.mark.parametrize(("before", "now"), [("recorded", "state_difference"), ("state_difference", "recorded")])
+def test_a_resumed_run_with_other_actions_is_refused(tmp_path: Path, before: str, now: str):
+    def recipe(actions: str) -> Recipe:
+        values = {"model": {"kind": "causal", "condition": {"actions": actions}}, "augment": {"hflip_prob": 0}}
+        return Recipe.model_validate({**values, "data": {"manifest": str(recorded(tmp_path))}, "window": {"fps": 10}})
+
+    trained = with_action_statistics(recipe(before), None, print)
+    last = SimpleNamespace(folder="run/checkpoints/00000001", state={"recipe": trained.model_dump(mode="json")})
+    assert with_action_statistics(recipe(before), last, print) == trained
+    with pytest.raises(ConfigError, match=rf"model\.condition\.actions {now}: run/.* was trained with {before}"):
+        with_action_statistics(recipe(now), last, print)

@@ -13,6 +13,7 @@ from worldmodel.checkpoint import (
     CheckpointError,
     State,
     add_file,
+    all_checkpoints,
     find_checkpoint,
     latest_checkpoint,
     open_checkpoint,
@@ -64,6 +65,18 @@ def test_a_run_folder_arrives_and_is_read_from_the_url(server, tmp_path, capsys)
     assert weight_of(URL) == 2  # the best one
     assert weight_of(f"{URL}/checkpoints/00000004") == 4
     assert f"uploaded to {URL}" in capsys.readouterr().out
+
+
+def test_all_checkpoints_of_a_run_at_a_url_are_refused_since_one_would_be_taken_for_all(server, tmp_path):
+    run = tmp_path / "run"
+    save(run, 2)
+    save(run, 4)
+    with upload_run(run, URL, 2, []):
+        pass
+    with pytest.raises(CheckpointError, match=r"s3://bucket/run is the URL of a run with 2 complete checkpoints.*Copy the run"):
+        all_checkpoints(f"{URL}/")
+    assert [found.folder.name for found in all_checkpoints(f"{URL}/checkpoints/00000002")] == ["00000002"]
+    assert [found.folder.name for found in all_checkpoints(run)] == ["00000002", "00000004"]
 
 
 def test_state_json_is_sent_last_and_a_part_of_a_checkpoint_is_never_chosen(server, tmp_path):

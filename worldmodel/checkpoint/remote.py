@@ -130,6 +130,18 @@ def copy_of_run(url: str) -> Path:
     )
 
 
+def refuse_run_url(url: str) -> None:
+    """Raise CheckpointError for the URL of a run folder, of which all checkpoints are wanted. That of a checkpoint passes."""
+    with _checkpoint_errors():
+        url = folder_url(url)
+        remote = list_run(url)
+    if remote.checkpoints and STATE not in remote.files:
+        raise CheckpointError(
+            f"{url} is the URL of a run with {len(remote.complete)} complete checkpoints; all checkpoints are read only from a "
+            f"run folder of this machine. Copy the run folder first (for example `aws s3 sync {url} FOLDER`), and give FOLDER"
+        )
+
+
 def _in_order(remote: RemoteRun, folder: Path) -> list[str]:
     """The complete checkpoints of a run in the order in which they are wanted: the best, then the last ones."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
-from worldmodel.checkpoint.remote import copy_of_run
+from worldmodel.checkpoint.remote import copy_of_run, refuse_run_url
 from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, UnreadableError, read_state
 from worldmodel.files.atomic import part_path, write_json
 from worldmodel.files.json_files import read_json_object
@@ -99,11 +99,14 @@ def find_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def all_checkpoints(path: Path | str) -> list[Checkpoint]:
-    """All intact checkpoints of a run folder by step, or the one in a checkpoint folder. Both may be URLs.
+    """All intact checkpoints of a run folder by step, or the one in a checkpoint folder, which may be a URL.
 
-    Raises CheckpointError where there is none.
+    Raises CheckpointError where there is none, and for the URL of a run: only one of its checkpoints would be downloaded.
     """
-    path = copy_of_run(str(path)) if is_url(path) else Path(path)
+    if is_url(path):
+        refuse_run_url(str(path))
+        return [find_checkpoint(path)]
+    path = Path(path)
     if os.path.lexists(path / "state.json") or not (path / "checkpoints").is_dir():
         return [find_checkpoint(path)]
     found = []

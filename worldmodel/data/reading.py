@@ -184,6 +184,10 @@ def read_window_signals(request: SignalRequest) -> WindowSignals:
     found = signals.actions.shape[1], signals.states.shape[1]
     if sizes.differences and found[1] != sizes.state:
         raise SignalError(request.path, "other size", f"states of {found[1]} numbers; this run has {sizes.state}")
+    if sizes.differences and (1, found[1]) != (sizes.actions_per_step, sizes.action):
+        own = f"{sizes.actions_per_step} x {sizes.action}"
+        detail = f"state differences of {found[1]} numbers; the statistics of this run are of {own}"
+        raise SignalError(request.path, "other size", detail)
     if not sizes.differences and found != (sizes.action, sizes.state):
         detail = f"actions of {found[0]} and states of {found[1]} numbers; this run has {sizes.action} and {sizes.state}"
         raise SignalError(request.path, "other size", detail)

@@ -45,6 +45,13 @@ def with_action_statistics(recipe: Recipe, last: Checkpoint | None, report: Call
         before = condition_of(parse_config(Recipe, last.state["recipe"], source=f"{last.folder}/state.json"))
         if before is None or before.statistics is None:
             raise ConfigError([f"model.condition: {last.folder} was trained without actions; start another run (run=FOLDER)"])
+        if before.actions != condition.actions:
+            raise ConfigError(
+                [
+                    f"model.condition.actions {condition.actions}: {last.folder} was trained with {before.actions}, and its "
+                    "statistics are of those; start another run (run=FOLDER)"
+                ]
+            )
         statistics = before.statistics
     else:
         manifest = Manifest.open(recipe.data.manifests[0])

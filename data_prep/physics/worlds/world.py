@@ -50,6 +50,7 @@ class World:
     sample_quadruplet: SampleQuadruplet
     sample_possible_video: SamplePossibleVideo
     duration_s: float | None = None  # of its videos by default; None: that of the size of the suite
+    min_possible_s: float = 0.0  # of a possible video; shorter ones would not show what is special about the world
 
     def property(self, name: str) -> Property[Any, Any]:
         """The property of this name. Raises KeyError."""

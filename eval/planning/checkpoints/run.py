@@ -102,7 +102,10 @@ def _row(
         folder=str(run),
         step=step,
         hash=model.hash,
-        scores={name: score(values) for name, values in success(prepared.task, episodes, goals).items()},
+        scores={
+            name: score(values, members=prepared.pairs.members)
+            for name, values in success(prepared.task, episodes, goals).items()
+        },
         final_distance=float(np.median(last)),
         numbers={
             TRAINING: {TRAINING_STEP: float(step)},

@@ -57,10 +57,12 @@ def markdown(found: PlanResults) -> str:
     pairs, protocol = found["pairs"], found["protocol"]
     parts = [f"# Planning in {found['environment']['id']}", ""]
     if found.get("policies"):
+        matched = f" ({pairs['matched_pairs']} matched pairs)" if "matched_pairs" in pairs else ""
+        over = "matched pairs" if matched else "pairs"
         parts += [
-            f"{pairs['count']} pairs of split {pairs['split']}; {pairs['removed_at_goal']} more were already at their goal and "
-            f"left out. {len(protocol['planning_seeds'])} planning seeds. At most {protocol['budget']} steps; a new plan every "
-            f"{protocol['executed']}.",
+            f"{pairs['count']} pairs{matched} of split {pairs['split']}; {pairs['removed_at_goal']} more were already at their "
+            f"goal and left out. {len(protocol['planning_seeds'])} planning seeds. At most {protocol['budget']} steps; a new "
+            f"plan every {protocol['executed']}.",
             "",
             *(f"- {criterion_text(criterion, unit)}" for criterion in found["criteria"]),
             "",
@@ -81,7 +83,7 @@ def markdown(found: PlanResults) -> str:
                     f"{steps:,.0f}" if steps else "–",
                 ]
             )
-        parts.append(table("**Success** [95 % over pairs and planning seeds]", heads, rows))
+        parts.append(table(f"**Success** [95 % over {over} and planning seeds]", heads, rows))
     if found.get("variations"):
         rows = [[row["factor"], row["label"], *(cell(row["scores"][name]) for name in names)] for row in found["variations"]]
         parts.append(table("**One factor changed**, the model", ["factor", "value", *(f"{name}, %" for name in names)], rows))

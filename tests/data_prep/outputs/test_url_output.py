@@ -4,7 +4,10 @@ import pytest
 from made_clips import write_clips
 
 from data_prep.__main__ import main
-from worldmodel.manifest import Manifest
+from data_prep.commands import curate, index
+from data_prep.errors import PrepError
+from data_prep.outputs.url_output import uploaded_output
+from worldmodel.manifest import Manifest, write_manifest
 from worldmodel.video import read_frames
 
 COPIES = "s3://bucket/copies"
@@ -71,3 +74,79 @@ def test_a_manifest_of_files_is_not_uploaded(store, tmp_path, capsys):
     assert "/bucket/local.parquet" not in store.objects
     assert main(["index", "s3://bucket/videos", "--out", "https://host/m.parquet", "--workers", "1"]) == 1
     assert "outputs are written to folders of this machine, and to s3:// and gs://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_what_is_no_longer_at_the_url_is_uploaded_again(store, emptied):
+    """Either all objects were removed, with output.json, or one video only."""
+    assert transcode(COPIES) == 0
+    first = {name: content for name, content in store.objects.items() if name.startswith("/bucket/copies/")}
+    for name in list(first) if emptied else [next(name for name in first if name.endswith(".mp4"))]:
+        del store.objects[name]
+    assert transcode(COPIES) == 0
+    again = {name for name in store.objects if name.startswith("/bucket/copies/")}
+    assert again == first.keys()
+    assert all(store.objects[name] == first[name] for name in again if name.endswith(".mp4"))
+
+
+def test_a_curated_manifest_that_was_removed_with_its_note_is_uploaded_again(store):
+    command = ["curate", "s3://bucket/m.parquet", "--out", "s3://bucket/c.parquet", "--workers", "1"]
+    assert main(command) == 0
+    written = {name for name in store.objects if name.startswith("/bucket/c.")}
+    for name in written:
+        del store.objects[name]
+    assert main(command) == 0
+    assert {name for name in store.objects if name.startswith("/bucket/c.")} == written
+
+
+def upload(change) -> None:
+    with uploaded_output("s3://bucket/out", "test", is_file=False) as out:
+        change(out)
+
+
+def rewrite(out, names) -> None:
+    manifest = Manifest.open(out / "m.parquet")
+    clips = [manifest.clip(row) for row in range(len(manifest))]
+    write_manifest(out / "m.parquet", (clip for clip in clips if clip.path.endswith(names)), command="test", config={})
+
+
+def test_a_video_is_removed_at_the_url_only_if_no_table_names_it(server):
+    upload(lambda out: write_clips(out, 2))
+    upload(lambda out: (out / "clips" / "000.mp4").unlink())  # to free disk
+    assert {"/bucket/out/clips/000.mp4", "/bucket/out/clips/001.mp4"} <= server.objects.keys()
+    upload(lambda out: rewrite(out, "001.mp4"))
+    assert "/bucket/out/clips/000.mp4" not in server.objects
+    assert "/bucket/out/clips/001.mp4" in server.objects
+    server.requests.clear()
+    upload(lambda out: None)
+    assert not [request for request in server.requests if request.startswith(("PUT", "DELETE"))]  # the removal was recorded
+
+
+def test_a_table_is_not_uploaded_without_the_files_that_it_names(server):
+    upload(lambda out: write_clips(out, 2))
+    server.objects.clear()
+    with pytest.raises(PrepError, match=r"clips/000.mp4: a table names this file, but it was deleted"):
+        upload(lambda out: (out / "clips" / "000.mp4").unlink())
+    assert "/bucket/out/m.parquet" not in server.objects
+
+
+def test_local_videos_are_refused_before_they_are_read_and_nothing_is_written_at_the_url(store, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise AssertionError("a video was read")
+
+    monkeypatch.setattr(index, "inspect_item", fail)
+    monkeypatch.setattr(curate, "analyse_video", fail)
+    before = set(store.objects)
+    for command, source in (("index", tmp_path / "made"), ("curate", tmp_path / "made" / "m.parquet")):
+        assert main([command, str(source), "--out", "s3://bucket/local.parquet", "--workers", "1"]) == 1
+        assert "a file of this machine, so it is not uploaded" in capsys.readouterr().err
+    assert set(store.objects) == before
+
+
+@pytest.mark.parametrize("url", ["https://host/m.parquet?sig=SECRET", "s3://me:SECRET@bucket/m.parquet"])
+def test_a_secret_in_a_url_is_not_printed(url, tmp_path, capsys):
+    assert main(["index", url, "--out", str(tmp_path / "m.parquet")]) == 1
+    assert main(["index", "s3://bucket/videos", "--out", url]) == 1
+    printed = "".join(capsys.readouterr())
+    assert printed.count("a URL must not hold a user name, a password or a query") == 2
+    assert "SECRET" not in printed

@@ -273,3 +273,15 @@ def test_a_changed_list_starts_an_unfinished_index_again(videos, tmp_path, monke
     write_csv(root / "val.csv", "a.mp4 0")
     assert index(root, tmp_path / "m.parquet", "--source", "csv") == 0
     assert labelled(tmp_path / "m.parquet")["a.mp4"] == ("0", "val")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/a b.mp4?sig=SECRET", "s3://me:SECRET@bucket/a.mp4", "s3://b/a?X-Amz-Signature=SECRET"]
+)
+def test_a_url_with_a_secret_in_a_list_is_refused_by_its_line_and_written_nowhere(tmp_path, url, capsys):
+    write_csv(tmp_path / "list.csv", "https://host/good.mp4 0", f"{url} 1")
+    assert index(tmp_path / "list.csv", tmp_path / "m.parquet", "--source", "csv") == 1
+    printed = "".join(capsys.readouterr())
+    assert f"{tmp_path / 'list.csv'}, line 2: " in printed
+    assert "SECRET" not in printed
+    assert not list(tmp_path.glob("m.parquet*.jsonl"))

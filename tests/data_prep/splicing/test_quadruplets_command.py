@@ -97,6 +97,16 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(videos, suite, tmp_path, m
     assert pq.read_table(out / "quads.parquet").equals(pq.read_table(suite / "quads.parquet"))
 
 
+def test_videos_that_were_deleted_are_made_again(videos, tmp_path):
+    out = tmp_path / "out"
+    assert make(videos, out, "--properties", "frozen") == 0
+    before = contents(out)
+    path = out / Manifest.open(out / "suite.parquet").column("path")[0]
+    path.unlink()
+    assert make(videos, out, "--properties", "frozen") == 0
+    assert contents(out) == before
+
+
 def test_another_seed_in_the_same_folder_is_refused(videos, suite, capsys):
     assert make(videos, suite, "--seed", "1") == 1
     assert "seed is 0 there and 1 now" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from data_prep.environments.tasks import Criterion
 from data_prep.environments.two_rooms import geometry
 from data_prep.environments.two_rooms.task import TwoRoomsTask
 from eval.errors import EvalError
+from eval.intervals import bootstrap_crossed
 from eval.planning import models, set_up
 from eval.planning.action_model import ShuffledActions
 from eval.planning.episodes import History
@@ -22,7 +23,7 @@ from eval.planning.offline.recorded import Recorded
 from eval.planning.pairs import Pair, PairSet
 from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
 from eval.planning.policies import RandomPolicy
-from eval.planning.scoring import difference, score
+from eval.planning.scoring import by_distance, difference, score
 from eval.planning.verdict import verdict
 from tests.support.made_acting_model import checkpoint_of, made_acting, made_recipe
 from tests.support.made_action_model import STATISTICS, PositionModel
@@ -79,6 +80,31 @@ def test_differences_are_paired():
     better = difference(np.ones((1, 30)), np.zeros((1, 30)))
     assert better["value"] == 1
     assert better["p"] < 0.001
+
+
+def test_episodes_of_a_matched_pair_count_as_one_value():
+    """Without memory one episode of each matched pair succeeds: always one half, whatever the pair."""
+    one_of_two, both_or_none = np.tile([1.0, 0.0], (1, 20)), np.repeat([[1.0, 0.0] * 10], 2, axis=1)
+    found = score(one_of_two, members=2)
+    assert (found["value"], found["low"], found["high"]) == (0.5, 0.5, 0.5)
+    assert (found["n"], found["episodes"]) == (20, 40)
+    grouped = score(both_or_none, members=2)
+    low, high = bootstrap_crossed([both_or_none[:, ::2]])[1:]
+    assert (grouped["low"], grouped["high"]) == (low, high)
+    assert high - low > 1.2 * (score(both_or_none)["high"] - score(both_or_none)["low"])
+    always = score(np.ones((2, 40)), members=2)
+    assert always["low"] == score(np.ones((2, 20)))["low"]  # Wilson's for 20 of 20
+    few = difference(np.ones((1, 8)), np.zeros((1, 8)), members=2)
+    assert few["p"] == difference(np.ones((1, 4)), np.zeros((1, 4)))["p"] == 0.125
+    assert "episodes" not in score(one_of_two)
+
+
+def test_a_matched_pair_is_in_one_bin_of_distances():
+    values, to_go = np.tile([1.0, 0.0], (1, 8)), np.arange(16.0)
+    to_go[[1, 14]] = to_go[[14, 1]]  # the first and the last pair have a short and a long way
+    found = by_distance(values, to_go, members=2)
+    assert sum(row["n"] for row in found) == 8
+    assert {row["value"] for row in found} == {0.5}
 
 
 def policy_result(value: float, minus: float = 0.0, p: float = 1.0, half: float = 0.02) -> dict:
@@ -205,7 +231,7 @@ def test_parts_of_an_evaluation_that_differs_are_not_used(monkeypatch):
     model = NamedModel("run", PositionModel(), "0" * 16, heads_hash="0" * 16)
     other = PositionModel()
     other.statistics = replace(STATISTICS, action_mean=(1.0, 0.0))
-    request = SimpleNamespace(env="TwoRooms-v0", env_options={}, task=None)
+    request = SimpleNamespace(env="TwoRooms-v0", env_options={}, task=None, split="test")
     manifest = SimpleNamespace(digest=lambda: "a")
 
     def identity(request=request, model=model, manifest=manifest):
@@ -217,10 +243,14 @@ def test_parts_of_an_evaluation_that_differs_are_not_used(monkeypatch):
         identity(model=replace(model, model=other)),
         identity(request=SimpleNamespace(**{**vars(request), "task": "module:task"})),
         identity(manifest=SimpleNamespace(digest=lambda: "b")),
+        identity(request=SimpleNamespace(**{**vars(request), "split": "val"})),
     ]
     assert identity() == found[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(set_up, "OFFLINE_EPISODES", 7)
+        found.append(identity())
     monkeypatch.setattr(set_up, "source_digest", lambda: "changed")
-    assert len({*found, identity()}) == 6
+    assert len({*found, identity()}) == 8
 
 
 def test_a_run_is_opened_with_the_hash_of_its_heads_and_the_data_where_it_lies_now(monkeypatch):

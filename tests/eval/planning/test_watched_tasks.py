@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 
 pytest.importorskip("gymnasium")
 from data_prep.__main__ import main as data_prep
@@ -13,8 +17,9 @@ from data_prep.environments.hidden_object.geometry import LEAD_IN_STEPS, MIDDLE_
 from data_prep.environments.hidden_object.task import HiddenObjectTask
 from data_prep.environments.making import make_environment
 from eval.errors import EvalError
+from eval.planning import evaluation, run
 from eval.planning.episodes import Cases, Environments, Spent, run_episodes
-from eval.planning.evaluation import Evaluation, Planning
+from eval.planning.evaluation import Evaluation, Planning, run_policies
 from eval.planning.offline.permanence import matched_videos, permanence, permanence_note, surprises
 from eval.planning.pairs import Pair, PairSet, choose_pairs, read_pairs, write_pairs
 from eval.planning.planning_policy import ModelCosts, PlanningPolicy
@@ -222,6 +227,47 @@ def test_pairs_have_both_members_and_share_a_split(tmp_path):
     with pytest.raises(EvalError, match="give --goals own"):
         choose_pairs(manifest, "test", made, ENV, TASK, 9, "later", 5, 0)
     made.close()
+
+
+def test_pieces_of_work_do_not_split_a_matched_pair(tmp_path, monkeypatch):
+    pieces: list[range] = []
+    monkeypatch.setattr(evaluation, "compute_pieces", lambda _what, found, *_: pieces.extend(found) or [])
+    pairs, plans = pairs_of(52), Planning(CEMConfig(horizon=6), 12, "last", 12, 1)
+
+    def found(pairs: PairSet) -> list[int]:
+        pieces.clear()
+        it = Evaluation(ENV, {}, TASK, pairs, SPACE, plans, None, {}, CPU)
+        run_policies(it, ["nothing"], [0], tmp_path, PartialState())
+        assert [number for piece in pieces for number in piece] == list(range(52))
+        return [len(piece) for piece in pieces]
+
+    monkeypatch.setattr(evaluation.Episodes, "join", lambda some: some)
+    assert found(pairs) == [24, 24, 4]
+    assert found(replace(pairs, members=1)) == [25, 25, 2]
+
+
+def test_variations_keep_whole_matched_pairs(tmp_path, monkeypatch):
+    pairs, asked = pairs_of(6), []
+    plans = Planning(CEMConfig(horizon=6), 12, "last", 12, 1)
+    request = SimpleNamespace(env=ENV, env_options={}, task=None)
+    starts = np.repeat(pairs.starts[:4, None], 2, 1)
+
+    def run_policies(changed: Evaluation, *_):
+        asked.append(changed.pairs.pairs)
+        return {"model": [SimpleNamespace(states=starts)]}
+
+    monkeypatch.setattr(run, "run_policies", run_policies)
+    monkeypatch.setattr(run, "_can_start", lambda _env, _options, _task, pair: pair != pairs.pairs[4])
+    (row,) = run._variations(request, [Evaluation(ENV, {}, TASK, pairs, SPACE, plans, None, {}, CPU)], tmp_path, None)
+    assert asked == [pairs.pairs[:4]]
+    assert (row["scores"]["moderate"]["n"], row["scores"]["moderate"]["episodes"]) == (2, 4)
+
+
+def test_half_of_a_matched_pair_in_a_file_is_refused(tmp_path):
+    pairs = pairs_of(4)
+    write_pairs(tmp_path / "pairs.json", replace(pairs, pairs=pairs.pairs[:3]))
+    with pytest.raises(EvalError, match="3 pairs are no whole number of matched pairs of 2"):
+        read_pairs(tmp_path / "pairs.json", ENV)
 
 
 def test_random_numbers_of_planners_are_shared_by_a_matched_pair():

@@ -27,6 +27,11 @@ SHOWN_S = 0.4  # at least so long is seen what was hidden
 HUE_GAPS = (0.1, 0.07, 0.05, 0.03)
 
 
+def min_duration_s(hidden_s: float) -> float:
+    """Length of the shortest video in which bodies can be hidden for so long."""
+    return FALLEN_S + hidden_s - REVEALING_S + MOVE_S + SHOWN_S
+
+
 @dataclass(frozen=True)
 class Thing:
     """A body: its name in the ground truth, and what it looks like."""
@@ -67,7 +72,7 @@ class MemoryBase:
         The screens sink after about `hidden_s`. Raises InvalidSample where the video is too short for that.
         """
         base, down_s = self.builtin, FALLEN_S + hidden_s - REVEALING_S
-        if down_s + MOVE_S + SHOWN_S > base.video.duration_s:
+        if min_duration_s(hidden_s) > base.video.duration_s:
             raise InvalidSample(f"the video is too short to hide bodies for {hidden_s:g} s")
         bodies = [
             body(

@@ -14,6 +14,8 @@ from data_prep.physics.worlds.builtin.rendering.video import render_video
 from data_prep.physics.worlds.memory.base_scene import FALLEN_S, MOVE_S, SHOWN_S, sample_memory_base
 
 HIDDEN_S = (0.3, 2.2)
+MIN_DURATION_S = FALLEN_S + HIDDEN_S[0] + MOVE_S + SHOWN_S
+"""Shorter videos are of the built-in world alone."""
 NEVER_SINK = 0.1  # fraction of the videos in which the screens stay up
 
 
