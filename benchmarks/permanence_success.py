@@ -37,9 +37,9 @@ PLANNER = (
     "--cost-steps",
     "last",
     "--samples",
-    "1500",
+    "4000",
     "--elites",
-    "40",
+    "60",
     "--std",
     "4",
 )

@@ -2,7 +2,7 @@
 
     python -m eval plan --model RUN --env TwoRooms-v0 --out OUT
     python -m eval plan --env TwoRooms-v0 --data data/two_rooms/episodes.parquet --out OUT    # baselines alone
-    python -m eval plan --model RUN --checkpoints all --env TwoRooms-v0 --out OUT             # which number foretells success?
+    python -m eval plan --model RUN --checkpoints all --env TwoRooms-v0 --out OUT             # which number predicts success?
 
 Pairs of start and goal come from held-out episodes and are written to OUT/pairs.json, which --pairs
 can be given. Pairs that are solved at the start are left out and counted. The same planner is run
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoints",
         choices=("best", "all"),
         default="best",
-        help="all: the model alone, with every checkpoint of the runs, and which of their numbers foretells success",
+        help="all: the model alone, with every checkpoint of the runs, and which of their numbers predicts success",
     )
     parser.add_argument("--no-offline", action="store_true", help="without the measures on recorded episodes")
     add_device_argument(parser)

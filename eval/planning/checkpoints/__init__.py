@@ -1,1 +1,1 @@
-"""Many checkpoints on the same pairs: which of their other numbers foretells success?"""
+"""Many checkpoints on the same pairs: which of their other numbers predicts success?"""

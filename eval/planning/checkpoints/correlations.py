@@ -25,7 +25,7 @@ class Correlation(TypedDict):
     high: float
 
 
-class Foretelling(TypedDict):
+class NumberOfCheckpoints(TypedDict):
     """How a number of the checkpoints goes with their success."""
 
     group: str  # training, offline, health or loss
@@ -50,9 +50,9 @@ def partial_spearman(x: Array, y: Array, given: Array) -> float:
     return float((xy - xz * yz) / np.sqrt(rest)) if rest > 1e-12 else float("nan")
 
 
-def foretell(
+def correlate(
     numbers: Sequence[Mapping[str, float]], groups: Mapping[str, str], success: Array, nearness: Array, step: Array, run: Array
-) -> list[Foretelling]:
+) -> list[NumberOfCheckpoints]:
     """Correlations of every number, the strongest first.
 
     numbers: of each checkpoint, by name. groups: of each name. success, nearness, step, run (its number): [checkpoints].
@@ -65,7 +65,7 @@ def foretell(
             continue
         draws, mine = resampled(run[known]), values[known]
         found.append(
-            Foretelling(
+            NumberOfCheckpoints(
                 group=group,
                 name=name,
                 n=len(known),

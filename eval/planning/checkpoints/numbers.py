@@ -1,4 +1,4 @@
-"""The numbers of a checkpoint that could foretell its success: offline measures, health metrics and losses, by name."""
+"""The numbers of a checkpoint that could predict its success: offline measures, health metrics and losses, by name."""
 
 from __future__ import annotations
 

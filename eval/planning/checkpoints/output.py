@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from eval.planning.checkpoints.correlations import RUNS, Foretelling
+from eval.planning.checkpoints.correlations import RUNS, NumberOfCheckpoints
 from eval.planning.output.tables import cell
 from eval.planning.results import Score
 from eval.report.plots import DISTANCE, OTHER, svg
@@ -26,7 +26,7 @@ COLOURS = (PREDICTION, COPY, GOOD, BAD, DISTANCE, OTHER)  # of runs
 
 
 class CheckpointRow(TypedDict):
-    """A checkpoint with its success and all numbers that could foretell it."""
+    """A checkpoint with its success and all numbers that could predict it."""
 
     run: str
     folder: str  # of the run
@@ -47,7 +47,7 @@ class CheckpointResults(TypedDict):
     criterion: str  # that correlations are with
     runs: int
     checkpoints: list[CheckpointRow]
-    foretelling: list[Foretelling]
+    correlations: list[NumberOfCheckpoints]
 
 
 def write_checkpoint_results(out: Path, found: CheckpointResults) -> None:
@@ -59,11 +59,11 @@ def write_checkpoint_results(out: Path, found: CheckpointResults) -> None:
         writer.writeheader()
         writer.writerows(rows)
     write_text(out / "checkpoints.md", markdown(found))
-    shown = found["foretelling"]
+    shown = found["correlations"]
     render(
         out / "report.html",
         "checkpoints.html",
-        title=f"Which number foretells success in {found['environment']['id']}?",
+        title=f"Which number predicts success in {found['environment']['id']}?",
         found=found,
         about=about(found),
         names=list(found["checkpoints"][0]["scores"]),
@@ -93,13 +93,13 @@ def markdown(found: CheckpointResults) -> str:
         for row in found["checkpoints"]
     ]
     heads_of_numbers = ["number", "group", "n", "with success", "at equal training step", "with nearness"]
-    numbers = [[it["name"], it["group"], str(it["n"]), *_cells(it)] for it in found["foretelling"]]
-    parts = [f"# Which number foretells success in {found['environment']['id']}?", "", about(found), ""]
+    numbers = [[it["name"], it["group"], str(it["n"]), *_cells(it)] for it in found["correlations"]]
+    parts = [f"# Which number predicts success in {found['environment']['id']}?", "", about(found), ""]
     parts += [table("**Rank correlations**", heads_of_numbers, numbers), table("**Success by checkpoint**", heads, rows)]
     return "\n".join(parts) + "\n"
 
 
-def correlation_figure(shown: Sequence[Foretelling]) -> str:
+def correlation_figure(shown: Sequence[NumberOfCheckpoints]) -> str:
     """Correlations with success, one row per number, as inline SVG."""
     known = [it for it in shown if it["success"] is not None][::-1]
     figure = Figure(figsize=(7.4, 0.6 + 0.24 * max(len(known), 1)), layout="constrained")
@@ -120,7 +120,7 @@ def correlation_figure(shown: Sequence[Foretelling]) -> str:
     return svg(figure)
 
 
-def scatter_figure(found: CheckpointResults, shown: Sequence[Foretelling]) -> str:
+def scatter_figure(found: CheckpointResults, shown: Sequence[NumberOfCheckpoints]) -> str:
     """Success of every checkpoint against the numbers that go with it most, as inline SVG. One colour per run."""
     columns = max(1, min(3, len(shown)))
     rows = max(1, -(-len(shown) // columns))
@@ -145,7 +145,7 @@ def scatter_figure(found: CheckpointResults, shown: Sequence[Foretelling]) -> st
     return svg(figure)
 
 
-def _cells(it: Foretelling) -> list[str]:
+def _cells(it: NumberOfCheckpoints) -> list[str]:
     return [cell(found, 1.0, 2) for found in (it["success"], it["beyond_step"], it["nearness"])]
 
 

@@ -1,4 +1,4 @@
-"""`eval plan --checkpoints all`: all checkpoints of runs on the same pairs, and which of their numbers foretells success."""
+"""`eval plan --checkpoints all`: all checkpoints of runs on the same pairs, and which of their numbers predicts success."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accelerate import PartialState
 
 from data_prep.errors import PrepError
 from eval.errors import EvalError
-from eval.planning.checkpoints.correlations import FEWEST, TRAINING, foretell
+from eval.planning.checkpoints.correlations import FEWEST, TRAINING, correlate
 from eval.planning.checkpoints.numbers import TRAINING_STEP, health_numbers, losses, offline_numbers
 from eval.planning.checkpoints.output import CheckpointResults, CheckpointRow, write_checkpoint_results
 from eval.planning.evaluation import Evaluation, run_policies
@@ -141,5 +141,5 @@ def _results(request: PlanRequest, prepared: Prepared, rows: Sequence[Checkpoint
         criterion=criterion,
         runs=len(runs),
         checkpoints=list(rows),
-        foretelling=foretell(numbers, groups, **arrays),
+        correlations=correlate(numbers, groups, **arrays),
     )

@@ -13,7 +13,7 @@ pytest.importorskip("gymnasium")
 from data_prep.__main__ import main as data_prep
 from eval.__main__ import main
 from eval.planning.checkpoints import correlations, run
-from eval.planning.checkpoints.correlations import foretell, partial_spearman, resampled, spearman
+from eval.planning.checkpoints.correlations import correlate, partial_spearman, resampled, spearman
 from eval.planning.checkpoints.numbers import health_numbers, losses
 from eval.planning.models import NamedModel
 from tests.support.made_action_model import PositionModel
@@ -55,7 +55,7 @@ def test_the_number_that_orders_checkpoints_as_success_does_comes_first(monkeypa
     rng, success = np.random.default_rng(0), np.linspace(0, 1, 12)
     numbers = [{"good": float(np.exp(s)), "noise": float(rng.normal()), "constant": 1.0} for s in success]
     groups = {"noise": "loss", "constant": "health", "good": "offline", "absent": "offline"}
-    found = foretell(numbers, groups, success, success, np.arange(12.0), np.zeros(12))
+    found = correlate(numbers, groups, success, success, np.arange(12.0), np.zeros(12))
     assert [it["name"] for it in found] == ["good", "noise", "constant"]
     assert found[0]["success"] == {"value": pytest.approx(1), "low": pytest.approx(1), "high": pytest.approx(1)}
     assert found[2]["success"] is None
@@ -92,13 +92,13 @@ def checkpoints(monkeypatch, tmp_path):
     return lambda *more: main([*arguments, "--goals", "later", "--goal-steps", "8", "--count", "6", *map(str, more)])
 
 
-def test_better_checkpoints_succeed_more_and_their_use_of_actions_foretells_it(checkpoints, tmp_path, capfd):
+def test_better_checkpoints_succeed_more_and_their_use_of_actions_predicts_it(checkpoints, tmp_path, capfd):
     out = tmp_path / "out"
     assert checkpoints("--out", out) == 0
     found = json.loads((out / "checkpoints.json").read_text())
     value = {row["step"]: row["scores"]["moderate"]["value"] for row in found["checkpoints"]}
     assert value[400] > value[100]
-    by_name = {it["name"]: it for it in found["foretelling"]}
+    by_name = {it["name"]: it for it in found["correlations"]}
     assert by_name["training step"]["success"]["value"] > 0.5
     assert by_name["training step"]["beyond_step"] is None
     assert by_name["forecast error, 1 step, relative to copying"]["success"]["value"] < -0.5
@@ -107,7 +107,7 @@ def test_better_checkpoints_succeed_more_and_their_use_of_actions_foretells_it(c
     assert "| training step | training | 4 |" in (out / "checkpoints.md").read_text()
     page = (out / "report.html").read_text()
     assert 'src="http' not in page
-    assert "Which number foretells success" in page
+    assert "Which number predicts success" in page
     assert not (out / "parts").exists()
     # one clear line each
     assert checkpoints("--out", tmp_path / "other", "--policies", "model") == 2
