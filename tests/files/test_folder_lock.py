@@ -67,6 +67,30 @@ def test_a_signal_removes_the_lock_and_ends_the_process_as_usual(tmp_path: Path,
     assert not (tmp_path / ".lock").exists()
 
 
+FORK = """
+import multiprocessing, signal, sys
+from pathlib import Path
+from worldmodel.files.folder_lock import lock_folder
+
+def handler(_):
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+with lock_folder(Path(sys.argv[1]), "give another --out"):
+    assert not handler(0)
+    for _ in range(40):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert all(pool.map(handler, range(4)))
+    assert (Path(sys.argv[1]) / ".lock").exists()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_children_end_at_a_signal_and_leave_the_lock(tmp_path: Path):
+    """A child with the parent's handler, in Python, missed a signal that arrived just before it waited for a task."""
+    result = subprocess.run([sys.executable, "-c", FORK, str(tmp_path)], cwd=ROOT, timeout=120, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_an_error_removes_the_lock_and_the_empty_folders_that_were_made_for_it(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), lock_folder(tmp_path / "runs" / "x", "..."):
         raise ZeroDivisionError

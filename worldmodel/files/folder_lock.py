@@ -30,6 +30,7 @@ from worldmodel.process import interrupts
 
 HEARTBEAT_S = 15.0  # interval between refreshes of the mtime
 ATTEMPTS = 100  # attempts to create or take over a lock while other processes create and release theirs
+_EXIT_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _held_locks: list[FolderLock] = []  # locks that this process holds
 
 
@@ -127,7 +128,7 @@ def _lock(path: Path, target: Path, folder: Path, advice: str, wait_s: float) ->
 
 def release_on_signals() -> None:
     """Release locks when SIGTERM or SIGHUP ends this process. Existing signal handlers are not replaced."""
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+    for number in _EXIT_SIGNALS:
         if threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _release_and_exit)
     if _release_all not in interrupts.exit_callbacks:
@@ -143,6 +144,22 @@ def _release_and_exit(number: int, _frame: object) -> None:
     _release_all()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _reset_after_fork() -> None:
+    """A forked child holds no lock, so signals end it as they end any process.
+
+    Python calls a handler after the system call that is running. A child that waits for a task without end would ignore
+    a signal that arrived just before it began to wait, and `multiprocessing.Pool.terminate` sends one signal only.
+    """
+    _held_locks.clear()
+    for number in _EXIT_SIGNALS:
+        if signal.getsignal(number) is _release_and_exit:
+            signal.signal(number, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 # --- acquiring -------------------------------------------------------------------------------------------------------
