@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from worldmodel.models.blocks.layers import Blocks
+from worldmodel.training import orthogonalise
 from worldmodel.training.optimizer import OptimConfig, build_optimizers, lr_ratio_at, set_lr
 
 
@@ -51,6 +52,21 @@ def test_every_optimizer_follows_the_schedule_at_its_own_scale():
     optimizers = build_optimizers(Blocks(1, 8, 2), config)
     set_lr(optimizers, config, 0.5)
     assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == pytest.approx([5e-4, 0.01])
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (5, 12), (8, 8)])
+def test_muon_multiplies_in_float32_where_bfloat16_is_emulated(shape: tuple[int, int], monkeypatch):
+    """Emulated products are 50 to 80 times slower. The direction is the same up to the rounding of bfloat16 (2^-8)."""
+    group = {"ns_coefficients": (3.4445, -4.775, 2.0315), "ns_steps": 5, "eps": 1e-7}
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    before, found = matrix.clone(), {}
+    for fast in (True, False):
+        monkeypatch.setattr(orthogonalise, "multiplies_bfloat16", lambda _, fast=fast: fast)
+        found[fast] = orthogonalise.orthogonalise(matrix, group)
+    assert (found[True].dtype, found[False].dtype) == (torch.bfloat16, torch.float32)
+    assert found[False].shape == shape
+    assert torch.equal(matrix, before)  # the gradient and the momentum are not changed
+    torch.testing.assert_close(found[True].float(), found[False], atol=0.04, rtol=0)
 
 
 def test_a_step_of_muon_is_orthogonal_whatever_the_scale_of_the_gradient():

@@ -3,7 +3,8 @@
 Orthogonalisation needs a whole matrix. Every rank does it for a part of the matrices, at the same time: of as many matrices as
 there are ranks, the rows of the i-th are sent to rank i, which returns each rank its rows of the result. So a matrix is
 orthogonalised once, and a rank holds one whole matrix at a time. Sent per step and rank: 6 bytes per entry of the hidden
-matrices, divided by the number of ranks (a gathering on all ranks would receive 4 bytes per entry of all of them).
+matrices (8 where the device does not multiply in bfloat16), divided by the number of ranks (a gathering on all ranks would
+receive 4 bytes per entry of all of them).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.optim._muon import _adjust_lr, _zeropower_via_newtonschulz
+from torch.optim._muon import _adjust_lr
 
+from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.training.eager_optimizers import Muon
+from worldmodel.training.orthogonalise import orthogonalise, smoothed_gradient
 from worldmodel.training.row_shards import own_rows, row_range
 
 
@@ -45,12 +48,11 @@ class ShardedMuon(Muon):
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter.grad)
         gradient, momentum = own_rows(parameter.grad)[0], own_rows(state["momentum_buffer"])[0]
-        momentum.lerp_(gradient, 1 - group["momentum"])
-        return gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
+        return smoothed_gradient(gradient, momentum, group)
 
 
 def _orthogonalise(own: Sequence[Tensor], parameters: Sequence[Any], group: dict[str, Any]) -> list[Tensor]:
-    """Orthogonalise at most as many matrices as there are ranks: own rows of each -> own rows of each result, bfloat16."""
+    """Orthogonalise at most as many matrices as there are ranks: own rows of each -> own rows of each result."""
     mesh = parameters[0].device_mesh
     rank, ranks = mesh.get_local_rank(), mesh.size()
     sent = [own[i].numel() if i < len(own) else 0 for i in range(ranks)]
@@ -62,9 +64,9 @@ def _orthogonalise(own: Sequence[Tensor], parameters: Sequence[Any], group: dict
             received[other] = (end - begin) * columns
     matrix = _exchange(torch.cat([part.flatten() for part in own]), sent, received, mesh.get_group())
     if rank < len(own):
-        matrix = matrix.view(parameters[rank].shape)
-        matrix = _zeropower_via_newtonschulz(matrix, group["ns_coefficients"], group["ns_steps"], group["eps"])
-    directions = _exchange(matrix.to(torch.bfloat16).flatten(), received, sent, mesh.get_group())
+        matrix = orthogonalise(matrix.view(parameters[rank].shape), group)
+    sent_as = torch.bfloat16 if multiplies_bfloat16(matrix.device) else torch.float32  # also by ranks without a matrix
+    directions = _exchange(matrix.to(sent_as).flatten(), received, sent, mesh.get_group())
     return [part.view_as(rows) for part, rows in zip(directions.split(sent[: len(own)]), own, strict=True)]
 
 

@@ -27,7 +27,7 @@ from eval.voe.surprise.windows import Window, WindowKind
 from worldmodel.models.world_model import FrameWise, SharedContext, WorldModel
 
 FrameIds = NDArray[np.int64]
-"""Numbers of frames or latents [B, T]. Equal numbers mean equal frames."""
+"""Numbers of frames or latents [B, T], in the order of their digests. Equal numbers mean equal frames."""
 Scope = Literal["window", "suffix"]
 """What a target sees in models that encode a window as a whole: the whole window, or only what
 comes after the context.
@@ -47,7 +47,8 @@ class WindowPrediction:
 FORECASTERS = (MODEL, *LATENT_BASELINES, *CONTEXT_ABLATIONS)
 """model: the model's forecast. latent copy: the last context latent, repeated. latent
 extrapolation: a straight line through the last two context latents. shuffled context: the model,
-with its context in another order. masked context: the model, with the end of its context alone.
+with the latent steps of its context in an order that depends on their content alone (`shuffled_steps`).
+masked context: the model, with the end of its context alone.
 """
 ForecastersByKind = Mapping[WindowKind, Sequence[str]]
 ALL_FORECASTERS: ForecastersByKind = {"locked": FORECASTERS, "sliding": FORECASTERS}
@@ -67,8 +68,8 @@ def frame_digests(video: NDArray[np.uint8]) -> list[bytes]:
 
 def frame_ids(videos: Sequence[Sequence[bytes]]) -> FrameIds:
     """Frame ids [B, T] of videos of equal length, from the digests of their frames."""
-    numbers: dict[bytes, int] = {}
-    return np.array([[numbers.setdefault(digest, len(numbers)) for digest in video] for video in videos])
+    numbers = {digest: number for number, digest in enumerate(sorted({digest for video in videos for digest in video}))}
+    return np.array([[numbers[digest] for digest in video] for video in videos])
 
 
 MAX_SHARED_COST = 0.9  # contexts are divided into two parts where that computes at most this fraction of their steps
@@ -86,13 +87,13 @@ def predict_windows(
 ) -> Iterator[WindowPrediction]:
     """Forecast each window of videos uint8 [B, T, H, W, 3].
 
-    ids: which frames are known to be equal (default: none). members: the videos that have a window, by
-    index (default: all).
+    ids: which frames are equal (default: computed from the frames). members: the videos that have a
+    window, by index (default: all).
     """
     if members is None:
         members = {window: list(range(len(frames))) for window in windows}
     if ids is None:
-        ids = np.arange(frames.shape[0] * frames.shape[1]).reshape(frames.shape[:2])
+        ids = frame_ids([frame_digests(video) for video in frames.cpu().numpy()])
     if isinstance(model, FrameWise):
         yield from _predict_frame_wise(model, frames, windows, forecasters, ids, members)
     else:
@@ -106,6 +107,17 @@ def unique_tubelets(frames: Tensor, ids: FrameIds, f: int) -> tuple[Tensor, Fram
     """
     first, index = _unique_rows(ids.reshape(-1, f))
     return frames.unflatten(1, (-1, f)).flatten(0, 1)[first], index.reshape(len(frames), -1)
+
+
+def shuffled_steps(ids: FrameIds) -> FrameIds:
+    """Ids [B, T] of the latent steps of contexts, sorted. The last step stays last.
+
+    Ids are in the order of digests, so the order is arbitrary but depends on the content of the steps
+    alone. Two contexts that consist of the same steps and end with the same one become equal, so that
+    no question is answered by the order of the context. A fixed permutation is not enough: it leaves
+    late steps after early ones more or less often than not.
+    """
+    return np.concatenate([np.sort(ids[:, :-1], axis=1), ids[:, -1:]], axis=1)
 
 
 def _unique_rows(ids: FrameIds, users: Collection[int] | None = None) -> tuple[FrameIds, FrameIds]:
@@ -180,9 +192,9 @@ def _model_forecasts(
         yield from zip(counts, forecasts[index].unbind(1), strict=True)
     elif name == "shuffled context":
         for count in counts:
-            first, index = _unique_rows(ids[:, :count], users[count])
-            shuffled = latents[ids[first][:, _shuffled_order(count)]]
-            yield count, model.forecast_from_latents(shuffled, [count], steps)[index, 0]
+            shuffled = shuffled_steps(ids[:, :count])
+            first, index = _unique_rows(shuffled, users[count])
+            yield count, model.forecast_from_latents(latents[shuffled[first]], [count], steps)[index, 0]
     elif name == "masked context":
         ends = [count - 1 for count in counts]
         first, index = _unique_rows(ids[:, ends].reshape(-1, 1))
@@ -237,8 +249,9 @@ def _predict_per_window(
         if MODEL in names:
             forecasts[MODEL] = _apply_to_unique(context_ids, forecast, context)
         if "shuffled context" in names:
-            order = [f * step + frame for step in _shuffled_order(window.context // f) for frame in range(f)]
-            forecasts["shuffled context"] = _apply_to_unique(context_ids, forecast, context[:, order])
+            tubelets, index = unique_tubelets(context, context_ids, f)
+            shuffled = shuffled_steps(index)
+            forecasts["shuffled context"] = _apply_to_unique(shuffled, forecast, tubelets[shuffled].flatten(1, 2))
         if "masked context" in names:
             forecasts["masked context"] = _apply_to_unique(context_ids[:, -f:], forecast, context[:, -f:])
         if set(LATENT_BASELINES) & set(names):  # the context is encoded alone, so that a copy does not see the future
@@ -254,9 +267,3 @@ def _latent_baselines(last: Tensor, steps: int, names: Sequence[str]) -> dict[st
     ahead = torch.arange(1, steps + 1, device=last.device, dtype=last.dtype)[:, None, None]
     found = {"latent copy": copies, "latent extrapolation": copies + ahead * (last[:, -1:] - last[:, :1])}
     return {name: forecast for name, forecast in found.items() if name in names}
-
-
-def _shuffled_order(count: int) -> list[int]:
-    """A fixed permutation of the context's latent steps. The last step stays last."""
-    shuffled = torch.randperm(count - 1, generator=torch.Generator().manual_seed(count)).tolist() if count > 1 else []
-    return [*shuffled, count - 1]

@@ -87,8 +87,9 @@ def test_equal_frames_of_spliced_videos_are_encoded_once_with_equal_results(fami
     windows = [*(PUBLISHED.sliding(14) if family == "whole_window" else WindowPlan(12, 10, 1, (2, 4), 4, 2, 12).sliding(14))]
     windows.append(Window("locked", 0, 6, 2))
     wrapped = Apart(model) if family == "apart" else model
+    distinct = same * same.size + np.arange(same.size).reshape(same.shape)  # in the same order, and no two of them equal
     deduplicated, separate = (
-        list(predict_windows(wrapped, frames, windows, ALL_FORECASTERS, scope, entry)) for entry in (same, None)
+        list(predict_windows(wrapped, frames, windows, ALL_FORECASTERS, scope, ids)) for ids in (same, distinct)
     )
     for one, other in zip(deduplicated, separate, strict=True):
         assert one.window == other.window
@@ -116,13 +117,29 @@ def test_a_common_beginning_of_contexts_is_computed_once():
     model, frames = world_model(), videos(4)
     frames[:, :6] = frames[0, :6]
     windows = [Window("sliding", 0, 4, 4), Window("sliding", 0, 8, 4)]
-    separate = list(predict_windows(model, frames, windows))
+    separate = list(predict_windows(model, frames, windows, ids=np.arange(4 * 14).reshape(4, 14)))
     forecast = Counted(model.predictor.blocks)
-    same = frame_ids([frame_digests(video) for video in frames.numpy()])
-    shared = list(predict_windows(model, frames, windows, ids=same))
+    shared = list(predict_windows(model, frames, windows))
     assert (forecast.calls, forecast.frames) == (2, 6 + 4 * 2)  # six common steps, then two of each video
     for one, other in zip(shared, separate, strict=True):
         torch.testing.assert_close(one.forecasts["model"], other.forecasts["model"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["frame_wise", "whole_window"])
+def test_the_shuffled_context_does_not_know_the_order_of_the_context(family: str):
+    """Two contexts of the same latent steps that end alike, here one backwards, give one forecast to the last bit."""
+    model = WholeWindow() if family == "whole_window" else world_model(2, 2)
+    (frames,) = videos(1, 12).unflatten(1, (6, 2))
+    order = torch.tensor([[0, 1, 2, 3, 4, 5], [3, 2, 1, 0, 4, 5], [2, 0, 3, 1, 4, 5]])
+    both = frames[order].flatten(1, 2)
+    window = Window("locked", 0, 10, 1)
+    (found,) = predict_windows(model, both, [window], ALL_FORECASTERS)
+    for other in (1, 2):
+        assert torch.equal(found.forecasts["shuffled context"][0], found.forecasts["shuffled context"][other])
+        if family == "frame_wise":  # the whole window's test model takes a mean over the context
+            assert not torch.allclose(found.forecasts["model"][0], found.forecasts["model"][other])
+    (alone,) = predict_windows(model, both[:1], [window], ALL_FORECASTERS)  # the order does not depend on the batch
+    torch.testing.assert_close(alone.forecasts["shuffled context"], found.forecasts["shuffled context"][:1])
 
 
 def test_a_window_is_forecast_for_the_videos_that_have_it():

@@ -6,12 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds import WORLDS
 from data_prep.physics.worlds.dynamics.properties import PROPERTIES
 from eval.voe.pairs import QUADRUPLET, quadruplet_scores
 from eval.voe.scores.questions import DYNAMICS
+from eval.voe.surprise.forecasting import frame_digests, frame_ids, shuffled_steps, unique_tubelets
 
 VIDEO = VideoFormat(32, 24, 12.0)
 
@@ -34,6 +36,10 @@ def test_contexts_hold_the_same_frames_and_latent_steps_in_another_order(propert
         if cut % 2 and not np.array_equal(a[0], b[0]):
             continue  # the context starts one frame later, and the frame that is left out is not the same
         assert steps(a, cut % 2, cut) == steps(b, cut % 2, cut)
+
+        contexts = np.stack([a[cut % 2 : cut], b[cut % 2 : cut]])
+        _, latent_steps = unique_tubelets(torch.from_numpy(contexts), frame_ids([frame_digests(it) for it in contexts]), 2)
+        assert np.array_equal(*shuffled_steps(latent_steps))  # the baseline of `eval voe` cannot tell them apart
 
         def ignores_order(video, cut=cut):  # any function of the bag of context frames, and of the outcome in its order
             context = np.sort(video[cut % 2 : cut].astype(np.int64).sum((1, 2, 3)))
