@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from worldmodel.planning import Cost
@@ -65,9 +66,10 @@ class ActionModel(Protocol):
 
 
 class ShuffledActions:
-    """A model that is given the actions of other candidates, so that its forecasts do not depend on the right ones.
+    """A model that is given the actions of other candidates, so that no candidate is chosen by what its own actions lead to.
 
-    A control: a planner with it can only succeed by luck.
+    A control: a planner with it can only succeed by luck. A candidate that is evaluated alone, such as the mean after the last
+    iteration, has an infinite cost, because there is no other one.
     """
 
     def __init__(self, model: ActionModel) -> None:
@@ -80,7 +82,9 @@ class ShuffledActions:
         cost = self._model.goal_cost(context, goal, steps=steps, kind=kind)
 
         def shuffled(actions: Tensor) -> Tensor:
-            """Each candidate gets the cost of the one before it, never its own: [B, S, H, A] -> [B, S]."""
+            """Each candidate gets the cost of the one before it, and the first that of the last: [B, S, H, A] -> [B, S]."""
+            if actions.shape[1] == 1:
+                return torch.full(actions.shape[:2], torch.inf, device=actions.device)
             return cost(actions.roll(1, 1))
 
         return shuffled

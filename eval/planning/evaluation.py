@@ -17,7 +17,8 @@ from data_prep.environments.making import make_environment
 from data_prep.environments.tasks import Task
 from eval.planning.action_model import ActionModel, ShuffledActions
 from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
-from eval.planning.heads import GoalHead, HeadPolicy
+from eval.planning.heads.policy import HeadPolicy
+from eval.planning.heads.training import GoalHead
 from eval.planning.pairs import PairSet
 from eval.planning.planning_policy import ModelCosts, OracleCosts, PlanningPolicy
 from eval.planning.policies import RandomPolicy, StatePolicy
@@ -43,6 +44,7 @@ LABELS = {
 """In the order of tables."""
 MODEL_POLICIES = ("model", "untrained", "shuffled", "memoryless", "cloning", "inverse")
 BATCH = 25  # episodes that are planned at once, and stored together, at most; whole matched pairs
+UNTRAINED_APART = 10_007  # seeds between the untrained networks of two models, so that each has its own
 SAMPLES_AT_ONCE = 512  # candidate sequences per call of a model and environment
 
 
@@ -70,6 +72,7 @@ class Evaluation:
     model: ActionModel | None
     heads: Mapping[str, GoalHead]
     device: torch.device
+    number: int = 0  # of the model among those that are compared
 
     def cases(self, numbers: Sequence[int]) -> Cases:
         chosen = list(numbers)
@@ -120,10 +123,11 @@ class Evaluation:
         assert self.model is not None
         if name in self.heads:
             head = self.heads[name]
-            return HeadPolicy(head, self.model, self._goals(self.model, cases), self.space, self.planning.budget)
+            steps = self.pairs.goal_steps or self.planning.budget
+            return HeadPolicy(head, self.model, self._goals(self.model, cases), self.space, steps)
         model: ActionModel = self.model
         if name == "untrained":
-            model = self.model.untrained(seed)
+            model = self.model.untrained(seed + UNTRAINED_APART * self.number)
         elif name == "shuffled":
             model = ShuffledActions(self.model)
         context = 1 if name == "memoryless" else self.planning.context

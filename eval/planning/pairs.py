@@ -63,6 +63,13 @@ class PairSet:
         """[P, S]"""
         return np.array([pair.goal for pair in self.pairs])
 
+    @property
+    def episodes(self) -> NDArray[np.int64]:
+        """The episode that each pair is from, [P]. Pairs of one episode depend on each other."""
+        names = [pair.clip_id or f"drawn by the environment, {at // self.members}" for at, pair in enumerate(self.pairs)]
+        found: NDArray[np.int64] = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return found
+
     def matched(self) -> list[tuple[Pair, ...]]:
         """The pairs, grouped by matched pair."""
         return [self.pairs[first : first + self.members] for first in range(0, len(self.pairs), self.members)]

@@ -14,8 +14,9 @@ class _Score(TypedDict):
 
 
 class Score(_Score, total=False):
-    """A proportion of successes with its 95 % interval, over pairs and planning seeds."""
+    """A proportion of successes with its 95 % interval, over recorded episodes and training seeds."""
 
+    groups: int  # recorded episodes that the n pairs are from, and that intervals resample; only where they are fewer than n
     episodes: int  # pairs of start and goal; only where `n` counts matched pairs of them
 
 
@@ -47,6 +48,23 @@ class PolicyResult(TypedDict, total=False):
     final_distance: float  # median
 
 
+class HeadTraining(TypedDict):
+    """What behaviour cloning or inverse dynamics was trained on. A window is a frame with the planned step after it."""
+
+    windows: int
+    episodes: int
+    windows_held_out: int  # of the split train, for early stopping
+    episodes_held_out: int
+    fraction: float  # of all windows of the split: 1 unless the limit of memory left some out
+    updates: int  # until the lowest error on held-out episodes
+    held_out_error: float  # mean squared, in units of the variance of the actions
+
+
+class HeadsOfModel(TypedDict):
+    model: str
+    heads: dict[str, HeadTraining]  # by policy
+
+
 class PlanResults(TypedDict, total=False):
     made: dict[str, Any]
     environment: dict[str, Any]
@@ -57,4 +75,5 @@ class PlanResults(TypedDict, total=False):
     verdict: dict[str, str]
     variations: list[dict[str, Any]]
     offline: dict[str, Any]
+    heads: list[HeadsOfModel]
     notes: list[str]

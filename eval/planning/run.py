@@ -6,13 +6,14 @@ import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
 
 from data_prep.environments.making import find_task, make_environment
 from data_prep.environments.tasks import Task
@@ -20,15 +21,17 @@ from data_prep.errors import PrepError
 from eval.errors import EvalError
 from eval.planning.episodes import Episodes, picture_of
 from eval.planning.evaluation import LABELS, MODEL_POLICIES, Evaluation, Planning, run_policies
-from eval.planning.heads import GoalHead, fit_head
+from eval.planning.heads.data import read_head_data
+from eval.planning.heads.note import heads_note
+from eval.planning.heads.training import GoalHead, fit_head
 from eval.planning.models import NamedModel, open_models
 from eval.planning.offline.permanence import permanence_note
-from eval.planning.offline.recorded import Recorded, read_recorded
+from eval.planning.offline.recorded import Recorded
 from eval.planning.output.episode_videos import Gallery
 from eval.planning.output.page import PageInput, write_page
 from eval.planning.output.tables import write_tables
 from eval.planning.pairs import PairSet, write_pairs
-from eval.planning.results import PlanResults
+from eval.planning.results import HeadsOfModel, PlanResults
 from eval.planning.scoring import score, score_policies, success
 from eval.planning.set_up import PlanRequest, chosen_policies, identity, measured_offline, prepare
 from eval.planning.verdict import verdict
@@ -40,8 +43,8 @@ from worldmodel.process.terminal import print_escaped
 from worldmodel.ranks.launch import run_on_main_process
 
 WRITTEN = ("pairs.json", "plan.json", "plan.csv", "plan.md", "report.html", "episodes.npz")
-HEAD_EPISODES = 400
 VARIATION_PAIRS = 100
+Array = NDArray[np.float64]
 
 
 def evaluate_planning(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
@@ -63,7 +66,8 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
         write_pairs(request.out / "pairs.json", pairs)
     heads = [_heads(request, it, manifest, device) for it in models]
     shared = request.env, request.env_options, task, pairs, prepared.space, planning
-    evaluations = [Evaluation(*shared, it.model, head, device) for it, head in zip(models, heads, strict=True)]
+    both = enumerate(zip(models, heads, strict=True))
+    evaluations = [Evaluation(*shared, it.model, head, device, number) for number, (it, head) in both]
     evaluations = evaluations or [Evaluation(*shared, None, {}, device)]
     left_out = evaluations[0].left_out()
     names = chosen_policies(request, evaluations[0].names(), left_out)
@@ -85,7 +89,7 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
         offline, held_out = measured_offline(request, prepared, models[0].model, device)
     if ranks.is_main_process:
         runs = {name: runs[name] for name in names}
-        found = _results(request, task, pairs, planning, models, runs, varied, offline, seeds)
+        found = _results(request, task, pairs, planning, models, evaluations, runs, varied, offline, seeds)
         found["notes"] += told
         write_json(request.out / "plan.json", found)
         write_tables(request.out, found)
@@ -112,23 +116,27 @@ def _heads(request: PlanRequest, model: NamedModel, manifest: Manifest, device: 
     told = {name: steps for name, steps in (("cloning", False), ("inverse", True)) if name in wanted}
     if not told:
         return {}
-    train = read_recorded(model.model, manifest, "train", HEAD_EPISODES, device)
-    return {name: fit_head(train, steps) for name, steps in told.items()}
+    data = read_head_data(model.model, manifest, "train", device)
+    return {name: fit_head(data, steps, what=LABELS[name]) for name, steps in told.items()}
 
 
 def _variations(
     request: PlanRequest, evaluations: Sequence[Evaluation], parts: Path, ranks: PartialState
 ) -> list[dict[str, Any]]:
-    """The model with one factor of the environment changed at a time, on the first pairs; and unchanged, on the same."""
+    """The model with one factor of the environment changed at a time, on the first pairs; and unchanged, on the same.
+
+    Where start or goal of some pairs does not exist in a changed environment, the unchanged one is scored on the others alone
+    too, in a row below.
+    """
     rows: list[dict[str, Any]] = []
     first = evaluations[0]
-    members = first.pairs.members
-    few = first.pairs.matched()[: VARIATION_PAIRS // members]
+    few = first.pairs.matched()[: VARIATION_PAIRS // first.pairs.members]
+    unchanged: dict[str, Array] = {}
     for number, it in enumerate([None, *first.task.variations]):
         options = {**request.env_options, **(it.options if it else {})}
         task = find_task(request.env, options, request.task)
-        possible = [some for some in few if all(_can_start(request.env, options, task, pair) for pair in some)]
-        chosen = replace(first.pairs, pairs=tuple(chain.from_iterable(possible)))
+        possible = np.array([all(_can_start(request.env, options, task, pair) for pair in some) for some in few], np.bool_)
+        chosen = replace(first.pairs, pairs=tuple(chain.from_iterable(compress(few, possible))))
         if not chosen.pairs:
             continue
         episodes: list[Episodes] = []
@@ -136,10 +144,22 @@ def _variations(
             changed = replace(evaluation, options=options, task=task, pairs=chosen)
             episodes += run_policies(changed, ["model"], [0], parts / f"{index}-variation-{number}", ranks)["model"]
         scores = success(task, episodes, chosen.goals_array)
-        label = (it.factor, it.label) if it else ("none", "as trained")
-        of_criteria = {name: score(values, len(episodes), members) for name, values in scores.items()}
-        rows.append({"factor": label[0], "label": label[1], "scores": of_criteria})
+        if it is None:
+            rows.append(_variation("none", "as trained", scores, chosen))
+            few, unchanged = list(compress(few, possible)), scores
+            continue
+        rows.append(_variation(it.factor, it.label, scores, chosen))
+        if unchanged and not possible.all():
+            same = np.repeat(possible, first.pairs.members)
+            of_same = {name: values[:, same] for name, values in unchanged.items()}
+            rows.append(_variation("none", f"as trained, the pairs of {it.factor} {it.label}", of_same, chosen))
     return rows
+
+
+def _variation(factor: str, label: str, scores: dict[str, Array], pairs: PairSet) -> dict[str, Any]:
+    """scores: success of each model and pair, [models, P], by criterion."""
+    of_criteria = {name: score(values, len(values), pairs.members, pairs.episodes) for name, values in scores.items()}
+    return {"factor": factor, "label": label, "scores": of_criteria}
 
 
 def _can_start(environment_id: str, options: dict[str, Any], task: Task, pair: Any) -> bool:
@@ -161,18 +181,32 @@ def _results(
     pairs: PairSet,
     planning: Planning,
     models: Sequence[NamedModel],
+    evaluations: Sequence[Evaluation],
     runs: dict[str, list[Episodes]],
     varied: list[dict[str, Any]],
     offline: dict[str, Any],
     seeds: Sequence[int],
 ) -> PlanResults:
     starts, goals = pairs.starts, pairs.goals_array
-    policies = score_policies(task, starts, goals, runs, LABELS, "model", len(seeds), pairs.members)
+    policies = score_policies(task, starts, goals, runs, LABELS, "model", len(seeds), pairs.members, pairs.episodes)
     notes = [
         f"{result['label']}: {result['ended_early']} episodes ended before the budget; their last state counts"
         for result in policies.values()
         if result["ended_early"]
     ]
+    trained = [
+        HeadsOfModel(model=it.spec, heads={name: head.training for name, head in evaluation.heads.items()})
+        for it, evaluation in zip(models, evaluations, strict=False)
+        if evaluation.heads
+    ]
+    if trained:
+        notes.append(heads_note(trained))
+    recorded = len(np.unique(pairs.episodes))
+    if recorded < len(pairs.matched()):
+        notes.append(
+            f"The pairs are from {recorded} recorded episodes, and those of one episode may overlap; intervals and tests are "
+            "over episodes"
+        )
     if "permanence" in offline:
         notes.append(permanence_note(offline["permanence"]))
     return PlanResults(
@@ -180,6 +214,7 @@ def _results(
         environment={"id": request.env, "options": request.env_options, "unit": task.unit},
         pairs={
             "count": len(pairs.pairs),
+            "episodes": recorded,
             **({"matched_pairs": len(pairs.matched())} if pairs.members > 1 else {}),
             "removed_at_goal": pairs.removed_at_goal,
             "source": pairs.source,
@@ -198,8 +233,9 @@ def _results(
         },
         criteria=[asdict(criterion) for criterion in task.criteria],
         policies=policies,
-        verdict=verdict(policies, task.criteria[0].name),
+        verdict=verdict(policies, task.criteria[0].name, len(models)),
         variations=varied,
         offline=offline,
+        heads=trained,
         notes=notes,
     )

@@ -1,7 +1,10 @@
 """Scores of policies on the same pairs, with intervals over pairs and planning seeds.
 
 The `members` episodes of a matched pair depend on each other: without memory, one plan serves both, and it succeeds in one of
-them. So their mean counts as one value.
+them. So their mean counts as one value. Pairs that are from one recorded episode depend on each other too: they may overlap. So
+intervals resample recorded episodes, with all of their pairs, and tests flip the signs of all of them together.
+
+P pairs, G recorded episodes. groups: the recorded episode of each pair, [P]; None: each pair is from another one.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from eval.planning.episodes import Episodes
 from eval.planning.results import Cost, Difference, PolicyResult, Score
 
 Array = NDArray[np.float64]
+Groups = NDArray[np.int64]
 DISTANCE_BINS = 4
 
 
@@ -31,25 +35,55 @@ def success(task: Task, episodes: Sequence[Episodes], goals: Array) -> dict[str,
     return found
 
 
-def score(values: Array, models: int = 1, members: int = 1) -> Score:
-    """Mean of [models * seeds, P] with its interval: over pairs and models, and never narrower than Wilson's over pairs.
+def score(values: Array, models: int = 1, members: int = 1, groups: Groups | None = None) -> Score:
+    """Mean of [models * seeds, P] with its interval: over recorded episodes and models, and never narrower than Wilson's.
 
     Planning seeds are averaged first: what they vary differs from pair to pair, so it is in the variation
     of pairs. The bootstrap alone would give an interval of no width where all episodes fail or succeed.
 
     Matched pairs are averaged too. Wilson's interval needs counts, which their means are not, so it is used only
-    where all episodes fail or succeed.
+    where all episodes fail or succeed. There, a recorded episode counts once.
     """
     values, episodes = _by_matched_pair(values, members), values.shape[1]
-    pairs = values.shape[1]
-    mean, low, high = bootstrap_crossed([_by_model(values, models)])
-    if members == 1 or values.min() == values.max() in (0.0, 1.0):
-        wilson_low, wilson_high = wilson(round(values.mean(0).sum()), pairs)
-        low, high = min(low, wilson_low), max(high, wilson_high)
+    pairs, groups = values.shape[1], _of_matched_pairs(groups, members, values.shape[1])
+    count = len(np.unique(groups))
+    mean, low, high = bootstrap_crossed([_by_group(_by_model(values, models), groups)])
+    if values.min() == values.max() in (0.0, 1.0):
+        bounds = wilson(round(values.mean() * count), count)
+    else:
+        bounds = wilson(round(values.mean(0).sum()), pairs) if members == 1 else (low, high)
+    low, high = min(low, bounds[0]), max(high, bounds[1])
     found = Score(value=mean, low=max(0.0, min(low, mean)), high=min(1.0, max(high, mean)), n=pairs, seeds=len(values))
+    if count < pairs:
+        found["groups"] = count
     if members > 1:
         found["episodes"] = episodes
     return found
+
+
+def _of_matched_pairs(groups: Groups | None, members: int, pairs: int) -> Groups:
+    """The recorded episode of each matched pair."""
+    return np.arange(pairs) if groups is None else groups[::members]
+
+
+def _sums(values: Array, groups: Groups) -> tuple[Array, int]:
+    """Sums over the pairs of each recorded episode, [..., P] -> [..., G]; in the order of pairs where each has one. And G."""
+    names, index = np.unique(groups, return_inverse=True)
+    if len(names) == len(groups):
+        return values, len(names)
+    return values @ (index[:, None] == np.arange(len(names))).astype(np.float64), len(names)
+
+
+def _by_group(values: Array, groups: Groups) -> Array:
+    """Values of recorded episodes, whose mean is the mean over pairs: [models, P] -> [models, G].
+
+    The mean over pairs is a ratio of two sums over episodes, that of the values and that of the pairs. Here it is linearised
+    (Cochran 1977, section 6.4): the mean, plus what the pairs of an episode add to it. Of episodes with equally many pairs,
+    these are the means of each.
+    """
+    mean = values.mean(1, keepdims=True)
+    deviations, count = _sums(values - mean, groups)
+    return values if count == values.shape[1] else mean + deviations * (count / values.shape[1])
 
 
 def _by_matched_pair(values: Array, members: int) -> Array:
@@ -63,18 +97,21 @@ def _by_model(values: Array, models: int) -> Array:
     return means
 
 
-def difference(model: Array, other: Array, models: int = 1, members: int = 1) -> Difference:
+def difference(model: Array, other: Array, models: int = 1, members: int = 1, groups: Groups | None = None) -> Difference:
     """Model minus another policy, paired: [models * seeds, P] and the same, or [seeds, P].
 
-    p by sign flips over (matched) pairs.
+    p by sign flips over recorded episodes, of the mean over models: it does not include the variation between models.
     """
     paired = _by_matched_pair(model - np.tile(other, (len(model) // len(other), 1)), members)
-    mean, low, high = bootstrap_crossed([_by_model(paired, models)])
-    p = sign_flip_p([paired.mean(0)])
+    groups = _of_matched_pairs(groups, members, paired.shape[1])
+    mean, low, high = bootstrap_crossed([_by_group(_by_model(paired, models), groups)])
+    p = sign_flip_p([_sums(paired.mean(0), groups)[0]])
     return Difference(value=mean, low=low, high=high, p=p, p_holm=p)
 
 
-def by_distance(values: Array, to_go: Array, models: int = 1, members: int = 1) -> list[dict[str, Any]]:
+def by_distance(
+    values: Array, to_go: Array, models: int = 1, members: int = 1, groups: Groups | None = None
+) -> list[dict[str, Any]]:
     """Success in bins of equally many pairs by the length of the way at the start: [seeds, P], [P].
 
     A matched pair is in one bin, by the mean of its ways.
@@ -86,7 +123,7 @@ def by_distance(values: Array, to_go: Array, models: int = 1, members: int = 1) 
         upper = to_go <= edges[index + 1] if index == DISTANCE_BINS - 1 else to_go < edges[index + 1]
         chosen = (to_go >= edges[index]) & upper
         if chosen.any():
-            of_bin = score(values[:, chosen], models, members)
+            of_bin = score(values[:, chosen], models, members, None if groups is None else groups[chosen])
             found.append({"from": float(edges[index]), "to": float(edges[index + 1]), **of_bin})
     return found
 
@@ -100,10 +137,11 @@ def score_policies(
     model: str,
     seeds: int,
     members: int = 1,
+    groups: Groups | None = None,
 ) -> dict[str, PolicyResult]:
     """Results of all policies; differences are those of the policy `model` to each other one.
 
-    seeds: of planning. members: episodes of a matched pair, which follow one another.
+    seeds: of planning. members: episodes of a matched pair, which follow one another. groups: see above.
     """
     successes = {name: success(task, episodes, goals) for name, episodes in runs.items()}
     to_go, main = task.to_go(starts, goals), task.criteria[0].name
@@ -113,15 +151,15 @@ def score_policies(
         last = np.stack([task.distance(some.states[:, -1], goals) for some in episodes])
         found[name] = PolicyResult(
             label=labels[name],
-            scores={criterion: score(values, models, members) for criterion, values in successes[name].items()},
-            by_distance=by_distance(successes[name][main], to_go, models, members),
+            scores={criterion: score(values, models, members, groups) for criterion, values in successes[name].items()},
+            by_distance=by_distance(successes[name][main], to_go, models, members, groups),
             cost=_cost(episodes),
             ended_early=int(sum((some.length < some.actions.shape[1]).sum() for some in episodes)),
             final_distance=float(np.median(last)),
         )
         if name != model and model in successes:
             found[name]["model_minus"] = {
-                criterion: difference(successes[model][criterion], values, len(runs[model]) // seeds, members)
+                criterion: difference(successes[model][criterion], values, len(runs[model]) // seeds, members, groups)
                 for criterion, values in successes[name].items()
             }
     for criterion in task.criteria:

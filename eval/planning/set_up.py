@@ -201,7 +201,7 @@ def measured_offline(
     limit = np.minimum(prepared.space.high.double().numpy(), norm)
     say = lambda note: print_escaped(f"eval plan: {note}")  # noqa: E731
     context, task, size = prepared.planning.context, prepared.task, prepared.size
-    found = measure(model, episodes, context, task, size, limit, device, report=say)
+    found = measure(model, episodes, context, task, size, limit, device, steps=prepared.planning.steps, report=say)
     if isinstance(task, WatchedTask):
         contexts = sorted({context, 1}, reverse=True)
         found["permanence"] = measure_permanence(

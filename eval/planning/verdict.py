@@ -11,8 +11,8 @@ P_VALUE = 0.05
 MODEL, ORACLE, ORACLE_TO_GO, UNTRAINED = "model", "oracle", "oracle_to_go", "untrained"
 
 
-def verdict(policies: Mapping[str, PolicyResult], criterion: str) -> dict[str, str]:
-    """{"limit": "model" | "planner" | "neither" | "unknown", "text": one sentence or more}."""
+def verdict(policies: Mapping[str, PolicyResult], criterion: str, models: int = 1) -> dict[str, str]:
+    """{"limit": "model" | "planner" | "neither" | "unknown", "text": one sentence or more}. models: training seeds."""
     if ORACLE_TO_GO not in policies:
         return {"limit": "unknown", "text": "No verdict: the oracle was not evaluated."}
     if MODEL not in policies:
@@ -52,6 +52,11 @@ def verdict(policies: Mapping[str, PolicyResult], criterion: str) -> dict[str, s
         over = policies[UNTRAINED]["model_minus"][criterion]
         if not (over["p_holm"] < P_VALUE and over["value"] > 0):
             sentences.append("The model is not better than an untrained one (Holm-corrected sign-flip test).")
+    sentences.append(
+        "There is one training seed: how much another one would differ is in no interval and no p-value."
+        if models == 1
+        else f"Intervals include the variation between the {models} training seeds; p-values are over pairs alone."
+    )
     return {"limit": limit, "text": " ".join(sentences)}
 
 

@@ -33,6 +33,16 @@ def test_get_cost_of_the_wheel():
     assert cost[1].tolist() == pytest.approx([(9 + 16) / 2, (0 + 1) / 2])
 
 
+def test_more_frames_than_one_are_refused_because_candidates_of_the_wheel_then_belong_to_them():
+    given = info(2)
+    given["pixels"] = given["pixels"].expand(-1, -1, 3, -1, -1, -1)
+    adapter = StableWorldModelAdapter(PositionModel(), torch.clone)
+    with pytest.raises(PlanningError, match=r"given 3 frames of context; expected 1.* the first 2 steps of all candidates"):
+        adapter.get_cost(given, ACTIONS)
+    given["pixels"] = given["pixels"][:, :, -1:]  # what the message says to do
+    torch.testing.assert_close(adapter.get_cost(given, ACTIONS), adapter.get_cost(info(2), ACTIONS))
+
+
 def test_pixels_between_0_and_1_are_the_same_pictures():
     given = info(2)
     floats = {name: value.float() / 255 for name, value in given.items()}

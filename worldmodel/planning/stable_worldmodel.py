@@ -39,7 +39,7 @@ class StableWorldModelAdapter(torch.nn.Module):
     """A run as the `model` of a solver of stable-worldmodel.
 
     info["pixels"] and info["goal"] are uint8 or float in [0, 1]: [E, S, T, C, h, w], equal for all
-    candidates, or [E, T, C, h, w]. The newest frame is the context. restore: normalised actions
+    candidates, or [E, T, C, h, w]. The newest frame is the context; `get_cost` takes T = 1 alone. restore: normalised actions
     [..., A] -> units of the environment, by the statistics of the run: `acting.actions.restore`.
     Each frame is encoded by itself, so models with tubelets of several frames are not supported.
     """
@@ -55,8 +55,19 @@ class StableWorldModelAdapter(torch.nn.Module):
 
     @torch.no_grad()
     def get_cost(self, info_dict: dict[str, Any], action_candidates: Tensor) -> Tensor:
-        """Cost of candidates [E, S, H, block * A] -> [E, S] (interface of the wheel)."""
-        context = self._model.observe(_newest(info_dict["pixels"]))
+        """Cost of candidates [E, S, H, block * A] -> [E, S] (interface of the wheel).
+
+        Raises PlanningError for more than one frame of context: of the candidates of the wheel, the first T - 1 are then the
+        actions between these frames, and only the others are planned.
+        """
+        frames = _frames(info_dict["pixels"])
+        if frames.shape[1] > 1:
+            raise PlanningError(
+                f"get_cost was given {frames.shape[1]} frames of context; expected 1. In stable-worldmodel 0.1.1 the first "
+                f"{frames.shape[1] - 1} steps of all candidates are then the actions between these frames, not planned ones. "
+                "Give the newest frame alone (pixels[:, :, -1:]); then every step of a candidate is planned"
+            )
+        context = self._model.observe(frames)
         goal = self._model.encode(_newest(info_dict["goal"]))[:, -1]
         cost = self._model.goal_cost(context, goal, steps=self._steps)
         return cost(self._checked(action_candidates))

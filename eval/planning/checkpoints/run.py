@@ -103,7 +103,7 @@ def _row(
         step=step,
         hash=model.hash,
         scores={
-            name: score(values, members=prepared.pairs.members)
+            name: score(values, members=prepared.pairs.members, groups=prepared.pairs.episodes)
             for name, values in success(prepared.task, episodes, goals).items()
         },
         final_distance=float(np.median(last)),

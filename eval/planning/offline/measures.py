@@ -63,7 +63,11 @@ def windows_of(model: ActionModel, episodes: Sequence[Recorded], context: int, s
 
 @torch.no_grad()
 def forecast_errors(windows: Windows, device: torch.device) -> dict[str, Any]:
-    """Mean latent error by horizon of forecasts under actions, and of baselines that see none."""
+    """Mean latent error by horizon of forecasts under actions, and of baselines that see none.
+
+    The action-free forecast is that of the same model under a constant action: the mean of the actions of these held-out
+    episodes. No model is trained without actions for it.
+    """
     model, actions = windows.model, windows.actions
     free = torch.cat([episode.actions for episode in windows.episodes]).mean(0).expand_as(actions)
     context = windows.observed(device)
@@ -96,8 +100,11 @@ def _latent_distance(model: ActionModel, latents: torch.Tensor, goal: torch.Tens
 
 
 @torch.no_grad()
-def action_ranks(windows: Windows, device: torch.device, seed: int) -> list[dict[str, Any]]:
-    """By horizon: the fraction of sequences of other episodes that cost more than the recorded one. Chance: 0.5."""
+def action_ranks(windows: Windows, device: torch.device, seed: int, steps: str = "last") -> list[dict[str, Any]]:
+    """By horizon: the fraction of sequences of other episodes that cost more than the recorded one. Chance: 0.5.
+
+    The goal is the recorded latent after the horizon. steps: which steps cost, all or last, as the planner has it.
+    """
     rng, context, found = np.random.default_rng(seed), windows.observed(device), []
     pool = [episode.actions for episode in windows.episodes]
     for horizon in [h for h in (1, 2, 4, 8, 16, 32) if h <= windows.horizon]:
@@ -108,13 +115,14 @@ def action_ranks(windows: Windows, device: torch.device, seed: int) -> list[dict
             ]
         )
         actions = torch.cat([windows.actions[:, None, :horizon], others], 1).to(device)
-        cost = windows.model.goal_cost(context, windows.target[:, horizon - 1].to(device), steps="last")(actions)
+        cost = windows.model.goal_cost(context, windows.target[:, horizon - 1].to(device), steps=steps)(actions)
         costs = cost.double().cpu().numpy()
         above = (costs[:, 1:] > costs[:, :1]).mean(1) + 0.5 * (costs[:, 1:] == costs[:, :1]).mean(1)
         value, low, high = bootstrap_of_sums(
             np.stack([above, np.ones(len(above))], 1), lambda total: total[..., 0] / total[..., 1]
         )
-        found.append({"horizon": horizon, "value": value, "low": low, "high": high, "n": len(above), "chance": 0.5})
+        row = {"horizon": horizon, "value": value, "low": low, "high": high}
+        found.append({**row, "n": len(above), "chance": 0.5, "cost_steps": steps})
     return found
 
 
@@ -151,8 +159,8 @@ def action_probe(windows: Windows, device: torch.device) -> dict[str, dict[str, 
 def landscapes(windows: Windows, size: int, limit: Array, device: torch.device) -> list[dict[str, Any]]:
     """Cost of constant actions over a grid, of 2-D actions: pictures of the first windows.
 
-    The goal is the latent some steps later in the recording. size: numbers of a single action. limit:
-    the largest action, [2].
+    The last step costs, whatever the planner's cost is. The goal is the latent some steps later in the
+    recording. size: numbers of a single action. limit: the largest action, [2].
     """
     steps = min(LANDSCAPE_STEPS, windows.horizon)
     if size != 2:
@@ -185,16 +193,17 @@ def measure(
     limit: Array,
     device: torch.device,
     seed: int = 0,
+    steps: str = "last",
     report: Callable[[str], None] = lambda note: None,
 ) -> dict[str, Any]:
-    """All offline measures, in JSON types."""
+    """All offline measures, in JSON types. steps: which steps of a plan cost, all or last."""
     found: dict[str, Any] = {"reach": reach(model, episodes, task, device, seed)}
     windows = windows_of(model, episodes, context, seed)
     if windows is None:
         report("the held-out episodes are too short for forecasts after a context; only the reach was measured")
         return found
     found["forecast"] = forecast_errors(windows, device)
-    found["action_rank"] = action_ranks(windows, device, seed)
+    found["action_rank"] = action_ranks(windows, device, seed, steps)
     found["landscapes"] = landscapes(windows, size, limit, device)
     if model.has_inverse:
         found["action_probe"] = action_probe(windows, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from data_prep.progress import bar
 from eval.errors import EvalError
 from eval.planning.action_model import ActionModel
-from worldmodel.manifest import Manifest
-from worldmodel.signals import SignalError, action_blocks, read_signals, states_at
+from worldmodel.manifest import Clip, Manifest
+from worldmodel.signals import SignalError, Signals, action_blocks, read_signals, states_at
 from worldmodel.video import read_frames
 from worldmodel.video.resize import inside
 
@@ -55,42 +56,78 @@ def read_recorded(
     return [episode for episode in found if len(episode.actions) > 1]
 
 
-@torch.no_grad()
-def _read(model: ActionModel, manifest: Manifest, row: int, device: torch.device, keep_frames: bool) -> Recorded:
+@dataclass(frozen=True)
+class OpenClip:
+    """An episode of a manifest with its signals, as a model with a given action size reads it."""
+
+    clip: Clip
+    signals: Signals
+    times_s: list[float]  # of all frames that are a recorded step apart
+    actions_per_step: int
+    action_size: int
+
+    @property
+    def recorded_step_s(self) -> float:
+        return self.signals.step_s
+
+    def actions_between(self, times_s: Sequence[float]) -> NDArray[np.float64]:
+        """All actions between frames that are a planned step apart, [T - 1, action_size]. Raises EvalError."""
+        if len(times_s) < 2:
+            return np.zeros((0, self.action_size))
+        try:
+            blocks = action_blocks(self.signals, times_s, self.actions_per_step)
+        except SignalError as error:
+            raise EvalError(str(error)) from None
+        actions = blocks.reshape(len(blocks), -1)
+        if actions.shape[1] != self.action_size:
+            raise EvalError(
+                f"{self.clip.path}: {actions.shape[1]} numbers of actions between two frames, and the checkpoint was trained "
+                f"with {self.action_size}; give the data that it was trained on, or of the same kind"
+            )
+        return actions
+
+    def frames(self, times_s: Sequence[float]) -> NDArray[np.uint8]:
+        """uint8 [T, H, W, 3]"""
+        clip, size = self.clip, inside(self.clip.rectangle, None)
+        return read_frames(clip.path, times_s=times_s, size=size, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
+
+
+def open_clip(model: ActionModel, manifest: Manifest, row: int) -> OpenClip:
+    """Open a row of a manifest. Raises EvalError for an episode without signals."""
     clip = manifest.clip(row)
     if clip.signals is None:
         raise EvalError(f"{manifest.path}: {clip.path} has no signals; record episodes with `data_prep collect`")
     try:
         signals = read_signals(clip.signals)
-        step_s = signals.step_s * model.actions_per_step
-        count = max(1, int((clip.stop_s - clip.start_s - _MARGIN_S) / step_s) + 1)
-        times = [clip.start_s + number * step_s for number in range(count)]
-        times = [time for time in times if time <= signals.time_s[-1] + _MARGIN_S]
-        blocks = (
-            action_blocks(signals, times, model.actions_per_step)
-            if len(times) > 1
-            else np.zeros((0, 1, signals.actions.shape[1]))
-        )
-        states = states_at(signals, times)
     except SignalError as error:
         raise EvalError(str(error)) from None
-    actions = blocks.reshape(len(blocks), -1)
-    if len(blocks) and actions.shape[1] != model.action_size:
-        raise EvalError(
-            f"{clip.path}: {actions.shape[1]} numbers of actions between two frames, and the checkpoint was trained with "
-            f"{model.action_size}; give the data that it was trained on, or of the same kind"
-        )
-    size = inside(clip.rectangle, None)
-    frames = read_frames(clip.path, times_s=times, size=size, member=clip.member, folder_fps=clip.fps, timing=clip.timing)
-    latents = [model.encode(torch.from_numpy(part)[:, None].to(device))[:, -1] for part in _parts(frames)]
+    count = max(1, int((clip.stop_s - clip.start_s - _MARGIN_S) / signals.step_s) + 1)
+    times = [clip.start_s + number * signals.step_s for number in range(count)]
+    times = [time for time in times if time <= signals.time_s[-1] + _MARGIN_S]
+    return OpenClip(clip, signals, times, model.actions_per_step, model.action_size)
+
+
+@torch.no_grad()
+def encode_frames(model: ActionModel, frames: NDArray[np.uint8], device: torch.device) -> Iterator[torch.Tensor]:
+    """Latents of frames, each by itself: uint8 [T, H, W, 3] -> [t, N, D], in parts of which the t add up to T."""
+    for first in range(0, len(frames), _ENCODED_AT_ONCE):
+        part = np.ascontiguousarray(frames[first : first + _ENCODED_AT_ONCE])
+        yield model.encode(torch.from_numpy(part)[:, None].to(device))[:, -1]
+
+
+def _read(model: ActionModel, manifest: Manifest, row: int, device: torch.device, keep_frames: bool) -> Recorded:
+    opened = open_clip(model, manifest, row)
+    times = opened.times_s[:: model.actions_per_step]
+    actions = opened.actions_between(times)
+    try:
+        states = states_at(opened.signals, times)
+    except SignalError as error:
+        raise EvalError(str(error)) from None
+    frames = opened.frames(times)
     return Recorded(
-        clip.clip_id,
-        torch.cat(latents).cpu(),
+        opened.clip.clip_id,
+        torch.cat(list(encode_frames(model, frames, device))).cpu(),
         torch.from_numpy(actions).float(),
         states,
         frames if keep_frames else None,
     )
-
-
-def _parts(frames: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    return [np.ascontiguousarray(frames[first : first + _ENCODED_AT_ONCE]) for first in range(0, len(frames), _ENCODED_AT_ONCE)]

@@ -62,10 +62,12 @@ def _offline_figures(offline: Mapping[str, Any]) -> list[tuple[str, str, Markup]
     """(title, what it says, figure)"""
     found = []
     if forecast := offline.get("forecast"):
-        text = f"Error under recorded actions is {cell(forecast['uses_actions'])} % below that under shuffled ones."
+        text = f"Error under recorded actions is {cell(forecast['uses_actions'])} % below that under shuffled ones. "
+        text += "Mean action: the mean of these held-out episodes, at every step."
         found.append(("Does the forecast use the actions?", text, Markup(figures.forecast_errors(forecast))))
     if ranks := offline.get("action_rank"):
-        text = "How many action sequences of other episodes cost more than the recorded one, which led to the goal."
+        text = "How many action sequences of other episodes cost more than the recorded one, which led to the goal. "
+        text += {"all": "All steps cost", "last": "The last step costs"}[ranks[0]["cost_steps"]] + ", as in the plans."
         found.append(("Does the cost prefer the right actions?", text, Markup(figures.action_ranks(ranks))))
     for name, it in offline.get("reach", {}).items():
         where = "–" if it["reach"] is None else f"{it['reach']:.3g} of {it['longest']:.3g}"

@@ -11,7 +11,7 @@ from eval.planning.results import PlanResults
 from eval.voe.scores.tables import table
 from worldmodel.files.atomic import atomic_path, write_text
 
-COLUMNS = ("part", "policy", "criterion", "value", "low", "high", "n", "seeds", "p_holm")
+COLUMNS = ("part", "policy", "criterion", "value", "low", "high", "n", "seeds", "p_holm", "groups")
 
 
 def write_tables(out: Path, found: PlanResults) -> None:
@@ -58,7 +58,8 @@ def markdown(found: PlanResults) -> str:
     parts = [f"# Planning in {found['environment']['id']}", ""]
     if found.get("policies"):
         matched = f" ({pairs['matched_pairs']} matched pairs)" if "matched_pairs" in pairs else ""
-        over = "matched pairs" if matched else "pairs"
+        several = pairs["episodes"] < pairs.get("matched_pairs", pairs["count"])
+        over = f"{pairs['episodes']} recorded episodes" if several else "matched pairs" if matched else "pairs"
         parts += [
             f"{pairs['count']} pairs{matched} of split {pairs['split']}; {pairs['removed_at_goal']} more were already at their "
             f"goal and left out. {len(protocol['planning_seeds'])} planning seeds. At most {protocol['budget']} steps; a new "
@@ -83,7 +84,7 @@ def markdown(found: PlanResults) -> str:
                     f"{steps:,.0f}" if steps else "–",
                 ]
             )
-        parts.append(table(f"**Success** [95 % over {over} and planning seeds]", heads, rows))
+        parts.append(table(f"**Success** [95 % over {over} and training seeds]", heads, rows))
     if found.get("variations"):
         rows = [[row["factor"], row["label"], *(cell(row["scores"][name]) for name in names)] for row in found["variations"]]
         parts.append(table("**One factor changed**, the model", ["factor", "value", *(f"{name}, %" for name in names)], rows))
@@ -100,12 +101,14 @@ def offline_tables(offline: Mapping[str, Any]) -> list[str]:
         parts.append(table("**Latent error by horizon** (steps)", ["", *(str(horizons[k]) for k in shown)], rows))
         parts.append(
             f"Error under recorded actions is {cell(forecast['uses_actions'])} % below that under shuffled ones; 0 % would "
-            "mean that the forecast does not use the actions.\n"
+            "mean that the forecast does not use the actions. Mean action: the mean of these held-out episodes.\n"
         )
     if ranks := offline.get("action_rank"):
         rows = [[str(it["horizon"]), cell(it), "50"] for it in ranks]
         heads = ["horizon (steps)", "sequences that cost more, %", "chance"]
-        parts.append(table("**Rank of the recorded actions** among those of other episodes", heads, rows))
+        cost = {"all": "summed over all steps", "last": "of the last step"}[ranks[0]["cost_steps"]]
+        title = f"**Rank of the recorded actions** among those of other episodes, by the planner's cost ({cost})"
+        parts.append(table(title, heads, rows))
     if probe := offline.get("action_probe"):
         rows = [[name, cell(it, 1.0, 3)] for name, it in probe.items()]
         parts.append(table("**Actions read by the inverse dynamics head**", ["transitions", "R2"], rows))

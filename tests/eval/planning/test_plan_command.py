@@ -14,6 +14,7 @@ from eval.__main__ import main
 from eval.planning import run as plan_run
 from eval.planning.models import NamedModel
 from tests.support.made_action_model import PositionModel
+from worldmodel.manifest import Manifest
 
 SMALL = ["--samples", "20", "--elites", "4", "--iterations", "3", "--horizon", "8", "--executed", "8", "--budget", "16"]
 
@@ -29,7 +30,7 @@ def episodes(tmp_path_factory):
 @pytest.fixture
 def plan(monkeypatch, episodes):
     """Run the command with the made model."""
-    monkeypatch.setattr("eval.planning.heads.UPDATES", 20)
+    monkeypatch.setattr("eval.planning.heads.training.UPDATES", 20)
 
     def models(specs, device):
         return [NamedModel(spec, PositionModel(), "0" * 16, 1, str(episodes)) for spec in specs]
@@ -38,7 +39,7 @@ def plan(monkeypatch, episodes):
     return lambda *more: main(["plan", "--env", "TwoRooms-v0", *SMALL, *map(str, more)])
 
 
-def test_a_good_model_reaches_near_goals_and_its_controls_do_not(plan, tmp_path, monkeypatch):
+def test_a_good_model_reaches_near_goals_and_its_controls_do_not(plan, episodes, tmp_path, monkeypatch):
     monkeypatch.setattr(TwoRoomsTask, "variations", tuple(it for it in TwoRoomsTask.variations if it.factor == "speed"))
     out = tmp_path / "out"
     later = ["--goals", "later", "--goal-steps", "10", "--count", "6", "--seeds", "1"]
@@ -52,7 +53,13 @@ def test_a_good_model_reaches_near_goals_and_its_controls_do_not(plan, tmp_path,
     assert found["policies"]["model"]["cost"]["plans"] == 2
     assert found["policies"]["model"]["cost"]["predicted_steps_per_plan"] == (3 * 20 + 1) * 8
     assert [row["factor"] for row in found["variations"]] == ["none", "speed", "speed"]
+    cloning = found["heads"][0]["heads"]["cloning"]
+    train = len(Manifest.open(episodes).rows("train"))
+    assert (cloning["fraction"], cloning["episodes"] + cloning["episodes_held_out"]) == (1, train)
+    assert cloning["windows"] + cloning["windows_held_out"] == 24 * train  # 24 actions in each episode
     page = (out / "report.html").read_text()
+    for text in (page, (out / "plan.md").read_text()):
+        assert f"were trained on {cloning['windows']} windows of {cloning['episodes']} episodes of train" in text
     assert 'src="http' not in page  # it opens offline
     assert "imagined" in page
     assert not (out / "parts").exists()
@@ -114,7 +121,6 @@ def test_pairs_that_are_too_few_are_drawn_from_the_same_split(plan, episodes, tm
     assert plan(*arguments) == 0
     pairs = json.loads((tmp_path / "out" / "pairs.json").read_text())["pairs"]
     assert len(pairs) == 30
-    from worldmodel.manifest import Manifest
     from worldmodel.signals import read_signals
 
     manifest = Manifest.open(episodes)

@@ -17,7 +17,7 @@ from eval.planning.action_model import ShuffledActions
 from eval.planning.episodes import History
 from eval.planning.evaluation import Evaluation, Planning
 from eval.planning.models import NamedModel, open_models
-from eval.planning.offline.measures import RECORDED, forecast_errors, measure, windows_of
+from eval.planning.offline.measures import RECORDED, action_ranks, forecast_errors, measure, windows_of
 from eval.planning.offline.reach import reach
 from eval.planning.offline.recorded import Recorded
 from eval.planning.pairs import Pair, PairSet
@@ -27,7 +27,7 @@ from eval.planning.scoring import by_distance, difference, score
 from eval.planning.verdict import verdict
 from tests.support.made_acting_model import checkpoint_of, made_acting, made_recipe
 from tests.support.made_action_model import STATISTICS, PositionModel
-from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, PlannerBase
+from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, PlannerBase, generators_of, search
 from worldmodel.runs.run_data import RunData
 
 CPU = torch.device("cpu")
@@ -99,6 +99,41 @@ def test_episodes_of_a_matched_pair_count_as_one_value():
     assert "episodes" not in score(one_of_two)
 
 
+def test_pairs_of_one_recorded_episode_are_resampled_and_flipped_together():
+    """Ten episodes of ten pairs; all pairs of one have the same result. So there are ten values, not a hundred."""
+    episodes = np.array([[1.0, 0.0] * 5])
+    values, groups = np.repeat(episodes, 10, axis=1), np.repeat(np.arange(10), 10)
+    found = score(values, groups=groups)
+    assert (found["value"], found["n"], found["groups"]) == (0.5, 100, 10)
+    assert (found["low"], found["high"]) == pytest.approx(bootstrap_crossed([episodes])[1:])
+    assert found["high"] - found["low"] > 2.5 * (score(values)["high"] - score(values)["low"])
+    assert score(np.ones((1, 100)), groups=groups)["low"] == score(np.ones((1, 10)))["low"]  # Wilson's for 10 of 10
+    apart = score(values, groups=np.arange(100))
+    assert apart == score(values)
+    assert "groups" not in apart
+
+
+def test_sign_flips_of_recorded_episodes_by_hand():
+    """Differences of three episodes: 1 + 1 + 1, 1, and -1. The sum is 3; of all signs of 3, 1 and 1, the sums 5, 3, 3 and 1.
+
+    So 6 of 8 patterns have a sum of 3 or more. For five independent pairs it would be 12 of 32.
+    """
+    model, other, groups = np.array([[1.0, 1, 1, 1, 0]]), np.array([[0.0, 0, 0, 0, 1]]), np.array([4, 4, 4, 7, 2])
+    assert difference(model, other, groups=groups)["p"] == 6 / 8
+    assert difference(model, other)["p"] == 12 / 32
+    assert difference(model, other, groups=groups)["value"] == pytest.approx(0.6)  # the mean over pairs, not over episodes
+
+
+def test_pairs_of_a_matched_pair_and_of_an_episode_are_one_group():
+    def pair(clip_id: str) -> Pair:
+        return Pair((0.0,), (1.0,), clip_id, 0)
+
+    found = replace(PAIRS, pairs=tuple(pair(name) for name in ("b", "a", "b", "", "")))
+    assert [len(set(found.episodes[list(some)])) for some in ((0, 2), (0, 1), (3, 4))] == [1, 2, 2]
+    matched = replace(found, members=2, pairs=tuple(pair(name) for name in ("", "", "", "")))
+    assert matched.episodes.tolist() == [0, 0, 1, 1]
+
+
 def test_a_matched_pair_is_in_one_bin_of_distances():
     values, to_go = np.tile([1.0, 0.0], (1, 8)), np.arange(16.0)
     to_go[[1, 14]] = to_go[[14, 1]]  # the first and the last pair have a short and a long way
@@ -124,6 +159,12 @@ def policy_result(value: float, minus: float = 0.0, p: float = 1.0, half: float 
 )
 def test_the_verdict_tells_the_model_from_the_planner(model, oracle, limit):
     assert verdict({"model": model, "oracle_to_go": oracle}, "moderate")["limit"] == limit
+
+
+def test_the_verdict_tells_what_one_training_seed_leaves_out():
+    policies = {"model": policy_result(0.3), "oracle_to_go": policy_result(1.0, -0.7, 0.001)}
+    assert "There is one training seed" in verdict(policies, "moderate")["text"]
+    assert "variation between the 3 training seeds; p-values are over pairs alone" in verdict(policies, "moderate", 3)["text"]
 
 
 def test_the_copy_of_the_environment_is_the_environment_without_noise():
@@ -187,6 +228,8 @@ def test_shuffled_actions_lose_their_cost():
     true = ModelCosts(model, goals, 1, "all", 100).cost(history)(actions)
     shuffled = ModelCosts(ShuffledActions(model), goals, 1, "all", 100).cost(history)(actions)
     torch.testing.assert_close(shuffled, true.roll(1, 1))  # no candidate has its own
+    alone = ModelCosts(ShuffledActions(model), goals, 1, "all", 100).cost(history)(actions[:, :1])
+    assert alone.tolist() == [[torch.inf]]  # there is no other one
     in_parts = ModelCosts(model, goals, 1, "all", 5).cost(history)(actions)
     torch.testing.assert_close(true, in_parts)
 
@@ -200,6 +243,45 @@ def test_offline_measures_of_an_exact_model():
     assert found["reach"]["distance (px)"]["reach"] == pytest.approx(found["reach"]["distance (px)"]["longest"])
     lowest, recorded = (np.array(found["landscapes"][0][name]) for name in ("lowest", "recorded"))
     assert np.abs(lowest - recorded).max() <= 0.35  # the grid has steps of 0.35
+
+
+def test_the_last_mean_of_a_search_with_shuffled_actions_does_not_win():
+    """The mean is evaluated alone at the end of a search. Here it would have the lowest cost of all, 0."""
+
+    class ZeroIsBest(PositionModel):
+        def goal_cost(self, context, goal, steps="all", kind="auto"):
+            return lambda actions: actions.square().sum((2, 3))
+
+    cost = ShuffledActions(ZeroIsBest()).goal_cost(None, torch.zeros(1, 1, 2))
+    seen: list[tuple[float, float]] = []
+
+    def watched(actions):
+        found = cost(actions)
+        seen.append((float(found.min()), float(ZeroIsBest().goal_cost(None, None)(actions).min())))
+        return found
+
+    config = CEMConfig(horizon=2, samples=4, elites=4, iterations=1)
+    plan = search(watched, ActionSpace.ball(2, 2.45), config, generators_of([0]))
+    assert seen[-1][0] == float("inf")
+    assert not torch.equal(plan.actions, plan.next_start.mean)
+
+
+def test_the_rank_of_actions_is_by_the_cost_of_the_planner():
+    walks = recorded_walks()
+    last, summed = (
+        measure(PositionModel(gain=0.5), walks, 1, TwoRoomsTask(), 2, np.array([2.45, 2.45]), CPU, steps=steps)["action_rank"]
+        for steps in ("last", "all")
+    )
+    assert [row["cost_steps"] for row in (last[0], summed[0])] == ["last", "all"]
+    asked: list[str] = []
+
+    class Asked(PositionModel):
+        def goal_cost(self, context, goal, steps="all", kind="auto"):
+            asked.append(steps)
+            return super().goal_cost(context, goal, steps, kind)
+
+    action_ranks(windows_of(Asked(), walks, 1, 0), CPU, 0, "all")
+    assert set(asked) == {"all"}
 
 
 def test_a_model_that_ignores_actions_is_seen_offline():

@@ -16,6 +16,7 @@ from data_prep.environments.hidden_object.drawing import draw
 from data_prep.environments.hidden_object.geometry import LEAD_IN_STEPS, MIDDLE_PX, OBJECT, SUCCESS_PX, members, sample_start
 from data_prep.environments.hidden_object.task import HiddenObjectTask
 from data_prep.environments.making import make_environment
+from data_prep.environments.tasks import Variation
 from eval.errors import EvalError
 from eval.planning import evaluation, run
 from eval.planning.episodes import Cases, Environments, Spent, run_episodes
@@ -261,6 +262,34 @@ def test_variations_keep_whole_matched_pairs(tmp_path, monkeypatch):
     (row,) = run._variations(request, [Evaluation(ENV, {}, TASK, pairs, SPACE, plans, None, {}, CPU)], tmp_path, None)
     assert asked == [pairs.pairs[:4]]
     assert (row["scores"]["moderate"]["n"], row["scores"]["moderate"]["episodes"]) == (2, 4)
+
+
+def test_the_unchanged_environment_is_scored_on_the_pairs_that_a_variation_has(tmp_path, monkeypatch):
+    """Pairs 0 and 1 fail, and the others succeed. With a changed environment, pairs 0 and 1 cannot start."""
+    pairs = pairs_of(6)
+    plans = Planning(CEMConfig(horizon=6), 12, "last", 12, 1)
+
+    class Varied(HiddenObjectTask):
+        variations = (Variation("screen", "wider", {"wider": True}), Variation("colour", "red", {"red": True}))
+
+    def run_policies(changed: Evaluation, *_):
+        at_goal = np.repeat(changed.pairs.starts[:, None], 2, 1)
+        for number, pair in enumerate(changed.pairs.pairs):
+            at_goal[number, 1, OBJECT] = 0.0 if pair in pairs.pairs[:2] else MIDDLE_PX
+        return {"model": [SimpleNamespace(states=at_goal)]}
+
+    monkeypatch.setattr(run, "run_policies", run_policies)
+    monkeypatch.setattr(run, "find_task", lambda *_: TASK)
+    monkeypatch.setattr(run, "_can_start", lambda _env, options, _task, it: "wider" not in options or it not in pairs.pairs[:2])
+    request = SimpleNamespace(env=ENV, env_options={}, task=None)
+    rows = run._variations(request, [Evaluation(ENV, {}, Varied(), pairs, SPACE, plans, None, {}, CPU)], tmp_path, None)
+    found = [(row["factor"], row["label"], row["scores"]["moderate"]["value"], row["scores"]["moderate"]["n"]) for row in rows]
+    assert found == [
+        ("none", "as trained", pytest.approx(2 / 3), 3),
+        ("screen", "wider", 1.0, 2),
+        ("none", "as trained, the pairs of screen wider", 1.0, 2),
+        ("colour", "red", pytest.approx(2 / 3), 3),
+    ]
 
 
 def test_half_of_a_matched_pair_in_a_file_is_refused(tmp_path):
