@@ -49,7 +49,7 @@ WORLDS = {  # small suites, by folder: what `data_prep synthesize` is given
     "unseen": [*SMALL, "--quadruplets", "0", "--unseen", "60"],
     "flat": [*SMALL, "--world", "flat"],
     "lookaway": [*SMALL, "--world", "lookaway"],
-    "dynamics": ["--suite", "small", "--world", "dynamics", "--quadruplets", "15"],
+    "dynamics": ["--suite", "small", "--world", "dynamics", "--quadruplets", "12"],
 }
 QUICK = ["train.max_steps=120", "optim.warmup_steps=20", "health.every=40", "checkpoint.every=40"]
 QUICK += ["decoder.max_steps=80", "decoder.windows=64"]

@@ -1,15 +1,16 @@
 """Scorers without any physics. On a suite that leaks no labels they are at chance. Pure numpy.
 
-They score whole videos by absolute differences of pixels (L1). The pixel baselines of an
-evaluation (`eval.voe.surprise.pixel_baselines`) score the windows of that evaluation by
+All but `last_velocity_kept` score whole videos by absolute differences of pixels (L1). The pixel
+baselines of an evaluation (`eval.voe.surprise.pixel_baselines`) score the windows of that evaluation by
 squared differences instead. In spliced quadruplets each frame is part of one possible and one
 impossible video, so that scorers of single frames, and copies of a frame in full occlusion, are at
 50 % exactly. All sums are sums of whole numbers: equal videos have equal scores.
+`last_velocity_kept` reads the ground truth, and knows inertia and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -66,6 +67,32 @@ def l1_context_extrapolation(frames: Frames, context_stop: int) -> float:
     steps = np.arange(1, len(frames) - context_stop + 1)[:, None, None, None]
     forecast = wide[context_stop - 1] + steps * (wide[context_stop - 1] - wide[context_stop - 2])
     return float(np.abs(wide[context_stop:] - np.clip(forecast, 0, 255)).sum())
+
+
+def last_velocity_kept(truth: Mapping[str, NDArray], occlusion: tuple[int, int], frames: int | None = None) -> float:
+    """How far bodies are from where the velocity of the last two seen frames would have taken them.
+
+    Each body goes on until the edge of the range in which it was seen (a wall, the floor), and stays
+    there. It knows neither that bodies bounce nor how long their period is.
+
+    truth: the arrays of a ground-truth file. occlusion: the frames [start, stop) in which nothing is
+    seen. frames: that are compared, from `stop` on; None: up to the end of the video. Returns the sum
+    of the distances over bodies and frames: metres, and for a body that turns where it stands,
+    radians about its vertical axis. It is rounded to a millionth, so that rounding errors are ties.
+    """
+    last, reveal = occlusion[0] - 1, occlusion[1]
+    total = 0.0
+    for index in np.flatnonzero(~truth["fixed"]):
+        state = truth["position_m"][:, index]  # [T, 3]
+        if not np.ptp(state[: last + 1], axis=0).any():
+            w, z = truth["quaternion"][:, index, [0, 3]].T
+            state = 2 * np.arctan2(z, w)[:, None]  # [T, 1]
+        seen = state[: last + 1][truth["visible_px"][: last + 1, index] > 0]
+        later = state[reveal:][:frames]
+        steps = np.arange(reveal - last, reveal - last + len(later))[:, None]
+        forecast = np.clip(state[last] + steps * (state[last] - state[last - 1]), seen.min(0), seen.max(0))
+        total += float(np.linalg.norm(later - forecast, axis=1).sum())
+    return round(total, 6)
 
 
 WHOLE_VIDEO: dict[str, Callable[[Frames], float]] = {

@@ -13,6 +13,7 @@ from eval.voe.leak_baselines import (
     l1_context_extrapolation,
     l1_linear_extrapolation,
     l1_motion,
+    last_velocity_kept,
     prefix_only,
     suffix_only,
 )
@@ -44,6 +45,32 @@ def test_prefix_and_suffix_add_up_to_all_frames():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
     assert prefix_only(frames, 2) + suffix_only(frames, 2) == each_frame_alone(frames) > 0
+
+
+def one_body(x_m: list[float], yaw_rad: list[float] | None = None, visible: list[int] | None = None) -> dict[str, np.ndarray]:
+    """The ground truth of a video of one body, beside a wall that is not looked at."""
+    half = np.array(yaw_rad or [0.0] * len(x_m)) / 2
+    position, quaternion = np.zeros((len(x_m), 2, 3)), np.zeros((len(x_m), 2, 4))
+    position[:, 1, 0], quaternion[:, 1, 0], quaternion[:, 1, 3] = x_m, np.cos(half), np.sin(half)
+    shown = np.array(visible or [9] * len(x_m))
+    truth = {"fixed": np.array([True, False]), "position_m": position, "quaternion": quaternion}
+    return {**truth, "visible_px": np.stack([shown, shown], 1)}
+
+
+def test_distance_from_the_kept_velocity_by_hand():
+    truth = one_body([0.0, 3.0, 1.0, 2.0, 9.0, 9.0, 2.5, 4.0])  # frames 4 and 5 are hidden; 1 m a frame, up to 3 m
+    assert last_velocity_kept(truth, (4, 6)) == 0.5 + 1.0
+    assert last_velocity_kept(truth, (4, 6), 1) == 0.5
+
+
+def test_a_kept_velocity_ends_where_the_body_was_seen():
+    truth = one_body([0.0, 3.0, 1.0, 2.0, 9.0, 9.0, 2.5], visible=[9, 0, 9, 9, 0, 0, 9])  # it was not seen at 3 m
+    assert last_velocity_kept(truth, (4, 6)) == 0.5
+
+
+def test_the_kept_turn_of_a_body_that_stands_still_by_hand():
+    truth = one_body([1.0] * 6, yaw_rad=[0.0, 0.4, 0.1, 0.2, 5.0, 0.3])  # frame 4 is hidden; 0.1 rad a frame
+    assert last_velocity_kept(truth, (4, 5)) == 0.1  # it would be at 0.4 rad
 
 
 def test_pairs_by_hand():

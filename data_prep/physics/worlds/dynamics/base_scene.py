@@ -1,14 +1,20 @@
 """The base scene of the dynamics world, and its two kinds of hiding.
 
 Bodies move periodically in full view for one period, so that the contexts of a quadruplet hold the
-same frames in another order. Then a screen rises within one frame. The first and the last frame
-before it are equal in both contexts.
+same frames in another order. Then a screen rises within one frame. The first and the last frame of
+that period are equal in both contexts.
+
+How long the screen is up alternates. A body that is opposite to its last seen motion after one
+hidden time is along it after the other one, so that a scorer that keeps the last velocity is right
+in half of the quadruplets. Whatever the hidden time, the screen sinks at the same frame, so that the
+videos show the outcome for equally long. The screen is also up in the first frames, for longer where
+the hidden time is shorter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data_prep.physics.keyed_random import KeyedRandom
 from data_prep.physics.motion import GRAVITY_M_S2, Path, Segment
@@ -19,7 +25,24 @@ from data_prep.physics.worlds.builtin.scenes import Entity
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene, Turning
 
 PERIOD_S = 2 / 3
-QUARTERS_HIDDEN = 3  # of a period from the last frame before the screen to the first one after it
+REVEAL_QUARTERS = 10  # from the start of the video to the first frame after the screen: 20 frames at 12 frames/s
+
+
+@dataclass(frozen=True)
+class Timing:
+    """For how long bodies are seen and then hidden, in quarters of `DynamicsBase.period_s`."""
+
+    hidden: int  # from the last frame before the screen to the first one after it
+    seen: int = 4  # a whole period of the motion, which ends with the last frame before the screen
+
+    @property
+    def first_seen(self) -> int:
+        """From the start of the video to the first seen frame. The screen is up until then."""
+        return REVEAL_QUARTERS - self.hidden - self.seen
+
+
+TIMINGS = (Timing(hidden=3), Timing(hidden=5))
+"""The hidden times differ by half a period, so that one outcome becomes the other one."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +50,7 @@ class DynamicsBase:
     """A scene under construction."""
 
     builtin: BaseScene
+    timing: Timing = TIMINGS[0]
 
     @property
     def rng(self) -> KeyedRandom:
@@ -47,19 +71,21 @@ class DynamicsBase:
 
     @property
     def last_seen_s(self) -> float:
-        """The time of the last frame before the screen: one period after the first frame."""
-        return self.period_s
+        """The time of the last frame before the screen."""
+        return (self.timing.first_seen + self.timing.seen) * self.quarter / self.video.fps
 
-    def sudden_screen(self, quarters_seen: int = 4) -> Entity:
+    def sudden_screen(self) -> Entity:
         """A screen that rises and sinks within one frame, so that no frame shows half of it.
 
-        It rises after the frame that is `quarters_seen` quarters of a period after the first one.
+        It is up before the first seen frame, and again between the last seen frame and the outcome.
         """
-        last = quarters_seen * self.quarter
-        start, stop = ((frame - 0.1) / self.video.fps for frame in (last + 1, last + QUARTERS_HIDDEN * self.quarter))
+        first, last = (quarters * self.quarter for quarters in (self.timing.first_seen, REVEAL_QUARTERS - self.timing.hidden))
+        sunk_s, up_s, down_s = ((frame - 0.1) / self.video.fps for frame in (first, last + 1, REVEAL_QUARTERS * self.quarter))
         move_s = 0.8 / self.video.fps
         width, height = self.rng.uniform(0.95, 1.05), self.rng.uniform(0.62, 0.68)
-        return screen(self.builtin, start, stop - move_s, half_width_m=width, half_height_m=height, move_s=move_s)
+        later = screen(self.builtin, up_s, down_s - move_s, half_width_m=width, half_height_m=height, move_s=move_s)
+        (_, down), (_, up), *_ = later.path
+        return replace(later, path=((sunk_s - move_s, up), (sunk_s, down), *later.path))
 
     def finished(
         self, entities: list[Entity], paths: Mapping[str, Path], turns: Mapping[str, Turning] | None = None

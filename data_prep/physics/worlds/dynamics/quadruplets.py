@@ -11,8 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.physics.keyed_random import KeyedRandom
-from data_prep.physics.quadruplets import InvalidSample, Property, Quadruplet, Template, first_valid, spliced_quadruplet
-from data_prep.physics.rendered_video import RenderedVideo
+from data_prep.physics.quadruplets import (
+    InvalidSample,
+    Property,
+    Quadruplet,
+    Template,
+    first_difference,
+    first_valid,
+    spliced_quadruplet,
+    visible_differences,
+)
+from data_prep.physics.rendered_video import RenderedVideo, concatenate
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds.builtin.base_scene import sample_base_scene
 from data_prep.physics.worlds.builtin.rendering.video import render_video
@@ -38,18 +47,53 @@ def sample_quadruplet(
         assert found.occlusion is not None
         if not same_frames(video_a.frames, video_b.frames, found.occlusion[0]):
             raise InvalidSample("the contexts do not hold the same frames")
-        return found
+        return found if hidden is None else spliced_at_a_jump(found)
 
     return first_valid(attempt, f"{property_.name}/{template.name}", video, *key)
 
 
 def frames_behind_screen(scene: LookAwayScene, video: VideoFormat) -> tuple[int, int] | None:
-    """The frames [start, stop) in which the screen is up; None without a screen."""
+    """The frames [start, stop) in which the screen is up after bodies were seen; None without a screen."""
     for entity in scene.scene.entities:
         if entity.motion == "scripted":
-            _, (up_s, _), (down_s, _), _ = entity.path
+            *_, (up_s, _), (down_s, _), _ = entity.path
             return ceil(up_s * video.fps), floor(down_s * video.fps) + 1
     return None
+
+
+def spliced_at_a_jump(found: Quadruplet) -> Quadruplet:
+    """The same quadruplet, spliced where bodies jump in the impossible videos.
+
+    The two possible videos are in the same state after each half period. A splice there would be no
+    jump, only a sudden turn. Of the hidden frames the splice is the one at which the states differ
+    most, both in this frame and in the one before; of equal ones, that nearest to the middle. Where
+    the first frame after the screen looks the same in both, the next one is the reveal.
+    """
+    assert found.occlusion is not None
+    start, stop = found.occlusion
+    video_a, video_b = found.videos["a", "u"], found.videos["b", "v"]
+    apart = state_difference(video_a, video_b)
+    frames = [frame for frame in range(start + 1, stop) if not visible_differences(video_a, video_b, frame)]
+    jump = {frame: round(min(apart[frame - 1], apart[frame]), DIGITS) for frame in frames}
+    splice = min(frames, key=lambda frame: (-jump[frame], abs(frame - (start + stop) // 2), frame))
+    spliced = {
+        ("a", "v"): concatenate(video_a, video_b, splice),
+        ("b", "u"): concatenate(video_b, video_a, splice),
+    }
+    reveal = first_difference(video_a.frames, video_b.frames, stop)
+    return replace(found, videos={**found.videos, **spliced}, splice=splice, violation=splice, reveal=reveal)
+
+
+def state_difference(one: RenderedVideo, other: RenderedVideo) -> NDArray[np.float64]:
+    """[T]: the largest distance between the positions of a body in two videos, in m.
+
+    Where no body ever differs in its position: the largest angle between its orientations, in rad.
+    """
+    apart = np.linalg.norm(one.position_m - other.position_m, axis=2).max(1)
+    if apart.any():
+        return apart
+    cosine = np.abs((one.quaternion * other.quaternion).sum(2))
+    return 2 * np.arccos(np.clip(cosine, 0, 1)).max(1)
 
 
 def render(scene: LookAwayScene, video: VideoFormat) -> RenderedVideo:

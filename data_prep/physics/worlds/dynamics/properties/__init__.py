@@ -13,4 +13,4 @@ from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 PROPERTIES: tuple[DynamicsProperty, ...] = (DIRECTION, ACCELERATION, CROSSING, IMPACT, DELAY, QUEUE, PACE, SPIN)
 """All questions. A new one needs a file in this folder and a line here."""
 IN_POSSIBLE_VIDEOS = PROPERTIES[:6]
-"""Those that possible videos show. Another number of them would change all possible videos of this version of the world."""
+"""Those that possible videos show, with either hidden time. No video for training shows pace or spin."""

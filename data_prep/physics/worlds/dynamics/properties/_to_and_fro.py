@@ -13,7 +13,7 @@ WALL_HALF_WIDTH_M = 0.1
 
 
 def between_walls(base: DynamicsBase, half_path_m: float, direction: int) -> Path:
-    """To and fro in one period. At x = 0 in the first frame and in the last one before the screen."""
+    """To and fro in one period. At x = 0 in the first and in the last seen frame."""
     speed = half_path_m / (base.period_s / 4)
     return to_and_fro(direction * speed, base.last_seen_s, half_path_m, base.video.duration_s, WALLS)
 

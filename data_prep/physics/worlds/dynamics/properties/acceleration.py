@@ -7,7 +7,8 @@ from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.worlds.builtin.bodies import body
 from data_prep.physics.worlds.builtin.object_sampling import sample_appearance
 from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase, bouncing_ball
-from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, DynamicsTemplate
+from data_prep.physics.worlds.dynamics.properties._hidden_times import with_hidden_times
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
 
 
@@ -26,4 +27,4 @@ def _bounce(base: DynamicsBase) -> ScenePair[LookAwayScene]:
     return ScenePair(rising, falling, height_m / base.builtin.width_m(appearance.width_px, y_m))
 
 
-ACCELERATION = DynamicsProperty("acceleration", (DynamicsTemplate("bounce", _bounce, "neutral"),))
+ACCELERATION = DynamicsProperty("acceleration", with_hidden_times("bounce", _bounce))

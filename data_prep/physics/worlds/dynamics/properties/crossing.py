@@ -13,8 +13,9 @@ from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.worlds.builtin.bodies import Appearance, body
 from data_prep.physics.worlds.builtin.object_sampling import sample_appearance
 from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase
+from data_prep.physics.worlds.dynamics.properties._hidden_times import with_hidden_times
 from data_prep.physics.worlds.dynamics.properties._to_and_fro import between_walls, two_walls
-from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, DynamicsTemplate
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
 
 LANES_M = (-0.12, 0.32)  # of the near and of the far body
@@ -59,7 +60,8 @@ def _cross(base: DynamicsBase, sample: Callable[[DynamicsBase], Bodies]) -> Scen
 CROSSING = DynamicsProperty(
     "crossing",
     tuple(
-        DynamicsTemplate(name, partial(_cross, sample=sample), "neutral")
+        template
         for name, sample in (("colour", _two_colours), ("shape", _two_shapes), ("size", _two_sizes))
+        for template in with_hidden_times(name, partial(_cross, sample=sample))
     ),
 )

@@ -9,8 +9,9 @@ from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.worlds.builtin.bodies import body
 from data_prep.physics.worlds.builtin.object_sampling import sample_appearance
 from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase
+from data_prep.physics.worlds.dynamics.properties._hidden_times import with_hidden_times
 from data_prep.physics.worlds.dynamics.properties._to_and_fro import between_walls, two_walls
-from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, DynamicsTemplate
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
 
 
@@ -25,4 +26,4 @@ def _walls(base: DynamicsBase) -> ScenePair[LookAwayScene]:
     return ScenePair(right, left, 2 * half_path_m / width_m)
 
 
-DIRECTION = DynamicsProperty("direction", (DynamicsTemplate("walls", _walls, "neutral"),))
+DIRECTION = DynamicsProperty("direction", with_hidden_times("walls", _walls))

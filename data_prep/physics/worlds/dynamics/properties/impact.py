@@ -2,6 +2,10 @@
 
 The two discs have equal mass, so the struck one takes over the whole speed. It comes back from a
 wall and strikes the first one. The magnitude is the length of a disc's path, in widths.
+
+After half a period the discs have exchanged their roles, and no outcome becomes the other one. So
+there are four hidden times, one for each quarter of the period. After 4 and 6 quarters the first
+frame looks the same in both outcomes, and the discs move in opposite directions.
 """
 
 from __future__ import annotations
@@ -12,10 +16,13 @@ from data_prep.physics.motion import Path, Segment
 from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.worlds.builtin.bodies import body
 from data_prep.physics.worlds.builtin.object_sampling import sample_appearance
-from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase
+from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase, Timing
+from data_prep.physics.worlds.dynamics.properties._hidden_times import with_hidden_times
 from data_prep.physics.worlds.dynamics.properties._to_and_fro import WALLS, two_walls
-from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, DynamicsTemplate
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
+
+TIMINGS = tuple(Timing(hidden) for hidden in (3, 5, 4, 6))
 
 
 def _discs(base: DynamicsBase) -> ScenePair[LookAwayScene]:
@@ -62,4 +69,4 @@ def _out_and_back(
     return tuple(segments)
 
 
-IMPACT = DynamicsProperty("impact", (DynamicsTemplate("discs", _discs, "neutral"),))
+IMPACT = DynamicsProperty("impact", with_hidden_times("discs", _discs, TIMINGS))

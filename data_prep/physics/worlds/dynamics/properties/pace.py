@@ -16,13 +16,16 @@ from data_prep.physics.motion import Path, Segment
 from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.worlds.builtin.bodies import body
 from data_prep.physics.worlds.builtin.object_sampling import sample_appearance
-from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase
+from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase, Timing
+from data_prep.physics.worlds.dynamics.properties._hidden_times import with_hidden_times
 from data_prep.physics.worlds.dynamics.properties._to_and_fro import WALLS, two_walls
-from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, DynamicsTemplate
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
 
 NAMES = ("left disc", "right disc")
-QUARTERS = 6  # the period is longer than that of the other templates, so that the fast disc can be followed
+TIMINGS = (Timing(seen=6, hidden=2), Timing(seen=6, hidden=4))
+"""The period is longer than that of the other templates, so that the fast disc can be followed. A third of it is hidden, or
+two thirds, so that the picture of one outcome becomes that of the other one."""
 FAST, SLOW = 4.0, 2.0  # change of the phase in a period; it is 2 on the way to a wall and back
 
 
@@ -30,11 +33,11 @@ def _two_discs(base: DynamicsBase) -> ScenePair[LookAwayScene]:
     """In the last frame the discs move towards each other. The left one is fast, or the right one."""
     rng = base.rng
     appearance, y_m, way_m = sample_appearance(base.builtin, "cylinder"), rng.uniform(0.0, 0.2), rng.uniform(0.84, 0.92)
-    phase, mirrored = rng.uniform(0.44, 0.54), rng.bernoulli(0.5)
+    phase, mirrored = rng.uniform(0.485, 0.525), rng.bernoulli(0.5)
     width_m = base.builtin.width_m(appearance.width_px, y_m)
     reach_m = way_m / 2 + width_m
     discs = [body(base.builtin, name, appearance, (0.0, y_m)) for name in NAMES]
-    entities = [*two_walls(base, -reach_m, reach_m, y_m, 1.1 * width_m), base.sudden_screen(QUARTERS), *discs]
+    entities = [*two_walls(base, -reach_m, reach_m, y_m, 1.1 * width_m), base.sudden_screen(), *discs]
 
     def scene(fast: float, slow: float) -> LookAwayScene:
         """The phases are those in the last frame before the screen, modulo 2. Up to 1, a point moves away from 0."""
@@ -46,9 +49,9 @@ def _two_discs(base: DynamicsBase) -> ScenePair[LookAwayScene]:
 
 def _paths(base: DynamicsBase, fast: float, slow: float, way_m: float, width_m: float) -> tuple[Path, Path]:
     """The paths of the left and the right disc, from the phases of both points in the last frame before the screen."""
-    last_s, until_s = QUARTERS * base.quarter / base.video.fps, base.video.duration_s
-    fast_rate, slow_rate = (rate / last_s for rate in (FAST, SLOW))
-    fast, slow = fast - FAST, slow - SLOW  # at the first frame, one period earlier
+    period_s, until_s = base.timing.seen * base.quarter / base.video.fps, base.video.duration_s
+    fast_rate, slow_rate = (rate / period_s for rate in (FAST, SLOW))
+    fast, slow = fast - fast_rate * base.last_seen_s, slow - slow_rate * base.last_seen_s  # at the start of the video
 
     def times_s(phase: float, rate: float, step: float) -> list[float]:
         """When a phase is a multiple of a step."""
@@ -75,4 +78,4 @@ def _paths(base: DynamicsBase, fast: float, slow: float, way_m: float, width_m: 
     return tuple(left), tuple(right)
 
 
-PACE = DynamicsProperty("pace", (DynamicsTemplate("two_discs", _two_discs, "neutral"),))
+PACE = DynamicsProperty("pace", with_hidden_times("two_discs", _two_discs, TIMINGS))

@@ -15,7 +15,8 @@ from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.worlds.builtin.bodies import body
 from data_prep.physics.worlds.builtin.object_sampling import sample_appearance
 from data_prep.physics.worlds.dynamics.base_scene import DynamicsBase
-from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, DynamicsTemplate
+from data_prep.physics.worlds.dynamics.properties._hidden_times import with_hidden_times
+from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene, Turning
 
 AMPLITUDE_DEG = 45.0  # at both sides the pattern of a ball is symmetric, with light and dark exchanged
@@ -39,4 +40,4 @@ def _to_and_fro(base: DynamicsBase) -> ScenePair[LookAwayScene]:
     return ScenePair(left, right, 2 * AMPLITUDE_DEG)
 
 
-SPIN = DynamicsProperty("spin", (DynamicsTemplate("to_and_fro", _to_and_fro, "neutral"),))
+SPIN = DynamicsProperty("spin", with_hidden_times("to_and_fro", _to_and_fro))
