@@ -10,6 +10,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import FrameType
@@ -108,8 +109,17 @@ class WorkerProcess(Generic[Task, Result]):
         self.busy = False
 
     def start(self, number: int, task: Task) -> None:
+        """Give the process a task. One that died since its last task is replaced first.
+
+        If the new process dies at once as well, `collect` returns that the task crashed it.
+        """
+        try:
+            self.pipe.send(task)
+        except OSError:
+            self.restart()
+            with suppress(OSError):
+                self.pipe.send(task)
         self.number, self.task, self.started, self.busy = number, task, time.monotonic(), True
-        self.pipe.send(task)
 
     def collect(self) -> Result | Failed:
         """The result.

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.curation.borders import find_borders, sharpen_borders
-from data_prep.curation.cuts import measure_changes
+from data_prep.curation.cuts import find_cuts, find_static_cuts, measure_changes
+from data_prep.curation.frame_times import FrameTimes, frame_times
 from data_prep.curation.near_duplicates import frame_hash
 from data_prep.curation.recipe import CurationRecipe
 from data_prep.curation.stretches import divide
@@ -45,9 +46,14 @@ class VideoAnalysis:
     start_s: float = 0.0
     stop_s: float = 0.0
     stretches: list[dict[str, Any]] = field(default_factory=list)  # fields of Stretch
+    spans: list[dict[str, Any]] = field(default_factory=list)  # fields of Span, one of each stretch
     borders: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     hashes: list[str] = field(default_factory=list)  # 16 hex digits each
     problem: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.spans) != len(self.stretches):  # a line of an earlier version
+            raise ValueError(f"{len(self.stretches)} stretches, but {len(self.spans)} spans")
 
 
 def analyse_video(video: VideoClips, recipe: CurationRecipe) -> VideoAnalysis | Failed:
@@ -74,7 +80,10 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
     count = max(1, int((stop_s - start_s - 0.5 / video.clips[0].fps) * recipe.fps) + 1)
     every = max(1, round(recipe.duplicates.interval_s * recipe.fps), -(-count // recipe.duplicates.max_hashes))
     at = 0
-    for frames, new in _read(video, start_s, count, recipe):
+    frames_of_file = frame_times(video.clips[0])
+    times_s = start_s + np.arange(count) / recipe.fps
+    tail_s = _time_of_last_frame(frames_of_file, times_s, stop_s)
+    for frames, new in _read(video, np.append(times_s, tail_s), recipe):
         grey = frames[-new:] @ GREY
         changes = measure_changes(frames)
         change.append(changes.change[-new:])
@@ -87,16 +96,20 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
         hashes += [
             f"{frame_hash(grey[index].astype(np.uint8)):016x}"
             for index in range(new)
-            if (at + index) % every == every // 2 and std[-1][index] >= recipe.stills.plain_std
+            if at + index < count and (at + index) % every == every // 2 and std[-1][index] >= recipe.stills.plain_std
         ]
         at += new
     assert brightest is not None
     whole = [np.concatenate(pieces) for pieces in (change, score, std, brightness)]
-    blends = find_transitions(np.concatenate(cells), recipe.transitions, recipe.fps, recipe.stills.plain_std)
+    has_tail_cut = count in {*find_cuts(whole[1], recipe.cuts), *find_static_cuts(whole[0], recipe.static_cuts)}
+    whole = [values[:count] for values in whole]
+    blends = find_transitions(np.concatenate(cells)[:count], recipe.transitions, recipe.fps, recipe.stills.plain_std)
     found = divide(whole[0], whole[1], whole[2], whole[3], recipe, blends)
     borders = find_borders(brightest, recipe.borders)
     if any(borders):
         borders = sharpen_borders(_samples(video, start_s, stop_s), borders, brightest.shape[:2], recipe.borders)
+    end_s = frames_of_file.end_s(times_s[-1]) if has_tail_cut else stop_s
+    spans = frames_of_file.spans(times_s, [(stretch.start, stretch.stop) for stretch in found], start_s, end_s)
     return VideoAnalysis(
         video.path,
         video.member,
@@ -104,6 +117,7 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
         start_s,
         stop_s,
         [asdict(stretch) for stretch in found],
+        [asdict(span) for span in spans],
         borders,
         hashes,
     )
@@ -117,12 +131,17 @@ def _samples(video: VideoClips, start_s: float, stop_s: float) -> Iterator[NDArr
         yield frames[0] @ GREY
 
 
-def _read(video: VideoClips, start_s: float, count: int, recipe: CurationRecipe) -> Iterator[tuple[NDArray[np.uint8], int]]:
+def _time_of_last_frame(frames: FrameTimes, times_s: NDArray[np.float64], stop_s: float) -> list[float]:
+    """When the last frame before `stop_s` begins, if it was not examined; else nothing."""
+    last = frames.last_before(stop_s)
+    return [float(frames.starts_s()[last])] if last > frames.shown_at(times_s[-1:])[0] else []
+
+
+def _read(video: VideoClips, times_s: NDArray[np.float64], recipe: CurationRecipe) -> Iterator[tuple[NDArray[np.uint8], int]]:
     """(frames, how many of them are new), in pieces. All pieces but the first begin with the last frame of the piece before."""
     last: NDArray[np.uint8] | None = None
-    for first in range(0, count, FRAMES_PER_READ):
-        times = start_s + np.arange(first, min(first + FRAMES_PER_READ, count)) / recipe.fps
-        clip = video.clips[0]
+    for first in range(0, len(times_s), FRAMES_PER_READ):
+        clip, times = video.clips[0], times_s[first : first + FRAMES_PER_READ]
         frames = read_frames(
             video.path, times_s=times, member=video.member, size=recipe.size_px, folder_fps=clip.fps, timing=clip.timing
         )

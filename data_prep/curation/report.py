@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep.curation.analysis import VideoAnalysis, VideoClips
+from data_prep.curation.near_duplicates import DuplicateGroups
 from data_prep.curation.recipe import CurationRecipe
 from data_prep.curation.table import CuratedClip
 from worldmodel.config import dump_config
@@ -117,8 +118,10 @@ def _duplicates(videos: Sequence[VideoClips], groups: Sequence[int]) -> str:
         + _figure(videos[index].clips[0], "near-duplicate of the one above")
         for group, index in _some(copies)
     ]
+    skipped = f"<p>{escape(groups.note())}.</p>" if isinstance(groups, DuplicateGroups) and groups.note() else ""
     return (
         f"<h2>Near-duplicates</h2><p>{len(copies)} videos are near-duplicates of an earlier one. They share its split.</p>"
+        + skipped
         + "".join(figures)
     )
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from data_prep.curation.analysis import VideoAnalysis, VideoClips
 from data_prep.curation.borders import Borders
+from data_prep.curation.frame_times import Span
 from data_prep.curation.recipe import CurationRecipe, Decision
 from data_prep.curation.stretches import Stretch
 from worldmodel.manifest import Clip, clip_id
@@ -78,11 +79,11 @@ def _rows(video: VideoClips, analysis: VideoAnalysis, recipe: CurationRecipe) ->
             yield CuratedClip(clip, "unreadable", 0, None, None, (0.0, 0.0, 0.0, 0.0), None, clip.split)
         return
     stretches = [Stretch(**fields) for fields in analysis.stretches]
+    spans = [Span(**fields) for fields in analysis.spans]
     crop = _crop(analysis.borders) if recipe.borders.crop else None
-    total = stretches[-1].stop
     for clip in video.clips:
-        for stretch in stretches:
-            cut = _within(clip, stretch, total, analysis.start_s, recipe.fps)
+        for stretch, span in zip(stretches, spans, strict=True):
+            cut = _within(clip, span)
             if cut is None:
                 continue
             decision = stretch.decision
@@ -100,25 +101,20 @@ def _crop(borders: Borders) -> str | None:
     return CropRectangle(left, top, 1 - right, 1 - bottom).text() if any(borders) else None
 
 
-def _within(clip: Clip, stretch: Stretch, total: int, start_s: float, fps: float) -> Clip | None:
+def _within(clip: Clip, span: Span) -> Clip | None:
     """The part of a clip in a stretch; None where there is none. A clip that is one stretch is returned as it is.
 
-    The part begins with the first frame of the file that is known to be in the stretch and ends with the
-    last one. Frames of the file between two stretches that were not examined are in neither.
+    Frames of the file between two stretches that were not examined are in neither.
     """
-    begin_s = start_s + stretch.start / fps if stretch.start else -math.inf
-    last_s = start_s + (stretch.stop - 1) / fps if stretch.stop < total else math.inf
-    if begin_s <= clip.start_s and last_s >= clip.stop_s:
+    begin, stop = max(span.begin_s, clip.start_s), min(span.stop_s, clip.stop_s)
+    if (begin, stop) == (clip.start_s, clip.stop_s):
         return clip
-    first = math.ceil(max(begin_s, clip.start_s) * clip.fps - 1e-3)
-    last = math.floor(last_s * clip.fps + 1e-3) if last_s < clip.stop_s else round(clip.stop_s * clip.fps) - 1
-    if last < first:
+    if (begin, stop) == (span.begin_s, span.stop_s):
+        frames = span.frames
+    else:  # frames of a part of a stretch count at the average rate, as those of the clip do
+        frames = round(stop * clip.fps) - math.ceil(begin * clip.fps - 1e-3)
+    if stop <= begin or frames < 1:
         return None
-    begin = clip.start_s if begin_s <= clip.start_s else first / clip.fps
-    stop = clip.stop_s if last_s >= clip.stop_s else (last + 1) / clip.fps
-    if stop <= begin:
-        return None
-    frames = last - first + 1
     return replace(clip, clip_id=clip_id(clip.content_hash, begin, stop), start_s=begin, stop_s=stop, frames=frames)
 
 

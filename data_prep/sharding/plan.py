@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data_prep.content_hash import DIGEST
 from worldmodel.manifest import Clip
 from worldmodel.storage.errors import fault_outside_file
 from worldmodel.storage.members import split_member
+from worldmodel.storage.store import version_of
+from worldmodel.storage.urls import is_url
 from worldmodel.video import VideoError
 from worldmodel.video.container.source import locate
 
@@ -26,6 +28,7 @@ class ShardSource:
     path: str
     member: str | None
     content_hash: str | None  # of the whole content; None if the manifest does not have it
+    version: str | None = None  # of the file `path`, as found when shards were planned; None if there was none
 
     @property
     def key(self) -> SourceKey:
@@ -45,9 +48,17 @@ class ShardJob:
 
     @property
     def digest(self) -> str:
-        """Identifies the videos of the shard. A finished shard with the same digest is not made again."""
-        listed = [[*source.key] for source in self.sources]
+        """Identifies the content of the shard: hashes where they are known, else names and versions of files.
+
+        A finished shard with the same digest is not made again.
+        """
+        listed = [[*source.key, *_unhashed_version(source)] for source in self.sources]
         return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def _unhashed_version(source: ShardSource) -> list[str]:
+    """What stands for the content of a source where its hash is not known: the version of its file."""
+    return [source.version] if source.content_hash is None and source.version is not None else []
 
 
 def source_of(clip: Clip, has_whole_hashes: bool) -> ShardSource:
@@ -83,7 +94,7 @@ def plan_shards(sources: Iterable[ShardSource], shard_bytes: int) -> Iterator[Sh
         if waiting and filled + size > shard_bytes:
             yield ShardJob(number, tuple(waiting))
             number, filled, waiting = number + 1, 0, []
-        waiting.append(source)
+        waiting.append(replace(source, version=_version(source.path)))
         filled += size
     if waiting:
         yield ShardJob(number, tuple(waiting))
@@ -97,3 +108,20 @@ def _size(source: ShardSource) -> int:
         if (outside := fault_outside_file(error)) is not None:
             raise outside from None
         return 0
+
+
+def _version(path: str) -> str | None:
+    """What changes with the content of a file: size and time of the last change; of an object, its ETag.
+
+    None for one that cannot be found. Raises StorageError for a store that does not answer.
+    """
+    try:
+        if is_url(path):
+            found = version_of(path)
+            return f"{found.size} {found.version}"
+        stat = os.stat(path)
+    except OSError as error:
+        if (outside := fault_outside_file(error)) is not None:
+            raise outside from None
+        return None
+    return f"{stat.st_size} {stat.st_mtime_ns}"

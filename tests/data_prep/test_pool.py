@@ -9,7 +9,7 @@ from operator import floordiv
 import psutil
 import pytest
 
-from data_prep.pool import Failed, run_each
+from data_prep.pool import Failed, WorkerProcess, run_each
 
 
 def test_results_come_in_the_order_of_the_tasks():
@@ -39,6 +39,40 @@ def end_by_signal(number: int) -> None:
     if number:
         os.kill(os.getpid(), number)
         time.sleep(10)
+
+
+def test_an_idle_worker_that_was_killed_is_replaced_and_its_task_given_again():
+    results = run_each(pid_of, range(4), workers=1, timeout_s=30)
+    pids = []
+    for number in range(4):
+        task, pid = next(results)
+        assert task == number
+        pids.append(pid)
+        if number == 1:
+            os.kill(pid, signal.SIGKILL)  # as the kernel does where memory is short; the worker has no task now
+            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def pid_of(task: int) -> int:
+    return os.getpid()
+
+
+def test_a_worker_that_never_starts_fails_its_tasks_alone(monkeypatch):
+    worker = WorkerProcess(abs)
+    try:
+        monkeypatch.setattr(worker, "restart", lambda: None)
+        os.kill(worker._process.pid, signal.SIGKILL)
+        worker._process.join()
+        worker.start(0, -3)
+        assert worker.busy
+        monkeypatch.undo()
+        assert worker.collect().reason == "crashed"
+        worker.start(1, -4)
+        assert worker.collect() == 4
+    finally:
+        worker.stop()
 
 
 def test_workers_end_with_the_work_also_when_it_is_abandoned():
