@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,15 @@ _MINIATURE: dict[str, dict[str, Any]] = {  # overrides of the model by family
 
 
 def one_process(name: str, miniature: bool, **train: object) -> Recipe:
-    """The recipe of one of its processes; in miniature, a model of the same family that takes milliseconds."""
+    """The recipe of one of its processes; in miniature, a model of the same family that takes milliseconds.
+
+    `train.parallel` stays: it decides whether a model is compiled as a whole or by block.
+    """
     recipe = read_recipe(CONFIGS / f"{name}.yaml")
     changed = recipe.model_dump(mode="json")
     changed["data"] |= {"batch_size": recipe.data.batch_size // (recipe.processes or 1), "workers": 0}
     changed["processes"] = None
-    changed["train"] |= {"parallel": "ddp", **train}
+    changed["train"] |= train
     if miniature:
         changed["data"]["batch_size"] = 4
         changed["window"] |= {"frames": 16, "size_px": 32}
@@ -75,11 +79,26 @@ def device_facts(device: str) -> dict[str, Any]:
     }
 
 
-def throughput(name: str, device: str, miniature: bool, seconds: float, **train: object) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Expected:
+    """What `worldmodel.estimate` says of a training step."""
+
+    model_flops: float
+    memory_gb: float
+
+
+def expected_of(name: str, device: str, miniature: bool, **train: object) -> Expected:
+    """The estimate of a recipe. It takes half a minute of a processor, no GPU, and belongs to no measured time."""
+    found = estimate(one_process(name, miniature, **train), PROCESSORS["h100" if device == "cuda" else "cpu"], 1, Assumptions())
+    return Expected(found.model_flops, (found.peak_bytes - found.reserve) / 1e9)
+
+
+def throughput(
+    name: str, device: str, miniature: bool, seconds: float, expected: Expected | None = None, **train: object
+) -> dict[str, Any]:
     """Time, utilisation and memory of training steps of a recipe on random frames, with the copy to the device."""
     recipe = one_process(name, miniature, **train)
     processor = processor_of(device)
-    expected = estimate(recipe, processor or PROCESSORS["h100" if device == "cuda" else "cpu"], 1, Assumptions())
     setup = setup_of(recipe, device)
     batches = batches_of(recipe, device, count=2)
     pending = PendingSteps(str, deferred=device == "cuda")
@@ -101,16 +120,16 @@ def throughput(name: str, device: str, miniature: bool, seconds: float, **train:
     times = [run(chunk) for _ in range(5)]
     pending.read()
     step_s = statistics.median(times)
-    flops_per_s = expected.model_flops / step_s
+    flops_per_s = expected.model_flops / step_s if expected else None
     peak = processor.peak_flops_per_s(recipe.train.precision) if processor else None
     return {
         "step_ms": 1e3 * step_s,
-        "clips_per_s": expected.step.clips / step_s,
-        "tflops_per_s": flops_per_s / 1e12,
-        "mfu": flops_per_s / peak if peak else None,
+        "clips_per_s": recipe.data.batch_size / step_s,
+        "tflops_per_s": flops_per_s / 1e12 if flops_per_s else None,
+        "mfu": flops_per_s / peak if flops_per_s and peak else None,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else None,
         "reserved_gb": torch.cuda.max_memory_reserved() / 1e9 if device == "cuda" else None,
-        "estimated_gb": (expected.peak_bytes - expected.reserve) / 1e9,
+        "estimated_gb": expected.memory_gb if expected else None,
         "precision": recipe.train.precision,
         "compile": recipe.train.compile,
         "checkpointing": recipe.model.activation_checkpointing,

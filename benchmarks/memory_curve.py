@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import markdown_table
 from eval.intervals import bootstrap_mean
 from eval.voe.evaluation import Evaluation, open_evaluation
+from eval.voe.pairs import score_pairs
 from eval.voe.scorers import ScorerId, baselines_of
 from eval.voe.scores.psychometric import occlusion_s
 from worldmodel.files.atomic import atomic_file
@@ -68,8 +69,8 @@ def read_memory(evaluation: Evaluation, scorer: ScorerId) -> Memory:
     scorers |= {it.forecaster_name: it for it in baselines_of(scorer, board.scorers("locked"))}
     chosen = [evaluation.trials[index] for index in trials]
     surprise = board.rows["locked", scorer].video_mean()
-    impossible = surprise[board.first_video[trials][:, None] + np.arange(4)] @ np.array([-1.0, -1.0, 1.0, 1.0])
-    sums = np.where(np.isfinite(impossible), 0.5 + 0.5 * np.sign(impossible), np.nan)
+    of_four = surprise[board.first_video[trials][:, None] + np.arange(4)]  # two possible videos, then two impossible ones
+    sums = score_pairs(of_four[:, :2].sum(1), of_four[:, 2:].sum(1))  # rounding noise is a tie
     return Memory(
         np.array([trial.property for trial in chosen], object),
         np.array([occlusion_s(trial) for trial in chosen], float),

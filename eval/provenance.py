@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import sys
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from worldmodel.process.git_commit import current_commit
+from worldmodel.storage.secrets import recorded_command
 
 if TYPE_CHECKING:  # results without a model are written without torch
     from eval.subject import Subject
@@ -25,7 +25,7 @@ def provenance(subject: Subject) -> dict[str, Any]:
 def environment() -> dict[str, Any]:
     """The command and the versions, for a JSON file about several models."""
     return {
-        "command": "python -m eval " + shlex.join(sys.argv[1:]),
+        "command": "python -m eval " + recorded_command(sys.argv[1:]),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": current_commit(),
         "versions": {

@@ -31,7 +31,8 @@ from worldmodel.objectives.forecast import ForecastConfig
 from worldmodel.objectives.objective import BatchSizes
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.process.streams import survive_broken_streams
-from worldmodel.storage.urls import UrlError, is_url, is_writable_url, split_url
+from worldmodel.storage.secrets import texts_of
+from worldmodel.storage.urls import UrlError, is_url, is_writable_url, refuse_secrets, split_url
 from worldmodel.training.config import CheckpointConfig, DecoderTrainingConfig, TrainConfig
 from worldmodel.training.optimizer import OptimConfig
 
@@ -67,6 +68,8 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
+        if problems := self._secret_problems():
+            raise ValueError("\n".join(problems))  # before other messages, which may repeat URLs
         problems = [*self._url_problems(), *self.model.check(self.window)]
         batch_size, accumulation = self.data.batch_size, self.train.grad_accum_steps
         if self.optim.warmup_steps >= self.train.max_steps:
@@ -151,19 +154,21 @@ class Recipe(Config):
                 problems.append("model.lora: train.parallel fsdp2 cannot gather adapted weights; use parallel ddp")
         return problems
 
-    def _url_problems(self) -> list[str]:
-        """Problems of the URLs, which are written to files and logs."""
+    def _secret_problems(self) -> list[str]:
+        """Problems of the URLs in any field: those with secrets, since a recipe is written to files and logs."""
         problems = []
-        written = {"run": self.run, "upload_to": self.upload_to, "init_from": self.init_from}
-        named = [(name, value) for name, value in written.items() if value is not None]
-        for name, value in [*named, *(("data.manifest", path) for path in self.data.manifests)]:
+        for name, value in texts_of(self.model_dump(mode="json")):
             try:
+                refuse_secrets([value])
                 if is_url(value):
                     split_url(value)
             except UrlError as error:
                 problems.append(f"{name}: {error}")
-        if problems:
-            return problems  # the messages below repeat URLs
+        return problems
+
+    def _url_problems(self) -> list[str]:
+        """Problems of URLs to which the run would be written."""
+        problems = []
         if self.upload_to is not None and not is_writable_url(self.upload_to):
             problems.append(f"upload_to: {self.upload_to} cannot be written; expected s3://bucket/folder or gs://bucket/folder")
         if is_url(self.run) and (not is_writable_url(self.run) or self.upload_to not in (None, self.run)):
@@ -193,11 +198,11 @@ class Recipe(Config):
         ]
 
 
-def split_file_and_overrides(first: Path | str | None, overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
+def split_file_and_overrides(first: str | None, overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Separate the positional arguments of a command line, where the file may be omitted."""
-    if first is None or "=" not in str(first):
+    if first is None or "=" not in first:
         return None if first is None else Path(first), list(overrides)
-    return None, [str(first), *overrides]
+    return None, [first, *overrides]
 
 
 def read_recipe(file: Path | None, overrides: Sequence[str] = ()) -> Recipe:
@@ -238,6 +243,7 @@ def changed_fields(old: Recipe, new: Recipe) -> list[str]:
         "data.storage_wait_s",
         "data.max_failed_fraction",
         "model.target.cache",
+        "model.target.cache_gb",
         "model.frozen_encoder.cache",
         "model.frozen_encoder.cache_gb",
         "train.rank_timeout_s",

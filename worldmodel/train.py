@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="worldmodel/train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipe", nargs="?", type=Path, help=f"YAML file (default: {DEMO_RECIPE.name})")
+    parser.add_argument("recipe", nargs="?", help=f"YAML file (default: {DEMO_RECIPE.name})")  # no Path: it may be an override
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     parser.add_argument("--allow-changed-recipe", action="store_true", help="resume even if the recipe has changed")
     parser.add_argument("--from-scratch", action="store_true", help="refuse a run folder that has checkpoints")

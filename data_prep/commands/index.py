@@ -21,7 +21,7 @@ from data_prep.journal import Journal
 from data_prep.outputs.url_output import refuse_local_files, uploaded_output
 from data_prep.overwrite_checks import check_lines, check_manifest
 from data_prep.packet_indexing import index_packets
-from data_prep.parallel.workers import add_worker_arguments, open_workers
+from data_prep.parallel.workers import EMBEDDED, add_worker_arguments, open_workers
 from data_prep.pool import Failed
 from data_prep.progress import bar
 from data_prep.rejected_list import rejected_path
@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--thorough", action="store_true", help="decode every frame, to find damage anywhere in a file")
     parser.add_argument(
-        "--packets", action="store_true", help="also write an index of packets, as `python -m data_prep packets` does"
+        "--packets",
+        action="store_true",
+        help="also write an index of packets, as `python -m data_prep packets` does, by processes of this machine",
     )
     add_worker_arguments(parser)
     parser.add_argument(
@@ -96,8 +98,14 @@ def run(args: argparse.Namespace) -> int:
     with lock_file(out, GIVE_ANOTHER_OUT):
         code = _index(args, root, out, source, total, skipped)
         if args.packets and not code:
-            print_escaped("\n".join(index_packets(out, args.workers or usable_cores(), args.timeout_s)))
+            print_escaped("\n".join(index_packets(out, _local_processes(args), args.timeout_s)))
         return code
+
+
+def _local_processes(args: argparse.Namespace) -> int:
+    """How many processes of this machine write the index of packets. --workers with --ray ADDRESS is for a whole cluster."""
+    wanted = args.workers or usable_cores()
+    return wanted if args.ray in (None, EMBEDDED) else min(wanted, usable_cores())
 
 
 def _index(args: argparse.Namespace, root: Path | str, out: Path, source: str, total: int, skipped: SkippedFiles) -> int:

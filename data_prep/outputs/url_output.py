@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import sys
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
@@ -33,7 +34,7 @@ from worldmodel.storage.errors import StorageError
 from worldmodel.storage.members import split_member
 from worldmodel.storage.store import latest_version
 from worldmodel.storage.transfer import IN_FLIGHT, delete, folder_url, list_objects, read_whole, upload, write_if
-from worldmodel.storage.urls import is_url, is_writable_url, split_url
+from worldmodel.storage.urls import is_url, is_writable_url, refuse_secrets, split_url
 
 _NOTE = "output.json"
 _UPLOADED = "uploaded.jsonl"  # size and time of the files that were uploaded, and which of them were removed later
@@ -55,6 +56,7 @@ def uploaded_output(out: str, command: str, is_file: bool) -> Iterator[Path]:
     Raises PrepError where other objects would be overwritten or mixed with it, and where a manifest names files of this
     machine; StorageError.
     """
+    refuse_secrets(sys.argv)  # the lock records the command line
     out = folder_url(out)  # first, because it refuses a URL with a secret without repeating it
     if not is_writable_url(out):
         raise PrepError(f"{out}: outputs are written to folders of this machine, and to s3:// and gs://")

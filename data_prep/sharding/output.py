@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from data_prep.sharding.plan import ShardJob
 from data_prep.sharding.writing import Stored, finished_results, write_shard
 from worldmodel.files.atomic import write_json
 from worldmodel.files.json_files import read_json_object
-from worldmodel.storage.cache import cache_folder
+from worldmodel.storage.cache import temporary_folder
 from worldmodel.storage.errors import StorageError
 from worldmodel.storage.objects import IN_FLIGHT, local_copy
 from worldmodel.storage.shard_index import SUFFIX
@@ -39,7 +38,7 @@ def make_shard(job: ShardJob, out: str) -> tuple[Stored, ...] | Failed:
         if (found := _find(job, out)) is not None:
             return found
         try:
-            results = write_shard(job, Path(folder))
+            results = write_shard(job, folder)
             if is_url(out):
                 for name in (job.name, job.name + SUFFIX):  # the index last: it proves that the tar is complete
                     upload(Path(folder, name), f"{out}/{name}")
@@ -48,12 +47,9 @@ def make_shard(job: ShardJob, out: str) -> tuple[Stored, ...] | Failed:
         return results
 
 
-def stage(out: str) -> Any:
-    """The folder in which files are made, as a context manager: of a URL, a temporary one."""
-    if not is_url(out):
-        return nullcontext(out)
-    cache_folder().parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix="shards-", dir=cache_folder().parent)
+def stage(out: str) -> AbstractContextManager[Path]:
+    """The folder in which files are made: of a URL, a temporary one in the folder of the cache."""
+    return temporary_folder() if is_url(out) else nullcontext(Path(out))
 
 
 def _find(job: ShardJob, out: str) -> tuple[Stored, ...] | None:

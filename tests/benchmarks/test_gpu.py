@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import Part, parts_of, run_part
+from benchmarks.gpu_parts import one_process
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,11 @@ def test_a_part_that_fails_ends_or_hangs_is_a_result():
     assert run_part(Part("d", 0.2, lambda: time.sleep(60) or {}, {}), 0.2)["failed"] == "it took longer than 0 s"
 
 
+def test_a_recipe_is_compiled_as_in_its_own_training():
+    """vit_l is compiled by block, because it is sharded; as a whole it would take minutes."""
+    assert [one_process(name, miniature=False).train.parallel for name in ("vit_b", "vit_l")] == ["ddp", "fsdp2"]
+
+
 @pytest.mark.slow
 def test_all_parts_run_in_miniature_on_a_cpu(tmp_path: Path):
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--miniature", "--out", str(tmp_path / "gpu.json")]
@@ -33,4 +39,5 @@ def test_all_parts_run_in_miniature_on_a_cpu(tmp_path: Path):
     assert list(parts) == [part.name for part in parts_of("cpu", miniature=True)]
     assert parts["losses vit_s"]["largest"] == 0
     assert parts["recipe vit_l"]["clips_per_s"] > 0
+    assert parts["recipe vit_l"]["estimated_gb"] > 0
     assert "| recipe vjepa_vit_l |" in done.stdout

@@ -1,12 +1,15 @@
 """The packet index of a manifest: made by two commands, found by training, and counted where it cannot be used."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from data_prep.__main__ import main
+from data_prep.commands import index
+from data_prep.parallel.workers import LocalWorkers
 from worldmodel.data.loader import DataConfig, WindowDataset, training_batches
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.video.packet_index.index_file import PacketIndex, packet_index_path
@@ -61,3 +64,15 @@ def test_a_foreign_file_is_not_overwritten(manifest: Path, capsys):
     assert packet_index_path(manifest).read_text() == "mine"
     assert "was not written by this command" in capsys.readouterr().err
     assert main(["packets", str(manifest.parent / "none.parquet")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "processes"), [(("--ray", "auto", "--workers", "500"), 3), (("--ray", "auto"), 3), (("--workers", "5"), 5)]
+)
+def test_workers_of_a_cluster_are_not_started_on_this_machine(tmp_path, video_folder, monkeypatch, options, processes):
+    asked = []
+    monkeypatch.setattr(index, "usable_cores", lambda: 3)
+    monkeypatch.setattr(index, "open_workers", lambda *_: nullcontext(LocalWorkers(1)))
+    monkeypatch.setattr(index, "index_packets", lambda _out, workers, _timeout_s: asked.append(workers) or [])
+    assert main(["index", str(video_folder(1)), "--out", str(tmp_path / "m.parquet"), "--packets", *options]) == 0
+    assert asked == [processes]

@@ -300,3 +300,10 @@ def test_a_file_where_the_folder_should_be_is_reported(tmp_path: Path):
     with pytest.raises(FolderLockError, match="out is a file"), lock_folder(tmp_path / "out", "give another --out"):
         pass
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_lock_does_not_record_a_secret_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "model.target.run=https://user:hunter2@host/run"])
+    with folder_lock.lock_folder(tmp_path / "run", "wait"):
+        command = json.loads((tmp_path / "run" / ".lock").read_text())["command"]
+    assert command == "train.py 'model.target.run=https://***@host/run'"

@@ -133,6 +133,23 @@ def test_a_name_that_is_not_utf8_is_refused_in_one_line(main, command_line, caps
     assert "bad\\udcff.mp4: this name is not UTF-8" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("main", "command_line"),
+    [
+        (evaluate, ["voe", "--model", "https://user:hunter2@host/run", "--suite", "builtin", "--out", "out"]),
+        (prepare, ["curate", "s3://key:hunter2@bucket/m.parquet", "--out", "out.parquet"]),
+        (train, ["s3://key:hunter2@bucket/recipe.yaml"]),
+    ],
+)
+def test_a_url_with_a_secret_is_refused_before_any_work_and_not_repeated(main, command_line, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(command_line)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "give credentials in the environment" in error
+    assert "hunter2" not in error
+
+
 def test_names_are_printed_on_one_line_without_control_characters():
     assert escape_line("new\nline \x1b[31m \udcff") == "new\\nline \\x1b[31m \\udcff"
     for name in ("a\u202fb.mp4", "c\u00a0d.mp4", "\U0001f468\u200d\U0001f469.mp4"):

@@ -9,6 +9,7 @@ from worldmodel.config import ConfigError
 from worldmodel.data.loader import DataConfig, WindowDataset
 from worldmodel.manifest import Clip, write_manifest
 from worldmodel.recipe import Recipe
+from worldmodel.runs import pre_run_checks
 from worldmodel.runs.pre_run_checks import check_layers, describe_run
 from worldmodel.training.setup import build_learner
 
@@ -70,6 +71,14 @@ def summary(**fields: object) -> str:
 def test_the_summary_names_anti_collapse_methods_or_their_absence():
     assert "forecast (forecast), spread (vicreg); against collapse: spread (vicreg)" in summary()
     assert "against collapse: nothing;" in summary(objectives={"forecast": {"kind": "forecast"}})
+
+
+@pytest.mark.parametrize(
+    ("precision", "fast", "warned"), [("bf16", False, True), ("bf16", True, False), ("fp32", False, False)]
+)
+def test_the_summary_warns_of_emulated_bfloat16(precision: str, fast: bool, warned: bool, monkeypatch):
+    monkeypatch.setattr(pre_run_checks, "multiplies_bfloat16", lambda _: fast)
+    assert ("set train.precision=auto" in summary(train={"precision": precision})) == warned
 
 
 def test_the_summary_counts_tokens_for_every_model_family():

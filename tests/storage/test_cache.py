@@ -65,3 +65,31 @@ def test_files_of_the_user_in_the_folder_of_the_cache_are_never_removed(monkeypa
     blocks = [cache.cached(str(i), 1000, lambda: bytes(1000)) for i in range(20)]
     assert all((cache.cache_folder() / name).exists() for name in names)
     assert not all(block.exists() for block in blocks)
+
+
+def test_a_temporary_folder_lies_in_the_cache_and_ends_with_its_block():
+    with cache.temporary_folder() as first, cache.temporary_folder() as second:
+        assert first != second
+        assert cache.cache_folder() in first.parents
+        (first / "a").mkdir()
+        (first / "a" / "b").write_bytes(b"1")
+        with cache.temporary_folder():
+            assert second.exists()  # of this process, which runs
+    assert not list((cache.cache_folder() / "unfinished").iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_being_made_counts_towards_the_limit(monkeypatch):
+    monkeypatch.setenv("WORLDMODEL_CACHE_GB", "0.00001")  # 10,000 bytes
+    blocks = [cache.cached(str(i), 1000, lambda: bytes(1000)) for i in range(8)]
+    with cache.temporary_folder() as folder:
+        number = f".{os.getpid()}-"
+        killed = [folder.with_name(folder.name.replace(folder.name.split(".")[1], "0" * 32).replace(number, ".4194305-"))]
+        for left in killed:
+            left.mkdir()
+            (left / "shard-000000.tar").write_bytes(bytes(9000))
+        (folder / "shard-000000.tar").write_bytes(bytes(5000))
+        monkeypatch.setattr(cache, "_measured", False)
+        cache.cached("new", 1000, lambda: bytes(1000))
+        assert not killed[0].exists()
+        assert (folder / "shard-000000.tar").exists()
+    assert 0 < sum(block.exists() for block in blocks) <= 4

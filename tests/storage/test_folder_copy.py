@@ -55,3 +55,10 @@ def test_an_object_that_no_url_can_name_is_told(server):
 def test_a_folder_without_objects_is_told(server):
     with pytest.raises(StorageError, match="there are no objects below this URL"):
         copy_of_folder("s3://bucket/nothing")
+
+
+def test_markers_of_folders_are_not_copied(server):
+    server.objects |= {f"/bucket/suite/{name}": b"" for name in ("", "b/", "empty/")}
+    server.objects |= {"/bucket/suite/b/c": b"second"}
+    folder = copy_of_folder(URL)
+    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == ["b/c"]

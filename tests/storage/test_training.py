@@ -1,7 +1,6 @@
 """Training windows from shards in object storage: the samples of the files, in their order, whatever the store does."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -9,9 +8,11 @@ import torch
 from made_clips import windows_of, write_clips
 
 from data_prep.__main__ import main
+from data_prep.sharding.output import stage
 from worldmodel.data import reading
 from worldmodel.data.loader import DataError, training_batches
 from worldmodel.manifest import Manifest, ManifestError, write_manifest
+from worldmodel.storage.cache import cache_folder
 from worldmodel.video import read_frames
 
 URL = "s3://bucket/set"
@@ -133,4 +134,10 @@ def test_the_same_command_resumes_and_uploads_no_shard_again(made, server, capsy
     assert main(["shard", str(made), "--out", URL, "--shard-mb", "0.3", "--workers", "1"]) == 1
     assert "choose another --out" in capsys.readouterr().err
     assert json.loads(server.objects["/bucket/set/shards.json"])["shard_bytes"] == 200_000
-    assert not [name for name in os.listdir(os.path.dirname(os.environ["WORLDMODEL_CACHE_DIR"])) if name.startswith("shards-")]
+    assert not list((cache_folder() / "unfinished").iterdir())
+
+
+def test_shards_for_a_url_are_made_within_the_folder_of_the_cache():
+    """The folder above it may not be writable."""
+    with stage(URL) as folder:
+        assert cache_folder() in folder.parents

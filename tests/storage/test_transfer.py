@@ -39,6 +39,22 @@ def test_a_folder_is_listed_by_relative_names(server, tmp_path):
     assert list_objects("s3://bucket/run") == {"b/c": 7}
 
 
+def test_markers_of_folders_are_no_objects(server):
+    """Consoles make empty objects `folder/`. An empty object, and one beside a marker of its name, are objects."""
+    markers = ("run/", "run/empty/", "run/b/", "run/b/c/", "run/both/")
+    contents = {"run/b/c/d": b"1", "run/nothing": b"", "run/both": b"12"}
+    server.objects |= {f"/bucket/{name}": content for name, content in {**dict.fromkeys(markers, b""), **contents}.items()}
+    assert list_objects("s3://bucket/run") == list_objects("s3://bucket/run/") == {"b/c/d": 1, "nothing": 0, "both": 2}
+    assert list_objects("s3://bucket/run/empty") == {}
+    assert list_objects("s3://bucket") == {"run/b/c/d": 1, "run/nothing": 0, "run/both": 2}
+
+
+def test_a_folder_of_full_objects_is_listed_by_one_request(server):
+    server.objects |= {f"/bucket/run/{name}": b"1" for name in ("a", "b/c")}
+    list_objects("s3://bucket/run")
+    assert len(server.requests) == 1
+
+
 def test_a_download_survives_faults_and_arrives_whole(server, tmp_path, monkeypatch):
     monkeypatch.setattr("worldmodel.storage.transfer._PART_BYTES", 1000)
     server.objects["/bucket/run/x"] = content = bytes(range(256)) * 20

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -54,6 +55,9 @@ class _Methods(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if func is Tensor.tolist:
             self.found["tolist"] += 1
+        elif func in (Tensor.__getitem__, Tensor.__setitem__) and args[0].device.type != "cpu":
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            self.found["index of numbers"] += sum(isinstance(part, list | np.ndarray) for part in index)
         elif func in (Tensor.new_tensor, torch.tensor, torch.as_tensor) and result.device.type != "cpu":
             self.found[f"{func.__name__} of numbers"] += 1
         return result

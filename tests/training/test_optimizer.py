@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from worldmodel.models.blocks.layers import Blocks
+from worldmodel.models.blocks.lora import LoraConfig, add_adapters
 from worldmodel.training import orthogonalise
 from worldmodel.training.optimizer import OptimConfig, build_optimizers, lr_ratio_at, set_lr
 
@@ -30,6 +31,19 @@ def test_biases_norms_and_positions_have_no_weight_decay_and_every_trained_param
     assert decayed["weight_decay"] == 0.1
     assert free["weight_decay"] == 0.0
     assert len(free["params"]) == 4
+
+
+def test_adapters_have_weight_decay_and_the_weights_below_them_are_in_no_group():
+    layer = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5))
+    wrapped = nn.ModuleDict({"encoder": layer})
+    add_adapters(wrapped, LoraConfig(rank=2, targets=("0",)))
+    layer[1].requires_grad_(True)
+    (optimizer,) = build_optimizers(wrapped, OptimConfig(weight_decay=0.1))
+    names = {id(parameter): name for name, parameter in wrapped.named_parameters()}
+    groups = optimizer.param_groups
+    found = {group["weight_decay"]: {names[id(p)].rpartition(".")[2] for p in group["params"]} for group in groups}
+    assert found == {0.1: {"up", "down"}, 0.0: {"weight", "bias"}}
+    assert sum(len(group["params"]) for group in groups) == 4  # not the weight and bias of the linear layer
 
 
 def test_muon_optimises_hidden_matrices_and_adamw_the_input_and_output_layers():

@@ -35,11 +35,20 @@ OBJECTIVE_CONFIGS = {config.model_fields["kind"].default: config for config in O
 READS = {"info_nce": 1, "visreg": 1}  # the number of negatives, and of visible tokens, depends on the data
 
 
+STATISTICS = {"actions_per_step": 1, "action_mean": [0.0, 0.0], "action_std": [1.0, 1.0]}
+ACTING = CAUSAL | {"condition": {"statistics": STATISTICS}}
+
+
 def recipe_of(model: dict, *objectives: str) -> Recipe:
     distance = "l1" if model is MASKED else "l2"
     chosen = {"forecast": {"kind": "forecast", "distance": distance}, **{name: {"kind": name} for name in objectives}}
     return Recipe.model_validate(
-        {"window": {"frames": 8, "size_px": 32}, "augment": AUGMENT, "model": model, "objectives": chosen}
+        {
+            "window": {"frames": 8, "size_px": 32},
+            "augment": AUGMENT | ({"hflip_prob": 0} if "condition" in model else {}),
+            "model": model,
+            "objectives": chosen,
+        }
     )
 
 
@@ -49,10 +58,11 @@ def batch_of(recipe: Recipe) -> Batch:
     if model.kind == "masked":  # drawn by the reader, as in training
         rule = model.mask_rule(recipe.window.frames // model.encoder.tubelet_size, model.token_grid(recipe.window))
         masks = draw_batch(rule, ids.tolist(), 5)
-    return Batch(frames, torch.rand(4, 10), ids, step_seed=5, masks=masks)
+    actions = None if getattr(model, "condition", None) is None else torch.rand(4, recipe.window.frames - 1, 2)
+    return Batch(frames, torch.rand(4, 10), ids, step_seed=5, masks=masks, actions=actions)
 
 
-@pytest.mark.parametrize("model", [CAUSAL, MASKED], ids=["causal", "masked"])
+@pytest.mark.parametrize("model", [CAUSAL, ACTING, MASKED], ids=["causal", "with actions", "masked"])
 def test_a_step_copies_nothing_to_the_device_that_it_waits_for(model: dict, monkeypatch):
     monkeypatch.setattr(devices, "ASYNCHRONOUS", {"cuda", "meta"})
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # an error for "meta"

@@ -67,6 +67,14 @@ def test_a_run_folder_arrives_and_is_read_from_the_url(server, tmp_path, capsys)
     assert f"uploaded to {URL}" in capsys.readouterr().out
 
 
+def test_a_url_at_which_a_console_has_made_folders_takes_a_run(server, tmp_path):
+    server.objects |= {f"{AT}{name}": b"" for name in ("", "checkpoints/", "voe/")}
+    save(tmp_path / "run", 2)
+    with upload_run(tmp_path / "run", URL, 2, []):
+        pass
+    assert weight_of(URL) == 2
+
+
 def test_all_checkpoints_of_a_run_at_a_url_are_refused_since_one_would_be_taken_for_all(server, tmp_path):
     run = tmp_path / "run"
     save(run, 2)

@@ -1,5 +1,6 @@
 """A training whose run folder is a URL: uploaded, continued on another machine, read, and without any secret."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +11,8 @@ from made_training import losses, run_training, write_clips_with_actions, write_
 
 from eval.subject import open_subject
 from worldmodel import export, load_model
-from worldmodel.recipe import read_recipe
+from worldmodel.config import ConfigError, parse_config
+from worldmodel.recipe import Recipe, read_recipe
 from worldmodel.runs.session import with_local_run
 
 URL = "s3://bucket/runs/mine"
@@ -57,6 +59,38 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path, name, capsy
         assert f"{name}: " in told
         assert "must not hold a user name" in told
         assert "topsecret" not in told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "model.target={kind: frozen, run: URL}",
+        "data.make=[python, make.py, URL]",
+        "data.manifest=[a.parquet, URL]",
+    ],
+)
+def test_credentials_in_any_field_are_refused_before_the_run_is_locked(tmp_path, changes, capsys):
+    recipe = write_recipe(tmp_path, "m.parquet")
+    assert run_training(recipe, f"run={tmp_path / 'run'}", changes.replace("URL", "https://me:topsecret@host/run")) == 2
+    told = capsys.readouterr().err
+    assert "must not hold a user name" in told
+    assert "topsecret" not in told
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("target.cache", {"kind": "masked", "target": {"kind": "frozen", "run": "runs/x", "cache": "URL"}}),
+        ("frozen_encoder.source", {"kind": "causal", "frozen_encoder": {"source": "URL"}}),
+        ("frozen_encoder.cache", {"kind": "causal", "frozen_encoder": {"source": "hf:o/n", "cache": "hf:URL"}}),
+    ],
+)
+def test_every_field_of_a_model_is_checked_for_credentials(name, model):
+    model = json.loads(json.dumps(model).replace("URL", "https://me:topsecret@host/run"))
+    with pytest.raises(ConfigError, match=rf"model\.{name}: https://\.\.\.: a URL must not hold") as raised:
+        parse_config(Recipe, {"model": model}, "recipe")
+    assert "topsecret" not in str(raised.value)
 
 
 def test_a_store_that_cannot_be_written_is_refused(tmp_path, capsys):

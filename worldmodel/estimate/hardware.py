@@ -1,4 +1,4 @@
-"""Peak speeds and memory of processors, from the data sheets of their makers. Nothing here was measured."""
+"""Peak speeds and memory of processors: of GPUs from the data sheets of their makers, of a CPU core measured."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ PROCESSORS = {
     "h200": Processor("NVIDIA H200 SXM, 141 GB", 141 * GB, 989e12, 67e12),
     "a100": Processor("NVIDIA A100 SXM, 80 GB", 80 * GB, 312e12, 19.5e12),
     "rtx4090": Processor("NVIDIA GeForce RTX 4090, 24 GB", 24 * GB, 165e12, 82.6e12),
-    # one core with AVX-512 BF16, as `benchmarks/step.py` measures the products of matrices
-    "cpu": Processor("one CPU core with AVX-512 BF16", None, 0.49e12, 0.108e12, is_gpu=False),
+    # one core with AVX-512 BF16: the products of matrices that `benchmarks/step.py` measures, see docs/speed_training.md
+    "cpu": Processor("one CPU core with AVX-512 BF16", None, 0.2e12, 0.087e12, is_gpu=False),
 }

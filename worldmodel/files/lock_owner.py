@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 import sys
 import uuid
@@ -12,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 import psutil
+
+from worldmodel.storage.secrets import recorded_command
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Owner:
     def this_process(cls) -> Owner:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         started = process_start(os.getpid()) or ""
-        return cls(uuid.uuid4().hex, socket.gethostname(), system_id(), os.getpid(), started, shlex.join(sys.argv), now)
+        return cls(uuid.uuid4().hex, socket.gethostname(), system_id(), os.getpid(), started, recorded_command(sys.argv), now)
 
 
 def is_on_this_system(owner: Owner) -> bool:

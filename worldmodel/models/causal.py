@@ -358,7 +358,7 @@ def _action_input(config: CausalConfig) -> ActionInput | None:
     return ActionInput(config.condition.statistics, config.encoder.tubelet_size)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)  # one entry per context of training rollouts: 25 with 64 frames, tubelets of 2 and 4 steps
 def row_index(
     batch: int, steps: int, tokens: int, horizons: int, context: int, rollout_steps: int, device: torch.device
 ) -> dict[str, Tensor]:

@@ -155,7 +155,7 @@ class CausalPredictor(nn.Module):
     ) -> tuple[Tensor, list[KeysAndValues]]:
         """Forecast from the steps `rows` of latents; `past` and `first` as in `_hidden`. [B, T, N, D] -> [B, S, K, N, D]."""
         hidden, memory = self._hidden(latents, past, first, rows, actions)
-        return self._forecast(latents[:, rows], hidden, horizons, actions, rows), memory
+        return self._forecast(_steps(latents, rows), hidden, horizons, actions, rows), memory
 
     def forecast_window(
         self,
@@ -284,7 +284,7 @@ class CausalPredictor(nn.Module):
         tokens, memory = self.blocks(tokens, rotary, count, past, rows, condition)
         tokens = self.norm(tokens)
         if condition is not None and self.modulation is not None:
-            scale, shift = self.modulation(condition if rows is None else condition[:, list(rows)]).chunk(2, dim=-1)
+            scale, shift = self.modulation(condition if rows is None else _steps(condition, rows)).chunk(2, dim=-1)
             tokens = modulate(tokens, scale, shift, count)
         return rearrange(tokens, "b (t m) w -> b t m w", m=count), memory
 
@@ -334,7 +334,7 @@ class CausalPredictor(nn.Module):
         if actions is None or self.ahead is None or horizon == 1:
             return None
         padded = _padded(actions, max(rows) + horizon)
-        ahead = torch.cat([padded[:, [row + j for row in rows]] for j in range(1, horizon)], dim=-1)
+        ahead = torch.cat([_steps(padded, [row + j for row in rows]) for j in range(1, horizon)], dim=-1)
         return F.linear(ahead, self.ahead.weight[:, : ahead.shape[-1]])[:, :, None]
 
     def _positions(self, steps: int, device: torch.device) -> Tensor:
@@ -347,6 +347,13 @@ def _through(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     for layer in layers:
         x = layer(x)
     return x
+
+
+def _steps(values: Tensor, rows: Sequence[int]) -> Tensor:
+    """Some steps of values [B, T, ...]. Successive steps are a slice: an index would be copied to the device, which waits."""
+    if list(rows) == list(range(rows[0], rows[-1] + 1)):
+        return values[:, rows[0] : rows[-1] + 1]
+    return values[:, list(rows)]
 
 
 def _part(actions: Tensor | None, first: int, count: int) -> Tensor | None:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import nn
 
 from worldmodel.config import Config
@@ -84,6 +84,9 @@ class FrozenTubeletTarget(FrozenTarget):
     cache: str | None = None
     """folder in which the targets of each window are stored when they are first computed, and from which they are read when
     it comes again, also in other runs with this teacher; null = computed in every training step"""
+    cache_gb: PositiveFloat = 20.0
+    """limit of the targets of this teacher in the folder, in GB, of all processes of a run together; beyond it, none are
+    stored"""
 
 
 def build_teacher(encoder: Encoder, target: Config, build_encoder: Callable[[Any], Encoder]) -> Encoder | None:

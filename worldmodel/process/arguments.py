@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from worldmodel.storage.urls import is_url
+from worldmodel.storage.secrets import without_secrets
+from worldmodel.storage.urls import UrlError, is_url, refuse_secrets
 
 _SCHEME = re.compile(r"^([A-Za-z0-9]+):/+")  # a Path loses one of the slashes of a URL
 
@@ -89,18 +90,24 @@ def comma_separated(parse_one: Callable[[str], object]) -> Callable[[str], str]:
 
 
 def check_names(parser: argparse.ArgumentParser, args: argparse.Namespace, except_names: Collection[str] = ()) -> None:
-    """End the program where an argument is not UTF-8, which manifests and pages could not name, or a URL instead of a path.
+    """End the program where an argument is not UTF-8, a URL with a secret, or a URL instead of a path.
 
-    except_names: names of arguments that may have names that are not UTF-8.
+    Manifests and pages could not name what is not UTF-8, and would show a secret. except_names: names of arguments that may
+    have names that are not UTF-8.
     """
     for name, value in vars(args).items():
         for word in value if isinstance(value, list | tuple) else [value]:
             if name not in except_names and isinstance(word, str | os.PathLike) and not is_utf8(os.fspath(word)):
                 parser.error(f"{ascii(os.fspath(word))[1:-1]}: this name is not UTF-8; rename it, and give the new name")
+            if isinstance(word, str) and "=" not in word.partition("://")[0]:  # a recipe checks its fields and names them
+                try:
+                    refuse_secrets([word])
+                except UrlError as error:
+                    parser.error(str(error))
             if isinstance(word, Path) and is_url(url := _SCHEME.sub(r"\1://", word.as_posix())):
                 parser.error(
-                    f"{url}: this argument names a file or folder of this machine, not a URL; the documentation of object "
-                    "storage says what may be at a URL"
+                    f"{without_secrets(url)}: this argument names a file or folder of this machine, not a URL; the "
+                    "documentation of object storage says what may be at a URL"
                 )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,9 +16,11 @@ from worldmodel.config.config import dump_config
 from worldmodel.files.json_files import read_json_object
 from worldmodel.files.log_rows import read_rows
 from worldmodel.models import TrainedModel
+from worldmodel.models.pretrained.hub import HUGGINGFACE, MODEL_ID
 from worldmodel.models.weights_hash import weights_hash
 from worldmodel.recipe import Recipe
 from worldmodel.runs.run_data import run_folder_of
+from worldmodel.storage.urls import is_url, split_version, stays_below
 
 _HEALTH = ("effective_rank", "max_rank", "std_min", "corr_offdiag", "position_fraction")
 
@@ -31,15 +34,15 @@ def model_card(checkpoint: Checkpoint, model: TrainedModel, recipe: Recipe, layo
 
 
 def portable_recipe(recipe: Recipe) -> Recipe:
-    """The recipe without paths of this machine: folders and files keep their last name only."""
+    """The recipe without paths of this machine: folders and files keep their last name only; caches are left out."""
     data = recipe.model_dump(mode="json")
     data |= {"run": _last_name(recipe.run), "upload_to": None}
     names = [_last_name(path) for path in recipe.data.manifests]
     data["data"] |= {"manifest": names[0] if isinstance(recipe.data.manifest, str) else names, "make": None}
     if recipe.init_from is not None:
         data["init_from"] = _last_name(recipe.init_from)
-    if data["model"]["target"]["kind"] == "frozen":
-        data["model"]["target"]["run"] = _last_name(data["model"]["target"]["run"])
+    if (target := data["model"]["target"])["kind"] == "frozen":
+        target |= {"run": _last_name(target["run"])} | ({"cache": None} if "cache" in target else {})
     if (frozen := data["model"].get("frozen_encoder")) is not None:
         frozen |= {"source": _last_name(frozen["source"]), "cache": None}
     return Recipe.model_validate(data)
@@ -114,7 +117,12 @@ def _scores(checkpoint: Checkpoint, model: TrainedModel) -> Iterator[str]:
 
 
 def _last_name(path: str) -> str:
-    prefix, colon, rest = path.partition(":")
-    if colon and prefix == "hf":
-        return path if not os.path.isabs(rest) else f"hf:{os.path.basename(rest.rstrip('/'))}"
-    return os.path.basename(path.rstrip("/"))
+    """The last name of a path or URL. Of a model on the Hugging Face hub `hf:OWNER/NAME`, of a folder like it `hf:NAME`."""
+    plain = split_version(path)[0].rstrip("/")
+    name = os.path.basename(plain)
+    if not plain.startswith(HUGGINGFACE):
+        return name
+    model_id = plain.removeprefix(HUGGINGFACE).removeprefix("//")
+    if re.fullmatch(MODEL_ID, model_id) and stays_below(model_id) and not os.path.isdir(model_id):
+        return f"{HUGGINGFACE}{model_id}"
+    return name if is_url(path) else f"{HUGGINGFACE}{name}"

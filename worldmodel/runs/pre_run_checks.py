@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 
 from worldmodel.config import ConfigError
 from worldmodel.data.loader import WindowDataset
 from worldmodel.files.folder_lock import FolderLock
+from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.ranks.shared_folder import all_see_folder
 from worldmodel.recipe import Recipe
 from worldmodel.training.learner import Learner, batch_dependent_layers
@@ -100,6 +102,11 @@ def describe_run(recipe: Recipe, train: WindowDataset, held_out: int, learner: L
     if small := int((short_sides < min(window.frame_px)).sum()):
         enlarged = f"{small:,} of {len(short_sides):,} clips are smaller than {size} and are enlarged"
         lines.insert(3, f"          {enlarged}, which adds no detail")
+    if recipe.train.precision == "bf16" and not multiplies_bfloat16(torch.device(device)):
+        lines.append(
+            f"          train.precision bf16: this {device} has no instructions for it, so training is several times slower "
+            "than with fp32; set train.precision=auto"
+        )
     if micros > 1 and not recipe.train.exact_accumulation:
         statistics = f"statistics are those of {batch // micros} windows, not of {batch}"
         lines.append(f"          train.exact_accumulation is off: {statistics}")

@@ -4,6 +4,8 @@
     WORLDMODEL_CACHE_GB     its limit in GB of 10^9 bytes (default 20)
 
 All processes of a machine share it. A block belongs to one version of an object, so a changed object has other blocks.
+Files that are made before they are uploaded lie in `unfinished`. They count towards the limit; those of killed processes are
+removed.
 """
 
 from __future__ import annotations
@@ -11,17 +13,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from worldmodel.files.atomic import write_bytes
+from worldmodel.files.atomic import part_path, remove_parts, write_bytes
 from worldmodel.files.output_errors import output_errors
 
 DEFAULT_GB = 20.0
 _ATTEMPTS = 5
+_UNFINISHED = "unfinished"
 _SCANS_PER_LIMIT = 32  # the folder is measured each time that this process has written this part of the limit
 
 _written = 0  # bytes since the folder was measured
@@ -79,6 +84,24 @@ def open_cached(key: str, size: int, fetch: Callable[[], bytes]) -> BinaryIO:
     raise OSError(f"{cache_folder()}: blocks vanish as soon as they are written; raise WORLDMODEL_CACHE_GB")
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """An empty folder in the folder of the cache, for files that will be uploaded. It is removed at the end.
+
+    Those that killed processes of this machine have left are removed first; those of other machines after a day. Raises
+    OutputError.
+    """
+    above = cache_folder() / _UNFINISHED
+    folder = part_path(above / uuid.uuid4().hex)  # its name says which process it belongs to
+    remove_parts(above)
+    with output_errors(folder):
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _has(path: Path, size: int) -> bool:
     """Whether a block is there. If so, it counts as used now."""
     try:
@@ -108,10 +131,21 @@ def _make_room(size: int) -> None:
                 for entry in entries:
                     if _BLOCK.fullmatch(entry.name):
                         blocks.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
-    used = sum(block[1] for block in blocks) + size
+    remove_parts(cache_folder() / _UNFINISHED)
+    used = sum(block[1] for block in blocks) + _bytes_below(cache_folder() / _UNFINISHED) + size
     for _, block_bytes, path in sorted(blocks):
         if used <= limit - limit // _SCANS_PER_LIMIT:
             break
         with suppress(OSError):  # a file that is open stays readable
             os.unlink(path)
             used -= block_bytes
+
+
+def _bytes_below(folder: Path) -> int:
+    """Size of all files below a folder. What is removed meanwhile counts nothing."""
+    total = 0
+    for above, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                total += os.stat(os.path.join(above, name)).st_size
+    return total

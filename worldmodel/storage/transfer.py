@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -102,17 +102,62 @@ def list_objects(folder: str) -> dict[str, int]:
 
 
 def list_versions(folder: str) -> dict[str, tuple[int, str | None]]:
-    """(size, ETag) of all objects below the URL of a folder, by their names relative to it. Raises StorageError."""
+    """(size, ETag) of all objects below the URL of a folder, by their names relative to it. Raises StorageError.
+
+    Markers of folders are left out. Consoles make them: empty objects `folder/`, which the client lists as `folder`.
+    """
     if not is_writable_url(folder):
         detail = "folders are listed at s3:// and gs:// only; a model on the Hugging Face hub is named hf:OWNER/NAME"
         raise StorageError(folder, detail, store=split_url(folder)[0], unreachable=False)
 
     def find(store: Any, key: str) -> dict[str, tuple[int, str | None]]:
-        below = f"{key.rstrip('/')}/" if key.strip("/") else ""
-        chunks = obstore().list(store, prefix=below or None, chunk_size=1000)
-        return {str(meta["path"]).removeprefix(below): (int(meta["size"]), meta["e_tag"]) for chunk in chunks for meta in chunk}
+        below = _prefix(key)
+        found = dict[str, tuple[int, str | None]]()
+        for chunk in obstore().list(store, prefix=below or None, chunk_size=1000):
+            for meta in chunk:
+                path, size = str(meta["path"]), int(meta["size"])
+                name = path.removeprefix(below)
+                if name and path.startswith(below) and (size or name not in found):  # `a` may be there beside `a/`
+                    found[name] = size, meta["e_tag"]
+        return found
 
-    return retried(folder, find, writes=True)
+    found = retried(folder, find, writes=True)
+    markers = _markers(folder, found)
+    return {name: version for name, version in found.items() if name not in markers} if markers else found
+
+
+def _markers(folder: str, found: Mapping[str, tuple[int, str | None]]) -> set[str]:
+    """Names of empty objects that only mark a folder: it has other objects, or there is no object of the listed name."""
+    empty = {name for name, (size, _) in found.items() if not size}
+    if not empty:
+        return set()
+    markers = {parent for name in found for parent in _parents(name) if parent in empty}
+
+    def is_marker(name: str) -> bool:
+        try:
+            retried(folder, lambda store, key: obstore().head(store, f"{_prefix(key)}{name}"))
+        except StorageError as error:
+            if error.missing:
+                return True
+            url = f"{folder.rstrip('/')}/{name}"
+            raise StorageError(url, error.detail, store=error.store, unreachable=error.unreachable) from None
+        return False
+
+    asked = sorted(empty - markers)
+    with ThreadPoolExecutor(IN_FLIGHT, "list") as pool:
+        return markers | {name for name, is_one in zip(asked, pool.map(is_marker, asked), strict=True) if is_one}
+
+
+def _parents(name: str) -> Iterator[str]:
+    """The folders of a name: "a/b/c" -> "a/b", "a"."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
+
+
+def _prefix(key: str) -> str:
+    """What the keys of all objects below a folder begin with."""
+    return f"{key.rstrip('/')}/" if key.strip("/") else ""
 
 
 def delete(urls: Sequence[str]) -> None:

@@ -8,13 +8,19 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Iterable
 from urllib.parse import quote
+
+from worldmodel.storage.secrets import holds_secret
 
 SCHEMES = ("s3", "gs", "hf", "http", "https")
 _URL = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
 
 _VERSION = re.compile(r"#etag=([^/#]+)$")
-_SIGNED = re.compile(r"[?&](x-amz-|x-goog-|awsaccesskeyid|signature|sig=|token=)", re.IGNORECASE)  # keys may hold a "?"
+_REFUSED = (
+    "a URL must not hold a user name, a password or a query, because URLs are written to manifests and logs; give credentials "
+    "in the environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)"
+)
 
 
 class UrlError(ValueError):
@@ -60,14 +66,19 @@ def split_url(url: str) -> tuple[str, str]:
     """
     scheme, _, rest = split_version(url)[0].partition("://")
     host, _, key = rest.partition("/")
-    if "@" in host or _SIGNED.search(url) or (scheme.lower() in ("http", "https") and "?" in url):
-        raise UrlError(
-            f"{scheme}://...: a URL must not hold a user name, a password or a query, because URLs are written to manifests "
-            "and logs; give credentials in the environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN)"
-        )
+    if "@" in host or holds_secret(url) or (scheme.lower() in ("http", "https") and "?" in url):
+        raise UrlError(f"{scheme}://...: {_REFUSED}")
     if not host:
         raise UrlError(f"{url}: names no bucket or host; expected for example s3://bucket/folder")
     return f"{scheme.lower()}://{host}", key
+
+
+def refuse_secrets(texts: Iterable[str]) -> None:
+    """Raise UrlError where a URL in one of these texts, such as the words of a command line, holds a secret."""
+    for text in texts:
+        if holds_secret(text):
+            scheme = re.search(r"\w*$", text[: text.index("://")])
+            raise UrlError(f"{scheme[0] if scheme else ''}://...: {_REFUSED}")
 
 
 def join_url(folder: str, path: str) -> str:

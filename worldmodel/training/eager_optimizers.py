@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch.optim import Optimizer
 
-from worldmodel.training.orthogonalise import orthogonalise, smoothed_gradient
+from worldmodel.training.orthogonalise import adjusted_lr, orthogonalise, smoothed_gradient
 
 
 class AdamW(torch.optim.AdamW):
@@ -24,7 +24,6 @@ class AdamW(torch.optim.AdamW):
 
 
 if hasattr(torch.optim, "Muon"):  # since torch 2.9
-    from torch.optim._muon import _adjust_lr
 
     class Muon(torch.optim.Muon):
         add_param_group = inspect.unwrap(Optimizer.add_param_group)
@@ -44,5 +43,5 @@ if hasattr(torch.optim, "Muon"):  # since torch 2.9
                         state["momentum_buffer"] = torch.zeros_like(parameter.grad)
                     direction = orthogonalise(smoothed_gradient(parameter.grad, state["momentum_buffer"], group), group)
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(direction, alpha=-_adjust_lr(group["lr"], group["adjust_lr_fn"], parameter.shape))
+                    parameter.add_(direction, alpha=-adjusted_lr(group["lr"], parameter.shape))
             return loss

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import nn
+from torch.nn.utils import parametrize
 
 from worldmodel.config import Config, ConfigError
 from worldmodel.models.blocks.layers import Block
@@ -36,7 +37,7 @@ class OptimConfig(Config):
     min_lr_ratio: float = Field(0.05, ge=0, le=1)
     """learning rate at the last step / full learning rate (not with "constant")"""
     weight_decay: NonNegativeFloat = 0.02
-    """of weight matrices; biases, norms and positions have none"""
+    """of weight matrices, and of adapters, whose change of a weight it shrinks; biases, norms and positions have none"""
     beta1: float = Field(0.9, ge=0, lt=1)
     """of AdamW, for the running mean of gradients"""
     beta2: float = Field(0.999, ge=0, lt=1)
@@ -82,7 +83,8 @@ def clip_gradients(module: nn.Module, clip_norm: float | None) -> torch.Tensor:
 
 def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
     """Build the optimizers of all trainable parameters. Only weights of linear and convolutional layers have weight decay."""
-    decayed = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)}
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
+    decayed = {id(weight) for layer in layers for weight in _weights(layer)}
     hidden = {id(weight) for weight in hidden_matrices(module)} if config.kind == "muon" else set()
     trained = [p for p in module.parameters() if p.requires_grad]
     scales = layer_scales(module, config.layer_decay)
@@ -103,6 +105,13 @@ def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
 
         return adamw, ShardedMuon(groups, lr=config.muon_lr, weight_decay=config.weight_decay)
     return adamw, eager_optimizers.Muon(groups, lr=config.muon_lr, weight_decay=config.weight_decay)
+
+
+def _weights(layer: nn.Module) -> list[torch.Tensor]:
+    """The parameters that make the weight of a layer: the weight, or those of its parametrization (adapters)."""
+    if parametrize.is_parametrized(layer, "weight"):  # then `layer.weight` is computed, and is no parameter
+        return [parameter for parameter in layer.parametrizations["weight"].parameters() if parameter.ndim > 1]  # type: ignore[union-attr,index]
+    return [layer.weight]  # type: ignore[list-item]
 
 
 def _by_scale(parameters: Sequence[torch.Tensor], scale_of: dict[int, float], weight_decay: float) -> list[dict[str, Any]]:

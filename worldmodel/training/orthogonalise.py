@@ -8,6 +8,8 @@ took more time than the rest of a training step together. There, the same iterat
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +22,12 @@ def smoothed_gradient(gradient: Tensor, momentum: Tensor, group: dict[str, Any])
     """The gradient after momentum, which is updated. group: the parameter group of the optimizer."""
     momentum.lerp_(gradient, 1 - group["momentum"])
     return gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
+
+
+def adjusted_lr(lr: float, shape: Sequence[int]) -> float:
+    """The learning rate of a matrix [rows, columns]: larger where there are more rows than columns, as in torch's default."""
+    rows, columns = shape
+    return lr * math.sqrt(max(1, rows / columns))
 
 
 def orthogonalise(matrix: Tensor, group: dict[str, Any]) -> Tensor:

@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.optim._muon import _adjust_lr
 
 from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.training.eager_optimizers import Muon
-from worldmodel.training.orthogonalise import orthogonalise, smoothed_gradient
+from worldmodel.training.orthogonalise import adjusted_lr, orthogonalise, smoothed_gradient
 from worldmodel.training.row_shards import own_rows, row_range
 
 
@@ -39,7 +38,7 @@ class ShardedMuon(Muon):
                 for parameter, direction in zip(some, directions, strict=True):
                     rows, _ = own_rows(parameter)
                     rows.mul_(1 - group["lr"] * group["weight_decay"])
-                    rows.add_(direction, alpha=-_adjust_lr(group["lr"], group["adjust_lr_fn"], parameter.shape))
+                    rows.add_(direction, alpha=-adjusted_lr(group["lr"], parameter.shape))
         return loss
 
     def _smoothed_gradient(self, parameter: Any, group: dict[str, Any]) -> Tensor:

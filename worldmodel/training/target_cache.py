@@ -152,7 +152,7 @@ def use_target_cache(setup: TrainingSetup) -> None:
     tiled = str(model.config.tiled_rotary)
     parts = (weights_hash(model.teacher), repr(target.encoder), tiled, recipe.train.precision)
     folder = Path(target.cache) / hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
-    cache = TargetCache(folder)
+    cache = TargetCache(folder, int(target.cache_gb * 1e9), processes=ranks)
     model.target_cache = cache
     setup.accelerator.print(f"targets of {len(cache):,} windows are stored in {folder}")
 

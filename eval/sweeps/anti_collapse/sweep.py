@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shlex
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from worldmodel.files.atomic import write_json
 from worldmodel.process.git_commit import current_commit
 from worldmodel.process.terminal import print_escaped
 from worldmodel.runs.progress import format_duration
+from worldmodel.storage.secrets import recorded_command
 
 RESULT_FILES = {"voe": "scores.json", "probe": "probe.json", "forecast": "forecast.json"}  # by command of eval
 RunCommand = Callable[[str, list[str]], None]
@@ -160,7 +160,7 @@ def write_finished(config: AntiCollapseConfig, cells: Sequence[Cell], out: Path)
         return
     found: SweepResults = {
         "kind": config.kind,
-        "command": "python -m eval " + shlex.join(sys.argv[1:]),
+        "command": "python -m eval " + recorded_command(sys.argv[1:]),
         "commit": current_commit(),
         "config": config.model_dump(mode="json"),
         "cells": rows,

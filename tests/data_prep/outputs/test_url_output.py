@@ -8,6 +8,7 @@ from data_prep.commands import curate, index
 from data_prep.errors import PrepError
 from data_prep.outputs.url_output import uploaded_output
 from worldmodel.manifest import Manifest, write_manifest
+from worldmodel.storage.cache import cache_folder
 from worldmodel.video import read_frames
 
 COPIES = "s3://bucket/copies"
@@ -54,6 +55,14 @@ def test_objects_of_others_are_not_mixed_with_an_output(store, capsys):
     store.objects["/bucket/d.parquet.output.json"] = b'{"output": "another"}'
     assert main(["curate", "s3://bucket/m.parquet", "--out", "s3://bucket/d.parquet", "--workers", "1"]) == 1
     assert "written by another command or machine" in capsys.readouterr().err
+
+
+def test_markers_of_folders_are_no_objects_of_others(server):
+    server.objects |= {"/bucket/copies/": b"", "/bucket/copies/sub/": b""}
+    with uploaded_output(COPIES, "data_prep transcode", is_file=False) as out:
+        out.mkdir()
+        (out / "x").write_text("content")
+    assert server.objects["/bucket/copies/x"] == b"content"
 
 
 def test_a_curated_manifest_and_its_page_lie_side_by_side(store):
@@ -150,3 +159,15 @@ def test_a_secret_in_a_url_is_not_printed(url, tmp_path, capsys):
     printed = "".join(capsys.readouterr())
     assert printed.count("a URL must not hold a user name, a password or a query") == 2
     assert "SECRET" not in printed
+
+
+@pytest.mark.parametrize("command", ["transcode", "curate"])
+def test_an_input_with_a_secret_is_refused_before_the_lock_of_the_output_is_written(server, command, monkeypatch, capsys):
+    line = [command, "https://me:SECRET@host/m.parquet", "--out", "s3://bucket/out"]
+    monkeypatch.setattr("sys.argv", ["data_prep", *line])
+    assert main(line) == 1
+    printed = "".join(capsys.readouterr())
+    assert "a URL must not hold a user name" in printed
+    assert "SECRET" not in printed
+    assert not server.requests
+    assert not cache_folder().exists()

@@ -1,7 +1,8 @@
 """Softmax attention. The implementation is chosen by device, dtype and number of scores.
 
 - In bfloat16 on a processor that multiplies bfloat16: matrix products and a softmax over blocks of about BLOCK_SCORES scores.
-  Of long sequences they are not kept, so memory does not grow with the square of the length. torch's kernel is slower there.
+  Of long sequences they are not kept for the backward pass; the scores of one head are the smallest block, so that memory
+  grows with the square of the length of one head, not of all. torch's kernel is slower there.
 - Elsewhere: torch's scaled_dot_product_attention. In float32 on CPUs it is the faster one, on GPUs a flash kernel.
 
 `python -m benchmarks.step --attention` measures both, and several sizes of a block.
