@@ -38,6 +38,7 @@ from worldmodel.estimate.trace import StepMeter
 from worldmodel.files.atomic import atomic_file, write_json, write_text
 from worldmodel.models.masked import MaskedWorldModel
 from worldmodel.process.arguments import positive_number, whole_number
+from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.recipe import Recipe, read_recipe
 from worldmodel.render.curves import style_axes
 from worldmodel.training.learner import Learner, Loss
@@ -66,6 +67,7 @@ TEACHER_SHARE = 0.2  # of the FLOPs of a variant with a frozen teacher, for the 
 POINTS = (0.5, 1.0)  # of a training, at which it is evaluated
 MOST_STEPS = 3  # times the steps of the variant with all tokens
 METERED_STEPS = 4
+PRECISION = "bf16" if multiplies_bfloat16(torch.device("cpu")) else "fp32"
 COLOURS = ("#222222", "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")
 
 
@@ -135,7 +137,7 @@ class Inputs:
 
 def recipe_of(family: str, overrides: Sequence[str], steps: int, seed: int) -> Recipe:
     """The recipe of a training of so many steps."""
-    every = [f"train.max_steps={max(steps, 21)}", f"seed={seed}", "train.precision=bf16", "optim.warmup_steps=20"]
+    every = [f"train.max_steps={max(steps, 21)}", f"seed={seed}", f"train.precision={PRECISION}", "optim.warmup_steps=20"]
     return read_recipe(CONFIGS / RECIPES[family], [*overrides, *every])
 
 
@@ -320,10 +322,10 @@ def main() -> None:
     for variant, seed in sorted(wanted, key=lambda cell: variants.index(cell[0])):
         if (file := cell_file(args.out, variant, seed)).exists():
             found.setdefault(variant.name, []).append(json.loads(file.read_text()))
-    text = f"{machine.line()}\n\n{table(found)}\n"
+    text = f"{machine.line()} {PRECISION}.\n\n{table(found)}\n"
     print(text)
     write_text(args.out / "results.md", text)
-    write_results(args.out / "results.json", machine, {"budget_flops": budget, "cells": found})
+    write_results(args.out / "results.json", machine, {"budget_flops": budget, "precision": PRECISION, "cells": found})
     draw(found, args.out / "curve.png")
 
 
