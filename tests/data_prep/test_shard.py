@@ -112,8 +112,9 @@ def test_a_folder_of_other_files_is_not_filled(tmp_path, made, capsys, name: str
 
 
 def test_a_url_with_a_password_is_refused_in_one_line(made, capsys):
-    assert main(["shard", str(made / "m.parquet"), "--out", "https://me:key@host/a"]) == 1
-    assert capsys.readouterr().err.startswith("data_prep shard: https://...: a URL must not hold a user name")
+    with pytest.raises(SystemExit, match="2"):
+        main(["shard", str(made / "m.parquet"), "--out", "https://me:key@host/a"])
+    assert "error: https://...: a URL must not hold a user name" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_damaged_index_is_an_error_of_its_own(made, tmp_path):

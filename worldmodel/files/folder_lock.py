@@ -31,6 +31,7 @@ from worldmodel.process import interrupts
 HEARTBEAT_S = 15.0  # interval between refreshes of the mtime
 ATTEMPTS = 100  # attempts to create or take over a lock while other processes create and release theirs
 _EXIT_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_before = threading.local()  # the signals that were blocked before a fork, by thread
 _held_locks: list[FolderLock] = []  # locks that this process holds
 
 
@@ -146,20 +147,29 @@ def _release_and_exit(number: int, _frame: object) -> None:
     os.kill(os.getpid(), number)
 
 
-def _reset_after_fork() -> None:
-    """A forked child holds no lock, so signals end it as they end any process.
+# --- forked children -------------------------------------------------------------------------------------------------
+# A forked child holds no lock, so signals end it as they end any process. Python calls a handler after the system call that
+# is running. With the parent's handler, a child that waits for a task without end would ignore a signal that arrived just
+# before it began to wait, and `multiprocessing.Pool.terminate` sends one signal only. Signals are blocked during the fork: one
+# that arrived in the child before its handlers are the default ones would be lost, too.
+def _before_fork() -> None:
+    _before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _EXIT_SIGNALS)
 
-    Python calls a handler after the system call that is running. A child that waits for a task without end would ignore
-    a signal that arrived just before it began to wait, and `multiprocessing.Pool.terminate` sends one signal only.
-    """
+
+def _after_fork_in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _before.mask)
+
+
+def _after_fork_in_child() -> None:
     _held_locks.clear()
     for number in _EXIT_SIGNALS:
         if signal.getsignal(number) is _release_and_exit:
             signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _before.mask)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 # --- acquiring -------------------------------------------------------------------------------------------------------

@@ -120,14 +120,11 @@ def test_a_store_that_does_not_answer_ends_the_command_and_rejects_no_video(fold
         (["s3://bucket/nothing"], "no videos in this folder or below it; it is empty"),
         (["https://host/folder"], "objects are listed at s3:// and gs:// only"),
         ([ROOT, "--source", "kinetics"], "at URLs there are folder, classes, webdataset"),
-        (["s3://user:secret@bucket/x"], "a URL must not hold a user name"),
     ],
 )
 def test_what_cannot_be_indexed_is_told(arguments, message, server, tmp_path, capsys):
     assert main(["index", *arguments, "--out", str(tmp_path / "m.parquet")]) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert "secret" not in error
+    assert message in capsys.readouterr().err
 
 
 def test_classes_frames_outputs_of_other_programs_and_unusual_names(server):
