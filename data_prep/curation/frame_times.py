@@ -69,9 +69,8 @@ class FrameTimes:
         end = self.last_before(stop_s) + 1
         found = []
         for first, after in bounds:
-            frame = int(shown[first]) + (
-                first > 0 and shown[first] == shown[first - 1]
-            )  # seen in the stretch before: its frame
+            in_stretch_before = first > 0 and shown[first] == shown[first - 1]
+            frame = int(shown[first]) + in_stretch_before
             following = int(shown[after - 1]) + 1 if after < len(times_s) else end
             begin = start_s if first == 0 else float(starts[frame]) if frame < len(starts) else stop_s
             stop = float(starts[following]) if after < len(times_s) and following < len(starts) else stop_s

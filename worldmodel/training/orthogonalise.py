@@ -1,8 +1,8 @@
 """Directions of Muon (Jordan 2024): momentum, then an approximately orthogonal matrix.
 
 The numbers are those of `torch.optim.Muon` to the last bit where the device multiplies in bfloat16. Elsewhere, as on
-processors with AVX2 alone, products of bfloat16 are emulated and 50 to 80 times slower than those of float32: torch's Muon
-took more time than the rest of a training step together. There, the same iteration runs in float32.
+processors with AVX2 alone, products of bfloat16 are emulated and many times slower than those of float32: torch's Muon took
+more time than the rest of a training step of the demo (docs/results_time.md). There, the same iteration runs in float32.
 (https://kellerjordan.github.io/posts/muon/)
 """
 
