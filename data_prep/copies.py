@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.content_hash import content_hash
+from data_prep.frame_ranges import FrameRange, frames_of_copy
 from data_prep.pool import Failed
 from data_prep.transcoding import TranscodeConfig, transcode_video
 from worldmodel.files.atomic import write_json
 from worldmodel.files.output_errors import OutputError
 from worldmodel.manifest import Clip
 from worldmodel.storage.errors import fault_outside_file
-from worldmodel.video import VideoError, VideoInfo, inspect_video
+from worldmodel.video import VideoError, VideoInfo
+from worldmodel.video.inspection import inspect_times
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Copy:
     path: str
     info: VideoInfo
     content_hash: str
+    ranges: tuple[FrameRange | None, ...]  # of each clip of the job; None: the copy has no frame of it
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,14 @@ def find_or_make_copy(job: CopyJob, out: Path, config: TranscodeConfig) -> Copy 
     what the file contains now.
     """
     try:
-        if job.content_hash is not None and (copy := _find_copy(out, job.content_hash)) is not None:
+        if job.content_hash is not None and (copy := _find_copy(job, out, job.content_hash)) is not None:
             return copy
         source = content_hash(job.path, job.member)
-        if (copy := _find_copy(out, source)) is not None:
+        if (copy := _find_copy(job, out, source)) is not None:
             return copy
         target = _copy_path(out, source)
         transcode_video(job.path, job.member, target, config)
-        copy = Copy(str(target), inspect_video(target), content_hash(str(target), None))
+        copy = _copy_of(job, target, content_hash(str(target), None))
         write_json(_note_path(target), {"source": source, "copy": copy.content_hash})
         return copy
     except OutputError:
@@ -75,7 +78,13 @@ def _note_path(target: Path) -> Path:
     return target.with_suffix(".json")
 
 
-def _find_copy(out: Path, source: str) -> Copy | None:
+def _copy_of(job: CopyJob, target: Path, digest: str) -> Copy:
+    info, times = inspect_times(target)
+    ranges = (frames_of_copy(times, info.duration_s, clip.start_s, clip.stop_s) for clip in job.clips)
+    return Copy(str(target), info, digest, tuple(ranges))
+
+
+def _find_copy(job: CopyJob, out: Path, source: str) -> Copy | None:
     """The copy of a source with this content hash, or None if there is none or it was changed.
 
     The note, which is written after the copy, proves that the copy is complete and made from this
@@ -85,6 +94,6 @@ def _find_copy(out: Path, source: str) -> Copy | None:
     try:
         note = json.loads(_note_path(target).read_text(encoding="utf-8"))
         copied = content_hash(str(target), None)
-        return Copy(str(target), inspect_video(target), copied) if note == {"source": source, "copy": copied} else None
+        return _copy_of(job, target, copied) if note == {"source": source, "copy": copied} else None
     except (VideoError, OSError, ValueError):
         return None

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import PrepError
+from data_prep.frame_ranges import FrameRange
 from data_prep.inspection import VideoRecord
 from data_prep.rejected_list import rejected_line, rejected_path
-from data_prep.sources import Segment
-from data_prep.splits import FEW_FILES, TimeRange, clips_of, segment_range, split_in_time, split_of, whole_file
+from data_prep.splits import FEW_FILES, Part, clips_of, segments_of, split_in_time, split_of, whole_file
 from worldmodel.files.atomic import atomic_file
 from worldmodel.manifest import SPLITS, Clip, write_manifest
 
@@ -60,16 +60,19 @@ class _Divider:
 
     few: bool  # so few videos that each one without a split in a list is divided in time
     settings: dict[str, Any]
-    in_time: dict[str, list[TimeRange]] = field(default_factory=dict)  # by content, so that equal content is split equally
+    in_time: dict[str, list[Part]] = field(default_factory=dict)  # by content, so that equal content is split equally
 
     def clips(self, record: VideoRecord, name: str) -> Iterator[Clip]:
-        return clips_of(record, self._ranges(record), name)
+        return clips_of(record, self._parts(record), name)
 
-    def _ranges(self, record: VideoRecord) -> list[TimeRange]:
+    def _parts(self, record: VideoRecord) -> list[Part]:
         split = split_of(record.content_hash, self.settings["val"], self.settings["test"])
         if record.segments:
-            found = (segment_range(record, Segment(**fields), split) for fields in record.segments)
-            return [part for part in found if part is not None and _is_long_enough(part, self.settings)]
+            return [
+                Part(segment.split or split, found, segment.label)
+                for segment, found in segments_of(record)
+                if found is not None and _is_long_enough(found, self.settings)
+            ]
         if record.split is not None:
             return whole_file(record, record.split)
         if self.few:
@@ -77,8 +80,8 @@ class _Divider:
         return whole_file(record, split)
 
 
-def _is_long_enough(part: TimeRange, settings: dict[str, Any]) -> bool:
-    return part.frames >= 2 and part.stop_s - part.start_s >= settings["min_seconds"] - 1e-6
+def _is_long_enough(found: FrameRange, settings: dict[str, Any]) -> bool:
+    return found.frames >= 2 and found.stop_s - found.start_s >= settings["min_seconds"] - 1e-6
 
 
 @dataclass
@@ -181,14 +184,13 @@ def _faults(record: VideoRecord, settings: dict[str, Any]) -> Iterator[tuple[str
     if record.reason is not None:
         yield record.reason, record.detail
         return
-    for fields in record.segments:
-        segment = Segment(**fields)
-        part, span = segment_range(record, segment, "train"), f"the segment [{segment.start_s:.3f}, {segment.stop_s:.3f}) s"
-        if part is not None and _is_long_enough(part, settings):
+    for segment, found in segments_of(record):
+        span = f"the segment [{segment.start_s:.3f}, {segment.stop_s:.3f}) s"
+        if found is not None and _is_long_enough(found, settings):
             continue
         if segment.start_s >= record.duration_s:
             yield "segment past the end", f"{span} begins after the end of the video, {record.duration_s:.3f} s"
         else:
-            frames = 0 if part is None else part.frames
+            frames = 0 if found is None else found.frames
             detail = f"{span} holds {frames} frames; expected at least 2, and {settings['min_seconds']:g} s (--min-seconds)"
             yield "segment too short", detail

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_prep.content_hash import content_hash
+from data_prep.frame_ranges import held_out_frame, segment_frames
 from data_prep.pool import Failed
 from data_prep.sources.item import Item
 from worldmodel.storage.errors import StorageError, fault_outside_file
-from worldmodel.video import VideoError, inspect_video
+from worldmodel.video import VideoError
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.frame_folder.frames import frames_of
+from worldmodel.video.inspection import inspect_times
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class VideoRecord:
     left_out: str = ""  # a sentence on images of a folder that are not frames of the video
     split: str | None = None  # as the list of the data set says
     segments: Sequence[Mapping[str, Any]] = ()  # fields of Segment; none: the whole video is one clip
+    segment_frames: Sequence[Mapping[str, Any] | None] = ()  # fields of FrameRange, one of each segment; None: no frame
+    held_out_s: float = 0.0  # when the first frame that is held out begins, where a video is divided in time
+
+    def __post_init__(self) -> None:
+        if self.reason is None and not (self.held_out_s > 0 and len(self.segment_frames) == len(self.segments)):
+            raise ValueError("it was written by an earlier version")
 
 
 def rejected_record(item: Item, reason: str, detail: str | None) -> VideoRecord:
@@ -59,7 +67,7 @@ def inspect_item(item: Item, min_seconds: float, thorough: bool) -> VideoRecord 
     if item.problem is not None:
         return rejected_record(item, item.problem, item.detail)
     try:
-        info = inspect_video(item.path, item.member, thorough=thorough)
+        info, times = inspect_times(item.path, item.member, thorough=thorough)
         digest = content_hash(item.path, item.member)
         left_out = frames_of(item.path).left_out if item.member is None and os.path.isdir(item.path) else ""
     except (VideoError, OSError) as error:
@@ -76,6 +84,7 @@ def inspect_item(item: Item, min_seconds: float, thorough: bool) -> VideoRecord 
     if info.frames < 2 or info.duration_s < min_seconds:
         detail = f"{info.frames} frames, {info.duration_s:.2f} s; expected at least 2 frames and {min_seconds:g} s"
         return rejected_record(item, "too short", detail)
+    ranges = [segment_frames(times, info.duration_s, segment) for segment in item.segments]
     facts = dataclasses.asdict(info)
     del facts["start_s"]  # times are relative to it
     return VideoRecord(
@@ -86,5 +95,7 @@ def inspect_item(item: Item, min_seconds: float, thorough: bool) -> VideoRecord 
         left_out=left_out,
         split=item.split,
         segments=[dataclasses.asdict(segment) for segment in item.segments],
+        segment_frames=[None if found is None else dataclasses.asdict(found) for found in ranges],
+        held_out_s=float(times.starts_s()[held_out_frame(info.frames)]),
         **facts,
     )

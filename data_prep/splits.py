@@ -5,27 +5,23 @@ The split is a function of a file's content, so that added files change no other
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from data_prep.frame_ranges import FrameRange, held_out_frame
 from data_prep.inspection import VideoRecord
 from data_prep.sources.item import Segment
 from worldmodel.manifest import Clip, clip_id
 
 FEW_FILES = 20  # with fewer files, fractions of files are too coarse, and each file is split in time
-HELD_OUT = 0.2  # fraction of each file, at its end
-ROUNDING_FRAMES = 1e-3  # of a frame: times in lists are rounded
 
 
 @dataclass(frozen=True)
-class TimeRange:
-    """A part of a file, [start_s, stop_s), with its number of frames."""
+class Part:
+    """A part of a file that becomes a clip."""
 
     split: str
-    start_s: float
-    stop_s: float
-    frames: int
+    range: FrameRange
     label: str | None = None  # of the part; None: the label of the file
 
 
@@ -38,52 +34,45 @@ def split_of(content_hash: str, val: float, test: float) -> str:
     return "val" if number < val else "test" if number < val + test else "train"
 
 
-def split_in_time(record: VideoRecord) -> list[TimeRange]:
-    """The first four fifths as train and the last fifth as val, cut between two frames."""
-    first = min(max(1, round(record.frames * (1 - HELD_OUT))), record.frames - 1)
-    cut_s = record.duration_s * first / record.frames
+def split_in_time(record: VideoRecord) -> list[Part]:
+    """The first four fifths of the frames as train and the others as val."""
+    first, cut_s = held_out_frame(record.frames), record.held_out_s
     return [
-        TimeRange("train", 0.0, cut_s, first),
-        TimeRange("val", cut_s, record.duration_s, record.frames - first),
+        Part("train", FrameRange(0.0, cut_s, 0, first)),
+        Part("val", FrameRange(cut_s, record.duration_s, first, record.frames - first)),
     ]
 
 
-def whole_file(record: VideoRecord, split: str) -> list[TimeRange]:
-    return [TimeRange(split, 0.0, record.duration_s, record.frames)]
+def whole_file(record: VideoRecord, split: str) -> list[Part]:
+    return [Part(split, FrameRange(0.0, record.duration_s, 0, record.frames))]
 
 
-def segment_range(record: VideoRecord, segment: Segment, split: str) -> TimeRange | None:
-    """The frames that lie in a segment with their whole duration; None where there are none.
-
-    split: of a segment whose list does not say one. Frames count at the average rate of the file.
-    """
-    first = max(0, math.ceil(segment.start_s * record.fps - ROUNDING_FRAMES))
-    stop = min(record.frames, math.floor(segment.stop_s * record.fps + ROUNDING_FRAMES))
-    if stop <= first:
-        return None
-    stop_s = min(stop / record.fps, record.duration_s)
-    return TimeRange(segment.split or split, first / record.fps, stop_s, stop - first, segment.label)
+def segments_of(record: VideoRecord) -> Iterator[tuple[Segment, FrameRange | None]]:
+    """The segments that a list names, and their frames; None where a segment holds none with its whole duration."""
+    for fields, found in zip(record.segments, record.segment_frames, strict=True):
+        yield Segment(**fields), None if found is None else FrameRange(**found)
 
 
-def clips_of(record: VideoRecord, ranges: Iterable[TimeRange], source: str) -> Iterator[Clip]:
-    """The clips of a usable video, one per time range. source: name of the data set."""
-    for time_range in ranges:
+def clips_of(record: VideoRecord, parts: Iterable[Part], source: str) -> Iterator[Clip]:
+    """The clips of a usable video, one per part. source: name of the data set."""
+    for part in parts:
         yield Clip(
-            clip_id=clip_id(record.content_hash, time_range.start_s, time_range.stop_s),
+            clip_id=clip_id(record.content_hash, part.range.start_s, part.range.stop_s),
             path=record.path,
             member=record.member,
-            start_s=time_range.start_s,
-            stop_s=time_range.stop_s,
+            start_s=part.range.start_s,
+            stop_s=part.range.stop_s,
             fps=record.fps,
-            frames=time_range.frames,
+            frames=part.range.frames,
             width=record.width,
             height=record.height,
             rotation=record.rotation,
             codec=record.codec,
-            split=time_range.split,
-            label=record.label if time_range.label is None else time_range.label,
+            split=part.split,
+            label=record.label if part.label is None else part.label,
             truth=None,
             source=source,
             content_hash=record.content_hash,
             timing=record.timing,
+            first_frame=part.range.first_frame,
         )

@@ -108,8 +108,9 @@ def _times_of_packets(path: str, member: str | None) -> _Times | None:
 def _analysed_times(path: str, member: str | None) -> _Times:
     """The times that an analysis finds. Raises VideoError."""
     found = analyse_timing(path, member)
-    ticks = None if found.timing == "frames" else found.timeline.ticks
-    return _Times(ticks, found.frames, found.frames / (found.stop_s - found.start_s), exact=found.timing == "packets")
+    frames = len(found.ticks)
+    ticks = None if found.timing == "frames" else found.ticks
+    return _Times(ticks, frames, frames / (found.stop_s - found.start_s), exact=found.timing == "packets")
 
 
 def _write(name: str, target: Path, frames: Iterator[TimedFrame], fps: float, config: TranscodeConfig) -> None:

@@ -21,6 +21,7 @@ from typing import IO
 from data_prep.content_hash import DIGEST, METHOD
 from data_prep.copies import Copy, CopyJob, find_or_make_copy
 from data_prep.errors import PrepError
+from data_prep.frame_ranges import FrameRange
 from data_prep.outputs.url_output import uploaded_output
 from data_prep.overwrite_checks import check_lines, check_manifest, check_no_link, claim_folder
 from data_prep.parallel.workers import Workers, add_worker_arguments, open_workers
@@ -193,33 +194,35 @@ def _clips(
                 raise PrepError(f"{result.detail}; copies that were made stay, so give the same command again")
             rejected.write(rejected_line(job.path, job.member, result.reason, result.detail, folder).encode())
             continue
-        for clip in job.clips:
-            copied = _copied(clip, result)
-            if copied.frames > 0 and copied.start_s < copied.stop_s:
-                yield copied
+        for clip, found in zip(job.clips, result.ranges, strict=True):
+            if found is not None:
+                yield _copied(clip, result, found)
+                continue
+            span, end_s = f"the clip is [{clip.start_s:.3f}, {clip.stop_s:.3f}) s", result.info.duration_s
+            if clip.start_s >= end_s:
+                reason, detail = "past the end", f"{span}, its copy ends at {end_s:.3f} s"
             else:
-                detail = (
-                    f"the clip is [{clip.start_s:.3f}, {clip.stop_s:.3f}) s, its copy ends at {result.info.duration_s:.3f} s"
-                )
-                rejected.write(rejected_line(job.path, job.member, "past the end", detail, folder).encode())
+                reason, detail = "too short", f"{span}, in which no frame of its copy at {result.info.fps:g} fps begins"
+            rejected.write(rejected_line(job.path, job.member, reason, detail, folder).encode())
 
 
-def _copied(clip: Clip, copy: Copy) -> Clip:
+def _copied(clip: Clip, copy: Copy, found: FrameRange) -> Clip:
     """The same time range of the copy. Split, label, ground truth and source stay."""
     info = copy.info
-    stop_s = min(clip.stop_s, info.duration_s)
     return dataclasses.replace(
         clip,
-        clip_id=clip_id(copy.content_hash, clip.start_s, stop_s),
+        clip_id=clip_id(copy.content_hash, found.start_s, found.stop_s),
         path=copy.path,
         member=None,
-        stop_s=stop_s,
+        start_s=found.start_s,
+        stop_s=found.stop_s,
         fps=info.fps,
-        frames=round((stop_s - clip.start_s) * info.fps),
+        frames=found.frames,
         width=info.width,
         height=info.height,
         rotation=0,
         codec=info.codec,
         timing=info.timing,
         content_hash=copy.content_hash,
+        first_frame=found.first_frame,
     )

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from data_prep.curation.borders import find_borders, sharpen_borders
 from data_prep.curation.cuts import find_cuts, find_static_cuts, measure_changes
-from data_prep.curation.frame_times import FrameTimes, frame_times
 from data_prep.curation.near_duplicates import frame_hash
 from data_prep.curation.recipe import CurationRecipe
+from data_prep.curation.spans import find_spans
 from data_prep.curation.stretches import divide
 from data_prep.curation.transitions import brightness_cells, find_transitions
 from data_prep.pool import Failed
 from worldmodel.manifest import Clip
 from worldmodel.storage.errors import StorageError, fault_outside_file
 from worldmodel.video import VideoError, read_frames
+from worldmodel.video.frame_times import FrameTimes, frame_times
 
 FRAMES_PER_READ = 256
 BORDER_SAMPLES = 12  # frames that are read at full size where a video has borders
@@ -52,8 +53,8 @@ class VideoAnalysis:
     problem: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.spans) != len(self.stretches):  # a line of an earlier version
-            raise ValueError(f"{len(self.stretches)} stretches, but {len(self.spans)} spans")
+        if len(self.spans) != len(self.stretches) or any("first_frame" not in span for span in self.spans):
+            raise ValueError("it was written by an earlier version")
 
 
 def analyse_video(video: VideoClips, recipe: CurationRecipe) -> VideoAnalysis | Failed:
@@ -80,7 +81,8 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
     count = max(1, int((stop_s - start_s - 0.5 / video.clips[0].fps) * recipe.fps) + 1)
     every = max(1, round(recipe.duplicates.interval_s * recipe.fps), -(-count // recipe.duplicates.max_hashes))
     at = 0
-    frames_of_file = frame_times(video.clips[0])
+    clip = video.clips[0]
+    frames_of_file = frame_times(clip.path, clip.member, clip.timing, clip.fps)
     times_s = start_s + np.arange(count) / recipe.fps
     tail_s = _time_of_last_frame(frames_of_file, times_s, stop_s)
     for frames, new in _read(video, np.append(times_s, tail_s), recipe):
@@ -109,7 +111,7 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
     if any(borders):
         borders = sharpen_borders(_samples(video, start_s, stop_s), borders, brightest.shape[:2], recipe.borders)
     end_s = frames_of_file.end_s(times_s[-1]) if has_tail_cut else stop_s
-    spans = frames_of_file.spans(times_s, [(stretch.start, stretch.stop) for stretch in found], start_s, end_s)
+    spans = find_spans(frames_of_file, times_s, [(stretch.start, stretch.stop) for stretch in found], start_s, end_s)
     return VideoAnalysis(
         video.path,
         video.member,

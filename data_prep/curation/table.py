@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from data_prep.curation.analysis import VideoAnalysis, VideoClips
 from data_prep.curation.borders import Borders
-from data_prep.curation.frame_times import Span
 from data_prep.curation.recipe import CurationRecipe, Decision
+from data_prep.curation.spans import Span
 from data_prep.curation.stretches import Stretch
 from worldmodel.manifest import Clip, clip_id
 from worldmodel.video.crop_rectangle import CropRectangle
@@ -109,13 +109,16 @@ def _within(clip: Clip, span: Span) -> Clip | None:
     begin, stop = max(span.begin_s, clip.start_s), min(span.stop_s, clip.stop_s)
     if (begin, stop) == (clip.start_s, clip.stop_s):
         return clip
-    if (begin, stop) == (span.begin_s, span.stop_s):
-        frames = span.frames
-    else:  # frames of a part of a stretch count at the average rate, as those of the clip do
-        frames = round(stop * clip.fps) - math.ceil(begin * clip.fps - 1e-3)
-    if stop <= begin or frames < 1:
+    first, end = span.first_frame, span.first_frame + span.frames
+    # where a manifest does not state the frames of a clip, they count at the average rate
+    if begin > span.begin_s:
+        first = math.ceil(begin * clip.fps - 1e-3) if clip.first_frame is None else clip.first_frame
+    if stop < span.stop_s:
+        end = round(stop * clip.fps) if clip.first_frame is None else clip.first_frame + clip.frames
+    if stop <= begin or end <= first:
         return None
-    return replace(clip, clip_id=clip_id(clip.content_hash, begin, stop), start_s=begin, stop_s=stop, frames=frames)
+    name = clip_id(clip.content_hash, begin, stop)
+    return replace(clip, clip_id=name, start_s=begin, stop_s=stop, frames=end - first, first_frame=first)
 
 
 def added_columns(rows: Sequence[CuratedClip]) -> pa.Table:

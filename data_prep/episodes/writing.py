@@ -86,6 +86,7 @@ class ClipWriter:
             content_hash=record.content_hash,
             timing=record.timing,
             signals=str(table.relative_to(self.out)),
+            first_frame=episode.first_frame,
         )
 
 

@@ -79,8 +79,8 @@ def _of_folder(root: Path | str, workers: Workers) -> list[Clip]:
     clips = []
     for record in by_content:
         split = split_of(record.content_hash, VAL, TEST)
-        ranges = split_in_time(record) if few else whole_file(record, split)
-        clips += [clip for clip in clips_of(record, ranges, Path(root).stem) if clip.split in HELD_OUT_SPLITS]
+        parts = split_in_time(record) if few else whole_file(record, split)
+        clips += [clip for clip in clips_of(record, parts, Path(root).stem) if clip.split in HELD_OUT_SPLITS]
     return clips[:MAX_CLIPS]
 
 
@@ -105,7 +105,7 @@ def divide(clips: Sequence[Clip], duration_s: float) -> Pools:
             continue
         middle_s = clip.start_s + CALIBRATION_SHARE * length_s
         calibration.append(replace(clip, stop_s=middle_s))
-        test.append(replace(clip, start_s=middle_s))
+        test.append(replace(clip, start_s=middle_s, first_frame=None))
     return Pools(tuple(test), tuple(calibration))
 
 

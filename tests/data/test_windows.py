@@ -59,6 +59,16 @@ def test_a_stride_takes_every_nth_frame_of_the_file(tmp_path: Path):
     assert max(last) <= 299
 
 
+def test_with_a_stride_each_start_that_fits_is_equally_likely(tmp_path: Path):
+    """Whatever the rate is: frames 37 to 46 hold six windows of three frames, two frames apart."""
+    clip = replace(TEN_SECONDS, start_s=2.0, stop_s=9.0, frames=10, first_frame=37)
+    source = WindowSource(manifest_of(tmp_path, clip), "train", WindowConfig(frames=3, fps=10, stride_frames=2))
+    windows = source.windows_at(np.zeros(60, np.int64), np.arange(60) / 60)
+    starts = np.array([window.indices for window in windows])[:, 0]
+    assert np.bincount(starts, minlength=43)[37:].tolist() == [10] * 6
+    assert {window.indices for window in windows} == {(first, first + 2, first + 4) for first in range(37, 43)}
+
+
 @pytest.mark.parametrize("stride", [None, 3])
 def test_windows_requested_together_equal_windows_requested_one_by_one(tmp_path: Path, stride: int | None):
     clips = [replace(TEN_SECONDS, path=f"{n}.mp4", member="m" * (n % 3) or None, stop_s=1.5 + n % 7) for n in range(300)]

@@ -29,6 +29,8 @@ def test_manifests_of_earlier_versions_are_read(path: Path):
     )
     crops = ["0 0.125 1 0.875", None, "0.25 0 0.75 1", None, None, None]
     assert [clip.crop for clip in clips] == (crops if "crop" in path.stem else [None] * 6)
+    first_frames = [0, None, 8, None, None, 37]
+    assert [clip.first_frame for clip in clips] == (first_frames if "first_frame" in path.stem else [None] * 6)
 
 
 def test_the_corpus_holds_todays_format():

@@ -17,6 +17,7 @@ from worldmodel.video.packet_index.index_file import packet_index_path
 from worldmodel.video.planes import planes_bytes
 
 _TEXTS = ("path", "member", "timing", "crop")
+_NUMBERS = ("start_s", "stop_s", "fps", "first_frame", "frames")
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,11 @@ class WindowSource:
         clips = np.searchsorted(self.ends, indices, side="right")
         batches = np.searchsorted(self._first_rows, clips, side="right") - 1
         fps, frames = self.fps[clips], np.arange(self.window.frames)
-        start = self.start[clips] + fractions * (self.latest[clips] - self.start[clips])
-        by_time = self.window.stride_frames is None
+        start, latest, by_time = self.start[clips], self.latest[clips], self.window.stride_frames is None
         if self.window.stride_frames is None:
-            chosen = start[:, None] + frames / self.window.fps
+            chosen = (start + fractions * (latest - start))[:, None] + frames / self.window.fps
         else:
-            first = (start * fps + 1e-6).astype(np.int64)  # the frame shown at that time
+            first = start + (fractions * (latest - start + 1)).astype(np.int64)
             chosen = first[:, None] + frames * self.window.stride_frames
         frame_bytes = [0] * len(clips) if self.frame_bytes is None else self.frame_bytes[clips].tolist()
         rows, rates = (clips - self._first_rows[batches]).tolist(), fps.tolist()
@@ -132,8 +132,8 @@ class SplitClips:
 
     found: int  # clips of the split, of any length
     longest_s: float
-    start: np.ndarray  # earliest start of a window, in seconds
-    latest: np.ndarray  # latest start of a window, in seconds
+    start: np.ndarray  # earliest start of a window: in seconds; with a stride in frames, the number of a frame of the file
+    latest: np.ndarray  # latest start of a window, likewise
     fps: np.ndarray
     count: np.ndarray  # how often an epoch contains the clip
     texts: tuple[pa.Array, ...]  # path, member, timing, crop, and signals where they are read
@@ -145,28 +145,54 @@ def clips_that_fit(
 ) -> dict[str, list[SplitClips]]:
     """The clips of several splits that hold a window, in one pass over a manifest. signals, planes: see WindowSource."""
     columns, sizes = (*_TEXTS, *(("signals",) if signals else ())), ("height", "width") if planes else ()
+    numbers = ("first_frame", "frames") if window.stride_frames is not None else ()
     found: dict[str, list[SplitClips]] = {split: [] for split in splits}
-    for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *columns, *sizes)):
+    for batch in manifest.batches(("split", "start_s", "stop_s", "fps", *columns, *sizes, *numbers)):
         for split, clips in found.items():
-            clips.append(_clips_of(batch, split, window, len(columns)))
+            clips.append(_clips_of(batch, split, window, columns, sizes))
     return found
 
 
-def _clips_of(batch: pa.RecordBatch, split: str, window: WindowConfig, texts_count: int) -> SplitClips:
-    """batch: split, start_s, stop_s, fps; then columns of texts; then height and width, if planes are read."""
-    in_split = pc.equal(batch.column(0), split)
-    start, stop, fps = (column.filter(in_split).to_numpy() for column in batch.columns[1:4])
-    step_s = np.full(len(fps), 1 / window.fps) if window.stride_frames is None else window.stride_frames / fps
-    # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
-    latest = stop - (window.frames - 1) * step_s - 0.5 / fps
+def _clips_of(
+    batch: pa.RecordBatch, split: str, window: WindowConfig, texts: Sequence[str], sizes: Sequence[str]
+) -> SplitClips:
+    """texts: names of columns that windows need. sizes: height and width, if planes are read."""
+    in_split = pc.equal(batch.column("split"), split)
+    numbers = batch.select([name for name in batch.schema.names if name in _NUMBERS]).filter(in_split)
+    start_s, stop_s, fps = (numbers.column(name).to_numpy() for name in ("start_s", "stop_s", "fps"))
+    start, latest, count = (_starts_by_time if window.stride_frames is None else _starts_by_number)(numbers, window)
     fits = latest >= start
-    count = np.maximum(1, np.floor((stop - start)[fits] / (window.frames * step_s[fits]) + 1e-6)).astype(np.int64)
     rows = pa.array(np.flatnonzero(in_split.to_numpy(zero_copy_only=False))[fits])
-    texts = tuple(_compact(column.take(rows)) for column in batch.columns[4 : 4 + texts_count])
-    size_px = [column.take(rows).to_numpy().astype(np.int64) for column in batch.columns[4 + texts_count :]]
+    compact = tuple(_compact(batch.column(name).take(rows)) for name in texts)
+    size_px = [batch.column(name).take(rows).to_numpy().astype(np.int64) for name in sizes]
     frame_bytes = planes_bytes(*size_px) if size_px else np.zeros(0, np.int64)
-    longest_s = float((stop - start).max(initial=0.0))
-    return SplitClips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count, texts, frame_bytes)
+    longest_s = float((stop_s - start_s).max(initial=0.0))
+    return SplitClips(len(fps), longest_s, start[fits], latest[fits], fps[fits], count[fits], compact, frame_bytes)
+
+
+def _starts_by_time(batch: pa.RecordBatch, window: WindowConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Earliest and latest start of a window in each clip, in seconds, and how many windows fit into the clip, at least 1."""
+    start, stop, fps = (batch.column(name).to_numpy() for name in ("start_s", "stop_s", "fps"))
+    # the last frame of a window must be shown within the clip; half a frame of the file absorbs rounding of its times
+    latest = stop - (window.frames - 1) / window.fps - 0.5 / fps
+    return start, latest, _whole_windows((stop - start) * window.fps / window.frames)
+
+
+def _starts_by_number(batch: pa.RecordBatch, window: WindowConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_starts_by_time`, but a start is the number of a frame in the file.
+
+    Where a manifest does not state the first frame of a clip, frames count at the average rate.
+    """
+    assert window.stride_frames is not None
+    start_s, fps, frames = (batch.column(name).to_numpy() for name in ("start_s", "fps", "frames"))
+    by_rate = (start_s * fps + 1e-6).astype(np.int64)  # the frame shown at that time
+    first = pc.coalesce(batch.column("first_frame"), pa.array(by_rate)).to_numpy()
+    latest = first + frames - (window.frames - 1) * window.stride_frames - 1
+    return first, latest, _whole_windows(frames / (window.frames * window.stride_frames))
+
+
+def _whole_windows(count: np.ndarray) -> np.ndarray:
+    return np.maximum(1, np.floor(count + 1e-6)).astype(np.int64)
 
 
 def _compact(texts: pa.Array) -> pa.Array:

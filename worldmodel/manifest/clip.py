@@ -11,7 +11,7 @@ from worldmodel.video.container.timing import Timing
 from worldmodel.video.crop_rectangle import CropRectangle
 
 FORMAT_VERSION = 1  # see CONTRIBUTING.md on when to increase it
-OPTIONAL_COLUMNS = {"timing", "signals", "crop"}  # columns that manifests of earlier versions do not have; read as null
+OPTIONAL_COLUMNS = {"timing", "signals", "crop", "first_frame"}  # earlier manifests do not have them; read as null
 SPLITS = ("train", "val", "test", "ood", "excluded")  # nothing reads excluded clips: `data_prep curate` sets them aside
 
 
@@ -43,6 +43,7 @@ class Clip:
     timing: Timing | None = None
     signals: str | None = None  # path of a table of actions and states over time (worldmodel/signals), or TAR::NAME
     crop: str | None = None  # what is read of each frame (video/crop_rectangle.py); null = all of it
+    first_frame: int | None = None  # number in the file of the first frame of this interval; null = by `start_s` and `fps`
 
     @property
     def rectangle(self) -> CropRectangle | None:
@@ -71,6 +72,7 @@ SCHEMA = pa.schema(
         pa.field("timing", pa.string()),
         pa.field("signals", pa.string()),
         pa.field("crop", pa.string()),
+        pa.field("first_frame", pa.int64()),
     ]
 )
 

@@ -42,6 +42,7 @@ _RANGES = {
     "stop_s": _Range(0, _LONGEST_S, "seconds"),
     "fps": _Range(0, 1e6, "frames per second", open_below=True),
     "frames": _Range(0, _MOST_FRAMES, "a whole number"),
+    "first_frame": _Range(0, _MOST_FRAMES, "a whole number or null"),
     "width": _Range(1, _LARGEST_PX, "a whole number"),
     "height": _Range(1, _LARGEST_PX, "a whole number"),
     "rotation": _Range(-360, 360, "a whole number"),
@@ -163,7 +164,7 @@ def _conform_numbers(column: pa.Array, field: pa.Field) -> pa.Array | Fault:
     allowed, whole = _RANGES[field.name], pa.types.is_integer(field.type)
     numbers = column.cast(pa.float64(), safe=False)
     is_above = pc.greater if allowed.open_below else pc.greater_equal
-    good = pc.and_(is_above(numbers, allowed.low), pc.less_equal(numbers, allowed.high))  # False for NaN
+    good = pc.and_(is_above(numbers, allowed.low), pc.less_equal(numbers, allowed.high))  # False for NaN, null for null
     if whole and not pa.types.is_integer(column.type):
         good = pc.and_(good, pc.equal(pc.floor(numbers), numbers))
     if (row := _first_true(pc.invert(good))) is not None:

@@ -16,6 +16,7 @@ from worldmodel.video.container.timeline import Timeline
 from worldmodel.video.container.timing import Timing, analyse_timing
 from worldmodel.video.errors import VideoError, reading_errors
 from worldmodel.video.frame_folder.frames import frame_names, open_frame
+from worldmodel.video.frame_times import FrameTimes, folder_times
 from worldmodel.video.orientation import orientation_of
 
 
@@ -43,13 +44,20 @@ def inspect_video(path: Path | str, member: str | None = None, thorough: bool = 
 
     thorough: decode every frame, so that damage in the middle of the video is found as well.
     """
+    return inspect_times(path, member, thorough, folder_fps)[0]
+
+
+def inspect_times(
+    path: Path | str, member: str | None = None, thorough: bool = False, folder_fps: float = 10.0
+) -> tuple[VideoInfo, FrameTimes]:
+    """As `inspect_video`; also when each frame is shown."""
     with reading_errors(shown_name(path, member)):
         if member is None and os.path.isdir(path):
             return _inspect_folder(Path(path), thorough, folder_fps)
         return _inspect_file(path, member, thorough)
 
 
-def _inspect_file(path: Path | str, member: str | None, thorough: bool) -> VideoInfo:
+def _inspect_file(path: Path | str, member: str | None, thorough: bool) -> tuple[VideoInfo, FrameTimes]:
     with open_bytes(path, member) as file:
         cut_off = is_cut_off(file)
     try:
@@ -63,12 +71,13 @@ def _inspect_file(path: Path | str, member: str | None, thorough: bool) -> Video
     if cut_off is None:  # the header may count frames that an edit list hides, so the structure is checked first
         _check_header_claims(path, member, analysis.timeline)
     duration_s = analysis.stop_s - analysis.start_s
-    agrees = abs(header.fps * duration_s - analysis.frames) < 0.5
-    fps = header.fps if agrees else analysis.frames / duration_s
-    return VideoInfo(
+    frames = len(analysis.ticks)
+    agrees = abs(header.fps * duration_s - frames) < 0.5
+    fps = header.fps if agrees else frames / duration_s
+    info = VideoInfo(
         duration_s=duration_s,
         fps=fps,
-        frames=analysis.frames,
+        frames=frames,
         width=header.width,
         height=header.height,
         rotation=header.rotation,
@@ -76,6 +85,7 @@ def _inspect_file(path: Path | str, member: str | None, thorough: bool) -> Video
         start_s=analysis.start_s,
         timing=analysis.timing,
     )
+    return info, FrameTimes(analysis.ticks - analysis.ticks[0], analysis.ticks_per_s, analysis.frame_ticks, fps)
 
 
 @dataclass(frozen=True)
@@ -123,10 +133,11 @@ def _check_header_claims(path: Path | str, member: str | None, timeline: Timelin
             )
 
 
-def _inspect_folder(folder: Path, thorough: bool, fps: float) -> VideoInfo:
+def _inspect_folder(folder: Path, thorough: bool, fps: float) -> tuple[VideoInfo, FrameTimes]:
     names = frame_names(folder)
     height, width = open_frame(folder / names[0]).shape[:2]
     for name in names[1:] if thorough else ():
         open_frame(folder / name)
     codec = Path(names[0]).suffix.lower().lstrip(".").replace("jpeg", "jpg")
-    return VideoInfo(len(names) / fps, fps, len(names), width, height, rotation=0, codec=codec, start_s=0.0)
+    info = VideoInfo(len(names) / fps, fps, len(names), width, height, rotation=0, codec=codec, start_s=0.0)
+    return info, folder_times(len(names), fps)

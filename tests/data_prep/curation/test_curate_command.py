@@ -107,7 +107,7 @@ def test_near_duplicates_take_the_split_of_a_clip_that_is_not_excluded(manifest)
     clips = [replace(Manifest.open(manifest).clip(1), split=split) for split in ("excluded", "val", "test")]
     videos = [VideoClips("a", None, None, tuple(clips[:2])), VideoClips("b", None, None, (clips[2],))]
     stretch = {"start": 0, "stop": 30, "shot": 0, "decision": "used", "motion": 1.0, "brightness": 100.0}
-    span = {"begin_s": 0.0, "stop_s": 3.0, "frames": 30}
+    span = {"begin_s": 0.0, "stop_s": 3.0, "first_frame": 0, "frames": 30}
     analyses = [VideoAnalysis(video.path, None, None, 0.0, 3.0, [stretch], [span]) for video in videos]
     rows = list(curated_clips(videos, analyses, [0, 0], CurationRecipe()))
     assert rows[-1].decision in ("used", "duplicate")

@@ -1,5 +1,6 @@
 """Commands on a cluster of several raylets give what the local pool gives, also when a node dies."""
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -28,6 +29,7 @@ pytestmark = [
 
 
 SECRET = "a-secret-of-the-environment"
+SMALL = ["--size-px", "32", "--fps", "20"]
 TIMEOUT_S = 12.0  # the start of a process counts too
 
 
@@ -112,24 +114,64 @@ def wait_until(reached: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+@contextlib.contextmanager
+def node_killed_after(nodes: Nodes, reached: Callable[[], Any]) -> Iterator[None]:
+    """While the block runs, kill a node as soon as `reached` is true; replace it afterwards."""
+
+    def kill() -> None:
+        wait_until(reached)
+        nodes.kill_one()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        killer.join()
+        nodes.add_one()
+
+
+def has_lines(journal: Path, count: int = 4) -> bool:
+    return journal.exists() and journal.read_bytes().count(b"\n") >= count
+
+
 def test_a_node_that_is_killed_loses_nothing(nodes, tmp_path):
     command = ["--train", "24", "--frames", "16", "--size-px", "32"]
     assert main(["synthesize", str(tmp_path / "local" / "set"), *command, "--workers", "2"]) == 0
     out = tmp_path / "cluster" / "set"
-    journal = out / ".making" / "train.0-of-1.jsonl"
-
-    def kill_in_the_middle() -> None:
-        wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 3)
-        nodes.kill_one()
-
-    killer = threading.Thread(target=kill_in_the_middle)
-    killer.start()
-    try:
+    with node_killed_after(nodes, lambda: has_lines(out / ".making" / "train.0-of-1.jsonl")):
         assert main(["synthesize", str(out), *command, "--ray", nodes.address]) == 0
-    finally:
-        killer.join()
     assert files(out) == files(tmp_path / "local" / "set")
-    nodes.add_one()
+
+
+def test_a_node_that_is_killed_loses_nothing_in_other_commands(nodes, tmp_path, video_folder):
+    videos, made = video_folder(40), tmp_path / "made"
+    quads, index, small, shards, table = made / "quads", made / "m.parquet", made / "small", made / "shards", made / "c.parquet"
+    commands = {  # and what there is when a part of the work is done
+        "index": ([str(videos), "--out", str(index)], lambda: has_lines(made / "m.parquet.part.jsonl")),
+        "transcode": ([str(index), "--out", str(small)], lambda: len(list(small.glob("*/*.json"))) > 3),
+        "curate": ([str(index), "--out", str(table)], lambda: has_lines(made / "c.parquet.part.jsonl")),
+        "quadruplets": (
+            [str(index), "--out", str(quads), "--quadruplets", "12", "--properties", "frozen", "--frames", "12", *SMALL],
+            lambda: any(map(has_lines, (quads / ".making").glob("*.jsonl"))),
+        ),
+        "shard": (
+            [str(small / "manifest.parquet"), "--out", str(shards), "--shard-mb", "0.01"],
+            lambda: any(shards.glob("*.tar")),
+        ),
+    }
+    made.mkdir()
+    for command, (arguments, _) in commands.items():
+        assert main([command, *arguments, "--workers", "2"]) == 0
+    local = files(made)
+    made.rename(tmp_path / "local")
+    made.mkdir()
+    for command, (arguments, reached) in commands.items():
+        with node_killed_after(nodes, reached):
+            assert main([command, *arguments, "--ray", nodes.address]) == 0
+    on_ray = files(made)
+    assert on_ray.keys() == local.keys()
+    assert [name for name in local if on_ray[name] != local[name]] == []
 
 
 def test_every_command_gives_the_bytes_of_the_local_pool(nodes, tmp_path, video_folder):
@@ -144,7 +186,7 @@ def test_every_command_gives_the_bytes_of_the_local_pool(nodes, tmp_path, video_
         assert main(["shard", str(small / "manifest.parquet"), "--out", str(folder / "shards"), *where]) == 0
         assert main(["curate", index, "--out", str(folder / "c.parquet"), *where]) == 0
         command = ["quadruplets", index, "--out", str(folder / "quads"), "--quadruplets", "2", "--properties", "frozen"]
-        assert main([*command, "--frames", "12", "--size-px", "32", "--fps", "20", *where]) in (0, 1)
+        assert main([*command, "--frames", "12", *SMALL, *where]) in (0, 1)
         return files(folder)
 
     local, folder = prepare(tmp_path / "made", "--workers", "2"), tmp_path / "made"

@@ -43,7 +43,9 @@ class TimingAnalysis:
 
     timing: Timing
     timeline: Timeline
-    frames: int
+    ticks: np.ndarray  # int64 [F], never decreasing: when the frames are shown
+    ticks_per_s: float
+    frame_ticks: float  # average duration of a frame, as the container states it
     start_s: float  # presentation time of the first frame, on the file's clock
     stop_s: float  # when the last frame ends
     reason: str  # why the packets are not trusted; empty if they are
@@ -66,14 +68,14 @@ def analyse_timing(path: Path | str, member: str | None = None, thorough: bool =
     """
     with open_video(path, member) as video:
         timeline = scan_packets(video)
-        rate = video.ticks_per_s
+        rate, clock = video.ticks_per_s, (video.ticks_per_s, video.frame_ticks)
     if not len(timeline.ticks):
         raise video.no_frames()
     if timeline.cut_off:
         raise video.error("truncated", "the file ends in the middle of a frame")
     reason = _reason_for_distrust(path, member, timeline)
     if not reason and not thorough:
-        return TimingAnalysis("packets", timeline, len(timeline.ticks), *timeline.span_s(rate), reason="")
+        return TimingAnalysis("packets", timeline, timeline.ticks, *clock, *timeline.span_s(rate), reason="")
     with open_video(path, member) as video:
         decoded = decode_all(video, strict=thorough)
         timing = _classify(video, timeline, decoded)
@@ -82,9 +84,9 @@ def analyse_timing(path: Path | str, member: str | None = None, thorough: bool =
             timing = "order" if _reason_after_seeks(video, timeline) else timing
     if timing == "frames":
         start_s, stop_s = float(decoded.ticks[0] / rate), float(decoded.end_tick / rate)
-        return TimingAnalysis(timing, timeline, len(decoded.ticks), start_s, stop_s, reason)
+        return TimingAnalysis(timing, timeline, decoded.ticks, *clock, start_s, stop_s, reason)
     reason = "" if timing == "packets" else reason or "decoded frames are not shown at the times of their packets"
-    return TimingAnalysis(timing, timeline, len(timeline.ticks), *timeline.span_s(rate), reason=reason)
+    return TimingAnalysis(timing, timeline, timeline.ticks, *clock, *timeline.span_s(rate), reason=reason)
 
 
 def _classify(video: Video, timeline: Timeline, decoded: DecodedTimes) -> Timing:

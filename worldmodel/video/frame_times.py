@@ -1,38 +1,25 @@
-"""When each frame of a video is shown: the bounds of stretches in videos of constant and of variable frame rate."""
+"""When each frame of a video is shown, at a constant and at a variable frame rate."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.manifest import Clip
 from worldmodel.video.container.decode_in_order import decode_all
 from worldmodel.video.container.opening import open_video
 from worldmodel.video.container.timeline import scan_packets, ticks_at
-from worldmodel.video.container.timing import timing_of
+from worldmodel.video.container.timing import Timing, timing_of
 from worldmodel.video.frame_folder.frames import frame_names
 
 ROUNDING_S = 2e-3  # containers round times, many of them to milliseconds; a larger difference is another rate
 ROUNDING_FRAMES = 0.25  # the same for high rates
 AT_STOP = 1e-3  # of a frame: one that begins so shortly before the end is not before it
 FOLDER_FRAME_TICKS = 1e-2  # gives the tolerance of `read_folder`
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where a stretch lies in the file: from the first frame seen in it to the last one, as long as they are shown.
-
-    A frame that is seen in two stretches is of the first one.
-    """
-
-    begin_s: float
-    stop_s: float  # when the frame after the last one begins
-    frames: int  # 0 if all were seen in the stretch before
 
 
 @dataclass(frozen=True)
@@ -58,25 +45,6 @@ class FrameTimes:
         """The number of the last frame that begins before a time."""
         return max(0, int(np.searchsorted(self.starts_s(), stop_s - AT_STOP / self.fps)) - 1)
 
-    def spans(
-        self, times_s: NDArray[np.float64], bounds: Sequence[tuple[int, int]], start_s: float, stop_s: float
-    ) -> list[Span]:
-        """Where stretches lie. times_s: [T], when the video was examined. bounds: [start, stop) in these times, in order.
-
-        start_s, stop_s: what was examined; the first span begins and the last one stops there.
-        """
-        shown, starts = self.shown_at(times_s).tolist(), self.starts_s()
-        end = self.last_before(stop_s) + 1
-        found = []
-        for first, after in bounds:
-            in_stretch_before = first > 0 and shown[first] == shown[first - 1]
-            frame = int(shown[first]) + in_stretch_before
-            following = int(shown[after - 1]) + 1 if after < len(times_s) else end
-            begin = start_s if first == 0 else float(starts[frame]) if frame < len(starts) else stop_s
-            stop = float(starts[following]) if after < len(times_s) and following < len(starts) else stop_s
-            found.append(Span(begin, stop, max(0, following - frame)))
-        return found
-
     def starts_s(self) -> NDArray[np.float64]:
         """When each frame begins, [F]. At a constant rate, multiples of 1 / fps, without the rounding of the container."""
         found, constant = self.ticks / self.ticks_per_s, np.arange(len(self.ticks)) / self.fps
@@ -85,16 +53,21 @@ class FrameTimes:
         return np.where(self.shown_at(constant) == np.arange(len(found)), constant, found)
 
 
-def frame_times(clip: Clip) -> FrameTimes:
-    """When the frames of the video of a clip are shown, from its packets; from decoded frames where these do not say it.
+def folder_times(frames: int, fps: float) -> FrameTimes:
+    """Times of a folder of images, which is played at a constant rate."""
+    return FrameTimes(np.arange(frames), fps, FOLDER_FRAME_TICKS, fps)
 
-    Raises VideoError.
+
+def frame_times(path: Path | str, member: str | None, timing: Timing | None, fps: float) -> FrameTimes:
+    """When the frames of a video are shown, from its packets; from decoded frames where these do not say it.
+
+    timing: as the manifest states it; None: it is analysed. fps: average rate. Raises VideoError.
     """
-    if clip.member is None and os.path.isdir(clip.path):
-        return FrameTimes(np.arange(len(frame_names(clip.path))), clip.fps, FOLDER_FRAME_TICKS, clip.fps)
-    timing = clip.timing or timing_of(clip.path, clip.member)
-    with open_video(clip.path, clip.member) as video:
+    if member is None and os.path.isdir(path):
+        return folder_times(len(frame_names(path)), fps)
+    timing = timing or timing_of(path, member)
+    with open_video(path, member) as video:
         ticks = decode_all(video, strict=False).ticks if timing == "frames" else scan_packets(video).ticks
         if not len(ticks):
             raise video.no_frames()
-        return FrameTimes(ticks - ticks[0], video.ticks_per_s, video.frame_ticks, clip.fps)
+        return FrameTimes(ticks - ticks[0], video.ticks_per_s, video.frame_ticks, fps)
