@@ -1,8 +1,9 @@
 """Time from the start of a training process to its first update, in parts: `python -m benchmarks.startup`.
 
-Runs the demo recipe again and again, each time in a fresh process that ends after the first update. With `--against COMMIT`
-the code of that commit runs in turn with the code of this folder. CPU time is that of the training process and of its data
-workers; the parts are those of the training process.
+Runs the demo recipe again and again, each time in a fresh process that ends after the first update: as a program, and by
+`accelerate launch`, which starts a process of its own before. With `--against COMMIT` the code of that commit runs in turn with
+the code of this folder. CPU time is that of the training process and of its data workers; the parts are those of the training
+process, but for the launcher, whose CPU time also has what it does while the training ends.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import argparse
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +27,7 @@ from benchmarks.measure import Comparison, Samples, add_out, describe_machine, m
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = (
+    "launcher",
     "Python and torch",
     "other imports",
     "manifest",
@@ -48,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = describe_machine(("torch", "accelerate", "numpy", "av"))
     with tempfile.TemporaryDirectory() as folder:
         manifest = args.manifest.absolute() if args.manifest else _make_videos(Path(folder))
-        roots = {"this code": ROOT}
+        contenders = {"this code": (ROOT, False), "accelerate launch": (ROOT, True)}
         if args.against:
-            roots[args.against] = _extract(args.against, Path(folder) / "before")
-        starts: dict[str, list[dict[str, Any]]] = {name: [] for name in roots}
+            contenders[args.against] = _extract(args.against, Path(folder) / "before"), False
+        starts: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
         for number in range(args.rounds + 1):
-            for name in list(roots)[:: 1 if number % 2 else -1]:
-                start = _start(roots[name], manifest, Path(folder))
+            for name in list(contenders)[:: 1 if number % 2 else -1]:
+                start = _start(*contenders[name], manifest, Path(folder))
                 if number:  # the first start compiles modules to bytecode and fills the page cache
                     starts[name].append(start)
     found = Comparison({name: Samples(tuple(_column(s, "cpu_s")), tuple(_column(s, "wall_s"))) for name, s in starts.items()})
@@ -81,21 +85,33 @@ def _extract(commit: str, folder: Path) -> Path:
     return folder
 
 
-def _start(root: Path, manifest: Path, folder: Path) -> dict[str, Any]:
+def _start(root: Path, by_launcher: bool, manifest: Path, folder: Path) -> dict[str, Any]:
     """Start a training of the code in `root`, up to the first update, and return its times."""
     with tempfile.TemporaryDirectory(dir=folder) as run:
         settings = [f"run={run}/run", f"data.manifest={manifest}", "train.max_steps=3", "optim.warmup_steps=1"]
         child = Path(__file__).with_name("startup_child.py")
         result = Path(run) / "times.json"
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        launcher = ["-m", "accelerate.commands.launch"] if by_launcher else []
+        started, before = time.time(), _cpu_of_children()
         done = subprocess.run(
-            [sys.executable, str(child), str(root), str(result), "configs/demo.yaml", *settings],
+            [sys.executable, *launcher, str(child), str(root), str(result), "configs/demo.yaml", *settings],
             cwd=root, env={**environment, "PYTHONPATH": str(root)}, capture_output=True, text=True,
         )  # fmt: skip
         if not result.exists():
             raise SystemExit(f"the training of {root} did not reach its first update:\n{done.stdout}{done.stderr}")
         times: dict[str, Any] = json.loads(result.read_text())
+    if by_launcher:
+        wall_s, cpu_s = times["created"] - started, _cpu_of_children() - before - times["cpu_s"]
+        times["wall_s"], times["cpu_s"] = times["wall_s"] + wall_s, times["cpu_s"] + cpu_s
+        times["parts_wall_s"]["launcher"], times["parts_cpu_s"]["launcher"] = wall_s, cpu_s
     return times
+
+
+def _cpu_of_children() -> float:
+    """CPU time of all processes that this one started and that have ended, with those that they started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _column(starts: Sequence[Mapping[str, Any]], name: str) -> list[float]:

@@ -121,6 +121,7 @@ class Recorder:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         workers = ended.ru_utime + ended.ru_stime + sum(sum(child.cpu_times()[:2]) for child in own.children(recursive=True))
         found = {"cpu_s": end[0] - started[0] + workers, "wall_s": end[1] - started[1], "workers_cpu_s": workers}
+        found["created"] = own.create_time()  # seconds since the epoch
         with open(self._result, "w", encoding="utf-8") as file:
             json.dump({**found, "parts_cpu_s": self._parts[0], "parts_wall_s": self._parts[1]}, file)
 

@@ -1,7 +1,7 @@
 """A whole training step of the V-JEPA family beside its peers, its growth, and training steps beside an older commit.
 
     python -m benchmarks.step [--cases tiny128 tiny64 small224] [--rounds 7] [--out FILE.json]
-    python -m benchmarks.step --growth | --attention | --profile | --against COMMIT [RECIPE.yaml ...]
+    python -m benchmarks.step --growth [masked | causal] | --attention | --profile | --against COMMIT [RECIPE.yaml ...]
 
 A step is forward, backward, optimizer and EMA teacher. The peers are a slow, obvious implementation of V-JEPA 2's step
 (benchmarks/steps/vjepa2_reference.py) and VJEPA2Model of `transformers`, with the same weights, frames and masks, so all
@@ -11,7 +11,7 @@ compute the same loss. One thread; set OMP_NUM_THREADS=1.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,16 +87,17 @@ def compare_peers(names: list[str], rounds: int) -> dict[str, Any]:
     return found
 
 
-def compare_growth() -> dict[str, Any]:
+def compare_growth(families: Sequence[str]) -> dict[str, Any]:
     """Measure exponents of time and memory; print and return them."""
-    found = {f"{varied} {p}": measure_growth(p, varied) for p in PRECISIONS for varied in GROWN_SIZES}
+    wanted = [(family, precision, varied) for family in families for precision in PRECISIONS for varied in GROWN_SIZES[family]]
+    found = {" ".join(each): measure_growth(*each) for each in wanted}
     rows = [
-        [g.varied, g.precision, ", ".join(map(str, g.uses)), ", ".join(f"{1e3 * use.cpu_s:.0f}" for use in g.uses.values()),
-         f"{g.time_exponent:.2f}", ", ".join(f"{use.peak_bytes / MIB:.0f}" for use in g.uses.values()),
-         f"{g.memory_exponent:.2f}"]
+        [g.family, g.varied, g.precision, ", ".join(map(str, g.uses)),
+         ", ".join(f"{1e3 * use.cpu_s:.0f}" for use in g.uses.values()), f"{g.time_exponent:.2f}",
+         ", ".join(f"{use.peak_bytes / MIB:.0f}" for use in g.uses.values()), f"{g.memory_exponent:.2f}"]
         for g in found.values()
     ]  # fmt: skip
-    print(markdown_table(["varied", "precision", "sizes", "CPU ms", "exponent", "MiB", "exponent"], rows))
+    print(markdown_table(["family", "varied", "precision", "sizes", "CPU ms", "exponent", "MiB", "exponent"], rows))
     return {name: asdict(growth) for name, growth in found.items()}
 
 
@@ -148,7 +149,8 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--rounds", type=whole_number(2), default=7)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--growth", action="store_true", help="exponents of time and memory in frames, pixels and width")
+    families, grown = list(GROWN_SIZES), "exponents of time and memory in frames, pixels and width"
+    what.add_argument("--growth", nargs="*", choices=families, metavar="FAMILY", help=f"{grown}: of {' and '.join(families)}")
     what.add_argument("--attention", action="store_true", help="both implementations of attention, and sizes of a block")
     what.add_argument("--profile", action="store_true", help="time of a step by operation, ours and vjepa2's")
     what.add_argument("--against", metavar="COMMIT", help="training steps of recipes beside those of another commit")
@@ -159,8 +161,8 @@ def main() -> None:
     torch.set_num_threads(1)
     machine = describe_machine(("torch", "transformers"))
     print(machine.line() + "\n")
-    if args.growth:
-        results = compare_growth()
+    if args.growth is not None:
+        results = compare_growth(args.growth or families)
     elif args.attention:
         results = compare_attention(args.rounds)
     elif args.profile:

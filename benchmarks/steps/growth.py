@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from benchmarks.steps.probe import StepUse, probe
 
-SIZES: dict[str, tuple[int, ...]] = {"frames": (8, 16, 32, 64), "size_px": (64, 96, 128, 192), "width": (96, 192, 384)}
+SIZES: dict[str, dict[str, tuple[int, ...]]] = {  # by family of models
+    "masked": {"frames": (8, 16, 32, 64), "size_px": (64, 96, 128, 192), "width": (96, 192, 384)},
+    "causal": {"frames": (16, 32, 64), "size_px": (64, 96, 128, 192), "width": (128, 192, 384)},
+}
+CONTENDERS = {"masked": "ours", "causal": "causal"}
 CASE = "tiny128"
 
 
@@ -16,6 +20,7 @@ CASE = "tiny128"
 class Growth:
     """A step at several sizes. time and memory grow with size to the power of these exponents."""
 
+    family: str
     precision: str
     varied: str
     uses: dict[int, StepUse]
@@ -23,11 +28,13 @@ class Growth:
     memory_exponent: float
 
 
-def measure_growth(precision: str, varied: str) -> Growth:
-    """One clip of the case `CASE`, with one of its sizes varied."""
-    uses = {size: probe(contender="ours", case=CASE, precision=precision, batch=1, **{varied: size}) for size in SIZES[varied]}
+def measure_growth(family: str, precision: str, varied: str) -> Growth:
+    """One clip of 16 frames, 128 px and width 192, with one of these varied."""
+    request = {"contender": CONTENDERS[family], "case": CASE, "precision": precision, "batch": 1}
+    uses = {size: probe(**request, **{varied: size}) for size in SIZES[family][varied]}
     times = {size: use.cpu_s for size, use in uses.items()}
-    return Growth(precision, varied, uses, exponent(times), exponent({size: use.peak_bytes for size, use in uses.items()}))
+    memory = {size: use.peak_bytes for size, use in uses.items()}
+    return Growth(family, precision, varied, uses, exponent(times), exponent(memory))
 
 
 def exponent(values: Mapping[int, float]) -> float:

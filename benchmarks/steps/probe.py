@@ -2,7 +2,7 @@
 
     python -m benchmarks.steps.probe '{"contender": "ours", "case": "tiny64", "precision": "bf16"}'
 
-Optional fields: frames, size_px, width and batch replace those of the case.
+Optional fields: frames, size_px, width and batch replace those of the case. Contender "causal" has no other sizes of a case.
 """
 
 from __future__ import annotations
@@ -48,14 +48,18 @@ def measure(contender: str, case: str, precision: Any, batch: int | None = None,
     import torch
 
     from benchmarks.steps.cases import CASES, resized
+    from benchmarks.steps.causal_step import build_causal_step, causal_recipe
     from benchmarks.steps.contenders import build_step
 
     torch.set_num_threads(1)
     if contender == "transformers":
         import_module("transformers.models.vjepa2.modeling_vjepa2")  # so that its import does not count
-    chosen = resized(CASES[case], **changed)
-    before = peak_resident_bytes()
-    step, times = build_step(contender, replace(chosen, batch=batch or chosen.batch), precision), []
+    before, times = peak_resident_bytes(), []
+    if contender == "causal":
+        step = build_causal_step(causal_recipe(batch=batch or 1, **changed), precision)
+    else:
+        chosen = resized(CASES[case], **changed)
+        step = build_step(contender, replace(chosen, batch=batch or chosen.batch), precision)
     for _ in range(STEPS):
         start = time.process_time()
         step()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from benchmarks.steps.cases import Case, random_clips
+from benchmarks.steps.causal_step import build_causal_step, causal_recipe
 from benchmarks.steps.contenders import build_step
 from benchmarks.steps.growth import exponent
 from benchmarks.steps.vjepa2_reference import ReferenceVJEPA2
@@ -57,3 +58,11 @@ def test_bfloat16_changes_the_loss_little():
 
 def test_the_exponent_of_a_power_law():
     assert exponent({2: 3 * 2**1.5, 4: 3 * 4**1.5, 8: 3 * 8**1.5}) == pytest.approx(1.5)
+
+
+def test_the_causal_step_trains_at_the_size_that_is_asked_for():
+    recipe = causal_recipe(frames=12, size_px=32, width=64)
+    step = build_causal_step(recipe, "fp32")
+    losses = [step() for _ in range(3)]
+    assert losses[2] < losses[0]
+    assert (recipe.window.frames, recipe.model.encoder.width, recipe.model.encoder.latent_grid) == (12, 64, 2)
