@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 
 from benchmarks.loader_contenders import Read, Source, contenders_of
 from benchmarks.measure import Comparison, add_out, describe_machine, markdown_table, paired, write_results
-from data_prep.transcoding import TranscodeConfig, transcode_video
+from data_prep.transcoding.encode import TranscodeConfig, transcode_video
 from worldmodel.process.arguments import whole_number
 from worldmodel.video import inspect_video
 from worldmodel.video.container.opening import open_video

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Comparison, add_out, describe_machine, markdown_table, paired, write_results
-from data_prep.transcoding import X264, TranscodeConfig, transcode_video
+from data_prep.transcoding.encode import X264, TranscodeConfig, transcode_video
 from worldmodel.process.arguments import whole_number
 from worldmodel.video import inspect_video
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.sources.item import Segment
-from worldmodel.video.frame_times import FrameTimes
+from worldmodel.manifest import Clip
+from worldmodel.video.frame_times import ROUNDING_S, FrameTimes
 
 HELD_OUT = 0.2  # fraction of each file that is divided in time, at its end
 ROUNDING_FRAMES = 1e-3  # of a frame: times in lists are rounded
+ROUNDING_SHARE = 0.25  # of a frame: times in manifests may be rounded as containers round theirs
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,31 @@ def held_out_frame(frames: int) -> int:
     return min(max(1, round(frames * (1 - HELD_OUT))), frames - 1)
 
 
-def frames_of_copy(times: FrameTimes, duration_s: float, start_s: float, stop_s: float) -> FrameRange | None:
-    """The frames of a copy that begin in the time range of a clip; None where there are none.
+def frames_of_clip(times: FrameTimes, clip: Clip) -> tuple[int, int]:
+    """The numbers in the file of the first frame of a clip and of the one after its last, from the times where not stated.
 
-    A copy at a lower rate has no frame that begins with the clip. What it shows then began before, so
-    the clip of the copy starts later, with its own first frame.
+    times: of the file. A frame belongs to the clip in whose interval it begins.
     """
-    starts, rounding_s = times.starts_s(), ROUNDING_FRAMES / times.fps
-    first, stop = np.searchsorted(starts, np.array([start_s, stop_s]) - rounding_s).tolist()
-    if stop <= first:
+    if clip.first_frame is not None:
+        return clip.first_frame, clip.first_frame + clip.frames
+    rounding_s = min(ROUNDING_S, ROUNDING_SHARE / clip.fps)
+    first, stop = np.searchsorted(times.starts_s(), np.array([clip.start_s, clip.stop_s]) - rounding_s).tolist()
+    return first, stop
+
+
+def frames_of_copy(copy: FrameTimes, duration_s: float, source: FrameTimes, first: int, stop: int) -> FrameRange | None:
+    """The frames of a copy that are frames [first, stop) of its source; None where there are none.
+
+    A frame of a copy begins when the frame that it shows begins in the source. A copy at a lower rate
+    lacks frames, so it may start later than the source.
+    """
+    source_s, starts = source.ticks / source.ticks_per_s, copy.starts_s()
+    shown = np.searchsorted((source_s[1:] + source_s[:-1]) / 2, copy.ticks / copy.ticks_per_s, side="right")
+    begin, end = np.searchsorted(shown, [first, stop]).tolist()
+    if end <= begin:
         return None
-    return FrameRange(max(start_s, float(starts[first])), min(stop_s, duration_s), first, stop - first)
+    stop_s = float(starts[end]) if end < len(starts) else duration_s
+    return FrameRange(float(starts[begin]), stop_s, begin, end - begin)
 
 
 def segment_frames(times: FrameTimes, duration_s: float, segment: Segment) -> FrameRange | None:

@@ -1,8 +1,8 @@
 """Journal of `index` and of `curate`: a file beside the output with one line per finished item.
 
 The lines are in the order of the source. A run that was killed resumes by reading journal and
-source in parallel, in constant memory. It resumes at the first line that does not match the source
-or was cut short.
+source in parallel, in constant memory. It resumes at the first line that does not match the source,
+is of an earlier version or was cut short.
 """
 
 from __future__ import annotations
@@ -65,15 +65,21 @@ class Journal(Generic[ItemT, Record]):
         for item in items:
             position = self._file.tell()
             value = _value(self._file.readline())
-            if value is None or (value.get("path"), value.get("member"), value.get("label")) != (
-                item.path,
-                item.member,
-                item.label,
-            ):
+            if value is None or not self._is_of(item, value):
                 self._file.seek(position)
                 return itertools.chain([item], items)
             self.done += 1
         return iter(())
+
+    def _is_of(self, item: ItemT, value: Mapping[str, Any]) -> bool:
+        """Whether a line is of this item, and of this version of the project."""
+        if (value.get("path"), value.get("member"), value.get("label")) != (item.path, item.member, item.label):
+            return False
+        try:
+            self._record(**value)
+        except (ValueError, TypeError):
+            return False
+        return True
 
     def append(self, record: Record) -> None:
         self._write(dataclasses.asdict(record))  # type: ignore[call-overload]  # a dataclass

@@ -21,6 +21,7 @@ from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.models.weights_hash import weights_hash
 from worldmodel.models.world_model import WorldModel
 from worldmodel.recipe import Recipe
+from worldmodel.runs.run_data import run_folder_of
 from worldmodel.storage.urls import is_url
 
 
@@ -87,7 +88,7 @@ def _open(spec: str, device: torch.device) -> Subject:
         raise TrialError(f"{spec}: no such run folder; --model takes RUN, hf:FOLDER, untrained:RECIPE.yaml or baseline:NAME")
     checkpoint = find_checkpoint(spec)
     model, recipe = load_model(checkpoint.folder, device)
-    return Subject(spec, checkpoint.folder.parent.parent.name, model, recipe, checkpoint.step, checkpoint)
+    return Subject(spec, run_folder_of(checkpoint).name, model, recipe, checkpoint.step, checkpoint)
 
 
 def untrained_copy(like: WorldModel, seed: int, device: torch.device, precision: Precision = "fp32") -> WorldModel:

@@ -98,7 +98,9 @@ def _why_none(args: argparse.Namespace, ids: np.ndarray, manifest: Manifest) -> 
 
 def _every(clip: Clip, every: int) -> list[float]:
     """The times of every N-th frame of a clip."""
-    times: list[float] = (clip.start_s + (np.arange(0, min(clip.frames, MAX_FRAMES), every) + 0.5) / clip.fps).tolist()
+    times: list[float] = (
+        clip.start_s + (np.arange(0, min(clip.frames_at(clip.fps), MAX_FRAMES), every) + 0.5) / clip.fps
+    ).tolist()
     return times
 
 

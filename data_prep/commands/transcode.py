@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO
 
 from data_prep.content_hash import DIGEST, METHOD
-from data_prep.copies import Copy, CopyJob, find_or_make_copy
 from data_prep.errors import PrepError
 from data_prep.frame_ranges import FrameRange
 from data_prep.outputs.url_output import uploaded_output
@@ -28,7 +27,8 @@ from data_prep.parallel.workers import Workers, add_worker_arguments, open_worke
 from data_prep.pool import Failed
 from data_prep.progress import Bar, bar
 from data_prep.rejected_list import rejected_line, rejected_path
-from data_prep.transcoding import TranscodeConfig
+from data_prep.transcoding.copies import Copy, CopyJob, find_or_make_copy
+from data_prep.transcoding.encode import TranscodeConfig
 from worldmodel.files.atomic import atomic_file, remove_parts, write_text
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.files.json_files import read_json_object
@@ -207,8 +207,9 @@ def _clips(
 
 
 def _copied(clip: Clip, copy: Copy, found: FrameRange) -> Clip:
-    """The same time range of the copy. Split, label, ground truth and source stay."""
+    """The same time range of the copy. Split, label and source stay; ground truth, which counts frames and px, if these do."""
     info = copy.info
+    keeps_truth = (info.width, info.height) == (clip.width, clip.height) and abs(info.fps - clip.fps) < 1e-3 * clip.fps
     return dataclasses.replace(
         clip,
         clip_id=clip_id(copy.content_hash, found.start_s, found.stop_s),
@@ -223,6 +224,7 @@ def _copied(clip: Clip, copy: Copy, found: FrameRange) -> Clip:
         rotation=0,
         codec=info.codec,
         timing=info.timing,
+        truth=clip.truth if keeps_truth else None,
         content_hash=copy.content_hash,
         first_frame=found.first_frame,
     )

@@ -16,6 +16,7 @@ from data_prep.curation.recipe import CurationRecipe
 from data_prep.curation.spans import find_spans
 from data_prep.curation.stretches import divide
 from data_prep.curation.transitions import brightness_cells, find_transitions
+from data_prep.frame_ranges import frames_of_clip
 from data_prep.pool import Failed
 from worldmodel.manifest import Clip
 from worldmodel.storage.errors import StorageError, fault_outside_file
@@ -48,12 +49,15 @@ class VideoAnalysis:
     stop_s: float = 0.0
     stretches: list[dict[str, Any]] = field(default_factory=list)  # fields of Stretch
     spans: list[dict[str, Any]] = field(default_factory=list)  # fields of Span, one of each stretch
+    clip_frames: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # of each clip: its first frame, and the one after its last
     borders: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     hashes: list[str] = field(default_factory=list)  # 16 hex digits each
     problem: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.spans) != len(self.stretches) or any("first_frame" not in span for span in self.spans):
+        if len(self.spans) != len(self.stretches) or not (self.clip_frames or self.problem):
             raise ValueError("it was written by an earlier version")
 
 
@@ -120,6 +124,7 @@ def _analyse(video: VideoClips, start_s: float, stop_s: float, recipe: CurationR
         stop_s,
         [asdict(stretch) for stretch in found],
         [asdict(span) for span in spans],
+        [frames_of_clip(frames_of_file, of_video) for of_video in video.clips],
         borders,
         hashes,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -54,11 +53,14 @@ def curated_clips(
     of their group, of its first clip that is not excluded. Where videos are divided in time, the
     near-duplicates of the first are excluded.
     """
-    sizes = [0] * len(videos)
+    sizes, sources = [0] * len(videos), list(range(len(videos)))
     for group in groups:
         sizes[group] += 1
+    for number in reversed(range(len(videos))):  # the first of each group that has a clip to take a split from
+        if any(clip.split != EXCLUDED for clip in videos[number].clips):
+            sources[groups[number]] = number
     for video, analysis, group in zip(videos, analyses, groups, strict=True):
-        first = videos[group]
+        first = videos[sources[group]]
         is_copy = (first.path, first.member) != (video.path, video.member)
         divided = len({clip.split for clip in (*first.clips, *video.clips)} - {EXCLUDED}) > 1 and (
             len(first.clips) > 1 or len(video.clips) > 1
@@ -81,9 +83,11 @@ def _rows(video: VideoClips, analysis: VideoAnalysis, recipe: CurationRecipe) ->
     stretches = [Stretch(**fields) for fields in analysis.stretches]
     spans = [Span(**fields) for fields in analysis.spans]
     crop = _crop(analysis.borders) if recipe.borders.crop else None
-    for clip in video.clips:
-        for stretch, span in zip(stretches, spans, strict=True):
-            cut = _within(clip, span)
+    for clip, (first, end) in zip(video.clips, analysis.clip_frames, strict=True):
+        cuts = [_within(clip, first, end, span) for span in spans]
+        if not any(cuts):  # it lies between two stretches
+            yield CuratedClip(clip, "short", 0, None, None, (0.0, 0.0, 0.0, 0.0), None, clip.split)
+        for stretch, cut in zip(stretches, cuts, strict=True):
             if cut is None:
                 continue
             decision = stretch.decision
@@ -101,23 +105,18 @@ def _crop(borders: Borders) -> str | None:
     return CropRectangle(left, top, 1 - right, 1 - bottom).text() if any(borders) else None
 
 
-def _within(clip: Clip, span: Span) -> Clip | None:
-    """The part of a clip in a stretch; None where there is none. A clip that is one stretch is returned as it is.
+def _within(clip: Clip, first: int, end: int, span: Span) -> Clip | None:
+    """The part of a clip in a stretch; None where there is none. A clip that is one stretch keeps its interval and name.
 
-    Frames of the file between two stretches that were not examined are in neither.
+    first, end: its first frame, and the one after its last. Frames of the file between two stretches
+    that were not examined are in neither.
     """
     begin, stop = max(span.begin_s, clip.start_s), min(span.stop_s, clip.stop_s)
-    if (begin, stop) == (clip.start_s, clip.stop_s):
-        return clip
-    first, end = span.first_frame, span.first_frame + span.frames
-    # where a manifest does not state the frames of a clip, they count at the average rate
-    if begin > span.begin_s:
-        first = math.ceil(begin * clip.fps - 1e-3) if clip.first_frame is None else clip.first_frame
-    if stop < span.stop_s:
-        end = round(stop * clip.fps) if clip.first_frame is None else clip.first_frame + clip.frames
+    first, end = max(first, span.first_frame), min(end, span.first_frame + span.frames)
     if stop <= begin or end <= first:
         return None
-    name = clip_id(clip.content_hash, begin, stop)
+    whole = (begin, stop) == (clip.start_s, clip.stop_s)
+    name = clip.clip_id if whole else clip_id(clip.content_hash, begin, stop)
     return replace(clip, clip_id=name, start_s=begin, stop_s=stop, frames=end - first, first_frame=first)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -103,7 +104,7 @@ def divide(clips: Sequence[Clip], duration_s: float) -> Pools:
         if length_s < LONG_CLIP * duration_s:
             test.append(clip)
             continue
-        middle_s = clip.start_s + CALIBRATION_SHARE * length_s
+        middle_s = math.ceil((clip.start_s + CALIBRATION_SHARE * length_s) * clip.fps - 1e-3) / clip.fps  # where a frame begins
         calibration.append(replace(clip, stop_s=middle_s))
         test.append(replace(clip, start_s=middle_s, first_frame=None))
     return Pools(tuple(test), tuple(calibration))

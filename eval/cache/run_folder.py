@@ -54,7 +54,10 @@ class StoredResult:
 
 
 def folder_of(subject: Subject) -> Path | None:
-    """The folder of a subject's stored results; None for a subject that is no run."""
+    """The folder of a subject's stored results; None for a subject that is no run.
+
+    A checkpoint that was exported has a folder of its own.
+    """
     return None if subject.checkpoint is None else run_folder_of(subject.checkpoint) / FOLDER
 
 

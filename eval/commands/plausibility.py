@@ -50,7 +50,6 @@ from worldmodel.process.terminal import escape_line, print_escaped
 from worldmodel.ranks.launch import run_on_main_process
 from worldmodel.ranks.start_monitors import monitor_ranks
 from worldmodel.video.geometry import GEOMETRIES, add_geometry
-from worldmodel.video.selection import frame_count_at
 
 HELP = "plausibility of single videos: surprise over time and by location, and the rank among possible videos"
 RESUMES = True
@@ -169,7 +168,7 @@ def plan_windows(args: argparse.Namespace, model: WorldModel, calibration: Seque
     given = {name: parse_frames(text, fps) for name in ("window", "stride", "horizon") if (text := getattr(args, name))}
     return default_plan(
         model,
-        given.get("window", min(window_frames(model), max(frame_count_at(clip.frames, clip.fps, fps) for clip in calibration))),
+        given.get("window", min(window_frames(model), max(clip.frames_at(fps) for clip in calibration))),
         fps,
         given.get("stride"),
         [parse_frames(text, fps) for text in args.contexts.split(",")] if args.contexts else None,

@@ -35,7 +35,6 @@ from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
 from worldmodel.video import VideoError
 from worldmodel.video.geometry import Geometry, read_square_frames
-from worldmodel.video.selection import frame_count_at
 
 WINDOWS_PER_SEGMENT = 48  # so that a long video is never in memory as a whole
 SEGMENTS_PER_BATCH = 8
@@ -64,7 +63,7 @@ class BatchedInference:
 
     def segments(self, clip: Clip, max_segments: int | None = None) -> list[Segment]:
         """Segments of WINDOWS_PER_SEGMENT windows each; none if the clip is shorter than a window."""
-        plan, length = self.plan, frame_count_at(clip.frames, clip.fps, self.plan.fps)
+        plan, length = self.plan, clip.frames_at(self.plan.fps)
         if not plan.sliding(length):
             return []
         windows = max(0, length - plan.frames) // plan.stride + 1
@@ -140,7 +139,7 @@ class BatchedInference:
 
     def _joined(self, clip: Clip, results: Sequence[WindowSurprise | str]) -> WindowSurprise | str:
         if not results:
-            return too_short_message(frame_count_at(clip.frames, clip.fps, self.plan.fps), self.plan)
+            return too_short_message(clip.frames_at(self.plan.fps), self.plan)
         reasons = [it for it in results if isinstance(it, str)]
         if reasons:
             return reasons[0]

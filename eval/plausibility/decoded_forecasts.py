@@ -22,7 +22,6 @@ from eval.voe.surprise.windows import Window, WindowPlan
 from worldmodel.manifest import Clip
 from worldmodel.models.decoder import Decoder
 from worldmodel.rollouts.decoder_fitting import load_decoder
-from worldmodel.video.selection import frame_count_at
 
 LATENTS_AT_ONCE = 32  # drawn in one call of the decoder
 Frames = NDArray[np.uint8]
@@ -50,7 +49,7 @@ def decode_forecasts(
 ) -> DecodedForecasts | None:
     """Decode the forecasts of frames [first, stop) of a clip; None if the clip cannot be read or nothing is forecast."""
     plan, f = inference.plan, inference.model.tubelet_size
-    chosen = median_lead_windows(plan, frame_count_at(clip.frames, clip.fps, plan.fps), first, stop)
+    chosen = median_lead_windows(plan, clip.frames_at(plan.fps), first, stop)
     if not chosen:
         return None
     begin = min(window.start for window, _ in chosen.values())

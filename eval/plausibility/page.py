@@ -100,10 +100,10 @@ def _card(
     clip, video, result, plan = scored.named.clip, scored.surprise, scored.result, distribution.plan
     peak_s = result["scorers"][result["scorer"]]["peak_s"]
     assert peak_s is not None
-    fps, length_s = min(clip.fps, MAX_FPS), clip.frames / clip.fps
+    fps, length_s = min(clip.fps, MAX_FPS), clip.stop_s - clip.start_s
     from_s = min(max(0.0, peak_s - MAX_SHOWN_S / 2), max(0.0, length_s - MAX_SHOWN_S))
     count = max(1, round(min(MAX_SHOWN_S, length_s) * fps))
-    times = [clip.start_s + min(from_s + index / fps, (clip.frames - 1) / clip.fps) for index in range(count)]
+    times = [clip.start_s + min(from_s + index / fps, max(0.0, length_s - 0.5 / clip.fps)) for index in range(count)]
     frames: NDArray[np.uint8] | None = None
     with suppress(VideoError, OSError):
         size = inside(clip.rectangle, MAX_PX if min(clip.height, clip.width) > MAX_PX else None)

@@ -122,7 +122,7 @@ def video_result(
         "scorers": scorers,
         "compared_with": _compared_with(rank, plan),
         "motion": _short(float(video.motion.mean())),
-        "duration_s": _short(clip.frames / clip.fps),
+        "duration_s": _short(clip.stop_s - clip.start_s),
         "fps": _short(clip.fps),
         "model_fps": plan.fps,
         "size_px": [clip.width, clip.height],

@@ -12,7 +12,6 @@ from eval.errors import EvalError
 from worldmodel.manifest import SPLITS, Clip, Manifest
 from worldmodel.models.world_model import WorldModel, window_frames
 from worldmodel.video.geometry import read_square_frames
-from worldmodel.video.selection import frame_count_at
 
 ROUNDING_FRAMES = 1e-6
 READER_THREADS = 2
@@ -58,12 +57,13 @@ def equally_long(
     than `min_steps`.
     """
     f = model.tubelet_size
-    steps = [frame_count_at(clip.frames, clip.fps, model.fps) // f for clip in clips]
+    steps = [clip.frames_at(model.fps) // f for clip in clips]
     longest = int(np.argmax(steps))
     wanted = min(steps[longest], max(max_windows * window_frames(model) // f, min_steps))
     if wanted < min_steps:
+        clip = clips[longest]
         raise EvalError(
-            f"{clips[longest].path}, the longest, lasts {clips[longest].frames / clips[longest].fps:.2f} s: {wanted} latent "
+            f"{clip.path}, the longest, lasts {clip.stop_s - clip.start_s:.2f} s: {wanted} latent "
             f"steps at {model.fps:g} fps; at least {min_steps} are needed for a context and one forecast step"
         )
     return [clip for clip, own in zip(clips, steps, strict=True) if own >= wanted], wanted

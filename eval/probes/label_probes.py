@@ -29,7 +29,6 @@ from eval.probes.metrics import accuracy
 from eval.probes.results import LabelScore, ProbeResults, score_json
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.world_model import WorldModel
-from worldmodel.video.selection import frame_count_at
 
 SPLITS = ("train", "val", "test")
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -167,6 +166,6 @@ def middle_windows(title: str, data: LabelledClips, model: WorldModel, device: t
     with bar(title, len(data.clips)) as progress:
         for first in range(0, len(data.clips), BATCH_CLIPS):
             batch = data.clips[first : first + BATCH_CLIPS]
-            begin = [(frame_count_at(clip.frames, clip.fps, model.fps) - count) // 2 for clip in batch]
+            begin = [(clip.frames_at(model.fps) - count) // 2 for clip in batch]
             yield torch.from_numpy(read_clips(batch, model.fps, model.size_px, count, begin)).to(device)
             progress.step(len(batch))

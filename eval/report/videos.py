@@ -59,7 +59,7 @@ def trial_video_mp4(video: Video, geometry: Geometry) -> bytes:
     info, rate = inspect_video(video.path, folder_fps=video.fps), page_fps(video)
     count = max(1, round(video.frames / video.fps * rate))
     last_s = (video.frames - 1) / video.fps
-    times = [video.start_frame / video.fps + min(index / rate, last_s) for index in range(count)]
+    times = [video.begin_s + min(index / rate, last_s) for index in range(count)]
     size = MAX_PX if min(info.height, info.width) > MAX_PX else None
     frames = read_frames(video.path, times_s=times, size=size, folder_fps=video.fps)
     return mp4_bytes(crop_square(frames) if geometry == "center_crop" else frames, rate)

@@ -97,7 +97,7 @@ def describe_windows(task: VoeTask) -> dict[str, Any]:
 
 def videos_hash(videos: Sequence[Video]) -> str:
     """Digest of the calibration videos, independent of their folder: 16 hex digits."""
-    rows = json.dumps([[video.video_id, video.fps, video.frames, video.start_frame] for video in videos])
+    rows = json.dumps([[video.video_id, video.fps, video.frames, video.start_s or video.start_frame] for video in videos])
     return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
 

@@ -39,16 +39,23 @@ class Video:
     video_id: str
     path: str  # a video file or a folder of frames
     fps: float
-    frames: int  # from start_frame on
+    frames: int  # from `start` on
     label: bool | None  # True: possible. None only where the labels are secret
     context_id: str = ""  # videos with the same context_id are equal until the event
     outcome_id: str = ""  # videos with the same outcome_id have the same end
     start_frame: int = 0  # first frame of the file that is used; above 0 if its priming is left out
     crop: str | None = None  # what is read of each frame (worldmodel/video/crop_rectangle.py); None: all of it
+    start_s: float | None = None  # when the part of the file that is used begins; None: at start_frame, at a constant rate
+
+    @property
+    def begin_s(self) -> float:
+        """When the part of the file that is used begins, in seconds."""
+        return self.start_frame / self.fps if self.start_s is None else self.start_s
 
     def as_key(self) -> dict[str, Any]:
-        """What determines results. A video without a crop has the key that it had before there were crops."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "crop" or value is not None}
+        """What determines results. A video without `crop` and `start_s` has the key that it had before there were any."""
+        later = ("crop", "start_s")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in later or value is not None}
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def read_video(video: Video, fps: float, size_px: int, geometry: Geometry = "cen
     Raises VideoError.
     """
     count = frame_count_at(video.frames, video.fps, fps)
-    times = [video.start_frame / video.fps + index / fps for index in range(count)]
+    times = [video.begin_s + index / fps for index in range(count)]
     rectangle = None if video.crop is None else CropRectangle.parse(video.crop)
     return read_square_frames(video.path, size_px, geometry, times_s=times, folder_fps=video.fps, rectangle=rectangle)
 

@@ -59,6 +59,16 @@ def test_a_stride_takes_every_nth_frame_of_the_file(tmp_path: Path):
     assert max(last) <= 299
 
 
+def test_a_table_of_another_program_may_count_the_frames_of_the_whole_file(tmp_path: Path):
+    """Without `first_frame`, windows follow from the interval, so a clip never shows the other split."""
+    clips = [replace(TEN_SECONDS, stop_s=8.0), replace(TEN_SECONDS, start_s=8.0, split="val")]
+    manifest, window = manifest_of(tmp_path, *clips), WindowConfig(frames=4, fps=10, stride_frames=5)
+    for split, first, last in (("train", 0, 239), ("val", 240, 299)):
+        chosen = WindowSource(manifest, split, window).windows_at(np.zeros(200, np.int64), np.linspace(0, 0.9999, 200))
+        numbers = [number for item in chosen for number in item.indices or ()]
+        assert (min(numbers), max(numbers)) == (first, last)
+
+
 def test_with_a_stride_each_start_that_fits_is_equally_likely(tmp_path: Path):
     """Whatever the rate is: frames 37 to 46 hold six windows of three frames, two frames apart."""
     clip = replace(TEN_SECONDS, start_s=2.0, stop_s=9.0, frames=10, first_frame=37)

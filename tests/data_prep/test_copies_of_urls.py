@@ -2,13 +2,13 @@
 
 import pytest
 
-from data_prep import copies
 from data_prep.commands.transcode import _clips
-from data_prep.copies import CopyJob, find_or_make_copy
 from data_prep.errors import PrepError
 from data_prep.pool import Failed
 from data_prep.progress import bar
-from data_prep.transcoding import TranscodeConfig
+from data_prep.transcoding import copies
+from data_prep.transcoding.copies import CopyJob, find_or_make_copy
+from data_prep.transcoding.encode import TranscodeConfig
 from worldmodel.storage.errors import StorageError
 
 URL = "s3://bucket/a.mp4"

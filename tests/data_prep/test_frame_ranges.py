@@ -1,13 +1,17 @@
 """Parts of a video hold whole frames, at constant and at variable frame rates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from data_prep.frame_ranges import FrameRange, frames_of_copy, held_out_frame, segment_frames
+from data_prep.frame_ranges import FrameRange, frames_of_clip, frames_of_copy, held_out_frame, segment_frames
 from data_prep.sources.item import Segment
+from worldmodel.manifest import Clip
 from worldmodel.video.frame_times import FrameTimes
 
 TIMES = FrameTimes(np.array([0, 4, 9, 14]), 10.0, 2.0, 2.5)  # frames begin at 0, 0.4, 0.9 and 1.4 s; the last one ends at 1.6 s
+WHOLE = Clip("0", "a.mkv", None, 0.0, 0.3, 30.0, 9, 64, 48, 0, "h264", "train", None, None, "test", "0")
 CONSTANT = FrameTimes(np.arange(10), 10.0, 1.0, 10.0)
 
 
@@ -26,17 +30,32 @@ def test_a_segment_holds_the_frames_that_it_shows_with_their_whole_duration(star
     assert segment_frames(TIMES, 1.6, Segment(start_s, stop_s)) == found
 
 
+SLOWER = FrameTimes(np.array([0, 3, 5, 8]), 10.0, 2.5, 4.0)  # a copy of CONSTANT that has frames 0, 3, 5 and 8 of it
+
+
 @pytest.mark.parametrize(
-    ("start_s", "stop_s", "found"),
+    ("first", "stop", "found"),
     [
-        (0.0, 1.0, FrameRange(0.0, 1.0, 0, 10)),
-        (0.25, 0.61, FrameRange(0.3, 0.61, 3, 4)),
-        (0.31, 0.39, None),
-        (0.75, 1.2, FrameRange(0.8, 1.0, 8, 2)),
+        (0, 10, FrameRange(0.0, 1.0, 0, 4)),
+        (2, 6, FrameRange(0.3, 0.8, 1, 2)),
+        (4, 5, None),
+        (8, 10, FrameRange(0.8, 1.0, 3, 1)),
     ],
 )
-def test_a_clip_of_a_copy_starts_with_a_frame_that_begins_in_the_clip(start_s, stop_s, found):
-    assert frames_of_copy(CONSTANT, 1.0, start_s, stop_s) == found
+def test_a_clip_of_a_copy_has_the_frames_that_it_has_in_the_source(first, stop, found):
+    assert frames_of_copy(SLOWER, 1.0, CONSTANT, first, stop) == found
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_copy_of_a_source_whose_times_are_rounded_has_the_same_frames(cut: int):
+    """Matroska rounds to milliseconds; the copy keeps these times, a manifest states multiples of a frame."""
+    source = FrameTimes(np.array([0, 33, 67, 100, 133, 167, 200, 233, 267]), 1000.0, 100 / 3, 30.0)
+    copy = FrameTimes(source.ticks * 90, 90_000.0, 3000.0, 30.0049)
+    clip = replace(WHOLE, start_s=cut / 30, stop_s=0.3)
+    assert frames_of_clip(source, clip) == (cut, 9)
+    found = frames_of_copy(copy, 0.3, source, cut, 9)
+    assert found is not None
+    assert (found.first_frame, found.frames) == (cut, 9 - cut)
 
 
 @pytest.mark.parametrize(("frames", "first"), [(2, 1), (3, 2), (5, 4), (12, 10), (100, 80)])

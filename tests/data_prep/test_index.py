@@ -190,6 +190,19 @@ def test_a_resumed_run_inspects_no_file_twice(tmp_path, video_folder, monkeypatc
     assert len(set(inspected)) == 6
 
 
+def test_a_line_of_an_earlier_version_is_inspected_again(tmp_path, video_folder, monkeypatch):
+    folder, out = video_folder(3), tmp_path / "m.parquet"
+    monkeypatch.setattr("data_prep.commands.index.write_index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert index(folder, out) == 130
+    journal = tmp_path / "m.parquet.part.jsonl"
+    settings, *lines = map(json.loads, journal.read_text().splitlines())
+    del lines[1]["held_out_s"]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in (settings, *lines)))
+    monkeypatch.undo()
+    assert index(folder, out) == 0
+    assert len(clips(out)) == 6
+
+
 def test_a_journal_with_other_settings_is_started_again(tmp_path, video_folder):
     folder, out = video_folder(2), tmp_path / "m.parquet"
     (tmp_path / "m.parquet.part.jsonl").write_text('{"root": "elsewhere"}\n{"path": "x"}\n')

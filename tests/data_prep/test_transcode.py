@@ -1,13 +1,15 @@
 """`python -m data_prep transcode`: small copies that show the same at the same time."""
 
 import os
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_prep.__main__ import main
-from worldmodel.manifest import Manifest
+from worldmodel.manifest import Clip, Manifest, write_manifest
 from worldmodel.video import inspect_video, read_frames
 
 
@@ -52,6 +54,43 @@ def test_a_rate_bound_drops_frames_and_moves_none(tmp_path, indexed, number_of):
     assert inspect_video(steady.path).frames == 20
     frames = read_frames(steady.path, times_s=np.arange(20) / 10)
     assert [number_of(frame) for frame in frames] == list(range(0, 60, 3))
+
+
+def test_clips_of_copies_have_the_frames_of_their_source(tmp_path, indexed):
+    """Each frame of the file is in the same split, although Matroska rounds times to milliseconds."""
+    assert transcode(indexed, tmp_path / "small") == 0
+    found = [(clip.split, clip.first_frame, clip.frames) for clip in clips(tmp_path / "small" / "manifest.parquet")]
+    assert (
+        found
+        == [(clip.split, clip.first_frame, clip.frames) for clip in clips(indexed)]
+        == 2 * [("train", 0, 48), ("val", 48, 12)]
+    )
+
+
+def test_a_folder_of_frames_is_played_at_the_rate_of_its_clip(tmp_path, numbered, number_of):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(numbered(60, 48, 64)):
+        Image.fromarray(frame).save(folder / f"{number:03d}.png")
+    clip = Clip("0", str(folder), None, 1.0, 2.0, 30.0, 30, 64, 48, 0, "png", "train", None, None, "test", "0")
+    write_manifest(tmp_path / "m.parquet", [clip], command="test", config={})
+    assert transcode(tmp_path / "m.parquet", tmp_path / "small") == 0
+    (copy,) = clips(tmp_path / "small" / "manifest.parquet")
+    assert (copy.start_s, copy.stop_s, copy.first_frame, copy.frames) == (1.0, 2.0, 30, 30)
+    assert number_of(read_frames(copy.path, times_s=[copy.start_s])[0]) == 30
+
+
+def test_ground_truth_counts_frames_so_a_copy_at_another_rate_has_none(tmp_path, indexed):
+    manifest = Manifest.open(indexed)
+    some = [replace(manifest.clip(0), truth=str(tmp_path / "truth.npz"))]
+    write_manifest(tmp_path / "t.parquet", some, command="test", config={})
+    for name, options, kept in (
+        ("same", ("--short-side-px", "96"), True),
+        ("slow", ("--fps", "10"), False),
+        ("small", ("--short-side-px", "48"), False),
+    ):
+        assert transcode(tmp_path / "t.parquet", tmp_path / name, *options) == 0
+        assert (clips(tmp_path / name / "manifest.parquet")[0].truth is not None) == kept
 
 
 def test_copies_decode_from_a_near_keyframe_and_hold_no_b_frames(tmp_path, indexed):

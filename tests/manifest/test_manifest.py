@@ -115,6 +115,12 @@ def test_random_clips_of_200_000_rows_cost_little_memory(tmp_path):
     assert grown < 60 << 20, f"{grown / 2**20:.0f} MiB"
 
 
+@pytest.mark.parametrize(("frames", "found"), [(48, 24), (240, 24), (12, 6)])
+def test_frames_at_a_rate_are_shown_within_the_clip(frames: int, found: int):
+    """Two seconds of a file of 24 frames per second on average: at its average rate, faster and slower."""
+    assert clip(0, start_s=3.0, stop_s=5.0, fps=24.0, frames=frames).frames_at(12.0) == found
+
+
 def test_a_digest_depends_on_the_samples_and_not_on_paths(tmp_path, monkeypatch):
     clips = [clip(number) for number in range(5)]
 
@@ -126,7 +132,9 @@ def test_a_digest_depends_on_the_samples_and_not_on_paths(tmp_path, monkeypatch)
     assert digest(*(clip(number, path=f"/moved/{number}.mp4", source="other", label="a") for number in range(5))) == first
     changes = {"clip_id": "0" * 16, "split": "val", "start_s": 0.5, "stop_s": 0.9, "fps": 12.0, "content_hash": "f" * 64}
     others = [digest(*clips[:-1], clip(4, **{field: value})) for field, value in changes.items()]
-    others += [digest(*reversed(clips)), digest(*clips[:-1])]
+    others += [digest(*reversed(clips)), digest(*clips[:-1]), digest(*clips[:-1], clip(4, first_frame=7))]
+    shown = int(clips[4].start_s * clips[4].fps + 1e-6)
+    assert digest(*clips[:-1], clip(4, first_frame=shown)) == first  # which the digest of earlier versions says too
     assert len({first, *others}) == 1 + len(others)
     monkeypatch.setattr("worldmodel.manifest.write.ROWS_PER_GROUP", 2)
     assert digest(*clips) == first

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from data_prep.transcoding import TranscodeConfig, transcode_video
+from data_prep.transcoding.encode import TranscodeConfig, transcode_video
 from worldmodel.video import VideoError, read_frames
 
 COUNT, FPS, GOP = 60, 25, 20

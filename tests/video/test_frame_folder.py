@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from data_prep.inspection import inspect_item
 from data_prep.sources.item import Item
-from data_prep.transcoding import TranscodeConfig, transcode_video
+from data_prep.transcoding.encode import TranscodeConfig, transcode_video
 from worldmodel.video import VideoError, inspect_video, read_frames
 from worldmodel.video.frame_folder.frames import open_frame
 

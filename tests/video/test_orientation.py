@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.transcoding import TranscodeConfig, transcode_video
+from data_prep.transcoding.encode import TranscodeConfig, transcode_video
 from worldmodel.video import VideoError, inspect_video, read_frames
 from worldmodel.video.orientation import Orientation, usable_aspect
 from worldmodel.video.resize import FrameConverter

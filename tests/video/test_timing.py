@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.transcoding import TranscodeConfig, transcode_video
+from data_prep.transcoding.encode import TranscodeConfig, transcode_video
 from worldmodel.video import VideoError, inspect_video, read_frames
 from worldmodel.video.container.reuse import KEPT
 from worldmodel.video.container.timing import analyse_timing, timing_of

@@ -184,9 +184,12 @@ def _starts_by_number(batch: pa.RecordBatch, window: WindowConfig) -> tuple[np.n
     Where a manifest does not state the first frame of a clip, frames count at the average rate.
     """
     assert window.stride_frames is not None
-    start_s, fps, frames = (batch.column(name).to_numpy() for name in ("start_s", "fps", "frames"))
+    start_s, stop_s, fps = (batch.column(name).to_numpy() for name in ("start_s", "stop_s", "fps"))
     by_rate = (start_s * fps + 1e-6).astype(np.int64)  # the frame shown at that time
-    first = pc.coalesce(batch.column("first_frame"), pa.array(by_rate)).to_numpy()
+    stated = batch.column("first_frame").is_valid().to_numpy(zero_copy_only=False)
+    first = pc.fill_null(pc.coalesce(batch.column("first_frame"), pa.array(by_rate)), 0).to_numpy()
+    # half a frame absorbs rounding of times, as above
+    frames = np.where(stated, batch.column("frames").to_numpy(), (stop_s * fps + 0.5).astype(np.int64) - by_rate)
     latest = first + frames - (window.frames - 1) * window.stride_frames - 1
     return first, latest, _whole_windows(frames / (window.frames * window.stride_frames))
 

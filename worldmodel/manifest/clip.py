@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.crop_rectangle import CropRectangle
+from worldmodel.video.selection import frame_count_at
 
 FORMAT_VERSION = 1  # see CONTRIBUTING.md on when to increase it
 OPTIONAL_COLUMNS = {"timing", "signals", "crop", "first_frame"}  # earlier manifests do not have them; read as null
@@ -44,6 +45,14 @@ class Clip:
     signals: str | None = None  # path of a table of actions and states over time (worldmodel/signals), or TAR::NAME
     crop: str | None = None  # what is read of each frame (video/crop_rectangle.py); null = all of it
     first_frame: int | None = None  # number in the file of the first frame of this interval; null = by `start_s` and `fps`
+
+    def frames_at(self, fps: float) -> int:
+        """Number of frames at a rate, from the start of the clip on, of which each is shown within the clip.
+
+        At a variable rate, `frames` alone does not say how long the clip lasts.
+        """
+        in_time = int((self.stop_s - self.start_s - 0.5 / self.fps) * fps + 1e-6) + 1
+        return max(1, min(frame_count_at(self.frames, self.fps, fps), in_time))
 
     @property
     def rectangle(self) -> CropRectangle | None:

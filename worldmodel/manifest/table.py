@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from worldmodel.manifest.checksum import verify_checksum
 from worldmodel.manifest.clip import OPTIONAL_COLUMNS, SCHEMA, SPLITS, Clip, ManifestError
-from worldmodel.manifest.digest import CROP, DIGEST_COLUMNS, SampleDigest
+from worldmodel.manifest.digest import CROP, DIGEST_COLUMNS, FIRST_FRAME, SampleDigest
 from worldmodel.manifest.metadata import parse_metadata
 from worldmodel.manifest.validation import Fault, check_types, conform
 from worldmodel.storage.errors import StorageError
@@ -161,7 +161,7 @@ class Manifest:
         """
         if self._sample_digest is None:
             digest = SampleDigest()
-            for batch in self.batches((*DIGEST_COLUMNS, CROP)):
+            for batch in self.batches((*DIGEST_COLUMNS, CROP, FIRST_FRAME)):
                 digest.update(batch)
             self._sample_digest = digest.digest()
         return self._sample_digest.hex()

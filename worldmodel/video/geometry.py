@@ -14,6 +14,7 @@ from av import VideoFrame
 from worldmodel.video.backends import Backend
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.crop_rectangle import CropRectangle
+from worldmodel.video.frame_folder.frames import FOLDER_FPS
 from worldmodel.video.orientation import Orientation
 from worldmodel.video.planes import FrameLayout
 from worldmodel.video.read import fill_buffer, read_frames, read_planes
@@ -37,7 +38,7 @@ def read_square_frames(
     position: float | None = None,
     member: str | None = None,
     backend: Backend = "pyav",
-    folder_fps: float = 10.0,
+    folder_fps: float = FOLDER_FPS,
     timing: Timing | None = None,
     packet_index: str | None = None,
     rectangle: CropRectangle | None = None,
@@ -104,7 +105,7 @@ def read_square_planes(
     indices: Sequence[int] | None = None,
     position: float | None = None,
     member: str | None = None,
-    folder_fps: float = 10.0,
+    folder_fps: float = FOLDER_FPS,
     timing: Timing | None = None,
     packet_index: str | None = None,
     rectangle: CropRectangle | None = None,

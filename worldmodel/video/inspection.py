@@ -15,7 +15,7 @@ from worldmodel.video.container.structure import is_cut_off
 from worldmodel.video.container.timeline import Timeline
 from worldmodel.video.container.timing import Timing, analyse_timing
 from worldmodel.video.errors import VideoError, reading_errors
-from worldmodel.video.frame_folder.frames import frame_names, open_frame
+from worldmodel.video.frame_folder.frames import FOLDER_FPS, frame_names, open_frame
 from worldmodel.video.frame_times import FrameTimes, folder_times
 from worldmodel.video.orientation import orientation_of
 
@@ -39,7 +39,9 @@ class VideoInfo:
     timing: Timing = "packets"  # how frames are found: by the times of packets, or decoded from the start (see timing.py)
 
 
-def inspect_video(path: Path | str, member: str | None = None, thorough: bool = False, folder_fps: float = 10.0) -> VideoInfo:
+def inspect_video(
+    path: Path | str, member: str | None = None, thorough: bool = False, folder_fps: float = FOLDER_FPS
+) -> VideoInfo:
     """Return the properties of a video. Raises VideoError, with the reason, for everything that is not a usable video.
 
     thorough: decode every frame, so that damage in the middle of the video is found as well.
@@ -48,7 +50,7 @@ def inspect_video(path: Path | str, member: str | None = None, thorough: bool = 
 
 
 def inspect_times(
-    path: Path | str, member: str | None = None, thorough: bool = False, folder_fps: float = 10.0
+    path: Path | str, member: str | None = None, thorough: bool = False, folder_fps: float = FOLDER_FPS
 ) -> tuple[VideoInfo, FrameTimes]:
     """As `inspect_video`; also when each frame is shown."""
     with reading_errors(shown_name(path, member)):

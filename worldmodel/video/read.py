@@ -14,7 +14,7 @@ from worldmodel.video.backends.pyav_backend import read_into
 from worldmodel.video.container.source import shown_name
 from worldmodel.video.container.timing import Timing
 from worldmodel.video.errors import reading_errors
-from worldmodel.video.frame_folder.frames import read_folder
+from worldmodel.video.frame_folder.frames import FOLDER_FPS, read_folder
 from worldmodel.video.packet_index.reading import read_by_index
 from worldmodel.video.planes import FormatChangedError, FrameLayout, PlaneBuffer
 from worldmodel.video.resize import Buffer, Cover, FrameBuffer, Inside, Size
@@ -31,7 +31,7 @@ def read_frames(
     size: Size = None,
     member: str | None = None,
     backend: Backend = "pyav",
-    folder_fps: float = 10.0,
+    folder_fps: float = FOLDER_FPS,
     timing: Timing | None = None,
     packet_index: str | None = None,
 ) -> np.ndarray:
@@ -72,7 +72,7 @@ def read_planes(
     indices: Sequence[int] | np.ndarray | None = None,
     size: Size = None,
     member: str | None = None,
-    folder_fps: float = 10.0,
+    folder_fps: float = FOLDER_FPS,
     timing: Timing | None = None,
     packet_index: str | None = None,
 ) -> FrameLayout | np.ndarray:

@@ -24,7 +24,6 @@ from eval.voe.surprise.windows import widest_plan
 from eval.voe.trials import Trial
 from worldmodel.manifest import Clip
 from worldmodel.models.world_model import WorldModel
-from worldmodel.video.selection import frame_count_at
 
 Values = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -49,7 +48,7 @@ def evaluate_trials(
     model = nets[MODEL]
     f = model.tubelet_size
     possible = [clips[video.video_id] for trial in trials for video in trial.videos if video.label]
-    steps = min(frame_count_at(clip.frames, clip.fps, model.fps) for clip in possible) // f
+    steps = min(clip.frames_at(model.fps) for clip in possible) // f
     frames = torch.from_numpy(read_clips(possible, model.fps, model.size_px, steps * f, [0] * len(possible))).to(device)
     maps = np.stack([maps_of_clip(clip, steps, model) for clip in possible])
     contexts = [locked_contexts(trial, steps, model) for trial in trials]

@@ -73,9 +73,9 @@ def find_calibration_videos(given: str | None, suite: Suite, subject: Subject) -
     videos = []
     for clip in clips:
         if clip.member is None:
-            frames = min(clip.frames, max(1, round(longest_s * clip.fps)))
-            start = round(clip.start_s * clip.fps)
-            videos.append(Video(clip.clip_id, clip.path, clip.fps, frames, True, start_frame=start, crop=clip.crop))
+            frames = min(clip.frames_at(clip.fps), max(1, round(longest_s * clip.fps)))
+            start_s = clip.start_s or None  # at the start of the file, the key of a video is that of earlier versions
+            videos.append(Video(clip.clip_id, clip.path, clip.fps, frames, True, crop=clip.crop, start_s=start_s))
     return CalibrationSource(manifest, videos, stored)
 
 

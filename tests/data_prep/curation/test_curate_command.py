@@ -108,10 +108,30 @@ def test_near_duplicates_take_the_split_of_a_clip_that_is_not_excluded(manifest)
     videos = [VideoClips("a", None, None, tuple(clips[:2])), VideoClips("b", None, None, (clips[2],))]
     stretch = {"start": 0, "stop": 30, "shot": 0, "decision": "used", "motion": 1.0, "brightness": 100.0}
     span = {"begin_s": 0.0, "stop_s": 3.0, "first_frame": 0, "frames": 30}
-    analyses = [VideoAnalysis(video.path, None, None, 0.0, 3.0, [stretch], [span]) for video in videos]
+    analyses = [VideoAnalysis(v.path, None, None, 0.0, 3.0, [stretch], [span], [(0, 30)] * len(v.clips)) for v in videos]
     rows = list(curated_clips(videos, analyses, [0, 0], CurationRecipe()))
     assert rows[-1].decision in ("used", "duplicate")
     assert rows[-1].clip.split == ("val" if rows[-1].decision == "used" else "excluded")
+
+
+def test_near_duplicates_of_an_excluded_video_are_in_one_split(manifest):
+    """If all clips of the first are excluded, the next one gives the split."""
+    clip = Manifest.open(manifest).clip(1)
+    videos = [VideoClips(s, None, None, (replace(clip, path=s, split=s),)) for s in ("excluded", "train", "val")]
+    stretch = {"start": 0, "stop": 30, "shot": 0, "decision": "used", "motion": 1.0, "brightness": 100.0}
+    span = {"begin_s": 0.0, "stop_s": 3.0, "first_frame": 0, "frames": 30}
+    analyses = [VideoAnalysis(v.path, None, None, 0.0, 3.0, [stretch], [span], [(0, 30)]) for v in videos]
+    rows = list(curated_clips(videos, analyses, [0, 0, 0], CurationRecipe()))
+    assert {row.clip.split for row in rows if row.clip.split != "excluded"} == {"train"}
+
+
+def test_a_clip_between_two_stretches_has_a_row(manifest):
+    clip = replace(Manifest.open(manifest).clip(0), start_s=1.0, stop_s=1.05)
+    stretch = {"start": 0, "stop": 12, "shot": 0, "decision": "used", "motion": 1.0, "brightness": 100.0}
+    span = {"begin_s": 0.0, "stop_s": 1.0, "first_frame": 0, "frames": 12}
+    analysis = VideoAnalysis("a", None, None, 0.0, 1.05, [stretch], [span], [(12, 13)])
+    (row,) = curated_clips([VideoClips("a", None, None, (clip,))], [analysis], [0], CurationRecipe())
+    assert (row.decision, row.clip.split) == ("short", "excluded")
 
 
 def test_a_damaged_video_is_excluded_and_told(curated):

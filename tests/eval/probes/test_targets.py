@@ -99,7 +99,7 @@ def test_depth_order_by_hand(make_truth):
 def clip(**changed) -> Clip:
     fields = (
         *("0" * 16, "clip.mp4", None, 0.0, 2.0, 12.0, 24, 64, 64, 0, "h264"),
-        *("val", None, None, "physics", "0" * 64, None, None, None),
+        *("val", None, None, "physics", "0" * 64, None, None, None, None),
     )
     return Clip(**{**dict(zip(Clip.__dataclass_fields__, fields, strict=True)), **changed})
 

@@ -84,6 +84,13 @@ def test_a_video_is_read_at_a_rate_from_its_start_on(tmp_path):
     assert greys_of(read_video(primed, 30.0, 8)) == list(range(7, 20))
     assert greys_of(read_video(primed, 6.0, 8)) == [7, 12, 17]
     assert read_video(primed, 6.0, 8).shape == (3, 8, 8, 3)  # not square before
+    part = Video("f", str(path), 24.0, 8, True, start_s=10 / 30)  # of a file whose average rate does not give its frames
+    assert greys_of(read_video(part, 6.0, 8)) == [10, 15]
+
+
+def test_the_key_of_a_video_without_a_start_time_is_that_of_earlier_versions():
+    assert "start_s" not in Video("f", "f.mp4", 30.0, 20, True, start_frame=7).as_key()
+    assert Video("f", "f.mp4", 30.0, 20, True, start_s=0.3).as_key()["start_s"] == 0.3
 
 
 def test_a_folder_of_frames_is_read_at_its_rate(tmp_path):

@@ -10,7 +10,7 @@ from data_prep.commands.transcode import VERSION, claim_copies
 from data_prep.errors import PrepError
 from data_prep.inspection import VideoRecord
 from data_prep.journal import Journal
-from data_prep.transcoding import TranscodeConfig
+from data_prep.transcoding.encode import TranscodeConfig
 from eval.errors import EvalError
 from eval.report.training.run_folder import open_run
 from eval.voe.evaluation import open_evaluation, write_scores

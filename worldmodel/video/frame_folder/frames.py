@@ -21,6 +21,7 @@ from worldmodel.video.resize import FrameBuffer, Size, fixed_size
 from worldmodel.video.selection import Selection, check_frame_numbers, output_slots
 
 PNG_HEAD, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+FOLDER_FPS = 10.0  # a folder of frames has no rate of its own; `data_prep index` gives it this one
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # accepted whatever the suffix is. Pillow would start Ghostscript for EPS
 MAX_WHOLE_BYTES = 1 << 28  # size of an image file that is read into memory as a whole

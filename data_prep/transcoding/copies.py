@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.content_hash import content_hash
-from data_prep.frame_ranges import FrameRange, frames_of_copy
+from data_prep.frame_ranges import FrameRange, frames_of_clip, frames_of_copy
 from data_prep.pool import Failed
-from data_prep.transcoding import TranscodeConfig, transcode_video
+from data_prep.transcoding.encode import TranscodeConfig, transcode_video
 from worldmodel.files.atomic import write_json
 from worldmodel.files.output_errors import OutputError
 from worldmodel.manifest import Clip
 from worldmodel.storage.errors import fault_outside_file
 from worldmodel.video import VideoError, VideoInfo
+from worldmodel.video.frame_folder.frames import FOLDER_FPS
+from worldmodel.video.frame_times import frame_times
 from worldmodel.video.inspection import inspect_times
 
 
@@ -37,6 +40,13 @@ class CopyJob:
     content_hash: str | None  # of the whole content; None if the manifest does not have it
     clips: tuple[Clip, ...]
 
+    @property
+    def folder_fps(self) -> float | None:
+        """The rate at which a folder of frames is played, where it is not the one that `index` gives every folder."""
+        if not self.clips or self.member is not None or not os.path.isdir(self.path):
+            return None
+        return None if self.clips[0].fps == FOLDER_FPS else self.clips[0].fps
+
 
 def find_or_make_copy(job: CopyJob, out: Path, config: TranscodeConfig) -> Copy | Failed:
     """Find or make the copy of a video. Runs in worker processes.
@@ -52,9 +62,9 @@ def find_or_make_copy(job: CopyJob, out: Path, config: TranscodeConfig) -> Copy 
         if (copy := _find_copy(job, out, source)) is not None:
             return copy
         target = _copy_path(out, source)
-        transcode_video(job.path, job.member, target, config)
+        transcode_video(job.path, job.member, target, config, job.folder_fps or FOLDER_FPS)
         copy = _copy_of(job, target, content_hash(str(target), None))
-        write_json(_note_path(target), {"source": source, "copy": copy.content_hash})
+        write_json(_note_path(target), _note(job, source, copy.content_hash))
         return copy
     except OutputError:
         raise
@@ -64,6 +74,11 @@ def find_or_make_copy(job: CopyJob, out: Path, config: TranscodeConfig) -> Copy 
                 raise outside from None
             return Failed("storage", str(outside.strerror))
         return Failed(error.reason, error.detail) if isinstance(error, VideoError) else Failed("unreadable file", str(error))
+
+
+def _note(job: CopyJob, source: str, copy: str) -> dict[str, str | float]:
+    """What proves that a copy is of this source: content hashes, and the rate at which a folder of frames is played."""
+    return {"source": source, "copy": copy} | ({} if job.folder_fps is None else {"folder_fps": job.folder_fps})
 
 
 def _copy_path(out: Path, digest: str) -> Path:
@@ -80,8 +95,18 @@ def _note_path(target: Path) -> Path:
 
 def _copy_of(job: CopyJob, target: Path, digest: str) -> Copy:
     info, times = inspect_times(target)
-    ranges = (frames_of_copy(times, info.duration_s, clip.start_s, clip.stop_s) for clip in job.clips)
+    whole = FrameRange(0.0, info.duration_s, 0, info.frames)
+    ranges: list[FrameRange | None] = [whole] * len(job.clips)
+    if parts := [number for number, clip in enumerate(job.clips) if not _is_whole(clip, info.duration_s)]:
+        first = job.clips[0]
+        source = frame_times(job.path, job.member, first.timing, first.fps)
+        for number in parts:
+            ranges[number] = frames_of_copy(times, info.duration_s, source, *frames_of_clip(source, job.clips[number]))
     return Copy(str(target), info, digest, tuple(ranges))
+
+
+def _is_whole(clip: Clip, duration_s: float) -> bool:
+    return clip.start_s == 0 and clip.stop_s > duration_s - 0.5 / clip.fps
 
 
 def _find_copy(job: CopyJob, out: Path, source: str) -> Copy | None:
@@ -94,6 +119,6 @@ def _find_copy(job: CopyJob, out: Path, source: str) -> Copy | None:
     try:
         note = json.loads(_note_path(target).read_text(encoding="utf-8"))
         copied = content_hash(str(target), None)
-        return _copy_of(job, target, copied) if note == {"source": source, "copy": copied} else None
+        return _copy_of(job, target, copied) if note == _note(job, source, copied) else None
     except (VideoError, OSError, ValueError):
         return None

@@ -21,7 +21,7 @@ from worldmodel.video.container.decode_in_order import damaged_frame, frames_fro
 from worldmodel.video.container.opening import Video, open_video
 from worldmodel.video.container.timeline import scan_packets
 from worldmodel.video.container.timing import analyse_timing, reason_by_kind
-from worldmodel.video.frame_folder.frames import frame_names, open_frame
+from worldmodel.video.frame_folder.frames import FOLDER_FPS, frame_names, open_frame
 from worldmodel.video.orientation import Orientation, orientation_of
 from worldmodel.video.resize import AS_STORED, FrameConverter, target_size
 from worldmodel.video.write import mux, open_output
@@ -54,7 +54,9 @@ class TranscodeConfig:
     gop: int  # frames from one keyframe to the next
 
 
-def transcode_video(path: str, member: str | None, target: Path, config: TranscodeConfig, folder_fps: float = 10.0) -> None:
+def transcode_video(
+    path: str, member: str | None, target: Path, config: TranscodeConfig, folder_fps: float = FOLDER_FPS
+) -> None:
     """Write a copy of a video. It appears complete or not at all.
 
     Frames keep their times, relative to the first frame.

@@ -1,0 +1,1 @@
+"""Small, upright copies of videos that decode fast."""
