@@ -179,6 +179,30 @@ def test_the_card_has_health_and_scores_of_these_weights_only(run: Path, tmp_pat
     assert "tiled_rotary: true" in card
 
 
+def test_a_checkpoint_outside_of_a_run_has_no_health_scores_or_name_of_the_folders_above_it(run: Path, tmp_path: Path):
+    """It may lie two folders below another run, whose health and name are none of its own."""
+    other = tmp_path / "secret-project"
+    exported = other / "out" / "mine"
+    assert main([str(run), "--to", f"model:{exported}"]) == 0
+    for folder in (other, tmp_path):
+        row = {"step": 4, "verdict": "collapsed", "advice": "of another run"}
+        (folder / "health.jsonl").write_text(json.dumps(row) + "\n")
+    protocol = {"model": {"step": 5, "hash": weights_hash(load_model(run)[0])}, "suite": {"name": "x", "trials": 7}}
+    for folder in (other / "voe", exported / "voe"):
+        folder.mkdir()
+        (folder / "protocol.json").write_text(json.dumps(protocol))
+        (folder / "table.md").write_text(f"table in {folder.parent.name}")
+    for place in (exported, tmp_path / "00000005", tmp_path / "checkpoints" / "mine"):
+        place.parent.mkdir(exist_ok=True)
+        exported = exported.rename(place)
+        assert main([str(place), "--to", f"hf:{tmp_path / 'hf'}"]) == 0
+        card = (tmp_path / "hf" / "README.md").read_text()
+        assert f"# {place.name}\n" in card
+        assert "No health check is known" in card
+        assert "secret-project" not in card
+        assert "table in mine" in card
+
+
 class Hub:
     """Records what would be uploaded."""
 

@@ -53,7 +53,7 @@ from worldmodel.rollouts.inputs import (
 from worldmodel.rollouts.nearest import training_frames
 from worldmodel.rollouts.notes import ActionsUsed, gallery_notes
 from worldmodel.rollouts.prediction import error_curves, roll_out
-from worldmodel.runs.run_data import find_data
+from worldmodel.runs.run_data import find_data, run_folder_of
 from worldmodel.storage.urls import is_url
 from worldmodel.video import VideoError
 
@@ -110,7 +110,7 @@ def write_rollouts(args: argparse.Namespace) -> None:
     if is_url(args.run) and args.out is None:
         raise RolloutError(f"{args.run}: rollouts are written to a folder; give --out FOLDER")
     checkpoint = find_checkpoint(args.run)
-    out = args.out or checkpoint.folder.parent.parent / "rollouts"
+    out = args.out or run_folder_of(checkpoint) / "rollouts"
     names = list(rollout_names(args.clip).values()) or [f"held_out_{i}" for i in range(args.count)]
     unrecorded = args.out is None and "data" not in checkpoint.state  # earlier versions did not record the files they wrote
     mark_new_folder(out, "python -m worldmodel.rollout")
@@ -159,7 +159,7 @@ def _write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> 
     for note in notes:
         if note.startswith(("No ", "The held-out")):
             print_escaped(note)
-    title = f"Rollouts of {checkpoint.folder.parent.parent.name}"
+    title = f"Rollouts of {run_folder_of(checkpoint).name}"
     print_escaped(write_gallery(out / "gallery.html", title, ERROR_NAMES[model.config.distance], source, cards, notes))
     if held_out is None:
         print_escaped("no curve of errors: there are no held-out windows")
@@ -173,7 +173,7 @@ def _write_into(out: Path, checkpoint: Checkpoint, args: argparse.Namespace) -> 
 def _source(checkpoint: Checkpoint) -> str:
     """Run, training step and commit, for captions."""
     commit = current_commit()
-    return f"{checkpoint.folder.parent.parent.name}, step {checkpoint.step}{f', commit {commit}' if commit else ''}"
+    return f"{run_folder_of(checkpoint).name}, step {checkpoint.step}{f', commit {commit}' if commit else ''}"
 
 
 def _write_curve(

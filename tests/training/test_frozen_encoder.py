@@ -1,12 +1,15 @@
 """A frozen outside encoder with a predictor that takes actions: the encoder is unchanged, and stored latents change no bit."""
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from worldmodel.checkpoint import gather_tensors, load_model, save_checkpoint
+from worldmodel.checkpoint import find_checkpoint, gather_tensors, load_model, save_checkpoint, write_state
 from worldmodel.config import ConfigError, parse_config
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch
@@ -202,3 +205,92 @@ def test_paths_become_absolute_and_an_export_names_no_path_of_this_machine(tmp_p
     assert resolved.model.frozen_encoder.source == f"hf:{tmp_path / 'dino'}"
     assert resolve_paths(recipe("runs/x"), None).model.frozen_encoder.source == str(tmp_path / "runs/x")
     assert portable_recipe(resolved).model.frozen_encoder.source == "hf:dino"
+
+
+# --- DINO, whose config is that of transformers ----------------------------------------------------------------------
+@pytest.fixture
+def dino(tmp_path: Path) -> Path:
+    import transformers
+
+    torch.manual_seed(0)
+    folder = tmp_path / "secret-project" / "dino"
+    transformers.Dinov2Model(transformers.Dinov2Config(**SIZES)).save_pretrained(folder)
+    return folder
+
+
+def saved_run(folder: Path, given: Recipe) -> Path:
+    torch.manual_seed(1)
+    learner = build_learner(given)
+    load_frozen_encoder(learner.model, given)
+    tensors = gather_tensors(learner, build_optimizers(learner, given.optim))
+    save_checkpoint(folder, tensors, {"step": 2, "recipe": given.model_dump(mode="json")})
+    return folder
+
+
+def cache_folder_of(given: Recipe, capsys) -> str:
+    torch.manual_seed(1)
+    model = build_learner(given).model
+    load_frozen_encoder(model, given)
+    use_latent_cache(SimpleNamespace(recipe=given, model=model, accelerator=SimpleNamespace(print=print, num_processes=1)))
+    return capsys.readouterr().out.rpartition(" ")[2]
+
+
+def test_equal_encoders_at_two_paths_share_stored_latents_and_another_does_not(dino: Path, tmp_path: Path, capsys):
+    copy, other = shutil.copytree(dino, tmp_path / "copy"), shutil.copytree(dino, tmp_path / "other")
+    fields = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**fields, "_name_or_path": "elsewhere", "id2label": {"0": "cat"}, "x": "y"}))
+    weights = load_file(other / "model.safetensors")
+    save_file({name: value + (name == "layernorm.bias") for name, value in weights.items()}, other / "model.safetensors")
+    one, two, three = (
+        with_frozen_encoder(recipe(f"hf:{folder}", cache=str(tmp_path / "cache")), None) for folder in (dino, copy, other)
+    )
+    first = cache_folder_of(one, capsys)
+    assert cache_folder_of(two, capsys) == first
+    assert cache_folder_of(three, capsys) != first
+    last = find_checkpoint(saved_run(tmp_path / "run", one))
+    assert cache_folder_of(with_frozen_encoder(one, last), capsys) == first
+
+
+def test_the_architecture_of_a_dino_names_no_path_also_not_one_that_an_earlier_version_recorded(dino: Path):
+    given = with_frozen_encoder(recipe(f"hf:{dino}"), None)
+    recorded = given.model_dump(mode="json")
+    recorded["model"]["frozen_encoder"]["network"]["config"]["_name_or_path"] = str(dino)
+    for it in (given, parse_config(Recipe, recorded, source="state.json")):
+        assert it == given
+        assert "secret-project" not in portable_recipe(it).model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("attn_implementation", "kernels-community/x", "attn_implementation refers to code or files outside"),
+        ("_attn_implementation", "kernels-community/x", "_attn_implementation refers to code or files outside"),
+        ("auto_map", {"AutoModel": "x--y"}, "auto_map refers to code or files outside"),
+        ("model_type", "bert", "model_type is 'bert'; expected one of dinov2"),
+        ("model_type", ["dinov2"], r"model_type is \['dinov2'\]; expected one of dinov2"),
+        ("hidden_size", 10**12, "hidden_size is 1000000000000; expected an integer from 1"),
+        ("patch_size", None, "patch_size is None; expected an integer"),
+        ("num_register_tokens", 10**12, "num_register_tokens is 1000000000000; expected an integer from 0"),
+        ("mlp_ratio", 10**6, "mlp_ratio is 1000000; expected above 0, at most 64"),
+        ("num_channels", 1, "only models of three colours"),
+        ("hidden_act", "unheard", "does not describe a valid model"),
+    ],
+)
+def test_a_checkpoint_of_others_whose_dino_config_is_not_valid_is_refused_in_one_line(
+    dino: Path, tmp_path: Path, key: str, value: object, message: str
+):
+    run = saved_run(tmp_path / "run", with_frozen_encoder(recipe(f"hf:{dino}"), None))
+    assert load_model(run)[0].encoder.net.patch_px == 8
+    state = json.loads((folder := next(run.glob("checkpoints/*")) / "state.json").read_text())
+    state["recipe"]["model"]["frozen_encoder"]["network"]["config"][key] = value
+    write_state(folder.parent, {name: it for name, it in state.items() if name != "digest"})
+    with pytest.raises(ConfigError, match=rf"model\.frozen_encoder\.network\.config.*{message}") as error:
+        load_model(run)
+    assert "\n" not in str(error.value)
+
+
+def test_a_dino_config_without_its_sizes_is_refused():
+    network = {"kind": "dino", "config": {"model_type": "dinov2", "patch_size": 8}}
+    fields = {"model": {"kind": "causal", "frozen_encoder": {"source": "x", "network": network}}}
+    with pytest.raises(ConfigError, match="hidden_size is missing"):
+        parse_config(Recipe, fields, "x.yaml")

@@ -8,14 +8,14 @@ import pytest
 import torch
 import yaml
 
-from worldmodel.checkpoint import find_checkpoint, latest_checkpoint, write_state
+from worldmodel.checkpoint import Checkpoint, find_checkpoint, latest_checkpoint, write_state
 from worldmodel.config import load_config, parse_config
 from worldmodel.manifest import Manifest, ManifestError, write_manifest
 from worldmodel.recipe import Recipe, changed_fields, read_recipe
 from worldmodel.rollout import main as rollout
 from worldmodel.rollouts.decoder_fitting import fit_decoder
 from worldmodel.runs.held_out import MAX_SAVED_BYTES, load_held_out, save_held_out
-from worldmodel.runs.run_data import find_data, resolve_paths
+from worldmodel.runs.run_data import find_data, resolve_paths, run_folder_of
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,31 @@ def project(trained: Path, tmp_path: Path) -> Path:
             if file.name == "state.json":
                 write_state(file.parent, json.loads(text))
     return tmp_path / "moved"
+
+
+@pytest.mark.parametrize(
+    ("folder", "run"),
+    [
+        ("a/run/checkpoints/00000500", "a/run"),
+        ("a/run/checkpoints/damaged-00000500", "a/run"),
+        ("a/out/mine", "a/out/mine"),
+        ("a/out/00000500", "a/out/00000500"),
+        ("a/checkpoints/mine", "a/checkpoints/mine"),
+    ],
+)
+def test_a_checkpoint_belongs_to_the_run_of_its_checkpoints_folder_and_else_to_none(tmp_path: Path, folder: str, run: str):
+    assert run_folder_of(Checkpoint(tmp_path / folder, {})) == tmp_path / run
+
+
+def test_the_data_of_a_neighbour_are_not_those_of_an_exported_checkpoint(project: Path):
+    """Beside it lies a checkpoint of another run, which was trained on the data that are found."""
+    out = project / "out"
+    for name in ("mine", "00000005"):
+        shutil.copytree(find_checkpoint(project / "runs" / "run").folder, out / name)
+    state = json.loads((out / "mine" / "state.json").read_text())
+    write_state(out / "mine", {**{k: v for k, v in state.items() if k != "digest"}, "data": ["f" * 64]})
+    assert find_data(*opened(out / "00000005")).complete
+    assert "is not the data that this run was trained on" in find_data(*opened(out / "mine")).missing[0]
 
 
 def opened(run: Path) -> tuple[Recipe, object]:

@@ -12,6 +12,7 @@ from made_training import losses, run_training, write_clips_with_actions, write_
 from eval.subject import open_subject
 from worldmodel import export, load_model
 from worldmodel.config import ConfigError, parse_config
+from worldmodel.models.weights_hash import weights_hash
 from worldmodel.recipe import Recipe, read_recipe
 from worldmodel.runs.session import with_local_run
 
@@ -49,6 +50,48 @@ def test_a_run_at_a_url_is_continued_by_a_machine_that_has_nothing_of_it(server,
     assert not [content for content in everything if b"verysecretkey" in content or b"AKIASECRETID" in content]
     assert run_training(recipe, f"run={URL}", "--from-scratch") == 2
     assert "has checkpoints" in capsys.readouterr().err
+
+
+def put(server, url: str, folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            server.objects[f"{url.removeprefix('s3:/')}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+
+
+def add_evaluation(run: Path, weights: str, step: int, name: str = "voe") -> None:
+    (run / name).mkdir()
+    protocol = {"model": {"step": step, "hash": weights}, "suite": {"name": "builtin", "trials": 7}}
+    (run / name / "protocol.json").write_text(json.dumps(protocol))
+    (run / name / "table.md").write_text(f"table of {name}")
+    (run / name / "traces.parquet").write_text("large")
+
+
+def test_the_card_of_a_run_at_a_url_has_the_health_and_the_scores_that_lie_there(server, tmp_path, capsys):
+    """Also that of one of its checkpoints, and not what was removed from the URL since."""
+    run = tmp_path / "run"
+    assert run_training(write_recipe(tmp_path, write_clips_with_actions(tmp_path, 10)), f"run={run}") == 0
+    model, _ = load_model(run)
+    step = int(json.loads((run / "best.json").read_text())["checkpoint"])
+    for name in ("voe", "voe_old"):
+        add_evaluation(run, weights_hash(model), step, name)
+    put(server, URL, run)
+
+    def card(url: str) -> str:
+        assert export.main([url, "--to", f"model:{tmp_path / 'out'}"]) == 0
+        return (tmp_path / "out" / "README.md").read_text()
+
+    for url in (f"{URL}/checkpoints/{step:08d}", URL):
+        found = card(url)
+        assert "table of voe\n" in found
+        assert "table of voe_old\n" in found
+        assert "Verdict at step" in found
+    assert not list((Path(os.environ["WORLDMODEL_CACHE_DIR"]) / "copies").rglob("traces.parquet"))
+    for name in ("protocol.json", "table.md"):
+        del server.objects[f"/bucket/runs/mine/voe_old/{name}"]
+    assert "table of voe_old" not in card(URL)
+    add_evaluation(tmp_path / "out", weights_hash(model), step)
+    put(server, "s3://bucket/exported", tmp_path / "out")
+    assert "table of voe" in card("s3://bucket/exported")
 
 
 @pytest.mark.parametrize("name", ["run", "upload_to", "init_from", "data.manifest"])

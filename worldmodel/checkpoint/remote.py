@@ -29,6 +29,7 @@ from worldmodel.storage.urls import UrlError, stays_below
 STATE = "state.json"
 LOGS = ("metrics.jsonl", "health.jsonl", "bad_clips.jsonl")
 _READ = ("recipe.yaml", "best.json", "held_out.npz", "metrics.jsonl", "health.jsonl")  # of a run, beside a checkpoint
+_SCORES = re.compile(r"[^/]+/(?:protocol\.json|table\.md)")  # of evaluations in folders of a run, for its model card
 _OF_RUN = re.compile(r"(.+)/checkpoints/([0-9]+)")
 _COPY_WAIT_S = 3600.0  # for another process of this machine that makes the same copy
 _COPY_KEPT_S = 3600.0  # since its last use: another process may still read a copy that is no longer wanted here
@@ -116,7 +117,9 @@ def copy_of_run(url: str) -> Path:
             if wanted is None and STATE in remote.files:  # one checkpoint, such as `worldmodel export` writes it
                 files = {name: size for name, size in remote.files.items() if "/" not in name}
                 _update(run_url, files, folder)
+                _fetch_scores(remote, folder)
                 return folder
+            _fetch_run_files(remote, folder)
             names = _in_order(remote, folder) if wanted is None else [wanted] * (wanted in remote.complete)
             for stale in (folder / "checkpoints").glob("[0-9]*"):
                 if stale.name not in names[:1] and file_age_s(stale) > _COPY_KEPT_S:
@@ -142,14 +145,31 @@ def refuse_run_url(url: str) -> None:
         )
 
 
-def _in_order(remote: RemoteRun, folder: Path) -> list[str]:
-    """The complete checkpoints of a run in the order in which they are wanted: the best, then the last ones."""
+def _fetch_run_files(remote: RemoteRun, folder: Path) -> None:
+    """Download what is read of a run beside its checkpoints, and remove from the copy what is no longer at the URL."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in _READ:
         if file in remote.files:
             download(f"{remote.url}/{file}", folder / file)
         else:
             (folder / file).unlink(missing_ok=True)
+    _fetch_scores(remote, folder)
+
+
+def _fetch_scores(remote: RemoteRun, folder: Path) -> None:
+    """Download the protocols and tables of evaluations that were uploaded to the run folder, and remove others."""
+    wanted = {name for name in remote.files if _SCORES.fullmatch(name)}
+    for name in sorted(wanted):
+        (folder / name).parent.mkdir(exist_ok=True)
+        download(f"{remote.url}/{name}", folder / name)
+    for file in folder.glob("*/*"):
+        name = file.relative_to(folder).as_posix()
+        if _SCORES.fullmatch(name) and name not in wanted:
+            file.unlink(missing_ok=True)
+
+
+def _in_order(remote: RemoteRun, folder: Path) -> list[str]:
+    """The complete checkpoints of a run in the order in which they are wanted: the best, then the last ones."""
     best, names = _best_name(folder), remote.complete
     return [best, *(name for name in names if name != best)] if best in names else names
 

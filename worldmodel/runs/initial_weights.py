@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from worldmodel.checkpoint import CheckpointError, find_checkpoint, model_tensors, restore_weights, set_weights
-from worldmodel.config import ConfigError
+from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint, model_tensors, restore_weights, set_weights
+from worldmodel.config import ConfigError, parse_config
 from worldmodel.models.blocks.lora import with_adapters
-from worldmodel.models.masked import MaskedConfig
 from worldmodel.models.pretrained.files import read_config_file
+from worldmodel.models.pretrained.frozen_encoder import FrozenEncoder
 from worldmodel.models.pretrained.hub import HUGGINGFACE, find_folder
 from worldmodel.models.pretrained.layouts import PretrainedError
+from worldmodel.models.pretrained.same_network import network_problems
 from worldmodel.models.pretrained.vjepa2 import load_huggingface, read_config
+from worldmodel.models.targets import EmaTarget
 from worldmodel.recipe import Recipe
 from worldmodel.training.parallel import unwrap
 
@@ -23,12 +24,13 @@ from worldmodel.training.parallel import unwrap
 def check_initial_weights(recipe: Recipe) -> None:
     """Raise an error now, before anything is built, if `init_from` is missing or is not the model of the recipe.
 
-    Raises CheckpointError for a run, ConfigError for a published model: its message has the overrides that fit.
+    Raises CheckpointError for a run that is missing or damaged, and ConfigError for a published model that is, and for another
+    model: its message has the overrides that fit.
     """
     if recipe.init_from is None:
         return
     if not recipe.init_from.startswith(HUGGINGFACE):
-        find_checkpoint(recipe.init_from)
+        _check_same_network(recipe, find_checkpoint(recipe.init_from))
         return
     try:
         folder = find_folder(recipe.init_from.removeprefix(HUGGINGFACE))
@@ -38,19 +40,22 @@ def check_initial_weights(recipe: Recipe) -> None:
         theirs, _ = read_config(given, folder)
     except PretrainedError as error:
         raise ConfigError([f"init_from: {error}"]) from None
-    if overrides := list(_overrides(recipe, theirs)):
-        raise ConfigError([f"init_from: {folder} is another model than that of the recipe; set {' '.join(overrides)}"])
+    _refuse(network_problems(recipe.model, theirs.model_copy(update={"target": EmaTarget()}), str(folder)))
 
 
 def load_initial_weights(learner: nn.Module, recipe: Recipe) -> Path:
     """Load the weights of `init_from` into a wrapped learner, strictly. Every rank must call it. Returns their folder.
 
     Objectives keep their own weights, and a frozen teacher its own. An EMA teacher starts as the published encoder.
+    Raises CheckpointError where weights are missing or do not fit, or are those of another frozen encoder, and ConfigError
+    where the run is another model.
     """
     assert recipe.init_from is not None
     skipped = ("objectives", "ema") if recipe.model.target.kind == "frozen" else ("objectives",)
     if not recipe.init_from.startswith(HUGGINGFACE):
         other = find_checkpoint(recipe.init_from)
+        _check_same_network(recipe, other)  # again: the run may have saved a better checkpoint meanwhile
+        _check_same_frozen_encoder(learner, other)
         if recipe.model.lora is None:
             restore_weights(learner, other, skip_files=skipped)
         else:
@@ -71,26 +76,33 @@ def load_initial_weights(learner: nn.Module, recipe: Recipe) -> Path:
     return folder
 
 
+def _check_same_network(recipe: Recipe, other: Checkpoint) -> None:
+    """Raise ConfigError if the weights of a run would compute something else in the model of the recipe."""
+    theirs = parse_config(Recipe, other.state["recipe"], source=f"{other.folder}/state.json").model
+    _refuse(network_problems(recipe.model, theirs, str(recipe.init_from)))
+
+
+def _check_same_frozen_encoder(learner: nn.Module, other: Checkpoint) -> None:
+    """Raise CheckpointError if a run was trained on the latents of another frozen encoder than that of the learner."""
+    encoder = unwrap(learner).model.encoder
+    if not isinstance(encoder, FrozenEncoder):
+        return
+    with other.open("model") as files:
+        for name, value in encoder.net.state_dict().items():
+            stored = files.get(key := f"encoder.net.{name}")
+            is_like = stored is not None and (stored.shape, stored.dtype) == (value.shape, value.dtype)
+            if not is_like or not torch.equal(files.read(key), value.cpu()):
+                raise CheckpointError(
+                    f"{other.folder} was trained on the latents of another frozen encoder than {encoder.config.source} "
+                    f"({name} differs); set model.frozen_encoder.source to that of its recipe"
+                )
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError([f"init_from: {problem}" for problem in problems])
+
+
 def _adapted(weights: dict[str, Tensor], learner: nn.Module) -> dict[str, Tensor]:
     """Weights without adapters for a learner that may have some, whose values they keep."""
     return with_adapters(weights, unwrap(learner).state_dict())
-
-
-def _overrides(recipe: Recipe, theirs: MaskedConfig) -> Iterator[str]:
-    """The settings of the recipe that differ from those of a published model, as overrides."""
-    ours = recipe.model
-    if not isinstance(ours, MaskedConfig):
-        yield "model.kind=masked"
-        ours = MaskedConfig()
-    if not ours.tiled_rotary:
-        yield "model.tiled_rotary=true"
-    if ours.target.kind == "pixels":
-        yield "model.target={kind: ema}"
-    for part in ("encoder", "predictor"):
-        mine = getattr(ours, part).model_dump()
-        for name, value in getattr(theirs, part).model_dump().items():
-            current = mine[name]
-            if name == "mask_tokens":
-                current = current or len(ours.masks)
-            if current != value:
-                yield f"model.{part}.{name}={value}"

@@ -113,7 +113,8 @@ def _scores(checkpoint: Checkpoint, model: TrainedModel) -> Iterator[str]:
             found = True
             yield from (f"### Violation of expectation: {suite}", "", table, "")
     if not found:
-        yield "No evaluation of these weights lies in the run folder (`python -m eval voe --out RUN/voe`)."
+        yield "No evaluation of these weights lies in the run folder. `python -m eval voe --out RUN/voe` writes one there; of a"
+        yield "run at a URL, upload the folder that it writes to the URL of the run."
 
 
 def _last_name(path: str) -> str:

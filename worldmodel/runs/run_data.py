@@ -10,6 +10,7 @@ with other content is never used as that of the run.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from worldmodel.storage.urls import is_url
 DIGESTS = "data"  # key of a checkpoint's state: Manifest.digest() of each manifest
 RUN_FOLDER = "run_folder"  # key of a checkpoint's state: the absolute path of the run folder when it was written
 _MAX_NAMED = 3  # paths in a message
+_CHECKPOINT = re.compile(r"(?:damaged-)?[0-9]+")  # name of its folder in RUN/checkpoints
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,17 @@ def _with_manifests(recipe: Recipe, paths: Sequence[str]) -> Recipe:
 
 
 def run_folder_of(checkpoint: Checkpoint) -> Path:
-    """The run folder that a checkpoint lies in, absolute."""
-    return Path(os.path.abspath(checkpoint.folder)).parent.parent
+    """The run folder that a checkpoint lies in (RUN/checkpoints/NUMBER), absolute.
+
+    A checkpoint elsewhere, such as one that was exported or downloaded, is its own run folder: what lies in the folders above
+    it belongs to something else.
+    """
+    folder = Path(os.path.abspath(checkpoint.folder))
+    return folder.parent.parent if _is_in_a_run(folder) else folder
+
+
+def _is_in_a_run(folder: Path) -> bool:
+    return folder.parent.name == "checkpoints" and _CHECKPOINT.fullmatch(folder.name) is not None
 
 
 # --- search ----------------------------------------------------------------------------------------------------------
@@ -223,6 +234,8 @@ def _manifest_in_recipe_file(run: Path, index: int) -> list[str]:
 
 def _recorded_states(checkpoint: Checkpoint) -> list[Mapping[str, Any]]:
     """The states of this checkpoint and of the last checkpoint of the run."""
+    if not _is_in_a_run(Path(os.path.abspath(checkpoint.folder))):
+        return [checkpoint.state]
     last = sorted(checkpoint.folder.parent.glob("[0-9]*/state.json"))[-1:]
     try:
         return [checkpoint.state, *(read_json_object(path, ValueError) for path in last)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from worldmodel.checkpoint import Checkpoint, CheckpointError, load_into, load_model
 from worldmodel.config import ConfigError, parse_config
 from worldmodel.models import TrainedModel
+from worldmodel.models.blocks.lora import merge_adapters
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
 from worldmodel.models.encoder import EncoderConfig
 from worldmodel.models.masked import MaskedWorldModel
@@ -96,7 +97,9 @@ def _open(source: str) -> tuple[Network, Mapping[str, Tensor]]:
         if source.startswith(HUGGINGFACE):
             model: object = load_pretrained(source.removeprefix(HUGGINGFACE))
         else:
-            model = load_model(source)[0]
+            trained = load_model(source)[0]
+            merge_adapters(trained)
+            model = trained
     except (PretrainedError, CheckpointError) as error:
         raise ConfigError([f"model.frozen_encoder.source: {error}"]) from None
     if isinstance(model, DinoFrames):

@@ -60,6 +60,13 @@ def _teacher_encoder(recipe: Recipe, target: FrozenTarget) -> Config | None:
         raise ConfigError(
             [f"model.target.run {target.run} is a {teacher.kind} model; a {student.kind} model needs a teacher of its own kind"]
         )
+    if teacher.lora is not None and not isinstance(teacher.target, EmaTarget | FrozenTarget):
+        raise ConfigError(
+            [
+                f"model.target.run {target.run} has LoRA adapters; export it with `python -m worldmodel.export {target.run} "
+                "--to model:FOLDER`, and set model.target.run=FOLDER"
+            ]
+        )
     names = [name for name in ("normalise_latents", "tiled_rotary") if hasattr(student, name)]
     for name, theirs, ours in (
         ("window.size_px", window.size_px, recipe.window.size_px),

@@ -97,6 +97,13 @@ def test_a_decoder_that_is_not_complete_is_refused(folder: Path, tmp_path: Path)
         load_pretrained(str(tmp_path / "model"))
 
 
+def test_the_architecture_is_the_same_wherever_the_folder_lies(folder: Path, tmp_path: Path):
+    """It is part of keys of caches, and of recipes that are exported."""
+    other = load_pretrained(str(shutil.copytree(folder, tmp_path / "secret-project")))
+    assert other.architecture == load_pretrained(str(folder)).architecture
+    assert "secret-project" not in str(other.architecture)
+
+
 def test_a_reinitialised_model_has_the_same_architecture_and_other_weights(folder: Path):
     model = load_pretrained(str(folder))
     fresh = model.reinitialised()

@@ -82,24 +82,30 @@ def test_the_levels_of_videos_and_images_equal_a_plain_implementation(tmp_path: 
 
 
 @pytest.mark.parametrize("levels_in", [1, 4])
-def test_predictions_equal_a_plain_implementation(tmp_path: Path, levels_in: int):
+@pytest.mark.parametrize(("steps", "kind"), [(2, "video"), (1, "video"), (1, "img")])
+def test_predictions_of_videos_and_images_equal_a_plain_implementation(tmp_path: Path, levels_in: int, steps: int, kind: str):
     w = released(tmp_path / "a.pt", "ema_encoder", levels_in)["predictor"]
     ours = model(levels_in).eval()
     load_vjepa2_1(tmp_path / "a.pt", ours, "ema_encoder")
-    visible, masked = torch.tensor([[0, 3, 7]]), torch.tensor([[10, 1]])
-    context = torch.randn(1, 3, levels_in * WIDTH)
-    found = ours.predictor(context, visible, masked, 2, (ROWS, COLUMNS))
+    shown, hidden = [0, 3, 5], [steps * ROWS * COLUMNS - 2, 1]
+    context, is_image = torch.randn(1, 3, levels_in * WIDTH), kind == "img"
+    found = ours.predictor(context, torch.tensor([shown]), torch.tensor([hidden]), steps, (ROWS, COLUMNS), is_image=is_image)
     x = context[0]
     x = (
         linear(w, F.gelu(linear(w, x, "predictor_embed.0")), "predictor_embed.2")
         if levels_in == 4
         else linear(w, x, "predictor_embed")
     )
-    x = torch.cat((x, w["mask_tokens.1"][0].expand(2, -1))) + w["video_mod_embed"][0]
-    places = [positions(2)[i] for i in (0, 3, 7, 10, 1)]
+    x = torch.cat((x, w["mask_tokens.1"][0].expand(2, -1))) + w[f"{kind}_mod_embed"][0]
+    places = [positions(steps)[i] for i in shown + hidden]
     x = normed(w, plain_block(w, "predictor_blocks.0", x, 3, places, tiled=False), "predictor_norm")
     torch.testing.assert_close(found[0][0], linear(w, x[3:], "predictor_proj"), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found[1][0], linear(w, x[:3], "predictor_proj_context"), rtol=1e-5, atol=1e-5)
+
+
+def test_an_image_of_several_steps_is_refused():
+    with pytest.raises(ValueError, match="an image has 1 step of tokens, and steps is 2"):
+        model().predictor(torch.zeros(1, 1, 4 * WIDTH), *2 * [torch.zeros(1, 1).long()], 2, (ROWS, COLUMNS), is_image=True)
 
 
 def test_visible_tokens_alone_keep_their_positions(tmp_path: Path):

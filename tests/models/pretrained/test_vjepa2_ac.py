@@ -50,7 +50,8 @@ def plain(w: dict[str, Tensor], latents: Tensor, actions: Tensor, states: Tensor
     for t in range(len(latents)):
         tokens += [linear(actions[t], "action_encoder"), linear(states[t], "state_encoder")]
         tokens += list(linear(latents[t], "predictor_embed"))
-        positions += [(t, 0, 0)] * 2 + [(t, row, column) for row in range(ROWS) for column in range(COLUMNS)]
+        patches_at = [(t, row, column * ROWS / COLUMNS) for row in range(ROWS) for column in range(COLUMNS)]
+        positions += [(t, 0, 0)] * 2 + patches_at  # columns are scaled to rows, as in the published code
     x = torch.stack(tokens)
     for i in range(DEPTH):
         x = plain_block(w, f"predictor_blocks.{i}", x, HEADS, positions, tiled=True, sees=lambda a, b: b[0] <= a[0])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +12,16 @@ from torch import Tensor
 
 from worldmodel.models.blocks.layers import capture_outputs
 from worldmodel.models.pretrained.encoder_only import EncoderOnly, repeated
-from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file
-from worldmodel.models.pretrained.from_transformers import load_strictly
+from worldmodel.models.pretrained.files import (
+    CONFIG,
+    MAX_INTEGER,
+    check_weights_fit,
+    number_problems,
+    read_config_file,
+    reference_problems,
+    short_text,
+)
+from worldmodel.models.pretrained.from_transformers import config_fields, load_strictly
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.world_model import SharedContext, check_forecast, check_size
 
@@ -26,7 +33,16 @@ KINDS = {
 FPS = 4.0  # frames have no rate of their own; this one is that of V-JEPA 2
 MAX_FRAMES = 64  # of a window; frames are encoded one by one, so this only bounds memory
 MAX_HORIZON = 16  # steps of a forecast, which are all equal
-_DEFAULTS = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "image_size": 224, "patch_size": 14}
+_DEFAULTS: dict[str, Any] = {  # numbers that are checked; files omit fields that have the default of their class
+    "hidden_size": 384,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 6,
+    "image_size": 224,
+    "patch_size": 14,
+    "num_channels": 3,
+    "intermediate_size": 1536,
+    "mlp_ratio": 4.0,
+}
 
 
 class DinoFrames(EncoderOnly):
@@ -55,8 +71,7 @@ class DinoFrames(EncoderOnly):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        config: dict[str, Any] = json.loads(self.net.config.to_json_string(use_diff=False))
-        return {"dino": config}
+        return {"dino": config_fields(self.net.config)}
 
     def reinitialised(self) -> DinoFrames:
         return DinoFrames(self.net.config)
@@ -103,23 +118,38 @@ class DinoFrames(EncoderOnly):
         return rearrange(tokens[:, -self.latent_shape[0] :], "(b t) n d -> b t n d", b=batch)
 
 
-def dino_config(fields: dict[str, Any]) -> Any:
-    """The config of transformers from the fields of its config.json."""
+def field_problems(fields: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with the fields of a config.json, one line for each: they may come from others, and build a model.
+
+    Fields that make transformers load other code or files are refused, as are other kinds and impossible numbers.
+    """
+    problems = [*reference_problems(fields), *number_problems(fields, _DEFAULTS)]
+    kind, registers = fields.get("model_type"), fields.get("num_register_tokens", 0)
+    if not isinstance(kind, str) or kind not in KINDS:
+        problems.append(f"model_type is {short_text(kind)}; expected one of {', '.join(KINDS)}")
+    if type(registers) is not int or not 0 <= registers <= MAX_INTEGER:
+        problems.append(f"num_register_tokens is {short_text(registers)}; expected an integer from 0 to {MAX_INTEGER}")
+    if fields.get("num_channels", 3) != 3:
+        problems.append(f"only models of three colours are supported, this one has {short_text(fields['num_channels'])}")
+    return problems
+
+
+def dino_config(fields: Mapping[str, Any]) -> Any:
+    """The config of transformers from the fields of its config.json, which `field_problems` has checked."""
     import transformers
 
     name = KINDS[fields["model_type"]].removesuffix("Model") + "Config"
-    return getattr(transformers, name).from_dict(fields)
+    return getattr(transformers, name).from_dict(dict(fields))
 
 
 def load_dino(folder: Path) -> DinoFrames:
     """Load a folder of one of KINDS, of transformers 4 or 5. Raises PretrainedError if any weight is missing or unknown."""
     given = read_config_file(folder)
-    check_numbers(given, _DEFAULTS, folder)
+    if problems := field_problems(given):
+        raise PretrainedError(f"{folder / CONFIG}: {problems[0]}")
     layers, width = (given.get(name, _DEFAULTS[name]) for name in ("num_hidden_layers", "hidden_size"))
     check_weights_fit(4 * layers * width**2, folder)
     net = load_strictly(KINDS[given["model_type"]], folder)
-    if net.config.num_channels != 3:
-        raise PretrainedError(f"{folder}: only models of three colours are supported, this one has {net.config.num_channels}")
     model = DinoFrames(net.config)
     model.net = net.requires_grad_(False)
     return model

@@ -36,31 +36,42 @@ def read_config_file(folder: Path, allowed: Sequence[str] = ()) -> dict[str, Any
     allowed: such references that are harmless, because this project does not give the folder to transformers.
     """
     given = read_json_object(folder / CONFIG, PretrainedError)
-    if other := [key for key in EXTERNAL_REFERENCES if given.get(key) is not None and key not in allowed]:
-        raise PretrainedError(
-            f"{folder / CONFIG}: {', '.join(other)} refers to code or files outside the folder; remove it, "
-            "they are neither read nor run"
-        )
+    if problems := reference_problems(given, allowed):
+        raise PretrainedError(f"{folder / CONFIG}: {problems[0]}")
     if (folder / "adapter_config.json").exists():
         raise PretrainedError(f"{folder} has an adapter_config.json, which names another model; give a folder without adapters")
     return given
 
 
-def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any], where: object) -> None:
-    """Raise PretrainedError for impossible numbers in a config.json, before anything is allocated.
+def reference_problems(given: Mapping[str, Any], allowed: Sequence[str] = ()) -> list[str]:
+    """Say which fields of a config.json refer to other code or files: one line, or none. allowed: see `read_config_file`."""
+    other = [key for key in EXTERNAL_REFERENCES if given.get(key) is not None and key not in allowed]
+    if not other:
+        return []
+    return [f"{', '.join(other)} refers to code or files outside the folder; remove it, they are neither read nor run"]
+
+
+def number_problems(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Say which numbers in a config.json are impossible, one line for each.
 
     A field whose default is an integer must be an integer from 1 to MAX_INTEGER; any other field must be a number above 0 and
     at most MAX_RATIO.
     """
+    problems = []
     for key, default in defaults.items():
         value = given.get(key, default)
         if isinstance(default, int):
             if type(value) is not int or not 1 <= value <= MAX_INTEGER:
-                raise PretrainedError(
-                    f"{where}/{CONFIG}: {key} is {_short(value)}; expected an integer from 1 to {MAX_INTEGER}"
-                )
+                problems.append(f"{key} is {short_text(value)}; expected an integer from 1 to {MAX_INTEGER}")
         elif type(value) not in (int, float) or not 0 < value <= MAX_RATIO or not math.isfinite(value):
-            raise PretrainedError(f"{where}/{CONFIG}: {key} is {_short(value)}; expected above 0, at most {MAX_RATIO:g}")
+            problems.append(f"{key} is {short_text(value)}; expected above 0, at most {MAX_RATIO:g}")
+    return problems
+
+
+def check_numbers(given: Mapping[str, Any], defaults: Mapping[str, Any], where: object) -> None:
+    """Raise PretrainedError for impossible numbers in a config.json, before anything is allocated; see `number_problems`."""
+    if problems := number_problems(given, defaults):
+        raise PretrainedError(f"{where}/{CONFIG}: {problems[0]}")
 
 
 def check_weights_fit(weights: int, folder: Path) -> None:
@@ -84,7 +95,7 @@ def weight_files(folder: Path) -> list[Path]:
             raise PretrainedError(f"{index} has no weight_map, which names the file of each tensor")
         for name in weight_map.values():
             if name not in names:
-                raise PretrainedError(f"{index} names {_short(name)}, which is not among the *.safetensors of its folder")
+                raise PretrainedError(f"{index} names {short_text(name)}, which is not among the *.safetensors of its folder")
     return files
 
 
@@ -99,11 +110,11 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
             raise PretrainedError(f"{file} is damaged or not a safetensors file ({_line(error)})") from None
         for name, tensor in tensors.items():
             if name in found:
-                raise PretrainedError(f"{file} holds {_short(name)}, which another file of {folder} also holds")
+                raise PretrainedError(f"{file} holds {short_text(name)}, which another file of {folder} also holds")
             if not tensor.is_floating_point():
-                raise PretrainedError(f"{file}: {_short(name)} holds {tensor.dtype}; expected floating-point numbers")
+                raise PretrainedError(f"{file}: {short_text(name)} holds {tensor.dtype}; expected floating-point numbers")
             if not torch.isfinite(tensor.float()).all():
-                raise PretrainedError(f"{file}: {_short(name)} holds NaN or infinity")
+                raise PretrainedError(f"{file}: {short_text(name)} holds NaN or infinity")
         found |= tensors
     return found
 
@@ -120,7 +131,8 @@ def read_torch_file(file: Path) -> dict[str, Any]:
     return content
 
 
-def _short(value: object) -> str:
+def short_text(value: object) -> str:
+    """A value of a file for a message, at most 60 characters."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

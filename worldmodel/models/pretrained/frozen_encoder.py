@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
-from worldmodel.config import Config
+from worldmodel.config import Config, ConfigError
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
-from worldmodel.models.pretrained.dino import DinoFrames, dino_config
+from worldmodel.models.pretrained.dino import DinoFrames, dino_config, field_problems
+from worldmodel.models.pretrained.from_transformers import without_origin
 from worldmodel.models.pretrained.videomae_encoder import ClipEncoder, ClipEncoderConfig
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig
 
@@ -29,12 +30,30 @@ class DinoNetwork(Config):
     config: dict[str, Any]
     """config.json of transformers"""
 
+    @field_validator("config")
+    @classmethod
+    def _check(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what `load_dino` refuses: a recipe may come with a checkpoint of others. Earlier versions stored its path."""
+        missing = [f"{name} is missing" for name in ("hidden_size", "patch_size") if name not in fields]
+        if problems := [*missing, *field_problems(fields)]:
+            raise ValueError("\n".join(problems))
+        return without_origin(fields)
+
     def sizes(self, size_px: int) -> EncoderConfig:
         patch = self.config["patch_size"]
         return _sizes(patch, size_px // patch, self.config["hidden_size"])
 
     def build(self, size_px: int) -> nn.Module:
-        return DinoFrames(dino_config(self.config), size_px)
+        """Raise ConfigError if transformers cannot build this model."""
+        try:
+            return DinoFrames(dino_config(self.config), size_px)
+        except ImportError as error:
+            raise ConfigError([f"a DINO encoder needs the extra `hf`: pip install 'worldmodel[hf]' ({error})"]) from None
+        except Exception as error:  # transformers has errors of its own, and other ones in each major version
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ConfigError(
+                [f"model.frozen_encoder.network.config does not describe a valid model ({type(error).__name__}: {reason})"]
+            ) from error
 
 
 class TubeletNetwork(Config):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from torch import Generator, Tensor, nn
 from worldmodel.models.blocks.layers import capture_outputs
 from worldmodel.models.pixels import standardise, to_float, unstandardise
 from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file
-from worldmodel.models.pretrained.from_transformers import load_strictly
+from worldmodel.models.pretrained.from_transformers import config_fields, load_strictly
 from worldmodel.models.pretrained.layouts import PretrainedError
 from worldmodel.models.tubelets import normalise_tubelets, rollout_pixels
 from worldmodel.models.world_model import check_context, check_forecast, check_size, latent_distance
@@ -67,8 +66,7 @@ class VideoMAE(nn.Module):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        config: dict[str, Any] = json.loads(self.net.config.to_json_string(use_diff=False))
-        return {"videomae": config}
+        return {"videomae": config_fields(self.net.config)}
 
     def reinitialised(self) -> VideoMAE:
         return VideoMAE(self.net.config)

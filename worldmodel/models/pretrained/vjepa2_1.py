@@ -66,7 +66,10 @@ class Encoder(nn.Module):
 
 
 class Predictor(nn.Module):
-    """From `levels` outputs of the encoder at visible tokens to features of masked and of visible tokens."""
+    """From `levels` outputs of the encoder at visible tokens to features of masked and of visible tokens.
+
+    As in the encoder, a learnt vector marks videos or images, which cannot be told from the tokens: see `forward`.
+    """
 
     def __init__(self, config: MaskPredictorConfig, width: int, levels: int, features: int, patch_px: int) -> None:
         super().__init__()
@@ -82,11 +85,24 @@ class Predictor(nn.Module):
         self.head_visible = nn.Linear(config.width, features)
 
     def forward(
-        self, context: Tensor, visible: Tensor, masked: Tensor, steps: int, grid: tuple[int, int], mask_token: int = 1
+        self,
+        context: Tensor,
+        visible: Tensor,
+        masked: Tensor,
+        steps: int,
+        grid: tuple[int, int],
+        mask_token: int = 1,
+        is_image: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """[B, K, levels * W], indices [B, K] and [B, M] of a clip of `steps` x `grid` tokens -> [B, M, D], [B, K, D]."""
+        """[B, K, levels * W], indices [B, K] and [B, M] of a clip of `steps` x `grid` tokens -> [B, M, D], [B, K, D].
+
+        is_image: whether the encoder was given images, that is one frame each (`mod="image"` of the original code); their
+        `steps` is 1. Raises ValueError for an image of several steps.
+        """
+        if is_image and steps != 1:
+            raise ValueError(f"an image has 1 step of tokens, and steps is {steps}; omit is_image for videos")
         hidden = self.mask_tokens[mask_token].expand(*masked.shape, -1)
-        x = torch.cat((self.embed(context), hidden), dim=1) + self.video
+        x = torch.cat((self.embed(context), hidden), dim=1) + (self.image if is_image else self.video)
         positions = scaled_positions(steps, grid, self.patch_px, x.device)
         rotary = rotary_table(rotary_angles(positions, self.config.width // self.config.heads))
         count = x.shape[1]

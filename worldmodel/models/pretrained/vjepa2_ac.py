@@ -63,7 +63,9 @@ class ActionPredictor(nn.Module):
         steps, tokens = latents.shape[1], _CONDITIONS + latents.shape[2]
         conditions = torch.stack((self.action(actions), self.state(states)), dim=2)
         x = torch.cat((conditions, self.embed(latents)), dim=2).flatten(1, 2)
-        positions = grid_positions(steps, grid, x.device).unflatten(0, (steps, -1))
+        # the published code scales columns to the number of rows, which changes nothing for square frames
+        scale = torch.tensor([1.0, 1.0, grid[0] / grid[1]], device=x.device)
+        positions = (grid_positions(steps, grid, x.device) * scale).unflatten(0, (steps, -1))
         times = F.pad(positions[:, :1, :1], (0, 2)).expand(-1, _CONDITIONS, -1)  # action and state rotate in time only
         angles = rotary_angles(
             torch.cat((times, positions), dim=1).flatten(0, 1), self.config.width // self.config.heads, tiled=True
