@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+import gloo_ranks
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -19,7 +20,7 @@ from worldmodel.estimate.reckoning import Assumptions, decode_s_per_clip, estima
 from worldmodel.estimate.trace import trace_step
 from worldmodel.models import causal
 from worldmodel.recipe import Recipe, read_recipe
-from worldmodel.training.optimizer import build_optimizers, clip_gradients
+from worldmodel.training.optimizer import OptimConfig, build_optimizers, clip_gradients
 from worldmodel.training.setup import build_learner
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -125,6 +126,72 @@ def test_memory_is_divided_and_traffic_follows_from_the_number_of_processes():
     assert wire_bytes(1000, 4, sharded=False) == 1500  # 2 x 3/4
     assert wire_bytes(1000, 4, sharded=True) == 2250  # 3 x 3/4
     assert wire_bytes(1000, 4, sharded=True, halved=800) == 1650  # 1 x 3/4, and twice 200 + 800 / 2
+    assert wire_bytes(1000, 4, sharded=True, frozen=400) == 2550  # 3 x 3/4, and 400 x 3/4
+    assert wire_bytes(1000, 4, sharded=False, frozen=400) == 1500  # DDP sends nothing of weights that are not trained
+
+
+def test_frozen_blocks_are_half_the_traffic_in_bf16():
+    frozen = {"optim": {"frozen": ["encoder.blocks.layers.0.attention", "encoder.blocks.layers.0.mlp"]}}
+    wires = []
+    for precision in ("fp32", "bf16"):
+        recipe = recipe_of(MASKED, parallel="fsdp2", precision=precision)
+        recipe = Recipe.model_validate({**recipe.model_dump(), **frozen})
+        step = trace_step(recipe, 4, gpu=True)
+        assert step.frozen.all == step.frozen.halvable > 0
+        assert step.frozen.all == 2 * (12 * 96**2 + 9 * 96) * 4  # a patch embedding before them is trained
+        trained = 3 * step.gradients - (step.blocks if precision == "bf16" else 0)
+        wires.append(estimate(recipe, PROCESSORS["h100"], 4, Assumptions()).wire * 4 / 3 - trained)
+    assert wires == pytest.approx([step.frozen.all, step.frozen.all / 2], rel=1e-3)
+
+
+COUNT_GATHERED = """
+import torch
+from torch.distributed.fsdp._fully_shard import _fsdp_param_group as group
+from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.loader import Batch
+from worldmodel.recipe import Recipe
+from worldmodel.training.setup import build_learner, distribute
+
+original, gathered = group.foreach_all_gather, []
+
+def counted(parameters, *args, **options):
+    frozen = [p for p in parameters if not p.sharded_param.requires_grad]
+    gathered.append(sum(4 * p.sharded_param.numel() for p in frozen))
+    return original(parameters, *args, **options)
+
+group.foreach_all_gather = counted
+
+def main(accelerator, recipes):
+    found = []
+    for recipe in map(Recipe.model_validate, recipes):
+        setup = distribute(build_learner(recipe), recipe, None, accelerator, None)
+        gathered.clear()
+        frames = torch.zeros(4, 8, 32, 32, 3, dtype=torch.uint8)
+        setup.learner(Batch(frames, torch.rand(4, UNIFORMS_PER_SAMPLE), torch.arange(4))).total.backward()
+        teacher = [] if setup.model.teacher is None else setup.model.teacher.parameters()
+        found.append(sum(gathered) - sum(4 * p.numel() for p in teacher))
+    return found
+"""
+
+
+@pytest.mark.slow
+def test_fsdp2_gathers_as_many_bytes_of_frozen_weights_as_the_estimate_says():
+    recipes = [
+        recipe_of(model, parallel="fsdp2").model_copy(update={"optim": OptimConfig(frozen=prefixes)})
+        for model, prefixes in (
+            (MASKED, ()),
+            (MASKED, ("encoder",)),
+            (MASKED, ("encoder.patch", "encoder.blocks.layers.0")),
+            (MASKED, ("encoder.blocks.layers.1",)),
+            (MASKED, ("predictor.blocks",)),
+            (CAUSAL, ("encoder",)),
+        )
+    ]
+    estimated = [trace_step(recipe, 2, gpu=False).frozen.all for recipe in recipes]
+    measured = gloo_ranks.run(COUNT_GATHERED, [recipe.model_dump(mode="json") for recipe in recipes])
+    assert measured == [estimated] * 2
+    assert estimated[0] == 0
+    assert all(estimated[1:])
 
 
 def test_all_frames_of_a_window_are_decoded():

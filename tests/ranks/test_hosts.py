@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import launch
 import numpy as np
+import psutil
 import pytest
 import yaml
 from two_hosts import TRAIN, Hosts, ended, hosts, train_on_both
@@ -53,8 +54,10 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "small.yaml"
 
 
-def on_both(hosts: Hosts, recipe: Path, run: Path, *overrides: str, second_after_s: float = 0) -> list[subprocess.Popen[str]]:
-    return train_on_both(hosts, [recipe, f"run={run}", *overrides], second_after_s=second_after_s)
+def on_both(
+    hosts: Hosts, recipe: Path, run: Path, *overrides: str, second_after_s: float = 0, options: Sequence[str] = ()
+) -> list[subprocess.Popen[str]]:
+    return train_on_both(hosts, [recipe, f"run={run}", *overrides], second_after_s=second_after_s, options=options)
 
 
 def rows(run: Path) -> list[dict]:
@@ -123,6 +126,20 @@ def test_a_host_that_starts_late_is_waited_for(hosts: Hosts, recipe: Path, ended
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
     assert len(rows(tmp_path / "run")) == 8
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_both_hosts_after_a_process_of_either_is_killed(hosts: Hosts, recipe: Path, ended, tmp_path: Path):
+    run = tmp_path / "run"
+    ended += on_both(hosts, recipe, run, "train.max_steps=40", options=["--max-restarts", "2"])
+    for victim, after in ((1, 7), (0, 17)):
+        wait_for(run, after, ended)
+        (rank,) = psutil.Process(ended[victim].pid).children()
+        rank.kill()
+    for process in ended:
+        _, err = process.communicate(timeout=90)
+        assert process.returncode == 0, err
+    assert [row["step"] for row in rows(run)] == list(range(1, 41))
 
 
 @pytest.fixture

@@ -86,14 +86,15 @@ def train_on_both(
     arguments: Sequence[str | Path],
     environments: Sequence[Mapping[str, str]] = ({}, {}),
     second_after_s: float = 0,
+    options: Sequence[str] = (),
 ) -> list[subprocess.Popen[str]]:
-    """torchrun on each host, one rank each."""
+    """torchrun on each host, one rank each. options: further ones of torchrun."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
     meet = ["--master_addr", "10.213.0.1", "--master_port", "29400"]
     found = []
     for number, (name, card) in enumerate(zip(hosts.names, hosts.cards, strict=True)):
         time.sleep(number * second_after_s)
-        command = [*launcher, "--node_rank", str(number), *meet, str(TRAIN), *map(str, arguments)]
+        command = [*launcher, "--node_rank", str(number), *meet, *options, str(TRAIN), *map(str, arguments)]
         one_thread = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         environment = os.environ | one_thread | {"GLOO_SOCKET_IFNAME": card, **environments[number]}
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}

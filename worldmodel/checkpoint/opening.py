@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +59,16 @@ def is_file_of(file: str, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(name)}(-[0-9a-f]+)?\.safetensors", file) is not None
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
+def open_checkpoint(folder: Path, find_damage: Callable[[Path, State], str | None] | None = None) -> Checkpoint:
     """Read the state of a checkpoint and verify the digest of every file.
 
+    find_damage: verifies the files in another way, for example divided among ranks; returns the first problem.
     Raises NewerFormatError for a checkpoint of a newer version, UnreadableError where storage cannot
     read it now, and CheckpointError for a damaged or incomplete one.
     """
+    find = find_damage or _find_damage_of_all
     state = read_state(folder)
-    while (problem := _find_damage(folder, state)) is not None:
+    while (problem := find(folder, state)) is not None:
         current = read_state(folder)
         if current == state:
             raise CheckpointError(problem)
@@ -73,15 +76,22 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, state)
 
 
-def _find_damage(folder: Path, state: State) -> str | None:
-    """The first problem of the files of a checkpoint; None where all are intact."""
-    for name, digest in state["sha256"].items():
+def find_damage(folder: Path, state: State, files: Iterable[str]) -> str | None:
+    """The first problem of these files of a checkpoint; None where all are intact.
+
+    Raises UnreadableError where storage cannot read a file now.
+    """
+    for name in files:
         file = folder / name
         try:
-            if sha256_of(file) != digest:
+            if sha256_of(file) != state["sha256"][name]:
                 return f"{file} is damaged: its content does not match its digest in state.json; restore it from a copy"
         except FileNotFoundError:
             return f"{file} is missing; restore it from a copy"
         except OSError as error:
             raise unreadable_file_error(file, error) from None
     return None
+
+
+def _find_damage_of_all(folder: Path, state: State) -> str | None:
+    return find_damage(folder, state, state["sha256"])

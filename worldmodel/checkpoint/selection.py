@@ -12,7 +12,7 @@ from pathlib import Path
 
 from worldmodel.checkpoint.opening import Checkpoint, open_checkpoint
 from worldmodel.checkpoint.remote import copy_of_run, refuse_run_url
-from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, UnreadableError, read_state
+from worldmodel.checkpoint.state import CheckpointError, NewerFormatError, State, UnreadableError, read_state
 from worldmodel.files.atomic import part_path, write_json
 from worldmodel.files.json_files import read_json_object
 from worldmodel.models.pretrained.hub import pickles_in
@@ -22,18 +22,21 @@ _DAMAGED = "damaged-"  # prefix of the folder of a checkpoint that was set aside
 _MAX_NAMED = 4  # checkpoints in a message
 
 
-def latest_checkpoint(run: Path, warn: Callable[[str], None] | None = None) -> Checkpoint | None:
+def latest_checkpoint(
+    run: Path, warn: Callable[[str], None] | None = None, find_damage: Callable[[Path, State], str | None] | None = None
+) -> Checkpoint | None:
     """The last intact checkpoint of a run; None where the run has no checkpoint.
 
-    `warn` gets a message for each later checkpoint that is damaged. Raises CheckpointError where no
-    checkpoint can be opened. Raises NewerFormatError or UnreadableError where a later checkpoint was
-    written by a newer version or cannot be read now, because continuing without it would lose work.
+    `warn` gets a message for each later checkpoint that is damaged. find_damage: see `open_checkpoint`.
+    Raises CheckpointError where no checkpoint can be opened. Raises NewerFormatError or UnreadableError
+    where a later checkpoint was written by a newer version or cannot be read now, because continuing
+    without it would lose work.
     """
     problems: list[str] = []
     listed = _folders(run)
     for folder in reversed(listed):
         try:
-            found = open_checkpoint(folder)
+            found = open_checkpoint(folder, find_damage)
         except NewerFormatError as error:
             raise NewerFormatError(f"{error}, or start from scratch in another folder (run=FOLDER)") from None
         except UnreadableError as error:
@@ -54,7 +57,9 @@ def latest_checkpoint(run: Path, warn: Callable[[str], None] | None = None) -> C
             f"{run} has checkpoints, and none of them can be opened: {'; '.join(problems[:_MAX_NAMED])}{more}. Nothing was "
             "changed. Restore one of them, or start from scratch in another folder (run=FOLDER)"
         )
-    return None if _folders(run) == listed else latest_checkpoint(run, warn)  # a training process has just removed them
+    if _folders(run) != listed:  # a training process has just removed them
+        return latest_checkpoint(run, warn, find_damage)
+    return None
 
 
 def find_checkpoint(path: Path | str) -> Checkpoint:

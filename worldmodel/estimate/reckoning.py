@@ -84,7 +84,13 @@ def estimate(recipe: Recipe, processor: Processor, processes: int, assumptions: 
         # gradients are whole where they are made and are then sharded, so the peak hardly changes
         activations=step.activations,
         buffers=_buffers(step, processes, sharded, bf16),
-        wire=wire_bytes(step.gradients, processes, sharded, step.blocks if bf16 else 0),
+        wire=wire_bytes(
+            step.gradients,
+            processes,
+            sharded,
+            halved=step.blocks if bf16 else 0,
+            frozen=step.frozen.all - (step.frozen.halvable // 2 if bf16 else 0),
+        ),
         step_s=step_s,
         clips_per_s=clips_per_s,
         decode_cores=clips_per_s * decode_s_per_clip(recipe, assumptions),
@@ -94,14 +100,16 @@ def estimate(recipe: Recipe, processor: Processor, processes: int, assumptions: 
     )
 
 
-def wire_bytes(gradients: int, processes: int, sharded: bool, halved: int = 0) -> int:
+def wire_bytes(gradients: int, processes: int, sharded: bool, halved: int = 0, frozen: int = 0) -> int:
     """Bytes that a process sends in a step, by rings: DDP reduces and gathers gradients, FSDP2 also gathers weights twice.
 
-    halved: bytes of the weights that FSDP2 gathers in bfloat16. All else is float32. The weights of a teacher, gathered once,
-    and the statistics of the objectives (`benchmarks/statistics_cost.py`) are left out.
+    halved: bytes of the trained weights that FSDP2 gathers in bfloat16. All others are float32. frozen: bytes that FSDP2
+    gathers of weights that are not trained. Left out are the weights of a teacher, which are gathered once, the statistics of
+    the objectives (`benchmarks/statistics_cost.py`), and what FSDP2 gathers again for each further micro-batch and for each
+    further call of a predictor by rollouts.
     """
     rounds = 3 if sharded else 2  # of (processes - 1) / processes of all values each
-    return (rounds * gradients - (halved if sharded else 0)) * (processes - 1) // processes
+    return (rounds * gradients + (frozen - halved if sharded else 0)) * (processes - 1) // processes
 
 
 def decode_s_per_clip(recipe: Recipe, assumptions: Assumptions) -> float:

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 from unittest import mock
 
@@ -37,6 +38,14 @@ aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """Bytes in float32 that FSDP2 gathers in one step."""
+
+    all: int = 0
+    halvable: int = 0  # of attention and MLPs, which are gathered in bfloat16 with train.precision bf16
+
+
+@dataclass(frozen=True)
 class StepCost:
     """What one process computes and holds in one training step of `clips` windows."""
 
@@ -48,6 +57,7 @@ class StepCost:
     activations: int  # bytes that the step adds at its peak: batch, activations, and gradients as far as they exist then
     largest_block: int  # bytes of the weights of the largest part that FSDP2 gathers at once
     blocks: int  # bytes of the trained weights of attention and MLPs, which FSDP2 gathers in bfloat16 with train.precision bf16
+    frozen: Gathered  # weights of encoder and predictor that are not trained (optim.frozen, LoRA)
     flops: int  # executed, with recomputation by activation checkpointing
 
     @property
@@ -153,8 +163,36 @@ def trace_step(recipe: Recipe, processes: int, gpu: bool) -> StepCost:
             activations=activations,
             largest_block=max((sum(map(_nbytes, layer.parameters())) for layer in blocks), default=0),
             blocks=sum(_nbytes(p) for layer in blocks for p in _half_weights(layer) if p.requires_grad),
+            frozen=_gathered_frozen(learner.model.encoder, learner.model.predictor),
             flops=flops,
         )
+
+
+def _gathered_frozen(*parts: nn.Module) -> Gathered:
+    """What FSDP2 gathers of weights that are not trained, of parts in the order in which a step runs them.
+
+    Each group of weights is gathered for the forward pass. It is gathered again for the backward pass if something before
+    it, or in it, is trained, because a gradient then passes through it. One more group is gathered ahead in vain: the one
+    before the last that the backward pass reaches. See worldmodel.training.parallel.shard for the groups.
+    """
+    groups: list[tuple[list[nn.Parameter], bool, bool]] = []  # weights, whether gradients pass, whether bfloat16 is possible
+    passes = False
+    for part in parts:
+        names = takewhile(lambda named: not named[0].startswith("blocks."), part.named_parameters())
+        passes = passes or any(p.requires_grad for _, p in names)
+        in_layers: set[nn.Parameter] = set()
+        for layer in part.get_submodule("blocks.layers").children():
+            passes = passes or any(p.requires_grad for p in layer.parameters())
+            groups.append((_half_weights(layer), passes, True))
+            in_layers.update(_half_weights(layer))
+        passes = passes or any(p.requires_grad for p in part.parameters())
+        groups.append(([p for p in part.parameters() if p not in in_layers], passes, False))
+    everything = halvable = 0
+    for (weights, passes, can_halve), following in zip(groups, [*groups[1:], ([], False, False)], strict=True):
+        gathered = (2 if passes or following[1] else 1) * sum(_nbytes(p) for p in weights if not p.requires_grad)
+        everything += gathered
+        halvable += gathered if can_halve else 0
+    return Gathered(everything, halvable)
 
 
 def _half_weights(layer: nn.Module) -> list[nn.Parameter]:

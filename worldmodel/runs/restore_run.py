@@ -7,12 +7,14 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from worldmodel import checkpoint
-from worldmodel.checkpoint import Checkpoint, CheckpointError
+from worldmodel.checkpoint import Checkpoint, CheckpointError, find_checkpoint
 from worldmodel.config import ConfigError, parse_config
 from worldmodel.data.loader import WindowDataset
+from worldmodel.models.targets import FrozenTarget
 from worldmodel.process.machine import describe_machine, environment_changes
 from worldmodel.ranks.agree_on_checkpoint import agreed_checkpoint
 from worldmodel.ranks.launch import run_on_main_process
+from worldmodel.ranks.same_weights import require_same_weights
 from worldmodel.recipe import Recipe, changed_fields
 from worldmodel.runs.initial_weights import load_initial_weights
 from worldmodel.runs.missing_videos import make_missing_videos
@@ -29,7 +31,8 @@ def last_checkpoint(recipe: Recipe, accelerator: Accelerator, session: Session) 
         if accelerator.is_local_main_process and not accelerator.is_main_process:
             fetch_uploaded(Path(recipe.run), folder_url(recipe.upload_to))  # this host may have a run folder of its own
         accelerator.wait_for_everyone()
-    last = agreed_checkpoint(Path(recipe.run), accelerator)
+    # that all hosts see the same folder was checked for this format
+    last = agreed_checkpoint(Path(recipe.run), accelerator, one_folder=recipe.checkpoint.format == "sharded")
     if last is not None:
         last.require(*checkpoint.RESUME_FIELDS)
         session.monitor.set_checkpoint(last.folder)
@@ -88,8 +91,13 @@ def restore(setup: TrainingSetup, last: Checkpoint | None) -> checkpoint.State:
                 "the last digits"
             )
         return last.state
+    target = recipe.model.target
+    if isinstance(target, FrozenTarget) and recipe.train.parallel == "fsdp2":  # DDP has copied the teacher of rank 0
+        require_same_weights(find_checkpoint(target.run).folder, accelerator, "model.target.run")
     if recipe.init_from:
-        accelerator.print(f"weights from {load_initial_weights(setup.learner, recipe)}")
+        source = load_initial_weights(setup.learner, recipe)
+        require_same_weights(source, accelerator)
+        accelerator.print(f"weights from {source}")
     return {"step": 0, "seconds": 0.0}
 
 
