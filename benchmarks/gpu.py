@@ -25,6 +25,7 @@ from benchmarks.measure import add_out, describe_machine, markdown_table, write_
 from worldmodel.process.cores import usable_cores
 
 TOTAL_S = 470.0
+ESTIMATES_S = 90.0  # of TOTAL_S
 GOALS = {"vit_b": 0.40, "vit_l": 0.45, "vjepa_vit_l": 0.45}  # model FLOPs utilisation in bf16
 
 
@@ -60,21 +61,25 @@ def parts_of(device: str, miniature: bool) -> list[Part]:
 def with_estimates(parts: Sequence[Part]) -> list[Part]:
     """Give each measurement of a recipe its estimate, so that no measurement spends its time on it.
 
-    The estimates are computed at the same time, on processors alone. Where one fails, the part has none.
+    The estimates are computed at the same time, on processors alone. Where one fails or is not there after ESTIMATES_S, the
+    part has none.
     """
     wanted = [part for part in parts if part.run is gpu_parts.throughput]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=min(4, usable_cores()), mp_context=context) as pool:
-        asked = {}
-        for part in wanted:
-            arguments = {key: value for key, value in part.arguments.items() if key != "seconds"}
-            asked[part.name] = pool.submit(gpu_parts.expected_of, **arguments)
-        found = {}
-        for name, answer in asked.items():
-            try:
-                found[name] = answer.result()
-            except Exception as error:  # the speed is worth measuring without it
-                print(f"{name}: no estimate ({type(error).__name__}: {str(error)[:200]})", flush=True)
+    pool, until = ProcessPoolExecutor(max_workers=min(4, usable_cores()), mp_context=context), time.monotonic() + ESTIMATES_S
+    asked = {}
+    for part in wanted:
+        arguments = {key: value for key, value in part.arguments.items() if key != "seconds"}
+        asked[part.name] = pool.submit(gpu_parts.expected_of, **arguments)
+    found = {}
+    for name, answer in asked.items():
+        try:
+            found[name] = answer.result(max(0.0, until - time.monotonic()))
+        except Exception as error:  # the speed is worth measuring without it
+            print(f"{name}: no estimate ({type(error).__name__}: {str(error)[:200]})", flush=True)
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.kill()
     return [
         replace(part, arguments={**part.arguments, "expected": found[part.name]}) if part.name in found else part
         for part in parts

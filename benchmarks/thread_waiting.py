@@ -28,11 +28,10 @@ BUSY = [sys.executable, "-c", "while True: pass"]
 
 def median_step_ms(steps: int) -> float:
     """Median wall time of training steps in this process."""
-    from benchmarks.thread_scaling import training_step
-    from worldmodel.config import load_config
-    from worldmodel.recipe import DEMO_RECIPE, Recipe
+    from benchmarks.steps.causal_step import build_causal_step, fast_precision
+    from worldmodel.recipe import DEMO_RECIPE, read_recipe
 
-    step = training_step(load_config(Recipe, DEMO_RECIPE))
+    step = build_causal_step(read_recipe(DEMO_RECIPE), fast_precision())
     step()
     times = []
     for _ in range(steps):

@@ -8,11 +8,17 @@ import torch
 
 from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
+from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.recipe import DEMO_RECIPE, Recipe, read_recipe
 from worldmodel.training.optimizer import build_optimizers, clip_gradients
 from worldmodel.training.setup import build_learner
 
 HEAD_WIDTH = 64
+
+
+def fast_precision() -> str:
+    """bf16, or fp32 where the processor emulates bf16."""
+    return "bf16" if multiplies_bfloat16(torch.device("cpu")) else "fp32"
 
 
 def causal_recipe(frames: int = 16, size_px: int = 128, width: int = 192, batch: int = 1) -> Recipe:

@@ -1,6 +1,7 @@
 """The script for the day when a GPU is at hand: all its parts run to their end, and one that fails stops no other."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import gpu
 from benchmarks.gpu import Part, parts_of, run_part
 from benchmarks.gpu_parts import one_process
 
@@ -41,3 +43,15 @@ def test_all_parts_run_in_miniature_on_a_cpu(tmp_path: Path):
     assert parts["recipe vit_l"]["clips_per_s"] > 0
     assert parts["recipe vit_l"]["estimated_gb"] > 0
     assert "| recipe vjepa_vit_l |" in done.stdout
+
+
+def test_an_estimate_that_takes_too_long_holds_nothing_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The measurement itself is then made without it."""
+    monkeypatch.setattr(gpu, "ESTIMATES_S", 0.01)
+    parts = [part for part in gpu.parts_of("cpu", miniature=True) if part.name == "recipe vit_b"]
+    (part,) = gpu.with_estimates(parts)
+    assert "expected" not in part.arguments
+    assert "recipe vit_b: no estimate (TimeoutError" in capsys.readouterr().out
+    for process in multiprocessing.active_children():
+        process.join(10)
+    assert multiprocessing.active_children() == []
