@@ -31,12 +31,11 @@ def held_out_frame(frames: int) -> int:
 
 
 def frames_of_clip(times: FrameTimes, clip: Clip) -> tuple[int, int]:
-    """The numbers in the file of the first frame of a clip and of the one after its last, from the times where not stated.
+    """The numbers in the file of the first frame of a clip and of the one after its last.
 
-    times: of the file. A frame belongs to the clip in whose interval it begins.
+    times: of the file. A frame belongs to the clip in whose interval it begins. What the clip states is
+    not used: another program may have changed its interval.
     """
-    if clip.first_frame is not None:
-        return clip.first_frame, clip.first_frame + clip.frames
     rounding_s = min(ROUNDING_S, ROUNDING_SHARE / clip.fps)
     first, stop = np.searchsorted(times.starts_s(), np.array([clip.start_s, clip.stop_s]) - rounding_s).tolist()
     return first, stop

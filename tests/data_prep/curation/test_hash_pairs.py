@@ -85,7 +85,10 @@ def test_what_was_skipped_is_printed_and_on_the_page(monkeypatch, capsys):
     assert found.skipped_hashes > 0
     assert f"{found.skipped_hashes:,} comparisons of hashes" in capsys.readouterr().err
     clip = Clip("id", "missing.mp4", None, 0.0, 1.0, 10.0, 10, 32, 32, 0, "h264", "train", None, None, "test", "")
-    videos, analyses = [VideoClips(clip.path, None, None, (clip,))] * 200, [VideoAnalysis(clip.path, None, None)] * 200
+    videos, analyses = (
+        [VideoClips(clip.path, None, None, (clip,))] * 200,
+        [VideoAnalysis(clip.path, None, None, clip_frames=[(0, 10)])] * 200,
+    )
     assert found.note() in write_page(videos, analyses, found, [], CurationRecipe(), "")
 
 
