@@ -18,9 +18,11 @@ def test_every_cost_of_a_worker_is_measured(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_parts_of_a_start_add_up_to_its_time(tmp_path: Path):
-    start = startup._start(startup.ROOT, startup._make_videos(tmp_path), tmp_path)
+@pytest.mark.parametrize("by_launcher", [False, True])
+def test_the_parts_of_a_start_add_up_to_its_time(tmp_path: Path, by_launcher: bool):
+    start = startup._start(startup.ROOT, by_launcher, startup._make_videos(tmp_path), tmp_path)
     assert set(start["parts_cpu_s"]) <= set(startup.PARTS)
     assert sum(start["parts_cpu_s"].values()) + start["workers_cpu_s"] == pytest.approx(start["cpu_s"])
     assert sum(start["parts_wall_s"].values()) == pytest.approx(start["wall_s"])
     assert start["parts_cpu_s"]["first step"] > 0
+    assert (start["parts_wall_s"].get("launcher", 0.0) > 0) == by_launcher
