@@ -17,19 +17,17 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from benchmarks.measure import add_out, describe_machine, markdown_table, paired, write_results
 from benchmarks.rollout import recipe_with_rollouts
+from benchmarks.steps.causal_step import step_of
 from worldmodel.config import load_config
-from worldmodel.data.loader import Batch
 from worldmodel.models.blocks import attention, block_causal
 from worldmodel.models.blocks.layers import Blocks
 from worldmodel.models.causal import CausalWorldModel
 from worldmodel.process.arguments import whole_number
 from worldmodel.recipe import Recipe
 from worldmodel.training.learner import Learner
-from worldmodel.training.optimizer import build_optimizers, clip_gradients
 from worldmodel.training.setup import build_learner
 
 Variant = Callable[[Learner], AbstractContextManager[object]]
@@ -106,23 +104,8 @@ def main() -> None:
 
 def training_step(learner: Learner, recipe: Recipe) -> Callable[[], float]:
     """A training step on random frames. Weights hardly change, so that all losses are those of the same weights."""
-    optimizers = build_optimizers(learner, recipe.optim.model_copy(update={"lr": 1e-9, "weight_decay": 0.0}))
-    size, clips = recipe.window.size_px, recipe.data.batch_size
-    source = torch.Generator().manual_seed(0)
-    frames = torch.randint(0, 256, (clips, recipe.window.frames, size, size, 3), dtype=torch.uint8, generator=source)
-    batch = Batch(frames, torch.rand(clips, 10, generator=source), torch.arange(clips), step_seed=3)
-
-    def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16):
-            loss: Tensor = learner(batch).total
-        loss.backward()
-        clip_gradients(learner, recipe.optim.clip_norm)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return loss.item()
-
-    return step
+    still = recipe.optim.model_copy(update={"lr": 1e-9, "weight_decay": 0.0})
+    return step_of(learner, recipe.model_copy(update={"optim": still}), "bf16")
 
 
 def _run(variant: Variant, learner: Learner, step: Callable[[], float]) -> float:

@@ -10,6 +10,7 @@ from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
 from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.recipe import DEMO_RECIPE, Recipe, read_recipe
+from worldmodel.training.learner import Learner
 from worldmodel.training.optimizer import build_optimizers, clip_gradients
 from worldmodel.training.setup import build_learner
 
@@ -42,9 +43,13 @@ def causal_recipe(frames: int = 16, size_px: int = 128, width: int = 192, batch:
 
 
 def build_causal_step(recipe: Recipe, precision: str) -> Callable[[], float]:
-    """Each call of the result runs one training step on the same random frames, and returns its loss."""
+    """Each call of the result runs one training step of a new model on the same random frames, and returns its loss."""
     torch.manual_seed(0)
-    learner = build_learner(recipe)
+    return step_of(build_learner(recipe), recipe, precision)
+
+
+def step_of(learner: Learner, recipe: Recipe, precision: str) -> Callable[[], float]:
+    """As `build_causal_step`, of a model that exists."""
     optimizers = build_optimizers(learner, recipe.optim)
     clips, size_px = recipe.data.batch_size, recipe.window.size_px
     source = torch.Generator().manual_seed(0)
