@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.content_hash import content_hash
-from data_prep.frame_ranges import FrameRange, frames_of_clip, frames_of_copy
+from data_prep.frame_ranges import ROUNDING_SHARE, FrameRange, frames_of_clip, frames_of_copy
 from data_prep.pool import Failed
 from data_prep.transcoding.encode import TranscodeConfig, transcode_video
 from worldmodel.files.atomic import write_json
@@ -17,7 +17,7 @@ from worldmodel.manifest import Clip
 from worldmodel.storage.errors import fault_outside_file
 from worldmodel.video import VideoError, VideoInfo
 from worldmodel.video.frame_folder.frames import FOLDER_FPS
-from worldmodel.video.frame_times import frame_times
+from worldmodel.video.frame_times import ROUNDING_S, frame_times
 from worldmodel.video.inspection import inspect_times
 
 
@@ -52,8 +52,8 @@ def find_or_make_copy(job: CopyJob, out: Path, config: TranscodeConfig) -> Copy 
     """Find or make the copy of a video. Runs in worker processes.
 
     Raises OutputError if the copy cannot be written. A copy is named by the content hash of its
-    source. To find a copy, the hash in the manifest is enough. A new copy is named by the hash of
-    what the file contains now.
+    source. To find a copy, the hash in the manifest is enough; a clip that is a part of its video also
+    needs the times of the source. A new copy is named by the hash of what the file contains now.
     """
     try:
         if job.content_hash is not None and (copy := _find_copy(job, out, job.content_hash)) is not None:
@@ -106,7 +106,8 @@ def _copy_of(job: CopyJob, target: Path, digest: str) -> Copy:
 
 
 def _is_whole(clip: Clip, duration_s: float) -> bool:
-    return clip.start_s == 0 and clip.stop_s > duration_s - 0.5 / clip.fps
+    """Whether a clip has all frames of its file. Its rate says nothing on how long the last frames are shown."""
+    return clip.start_s == 0 and clip.stop_s > duration_s - min(ROUNDING_S, ROUNDING_SHARE / clip.fps)
 
 
 def _find_copy(job: CopyJob, out: Path, source: str) -> Copy | None:

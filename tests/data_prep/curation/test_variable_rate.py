@@ -110,6 +110,17 @@ def test_a_long_frame_is_in_one_split_only(tmp_path):
     assert train.stop_s == val.start_s == pytest.approx(39 / 30 + 2.0)
 
 
+def test_held_out_frames_that_are_shown_for_an_instant_stay_out_of_the_copy_for_training(tmp_path):
+    """Together they are shorter than half a frame at the average rate."""
+    (tmp_path / "v").mkdir()
+    write_shots(tmp_path / "v" / "a.mp4", [(0.5, SLOW[:12]), (0.01, FAST[:3])])
+    assert main(["index", str(tmp_path / "v"), "--out", str(tmp_path / "m.parquet"), "--workers", "1"]) == 0
+    assert main(["transcode", str(tmp_path / "m.parquet"), "--out", str(tmp_path / "s"), "--workers", "1"]) == 0
+    manifest = Manifest.open(tmp_path / "s" / "manifest.parquet")
+    found = [(clip.split, clip.first_frame, clip.frames) for clip in map(manifest.clip, range(2))]
+    assert found == [("train", 0, 12), ("val", 12, 3)]
+
+
 def test_a_row_counts_the_frames_that_it_holds(tmp_path):
     (tmp_path / "v").mkdir()
     write_shots(tmp_path / "v" / "a.mp4", RATES["slower"])
