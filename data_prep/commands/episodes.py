@@ -6,7 +6,8 @@
 A folder is a LeRobotDataset, v2.1 or v3.0; its videos stay where they are. A file is HDF5 in the
 layout of stable-worldmodel, robomimic or LIBERO; its pictures are written as videos. OUT has the
 manifest episodes.parquet, and signals/ with a table per episode. Episodes that start in the same state
-have the same split.
+have the same split. If this leaves train, val or test without episodes, because all of them start
+alike or there are few, the episodes are split one by one, and the command says so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from data_prep.episodes import hdf5
 from data_prep.episodes.lerobot import LeRobotDataset
 from data_prep.episodes.recorded import RecordedEpisode, UnusableEpisode
+from data_prep.episodes.splitting import fill_empty_splits
 from data_prep.episodes.writing import TIMEOUT_S, ClipWriter, inspect_videos
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_manifest, claim_folder
@@ -68,11 +70,18 @@ def run(args: argparse.Namespace) -> int:
         listed = [f"episode {problem.number}: {problem.detail}" for problem in unusable[:MAX_LISTED]]
         if not clips:
             raise PrepError(f"{args.root}: none of {total} episodes can be used; {'; '.join(listed)}")
-        config = {"kind": "episodes", "camera": source.camera, "val": args.val, "test": args.test}
+        clips, empty = fill_empty_splits(clips, args.val, args.test)
+        config: dict[str, Any] = {"kind": "episodes", "camera": source.camera, "val": args.val, "test": args.test}
         config["layout"] = f"lerobot {source.version}" if isinstance(source, LeRobotDataset) else "hdf5"
+        config["split_by"] = "episode" if empty else "start"
         write_manifest(args.out / MANIFEST, clips, command=f"python -m {COMMAND}", config=config)
     counts = ", ".join(f"{sum(clip.split == split for clip in clips)} {split}" for split in ("train", "val", "test"))
     lines = [f"{args.out / MANIFEST}: {len(clips)} of {total} episodes, camera {source.camera}: {counts}", *listed]
+    if empty:
+        lines.append(
+            f"splits are by episode: by the state at the start, {' and '.join(empty)} had none; so episodes of different "
+            "splits may start alike"
+        )
     if len(unusable) > MAX_LISTED:
         lines.append(f"{len(unusable) - MAX_LISTED} more episodes cannot be used")
     print_escaped("\n".join(lines))

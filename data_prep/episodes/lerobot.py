@@ -7,6 +7,7 @@ drifts, so it is rounded to a frame. Written from the code of huggingface/lerobo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -135,9 +136,12 @@ class LeRobotDataset:
         )
 
     def _below(self, name: str) -> Path:
-        """A path of the data set. Raises where a template leads out of it, or there is no such file."""
+        """A path of the data set. Raises where a template leads out of it, or there is no such file.
+
+        Links are not followed for this: in the cache of the Hugging Face hub, all files are links to a folder beside it.
+        """
         path = self.root / name
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self.root)):
             raise _EpisodeError("outside", f"{name} is not below the folder of the data set")
         if not path.is_file():
             raise _EpisodeError("missing", f"there is no {name}")

@@ -18,7 +18,7 @@ from data_prep.environments.tasks import Task
 from eval.planning.action_model import ActionModel, ShuffledActions
 from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
 from eval.planning.heads.policy import HeadPolicy
-from eval.planning.heads.training import GoalHead
+from eval.planning.heads.training import TrainedHead
 from eval.planning.pairs import PairSet
 from eval.planning.planning_policy import ModelCosts, OracleCosts, PlanningPolicy
 from eval.planning.policies import RandomPolicy, StatePolicy
@@ -70,7 +70,7 @@ class Evaluation:
     space: ActionSpace  # of the model: its block is the number of actions per planned step
     planning: Planning
     model: ActionModel | None
-    heads: Mapping[str, GoalHead]
+    heads: Mapping[str, TrainedHead]
     device: torch.device
     number: int = 0  # of the model among those that are compared
 
@@ -122,7 +122,7 @@ class Evaluation:
             return PlanningPolicy(costs, self.space, self.planning.config, self.planning.executed, seeds)
         assert self.model is not None
         if name in self.heads:
-            head = self.heads[name]
+            head = self.heads[name].head
             steps = self.pairs.goal_steps or self.planning.budget
             return HeadPolicy(head, self.model, self._goals(self.model, cases), self.space, steps)
         model: ActionModel = self.model

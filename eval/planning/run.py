@@ -23,7 +23,7 @@ from eval.planning.episodes import Episodes, picture_of
 from eval.planning.evaluation import LABELS, MODEL_POLICIES, Evaluation, Planning, run_policies
 from eval.planning.heads.data import read_head_data
 from eval.planning.heads.note import heads_note
-from eval.planning.heads.training import GoalHead, fit_head
+from eval.planning.heads.training import TrainedHead, fit_head
 from eval.planning.models import NamedModel, open_models
 from eval.planning.offline.permanence import permanence_note
 from eval.planning.offline.recorded import Recorded
@@ -110,7 +110,7 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
     return 0
 
 
-def _heads(request: PlanRequest, model: NamedModel, manifest: Manifest, device: torch.device) -> dict[str, GoalHead]:
+def _heads(request: PlanRequest, model: NamedModel, manifest: Manifest, device: torch.device) -> dict[str, TrainedHead]:
     """Behaviour cloning and inverse dynamics, trained on the frozen encoder of a model."""
     wanted = LABELS if request.policies is None else request.policies.split(",")
     told = {name: steps for name, steps in (("cloning", False), ("inverse", True)) if name in wanted}

@@ -46,6 +46,16 @@ def test_planning_uses_the_latents_that_the_predictor_was_trained_on(load):
     assert torch.equal(made.observe(pictures(1)).last, made.encode(pictures(1))[:, -1])
 
 
+def test_of_a_wide_or_tall_picture_the_middle_square_is_seen_as_in_training():
+    made, square = made_acting(), pictures(2)
+    side = square.shape[2]
+    wide, tall = torch.zeros(2, *square.shape[:2], side, side, 3, dtype=torch.uint8)
+    wide = torch.cat([wide[..., : side // 2, :], square, wide[..., : side // 2, :]], 3)
+    tall = torch.cat([tall[:, :, : side // 2], square, tall[:, :, : side // 2]], 2)
+    assert torch.equal(made.encode(wide), made.encode(square))
+    assert torch.equal(made.encode(tall), made.encode(square))
+
+
 def test_runs_that_cannot_plan_are_refused(load):
     with pytest.raises(ConfigError, match="tubelet_size is 2; planning encodes single frames"):
         load(made_acting(made_recipe(tubelet_size=2)))

@@ -13,14 +13,24 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+def all_blocks(page: Path) -> list[tuple[str, str]]:
+    """Language and text of every code block, in order."""
+    return _BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
 def blocks(page: Path, language: str) -> list[str]:
     """Code blocks of one language, in order."""
-    return [code for found, code in _BLOCK.findall(page.read_text(encoding="utf-8")) if found == language]
+    return [code for found, code in all_blocks(page) if found == language]
 
 
 def commands(page: Path) -> list[list[str]]:
     """Words of every command of this project in the bash blocks of a page."""
-    lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
+    return commands_of("\n".join(blocks(page, "bash")))
+
+
+def commands_of(bash: str) -> list[list[str]]:
+    """Words of every command of a bash block."""
+    lines = bash.replace("\\\n", " ").splitlines()
     found = [shlex.split(line, comments=True) for line in lines if not line.startswith(("#", "trap", "srun", "head="))]
     return [command for command in found if command]
 

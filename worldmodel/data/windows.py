@@ -68,7 +68,7 @@ class WindowSource:
         if not found:
             raise ManifestError(
                 f"{manifest.path}: no clip has split {split!r}; {_split_counts(manifest)}. Training needs train and val: make "
-                "it again with another `--val` of `python -m data_prep index`, or name another one in data.manifest"
+                "it again with more videos or another `--val` of the command that made it, or name another one in data.manifest"
             )
         clips = [part for part in clips if len(part.fps)]
         if not clips:

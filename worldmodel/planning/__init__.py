@@ -1,4 +1,4 @@
-"""Planning: search for the actions that minimise a cost, for several environments at once.
+"""Planning for several environments at once: search for the actions that minimise a cost, or predict them.
 
     cost = lambda actions: ...  # [B, S, H, A] -> [B, S], for example by a model's rollouts
     space = ActionSpace.box([-1, -1], [1, 1])
@@ -7,7 +7,8 @@
 
 B environments, S candidate sequences of each, H steps, A numbers per step. Each environment has a
 random generator of its own, so its plan does not depend on the others. A new planner is a new file
-here and a line in PLANNERS and in PlannerConfig.
+here and a line in PLANNERS and in PlannerConfig. `inverse_plan` does not search: a model of inverse
+dynamics, such as a GoalHead, predicts the actions.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from pydantic import Field
 from worldmodel.planning.action_space import ActionSpace
 from worldmodel.planning.cem import CEMConfig, cem
 from worldmodel.planning.goal_cost import goal_distance
+from worldmodel.planning.goal_head import GoalHead
+from worldmodel.planning.goal_head_fitting import GoalHeadConfig, GoalHeadFit, Trajectories, fit_goal_head
 from worldmodel.planning.gradient import GradientConfig, gradient_shooting
 from worldmodel.planning.icem import ICEMConfig, icem
+from worldmodel.planning.inverse import Imagine, InverseModel, inverse_plan
 from worldmodel.planning.mppi import MPPIConfig, mppi
 from worldmodel.planning.noise import generators_of
-from worldmodel.planning.plan import Cost, Plan, PlanningError, WarmStart
+from worldmodel.planning.plan import Context, Cost, Plan, PlanningError, WarmStart
 from worldmodel.planning.planner_config import PlannerBase
 
 PlannerConfig = Annotated[CEMConfig | ICEMConfig | MPPIConfig | GradientConfig, Field(discriminator="kind")]
@@ -53,20 +57,29 @@ __all__ = [
     "PLANNERS",
     "ActionSpace",
     "CEMConfig",
+    "Context",
     "Cost",
+    "GoalHead",
+    "GoalHeadConfig",
+    "GoalHeadFit",
     "GradientConfig",
     "ICEMConfig",
+    "Imagine",
+    "InverseModel",
     "MPPIConfig",
     "Plan",
     "PlannerBase",
     "PlannerConfig",
     "PlanningError",
+    "Trajectories",
     "WarmStart",
     "cem",
+    "fit_goal_head",
     "generators_of",
     "goal_distance",
     "gradient_shooting",
     "icem",
+    "inverse_plan",
     "mppi",
     "search",
 ]

@@ -1,4 +1,4 @@
-"""What planners take and return: a cost function, a warm start, and a plan."""
+"""What planners take and return: a context, a cost function, a warm start, and a plan."""
 
 from __future__ import annotations
 
@@ -14,6 +14,31 @@ Cost = Callable[[Tensor], Tensor]
 
 class PlanningError(ValueError):
     """Planning is impossible with what was given. The message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What was observed or imagined until now, of B environments."""
+
+    latents: Tensor  # [B, T, N, D]
+    before: Tensor | None = None  # actions between them [B, T - 1, A], in units of the environment; None for one step
+
+    @property
+    def last(self) -> Tensor:
+        """The present latents, [B, N, D]."""
+        return self.latents[:, -1]
+
+    def __getitem__(self, rows: slice) -> Context:
+        return Context(self.latents[rows], None if self.before is None else self.before[rows])
+
+    def after(self, actions: Tensor, latents: Tensor) -> Context:
+        """The same one planned step later: the actions [B, A], and the latents [B, N, D] to which they led."""
+        if self.before is None and self.latents.shape[1] > 1:
+            steps = self.latents.shape[1]
+            raise PlanningError(f"a context of {steps} latent steps needs the {steps - 1} actions between them; give `before`")
+        known = [] if self.before is None else [self.before]
+        before = torch.cat([*known, actions[:, None]], dim=1)
+        return Context(torch.cat([self.latents, latents[:, None]], dim=1), before)
 
 
 @dataclass(frozen=True)
@@ -38,7 +63,7 @@ def _shift(plans: Tensor, steps: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """The result of a search for B environments."""
+    """The result of a search, or of a rollout of inverse dynamics, for B environments."""
 
     actions: Tensor  # [B, H, A], within the bounds
     cost: Tensor  # [B], of these actions

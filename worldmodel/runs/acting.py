@@ -22,27 +22,11 @@ from worldmodel.objectives import OBJECTIVES_WITH_HEADS, build_objective
 from worldmodel.objectives.idm import InverseDynamics
 from worldmodel.objectives.objective import Objective
 from worldmodel.objectives.steps_to_go import StepsToGo
-from worldmodel.planning import Cost, PlanningError, goal_distance
+from worldmodel.planning import Context, Cost, PlanningError, goal_distance
 from worldmodel.recipe import Recipe
 from worldmodel.signals import SignalStatistics
 
 DistanceName = Literal["auto", "latent", "steps"]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What was observed until now, of B environments."""
-
-    latents: Tensor  # [B, T, N, D], the last ones at most
-    before: Tensor | None  # actions between them [B, T - 1, A], in units of the environment; None for one step
-
-    @property
-    def last(self) -> Tensor:
-        """The present latents, [B, N, D]."""
-        return self.latents[:, -1]
-
-    def __getitem__(self, rows: slice) -> Context:
-        return Context(self.latents[rows], None if self.before is None else self.before[rows])
 
 
 @dataclass(frozen=True)
@@ -95,12 +79,16 @@ class ActingModel:
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """Latents of pictures as the environment renders them: uint8 [B, T, H, W, 3] -> [B, T, N, D].
+        """Latents of pictures as the environment or a camera gives them: uint8 [B, T, H, W, 3] -> [B, T, N, D].
 
-        They are those of the trained encoder, because predictor and heads were trained on these and not on the teacher's.
+        Of a wide or tall picture the middle square is used, as in training. Latents are those of the trained encoder, because
+        predictor and heads were trained on these and not on the teacher's.
         """
-        size = self.model.size_px
-        pixels = resize_frames(to_float(frames.to(self.actions.mean.device)), (size, size))
+        size, (height, width) = self.model.size_px, frames.shape[2:4]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        frames = frames[:, :, top : top + side, left : left + side].to(self.actions.mean.device)
+        pixels = resize_frames(to_float(frames), (size, size))
         return self.model.encode_context(standardise(pixels))
 
     def observe(self, frames: Tensor, actions: Tensor | None = None) -> Context:

@@ -20,36 +20,21 @@ from eval.errors import EvalError
 from eval.planning.action_model import ActionModel
 from eval.planning.offline.recorded import OpenClip, encode_frames, open_clip
 from worldmodel.manifest import Manifest
+from worldmodel.planning import Trajectories
+from worldmodel.planning.goal_head import features_of
 
 MAX_FRAMES = 500_000
 MAX_NUMBERS = 2**27  # of all features together: 512 MiB of float32
-MAX_FEATURES = 4096  # of a latent step; larger ones are averaged over tokens
 _ESTIMATED_FROM = 100  # episodes
 _READ_AT_ONCE = 512  # frames
 
 
 @dataclass(frozen=True)
 class HeadData:
-    """K sequences of frames that are a planned step apart, one after another; R frames in all.
+    """Trajectories of a split, and which part of it they are. An episode has several: one for each offset of its frames."""
 
-    A window is a frame with the actions of the planned step after it: all frames but the last of a sequence.
-    """
-
-    features: Tensor  # [R, F], float32
-    actions: Tensor  # [R, action_size], raw; zeros after the last frame of a sequence
-    lengths: NDArray[np.int64]  # [K] frames
-    episode: NDArray[np.int64]  # [K] number of the episode that a sequence is from
+    trajectories: Trajectories
     fraction: float  # windows by all windows of the split
-
-    @property
-    def windows(self) -> int:
-        return int((self.lengths - 1).sum())
-
-
-def features_of(latents: Tensor) -> Tensor:
-    """[..., N, D] -> [..., F], float32."""
-    flat = latents.float().flatten(-2)
-    return flat if flat.shape[-1] <= MAX_FEATURES else latents.float().mean(-2)
 
 
 def read_head_data(model: ActionModel, manifest: Manifest, split: str, device: torch.device, seed: int = 0) -> HeadData:
@@ -93,7 +78,8 @@ def read_head_data(model: ActionModel, manifest: Manifest, split: str, device: t
         raise EvalError(f"{manifest.path}: no episode in split {split!r} has two frames that are a planned step apart")
     # episodes that were not opened count as those that were, in the mean
     used = (sum(lengths) - len(lengths)) / (windows * len(rows) / seen)
-    return HeadData(torch.cat(features), torch.cat(actions), np.array(lengths), np.array(episodes), min(1.0, used))
+    found = Trajectories(torch.cat(features), torch.cat(actions), np.array(lengths), np.array(episodes))
+    return HeadData(found, min(1.0, used))
 
 
 def _frames(manifest: Manifest, rows: NDArray[np.int64], first: OpenClip) -> float:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from eval.planning.action_model import ActionModel
 from eval.planning.episodes import History, Spent
-from eval.planning.heads.training import GoalHead
-from worldmodel.planning import ActionSpace
+from worldmodel.planning import ActionSpace, GoalHead
 
 
 class HeadPolicy:

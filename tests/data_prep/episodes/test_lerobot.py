@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_lerobot import CAMERA, MadeEpisode, features_of, rows_of, write_info, write_table, write_v2, write_v3
 
 from data_prep.__main__ import main
 from worldmodel.manifest import Manifest
 from worldmodel.signals import action_blocks, read_signals, states_at
 from worldmodel.video import read_frames, write_video
 
-FPS, LENGTHS, CAMERA = 10, (5, 3, 4), "observation.images.top"
-FEATURES = {
-    CAMERA: {"dtype": "video", "shape": [16, 16, 3], "names": ["height", "width", "channels"]},
-    "action": {"dtype": "float32", "shape": [2], "names": {"motors": ["shoulder", "elbow"]}},
-    "observation.state": {"dtype": "float32", "shape": [2], "names": ["shoulder", "elbow"]},
-    **{name: {"dtype": "int64", "shape": [1], "names": None} for name in ("frame_index", "episode_index", "index")},
-}
-TEMPLATES = {
-    "v3.0": {
-        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-        "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-    },
-    "v2.1": {
-        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
-    },
-}
+FPS, LENGTHS, NAMES = 10, (5, 3, 4), ("shoulder", "elbow")
 
 
 def value(episode: int, frame: int) -> int:
@@ -39,73 +23,24 @@ def value(episode: int, frame: int) -> int:
     return 20 * (episode + 1) + 3 * frame
 
 
-def pictures(episode: int) -> np.ndarray:
-    levels = np.array([value(episode, frame) for frame in range(LENGTHS[episode])], np.uint8)
-    return np.broadcast_to(levels[:, None, None, None], (len(levels), 16, 16, 3))
+def made(episode: int, length: int, same_start: bool = False) -> MadeEpisode:
+    levels = np.array([value(episode, frame) for frame in range(length)])
+    frames = np.broadcast_to(levels.astype(np.uint8)[:, None, None, None], (length, 16, 16, 3))
+    number = np.full(length, 0.0 if same_start else float(episode))
+    return MadeEpisode(frames, np.stack([levels, np.ones(length)], 1).astype(float), np.stack([number, np.arange(length)], 1))
 
 
-def rows(episode: int) -> dict[str, list]:
-    frames = range(LENGTHS[episode])
-    first = sum(LENGTHS[:episode])
-    return {
-        "action": [[float(value(episode, frame)), 1.0] for frame in frames],
-        "observation.state": [[float(episode), float(frame)] for frame in frames],
-        "timestamp": [float(np.float32(frame / FPS)) for frame in frames],
-        "frame_index": list(frames),
-        "episode_index": [episode] * len(frames),
-        "index": [first + frame for frame in frames],
-        "task_index": [0] * len(frames),
-    }
-
-
-def write_table(path: Path, columns: dict[str, list]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
-
-
-def write_info(root: Path, version: str, **changes: object) -> None:
-    (root / "meta").mkdir(parents=True, exist_ok=True)
-    info = {"codebase_version": version, "fps": FPS, "features": FEATURES, "chunks_size": 1000, "total_episodes": 3}
-    (root / "meta" / "info.json").write_text(json.dumps({**info, **TEMPLATES[version], "splits": {"train": "0:3"}, **changes}))
+EPISODES = [made(episode, length) for episode, length in enumerate(LENGTHS)]
+FEATURES = features_of(EPISODES[0], NAMES)
 
 
 def make_v3(root: Path) -> Path:
     """Episodes 0 and 1 in one video, 2 in another one; 0 in one data file, 1 and 2 in another one."""
-    write_info(root, "v3.0")
-    data, video = ((0, 0), (0, 1), (0, 1)), ((0, 0), (0, 0), (0, 1))
-    start_s = (0.0, LENGTHS[0] / FPS + 0.004, 0.0)  # the start is a sum of durations, and drifts
-    columns: dict[str, list] = {
-        "episode_index": [0, 1, 2],
-        "tasks": [["push"]] * 3,
-        "length": list(LENGTHS),
-        "data/chunk_index": [place[0] for place in data],
-        "data/file_index": [place[1] for place in data],
-        f"videos/{CAMERA}/chunk_index": [place[0] for place in video],
-        f"videos/{CAMERA}/file_index": [place[1] for place in video],
-        f"videos/{CAMERA}/from_timestamp": list(start_s),
-        f"videos/{CAMERA}/to_timestamp": [start + length / FPS for start, length in zip(start_s, LENGTHS, strict=True)],
-        "stats/action/min": [[0.0, 0.0]] * 3,
-    }
-    write_table(root / "meta/episodes/chunk-000/file-000.parquet", columns)
-    write_table(root / "data/chunk-000/file-000.parquet", rows(0))
-    write_table(root / "data/chunk-000/file-001.parquet", {name: rows(1)[name] + rows(2)[name] for name in rows(1)})
-    for file, episodes in ((0, (0, 1)), (1, (2,))):
-        path = root / f"videos/{CAMERA}/chunk-000/file-{file:03d}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, np.concatenate([pictures(episode) for episode in episodes]), FPS, lossless=True)
-    return root
+    return write_v3(root, EPISODES, FPS, NAMES, data_files=(0, 1, 1), video_files=(0, 0, 1))
 
 
 def make_v2(root: Path) -> Path:
-    write_info(root, "v2.1")
-    lines = [json.dumps({"episode_index": n, "tasks": ["push"], "length": length}) for n, length in enumerate(LENGTHS)]
-    (root / "meta" / "episodes.jsonl").write_text("\n".join(lines) + "\n")
-    for episode in range(3):
-        write_table(root / f"data/chunk-000/episode_{episode:06d}.parquet", rows(episode))
-        path = root / f"videos/chunk-000/{CAMERA}/episode_{episode:06d}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, pictures(episode), FPS, lossless=True)
-    return root
+    return write_v2(root, EPISODES, FPS, NAMES)
 
 
 def convert(root: Path, out: Path, *options: str) -> int:
@@ -135,6 +70,20 @@ def test_every_frame_has_its_own_action_and_state(make, tmp_path: Path):
     assert len({clip.clip_id for clip in clips}) == 3
 
 
+def test_a_snapshot_in_the_cache_of_the_hub_is_read(tmp_path: Path):
+    """Its files are links to blobs, whose names have no suffix, in a folder beside it."""
+    root, snapshot, blobs = make_v3(tmp_path / "robot"), tmp_path / "hub/snapshots/main", tmp_path / "hub/blobs"
+    blobs.mkdir(parents=True)
+    for number, file in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
+        link = snapshot / file.relative_to(root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(blobs / str(number))
+        link.symlink_to(os.path.relpath(blobs / str(number), link.parent))
+    assert convert(snapshot, tmp_path / "out") == 0
+    clip = clips_of(tmp_path / "out")[1]
+    assert read_frames(clip.path, times_s=[clip.start_s])[0, 0, 0, 0] == value(1, 0)
+
+
 def test_several_steps_between_frames_give_all_their_actions(tmp_path: Path):
     convert(make_v3(tmp_path / "robot"), tmp_path / "out")
     clip = clips_of(tmp_path / "out")[1]
@@ -145,7 +94,9 @@ def test_several_steps_between_frames_give_all_their_actions(tmp_path: Path):
 def test_broken_episodes_are_named_and_the_others_are_used(tmp_path: Path, capsys):
     root = make_v2(tmp_path / "robot")
     (root / f"videos/chunk-000/{CAMERA}/episode_000001.mp4").unlink()
-    write_table(root / "data/chunk-000/episode_000002.parquet", {name: values[:3] for name, values in rows(2).items()})
+    write_table(
+        root / "data/chunk-000/episode_000002.parquet", {name: values[:3] for name, values in rows_of(EPISODES, 2, FPS).items()}
+    )
     assert convert(root, tmp_path / "out") == 0
     shown = capsys.readouterr().out
     assert "1 of 3 episodes" in shown
@@ -155,7 +106,7 @@ def test_broken_episodes_are_named_and_the_others_are_used(tmp_path: Path, capsy
 
 def test_a_video_that_ends_early_is_named(tmp_path: Path, capsys):
     root = make_v2(tmp_path / "robot")
-    write_video(root / f"videos/chunk-000/{CAMERA}/episode_000000.mp4", pictures(0)[:3], FPS, lossless=True)
+    write_video(root / f"videos/chunk-000/{CAMERA}/episode_000000.mp4", EPISODES[0].frames[:3], FPS, lossless=True)
     assert convert(root, tmp_path / "out") == 0
     assert "has 3 frames; the episode is [0, 5)" in capsys.readouterr().out
 
@@ -184,7 +135,7 @@ def test_stale_file_indices_are_found(tmp_path: Path, capsys):
 )
 def test_another_layout_is_one_line(tmp_path: Path, capsys, changes, options, message):
     root = make_v3(tmp_path / "robot")
-    write_info(root, "v3.0", **changes)
+    write_info(root, "v3.0", **{"fps": FPS, "features": FEATURES, "episodes": 3, **changes})
     assert convert(root, tmp_path / "out", *options) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("data_prep episodes: ")]
     assert len(lines) == 1
@@ -199,3 +150,40 @@ def test_other_folders_and_outputs_are_refused(tmp_path: Path, capsys):
     (tmp_path / "mine" / "episodes.parquet").write_bytes(b"mine")
     assert convert(make_v2(tmp_path / "robot"), tmp_path / "mine") == 1
     assert "exists and is not a manifest, so it is not overwritten" in capsys.readouterr().err
+
+
+def splits_of(out: Path) -> list[str]:
+    return [clip.split for clip in clips_of(out)]
+
+
+def test_episodes_that_all_start_alike_are_split_one_by_one(tmp_path: Path, capsys):
+    """A simulator begins every episode in one state: by their start, all episodes would have one split."""
+    root = write_v3(tmp_path / "robot", [made(episode, 3, same_start=True) for episode in range(10)], FPS, NAMES)
+    assert convert(root, tmp_path / "out", "--test", "0.2") == 0
+    splits = splits_of(tmp_path / "out")
+    assert (splits.count("train"), splits.count("val"), splits.count("test")) == (7, 1, 2)
+    assert "splits are by episode: by the state at the start, " in capsys.readouterr().out
+    assert convert(root, tmp_path / "again", "--test", "0.2") == 0
+    assert splits_of(tmp_path / "again") == splits
+
+
+def test_few_episodes_have_train_and_val(tmp_path: Path):
+    for count, expected in ((1, ["train"]), (2, ["train", "val"]), (3, ["test", "train", "val"])):
+        root = write_v3(tmp_path / f"robot{count}", [made(episode, 3) for episode in range(count)], FPS, NAMES)
+        assert convert(root, tmp_path / f"out{count}") == 0
+        assert sorted(splits_of(tmp_path / f"out{count}")) == expected
+
+
+def test_episodes_that_start_alike_stay_together_where_their_start_tells_episodes_apart(tmp_path: Path, capsys):
+    """60 episodes from 30 starts."""
+    root = write_v3(tmp_path / "robot", [made(episode % 30, 3 + episode // 30) for episode in range(60)], FPS, NAMES)
+    assert convert(root, tmp_path / "out") == 0
+    splits = splits_of(tmp_path / "out")
+    assert splits[:30] == splits[30:]
+    assert set(splits) == {"train", "val", "test"}
+    assert "splits are by episode" not in capsys.readouterr().out
+
+
+def test_a_split_that_is_not_wanted_stays_empty(tmp_path: Path):
+    assert convert(make_v3(tmp_path / "robot"), tmp_path / "out", "--test", "0") == 0
+    assert sorted(splits_of(tmp_path / "out")) == ["train", "train", "val"]

@@ -1,4 +1,6 @@
-"""Behaviour cloning and inverse dynamics: on which data they are trained, when training ends, and what they are told."""
+"""Behaviour cloning and inverse dynamics: on which data they are trained, and what they are told."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from eval.planning.episodes import History
 from eval.planning.evaluation import Evaluation, Planning
 from eval.planning.heads import data as head_data
 from eval.planning.heads import training
-from eval.planning.heads.data import HeadData, read_head_data
+from eval.planning.heads.data import read_head_data
 from eval.planning.heads.note import heads_note
 from eval.planning.heads.training import fit_head
 from eval.planning.pairs import Pair, PairSet
@@ -39,93 +41,42 @@ def manifest(tmp_path_factory):
     return Manifest.open(folder / "episodes.parquet")
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """A small network with frequent checks."""
-    for name, value in (("WIDTH", 32), ("BATCH", 64), ("CHECK_EVERY", 10)):
-        monkeypatch.setattr(training, name, value)
-
-
 def test_heads_are_trained_on_every_window_of_every_training_episode(manifest):
-    found = read_head_data(Blocked(), manifest, "train", CPU)
+    read = read_head_data(Blocked(), manifest, "train", CPU)
+    found = read.trajectories
     starts = STEPS + 1 - BLOCK  # an episode has a frame more than actions; a planned step may begin at each of these
     assert found.windows == EPISODES * starts
-    assert found.fraction == 1
+    assert read.fraction == 1
     assert len(set(found.episode.tolist())) == EPISODES
     # every recorded block of three actions is there, in whatever order of episodes
     recorded = []
     for row in manifest.rows("train"):
         actions = read_signals(manifest.clip(int(row)).signals).actions
         recorded += [actions[at : at + BLOCK].reshape(-1) for at in range(starts)]
-    taken = training._with_actions(found, np.ones(len(found.lengths), np.bool_))
+    taken = found.has_actions(np.ones(len(found.lengths), np.bool_))
     ours = found.actions[taken].double().numpy()
     np.testing.assert_allclose(np.sort(ours, 0), np.sort(np.float32(recorded), 0), atol=1e-6)
 
 
 def test_a_window_has_the_frame_before_its_actions(manifest):
     """In Two Rooms the dot moves by its actions, unless it touches a wall."""
-    found = read_head_data(Blocked(), manifest, "train", CPU)
-    taken = training._with_actions(found, np.ones(len(found.lengths), np.bool_)).nonzero()[:, 0]
+    found = read_head_data(Blocked(), manifest, "train", CPU).trajectories
+    taken = found.has_actions(np.ones(len(found.lengths), np.bool_)).nonzero()[:, 0]
     moved = found.features[taken + 1] - found.features[taken]
     planned = found.actions[taken].reshape(-1, BLOCK, 2).sum(1)
     assert float((moved - planned).abs().median()) < 0.2  # px
 
 
-def test_beyond_the_limit_a_random_part_is_taken_and_its_fraction_told(manifest, quick, monkeypatch):
+def test_beyond_the_limit_a_random_part_is_taken_and_its_fraction_told(manifest, monkeypatch):
     monkeypatch.setattr(head_data, "MAX_FRAMES", 40)
     found = read_head_data(Blocked(), manifest, "train", CPU)
     longest = -(-(STEPS + 1) // BLOCK)
-    assert len(found.features) < 40 + BLOCK * longest  # the limit, and at most the rest of one episode
+    assert len(found.trajectories.features) < 40 + BLOCK * longest  # the limit, and at most the rest of one episode
     assert 0 < found.fraction < 0.6
-    assert len(set(found.episode.tolist())) > 2  # of many episodes, not all windows of a few
+    assert len(set(found.trajectories.episode.tolist())) > 2  # of many episodes, not all windows of a few
     monkeypatch.setattr(training, "UPDATES", 5)
     note = heads_note([{"model": "m", "heads": {"cloning": fit_head(found, told_steps=False).training}}])
     assert f"{100 * found.fraction:.1f} % of the windows of train, chosen at random, because at most" in note
-
-
-def made_data(episodes: int, features: torch.Tensor, actions: torch.Tensor) -> HeadData:
-    length = len(features) // episodes
-    return HeadData(features, actions, np.full(episodes, length), np.arange(episodes), 1.0)
-
-
-def noise(episodes: int = 10, length: int = 6) -> HeadData:
-    """Actions that nothing tells: they can be learned by heart, and not be predicted."""
-    generator = torch.Generator().manual_seed(0)
-    rows = episodes * length
-    return made_data(episodes, torch.randn(rows, 8, generator=generator), torch.randn(rows, 2, generator=generator))
-
-
-def test_training_ends_when_the_error_on_held_out_episodes_does_not_fall(quick, monkeypatch):
-    original, draws = training._Draws.draw, []
-    monkeypatch.setattr(training._Draws, "draw", lambda self, count: draws.append(count) or original(self, count))
-    found = fit_head(noise(), told_steps=False).training
-    assert draws.count(64) == found["updates"] + training.PATIENCE * training.CHECK_EVERY < training.UPDATES
-    assert (found["episodes"], found["episodes_held_out"]) == (9, 1)
-    assert (found["windows"], found["windows_held_out"]) == (45, 5)
-
-
-def test_the_weights_of_the_lowest_error_are_kept(quick, monkeypatch):
-    data = noise()
-    head = fit_head(data, told_steps=False)
-    held_out = training._held_out(data.episode, 0)
-    at, ahead = training._Draws(data, held_out, np.random.default_rng(1)).draw(training.CHECKED_ON)
-    planned = head(data.features[at, None], data.features[at + ahead, None], 1)
-    error = float(((planned - data.actions[at]) / head.action_std).square().mean())
-    assert error == pytest.approx(head.training["held_out_error"], rel=1e-5)
-    monkeypatch.setattr(training, "UPDATES", 400)
-    monkeypatch.setattr(training, "CHECK_EVERY", 400)
-    learned_by_heart = fit_head(data, told_steps=False).training["held_out_error"]
-    assert error < 0.9 * learned_by_heart
-
-
-def test_a_head_learns_what_can_be_learned(quick, monkeypatch):
-    """The action is the way to the goal divided by the steps to it."""
-    monkeypatch.setattr(training, "UPDATES", 500)
-    generator = torch.Generator().manual_seed(0)
-    velocity = torch.randn(40, 1, 2, generator=generator)
-    places = torch.randn(40, 1, 2, generator=generator) + velocity * torch.arange(6)[:, None]
-    data = made_data(40, places.flatten(0, 1), velocity.expand(-1, 6, -1).flatten(0, 1))
-    assert fit_head(data, told_steps=True).training["held_out_error"] < 0.2  # 1: no better than the mean action
 
 
 class Asked:
@@ -154,7 +105,8 @@ def steps_told(goal_steps: int | None, budget: int) -> list[float]:
     )
     space = ActionSpace.ball(2, 2.45, block=BLOCK)
     planning = Planning(CEMConfig(horizon=2), BLOCK, "all", budget, 1)
-    it = Evaluation("TwoRooms-v0", {}, TwoRoomsTask(), pairs, space, planning, Blocked(), {"inverse": head}, CPU)
+    heads = {"inverse": SimpleNamespace(head=head)}
+    it = Evaluation("TwoRooms-v0", {}, TwoRoomsTask(), pairs, space, planning, Blocked(), heads, CPU)
     policy = it.policy("inverse", it.cases([0]), 0)
     for step in range(18):
         policy.act(History(step, np.zeros((1, 4)), (frames_of(1),), ()))
