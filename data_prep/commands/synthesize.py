@@ -166,6 +166,9 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
             "unseen": round(size.unseen * scale) if args.unseen is None else args.unseen,
         }
         configs.append(GenerationConfig(kind="suite", levels=size.levels, properties=names, **counts, **shared))
+        if configs[-1].levels != size.levels:
+            listed = " and ".join(map(str, configs[-1].levels))
+            print_escaped(f"quadruplets of the world {args.world} have levels {listed} only; others are left out")
         configs.append(GenerationConfig(kind="calibration", levels=size.levels, videos=size.calibration, **shared))
     for config in configs:
         _check_duration(config)

@@ -18,6 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationInfo, field_validator
+
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
 from data_prep.parallel.workers import Workers
@@ -60,6 +62,7 @@ class GenerationConfig(Config):
     unseen: int = 0
     """Number of occluded quadruplets per property with held-out shapes, textures and occluders."""
     levels: tuple[int, ...] = (1, 2)
+    """Levels of quadruplets and of calibration videos. Those at which the world has no quadruplets are left out."""
     properties: tuple[str, ...] = ()
     randomised_looks: float = 0.0
     """Fraction of the videos for training that are painted anew. Left out of the files where it is 0."""
@@ -68,6 +71,11 @@ class GenerationConfig(Config):
     mujoco: str = ""
     """Version of MuJoCo, where the world uses it. Equal versions give equal pixels."""
     numpy: str = ""
+
+    @field_validator("levels")
+    @classmethod
+    def _levels_of_the_world(cls, levels: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        return WORLDS[info.data["world"]].levels_among(levels)
 
     @property
     def format(self) -> VideoFormat:

@@ -24,7 +24,7 @@ class SuiteSize:
     visible: int  # for the test
     validation: int  # occluded, to choose a scorer
     unseen: int  # occluded, with held-out shapes, textures and occluders
-    levels: tuple[int, ...]
+    levels: tuple[int, ...]  # those that a world does not have are left out
     size_px: int
     frames: int
     calibration: int
@@ -100,8 +100,10 @@ def calibration_jobs(count: int, seed: int, levels: tuple[int, ...], world: str 
 def suite_jobs(size: SuiteSize, properties: Iterable[str], seed: int, world: str = "builtin") -> Iterator[QuadrupletJob]:
     """For each of these properties the quadruplets for test (occluded, then visible), val and ood.
 
-    Templates alternate, then levels. A world without visible templates has no visible quadruplets.
+    Templates alternate, then levels. A world without visible templates has no visible quadruplets,
+    and levels that the world does not have are left out. Raises ValueError where it has none of them.
     """
+    levels = WORLDS[world].levels_among(size.levels)
     for name in properties:
         property_ = WORLDS[world].property(name)
         groups: tuple[tuple[Split, Visibility, int], ...] = (
@@ -114,5 +116,5 @@ def suite_jobs(size: SuiteSize, properties: Iterable[str], seed: int, world: str
             templates = [i for i, template in enumerate(property_.templates) if template.visibility == visibility]
             for index in range(count if templates else 0):
                 turn, position = divmod(index, len(templates))
-                level = size.levels[turn % len(size.levels)]
+                level = levels[turn % len(levels)]
                 yield QuadrupletJob(property_.name, templates[position], visibility, split, level, index, seed, world)

@@ -20,6 +20,7 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.errors import PrepError
 from data_prep.physics.keyed_random import KeyedRandom
 from data_prep.physics.rendered_video import RenderedVideo, concatenate
 from data_prep.physics.video_format import VideoFormat
@@ -41,6 +42,10 @@ SceneT = TypeVar("SceneT")
 
 class InvalidSample(Exception):  # noqa: N818 - not an error: the next attempt follows
     """A sampled pair of scenes that does not meet the requirements. The message says which one."""
+
+
+class NoValidSampleError(PrepError, RuntimeError):
+    """No attempt gave a valid quadruplet. The message lists the requirements that were not met."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Quadruplet:
 def first_valid(sample: Callable[[KeyedRandom], Quadruplet], name: str, video: VideoFormat, *key: object) -> Quadruplet:
     """The first valid quadruplet of this key. The number of the attempt becomes part of the key.
 
-    sample: raises InvalidSample for an attempt that is not valid. Raises RuntimeError when no
+    sample: raises InvalidSample for an attempt that is not valid. Raises NoValidSampleError when no
     attempt is valid.
     """
     reasons: list[str] = []
@@ -108,7 +113,7 @@ def first_valid(sample: Callable[[KeyedRandom], Quadruplet], name: str, video: V
             return sample(KeyedRandom(*key, attempt))
         except InvalidSample as error:
             reasons.append(str(error))
-    raise RuntimeError(
+    raise NoValidSampleError(
         f"{name}: no valid quadruplet in {MAX_ATTEMPTS} attempts "
         f"({'; '.join(sorted(set(reasons)))}) for videos of {video.frames} frames at {video.fps:g} fps; use more frames"
     )

@@ -24,8 +24,8 @@ class SampleQuadruplet(Protocol):
     ) -> Quadruplet:
         """The first valid quadruplet of this key.
 
-        unseen: use the held-out shapes, textures and occluders. Raises RuntimeError when no attempt
-        is valid.
+        unseen: use the held-out shapes, textures and occluders. Raises NoValidSampleError when no
+        attempt is valid, and ValueError for a level at which none can be.
         """
 
 
@@ -51,10 +51,21 @@ class World:
     sample_possible_video: SamplePossibleVideo
     duration_s: float | None = None  # of its videos by default; None: that of the size of the suite
     min_possible_s: float = 0.0  # of a possible video; shorter ones would not show what is special about the world
+    levels: tuple[int, ...] = (1, 2, 3)  # of its quadruplets; a world without level 3 needs a camera that stands still
 
     def property(self, name: str) -> Property[Any, Any]:
         """The property of this name. Raises KeyError."""
         return {property_.name: property_ for property_ in self.properties}[name]
+
+    def levels_among(self, levels: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of these levels at which the world has quadruplets.
+
+        Raises ValueError where it has none of them.
+        """
+        if found := tuple(level for level in levels if level in self.levels):
+            return found
+        given, possible = (" or ".join(map(str, numbers)) for numbers in (levels, self.levels))
+        raise ValueError(f"level {given}: quadruplets of the world {self.name} have level {possible}")
 
     def key(self, *key: object) -> tuple[object, ...]:
         """The key of random numbers and file names. Those of the built-in world begin without a name."""

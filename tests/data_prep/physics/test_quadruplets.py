@@ -6,6 +6,8 @@ from collections import Counter
 
 import numpy as np
 
+from data_prep.__main__ import main
+from data_prep.physics import quadruplets
 from data_prep.physics.job_plan import SUITE_SIZES, QuadrupletJob, suite_jobs
 from data_prep.physics.quadruplets import copy_class
 from data_prep.physics.video_format import VideoFormat
@@ -177,3 +179,13 @@ def test_objects_are_large_enough_to_be_recognised(quads):
 
 def _score(score, quad) -> float:
     return float(quadruplet_scores(np.array([[score(frames) for frames in quad.frames]]))[0])
+
+
+def test_a_suite_whose_videos_are_too_short_ends_in_one_line_with_a_single_worker(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(quadruplets, "MAX_ATTEMPTS", 2)
+    options = ["--world", "dynamics", "--suite", "nano", "--properties", "direction", "--size-px", "32", "--frames", "18"]
+    assert main(["synthesize", str(tmp_path / "x"), *options, "--workers", "1"]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if "direction" in line]
+    assert len(errors) == 1
+    assert "direction/walls_3_quarters: no valid quadruplet in 2 attempts" in errors[0]
+    assert errors[0].endswith("for videos of 18 frames at 12 fps; use more frames")

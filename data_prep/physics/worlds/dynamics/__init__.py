@@ -2,7 +2,7 @@
 
 from data_prep.physics.worlds.dynamics.possible import sample_possible_video
 from data_prep.physics.worlds.dynamics.properties import PROPERTIES
-from data_prep.physics.worlds.dynamics.quadruplets import sample_quadruplet
+from data_prep.physics.worlds.dynamics.quadruplets import LEVELS, sample_quadruplet
 from data_prep.physics.worlds.world import World
 
-DYNAMICS = World("dynamics", "2", ("mujoco", "numpy"), PROPERTIES, sample_quadruplet, sample_possible_video)
+DYNAMICS = World("dynamics", "2", ("mujoco", "numpy"), PROPERTIES, sample_quadruplet, sample_possible_video, levels=LEVELS)

@@ -30,13 +30,23 @@ from data_prep.physics.worlds.lookaway.scenes import LookAwayScene, closed_form_
 
 DynamicsTemplate: TypeAlias = Template[DynamicsBase, LookAwayScene]
 DynamicsProperty: TypeAlias = Property[DynamicsBase, LookAwayScene]
+LEVELS = (1, 2)
+"""At level 3 the camera drifts, so no two frames are the same, and no two contexts can hold the same frames."""
 DIGITS = 9  # positions are rounded, so that the same position at another time gives the same pixels
 
 
 def sample_quadruplet(
     property_: DynamicsProperty, template: DynamicsTemplate, video: VideoFormat, level: int, *key: object, unseen: bool = False
 ) -> Quadruplet:
-    """The first valid quadruplet of this key. Raises RuntimeError when no attempt is valid."""
+    """The first valid quadruplet of this key.
+
+    Raises NoValidSampleError when no attempt is valid, and ValueError for a level that is not in LEVELS.
+    """
+    if level not in LEVELS:
+        raise ValueError(
+            f"{property_.name}/{template.name}: level {level}; quadruplets of the world dynamics have level "
+            f"{' or '.join(map(str, LEVELS))}, because no two frames are the same while the camera drifts"
+        )
 
     def attempt(rng: KeyedRandom) -> Quadruplet:
         base = DynamicsBase(sample_base_scene(rng, video, level, unseen=unseen))

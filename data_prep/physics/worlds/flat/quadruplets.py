@@ -18,7 +18,7 @@ FlatProperty: TypeAlias = Property[FlatBase, FlatScene]
 def sample_quadruplet(
     property_: FlatProperty, template: FlatTemplate, video: VideoFormat, level: int, *key: object, unseen: bool = False
 ) -> Quadruplet:
-    """The first valid quadruplet of this key. Raises RuntimeError when no attempt is valid."""
+    """The first valid quadruplet of this key. Raises NoValidSampleError when no attempt is valid."""
 
     def attempt(rng: KeyedRandom) -> Quadruplet:
         pair = template.sample(sample_base_scene(rng, video, level, unseen=unseen))

@@ -25,7 +25,7 @@ MemoryProperty: TypeAlias = Property[MemoryBase, MemoryScene]
 def sample_quadruplet(
     property_: MemoryProperty, template: MemoryTemplate, video: VideoFormat, level: int, *key: object, unseen: bool = False
 ) -> Quadruplet:
-    """The first valid quadruplet of this key. Raises RuntimeError when no attempt is valid.
+    """The first valid quadruplet of this key. Raises NoValidSampleError when no attempt is valid.
 
     What differs is hidden for exactly the time that the template names, rounded to frames.
     """

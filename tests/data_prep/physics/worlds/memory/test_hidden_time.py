@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.__main__ import main
+from data_prep.physics.quadruplets import NoValidSampleError
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds import WORLDS
 from data_prep.physics.worlds.memory.properties import PROPERTIES
@@ -40,7 +41,7 @@ def test_what_differs_is_hidden_for_exactly_the_time_of_the_template(name, templ
 
 def test_videos_that_are_too_short_are_refused_with_advice():
     property_ = WORLDS["memory"].property("number")
-    with pytest.raises(RuntimeError, match=r"too short to hide bodies for 2 s.*use more frames"):
+    with pytest.raises(NoValidSampleError, match=r"too short to hide bodies for 2 s.*use more frames"):
         WORLDS["memory"].sample_quadruplet(property_, property_.templates[2], VideoFormat(32, 24, 12.0), 1, "short")
 
 
