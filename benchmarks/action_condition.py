@@ -2,7 +2,7 @@
 
     python -m benchmarks.action_condition --data data/two_rooms/episodes.parquet --out runs/action_condition
 
-Small models of Two Rooms (configs/two_rooms.yaml with shorter windows and a predictor of two blocks) are trained for the same
+Small models of Two Rooms (configs/two_rooms.yaml with keypoints, shorter windows and a predictor of two blocks) are trained for the same
 number of steps, by several seeds. Measured as by `eval plan`: latent error of forecasts under recorded actions after a context
 of four frames, relative to copying the last latent, since latents of different models have different scales; and by how much
 it is below the error under the actions of another episode.
@@ -26,10 +26,13 @@ CONTEXT, EPISODES = 4, 100
 HORIZONS = (1, 4, 8, 16)
 RECIPE = (
     "window={frames: 16, fps: 5, size_px: 65}",
+    "model.encoder={patch_px: 5, tubelet_size: 1, width: 32, depth: 0, latent_grid: 1, latent_dim: 32, head_width: 32, "
+    "keypoints: 16}",
     "model.predictor={width: 128, depth: 2, heads: 4, horizons: 1}",
     "objectives={forecast: {kind: forecast, weight: 4}, spread: {kind: vicreg, std_weight: 5, cov_weight: 1, "
     "temporal_std_weight: 5}, actions: {kind: idm, weight: 4}}",
     "model.rollout_context=4",
+    "optim.lr=2e-3",
     "data.batch_size=24",
     "data.make=null",
     "data.workers=1",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
+from worldmodel.objectives.objective import BatchSizes
 from worldmodel.objectives.statistics import global_centers
 from worldmodel.objectives.vicreg import (
     STD_EPSILON,
@@ -58,6 +59,19 @@ def test_a_static_background_does_not_satisfy_the_variance_within_a_clip():
     terms = terms_of(2 * still, std_weight=1.0, temporal_std_weight=1.0)
     assert terms["std"].item() < 0.01
     assert terms["temporal_std"].item() == pytest.approx(0.99, abs=1e-4)
+
+
+def test_variance_within_a_clip_can_be_asked_of_some_features_alone():
+    generator = torch.Generator().manual_seed(0)
+    still = torch.randn(64, 1, 1, 6, generator=generator).expand(64, 6, 1, 6)
+    moving = torch.randn(64, 6, 1, 2, generator=generator)
+    latents = 2 * torch.cat([moving, still], dim=-1)
+    both = {"std_weight": 1.0, "temporal_std_weight": 1.0}
+    assert terms_of(latents, **both, temporal_features=2)["temporal_std"].item() == 0.0
+    half_still = terms_of(latents, **both, temporal_features=4)["temporal_std"].item()
+    assert half_still == pytest.approx((1 - math.sqrt(STD_EPSILON)) / 2, abs=1e-4)
+    problems = VICRegConfig(temporal_features=9).check(BatchSizes(4, 1, 8, 8, 3, 1, clips=4))
+    assert [problem.split()[0] for problem in problems] == [".temporal_features", ".temporal_features"]
 
 
 def test_small_variance_beside_a_large_mean_is_not_lost_in_float32():

@@ -261,7 +261,7 @@ class CausalWorldModel(nn.Module):
         """Layers of the encoder, then of the predictor. A predictor token of step t has attended to steps 0..t."""
         encoder, batch = self.teacher or self.encoder, frames.shape[0]
         modules: dict[str, nn.Module] = {}
-        if isinstance(encoder, FrameEncoder):  # of a frozen encoder, only the output
+        if isinstance(encoder, FrameEncoder) and not encoder.config.profiles:  # of other encoders, only the output
             modules = {"patches": encoder.patch, **{f"block {i}": block for i, block in enumerate(encoder.blocks.layers, 1)}}
         with capture_outputs(modules) as encoded:
             output = self._latent(encoder, frames)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.models.blocks.layers import Blocks, init_linear
+from worldmodel.models.blocks.profiles import ProfileEncoder
 
 _SCORE_STD = 3.0  # of initial scores where pixels have variance 1: a softmax with clear winners
 _FEATURE_STD = 2.0  # of initial features where coordinates have variance 1
@@ -41,6 +42,9 @@ class EncoderConfig(Config):
     keypoints: NonNegativeInt = 0
     """number of places in the frame that the encoder learns to find, with latent_grid 1; half of the latent features
     are then linear in their coordinates (spatial softmax, Levine et al. 2016). Small moving things are found soon"""
+    profiles: bool = False
+    """see the means over each row and each column of a frame, and nothing else: an MLP with two hidden layers of head_width
+    instead of patches and transformer. For flat scenes of a few things and walls, whose places it reads soon"""
 
     @model_validator(mode="after")
     def _check(self) -> EncoderConfig:
@@ -54,6 +58,10 @@ class EncoderConfig(Config):
             raise ValueError(
                 "keypoints describe a whole frame: they need latent_grid 1, and linear_dim below half of latent_dim"
             )
+        if self.profiles and (self.latent_grid > 1 or self.keypoints or self.depth):
+            raise ValueError(
+                "profiles describe a whole frame, without patches: they need latent_grid 1, keypoints 0 and depth 0"
+            )
         return self
 
 
@@ -63,6 +71,11 @@ class FrameEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, size_px: int, checkpointing: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.of_profiles: ProfileEncoder | None = None
+        if config.profiles:  # patches are not used
+            sizes = config.head_width, config.latent_dim, config.linear_dim
+            self.of_profiles = ProfileEncoder(size_px, config.tubelet_size, *sizes)
+            return
         self.grid = size_px // config.patch_px
         side = config.latent_grid
         if size_px % config.patch_px or self.grid % side:
@@ -89,6 +102,9 @@ class FrameEncoder(nn.Module):
 
     def forward(self, frames: Tensor, kept: Tensor | None = None) -> Tensor:
         """kept: spatial tokens [B, K] of each clip that exist, the same in all its time steps: -> [B, T/f, K, D]."""
+        if self.of_profiles is not None:
+            latents: Tensor = self.of_profiles(frames)
+            return latents
         c, batch, device = self.config, frames.shape[0], frames.device.type
         # Under autocast two linear layers take the patches; they are converted once, before the copy into patches.
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.position.dtype

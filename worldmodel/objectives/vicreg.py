@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from worldmodel.models.latents import Latents
@@ -34,6 +34,9 @@ class VICRegConfig(ObjectiveBase):
     """raises the standard deviation within a clip, over time (the temporal term of PLDM, Sobal et
     al. 2025). It is pooled over clips, whereas PLDM treats each clip by itself: a clip without
     motion adds no loss if others move enough"""
+    temporal_features: PositiveInt | None = None
+    """the term over time holds for so many features, the first ones; null = for all. The others may then
+    describe what stays the same in a clip, such as walls"""
     margin: float = Field(1.0, gt=0)
     """standard deviation above which the loss is 0"""
 
@@ -52,6 +55,11 @@ class VICRegConfig(ObjectiveBase):
             problems.append(".cov_weight needs pairs of features, but the latents have 1; set it to 0")
         if self.temporal_std_weight and batch.steps < 2:
             problems.append(".temporal_std_weight needs at least 2 latent steps of a clip, but the encoder sees 1")
+        if self.temporal_features is not None:
+            if not self.temporal_std_weight:
+                problems.append(f".temporal_features {self.temporal_features} has no effect without temporal_std_weight")
+            if self.temporal_features > batch.features:
+                problems.append(f".temporal_features {self.temporal_features}: the latents have {batch.features} features")
         return problems
 
 
@@ -105,6 +113,6 @@ class VICReg(Objective):
             "cov": c.cov_weight * mean_squared_offdiagonal(covariance),
         }
         if c.temporal_std_weight:
-            within = totals["temporal_squares"] / totals["temporal_count"].clamp(min=1)
+            within = totals["temporal_squares"][: c.temporal_features] / totals["temporal_count"].clamp(min=1)
             terms["temporal_std"] = c.temporal_std_weight * std_shortfall(within, c.margin)
         return terms
