@@ -2,10 +2,10 @@
 
     python -m benchmarks.action_condition --data data/two_rooms/episodes.parquet --out runs/action_condition
 
-Small models of Two Rooms (configs/two_rooms.yaml with keypoints, shorter windows and a predictor of two blocks) are trained for the same
-number of steps, by several seeds. Measured as by `eval plan`: latent error of forecasts under recorded actions after a context
-of four frames, relative to copying the last latent, since latents of different models have different scales; and by how much
-it is below the error under the actions of another episode.
+Small models of Two Rooms (configs/two_rooms.yaml with keypoints, shorter windows and a predictor of two blocks) are trained
+for the same number of steps, by several seeds. Measured as by `eval plan`: latent error of forecasts under recorded actions
+after a context of four frames, relative to copying the last latent, since latents of different models have different scales;
+and by how much it is below the error under the actions of another episode.
 """
 
 from __future__ import annotations
