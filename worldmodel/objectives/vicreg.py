@@ -35,8 +35,8 @@ class VICRegConfig(ObjectiveBase):
     al. 2025). It is pooled over clips, whereas PLDM treats each clip by itself: a clip without
     motion adds no loss if others move enough"""
     temporal_features: PositiveInt | None = None
-    """the term over time holds for so many features, the first ones; null = for all. The others may then
-    describe what stays the same in a clip, such as walls"""
+    """number of features, the first ones, for which the term over time holds; null = all. The others may
+    then describe what stays the same in a clip, such as walls"""
     margin: float = Field(1.0, gt=0)
     """standard deviation above which the loss is 0"""
 
