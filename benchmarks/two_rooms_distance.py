@@ -4,7 +4,8 @@
 
 The objective steps_to_go is trained on true states (x, y, wall_x, door_y) of the episodes, with the
 options given. Told are the rank correlation with the length of the way, over pairs in opposite rooms
-behind new walls, and the success of plans with exact dynamics whose cost is this distance.
+behind random walls, most of which occur in the episodes, and the success of plans with exact dynamics
+whose cost is this distance.
 """
 
 from __future__ import annotations
