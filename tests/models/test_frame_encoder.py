@@ -35,6 +35,18 @@ def test_a_profile_worked_by_hand():
     assert rows[0].item() == pytest.approx(5**-0.5, rel=2e-2)
 
 
+def test_a_gap_in_a_wall_has_contrast_beside_a_long_wall():
+    """Two walls, one with a gap, and a border: rows have the means 1, 2/12 and 1/12; the smallest is subtracted first."""
+    frame = wall(3, 5)
+    frame[..., 8] = 1  # a second column, without a gap
+    frame[..., 0, :] = frame[..., -1, :] = 1
+    rows = frame_profiles(frame, 1).view(3, 2, SIZE)[0, 0]
+    contrast = (rows[4] - rows[5]) / (rows[0] - rows[4])
+    expected = ((1 / 12 + 1e-4) ** 0.5 - 1e-4**0.5) / ((11 / 12 + 1e-4) ** 0.5 - (1 / 12 + 1e-4) ** 0.5)
+    assert contrast.item() == pytest.approx(expected, rel=1e-3)
+    assert expected > 3 * (1 / 12) / (10 / 12)  # without the root
+
+
 def test_an_even_picture_has_profiles_of_zero():
     assert torch.equal(frame_profiles(torch.ones(2, 4, 3, SIZE, SIZE), 2), torch.zeros(2, 2, 2 * 6 * SIZE))
 
