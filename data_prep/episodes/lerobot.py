@@ -7,7 +7,6 @@ drifts, so it is rounded to a frame. Written from the code of huggingface/lerobo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -136,12 +135,13 @@ class LeRobotDataset:
         )
 
     def _below(self, name: str) -> Path:
-        """A path of the data set. Raises where a template leads out of it, or there is no such file.
+        """A path of the data set. Raises where a template or a link leads out of it, or there is no such file.
 
-        Links are not followed for this: in the cache of the Hugging Face hub, all files are links to a folder beside it.
+        In the cache of the Hugging Face hub, REPOSITORY/snapshots/REVISION, all files are links to REPOSITORY/blobs.
         """
-        path = self.root / name
-        if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self.root)):
+        path, root = self.root / name, self.root.resolve()
+        allowed = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
+        if not any(path.resolve().is_relative_to(folder) for folder in allowed):
             raise _EpisodeError("outside", f"{name} is not below the folder of the data set")
         if not path.is_file():
             raise _EpisodeError("missing", f"there is no {name}")

@@ -84,6 +84,16 @@ def test_a_snapshot_in_the_cache_of_the_hub_is_read(tmp_path: Path):
     assert read_frames(clip.path, times_s=[clip.start_s])[0, 0, 0, 0] == value(1, 0)
 
 
+def test_links_that_lead_elsewhere_are_refused(tmp_path: Path, capsys):
+    root, elsewhere = make_v3(tmp_path / "robot"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for file in sorted(root.rglob("*.mp4")):
+        file.rename(elsewhere / file.name)
+        file.symlink_to(elsewhere / file.name)
+    assert convert(root, tmp_path / "out") != 0
+    assert "is not below the folder of the data set" in capsys.readouterr().err
+
+
 def test_several_steps_between_frames_give_all_their_actions(tmp_path: Path):
     convert(make_v3(tmp_path / "robot"), tmp_path / "out")
     clip = clips_of(tmp_path / "out")[1]
