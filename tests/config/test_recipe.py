@@ -54,6 +54,7 @@ def test_shipped_recipes_load_and_come_back_equal(path: Path, tmp_path: Path):
         ({"window": {"frames": 10}}, "exceeds the window"),
         ({"model": {"kind": "causal", "predictor": {"patch_merge": 2}}}, "patch_merge 2 does not divide"),
         ({"model": {"kind": "causal", "rollout_context": 22}}, "more than the window's 24 latent steps"),
+        ({"model": {"kind": "causal", "rollouts": 18}}, "at most 17 rollouts of 4 steps begin at different moments"),
         ({"model": {"kind": "causal", "predictor": {"width": 12, "heads": 4}}}, "rotary positions need an even number"),
         ({"train": {"grad_accum_steps": 7}}, "not divisible by train.grad_accum_steps 7"),
         ({"processes": 3}, "processes 3"),

@@ -113,7 +113,7 @@ def test_contexts_that_begin_alike_are_forecast_as_if_each_were_computed_alone(
     torch.testing.assert_close(found, model.forecast_from_latents(latents, context_steps, 3), rtol=1e-10, atol=1e-12)
 
 
-def plain_window(model: CausalWorldModel, frames: torch.Tensor, context: int) -> tuple[torch.Tensor, torch.Tensor]:
+def plain_window(model: CausalWorldModel, frames: torch.Tensor, contexts: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Forecasts and targets of a training step, in the order of the rows: each forecast from a context that is given anew."""
     latents, count = model.encoder(frames), model.config.rollout_steps
     steps, predictor, predicted, targets = latents.shape[1], model.predictor, [], []
@@ -121,23 +121,27 @@ def plain_window(model: CausalWorldModel, frames: torch.Tensor, context: int) ->
         each = [predictor(latents[:, : t + 1])[:, t, k - 1] for t in range(steps - k)]
         predicted.append(torch.stack(each, dim=1).flatten(0, 2))
         targets.append(latents[:, k:].flatten(0, 2))
-    extended = latents[:, :context]
-    for step in range(context, context + count):
-        extended = torch.cat((extended, predictor(extended)[:, -1:, 0]), dim=1)
-        predicted.append(extended[:, -1].flatten(0, 1))
-        targets.append(latents[:, step].flatten(0, 1))
+    for context in contexts:
+        extended = latents[:, :context]
+        for step in range(context, context + count):
+            extended = torch.cat((extended, predictor(extended)[:, -1:, 0]), dim=1)
+            predicted.append(extended[:, -1].flatten(0, 1))
+            targets.append(latents[:, step].flatten(0, 1))
     return torch.cat(predicted), torch.cat(targets)
 
 
 @pytest.mark.parametrize("side", [1, 2, 8])  # with 8, a step has so many tokens that each step attends without a mask
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_losses_and_gradients_of_a_training_step_equal_the_plain_computation(side: int, checkpointing: bool):
+@pytest.mark.parametrize(("checkpointing", "contexts"), [(False, [3]), (True, [3]), (False, [3, 4])])
+def test_losses_and_gradients_of_a_training_step_equal_the_plain_computation(
+    side: int, checkpointing: bool, contexts: list[int]
+):
     torch.manual_seed(0)
     config = CausalConfig(
         encoder=EncoderConfig(patch_px=2 if side == 8 else 8, width=8, heads=1, latent_dim=6, head_width=8, latent_grid=side),
         predictor=PredictorConfig(width=12, depth=2, heads=2, horizons=3),
         rollout_steps=3,
         rollout_context=2,
+        rollouts=len(contexts),
         activation_checkpointing=checkpointing,
     )
     model = build_model(config, WindowConfig(frames=7, fps=6, size_px=16))
@@ -152,7 +156,7 @@ def test_losses_and_gradients_of_a_training_step_equal_the_plain_computation(sid
 
     latents = model(frames, torch.arange(2), step_seed=1)
     loss, gradient = loss_and_gradient(latents.predicted, latents.target)
-    plain_loss, plain_gradient = loss_and_gradient(*plain_window(model, frames, context=3))
+    plain_loss, plain_gradient = loss_and_gradient(*plain_window(model, frames, contexts))
     torch.testing.assert_close(loss, plain_loss, rtol=1e-6, atol=0)
     assert (gradient - plain_gradient).norm() <= 1e-6 * plain_gradient.norm()
 
@@ -178,19 +182,22 @@ def test_a_rollout_slides_its_context_without_limit():
     assert model.rollout(frames, 3 * FRAMES).shape == (2, 3 * FRAMES, 1, 12)
 
 
-def test_rows_of_training_pair_each_forecast_with_its_own_target():
-    model, frames = small(side=2), clip()
+@pytest.mark.parametrize("contexts", [[3], [3, 6, 9]])
+def test_rows_of_training_pair_each_forecast_with_its_own_target(contexts: list[int]):
+    model, frames = small(side=2, rollouts=len(contexts)), clip()
     latents = model(frames, torch.arange(2), step_seed=1)
     target, forecasts = model.encode(frames), model.forecast_all(frames)
-    rollout = model.rollout(frames[:, :3], 2)
+    rollouts = {context: model.rollout(frames[:, :context], 2) for context in contexts}
     for row in torch.randperm(len(latents.time))[:200].tolist():
         b, t, n, k = (int(x[row]) for x in (latents.clip, latents.time, latents.token, latents.horizon))
         assert torch.equal(latents.target[row].detach(), target[b, t, n])
-        expected = rollout[b, k - 1, n] if latents.is_rollout[row] else forecasts[b, t - k, k - 1, n]
+        rolled = bool(latents.is_rollout[row])
+        expected = rollouts[t - k + 1][b, k - 1, n] if rolled else forecasts[b, t - k, k - 1, n]
         torch.testing.assert_close(latents.predicted[row].detach(), expected, rtol=1e-10, atol=1e-12)
     direct = sum(FRAMES - k for k in (1, 2, 3)) * 2 * 4
-    assert len(latents.time) == direct + 2 * 2 * 4  # rollouts: 2 steps x 2 clips x 4 tokens
-    assert sorted(set(latents.time[latents.is_rollout].tolist())) == [3, 4]
+    assert len(latents.time) == direct + len(contexts) * 2 * 2 * 4  # a rollout: 2 steps x 2 clips x 4 tokens
+    times = sorted(set(latents.time[latents.is_rollout].tolist()))
+    assert times == [time for context in contexts for time in (context, context + 1)]
 
 
 def test_an_untrained_predictor_copies_the_last_latent():

@@ -142,6 +142,7 @@ def test_a_setting_that_changes_what_the_weights_compute_is_refused_with_the_ove
         (MASKED, "activation_checkpointing", True),
         (CAUSAL, "rollout_steps", 1),
         (CAUSAL, "rollout_context", 2),
+        (CAUSAL, "rollouts", 2),
         (CAUSAL, "target", {"kind": "shared", "stop_gradient": True}),
         (CAUSAL, "condition.statistics.clips", 7),
     ],

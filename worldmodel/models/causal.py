@@ -45,6 +45,8 @@ class CausalConfig(Config):
     """latent steps of training rollouts, in which predictions are fed back; 0 = no rollouts"""
     rollout_context: PositiveInt = 4
     """least number of latent steps before a training rollout"""
+    rollouts: PositiveInt = 1
+    """training rollouts per clip, after different numbers of latent steps"""
     tokens_kept: float = Field(1.0, gt=0, le=1)
     """share of the spatial tokens of a clip that a training step uses, drawn at random, the same in all its time steps; the
     others do not exist. Evaluation uses all. Below 1 it is an algorithm with less work"""
@@ -104,6 +106,11 @@ class CausalConfig(Config):
             problems.append(
                 f"model.rollout_context {self.rollout_context} + rollout_steps {self.rollout_steps} "
                 f"is more than the window's {steps} latent steps"
+            )
+        elif self.rollout_steps and self.rollouts > (most := steps - self.rollout_context - self.rollout_steps + 1):
+            problems.append(
+                f"model.rollouts {self.rollouts}: after rollout_context {self.rollout_context} or more of the window's {steps} "
+                f"latent steps, at most {most} rollouts of {self.rollout_steps} steps begin at different moments"
             )
         merge = self.predictor.patch_merge
         if side % merge:
@@ -281,7 +288,7 @@ class CausalWorldModel(nn.Module):
     def forward(self, frames: Tensor, window_ids: Tensor, step_seed: int, actions: Tensor | None = None) -> Latents:
         """Compute latents, and all forecasts whose targets lie within the window [B, T, 3, H, W] (normalised pixels).
 
-        `step_seed`, a random number of the training step, chooses the number of latent steps before the rollout. It is the
+        `step_seed`, a random number of the training step, chooses the number of latent steps before each rollout. It is the
         same for all samples. With `window_ids` [B] it chooses the tokens that exist, if the config drops some. actions: between
         the frames, [B, T - 1, k * A].
         """
@@ -295,25 +302,27 @@ class CausalWorldModel(nn.Module):
         elif isinstance(self.config.target, SharedTarget) and self.config.target.stop_gradient:
             target = latents.detach()
 
-        count, choices = self.config.rollout_steps, self.rollout_contexts()
-        context = choices[step_seed % len(choices)] if count else 0
+        count, contexts = self.config.rollout_steps, self.rollout_contexts(step_seed)
         known = self._between_steps(actions)
-        forecasts, rollout = self.predictor.forecast_window(latents, context, count, known, kept)
+        forecasts, rollouts = self.predictor.forecast_window(latents, contexts, count, known, kept)
         targets = [target[:, k:] for k in range(1, self.max_horizon + 1)]
-        targets += [target[:, context + h : context + h + 1] for h in range(count)]
+        targets += [target[:, step : step + 1] for context in contexts for step in range(context, context + count)]
         mask = torch.ones(latents.shape[:3], dtype=torch.bool, device=latents.device)
-        predicted, target = (torch.cat([part.flatten(0, 2) for part in parts]) for parts in (forecasts + rollout, targets))
-        index = row_index(*latents.shape[:3], self.max_horizon, context, count, latents.device)
+        predicted, target = (torch.cat([part.flatten(0, 2) for part in parts]) for parts in (forecasts + rollouts, targets))
+        index = row_index(*latents.shape[:3], self.max_horizon, contexts, count, latents.device)
         if tokens is not None:
             index = index | {"token": tokens[index["clip"], index["token"]]}
             latents, mask = (self._on_grid(values, tokens) for values in (latents, mask[..., None]))
             mask = mask[..., 0]
         return Latents(latents, mask, predicted, target, **index, step_seed=step_seed, actions=known)
 
-    def rollout_contexts(self) -> range:
-        """Possible numbers of latent steps before a rollout, so that it ends within the window."""
-        steps = self.max_context // self.tubelet_size
-        return range(self.config.rollout_context, steps - self.config.rollout_steps + 1)
+    def rollout_contexts(self, step_seed: int) -> tuple[int, ...]:
+        """Numbers of latent steps before each rollout of a training step. The first is drawn; all lie equally far apart."""
+        if not self.config.rollout_steps:
+            return ()
+        steps, count = self.max_context // self.tubelet_size, self.config.rollouts
+        choices = range(self.config.rollout_context, steps - self.config.rollout_steps + 1)  # rollouts end within the window
+        return tuple(choices[(step_seed + i * len(choices) // count) % len(choices)] for i in range(count))
 
     def update_teacher(self, progress: float) -> None:
         """Move the EMA teacher towards the encoder; `progress` in [0, 1] through the run."""
@@ -360,19 +369,19 @@ def _action_input(config: CausalConfig) -> ActionInput | None:
 
 @functools.lru_cache(maxsize=64)  # one entry per context of training rollouts: 25 with 64 frames, tubelets of 2 and 4 steps
 def row_index(
-    batch: int, steps: int, tokens: int, horizons: int, context: int, rollout_steps: int, device: torch.device
+    batch: int, steps: int, tokens: int, horizons: int, contexts: tuple[int, ...], rollout_steps: int, device: torch.device
 ) -> dict[str, Tensor]:
     """Compute the columns clip, time, token, horizon and is_rollout of Latents.
 
     Rows are ordered by horizon, then by clip, time and token. Direct forecasts of horizon k start from steps 0..steps-1-k;
-    after them come those of a rollout from the first `context` steps. The columns of recent sizes are kept: every training
-    step has the same ones.
+    after them come those of the rollouts, one from the first c steps for each c in `contexts`. The columns of recent sizes
+    are kept: every training step has the same ones.
     """
     parts = [(range(k, steps), k) for k in range(1, horizons + 1)]
-    parts += [(range(context + h - 1, context + h), h) for h in range(1, rollout_steps + 1)]
+    parts += [(range(c + h - 1, c + h), h) for c in contexts for h in range(1, rollout_steps + 1)]
     rows = torch.cat(
         [torch.cartesian_prod(*map(torch.tensor, (range(batch), times, range(tokens), [h]))) for times, h in parts]
     )
     clip, time, token, horizon = rows.T.contiguous().to(device)
-    is_rollout = torch.arange(len(rows), device=device) >= len(rows) - rollout_steps * batch * tokens
+    is_rollout = torch.arange(len(rows), device=device) >= len(rows) - len(contexts) * rollout_steps * batch * tokens
     return {"clip": clip, "time": time, "token": token, "horizon": horizon, "is_rollout": is_rollout}

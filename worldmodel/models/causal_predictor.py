@@ -160,33 +160,33 @@ class CausalPredictor(nn.Module):
     def forecast_window(
         self,
         latents: Tensor,
-        context: int,
+        contexts: Sequence[int],
         rollout_steps: int,
         actions: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Forecast all that has a target within a window of latents [B, T, N, D], directly and by a rollout.
+        """Forecast all that has a target within a window of latents [B, T, N, D], directly and by rollouts.
 
-        Returns the direct forecasts by horizon, [B, T - k, N, D] for k = 1..K, made from steps 0..T-1-k; and `rollout_steps`
-        forecasts [B, 1, N, D] after the first `context` steps, in which predictions are fed back. context + rollout_steps
-        must not exceed T. actions: [B, T - 1, A]. The rollout starts from the keys and values of the direct pass, and its
-        first step is the direct forecast of horizon 1. kept: the merged tokens [B, M] that the latents consist of, without
-        rollouts; the latents of a merged token are then neighbours along N.
+        Returns the direct forecasts by horizon, [B, T - k, N, D] for k = 1..K, made from steps 0..T-1-k; and, for each number
+        of first steps in `contexts`, the `rollout_steps` forecasts [B, 1, N, D] after them, in which predictions are fed back.
+        Such a number + rollout_steps must not exceed T. actions: [B, T - 1, A]. A rollout starts from the keys and values of
+        the direct pass, and its first step is the direct forecast of horizon 1. kept: the merged tokens [B, M] that the latents
+        consist of, without rollouts; the latents of a merged token are then neighbours along N.
         """
         steps = latents.shape[1]
         hidden, memory = self._hidden(latents[:, :-1], actions=actions, kept=kept)  # nothing is forecast from the last step
         counts = [steps - k for k in range(1, self.config.horizons + 1)]
         changes = self._changes(hidden, counts, actions, range(steps - 1), kept is not None)
         direct = [latents[:, : change.shape[1]] + change for change in changes]
-        if not rollout_steps:
-            return direct, []
-        end = context * self.side**2
-        past = [(keys[:, :, :end], values[:, :, :end]) for keys, values in memory]
-        rollout = [direct[0][:, context - 1 : context]]
-        for step in range(context, context + rollout_steps - 1):
-            forecast, past = self._continue(rollout[-1].to(latents.dtype), past, step, _part(actions, step, 1))
-            rollout.append(forecast)
-        return direct, rollout
+        rollouts = []
+        for context in contexts:
+            end = context * self.side**2
+            past = [(keys[:, :, :end], values[:, :, :end]) for keys, values in memory]
+            rollouts.append(direct[0][:, context - 1 : context])
+            for step in range(context, context + rollout_steps - 1):
+                forecast, past = self._continue(rollouts[-1].to(latents.dtype), past, step, _part(actions, step, 1))
+                rollouts.append(forecast)
+        return direct, rollouts
 
     def roll_out(self, latents: Tensor, steps: int, longest: int, actions: Tensor | None = None) -> Tensor:
         """Feed predictions back one step at a time: [B, T, N, D], actions [B, T - 1 + steps, A] -> [B, steps, N, D].

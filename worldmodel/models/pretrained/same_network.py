@@ -21,6 +21,7 @@ _OF_TRAINING = {
     "distance",
     "rollout_steps",
     "rollout_context",
+    "rollouts",
     "tokens_kept",
     "activation_checkpointing",
     "frozen_encoder",
