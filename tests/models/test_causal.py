@@ -16,7 +16,9 @@ from worldmodel.models.world_model import SharedContext
 FRAMES = 12
 
 
-def small(tubelet_size: int = 1, side: int = 1, token: int = 1, depth: int = 1, **fields: object) -> CausalWorldModel:
+def small(
+    tubelet_size: int = 1, side: int = 1, token: int = 1, depth: int = 1, predictor_depth: int = 2, **fields: object
+) -> CausalWorldModel:
     """A model with random weights whose forecasts are not copies."""
     torch.manual_seed(0)
     config = CausalConfig(
@@ -30,7 +32,7 @@ def small(tubelet_size: int = 1, side: int = 1, token: int = 1, depth: int = 1, 
             latent_grid=side,
             tubelet_size=tubelet_size,
         ),
-        predictor=PredictorConfig(width=24, depth=2, heads=2, horizons=3, patch_merge=token),
+        predictor=PredictorConfig(width=24, depth=predictor_depth, heads=2, horizons=3, patch_merge=token),
         rollout_steps=2,
         rollout_context=2,
         **fields,
@@ -182,9 +184,9 @@ def test_a_rollout_slides_its_context_without_limit():
     assert model.rollout(frames, 3 * FRAMES).shape == (2, 3 * FRAMES, 1, 12)
 
 
-@pytest.mark.parametrize("contexts", [[3], [3, 6, 9]])
-def test_rows_of_training_pair_each_forecast_with_its_own_target(contexts: list[int]):
-    model, frames = small(side=2, rollouts=len(contexts)), clip()
+@pytest.mark.parametrize(("contexts", "predictor_depth"), [([3], 2), ([3, 6, 9], 2), ([3, 6, 9], 0)])
+def test_rows_of_training_pair_each_forecast_with_its_own_target(contexts: list[int], predictor_depth: int):
+    model, frames = small(side=2, predictor_depth=predictor_depth, rollouts=len(contexts)), clip()
     latents = model(frames, torch.arange(2), step_seed=1)
     target, forecasts = model.encode(frames), model.forecast_all(frames)
     rollouts = {context: model.rollout(frames[:, :context], 2) for context in contexts}

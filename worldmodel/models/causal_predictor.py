@@ -178,15 +178,34 @@ class CausalPredictor(nn.Module):
         counts = [steps - k for k in range(1, self.config.horizons + 1)]
         changes = self._changes(hidden, counts, actions, range(steps - 1), kept is not None)
         direct = [latents[:, : change.shape[1]] + change for change in changes]
-        rollouts = []
-        for context in contexts:
-            end = context * self.side**2
-            past = [(keys[:, :, :end], values[:, :, :end]) for keys, values in memory]
-            rollouts.append(direct[0][:, context - 1 : context])
-            for step in range(context, context + rollout_steps - 1):
-                forecast, past = self._continue(rollouts[-1].to(latents.dtype), past, step, _part(actions, step, 1))
-                rollouts.append(forecast)
-        return direct, rollouts
+        # Without blocks a forecast sees the last step alone, so all rollouts advance together: fewer, larger multiplications.
+        groups = [contexts] if self.config.depth == 0 and contexts else [[context] for context in contexts]
+        rollouts = [self._rollouts(direct[0], latents.dtype, memory, group, rollout_steps, actions) for group in groups]
+        return direct, [forecast for group in rollouts for forecast in group]
+
+    def _rollouts(
+        self,
+        direct: Tensor,
+        dtype: torch.dtype,
+        memory: Sequence[KeysAndValues],
+        contexts: Sequence[int],
+        steps: int,
+        actions: Tensor | None,
+    ) -> list[Tensor]:
+        """Feed predictions back after each number of steps in `contexts`, which are several only where `memory` is empty.
+
+        direct: the forecasts of horizon 1, [B, T - 1, N, D]. dtype: of the latents that are fed. memory: keys and values of all
+        steps. Returns the forecasts [B, 1, N, D] of the first context, then those of the second, and so on.
+        """
+        first = min(contexts)
+        past = [(keys[:, :, : first * self.side**2], values[:, :, : first * self.side**2]) for keys, values in memory]
+        found = [torch.cat([direct[:, context - 1 : context] for context in contexts])]
+        for step in range(steps - 1):
+            given = None if actions is None else torch.cat([actions[:, c + step : c + step + 1] for c in contexts])
+            forecast, past = self._continue(found[-1].to(dtype), past, first + step, given)
+            found.append(forecast)
+        of_contexts = zip(*(forecast.chunk(len(contexts)) for forecast in found), strict=True)
+        return [forecast for of_context in of_contexts for forecast in of_context]
 
     def roll_out(self, latents: Tensor, steps: int, longest: int, actions: Tensor | None = None) -> Tensor:
         """Feed predictions back one step at a time: [B, T, N, D], actions [B, T - 1 + steps, A] -> [B, steps, N, D].
