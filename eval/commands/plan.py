@@ -64,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--std", type=positive_number("a standard deviation"), default=1.5, help="of first candidates, in standard deviations"
     )
     parser.add_argument("--cost-steps", choices=("all", "last"), default="all", help="planned steps that cost (default all)")
+    parser.add_argument(
+        "--repeat-actions", action="store_true", help="the actions of a planned step are the same; oracles plan so too"
+    )
     parser.add_argument("--context", type=whole_number(1), metavar="N", help="frames that the model sees (default: up to 4)")
     parser.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="planning seeds (default 3)")
     parser.add_argument("--policies", metavar="A,B", help="only these policies (default: all that there are)")

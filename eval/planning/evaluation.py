@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Planning:
     steps: str  # of the cost: all or last
     budget: int
     context: int  # frames that the model sees
+    repeat_actions: bool = False  # of a planned step: its actions are the same
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Evaluation:
 
     def policy(self, name: str, cases: Cases, seed: int) -> Policy:
         """A policy for some pairs. Its random numbers depend on the (matched) pair and the planning seed alone."""
+        searched = replace(self.space, repeated=self.planning.repeat_actions)
         seeds = [episode_seed(seed + 1_000_003, number // self.pairs.members) for number in cases.numbers]
         if name == "nothing":
             still = self.space.centre()[: len(self.space.low)].double().numpy()
@@ -119,7 +121,7 @@ class Evaluation:
         if name in ("oracle", "oracle_to_go"):
             measure = "to go" if name == "oracle_to_go" else "distance"
             costs = OracleCosts(self.task, cases.goals, self.space.block, measure, self.planning.steps)
-            return PlanningPolicy(costs, self.space, self.planning.config, self.planning.executed, seeds)
+            return PlanningPolicy(costs, searched, self.planning.config, self.planning.executed, seeds)
         assert self.model is not None
         if name in self.heads:
             head = self.heads[name].head
@@ -132,7 +134,7 @@ class Evaluation:
             model = ShuffledActions(self.model)
         context = 1 if name == "memoryless" else self.planning.context
         found = ModelCosts(model, self._goals(model, cases), context, self.planning.steps, SAMPLES_AT_ONCE)
-        return PlanningPolicy(found, self.space, self.planning.config, self.planning.executed, seeds, str(self.device))
+        return PlanningPolicy(found, searched, self.planning.config, self.planning.executed, seeds, str(self.device))
 
     @torch.no_grad()
     def _goals(self, model: ActionModel, cases: Cases) -> torch.Tensor:

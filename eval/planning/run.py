@@ -229,6 +229,7 @@ def _results(
             "planner": planning.config.model_dump(mode="json"),
             "cost_steps": planning.steps,
             "context_frames": planning.context,
+            "repeat_actions": planning.repeat_actions,
             "planning_seeds": list(seeds),
         },
         criteria=[asdict(criterion) for criterion in task.criteria],

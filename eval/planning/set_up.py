@@ -55,6 +55,7 @@ class PlanRequest:
     iterations: int
     std: float
     cost_steps: str
+    repeat_actions: bool
     context: int | None
     seeds: int
     policies: str | None
@@ -114,7 +115,7 @@ def planning_of(request: PlanRequest, task: Task, models: Sequence[NamedModel], 
     if lead_in := lead_in_steps(task):  # all that was seen before the last plan, since the first frames must be remembered
         usual = 1 + (lead_in + max(0, budget - 1) // request.executed * request.executed) // space.block
     context = request.context or min(longest, usual)
-    return Planning(planner_of(request), request.executed, request.cost_steps, budget, context)
+    return Planning(planner_of(request), request.executed, request.cost_steps, budget, context, request.repeat_actions)
 
 
 def planner_of(request: PlanRequest) -> PlannerBase:

@@ -8,7 +8,7 @@ from worldmodel.models import build_model
 from worldmodel.models.blocks.layers import block_causal_mask
 from worldmodel.models.blocks.rotary import rotary_angles, rotary_table, rotate
 from worldmodel.models.causal import CausalConfig, CausalWorldModel
-from worldmodel.models.causal_predictor import PredictorConfig
+from worldmodel.models.causal_predictor import CausalPredictor, PredictorConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.targets import EmaTarget, SharedTarget
 from worldmodel.models.world_model import SharedContext
@@ -207,6 +207,17 @@ def test_an_untrained_predictor_copies_the_last_latent():
     frames = torch.randn(1, 24, 3, 64, 64)
     last = model.encode(frames[:, 3:4]).expand(-1, 2, -1, -1)
     torch.testing.assert_close(model.forecast(frames[:, :4], 2), last)
+
+
+def test_without_norm_a_forecast_depends_on_the_length_of_a_token():
+    torch.manual_seed(0)
+    config = PredictorConfig(width=24, depth=0, heads=2, horizons=1)
+    for norm in (True, False):
+        predictor = CausalPredictor(config.model_copy(update={"norm": norm}), 12, 1)
+        assert torch.equal(predictor.from_last_step(torch.ones(1, 1, 1, 12), 1), torch.ones(1, 1, 1, 12))  # untrained: a copy
+        torch.nn.init.normal_(predictor.head[-1].weight)
+        near, far = (predictor(torch.full((1, 1, 1, 12), length)).detach() - length for length in (1.0, 2.0))
+        assert torch.allclose(near, far, atol=1e-2 * float(near.abs().max())) == norm
 
 
 def test_more_hidden_layers_of_the_head_keep_the_copy_and_the_rollout():

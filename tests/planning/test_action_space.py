@@ -1,5 +1,7 @@
 """Bounds, blocks and scales of actions, and the distance to a goal."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,6 +15,14 @@ def test_every_action_of_a_block_is_clipped():
     assert space.step_scale.tolist() == [1, 2, 1, 2]
     assert space.centre().tolist() == [0, 2, 0, 2]
     assert space.sequence(torch.arange(8.0).view(1, 2, 4)).tolist() == [[[0, 1], [2, 3], [4, 5], [6, 7]]]
+
+
+def test_repeated_actions_of_a_block_are_their_mean_which_is_then_bounded():
+    space = ActionSpace.box([-1, 0], [1, 4], block=2)
+    steps = torch.tensor([-3.0, 5.0, 2.0, -1.0])
+    assert replace(space, repeated=True).clip(steps).tolist() == [-0.5, 2, -0.5, 2]
+    shortened = replace(ActionSpace.ball(2, max_norm=2.5, block=2), repeated=True).clip(torch.tensor([0.0, 5.0, 6.0, 3.0]))
+    torch.testing.assert_close(shortened, torch.tensor([1.5, 2.0, 1.5, 2.0]))  # the mean, (3, 4), is 5 long
 
 
 def test_long_actions_are_shortened_to_the_norm():

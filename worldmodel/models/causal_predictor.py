@@ -34,6 +34,10 @@ class PredictorConfig(Config):
     """K: latent steps ahead that are forecast directly, 1..K"""
     head_layers: PositiveInt = 1
     """hidden layers of the MLP from a token to its forecasts; all after the first one are residual"""
+    norm: bool = True
+    """LayerNorm between the blocks and that MLP. Without blocks, false is better: LayerNorm changes distances between tokens,
+    so that an MLP learns sharp borders slowly. The layers that make tokens then begin with the larger weights of He et al.
+    2015"""
     patch_merge: PositiveInt = 1
     """each predictor token merges patch_merge x patch_merge neighbouring spatial tokens"""
 
@@ -82,13 +86,15 @@ class CausalPredictor(nn.Module):
         self.modulated = bool(action_size) and condition == "adaln_zero"
         blocks = ModulatedBlocks if self.modulated else CausalBlocks
         self.blocks = blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.width) if config.norm else nn.Identity()
         self.horizon = nn.Parameter(0.3 * torch.randn(config.horizons, config.width))
         change = nn.Linear(2 * config.width, token_dim)
         deeper = (ResidualLayer(2 * config.width) for _ in range(config.head_layers - 1))
         self.head = nn.Sequential(nn.Linear(config.width, 2 * config.width), nn.GELU(), *deeper, change)
-        self.embed.apply(init_linear)
+        self.embed.apply(init_linear if config.norm else _init_he)
         self.action = self._action_layer() if action_size else None
+        if self.action is not None and not config.norm:
+            self.action.apply(_init_he)
         ahead = (config.horizons - 1) * action_size
         self.ahead = nn.Linear(ahead, 2 * config.width, bias=False) if ahead else None  # the actions after the next one
         self.modulation = nn.Linear(config.width, 2 * config.width) if self.modulated else None  # of the last block's output
@@ -360,6 +366,13 @@ class CausalPredictor(nn.Module):
         """Time, and row and column if there are several tokens per step: [T*M, 1 or 3]."""
         positions = grid_positions(steps, self.side, device)
         return positions[:, :1] if self.side == 1 else positions
+
+
+def _init_he(module: nn.Module) -> None:
+    """Initialise a linear layer so that a rectifier after it keeps the scale of its input (He et al. 2015), zero bias."""
+    if isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight)
+        nn.init.zeros_(module.bias)
 
 
 def _through(layers: Sequence[nn.Module], x: Tensor) -> Tensor:

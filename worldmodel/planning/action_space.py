@@ -17,7 +17,8 @@ class ActionSpace:
     """Bounds of one action of A numbers. A planned step holds `block` actions, one after another.
 
     low, high: [A], may be infinite. scale: [A], the unit of standard deviations and learning rates.
-    max_norm: largest Euclidean length of one action.
+    max_norm: largest Euclidean length of one action. repeated: the actions of a block are one action that is repeated; `clip`
+    then replaces them by their mean first.
     """
 
     low: Tensor
@@ -25,6 +26,7 @@ class ActionSpace:
     scale: Tensor
     block: int = 1
     max_norm: float | None = None
+    repeated: bool = False
 
     def __post_init__(self) -> None:
         shapes = {tuple(bound.shape) for bound in (self.low, self.high, self.scale)}
@@ -61,7 +63,10 @@ class ActionSpace:
 
     def clip(self, steps: Tensor) -> Tensor:
         """The nearest actions within the bounds of the box, then shortened to `max_norm`: [..., block * A], same shape."""
-        actions = self.split(steps).clamp(self.low.to(steps.device), self.high.to(steps.device))
+        actions = self.split(steps)
+        if self.repeated:
+            actions = actions.mean(-2, keepdim=True).expand_as(actions)
+        actions = actions.clamp(self.low.to(steps.device), self.high.to(steps.device))
         if self.max_norm is not None:
             length = torch.linalg.vector_norm(actions, dim=-1, keepdim=True)
             actions = torch.where(length > self.max_norm, actions * (self.max_norm / length.clamp(min=1e-30)), actions)

@@ -136,6 +136,7 @@ def _results(request: PlanRequest, prepared: Prepared, rows: Sequence[Checkpoint
             "budget": prepared.planning.budget,
             "executed": prepared.planning.executed,
             "planner": prepared.planning.config.model_dump(mode="json"),
+            "repeat_actions": prepared.planning.repeat_actions,
             "planning_seeds": request.seeds,
         },
         criterion=criterion,
