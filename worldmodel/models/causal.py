@@ -22,7 +22,7 @@ from worldmodel.models.condition import ActionInput, ConditionConfig
 from worldmodel.models.encoder import EncoderConfig, FrameEncoder
 from worldmodel.models.latents import Latents, LatentSizes
 from worldmodel.models.masks import sample_tubes
-from worldmodel.models.pixels import standardise, to_float
+from worldmodel.models.pixels import standardise_, to_float
 from worldmodel.models.pretrained.frozen_encoder import FrozenEncoder, FrozenEncoderConfig
 from worldmodel.models.targets import EmaTarget, FrozenFrameTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.world_model import DistanceKind, SharedContext, check_context, check_forecast, latent_distance
@@ -200,7 +200,7 @@ class CausalWorldModel(nn.Module):
 
     # --- evaluation --------------------------------------------------------------------------------------------------
     def normalise(self, frames: Tensor) -> Tensor:
-        return standardise(to_float(frames))
+        return standardise_(to_float(frames))
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:

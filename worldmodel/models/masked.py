@@ -26,7 +26,7 @@ from worldmodel.models.blocks.rotary import grid_positions
 from worldmodel.models.latents import Latents, LatentSizes
 from worldmodel.models.mask_predictor import MaskPredictor, MaskPredictorConfig
 from worldmodel.models.masks import MaskConfig, mask_rule
-from worldmodel.models.pixels import standardise, to_float, unstandardise
+from worldmodel.models.pixels import standardise_, to_float, unstandardise
 from worldmodel.models.targets import EmaTarget, FrozenTubeletTarget, SharedTarget, build_teacher, update_ema_teacher
 from worldmodel.models.tubelets import normalise_tubelets, rollout_pixels
 from worldmodel.models.video_encoder import VideoEncoder, VideoEncoderConfig, gather_tokens
@@ -178,7 +178,7 @@ class MaskedWorldModel(nn.Module):
 
     # --- evaluation --------------------------------------------------------------------------------------------------
     def normalise(self, frames: Tensor) -> Tensor:
-        return standardise(to_float(frames))
+        return standardise_(to_float(frames))
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:

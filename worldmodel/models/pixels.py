@@ -17,15 +17,15 @@ def to_float(frames: Tensor) -> Tensor:
     return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-def standardise(frames: Tensor) -> Tensor:
-    """float [B, T, 3, H, W] in [0, 1] -> the same shape, minus the mean and divided by the deviation of each colour."""
+def standardise_(frames: Tensor) -> Tensor:
+    """In place: float [B, T, 3, H, W] in [0, 1], minus the mean and divided by the deviation of each colour."""
     mean = constants_like(frames, PIXEL_MEAN)[:, None, None]
     std = constants_like(frames, PIXEL_STD)[:, None, None]
-    return (frames - mean).div_(std)
+    return frames.sub_(mean).div_(std)
 
 
 def unstandardise(frames: Tensor) -> Tensor:
-    """The inverse of `standardise`: float [B, T, 3, H, W] -> [0, 1]."""
+    """The inverse of `standardise_`, as a new tensor: float [B, T, 3, H, W] -> [0, 1]."""
     mean = constants_like(frames, PIXEL_MEAN)[:, None, None]
     std = constants_like(frames, PIXEL_STD)[:, None, None]
     return frames * std + mean

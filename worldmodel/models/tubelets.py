@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from worldmodel.models.pixels import standardise, unstandardise
+from worldmodel.models.pixels import standardise_, unstandardise
 from worldmodel.models.world_model import WorldModel
 
 _STD_EPSILON = 1e-6  # added to standard deviations, as VideoMAE does
@@ -44,7 +44,7 @@ def rollout_pixels(model: WorldModel, frames: Tensor, steps: int, patch_px: int)
     for _ in range(steps):
         predicted.append(model.forecast(frames[:, -model.max_context :], 1))
         last = unstandardise(frames[:, -model.tubelet_size :])
-        frames = torch.cat((frames, standardise(denormalise_tubelets(predicted[-1], last, patch_px))), dim=1)
+        frames = torch.cat((frames, standardise_(denormalise_tubelets(predicted[-1], last, patch_px))), dim=1)
     return torch.cat(predicted, dim=1)
 
 

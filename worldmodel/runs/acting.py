@@ -16,7 +16,7 @@ from worldmodel.models import build_model
 from worldmodel.models.blocks.layers import init_linear
 from worldmodel.models.causal import CausalWorldModel
 from worldmodel.models.condition import ActionInput
-from worldmodel.models.pixels import standardise, to_float
+from worldmodel.models.pixels import standardise_, to_float
 from worldmodel.models.targets import FrozenTarget
 from worldmodel.objectives import OBJECTIVES_WITH_HEADS, build_objective
 from worldmodel.objectives.idm import InverseDynamics
@@ -89,7 +89,7 @@ class ActingModel:
         top, left = (height - side) // 2, (width - side) // 2
         frames = frames[:, :, top : top + side, left : left + side].to(self.actions.mean.device)
         pixels = resize_frames(to_float(frames), (size, size))
-        return self.model.encode_context(standardise(pixels))
+        return self.model.encode_context(standardise_(pixels))
 
     def observe(self, frames: Tensor, actions: Tensor | None = None) -> Context:
         """The context of a plan, from pictures uint8 [B, T, H, W, 3] and the actions between them, [B, T - 1, A].

@@ -15,7 +15,7 @@ from worldmodel.data.token_masks.stacked import mask_arguments
 from worldmodel.models import TrainedModel
 from worldmodel.models.condition import condition_arguments
 from worldmodel.models.latents import Latents
-from worldmodel.models.pixels import standardise
+from worldmodel.models.pixels import standardise_
 from worldmodel.objectives.objective import Centers, Objective, Terms
 from worldmodel.objectives.statistics import LossGradients, Statistics, global_centers, loss_gradients, with_exact_gradient
 from worldmodel.process.devices import to_device
@@ -74,7 +74,7 @@ class Learner(nn.Module):
         device = micro_batch.frames.device
         with _full_precision(device):
             size = self.model.window.frame_px
-            pixels = standardise(augment(micro_batch.frames, micro_batch.uniforms, size, self.augmentation))
+            pixels = standardise_(augment(micro_batch.frames, micro_batch.uniforms, size, self.augmentation))
         given = condition_arguments(micro_batch.actions) | mask_arguments(micro_batch.masks)
         latents: Latents = self.model(pixels, micro_batch.ids, micro_batch.step_seed, **given)
         latents = replace(latents, window_ids=to_device(micro_batch.ids, device))

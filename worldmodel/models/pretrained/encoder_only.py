@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from worldmodel.models.pixels import standardise, to_float
+from worldmodel.models.pixels import standardise_, to_float
 from worldmodel.models.world_model import check_context, check_forecast, latent_distance
 
 
@@ -44,7 +44,7 @@ class EncoderOnly(nn.Module):
         raise NotImplementedError
 
     def normalise(self, frames: Tensor) -> Tensor:
-        return standardise(to_float(frames))
+        return standardise_(to_float(frames))
 
     @torch.no_grad()
     def forecast(self, context: Tensor, steps: int) -> Tensor:

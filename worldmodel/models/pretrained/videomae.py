@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Generator, Tensor, nn
 
 from worldmodel.models.blocks.layers import capture_outputs
-from worldmodel.models.pixels import standardise, to_float, unstandardise
+from worldmodel.models.pixels import standardise_, to_float, unstandardise
 from worldmodel.models.pretrained.files import check_numbers, check_weights_fit, read_config_file
 from worldmodel.models.pretrained.from_transformers import config_fields, load_strictly
 from worldmodel.models.pretrained.layouts import PretrainedError
@@ -72,7 +72,7 @@ class VideoMAE(nn.Module):
         return VideoMAE(self.net.config)
 
     def normalise(self, frames: Tensor) -> Tensor:
-        return standardise(to_float(frames))
+        return standardise_(to_float(frames))
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
