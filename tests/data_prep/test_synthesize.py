@@ -188,3 +188,11 @@ def test_configuration_and_versions_are_recorded_with_the_videos(whole):
 def test_file_names_do_not_reveal_the_content(whole):
     for path in whole.rglob("*.mp4"):
         int(path.stem, 16)
+
+
+def test_levels_that_a_world_does_not_have_are_named(tmp_path, capsys):
+    options = ["--suite", "full", "--world", "dynamics", "--frames", "16"]  # too short, so that nothing is generated
+    assert main(["synthesize", str(tmp_path / "out"), *options]) == 1
+    said = capsys.readouterr()
+    assert "quadruplets of the world dynamics have levels 1 and 2 only; others are left out" in said.out
+    assert "16 frames" in said.err
