@@ -36,8 +36,8 @@ class PredictorConfig(Config):
     """hidden layers of the MLP from a token to its forecasts; all after the first one are residual"""
     norm: bool = True
     """LayerNorm between the blocks and that MLP. Without blocks, false is better: LayerNorm changes distances between tokens,
-    so that an MLP learns sharp borders slowly. The layers that make tokens then begin with the larger weights of He et al.
-    2015"""
+    so that an MLP learns sharp borders slowly. With false, the layers that embed latents and actions begin with the larger
+    weights of He et al. 2015"""
     patch_merge: PositiveInt = 1
     """each predictor token merges patch_merge x patch_merge neighbouring spatial tokens"""
 

@@ -63,7 +63,8 @@ def markdown(found: PlanResults) -> str:
         parts += [
             f"{pairs['count']} pairs{matched} of split {pairs['split']}; {pairs['removed_at_goal']} more were already at their "
             f"goal and left out. {len(protocol['planning_seeds'])} planning seeds. At most {protocol['budget']} steps; a new "
-            f"plan every {protocol['executed']}.",
+            f"plan every {protocol['executed']}."
+            + (" The actions of a planned step are the same." if protocol.get("repeat_actions") else ""),
             "",
             *(f"- {criterion_text(criterion, unit)}" for criterion in found["criteria"]),
             "",

@@ -309,6 +309,16 @@ def planning(config: PlannerBase, context: int = 2) -> Planning:
     return Planning(config, 1, "all", 16, context)
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+def test_planners_repeat_the_action_of_a_planned_step_if_asked_to(repeated: bool):
+    plans = Planning(CEMConfig(horizon=2, samples=8, elites=2, iterations=2), 4, "all", 16, 1, repeated)
+    it = Evaluation("TwoRooms-v0", {}, TwoRoomsTask(), PAIRS, ActionSpace.ball(2, 2.45, block=2), plans, None, {}, CPU)
+    policy = it.policy("oracle", it.cases([0]), 0)
+    states = np.array([PAIRS.pairs[0].start])
+    actions = [policy.act(History(step, states, (), ())) for step in range(4)]
+    assert [np.array_equal(actions[0], actions[1]), np.array_equal(actions[2], actions[3])] == [repeated] * 2
+
+
 def test_parts_of_an_evaluation_that_differs_are_not_used(monkeypatch):
     model = NamedModel("run", PositionModel(), "0" * 16, heads_hash="0" * 16)
     other = PositionModel()
