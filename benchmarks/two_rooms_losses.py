@@ -1,0 +1,119 @@
+"""Two Rooms without one of the losses that train its latents: what plans then reach, over several seeds.
+
+    python -m benchmarks.two_rooms_losses OUT --data data/two_rooms/episodes.parquet --seeds 3
+
+Each variant is trained by configs/two_rooms.yaml without one loss, and then by configs/two_rooms_planning.yaml as it is. Both
+trainings are shorter than the recipes have them. All variants plan for the same pairs. OUT gets the runs, a folder of
+`eval plan` per variant, results.json and results.md. An interrupted command continues when it is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.measure import describe_machine, markdown_table
+from eval.__main__ import main as eval_main
+from worldmodel.config.shipped import shipped_configs
+from worldmodel.files.atomic import write_json, write_text
+from worldmodel.files.outputs import record_outputs
+from worldmodel.process.arguments import whole_number
+
+PLANNER = ("--horizon", "4", "--repeat-actions", "--executed", "4", "--samples", "64", "--elites", "8", "--iterations", "4")
+MODEL_ALONE = ("--env", "TwoRooms-v0", "--seeds", "1", "--policies", "model", "--no-offline")
+CRITERION = "moderate"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The recipe of the latents without one loss."""
+
+    label: str
+    without: tuple[str, ...] = ()  # objectives that are left out
+    overrides: tuple[str, ...] = ()
+
+
+VARIANTS = {
+    "all": Variant("all losses"),
+    "variance": Variant("without variance over the batch", overrides=("objectives.spread.std_weight=0",)),
+    "covariance": Variant("without covariance", overrides=("objectives.spread.cov_weight=0",)),
+    "time": Variant(
+        "without variance over time",
+        overrides=("objectives.spread.temporal_std_weight=0", "objectives.spread.temporal_features=null"),
+    ),
+    "actions": Variant("without inverse dynamics", without=("actions",)),
+    "steps": Variant("without steps to go", without=("steps",)),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder of runs and results")
+    parser.add_argument("--data", type=Path, required=True, metavar="MANIFEST", help="episodes of Two Rooms")
+    parser.add_argument("--seeds", type=whole_number(1), default=3, help="trainings of each variant (default 3)")
+    parser.add_argument("--steps", type=whole_number(1), default=1500, help="training steps of each stage (default 1500)")
+    parser.add_argument("--count", type=whole_number(2), default=100, help="pairs of start and goal (default 100)")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="only these (default: all)")
+    args = parser.parse_args(arguments)
+    with record_outputs(args.out, ["results.json", "results.md", *(f"{name}.yaml" for name in args.variants)]):
+        for seed in range(args.seeds):
+            for name in args.variants:
+                _train(args, name, seed)
+        rows = [_plan(args, name) for name in args.variants]
+        found = {"steps": args.steps, "machine": describe_machine().line(), "rows": rows}
+        write_json(args.out / "results.json", found)
+        write_text(args.out / "results.md", _table(rows))
+    print(_table(rows))
+    return 0
+
+
+def _run(args: argparse.Namespace, name: str, seed: int) -> Path:
+    return Path(args.out / "runs" / f"{name}-seed{seed}")
+
+
+def _train(args: argparse.Namespace, name: str, seed: int) -> None:
+    """Train latents without the loss, then dynamics and distance on them. Finished trainings are not repeated."""
+    variant, run = VARIANTS[name], _run(args, name, seed)
+    recipe = yaml.safe_load((shipped_configs() / "two_rooms.yaml").read_text(encoding="utf-8"))
+    recipe["objectives"] = {key: value for key, value in recipe["objectives"].items() if key not in variant.without}
+    file = args.out / f"{name}.yaml"
+    write_text(file, yaml.safe_dump(recipe, sort_keys=False))
+    common = [f"seed={seed}", f"data.manifest={args.data.absolute()}", f"train.max_steps={args.steps}"]
+    common += [f"health.every={args.steps}", f"checkpoint.every={args.steps}"]
+    latents = f"{run}-latents"
+    _call([str(file), f"run={latents}", "data.make=null", *variant.overrides, *common])
+    second = str(shipped_configs() / "two_rooms_planning.yaml")
+    _call([second, f"run={run}", f"model.frozen_encoder.source={latents}", *common])
+
+
+def _call(arguments: Sequence[str]) -> None:
+    if subprocess.run([sys.executable, "-m", "worldmodel.train", *arguments]).returncode:
+        raise SystemExit(f"training failed: {' '.join(arguments)}")
+
+
+def _plan(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """The success of one variant over all its seeds, by `eval plan`."""
+    out = args.out / f"plan-{name}-{args.seeds}x{args.steps}x{args.count}"
+    runs = [str(_run(args, name, seed)) for seed in range(args.seeds)]
+    given = ["--out", str(out), "--count", str(args.count), *MODEL_ALONE, *PLANNER]
+    if not (out / "plan.json").exists() and eval_main(["plan", "--model", *runs, *given]) != 0:
+        raise SystemExit(f"eval plan failed for {name}")
+    found = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+    return {"variant": VARIANTS[name].label, **found["policies"]["model"]["scores"][CRITERION]}
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    cells = [[it["variant"], f"{100 * it['value']:.1f} [{100 * it['low']:.1f}, {100 * it['high']:.1f}]"] for it in rows]
+    return markdown_table([f"losses ({rows[0]['seeds']} seeds, {rows[0]['n']} pairs)", "success, %"], cells)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
