@@ -16,6 +16,7 @@ DOOR_CLEARANCE_PX = 2.0  # of the two points before and behind the door
 CROSSING_FRACTION = 0.35  # of the episodes of the training data of EB-JEPA and PLDM
 LONGEST_WALK = 45  # steps until a walk for planning is given up
 _AT_DOOR_PX = 1.0
+_AT_WALL_PX = 1.5  # from the surface of the wall
 
 Act = Callable[[Any, dict[str, Any]], Array]
 
@@ -52,32 +53,37 @@ class Walks:
     speed_px: tuple[float, float]  # range of the length of a step
     turn_kappa: float  # concentration of the angles by which steps deviate
     straight_fraction: float  # of the walks that ignore the wall
+    steps_at_wall: int  # after which such a walk takes the door
 
 
-DIRECT = Walks((2.2, MAX_STEP_PX), 40.0, 0.05)  # the ways are nearly as short as they can be
-EXPLORING = Walks((0.3, MAX_STEP_PX), 2.0, 0.7)  # all kinds of steps, many of which the wall stops
+DIRECT = Walks((2.2, MAX_STEP_PX), 40.0, 0.3, 3)  # the ways are nearly as short as they can be, also from the wall
+EXPLORING = Walks((0.3, MAX_STEP_PX), 2.0, 0.7, LONGEST_WALK)  # all kinds of steps, many of which the wall stops
 EXPLORING_FRACTION = 0.3  # of the episodes for planning
 
 
 def training_data_for_planning(environment: Any, rng: np.random.Generator) -> Act:
     """Episodes of direct walks, from which a distance in steps is learned, and of exploring walks, for the dynamics.
 
-    A planner needs three things that the published training data hold little of: pairs of places whose way is much longer
-    than the straight line, steps as long as those of plans, and steps that the wall stops.
+    A planner needs four things that the published training data hold little of: pairs of places whose way is much longer
+    than the straight line, steps as long as those of plans, steps that the wall stops, and short ways from places at the wall.
     """
     return _walks(EXPLORING if rng.random() < EXPLORING_FRACTION else DIRECT, rng)
 
 
 def _walks(walks: Walks, rng: np.random.Generator) -> Act:
-    target, is_straight, left = np.zeros(2), False, 0
+    target, is_straight, left, at_wall = np.zeros(2), False, 0, 0
 
     def act(observation: Any, info: dict[str, Any]) -> Array:
-        nonlocal target, is_straight, left
+        nonlocal target, is_straight, left, at_wall
         x, y, wall_x, door_y = observation
         position = np.array([x, y])
         if left <= 0 or np.linalg.norm(target - position) < 1:
             target, is_straight, left = _place(wall_x, rng), rng.random() < walks.straight_fraction, LONGEST_WALK
+            at_wall = 0
         left -= 1
+        at_wall += abs(x - wall_x) < WALL_HALF_PX + _AT_WALL_PX
+        if is_straight and at_wall > walks.steps_at_wall:
+            is_straight, left = False, LONGEST_WALK
         action = straight_to(position, target) if is_straight else through_the_door(position, target, wall_x, door_y)
         turned = _turned(action, rng.vonmises(0.0, walks.turn_kappa))
         return turned * min(1.0, rng.uniform(*walks.speed_px) / max(float(np.linalg.norm(action)), 1e-12))

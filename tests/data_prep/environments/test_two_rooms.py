@@ -131,6 +131,28 @@ def test_direct_walks_are_fast_and_exploring_walks_meet_the_wall():
     assert np.array(stopped)[is_direct].mean() < 0.05 < 0.1 < np.array(stopped)[~is_direct].mean()
 
 
+def test_direct_walks_that_the_wall_stops_soon_take_the_door():
+    """Else no recorded way from a place at the wall is short. The wall stops a few steps at a time, and many walks cross."""
+    stops, crossings = [], 0
+    for number in range(40):
+        rng = np.random.default_rng(number)
+        act, position = training_data_for_planning(None, rng), np.array([10.0, 50.0])
+        stopped, sides, lengths = "", [], []
+        for _ in range(90):
+            action = act(np.array([*position, WALL, DOOR]), {})
+            end = move(position, action, WALL, DOOR)
+            stopped += "x" if np.linalg.norm(end - position - action) > 0.1 else " "
+            lengths.append(np.linalg.norm(action))
+            sides.append(end[0] > WALL)
+            position = end
+        if np.median(lengths) > 2.2:
+            stops.extend(map(len, stopped.split()))
+            crossings += int("x" in stopped) * int(np.abs(np.diff(sides)).sum())
+    assert len(stops) >= 20
+    assert max(stops) <= 8
+    assert crossings >= 20
+
+
 def test_the_way_to_the_other_room_leads_through_the_door():
     """From (20, 20) to (50, 60) with the door at (32, 20): 12 + |(18, 40)|."""
     goal = np.array([50.0, 60.0])
