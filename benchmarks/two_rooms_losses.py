@@ -1,10 +1,11 @@
-"""Two Rooms without one of the losses that train its latents: what plans then reach, over several seeds.
+"""Two Rooms without one of the losses that train its latents: how often plans then succeed, over several seeds.
 
     python -m benchmarks.two_rooms_losses OUT --data data/two_rooms/episodes.parquet --seeds 3
 
 Each variant is trained by configs/two_rooms.yaml without one loss, and then by configs/two_rooms_planning.yaml as it is. Both
-trainings are shorter than the recipes have them. All variants plan for the same pairs. OUT gets the runs, a folder of
-`eval plan` per variant, results.json and results.md. An interrupted command continues when it is given again.
+trainings are shorter than those of the recipes. All variants plan for the same pairs. OUT gets the runs, a folder of
+`eval plan` per variant, results.json and results.md. An interrupted command continues when it is given again. Finished
+trainings and plans are not made again, also where the code has changed: give another OUT then.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, name: str, seed: int) -> Path:
-    return Path(args.out / "runs" / f"{name}-seed{seed}")
+    return Path(args.out / "runs" / f"{name}-{args.steps}steps-seed{seed}")
 
 
 def _train(args: argparse.Namespace, name: str, seed: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 import pytest
 
@@ -111,43 +113,37 @@ def test_through_the_door_reaches_every_goal():
     assert (np.linalg.norm(position - goal, axis=-1) < 1e-6).all()
 
 
+def episode_for_planning(number: int) -> tuple[list[bool], list[bool], float]:
+    """90 steps: whether the wall stopped each, whether it ended in the right room, and the median length of the actions."""
+    rng = np.random.default_rng(number)
+    act, position = training_data_for_planning(None, rng), np.array([10.0, 50.0])
+    stopped, is_right, lengths = [], [], []
+    for _ in range(90):
+        action = act(np.array([*position, WALL, DOOR]), {})
+        end = move(position, action, WALL, DOOR)
+        stopped.append(bool(np.linalg.norm(end - position - action) > 0.1))
+        is_right.append(bool(end[0] > WALL))
+        lengths.append(np.linalg.norm(action))
+        position = end
+    return stopped, is_right, float(np.median(lengths))
+
+
 def test_direct_walks_are_fast_and_exploring_walks_meet_the_wall():
     """Both kinds occur among the episodes for planning, with very different shares of steps that the wall stops."""
-    stopped, longest = [], []
-    for number in range(40):
-        rng = np.random.default_rng(number)
-        act, position = training_data_for_planning(None, rng), np.array([10.0, 50.0])
-        counted, lengths = 0, []
-        for _ in range(90):
-            action = act(np.array([*position, WALL, DOOR]), {})
-            end = move(position, action, WALL, DOOR)
-            counted += int(np.linalg.norm(end - position - action) > 0.1)
-            lengths.append(np.linalg.norm(action))
-            position = end
-        stopped.append(counted / 90)
-        longest.append(np.median(lengths))
-    is_direct = np.array(longest) > 2.2
+    episodes = [episode_for_planning(number) for number in range(40)]
+    share = np.array([np.mean(stopped) for stopped, _, _ in episodes])
+    is_direct = np.array([length > 2.2 for _, _, length in episodes])
     assert 20 <= is_direct.sum() <= 36
-    assert np.array(stopped)[is_direct].mean() < 0.05 < 0.1 < np.array(stopped)[~is_direct].mean()
+    assert share[is_direct].mean() < 0.05 < 0.1 < share[~is_direct].mean()
 
 
 def test_direct_walks_that_the_wall_stops_soon_take_the_door():
     """Else no recorded way from a place at the wall is short. The wall stops a few steps at a time, and many walks cross."""
     stops, crossings = [], 0
-    for number in range(40):
-        rng = np.random.default_rng(number)
-        act, position = training_data_for_planning(None, rng), np.array([10.0, 50.0])
-        stopped, sides, lengths = "", [], []
-        for _ in range(90):
-            action = act(np.array([*position, WALL, DOOR]), {})
-            end = move(position, action, WALL, DOOR)
-            stopped += "x" if np.linalg.norm(end - position - action) > 0.1 else " "
-            lengths.append(np.linalg.norm(action))
-            sides.append(end[0] > WALL)
-            position = end
-        if np.median(lengths) > 2.2:
-            stops.extend(map(len, stopped.split()))
-            crossings += int("x" in stopped) * int(np.abs(np.diff(sides)).sum())
+    for stopped, is_right, length in map(episode_for_planning, range(40)):
+        if length > 2.2 and any(stopped):
+            stops += [sum(steps) for was_stopped, steps in groupby(stopped) if was_stopped]
+            crossings += int(np.abs(np.diff(np.array(is_right, int))).sum())
     assert len(stops) >= 20
     assert max(stops) <= 8
     assert crossings >= 20
