@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -64,32 +64,32 @@ def with_estimates(parts: Sequence[Part]) -> list[Part]:
     The estimates are computed at the same time, on processors alone. Where one fails or is not there after ESTIMATES_S, the
     part has none.
     """
-    wanted = [part for part in parts if part.run is gpu_parts.throughput]
-    context = multiprocessing.get_context("spawn")
-    pool, until = ProcessPoolExecutor(max_workers=min(4, usable_cores()), mp_context=context), time.monotonic() + ESTIMATES_S
-    asked = {}
-    for part in wanted:
+    until = time.monotonic() + ESTIMATES_S
+
+    def estimated(part: Part) -> dict[str, Any]:
         arguments = {key: value for key, value in part.arguments.items() if key != "seconds"}
-        asked[part.name] = pool.submit(gpu_parts.expected_of, **arguments)
-    found = {}
-    for name, answer in asked.items():
-        try:
-            found[name] = answer.result(max(0.0, until - time.monotonic()))
-        except Exception as error:  # the speed is worth measuring without it
-            print(f"{name}: no estimate ({type(error).__name__}: {str(error)[:200]})", flush=True)
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in multiprocessing.active_children():
-        process.kill()
+        left_s = max(0.0, until - time.monotonic())
+        return run_part(Part(part.name, left_s, gpu_parts.expected_of, arguments), left_s, start_method="spawn")
+
+    wanted = [part for part in parts if part.run is gpu_parts.throughput]
+    with ThreadPoolExecutor(max_workers=min(4, usable_cores())) as pool:
+        answers = dict(zip((part.name for part in wanted), pool.map(estimated, wanted), strict=True))
+    for name, answer in answers.items():
+        if "failed" in answer:  # the speed is worth measuring without it
+            print(f"{name}: no estimate ({answer['failed'][:200]})", flush=True)
+    found = {name: answer["expected"] for name, answer in answers.items() if "expected" in answer}
     return [
         replace(part, arguments={**part.arguments, "expected": found[part.name]}) if part.name in found else part
         for part in parts
     ]
 
 
-def run_part(part: Part, limit_s: float) -> dict[str, Any]:
-    """Run a part in a process of its own. A part that fails or exceeds its limit returns {"failed": reason}."""
-    # The parent never uses the GPU, so that its children can.
-    context = multiprocessing.get_context("fork")
+def run_part(part: Part, limit_s: float, start_method: str = "fork") -> dict[str, Any]:
+    """Run a part in a process of its own. A part that fails or exceeds its limit returns {"failed": reason}.
+
+    The parent never uses the GPU, so that forked children can. Parts that are run from several threads are spawned.
+    """
+    context: Any = multiprocessing.get_context(start_method)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, part))
     started = time.monotonic()

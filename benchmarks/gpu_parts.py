@@ -87,10 +87,10 @@ class Expected:
     memory_gb: float
 
 
-def expected_of(name: str, device: str, miniature: bool, **train: object) -> Expected:
+def expected_of(name: str, device: str, miniature: bool, **train: object) -> dict[str, Any]:
     """The estimate of a recipe. It takes half a minute of a processor, no GPU, and belongs to no measured time."""
     found = estimate(one_process(name, miniature, **train), PROCESSORS["h100" if device == "cuda" else "cpu"], 1, Assumptions())
-    return Expected(found.model_flops, (found.peak_bytes - found.reserve) / 1e9)
+    return {"expected": Expected(found.model_flops, (found.peak_bytes - found.reserve) / 1e9)}
 
 
 def throughput(

@@ -48,10 +48,9 @@ def test_all_parts_run_in_miniature_on_a_cpu(tmp_path: Path):
 def test_an_estimate_that_takes_too_long_holds_nothing_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """The measurement itself is then made without it."""
     monkeypatch.setattr(gpu, "ESTIMATES_S", 0.01)
+    before = set(multiprocessing.active_children())
     parts = [part for part in gpu.parts_of("cpu", miniature=True) if part.name == "recipe vit_b"]
     (part,) = gpu.with_estimates(parts)
     assert "expected" not in part.arguments
-    assert "recipe vit_b: no estimate (TimeoutError" in capsys.readouterr().out
-    for process in multiprocessing.active_children():
-        process.join(10)
-    assert multiprocessing.active_children() == []
+    assert "recipe vit_b: no estimate (it took longer than 0 s)" in capsys.readouterr().out
+    assert set(multiprocessing.active_children()) <= before
