@@ -19,10 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from data_prep.environments.collection import MANIFEST, claim_output, collect, make_folder, write_table
+from data_prep.environments.collection import MANIFEST, TIMEOUT_S, claim_output, collect, make_folder, write_table
 from data_prep.environments.episodes import EpisodeSettings
 from data_prep.environments.making import check_environment, description_of, find_policy, make_environment
 from data_prep.errors import PrepError
+from data_prep.packet_indexing import index_packets
 from worldmodel.files.folder_lock import lock_folder
 from worldmodel.process.arguments import finite_number, frame_rate, whole_number
 from worldmodel.process.cores import usable_cores
@@ -51,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--val", type=finite_number(0, 1, "a fraction"), default=0.1, help="fraction in val (default 0.1)")
     parser.add_argument("--test", type=finite_number(0, 1, "a fraction"), default=0.1, help="fraction in test (default 0.1)")
+    parser.add_argument(
+        "--packets",
+        action="store_true",
+        help="also write an index of packets, as `python -m data_prep packets` does, so that training reads faster",
+    )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of all random numbers (default 0)")
     parser.add_argument(
         "--workers", type=whole_number(1), default=usable_cores(), help="worker processes (default: one per core)"
@@ -76,8 +82,11 @@ def run(args: argparse.Namespace) -> int:
         collect(args.out, settings, args.episodes, args.workers)
         command = f"python -m data_prep collect --env {args.env} --policy {args.policy} --episodes {args.episodes}"
         splits = write_table(args.out, settings, args.episodes, command)
+        packets = index_packets(args.out / MANIFEST, args.workers, TIMEOUT_S) if args.packets else []
     counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
     print_escaped(f"{args.out / MANIFEST}: {args.episodes} episodes: {counts}")
+    for line in packets:
+        print_escaped(line)
     if (args.val and not splits["val"]) or (args.test and not splits["test"]):
         print_escaped("a split is empty: record more episodes, or give a larger --val or --test in another --out")
     return 0

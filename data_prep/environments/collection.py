@@ -3,7 +3,7 @@
 OUT/collect.json        everything that determines the episodes
 OUT/clips/, signals/    a video and a table of signals per episode
 OUT/collect.jsonl       journal: the row of every finished episode, in order
-OUT/episodes.parquet    the manifest, written at the end
+OUT/episodes.parquet    the manifest, written at the end; with --packets, an index of packets is written beside it
 """
 
 from __future__ import annotations

@@ -50,11 +50,11 @@ def move(
     were stopped. Their part along the normal of the wall points back, whatever its sign.
     """
     end, normal = _trace(position, action, wall_x, door_y, openings)
-    if bounce is None:
+    stopped = (normal != 0).any(-1, keepdims=True)
+    if bounce is None or not stopped.any():
         return end
     along = (bounce * normal).sum(-1, keepdims=True)
     away = bounce + (np.abs(along) - along) * normal
-    stopped = np.abs(normal).sum(-1, keepdims=True) > 0
     return _trace(end, np.where(stopped, away, 0.0), wall_x, door_y, openings)[0]
 
 

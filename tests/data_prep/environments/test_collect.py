@@ -12,6 +12,7 @@ from data_prep.environments import collection
 from worldmodel.manifest import Manifest
 from worldmodel.signals import action_blocks, read_signals, states_at
 from worldmodel.video import read_frames
+from worldmodel.video.packet_index.index_file import PacketIndex, packet_index_path
 
 gymnasium = pytest.importorskip("gymnasium")
 from data_prep.environments.two_rooms.environment import TwoRooms  # noqa: E402  needs gymnasium
@@ -91,6 +92,14 @@ def test_any_number_of_workers_records_the_same_bytes(whole, tmp_path):
     assert contents(tmp_path / "two") == contents(whole)
     assert len(contents(whole)) == 12
     assert [vars(clip)["clip_id"] for clip in clips_of(tmp_path / "two")] == [clip.clip_id for clip in clips_of(whole)]
+
+
+def test_an_index_of_packets_is_written_and_grows_with_the_collection(whole, tmp_path):
+    folder = tmp_path / "indexed"
+    for episodes in (2, 3):
+        assert collect(folder, "--packets", episodes=episodes) == 0
+        assert len(PacketIndex(packet_index_path(folder / "episodes.parquet"))) == episodes
+    assert contents(folder).items() <= contents(whole).items()
 
 
 def test_an_interrupted_collection_resumes_and_may_be_made_longer(whole, tmp_path, monkeypatch):

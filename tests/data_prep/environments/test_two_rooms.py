@@ -85,9 +85,11 @@ def test_many_dots_move_as_each_alone():
     rng = np.random.default_rng(1)
     wall, door = np.array([[25.0], [40.0]]), np.array([[12.0], [50.0]])
     position, action = rng.uniform(5, 19, (2, 7, 2)), rng.normal(0, 30, (2, 7, 2))
-    together = move(position, action, wall, door)
-    for i, j in np.ndindex(2, 7):
-        assert move(position[i, j], action[i, j], wall[i, 0], door[i, 0]).tolist() == together[i, j].tolist()
+    for bounce in (None, rng.normal(0, 0.5, (2, 7, 2))):
+        together = move(position, action, wall, door, bounce)
+        for i, j in np.ndindex(2, 7):
+            own = None if bounce is None else bounce[i, j]
+            assert move(position[i, j], action[i, j], wall[i, 0], door[i, 0], own).tolist() == together[i, j].tolist()
 
 
 def test_the_picture_shows_dot_and_walls():

@@ -163,9 +163,9 @@ class FrozenEncoder(nn.Module):
 
     def _encode_in_parts(self, frames: Tensor) -> Tensor:
         """[M, 3, H, W] -> [M, N, D]. All parts have the same size, since another one would change the last bits."""
-        size = self.config.frames_at_once
-        missing = -len(frames) % size
-        parts = torch.cat((frames, frames[:1].expand(missing, -1, -1, -1))).split(size) if missing else frames.split(size)
+        parts, size = list(frames.split(self.config.frames_at_once)), self.config.frames_at_once
+        if missing := size - len(parts[-1]):
+            parts[-1] = torch.cat((parts[-1], frames[:1].expand(missing, -1, -1, -1)))
         return torch.cat([self._encode(part) for part in parts])[: len(frames)]
 
     def _encode(self, frames: Tensor) -> Tensor:
