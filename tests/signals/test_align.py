@@ -48,6 +48,20 @@ def test_an_action_is_held_until_the_next_where_the_rates_differ():
     assert action_blocks(made(), [0.0, 0.25, 0.5])[..., 0].tolist() == [[0, 1], [2, 3]]
 
 
+def test_no_action_is_doubled_or_left_out_where_recorded_times_jitter():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        signals = made(21)
+        signals.time_s[1:-1] += rng.uniform(-0.03, 0.03, 19)
+        assert action_blocks(signals, np.arange(11) / 5)[..., 0].ravel().tolist() == list(range(20))
+
+
+def test_another_number_of_actions_between_frames_than_the_model_takes_is_refused():
+    """Actions at 30 Hz, frames at 5 Hz: three of the six actions of a block would be left out."""
+    with pytest.raises(SignalError, match="6 actions lie between two frames, recorded 30 times a second; expected 2"):
+        action_blocks(made(31, 1 / 30), [0.0, 0.2, 0.4], 2)
+
+
 def test_a_later_action_changes_no_block_before_it():
     frames, signals = [0.0, 0.4, 0.8], made()
     before = action_blocks(signals, frames)

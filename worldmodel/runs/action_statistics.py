@@ -14,7 +14,7 @@ from worldmodel.data.window_config import WindowConfig
 from worldmodel.manifest import Clip, Manifest
 from worldmodel.models.condition import ActionStatistics, ConditionConfig
 from worldmodel.recipe import Recipe
-from worldmodel.signals import ClipProblem, SignalError, SignalStatistics, read_signals, signal_statistics
+from worldmodel.signals import ClipProblem, SignalError, Signals, SignalStatistics, check_rate, read_signals, signal_statistics
 
 _NAMED = 5  # clips with problems that are named
 _RATIO_TOLERANCE = 0.05  # recorded actions; recorded times are rounded
@@ -62,7 +62,12 @@ def with_action_statistics(recipe: Recipe, last: Checkpoint | None, report: Call
 
 
 def _of_recorded(manifest: Manifest, window: WindowConfig, report: Callable[[str], None]) -> ActionStatistics:
-    return _statistics(*signal_statistics(manifest), _actions_per_step(manifest, window), report)
+    count = _actions_per_step(manifest, window)
+
+    def check(clip: Clip, signals: Signals) -> None:
+        check_rate(signals, max(1, round(_between_s(clip, window) / signals.step_s)), count)
+
+    return _statistics(*signal_statistics(manifest, check=check), count, report)
 
 
 def _of_differences(manifest: Manifest, window: WindowConfig, report: Callable[[str], None]) -> ActionStatistics:
@@ -114,6 +119,7 @@ def _actions_per_step(manifest: Manifest, window: WindowConfig) -> int:
         if count < 1 or abs(ratio - count) > _RATIO_TOLERANCE:
             raise ConfigError([_ratio_problem(window, clip, ratio, step_s)])
         return count
+    signal_statistics(manifest)  # raises ManifestError, which names the first problem
     raise ConfigError([f"{manifest.path}: no table of signals of the train split can be read"])
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from worldmodel.signals.table import Channel, SignalError, Signals
 
 _EARLY = 0.1  # of a recorded step: a row counts from this much before its time, which files round to float32 or milliseconds
+_JITTER = 0.501  # of a recorded step: how far a row may lie from its time at most
 _FULL_TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0}
 
 
@@ -18,15 +19,21 @@ def action_blocks(signals: Signals, times_s: ArrayLike, actions_per_step: int | 
     """All actions between frames that follow one another: times [T] -> [T - 1, actions_per_step, A].
 
     actions_per_step: default is the time between frames divided by the recorded step, rounded, at
-    least 1. At equal rates the block is exactly the recorded actions. Otherwise it has the actions that
-    are applied at evenly spaced times between the frames, each being held until the next. Raises
-    SignalError where an action is not a number, or the frames reach beyond what was recorded.
+    least 1. Where that many actions are recorded between frames, the blocks are exactly these, also where
+    recorded times jitter. Otherwise a block has the actions that are applied at evenly spaced times
+    between the frames, each being held until the next. Raises SignalError where another number of
+    actions was recorded between frames than is asked for, where an action is not a number, and where
+    the frames reach beyond what was recorded.
     """
     times = _increasing(times_s)
     gaps, step_s = np.diff(times), signals.step_s
-    count = actions_per_step or max(1, round(float(np.median(gaps)) / step_s))
+    recorded = max(1, round(float(np.median(gaps)) / step_s))
+    count = actions_per_step or recorded
+    check_rate(signals, recorded, count)
     sampled = times[:-1, None] + gaps[:, None] * (np.arange(count) / count)
-    rows = np.searchsorted(signals.time_s, sampled + _EARLY * step_s, side="right") - 1
+    rows = _consecutive_rows(signals, sampled)
+    if rows is None:
+        rows = np.searchsorted(signals.time_s, sampled + _EARLY * step_s, side="right") - 1
     last_s = signals.time_s[-1] + step_s
     if rows.min() < 0 or float(times[-1]) > last_s + _EARLY * step_s:
         raise SignalError(
@@ -38,6 +45,30 @@ def action_blocks(signals: Signals, times_s: ArrayLike, actions_per_step: int | 
     blocks = signals.actions[rows]
     _check_numbers(signals, blocks, "action", signals.action.names, rows)
     return blocks
+
+
+def check_rate(signals: Signals, recorded: int, expected: int) -> None:
+    """Raise SignalError where another number of actions was recorded between two frames than expected."""
+    if recorded != expected:
+        detail = (
+            f"{recorded} actions lie between two frames, recorded {1 / signals.step_s:.4g} times a second; expected {expected}"
+        )
+        raise SignalError(signals.path, "other rate", detail)
+
+
+def _consecutive_rows(signals: Signals, sampled: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    """One row after another for times [T - 1, K]; None where one lies more than half a step from its time.
+
+    Recorded times jitter. Rows that are found by their own times would then be doubled or left out.
+    """
+    times = signals.time_s
+    after = int(np.clip(np.searchsorted(times, sampled[0, 0]), 1, len(times) - 1))
+    first = after - int(sampled[0, 0] - times[after - 1] <= times[after] - sampled[0, 0])
+    rows = first + np.arange(sampled.size)
+    if rows[-1] >= len(times):
+        return None
+    distance = np.abs(times[rows] - sampled.ravel())
+    return rows.reshape(sampled.shape) if distance.max() <= _JITTER * signals.step_s else None
 
 
 def states_at(signals: Signals, times_s: ArrayLike) -> NDArray[np.float64]:

@@ -67,7 +67,10 @@ class SignalStatistics:
 
 
 def signal_statistics(
-    manifest: Manifest, split: str = "train", between_s: Callable[[Clip], float] | None = None
+    manifest: Manifest,
+    split: str = "train",
+    between_s: Callable[[Clip], float] | None = None,
+    check: Callable[[Clip, Signals], None] | None = None,
 ) -> tuple[SignalStatistics, list[ClipProblem]]:
     """Statistics over all rows within the clips of a split, and the clips with problems, which are left out.
 
@@ -75,10 +78,11 @@ def signal_statistics(
     most clips have. Raises ManifestError if no clip of the split can be used.
 
     between_s: the time between two frames of a clip; the actions are then the differences of states over this time.
+    check: raises SignalError for a clip that is left out.
     """
     problems: list[ClipProblem] = []
     by_size: dict[tuple[int, int], _SameSize] = {}
-    for clip, found in _usable(manifest, split, problems, between_s):
+    for clip, found in _usable(manifest, split, problems, between_s, check):
         size = found.actions.shape[1], found.states.shape[1]
         by_size.setdefault(size, _SameSize(found)).add(clip, found, problems)
     if not by_size:
@@ -128,7 +132,11 @@ class _SameSize:
 
 
 def _usable(
-    manifest: Manifest, split: str, problems: list[ClipProblem], between_s: Callable[[Clip], float] | None
+    manifest: Manifest,
+    split: str,
+    problems: list[ClipProblem],
+    between_s: Callable[[Clip], float] | None,
+    check: Callable[[Clip, Signals], None] | None,
 ) -> Iterator[tuple[Clip, Signals]]:
     """The clips of a split with their signals in the time range of the clip."""
     rows = manifest.rows(split)
@@ -142,6 +150,8 @@ def _usable(
             continue
         try:
             signals = read_signals(clip.signals)
+            if check is not None:
+                check(clip, signals)
             if between_s is None:
                 yield clip, _within(clip, signals)
             else:

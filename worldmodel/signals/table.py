@@ -30,7 +30,7 @@ class SignalError(ValueError):
     """The signals of a clip cannot be used.
 
     path: the table. reason: a few words that are equal for equal problems, so that they can be
-    counted: "missing", "damaged", "not a number", "other size", "constant", "not recorded".
+    counted: "missing", "damaged", "not a number", "other size", "constant", "not recorded", "other rate".
     """
 
     def __init__(self, path: str, reason: str, detail: str) -> None:
