@@ -1,5 +1,6 @@
 """A run as planners use it: its latents, its context, its untrained copy, and runs that cannot plan."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,8 @@ from tests.support.made_acting_model import FRAMES, checkpoint_of, made_acting, 
 from worldmodel.config import ConfigError
 from worldmodel.runs import acting as module
 from worldmodel.runs.acting import load_acting_model
+from worldmodel.video import write_video
+from worldmodel.video.geometry import read_square_frames
 
 
 @pytest.fixture
@@ -54,6 +57,14 @@ def test_of_a_wide_or_tall_picture_the_middle_square_is_seen_as_in_training():
     tall = torch.cat([tall[:, :, : side // 2], square, tall[:, :, : side // 2]], 2)
     assert torch.equal(made.encode(wide), made.encode(square))
     assert torch.equal(made.encode(tall), made.encode(square))
+
+
+def test_a_large_picture_is_resized_as_a_video_is_in_training(tmp_path):
+    made, rng = made_acting(), np.random.default_rng(0)
+    large = rng.integers(0, 256, (3, 50, 70, 3), np.uint8)
+    write_video(tmp_path / "large.mp4", large, 10, lossless=True)
+    read = read_square_frames(tmp_path / "large.mp4", made.model.size_px, "center_crop", indices=range(3))
+    assert torch.equal(made.encode(torch.from_numpy(large)[None]), made.encode(torch.from_numpy(read)[None]))
 
 
 def test_runs_that_cannot_plan_are_refused(load):

@@ -108,7 +108,12 @@ def _frames(pixels: Tensor) -> Tensor:
     if pixels.ndim != 5:
         raise PlanningError(f"pixels of shape {list(pixels.shape)}; expected [E, S, T, C, h, w] or [E, T, C, h, w]")
     if pixels.is_floating_point():
-        pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+        if pixels.min() < 0 or pixels.max() > 1:
+            raise PlanningError(
+                f"pixels are float from {pixels.min():.3g} to {pixels.max():.3g}; expected uint8, or float from 0 to 1: the "
+                "model normalises them itself"
+            )
+        pixels = (pixels * 255).round().to(torch.uint8)
     return rearrange(pixels, "e t c h w -> e t h w c")
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from worldmodel.checkpoint import find_checkpoint, load_into, load_model
 from worldmodel.config import ConfigError
-from worldmodel.data.augment import resize_frames
 from worldmodel.models import build_model
 from worldmodel.models.blocks.layers import init_linear
 from worldmodel.models.causal import CausalWorldModel
@@ -25,6 +24,7 @@ from worldmodel.objectives.steps_to_go import StepsToGo
 from worldmodel.planning import Context, Cost, PlanningError, goal_distance
 from worldmodel.recipe import Recipe
 from worldmodel.signals import SignalStatistics
+from worldmodel.video.geometry import square_pictures
 
 DistanceName = Literal["auto", "latent", "steps"]
 
@@ -81,15 +81,14 @@ class ActingModel:
     def encode(self, frames: Tensor) -> Tensor:
         """Latents of pictures as the environment or a camera gives them: uint8 [B, T, H, W, 3] -> [B, T, N, D].
 
-        Of a wide or tall picture the middle square is used, as in training. Latents are those of the trained encoder, because
-        predictor and heads were trained on these and not on the teacher's.
+        Pictures of another size are resized as in training, and of a wide or tall one the middle square is used. Latents are
+        those of the trained encoder, because predictor and heads were trained on these and not on the teacher's.
         """
-        size, (height, width) = self.model.size_px, frames.shape[2:4]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        frames = frames[:, :, top : top + side, left : left + side].to(self.actions.mean.device)
-        pixels = resize_frames(to_float(frames), (size, size))
-        return self.model.encode_context(standardise_(pixels))
+        size = self.model.size_px
+        if frames.shape[2:4] != (size, size):
+            squares = square_pictures(frames.flatten(0, 1).cpu().numpy(), size)
+            frames = torch.from_numpy(squares).unflatten(0, frames.shape[:2])
+        return self.model.encode_context(standardise_(to_float(frames.to(self.actions.mean.device))))
 
     def observe(self, frames: Tensor, actions: Tensor | None = None) -> Context:
         """The context of a plan, from pictures uint8 [B, T, H, W, 3] and the actions between them, [B, T - 1, A].

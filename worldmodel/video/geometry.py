@@ -77,6 +77,20 @@ def read_square_frames(
     return out
 
 
+def square_pictures(pictures: np.ndarray, size_px: int) -> np.ndarray:
+    """Pictures as `read_square_frames` reads them with "center_crop": uint8 [N, H, W, 3] -> [N, size_px, size_px, 3].
+
+    So a camera or an environment shows a model the pixels of a video without loss of the same pictures.
+    """
+    if pictures.shape[1:3] == (size_px, size_px):
+        return pictures
+    out = np.empty((len(pictures), size_px, size_px, 3), np.uint8)
+    buffer = SquareBuffer(size_px, None, out)
+    for number, picture in enumerate(pictures):
+        buffer.put([number], VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
+    return out
+
+
 class SquareBuffer:
     """The output of a read, uint8 [T, height, width, 3]: of each frame, no more is written than what is cut out of it."""
 
