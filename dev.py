@@ -182,10 +182,10 @@ def build_docs() -> None:
 def demo(videos: Path | None, quick: bool) -> None:
     """Run all parts of the demo, each as a child process; then print the results and where they are."""
     name = run_name = demo_name(videos, quick)
-    data_parts = 2 if videos else 0
+    data_parts = 3 if videos else 0
     run_parts(demo_parts(name, videos, quick)[:data_parts])
     if videos:
-        run_name = run_of(name, HERE / "data" / name / "small" / "manifest.parquet")
+        run_name = run_of(name, HERE / "data" / name / "small" / "curated.parquet")
         print(f"\n{videos}: small copies are in data/{name}, the model goes to runs/{run_name}", flush=True)
     run_parts(demo_parts(name, videos, quick, run_name)[data_parts:])
     run_folder = HERE / "runs" / run_name
@@ -253,15 +253,19 @@ def next_commands(run_folder: str, has_suite: bool) -> list[str]:
 def demo_parts(name: str, videos: Path | None, quick: bool, run_name: str = "") -> list[tuple[str, list[str]]]:
     """The parts of the demo in order: title, and arguments of the Python of .venv.
 
-    Videos are written to data/NAME, the model to runs/RUN_NAME (default NAME). With `videos`, the first two parts prepare
+    Videos are written to data/NAME, the model to runs/RUN_NAME (default NAME). With `videos`, the first three parts prepare
     them.
     """
     folder, run_folder = f"data/{name}", f"runs/{run_name or name}"
     if videos:
-        found, small, manifest = f"{folder}/videos.parquet", f"{folder}/small", f"{folder}/small/manifest.parquet"
+        found, small, manifest = f"{folder}/videos.parquet", f"{folder}/small", f"{folder}/small/curated.parquet"
         parts = [
             (f"index {videos}", ["-m", "data_prep", "index", str(videos), "--out", found]),
             ("make small copies that decode fast", ["-m", "data_prep", "transcode", found, "--out", small]),
+            (
+                "leave out camera cuts, black and frozen parts",
+                ["-m", "data_prep", "curate", f"{small}/manifest.parquet", "--out", manifest],
+            ),
         ]
     else:
         manifest, count = f"{folder}/train.parquet", str(QUICK_TRAIN_VIDEOS if quick else TRAIN_VIDEOS)
