@@ -58,6 +58,22 @@ def test_rollout_of_the_main_branch_has_the_context_and_every_planned_step():
     torch.testing.assert_close(found["predicted_emb"][0, 0], torch.tensor([[10.0, 20], [11, 20], [12, 20], [13, 20]]))
 
 
+def test_a_rollout_sees_earlier_frames_where_the_actions_between_them_are_given():
+    class Recording(PositionModel):
+        def observe(self, frames, actions=None):
+            self.seen = frames.shape[1], actions
+            return super().observe(frames[:, -1:])
+
+    model, given = Recording(), info(2)
+    adapter = StableWorldModelAdapter(model, restore=lambda actions: actions * 2.0)
+    given["pixels"] = given["pixels"].expand(-1, -1, 3, -1, -1, -1)
+    adapter.rollout(dict(given), ACTIONS)
+    assert model.seen == (1, None)
+    adapter.rollout({**given, "action_history": ACTIONS[:, :, :2]}, ACTIONS)
+    assert model.seen[0] == 3
+    assert torch.equal(model.seen[1], 2 * ACTIONS[:, 0, :2])
+
+
 def test_candidates_are_restored_to_the_units_of_the_environment():
     adapter = StableWorldModelAdapter(PositionModel(), restore=lambda actions: actions * 2.0)
     found = adapter.rollout({"pixels": info(1)["pixels"]}, ACTIONS)

@@ -39,8 +39,9 @@ class StableWorldModelAdapter(torch.nn.Module):
     """A run as the `model` of a solver of stable-worldmodel.
 
     info["pixels"] and info["goal"] are uint8 or float in [0, 1]: [E, S, T, C, h, w], equal for all
-    candidates, or [E, T, C, h, w]. The newest frame is the context; `get_cost` takes T = 1 alone. restore: normalised actions
-    [..., A] -> units of the environment, by the statistics of the run: `acting.actions.restore`.
+    candidates, or [E, T, C, h, w]. `get_cost` takes T = 1 alone. `rollout` takes all frames as the context where
+    info["action_history"] has the actions between them, [E, S, T - 1, A] or [E, T - 1, A], and the newest frame otherwise.
+    restore: normalised actions [..., A] -> units of the environment, by the statistics of the run: `acting.actions.restore`.
     Each frame is encoded by itself, so models with tubelets of several frames are not supported.
     """
 
@@ -86,7 +87,13 @@ class StableWorldModelAdapter(torch.nn.Module):
         frames = _frames(info["pixels"])
         if "emb" not in info:
             self.encode(info)
-        predicted = self._model.imagine(self._model.observe(frames[:, -1:]), self._checked(action_candidates))
+        history = info.get("action_history")
+        if history is None or frames.shape[1] == 1:
+            context = self._model.observe(frames[:, -1:])
+        else:
+            history = history[:, 0] if history.ndim == 4 else history  # equal for all candidates
+            context = self._model.observe(frames, self._restore(history))
+        predicted = self._model.imagine(context, self._checked(action_candidates))
         ahead = rearrange(predicted, "e s h n d -> e s h (n d)")
         before = info["emb"][:, None].expand(-1, ahead.shape[1], -1, -1)
         info["predicted_emb"] = torch.cat([before, ahead], 2)
