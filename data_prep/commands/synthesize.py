@@ -148,7 +148,7 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
     if not args.train and not args.suite:
         raise PrepError("nothing to generate; give --train 3000, or --suite nano (or mini, or full), or both")
     known = [property_.name for property_ in WORLDS[args.world].properties]
-    names = tuple(args.properties.split(",")) if args.properties else tuple(known)
+    names = tuple(dict.fromkeys(args.properties.split(","))) if args.properties else tuple(known)
     if unknown := [name for name in names if name not in known]:
         raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(known)} of the world {args.world}")
     configs = []
@@ -166,6 +166,10 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
             "unseen": round(size.unseen * scale) if args.unseen is None else args.unseen,
         }
         configs.append(GenerationConfig(kind="suite", levels=size.levels, properties=names, **counts, **shared))
+        if next(configs[-1].jobs(), None) is None:
+            raise PrepError(
+                f"--suite {args.suite} has no quadruplets with these options; give --quadruplets 1 or more, or --unseen 1"
+            )
         if configs[-1].levels != size.levels:
             listed = " and ".join(map(str, configs[-1].levels))
             print_escaped(f"quadruplets of the world {args.world} have levels {listed} only; others are left out")

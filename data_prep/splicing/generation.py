@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from data_prep.pool import Failed
 from data_prep.progress import bar
 from data_prep.splicing.config import SplicingConfig
 from data_prep.splicing.held_out import Pools
-from data_prep.splicing.jobs import LOST, SpliceJob, SpliceResult, all_jobs, run_job
+from data_prep.splicing.jobs import GIVEN_UP, LOST, MAX_FAILURES, SpliceJob, SpliceResult, all_jobs, run_job
 from worldmodel.files.atomic import write_text
 from worldmodel.files.json_files import parse_json, read_json_object
 from worldmodel.files.output_errors import output_errors
@@ -62,7 +62,12 @@ def claim_output(out: Path, config: SplicingConfig) -> None:
 
 
 def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: Workers) -> list[tuple[SpliceJob, SpliceResult]]:
-    """Run the jobs that are not in the journal yet. Returns the results of all jobs."""
+    """Run the jobs that are not in the journal yet. Returns the results of all jobs.
+
+    A cell of the suite (a property and a visibility) is given up after MAX_FAILURES consecutive jobs that
+    could not be made. Results are counted in the order of the plan. Other workers may have run later jobs
+    of the cell before; their videos are deleted, so that the suite does not depend on the workers.
+    """
     jobs = list(all_jobs(config, pools))
     journal = out / ".making" / "quadruplets.jsonl"
     with output_errors(journal):
@@ -72,15 +77,30 @@ def make_videos(out: Path, config: SplicingConfig, pools: Pools, workers: Worker
         lines.writelines(json.dumps(asdict(result)) + "\n" for result in results)
         progress.step(len(results))
         work, left = partial(run_job, folder=str(out), config=config, pools=pools), jobs[len(results) :]
-        for job, result in workers.run_each(work, left, TIMEOUT_S, len(left), inline=True):
+        failures: Counter[tuple[str, str]] = Counter()  # consecutive ones, by cell
+        for job, earlier in zip(jobs, results, strict=False):
+            failures[job.cell] = failures[job.cell] + 1 if earlier.problem else 0
+        tasks = (replace(job, given_up=failures[job.cell] >= MAX_FAILURES) for job in left)  # read while results come in
+        for job, result in workers.run_each(work, tasks, TIMEOUT_S, len(left), inline=True):
+            if failures[job.cell] >= MAX_FAILURES:
+                result = _discard(out, result)
             if isinstance(result, Failed):
                 advice = LOST_ADVICE if result.reason == LOST else "the same command resumes from here"
                 raise PrepError(f"{job.name} failed: {result.detail}; {advice}")
+            failures[job.cell] = failures[job.cell] + 1 if result.problem else 0
             lines.write(json.dumps(asdict(result)) + "\n")
             lines.flush()
             results.append(result)
             progress.step(ok=not result.problem)
     return list(zip(jobs, results, strict=True))
+
+
+def _discard(out: Path, result: SpliceResult | Failed) -> SpliceResult:
+    """Delete the videos of a job whose cell was given up."""
+    for clip in result.clips if isinstance(result, SpliceResult) else ():
+        with output_errors(out / clip["path"]):
+            (out / clip["path"]).unlink(missing_ok=True)
+    return GIVEN_UP
 
 
 def _finished(journal: Path, out: Path) -> list[SpliceResult]:
@@ -103,14 +123,14 @@ def _finished(journal: Path, out: Path) -> list[SpliceResult]:
 def write_tables(out: Path, config: SplicingConfig, results: list[tuple[SpliceJob, SpliceResult]], command: str) -> list[str]:
     """Write suite.parquet, quads.parquet and calibration.parquet. Returns the lines of a summary.
 
-    Raises PrepError where no quadruplet could be made.
+    Raises PrepError where no quadruplet could be made for the test.
     """
     made = [(job, result) for job, result in results if result.clips]
     suite = [(job, result) for job, result in made if job.kind != "calibration"]
     problems = Counter((job.splice, result.problem) for job, result in results if result.problem)
     lines = [f"{name}: {count} not made: {problem}" for (name, problem), count in problems.items()]
-    if not suite:
-        raise PrepError("no quadruplet could be made\n  " + "\n  ".join(lines))
+    if all(job.kind != "test" for job, _ in suite):
+        raise PrepError("no quadruplet could be made for the test\n  " + "\n  ".join(lines))
     settings = config.model_dump(mode="json")
     write_quads(out / "quads.parquet", iter([row for _, result in suite for row in result.quads]), settings)
     clips = [Clip(**clip) for _, result in suite for clip in result.clips]

@@ -26,6 +26,7 @@ POSSIBLE = QUADRUPLET[:2]
 LOST = "lost object"
 """Reason of a job that failed because an object is missing, changed or damaged while its store answers."""
 VISIBILITIES: tuple[Visibility, ...] = ("occluded", "visible")
+MAX_FAILURES = 3  # after so many consecutive jobs of a cell that could not be made, the others of the cell are not tried
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class SpliceJob:
     splice: str
     visibility: Visibility
     index: int
+    given_up: bool = False  # jobs of its cell before it could not be made, so it is not tried
+
+    @property
+    def cell(self) -> tuple[str, Visibility]:
+        """Jobs of one property and visibility form a cell."""
+        return self.splice, self.visibility
 
     @property
     def name(self) -> str:
@@ -49,6 +56,9 @@ class SpliceResult:
     clips: list[dict[str, Any]]
     quads: list[QuadRow]
     problem: str = ""
+
+
+GIVEN_UP = SpliceResult([], [], f"not tried, because {MAX_FAILURES} in a row could not be made")
 
 
 def all_jobs(config: SplicingConfig, pools: Pools) -> Iterator[SpliceJob]:
@@ -70,6 +80,8 @@ def run_job(job: SpliceJob, folder: str, config: SplicingConfig, pools: Pools) -
 
     Raises OutputError.
     """
+    if job.given_up:
+        return GIVEN_UP
     clips = pools.test if job.kind == "test" else pools.calibration
     key = (config.splicing, config.seed, job.kind, job.splice, job.visibility, job.index)
     try:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from data_prep.curation.cuts import find_cuts, measure_changes
+from data_prep.curation.cuts import find_cuts, find_static_cuts, measure_changes
 from data_prep.physics.keyed_random import KeyedRandom
 from data_prep.physics.quadruplets import CopyClass, copy_class
 from data_prep.splicing.config import SplicingConfig
@@ -93,6 +93,8 @@ def _attempt(
     parts = splice.join(frames, layout, shift, rng)
     if visible_share(parts.outcomes["u"], parts.outcomes["v"]) < config.min_visible_share:
         raise UnusableStretch("the two outcomes look alike")
+    if visible_share(parts.contexts["a"], parts.contexts["b"]) < config.min_visible_share:
+        raise UnusableStretch("the two contexts look alike")  # else the impossible videos look possible
     pair = [np.concatenate([parts.contexts[c][-1:], parts.outcomes[o][:1]]) for c, o in (("a", "u"), ("b", "v"))]
     if splice.uses_shift and parts.magnitude is not None:
         parts = Parts(parts.contexts, parts.outcomes, parts.magnitude / config.fps)
@@ -138,7 +140,8 @@ def _read(clip: Clip, start_s: float, first: int, stop: int, config: SplicingCon
 
 def _check_stretch(frames: Frames, config: SplicingConfig) -> None:
     """Raise UnusableStretch for a stretch with a camera cut or with a plain frame."""
-    if find_cuts(measure_changes(frames).score, config.cuts):
+    changes = measure_changes(frames)
+    if find_cuts(changes.score, config.cuts) or find_static_cuts(changes.change, config.static_cuts):
         raise UnusableStretch("a camera cut")
     if frames.reshape(len(frames), -1).std(1).min() < MIN_STD:
         raise UnusableStretch("a black or plain frame")

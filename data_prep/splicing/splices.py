@@ -80,13 +80,15 @@ def other_stretch(frames: Frames, layout: Layout, shift: int, rng: np.random.Gen
 
 
 def time_reversed(frames: Frames, layout: Layout, shift: int, rng: np.random.Generator) -> Parts:
-    """v runs back from the splice: b-v is the same stretch reversed in time.
+    """b-v is a stretch reversed in time, which overlaps with the stretch a-u.
 
-    In visible quadruplets both contexts end in the same frame, about which time is reversed.
+    Occluded: the point about which time is reversed varies (see `reversal_offsets`). Visible: both
+    contexts end in the same frame, about which time is reversed.
     """
     first = reversal_reach(layout, shift)[0]
-    hidden_start, hidden_stop = _pivot(layout)
-    both = hidden_start + hidden_stop - 1  # position t of the reversed video shows position both - t of the unchanged one
+    least, most = reversal_offsets(layout)
+    # position t of the reversed video shows position `both` - t of the unchanged one
+    both = sum(_pivot(layout)) - 1 + int(rng.integers(least, most + 1))
     forward = frames[-first : -first + layout.frames]
     backward = frames[[both - t - first for t in range(layout.frames)]]
     cut, start = layout.context, layout.outcome_start
@@ -94,8 +96,23 @@ def time_reversed(frames: Frames, layout: Layout, shift: int, rng: np.random.Gen
 
 
 def reversal_reach(layout: Layout, shift: int) -> tuple[int, int]:
-    hidden_start, hidden_stop = _pivot(layout)
-    return min(0, hidden_start + hidden_stop - layout.frames), max(layout.frames, hidden_start + hidden_stop)
+    """The frames that the reversal needs, whatever offset is drawn."""
+    least, most = reversal_offsets(layout)
+    return min(0, sum(_pivot(layout)) + least - layout.frames), max(layout.frames, sum(_pivot(layout)) + most)
+
+
+def reversal_offsets(layout: Layout) -> tuple[int, int]:
+    """Range of the offset by which the reversed stretch is later, in frames, both ends included.
+
+    Without an offset, v begins with the last frame of context a, and a scorer that repeats the last
+    visible frame finds v less surprising than u in nearly all quadruplets. With h hidden frames, the
+    first two frames of u are on average h + 1.5 frames from the last visible frame. Those of v are as
+    far from it at an offset of h + 2, the middle of the range.
+    """
+    if not layout.hidden:
+        return 0, 0
+    middle, width = layout.hidden + 2, layout.hidden // 2 + 1
+    return middle - width, middle + width
 
 
 def _pivot(layout: Layout) -> tuple[int, int]:

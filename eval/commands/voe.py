@@ -39,7 +39,7 @@ from eval.voe.evaluation import write_scores
 from eval.voe.output import claim_output, is_finished
 from eval.voe.protocol import describe_protocol
 from eval.voe.scorers import PIXEL_BASELINES
-from eval.voe.suites import open_suite
+from eval.voe.suites import Suite, open_suite
 from eval.voe.surprise.calibration_videos import (
     CalibrationPlan,
     CalibrationSource,
@@ -136,11 +136,13 @@ def run(args: argparse.Namespace) -> int:
     """Raises EvalError and TrialError for bad input, RankError where another rank is lost."""
     ranks = start_ranks()
     with monitor_ranks(ranks, RANK_TIMEOUT_S, "The same command continues from the videos that are finished"):
-        if len(args.suites) == 1:
-            return _run(argparse.Namespace(**vars(args), suite=args.suites[0]), ranks)
-        outs = suite_folders(args.out, args.suites)
-        for suite, out in zip(args.suites, outs, strict=True):
-            _run(argparse.Namespace(**{**vars(args), "out": out}, suite=suite), ranks, skip_finished=not args.fresh)
+        several = len(args.suites) > 1
+        outs = suite_folders(args.out, args.suites) if several else [args.out]
+        suites = [_open_suite(suite, ranks) for suite in args.suites]  # all, before the first is evaluated
+        for suite, out in zip(suites, outs, strict=True):
+            _run(argparse.Namespace(**{**vars(args), "out": out}), suite, ranks, skip_finished=several and not args.fresh)
+        if not several:
+            return 0
         if ranks.is_main_process:
             publish_worlds(outs, args.out)
         ranks.wait_for_everyone()
@@ -157,13 +159,19 @@ def suite_folders(out: Path, suites: Sequence[str]) -> list[Path]:
     return [out / name for name in names]
 
 
-def _run(args: argparse.Namespace, ranks: PartialState, skip_finished: bool = False) -> int:
-    device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
-    if args.suite == "builtin":
+def _open_suite(text: str, ranks: PartialState) -> Suite:
+    """Open a suite; `builtin` alone makes the mini suite first. Raises TrialError."""
+    if text == "builtin":
         run_on_main_process(ranks, lambda: _make_mini(mini_folder()))
-        args.suite = f"builtin:{mini_folder()}"
-    subject, suite = open_subject(args.model, device, args.precision), open_suite(args.suite)
+        text = f"builtin:{mini_folder()}"
+    suite = open_suite(text)
     check_trials(suite.trials)
+    return suite
+
+
+def _run(args: argparse.Namespace, suite: Suite, ranks: PartialState, skip_finished: bool) -> None:
+    device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
+    subject = open_subject(args.model, device, args.precision)
     options = WindowOptions(args.fps, args.window, args.stride, args.contexts, args.horizon)
     source = find_calibration_videos(args.calibration, suite, subject)
     calibration_plan = plan_calibration(plan_windows(options, subject.model, suite), source, args.horizon)
@@ -183,17 +191,17 @@ def _run(args: argparse.Namespace, ranks: PartialState, skip_finished: bool = Fa
         warning = f"{missing}; a calibration stored in {source.stored.folder} is used if it fits"
         print_escaped(f"eval voe: {warning}", file=sys.stderr)
     if skip_finished and is_finished(args.out, task, calibration_plan.videos, args.untrained_seeds):
-        return 0
+        return
     with contextlib.ExitStack() as held:
         claim = claim_output(args.out, task, calibration_plan.videos, args.fresh)
         run_on_main_process(ranks, lambda: held.enter_context(claim))
         if ranks.is_main_process:
             for note in calibration_plan.notes:
                 print_escaped(f"eval voe: {note}", file=sys.stderr)
-        return evaluate(args, task, source, calibration_plan)
+        evaluate(args, task, source, calibration_plan)
 
 
-def evaluate(args: argparse.Namespace, task: VoeTask, source: CalibrationSource, calibration_plan: CalibrationPlan) -> int:
+def evaluate(args: argparse.Namespace, task: VoeTask, source: CalibrationSource, calibration_plan: CalibrationPlan) -> None:
     """Write traces, scores, maps and the report into OUT, whose lock is held."""
     subject, suite, ranks, videos = task.subject, task.suite, task.ranks, calibration_plan.videos
     parts = args.out / "parts"
@@ -219,7 +227,6 @@ def evaluate(args: argparse.Namespace, task: VoeTask, source: CalibrationSource,
     ranks.wait_for_everyone()
     if ranks.is_main_process:
         shutil.rmtree(parts)
-    return 0
 
 
 def mini_folder() -> Path:

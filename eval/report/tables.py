@@ -9,7 +9,10 @@ from typing import Any, TypedDict
 from eval.voe.scorers import ScorerId, whitening_steps
 from eval.voe.scores.score_types import BaselineScore, CellScore, Tree
 
-LOCKED_BASELINES = ("untrained", "latent copy", "latent extrapolation", "pixel copy", "pixel extrapolation")
+LOCKED_BASELINES = (
+    *("untrained", "latent copy", "latent extrapolation"),
+    *("pixel copy", "visible copy", "pixel extrapolation", "motion change"),
+)
 SLIDING_BASELINES = ("untrained", "latent copy", "pixel copy", "pixel extrapolation", "motion energy")
 
 DIAGNOSTICS = {

@@ -13,6 +13,7 @@ from rich.table import Table
 from eval.report import tables
 from eval.report.page import FIRST, main_windows
 from eval.report.rendering import scorer_label
+from eval.voe.scorers import NOT_IN_TERMINAL
 from eval.voe.scores.score_types import CellScore
 from worldmodel.process.terminal import escape_line, escape_lines
 
@@ -49,7 +50,11 @@ def property_table(scores: Mapping[str, Any], windows: str, scorer: str) -> Tabl
     by_property = scores["tree"].get(windows, {}).get(scorer, {})
     cells = {name: tables.main_cell(scores["tree"], windows, scorer, name) for name in by_property}
     names = tables.LOCKED_BASELINES if windows == "locked" else tables.SLIDING_BASELINES
-    baselines = [name for name in names if any(tables.baseline_score(cell, name) for cell in cells.values())]
+    baselines = [
+        name
+        for name in names
+        if name not in NOT_IN_TERMINAL and any(tables.baseline_score(cell, name) for cell in cells.values())
+    ]
     title = f"Correct pairs by {scorer_label(scorer)} in {windows} windows, percent"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1))
     table.add_column("property", no_wrap=True)

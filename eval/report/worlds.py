@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from eval.report.rendering import render
 from eval.voe.scores.questions import QUESTIONS
@@ -42,7 +44,7 @@ def write_page(folder: Path, found: WorldsTable) -> Path:
             for world in found.worlds
         ]
         tables.append({"title": title(found, scorer), "heads": [*HEADS, *baselines], "worlds": worlds})
-    reports = [(world.name, world.out) for world in found.worlds]
+    reports = [(world.name, world.out, _link(folder, Path(world.out))) for world in found.worlds]
     return render(
         folder / "worlds.html",
         "worlds.html",
@@ -51,3 +53,8 @@ def write_page(folder: Path, found: WorldsTable) -> Path:
         tables=tables,
         reports=reports,
     )
+
+
+def _link(folder: Path, out: Path) -> str:
+    """The address of OUT/report.html on a page in a folder."""
+    return quote(Path(os.path.relpath(out.absolute() / "report.html", folder.absolute())).as_posix())

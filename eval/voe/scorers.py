@@ -11,8 +11,12 @@ from typing import Literal, get_args
 
 MODEL = "model"
 UNTRAINED = "untrained"
-PIXEL_BASELINES = ("pixel copy", "pixel extrapolation", "motion energy")
-"""Baselines that see pixels and have no learned parameters."""
+PIXEL_BASELINES = ("pixel copy", "visible copy", "pixel extrapolation", "motion change", "motion energy")
+"""Baselines that see pixels and have no learned parameters. Visible copy and motion change are for locked
+windows only, motion energy for sliding windows only.
+"""
+NOT_IN_TERMINAL = ("visible copy", "motion change")
+"""Baselines that are on pages and in Markdown tables only, because tables in a terminal are 100 characters wide."""
 LATENT_BASELINES = ("latent copy", "latent extrapolation")
 """Forecasts in the model's latents that learned no dynamics."""
 PATH_STATISTICS = ("step length", "turning angle", "acceleration", "linear prediction")

@@ -196,3 +196,16 @@ def test_levels_that_a_world_does_not_have_are_named(tmp_path, capsys):
     said = capsys.readouterr()
     assert "quadruplets of the world dynamics have levels 1 and 2 only; others are left out" in said.out
     assert "16 frames" in said.err
+
+
+def test_a_suite_without_quadruplets_is_refused_before_the_folder_is_made(tmp_path, capsys):
+    options = ["--world", "flat", "--suite", "nano", "--quadruplets", "0"]
+    assert main(["synthesize", str(tmp_path / "out"), *options]) == 1
+    assert "--suite nano has no quadruplets with these options; give --quadruplets 1 or more" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_property_that_is_named_twice_is_made_once(tmp_path):
+    options = ["--suite", "nano", "--quadruplets", "1", "--size-px", "32", "--workers", "1", "--world", "flat"]
+    assert main(["synthesize", str(tmp_path / "out"), *options, "--properties", "colour,colour"]) == 0
+    assert len(Manifest.open(tmp_path / "out" / "suite.parquet")) == 4

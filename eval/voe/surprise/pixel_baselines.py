@@ -25,8 +25,7 @@ def frame_gram(frames: NDArray[np.uint8]) -> Gram:
 
 def pixel_copy(gram: Gram, window: Window, f: int) -> NDArray[np.float64]:
     """Squared error of repeating the last context frame, per latent step of f frames [steps]."""
-    times, last = _forecast_frames(window, f), window.cut - 1
-    return _per_step(gram[times, times] - 2 * gram[times, last] + gram[last, last], f)
+    return _per_step(_distances(gram, _forecast_frames(window, f), window.cut - 1), f)
 
 
 def pixel_extrapolation(gram: Gram, window: Window, f: int) -> NDArray[np.float64]:
@@ -46,10 +45,52 @@ def pixel_extrapolation(gram: Gram, window: Window, f: int) -> NDArray[np.float6
     )
 
 
+def visible_copy(gram: Gram, window: Window, f: int) -> NDArray[np.float64]:
+    """Squared error of repeating the last visible frame of the context, per latent step [steps].
+
+    It is for windows that end in occlusion (see `last_visible_frame`).
+    """
+    return _per_step(_distances(gram, _forecast_frames(window, f), last_visible_frame(gram, window)), f)
+
+
+def motion_change(gram: Gram, window: Window, f: int) -> NDArray[np.float64]:
+    """How far motion after the occlusion differs from motion before it, the same for each latent step [steps].
+
+    Motion is the mean squared difference of neighbouring frames: up to the last visible frame of the
+    context, and from the first forecast frame on that differs from the end of the context.
+    """
+    times = _forecast_frames(window, f)
+    shown_again = np.flatnonzero(_distances(gram, times, window.cut - 1))
+    first_seen_again = times[shown_again[0]] if len(shown_again) else window.cut
+    before = _motion(gram, window.start, last_visible_frame(gram, window) + 1)
+    after = _motion(gram, int(first_seen_again), window.cut + len(times))
+    return np.full(window.steps, abs(after - before))
+
+
+def last_visible_frame(gram: Gram, window: Window) -> int:
+    """The last context frame that differs from the end of the context; the end where all frames are equal.
+
+    While everything that moves is hidden, the picture does not change.
+    """
+    times = np.arange(window.start, window.cut)
+    different = np.flatnonzero(_distances(gram, times, window.cut - 1))
+    return int(times[different[-1]]) if len(different) else window.cut - 1
+
+
 def motion_energy(gram: Gram) -> NDArray[np.float64]:
     """Squared difference of neighbouring frames [T - 1]. The first value belongs to frame 1."""
     now = np.arange(1, len(gram))
     return gram[now, now] - 2 * gram[now, now - 1] + gram[now - 1, now - 1]
+
+
+def _distances(gram: Gram, times: NDArray[np.int64], frame: int) -> NDArray[np.float64]:
+    """Squared differences of frames from one frame; exactly 0 for equal frames."""
+    return gram[times, times] - 2 * gram[times, frame] + gram[frame, frame]
+
+
+def _motion(gram: Gram, start: int, stop: int) -> float:
+    """Mean squared difference of neighbouring frames in [start, stop); 0 for fewer than two frames."""
+    return float(motion_energy(gram[start:stop, start:stop]).mean()) if stop - start > 1 else 0.0
 
 
 def _forecast_frames(window: Window, f: int) -> NDArray[np.int64]:

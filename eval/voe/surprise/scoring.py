@@ -25,13 +25,31 @@ from eval.voe.surprise.forecasting import (
     predict_windows,
     unique_tubelets,
 )
-from eval.voe.surprise.pixel_baselines import frame_gram, motion_energy, path_statistics, pixel_copy, pixel_extrapolation
+from eval.voe.surprise.pixel_baselines import (
+    Gram,
+    frame_gram,
+    motion_change,
+    motion_energy,
+    path_statistics,
+    pixel_copy,
+    pixel_extrapolation,
+    visible_copy,
+)
 from eval.voe.surprise.traces import TraceBlock
 from eval.voe.surprise.whitening import MAX_COVARIANCE_SIZE, ErrorKey, ErrorMoments
 from eval.voe.surprise.windows import Window, WindowKind, WindowPlan
 from worldmodel.models.world_model import FrameWise, WorldModel
 
 Frames = NDArray[np.uint8]
+PIXEL_SCORERS: dict[WindowKind, dict[str, Callable[[Gram, Window, int], NDArray[np.float64]]]] = {
+    "locked": {
+        "pixel copy": pixel_copy,
+        "visible copy": visible_copy,
+        "pixel extrapolation": pixel_extrapolation,
+        "motion change": motion_change,
+    },
+    "sliding": {"pixel copy": pixel_copy, "pixel extrapolation": pixel_extrapolation},
+}
 MEMORY_FREE = "masked context"  # in locked windows the end of the context is the same picture in all videos of a quadruplet
 
 
@@ -188,15 +206,11 @@ def pixel_traces(videos: Sequence[WindowedVideo], plan: WindowPlan) -> list[Trac
     """Surprise of videos of equal length by the pixel baselines."""
     f = plan.tubelet_size
     grams = [frame_gram(video.frames) for video in videos]
-    baselines: dict[str, Callable[..., NDArray[np.float64]]] = {
-        "pixel copy": pixel_copy,
-        "pixel extrapolation": pixel_extrapolation,
-    }
     blocks = []
     for window in sorted({window for video in videos for window in video.windows}, key=_sort_key):
         rows = [index for index, video in enumerate(videos) if window in video.windows]
         ids = [videos[index].video_id for index in rows]
-        for name, baseline in baselines.items():
+        for name, baseline in PIXEL_SCORERS[window.kind].items():
             values = np.stack([baseline(grams[index], window, f) for index in rows])
             blocks.append(_block(ids, ScorerId(name), window, plan, values))
     times = np.arange(1, len(grams[0])) / plan.fps

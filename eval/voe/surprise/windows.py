@@ -95,15 +95,20 @@ class WindowPlan:
         return Window(kind, cut - context, context, steps) if context and steps > 0 else None
 
     def locked(self, locked_cuts: Range | None, video_fps: float, length: int) -> list[Window]:
-        """Windows whose context ends in full occlusion, for cuts at the video's own rate."""
+        """Windows whose context ends in full occlusion, for cuts at the video's own rate.
+
+        At least two frames are hidden, and all frames of the last latent of the context, so that the model
+        without memory sees nothing that was hidden later.
+        """
         if locked_cuts is None:
             return []
-        first_hidden, last_hidden = locked_cuts[0] - 2, locked_cuts[1] - 2  # the last two context frames lie within them
+        first_hidden, last_hidden = locked_cuts[0] - 2, locked_cuts[1] - 2
+        end = max(2, self.tubelet_size)  # the last frames of the context, which lie within the hidden ones
 
         def own_frame(frame: int) -> int:
             return int(frame / self.fps * video_fps + 1e-6)
 
-        cuts = [c for c in range(2, length) if first_hidden <= own_frame(c - 2) and own_frame(c - 1) <= last_hidden]
+        cuts = [c for c in range(end, length) if first_hidden <= own_frame(c - end) and own_frame(c - 1) <= last_hidden]
         return [window for cut in cuts if (window := self.ending_at(cut, length)) is not None]
 
     def for_trial(self, trial: Trial, video_fps: float, length: int) -> list[Window]:

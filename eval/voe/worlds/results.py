@@ -97,7 +97,8 @@ def _worlds(evaluation: Evaluation) -> list[World]:
         return []
     windows = "locked" if "locked" in board.windows() else "sliding"
     present = dict.fromkeys(scorer for kind, scorer in board.rows if kind == windows)
-    scorers = evaluated_scorers(present, evaluation.protocol["model"]["spec"])
+    spec = evaluation.protocol["model"]["spec"]
+    scorers = [it for it in evaluated_scorers(present, spec) if it in present]  # a baseline may lack this kind of window
     # evaluations of earlier versions do not say which world their suite shows
     title = suite.get("title") or (suite["name"] if suite["name"] != "builtin" else Path(suite["path"]).name)
     found = []

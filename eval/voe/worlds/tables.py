@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval.provenance import environment
+from eval.voe.scorers import NOT_IN_TERMINAL
 from eval.voe.scores.tables import percent, table
 from eval.voe.worlds.results import CHANCE, Row, WorldsTable
 from worldmodel.process.terminal import escape_line
@@ -19,7 +20,7 @@ from worldmodel.process.terminal import escape_line
 FORMAT = 1
 WIDTH = 100
 FIRST = ("adjusted", "whitened", "latent distance")
-BASELINES = ("latent copy", "shuffled context", "pixel copy", "untrained")
+BASELINES = ("latent copy", "shuffled context", "pixel copy", "visible copy", "motion change", "untrained")
 HEADS = ("world", "property", "n", "model", "95 % interval", "chance")
 
 
@@ -69,7 +70,7 @@ def title(found: WorldsTable, scorer: str) -> str:
 def print_worlds(found: WorldsTable, console: Console | None = None) -> None:
     """Print the table of the first scorer, at most 100 characters wide."""
     scorer = default_scorer(found)
-    baselines = baselines_shown(found, scorer)
+    baselines = [name for name in baselines_shown(found, scorer) if name not in NOT_IN_TERMINAL]
     shown = Table(box=SIMPLE_HEAD, title=escape(title(found, scorer)), title_justify="left", title_style="bold", padding=(0, 1))
     heads = [*HEADS[1:], *baselines]  # the world is a row of its own
     for number, head in enumerate(heads):

@@ -9,7 +9,10 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.splicing import jobs
+from data_prep.splicing.config import hidden_frames_at
+from data_prep.splicing.sampling import NoQuadrupletError
 from eval.voe.suites import open_suite
+from eval.voe.surprise.windows import WindowPlan
 from eval.voe.trials import read_video
 from tests.support.made_scenes import scene
 from worldmodel.data.window_config import WindowConfig
@@ -122,7 +125,7 @@ def test_videos_that_are_too_short_are_reported_in_one_line(tmp_path, capsys):
     write_video(tmp_path / "short" / "one.mp4", scene(30), FPS)
     assert make(tmp_path / "short", tmp_path / "out") == 1
     error = capsys.readouterr().err
-    assert "no quadruplet could be made" in error
+    assert "no quadruplet could be made for the test" in error
     assert "no clip is as long as" in error
 
 
@@ -130,3 +133,48 @@ def test_the_configuration_says_where_the_stretches_come_from(suite):
     config = json.loads((suite / "suite.json").read_text())
     assert config["world"] == "spliced"
     assert len(config["source"]) == 16
+
+
+def test_a_suite_without_quadruplets_for_the_test_is_an_error(videos, tmp_path, monkeypatch, capsys):
+    real = jobs.sample_quadruplet
+
+    def not_for_the_test(clips, splice, visibility, config, *key):
+        if key[2] == "test" and key[-1] == 0:
+            raise NoQuadrupletError("nothing moves")
+        return real(clips, splice, visibility, config, *key)
+
+    monkeypatch.setattr(jobs, "sample_quadruplet", not_for_the_test)
+    assert make(videos, tmp_path / "out", "--properties", "frozen") == 1
+    error = capsys.readouterr().err
+    assert "no quadruplet could be made for the test" in error
+    assert "nothing moves" in error
+    assert not (tmp_path / "out" / "suite.parquet").exists()
+
+
+def test_a_single_video_is_refused(videos, tmp_path, capsys):
+    assert make(videos / "one.mp4", tmp_path / "out") == 1
+    assert "one.mp4: a video; give the folder that it is in" in capsys.readouterr().err
+
+
+def test_a_property_that_is_named_twice_is_made_once(videos, tmp_path):
+    assert make(videos, tmp_path / "out", "--properties", "frozen,frozen") == 0
+    assert json.loads((tmp_path / "out" / "suite.json").read_text())["properties"] == ["frozen"]
+
+
+def test_the_blank_lasts_at_least_four_frames_and_two_fifths_of_a_second():
+    assert [hidden_frames_at(fps) for fps in (1, 5, 10, 15, 30, 60)] == [4, 4, 4, 6, 12, 24]
+
+
+@pytest.mark.parametrize("fps", [10, 24, 30, 60])
+def test_a_model_of_10_fps_has_locked_windows_at_every_rate_of_the_suite(fps):
+    hidden = hidden_frames_at(fps)
+    plan = WindowPlan(10.0, 16, 2, (4,), 8, 1, 16)
+    for context in range(hidden, 2 * hidden):
+        assert plan.locked((context + 2, context + hidden + 1), fps, 16)
+
+
+def test_videos_that_are_too_short_for_the_blank_are_refused_with_a_length_that_is_enough(videos, tmp_path, capsys):
+    assert make(videos, tmp_path / "out", "--fps", "30", "--frames", "35") == 1
+    assert "--frames 35 at --fps 30: 12 frames are blank" in (error := capsys.readouterr().err)
+    assert "give --frames 36 or more" in error
+    assert not (tmp_path / "out").exists()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.splicing.jobs import QUADRUPLET
-from data_prep.splicing.splices import SPLICES, Layout, Parts, reversal_reach
+from data_prep.splicing.splices import SPLICES, Layout, Parts, reversal_offsets, reversal_reach
 from eval.voe.leak_baselines import (
     FrameClassifier,
     each_frame_alone,
@@ -15,6 +15,8 @@ from eval.voe.leak_baselines import (
     suffix_only,
 )
 from eval.voe.pairs import pair_scores
+from eval.voe.surprise.pixel_baselines import frame_gram, motion_change, visible_copy
+from eval.voe.surprise.windows import Window
 from tests.support.made_scenes import scene
 
 OCCLUDED, VISIBLE = Layout(5, 4, 6), Layout(8, 0, 7)
@@ -66,19 +68,47 @@ def test_contexts_in_plain_sight_end_in_the_same_frame_so_that_a_copy_is_blind_t
     assert found == {"same context": 50, "same outcome": 50}
 
 
-@pytest.mark.parametrize("layout", [OCCLUDED, VISIBLE], ids=["occluded", "visible"])
-def test_the_reversed_video_shows_the_same_frames_from_the_end(layout):
-    parts, first = parts_of("time_reversed", layout), reversal_reach(layout, 0)[0]
-    frames = scene(reversal_reach(layout, 0)[1] - first)
-    pivot = layout.context if layout.hidden else layout.context - 1
-    last_seen = frames[pivot - 1 - first]
-    assert np.array_equal(parts.outcomes["v"][0], last_seen)  # time runs back to what was seen last before the pivot
-    assert np.array_equal(parts.outcomes["u"][0], frames[layout.outcome_start - first])
-    forward, backward = parts.video("a", "u", layout), parts.video("b", "v", layout)
-    if not layout.hidden:
-        span = min(layout.context - 1, layout.outcome)
-        around = slice(layout.context - 1 - span, layout.context + span)
-        assert np.array_equal(backward[around], forward[around][::-1])
+def test_a_visible_reversed_video_shows_the_same_frames_from_the_end():
+    parts, first = parts_of("time_reversed", VISIBLE), reversal_reach(VISIBLE, 0)[0]
+    frames = scene(reversal_reach(VISIBLE, 0)[1] - first)
+    assert np.array_equal(parts.outcomes["v"][0], frames[VISIBLE.context - 2 - first])  # the frame before the pivot
+    assert np.array_equal(parts.outcomes["u"][0], frames[VISIBLE.outcome_start - first])
+    forward, backward = parts.video("a", "u", VISIBLE), parts.video("b", "v", VISIBLE)
+    span = min(VISIBLE.context - 1, VISIBLE.outcome)
+    around = slice(VISIBLE.context - 1 - span, VISIBLE.context + span)
+    assert np.array_equal(backward[around], forward[around][::-1])
+
+
+@pytest.mark.parametrize("layout", [OCCLUDED, Layout(3, 4, 9), Layout(20, 12, 16)])
+def test_an_occluded_reversed_video_is_a_stretch_in_reversed_order_whatever_the_offset(layout):
+    first, stop = reversal_reach(layout, 0)
+    least, most = reversal_offsets(layout)
+    numbered = np.arange(stop - first).astype(np.uint8)[:, None, None, None]
+    starts = set()
+    for seed in range(100):
+        parts = SPLICES["time_reversed"].join(numbered, layout, 0, np.random.default_rng(seed))
+        backward = parts.video("b", "v", layout)[:, 0, 0, 0].astype(int)
+        expected = backward[0] - np.arange(layout.frames)
+        seen = np.r_[: layout.context, layout.outcome_start : layout.frames]
+        assert np.array_equal(backward[seen], expected[seen])
+        starts.add(int(parts.outcomes["v"][0, 0, 0, 0]) - (layout.context - 1 - first))
+    assert starts == set(range(least, most + 1))  # frames after the last visible frame of context a
+
+
+def locked_percent(baseline, name: str, seeds: int) -> float:
+    """Percent of the pairs that a pixel baseline orders correctly, over the first two frames of the outcome."""
+    window, surprise = Window("locked", 0, OCCLUDED.outcome_start, 2), []
+    for seed in range(seeds):
+        surprise.append([baseline(frame_gram(video), window, 1).mean() for video in videos_of(name, OCCLUDED, seed)])
+    return float(np.mean(list(percent(surprise).values())))
+
+
+def test_repeating_the_last_visible_frame_is_near_chance_in_reversed_quadruplets():
+    assert 30 < locked_percent(visible_copy, "time_reversed", 40) < 70
+
+
+def test_a_change_of_motion_tells_frozen_outcomes():
+    assert locked_percent(motion_change, "frozen", 20) > 80
 
 
 def test_a_frozen_outcome_holds_the_last_frame_of_the_context():

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from eval.voe.surprise.forecasting import ALL_FORECASTERS, FORECASTERS, frame_digests, frame_ids, predict_windows
-from eval.voe.surprise.pixel_baselines import frame_gram, motion_energy, path_statistics, pixel_copy, pixel_extrapolation
+from eval.voe.surprise.pixel_baselines import (
+    frame_gram,
+    motion_change,
+    motion_energy,
+    path_statistics,
+    pixel_copy,
+    pixel_extrapolation,
+    visible_copy,
+)
 from eval.voe.surprise.whitening import ErrorKey, ErrorMoments, Whitening, load_moments, save_moments
 from eval.voe.surprise.windows import Window, WindowPlan, parse_frames
 from worldmodel.data.window_config import WindowConfig
@@ -303,6 +311,26 @@ def test_locked_windows_end_in_two_hidden_frames():
     windows = WindowPlan(12, 10, 2, (4,), 3, 1, 12).locked((12, 15), 24.0, 12)
     assert [window.cut for window in windows] == [7]
     assert windows[0].start == 0
+
+
+def test_the_last_latent_of_a_locked_context_covers_hidden_frames_only():
+    # hidden frames 10..17; latents of four frames
+    windows = WindowPlan(12, 24, 2, (4,), 3, 4, 24).locked((12, 19), 12.0, 30)
+    assert [window.cut for window in windows] == [14, 15, 16, 17, 18]
+    assert WindowPlan(12, 24, 2, (4,), 3, 4, 24).locked((12, 14), 12.0, 30) == []  # only frames 10..12 are hidden
+
+
+def test_visible_copy_and_motion_change_look_behind_the_blank():
+    def scores(levels: list[int], window: Window) -> list[list[float]]:
+        gram = frame_gram(np.array(levels, np.uint8)[:, None, None, None])
+        return [list(baseline(gram, window, 1)) for baseline in (visible_copy, motion_change)]
+
+    window = Window("locked", 0, 5, 2)
+    assert scores([10, 20, 9, 9, 9, 30, 45], window) == [[100.0, 625.0], [125.0, 125.0]]
+    assert scores([10, 20, 9, 9, 9, 20, 20], window) == [[0.0, 0.0], [100.0, 100.0]]  # a frozen outcome
+    inside = Window("locked", 1, 3, 4)  # the blank goes on after the context, whose first frame is not in the window
+    assert scores([10, 20, 9, 9, 9, 9, 30, 45], inside) == [[121.0, 121.0, 100.0, 625.0], [225.0] * 4]
+    assert scores([9, 9, 9, 9, 9, 11, 14], window) == [[4.0, 25.0], [9.0, 9.0]]  # nothing was visible before
 
 
 def test_windows_of_a_model_whose_context_and_forecast_share_a_window_fit_into_it():

@@ -69,7 +69,8 @@ def test_the_command_writes_traces_scores_and_a_report(done: Path):
     assert scores["headline"]["whitened"]["reason"] == "fewer than 30 trials"
     for scorer in ("whitened", "latent distance"):
         entry = scores["tree"]["locked"][scorer]["all"]["occluded"]["all"]["all"]["both"]
-        assert entry["pixel_baselines"] == {"pixel copy": 0.5, "pixel extrapolation": 0.5}
+        assert list(entry["pixel_baselines"]) == ["pixel copy", "visible copy", "pixel extrapolation", "motion change"]
+        assert entry["pixel_baselines"]["pixel copy"] == entry["pixel_baselines"]["pixel extrapolation"] == 0.5
         copies = [name for name in entry["baselines"] if name.startswith(("latent", "masked"))]
         assert len(copies) == 3
         assert all(
@@ -231,6 +232,14 @@ def test_a_pixel_baseline_is_at_one_half(suite: Path, tmp_path: Path):
     assert result.returncode == 0, result.stderr
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["tree"]["locked"]["pixel copy"]["all"]["occluded"]["all"]["all"]["both"]["value"] == 0.5
+
+
+def test_a_baseline_of_locked_windows_alone_is_evaluated_too(suite: Path, tmp_path: Path):
+    result = evaluate(suite, tmp_path, "--model", "baseline:visible copy")
+    assert result.returncode == 0, result.stderr
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert "visible copy" in scores["tree"]["locked"]
+    assert "visible copy" not in scores["tree"]["sliding"]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,14 @@ def test_one_command_evaluates_several_suites_and_writes_one_table(out: Path):
     assert re.search(r"<th scope=.row.>flat \(away\)", (out / "worlds.html").read_text())
 
 
+def test_the_page_links_to_the_report_of_each_evaluation(out: Path, tmp_path: Path):
+    assert re.findall(r'<a href="(.+?)">', (out / "worlds.html").read_text())[0] == "home/report.html"
+    (tmp_path / 'a "b" #c').symlink_to(out / "home")
+    publish_worlds([tmp_path / 'a "b" #c'], tmp_path / "table")
+    (link,) = set(re.findall(r'<a href="(.+?)">', (tmp_path / "table" / "worlds.html").read_text()))
+    assert link == "../a%20%22b%22%20%23c/report.html"
+
+
 def test_a_property_has_the_same_score_in_the_table_as_in_its_own_evaluation(out: Path):
     scores = json.loads((out / "home" / "scores.json").read_text())
     cell = scores["tree"]["locked"]["adjusted"]["permanence"]["occluded"]["all"]["all"]["both"]
@@ -79,6 +87,13 @@ def test_evaluations_of_two_models_are_refused(out: Path, tmp_path: Path):
     (other / "protocol.json").write_text(text.replace(model, "0" * len(model)))
     with pytest.raises(EvalError, match="this table shows one model"):
         publish_worlds([out / "home", other], tmp_path / "table")
+
+
+def test_all_suites_are_opened_before_the_first_is_evaluated(suites: list[Path], tmp_path: Path, capsys):
+    listed = ["--suite", f"builtin:{suites[0]}", "--suite", "bultin:typo"]
+    assert main(["voe", *listed, "--model", "baseline:pixel copy", "--out", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    assert "did you mean builtin:DIR" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_suites_in_folders_of_one_name_are_refused(suites: list[Path], tmp_path: Path, capsys):
