@@ -1,7 +1,7 @@
 """Write a manifest of recorded episodes of another project: one clip per episode, with its actions and states.
 
     python -m data_prep episodes datasets/pusht --camera observation.image --out data/pusht
-    python -m data_prep episodes lift.hdf5 --camera agentview_image --fps 20 --out data/lift
+    python -m data_prep episodes lift.hdf5 --camera agentview_image --fps 20 --state robot0_eef_pos --out data/lift
 
 A folder is a LeRobotDataset, v2.1 or v3.0; its videos stay where they are. A file is HDF5 in the
 layout of stable-worldmodel, robomimic or LIBERO; its pictures are written as videos. OUT has the
@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the output folder")
     parser.add_argument("--camera", metavar="KEY", help="name of the videos or pictures, where there are several")
+    parser.add_argument(
+        "--state",
+        metavar="KEY[,KEY]",
+        help="arrays of an HDF5 file that are the state of a step, one after another, such as ee_pos,gripper_states",
+    )
     parser.add_argument("--fps", type=frame_rate, help="steps per second; needed for an HDF5 file, which does not say it")
     parser.add_argument("--name", help="name of the data set, for the column `source` (default: the name of DIR)")
     parser.add_argument("--val", type=finite_number(0, 1, "a fraction"), default=0.1, help="fraction in val (default 0.1)")
@@ -59,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.val + args.test >= 1:
         raise PrepError(f"--val {args.val:g} --test {args.test:g}: expected fractions from 0 with a sum below 1")
     is_file = args.root.is_file()
+    if args.state and not is_file:
+        raise PrepError("--state is for HDF5 files; the state of a LeRobotDataset is observation.state")
     source: LeRobotDataset | hdf5.HDF5Settings = _hdf5_settings(args) if is_file else LeRobotDataset(args.root, args.camera)
     check_manifest(args.out / MANIFEST, COMMAND, "give another --out")
     if writer_of(args.out) != f"python -m {COMMAND}":
@@ -73,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         clips, empty = fill_empty_splits(clips, args.val, args.test)
         config: dict[str, Any] = {"kind": "episodes", "camera": source.camera, "val": args.val, "test": args.test}
         config["layout"] = f"lerobot {source.version}" if isinstance(source, LeRobotDataset) else "hdf5"
+        if isinstance(source, hdf5.HDF5Settings) and source.state:
+            config["state"] = list(source.state)
         config["split_by"] = "episode" if empty else "start"
         write_manifest(args.out / MANIFEST, clips, command=f"python -m {COMMAND}", config=config)
     counts = ", ".join(f"{sum(clip.split == split for clip in clips)} {split}" for split in ("train", "val", "test"))
@@ -102,8 +111,9 @@ def _hdf5_settings(args: argparse.Namespace) -> hdf5.HDF5Settings:
         raise PrepError(f"{args.root}: has no pictures {args.camera}; there are {', '.join(cameras) or 'none'}")
     if args.fps is None:
         raise PrepError(f"{args.root}: an HDF5 file does not say how many steps a second has; give --fps")
-    camera = args.camera or cameras[0]
-    return hdf5.HDF5Settings(str(args.root.absolute()), camera, args.fps, _name(args), args.val, args.test)
+    camera, state = args.camera or cameras[0], tuple(args.state.split(",")) if args.state else ()
+    hdf5.check_state(args.root, state)
+    return hdf5.HDF5Settings(str(args.root.absolute()), camera, args.fps, _name(args), args.val, args.test, state)
 
 
 def _hdf5(args: argparse.Namespace, settings: hdf5.HDF5Settings) -> tuple[list[Clip], list[UnusableEpisode]]:

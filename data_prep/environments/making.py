@@ -117,9 +117,15 @@ def _import_callable(option: str, name: str, expected: str) -> Callable[..., Any
     if not module or not attribute:
         raise PrepError(f"{option} {name}: expected module:callable")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise PrepError(f"{option} {name}: no module {error.name!r} on Python's path") from None
+        imported = importlib.import_module(module)
+    except Exception as error:  # the code of the module runs, and may raise anything
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            raise PrepError(f"{option} {name}: no module {error.name!r} on Python's path") from None
+        raise PrepError(
+            f"{option} {name}: the module {module} cannot be imported ({type(error).__name__}: {_one_line(error)})"
+        ) from None
+    try:
+        found = getattr(imported, attribute)
     except AttributeError:
         raise PrepError(f"{option} {name}: the module {module} has no {attribute}") from None
     if not callable(found):

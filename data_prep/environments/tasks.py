@@ -29,11 +29,17 @@ class Criterion:
     measure: str = "distance"
     """the method of the task that measures the distance"""
 
-    def reached(self, distance: Array) -> NDArray[np.bool_]:
-        """Distances after each step, the start first: [..., T + 1] -> [...]. The start alone does not count."""
+    def reached(self, distance: Array, length: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """Distances after each step, the start first: [..., T + 1] -> [...]. The start alone does not count.
+
+        length: steps that were executed [...], where an episode may end early. The state is repeated after them, and these
+        repeated states do not count as steps near the goal. None: all steps.
+        """
         near = np.asarray(distance[..., 1:] < self.tolerance)
         if self.when == "last":
             return np.asarray(near[..., -1])
+        if length is not None:
+            near = near & (np.arange(near.shape[-1]) < np.asarray(length)[..., None])
         if self.steps > near.shape[-1]:
             return np.zeros(near.shape[:-1], np.bool_)
         windows = np.lib.stride_tricks.sliding_window_view(near, self.steps, axis=-1)
@@ -50,7 +56,12 @@ class Variation:
 
 
 class Task(Protocol):
-    """States [..., S] are observations of the environment; a goal is a state too. A is the size of an action."""
+    """States [..., S] are observations of the environment; a goal is a state too. A is the size of an action.
+
+    Two more attributes are optional. `to_go_is_exact`: true where `to_go` is the true length of the shortest way.
+    `still(states)`: the actions that keep the state, [..., S] -> [..., A]; without it, "do nothing" takes the middle of the
+    bounds of actions, which moves something where actions are absolute targets.
+    """
 
     @property
     def unit(self) -> str:
@@ -104,6 +115,19 @@ class WatchedTask(Task, Protocol):
 
     def members(self, start: Array) -> tuple[Array, Array]:
         """The first states of two episodes whose pictures are the same when a plan is made; one of them is `start` [S]."""
+
+
+@runtime_checkable
+class StillTask(Task, Protocol):
+    """A task that knows the actions that keep a state."""
+
+    def still(self, states: Array) -> Array:
+        """[..., S] -> [..., A]"""
+
+
+def to_go_is_exact(task: Task) -> bool:
+    """Whether `to_go` of a task is the true length of the shortest way to the goal."""
+    return bool(getattr(task, "to_go_is_exact", False))
 
 
 def lead_in_steps(task: Task) -> int:

@@ -2,14 +2,16 @@
 
 stable-worldmodel: one array per column over all steps, and ep_len and ep_offset. robomimic, LIBERO:
 data/demo_N with actions, states and obs/KEY. Pictures are uint8 [T, H, W, 3]. The files do not say
-how many steps a second has. Neither the masks of robomimic nor the upside-down pictures of LIBERO are
-treated. Written from descriptions of the layouts.
+how many steps a second has. What the sensors of a robot measure lies in obs, in several arrays whose
+names differ, so these are named by the user; `states` of robomimic is the state of the simulator.
+Neither the masks of robomimic nor the upside-down pictures of LIBERO are treated. Written from
+descriptions of the layouts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from data_prep.episodes.storing import PicturedEpisode, digest_of, numbered_channel, store_episode
 from data_prep.errors import PrepError
 from data_prep.splits import split_of
+from worldmodel.signals import Channel
 
 SUFFIXES = (".h5", ".hdf5")
 INSTALL = 'HDF5 files need h5py: pip install h5py, or pip install -e ".[control]" in this project'
@@ -39,6 +42,8 @@ class HDF5Settings:
     source: str
     val: float
     test: float
+    state: tuple[str, ...] = ()
+    """names of the arrays whose numbers, one after another, are the state of a step; none: the first of STATES that there is"""
 
 
 def cameras_of(path: Path) -> list[str]:
@@ -54,10 +59,25 @@ def count_episodes(path: Path) -> int:
         return len(file["ep_len"]) if "ep_len" in file else len(_demos(file))
 
 
+def check_state(path: Path, keys: Sequence[str]) -> None:
+    """Raises PrepError where the first episode does not have these arrays with a row per step."""
+    with _opened(str(path)) as file:
+        group = file if "ep_len" in file else _demos(file)[0][1]
+        usable: list[str] = []
+
+        def visit(name: str, found: Any) -> None:
+            if getattr(found, "ndim", 0) in (1, 2):
+                usable.append(name.removeprefix("obs/"))
+
+        group.visititems(visit)
+        if missing := [key for key in keys if key.removeprefix("obs/") not in usable]:
+            raise PrepError(f"{path}: has no numbers {missing[0]} to use as state; there are {', '.join(sorted(usable))}")
+
+
 def write_hdf5_episode(number: int, folder: str, settings: HDF5Settings) -> dict[str, Any]:
     """Write the files of one episode. Returns its row of the manifest. Raises ValueError for what cannot be used."""
     with _opened(settings.path) as file:
-        frames, actions, states, name = _read(file, number, settings.camera)
+        frames, actions, states, state, name = _read(file, number, settings)
     if not len(frames) == len(actions) == len(states) or len(frames) < 2:
         raise ValueError(
             f"{len(frames)} pictures, {len(actions)} actions and {len(states)} states; expected equal numbers from 2"
@@ -72,7 +92,7 @@ def write_hdf5_episode(number: int, folder: str, settings: HDF5Settings) -> dict
         actions=actions,
         states=states,
         action=numbered_channel("action", actions.shape[1]),
-        state=numbered_channel("state", states.shape[1]),
+        state=state,
         origin={"source": settings.source, "episode": name},
         source=settings.source,
         split=split_of(digest_of(start), settings.val, settings.test),
@@ -80,8 +100,11 @@ def write_hdf5_episode(number: int, folder: str, settings: HDF5Settings) -> dict
     return vars(store_episode(Path(folder), pictured))
 
 
-def _read(file: Any, number: int, camera: str) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], str]:
-    """Pictures, actions, states and name of an episode."""
+def _read(
+    file: Any, number: int, settings: HDF5Settings
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], Channel, str]:
+    """Pictures, actions, states with their names, and the name of an episode."""
+    camera = settings.camera
     if "ep_len" in file:
         start = int(file["ep_offset"][number])
         rows, group, pictures, name = slice(start, start + int(file["ep_len"][number])), file, file[camera], f"episode {number}"
@@ -93,9 +116,26 @@ def _read(file: Any, number: int, camera: str) -> tuple[NDArray[np.uint8], NDArr
         rows, pictures = slice(None), group["obs"][camera]
         actions = group["actions"][rows]
     frames = pictures[rows]
-    key = next((key for key in STATES if key in group), None)
-    states = np.zeros((len(frames), 0)) if key is None else _matrix(group[key][rows])
-    return frames, _matrix(actions), states, name
+    states, state = _states(group, settings.state, rows, len(frames))
+    return frames, _matrix(actions), states, state, name
+
+
+def _states(group: Any, keys: tuple[str, ...], rows: slice, count: int) -> tuple[NDArray[np.float64], Channel]:
+    """States [T, S] and their names. Raises ValueError where an array is missing, or has another number of steps."""
+    if not keys:
+        key = next((key for key in STATES if key in group), None)
+        states = np.zeros((count, 0)) if key is None else _matrix(group[key][rows])
+        return states, numbered_channel("state", states.shape[1])
+    parts = []
+    for key in keys:
+        found = group.get(key, group.get(f"obs/{key}"))
+        if found is None or len(part := _matrix(found[rows])) != count:
+            has = "is missing" if found is None else f"has {len(part)} steps"
+            raise ValueError(f"the state {key} {has}; expected {count} steps, as many as pictures")
+        parts.append(part)
+    channels = [numbered_channel(key.removeprefix("obs/"), part.shape[1]) for key, part in zip(keys, parts, strict=True)]
+    names = tuple(name for channel in channels for name in channel.names)
+    return np.concatenate(parts, 1), Channel(names, ("",) * len(names))
 
 
 def _matrix(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,11 +5,12 @@
     python -m eval plan --model RUN --checkpoints all --env TwoRooms-v0 --out OUT             # which number predicts success?
 
 Pairs of start and goal come from held-out episodes and are written to OUT/pairs.json, which --pairs
-can be given. Pairs that are solved at the start are left out and counted. The same planner is run
-with the model, with an untrained one, with shuffled actions, and with a copy of the environment
-(oracle); from these comes the verdict whether model or planner fails. Several --model are runs of
-one recipe with different seeds. OUT gets plan.json, plan.csv, plan.md, report.html and
-episodes.npz. An interrupted command resumes when it is given again.
+can be given. Pairs that are solved at the start, and pairs from episodes that a model was trained
+on, are left out and counted. The same planner is run with the model, with an untrained one, with
+shuffled actions, and with a copy of the environment (oracle); from these comes the verdict whether
+model or planner fails. Several --model are runs of one recipe with different seeds. OUT gets
+plan.json, plan.csv, plan.md, report.html and episodes.npz. An interrupted command resumes when it
+is given again.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ RESUMES = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", default=[], metavar="RUN", help="runs with actions, of one recipe")
     parser.add_argument("--env", required=True, metavar="ID", help="such as TwoRooms-v0, or module:Name-v0")
-    parser.add_argument("--env-options", type=_options, default={}, metavar="JSON", help="keyword arguments of the environment")
+    parser.add_argument(
+        "--env-options",
+        type=_options,
+        metavar="JSON",
+        help="keyword arguments of the environment (default: those that the episodes were recorded with)",
+    )
     parser.add_argument("--task", metavar="MODULE:CALLABLE", help="task of an environment that this project does not know")
     parser.add_argument("--out", required=True, type=Path, help="folder for numbers, tables and report")
     parser.add_argument("--data", metavar="MANIFEST", help="episodes (default: those that the first run was trained on)")
@@ -86,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     ranks = start_ranks()
     with monitor_ranks(ranks, RANK_TIMEOUT_S, "The same command continues from the episodes that are finished"):
         values = {name: value for name, value in vars(args).items() if name not in ("command", "device")}
+        values |= {"env_options": args.env_options or {}, "options_given": args.env_options is not None}
         device = ranks.device if ranks.num_processes > 1 else torch.device(args.device)
         evaluate = evaluate_checkpoints if args.checkpoints == "all" else evaluate_planning
         return evaluate(PlanRequest(**values), device, ranks)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,6 +89,7 @@ class Environments:
     """Environments that stand at the starts of their cases."""
 
     def __init__(self, environment_id: str, options: dict[str, Any], task: Task, cases: Cases, seed: int) -> None:
+        self._id = environment_id
         self._made = [make_environment(environment_id, options) for _ in cases.numbers]
         self._lead_in_steps = lead_in_steps(task)
         self.states = np.stack(
@@ -108,28 +110,46 @@ class Environments:
         return pictures, actions
 
     def step(self, actions: Array) -> None:
-        """Execute one action in each environment that has not ended."""
+        """Execute one action in each environment that has not ended. Raises EvalError where an environment fails."""
         for index in np.flatnonzero(self.running):
             environment = self._made[index]
-            state, _, terminated, truncated, _ = environment.step(actions[index].reshape(environment.action_space.shape))
-            self.states[index] = np.asarray(state, np.float64).reshape(-1)
+            with _environment_errors(self._id, "step failed"):
+                action = allowed_action(environment.action_space, actions[index])
+                state, _, terminated, truncated, _ = environment.step(action)
+                self.states[index] = np.asarray(state, np.float64).reshape(-1)
             self.running[index] = not (terminated or truncated)
 
     def pictures(self) -> NDArray[np.uint8]:
-        return np.stack([np.asarray(environment.render()) for environment in self._made])
+        with _environment_errors(self._id, "render failed"):
+            return np.stack([np.asarray(environment.render()) for environment in self._made])
 
     def close(self) -> None:
         for environment in self._made:
             environment.close()
 
 
+@contextmanager
+def _environment_errors(environment_id: str, what: str) -> Iterator[None]:
+    """Turn what an environment raises into one EvalError that names it."""
+    try:
+        yield
+    except Exception as error:  # an environment may raise anything
+        raise EvalError(f"{environment_id}: {what} ({type(error).__name__}: {' '.join(str(error).split())[:300]})") from None
+
+
+def allowed_action(space: Any, action: Array) -> NDArray[Any]:
+    """An action [A] with the shape and the dtype of a Box, within its bounds also after rounding to that dtype."""
+    wanted = np.clip(action.reshape(space.shape), space.low, space.high)
+    if np.issubdtype(space.dtype, np.integer):
+        wanted = np.rint(wanted)
+    found: NDArray[Any] = np.clip(wanted.astype(space.dtype), space.low, space.high)
+    return found
+
+
 def stand_at(environment: Any, environment_id: str, task: Task, start: Array, goal: Array, seed: int) -> Array:
     """Put an environment to a start and a goal. Returns the state. Raises EvalError where it cannot be set."""
-    try:
+    with _environment_errors(environment_id, "the goal cannot be set"):
         state, _ = environment.reset(seed=seed, options=task.reset_options(start, goal))
-    except Exception as error:  # of the environment
-        reason = " ".join(str(error).split())[:300]
-        raise EvalError(f"{environment_id}: the goal cannot be set ({type(error).__name__}: {reason})") from None
     found = np.asarray(state, np.float64).reshape(-1)
     if found.shape != start.shape or not np.allclose(found, start, rtol=_START_TOLERANCE, atol=_START_TOLERANCE):
         raise EvalError(
@@ -142,7 +162,8 @@ def stand_at(environment: Any, environment_id: str, task: Task, start: Array, go
 def picture_of(environment: Any, environment_id: str, task: Task, state: Array) -> NDArray[np.uint8]:
     """The picture of a state, such as a goal."""
     stand_at(environment, environment_id, task, state, state, 0)
-    return np.array(environment.render())
+    with _environment_errors(environment_id, "render failed"):
+        return np.array(environment.render())
 
 
 def episode_seed(seed: int, number: int) -> int:

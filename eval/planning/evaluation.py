@@ -14,7 +14,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 
 from data_prep.environments.making import make_environment
-from data_prep.environments.tasks import Task
+from data_prep.environments.tasks import StillTask, Task
 from eval.planning.action_model import ActionModel, ShuffledActions
 from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
 from eval.planning.heads.policy import HeadPolicy
@@ -37,7 +37,7 @@ LABELS = {
     "inverse": "inverse dynamics",
     "untrained": "untrained model",
     "shuffled": "shuffled actions",
-    "memoryless": "memoryless (one frame)",
+    "memoryless": "same model, one frame",
     "oracle": "oracle, distance",
     "oracle_to_go": "oracle, way to go",
 }
@@ -111,8 +111,10 @@ class Evaluation:
         searched = replace(self.space, repeated=self.planning.repeat_actions)
         seeds = [episode_seed(seed + 1_000_003, number // self.pairs.members) for number in cases.numbers]
         if name == "nothing":
-            still = self.space.centre()[: len(self.space.low)].double().numpy()
-            return StatePolicy(lambda states: np.tile(still, (len(states), 1)))
+            if isinstance(self.task, StillTask):
+                return StatePolicy(self.task.still)
+            centre = self.space.centre()[: len(self.space.low)].double().numpy()
+            return StatePolicy(lambda states: np.tile(centre, (len(states), 1)))
         if name == "random":
             return RandomPolicy(self.space, seeds)
         if name in ("straight", "scripted"):
@@ -124,9 +126,8 @@ class Evaluation:
             return PlanningPolicy(costs, searched, self.planning.config, self.planning.executed, seeds)
         assert self.model is not None
         if name in self.heads:
-            head = self.heads[name].head
-            steps = self.pairs.goal_steps or self.planning.budget
-            return HeadPolicy(head, self.model, self._goals(self.model, cases), self.space, steps)
+            steps = self.pairs.goal_steps, self.planning.budget
+            return HeadPolicy(self.heads[name], self.model, self._goals(self.model, cases), self.space, *steps)
         model: ActionModel = self.model
         if name == "untrained":
             model = self.model.untrained(seed + UNTRAINED_APART * self.number)

@@ -52,6 +52,8 @@ class PairSet:
     members: int = 1
     """Pairs that follow one another and whose pictures are the same when a plan is made. Planners draw the same random numbers
     for them, so that one without memory makes the same plan."""
+    removed_trained_on: int = 0
+    """pairs that were left out because a model was trained on their episodes"""
 
     @property
     def starts(self) -> Array:
@@ -140,7 +142,7 @@ def _candidates(
     for _ in range(1 if goals == "own" or not rows else 1 + 2 * count // len(rows)):
         for row in rows:
             clip = manifest.clip(row)
-            signals = _signals_of(manifest, row)
+            signals = signals_of(manifest, row)
             if goals == "own":
                 yield _own(environment, task, signals.origin, signals.states[0], clip.clip_id)
             elif len(signals.states) > goal_steps:
@@ -157,7 +159,7 @@ def _fresh(manifest: Manifest, row: int, split: str, environment: Any, task: Tas
     rule: Any = manifest.metadata.get("config", {})
     if not isinstance(rule, dict) or not {"split_by", "val", "test"} <= rule.keys():
         return
-    names = _signals_of(manifest, row).state.names
+    names = signals_of(manifest, row).state.names
     for number in range(MOST_DRAWN):
         state, info = environment.reset(seed=episode_seed(seed, number))
         first = np.asarray(state, np.float64).reshape(-1)
@@ -165,7 +167,8 @@ def _fresh(manifest: Manifest, row: int, split: str, environment: Any, task: Tas
             yield Pair(_numbers(first), _numbers(task.own_goal(first, info)), "", 0)
 
 
-def _signals_of(manifest: Manifest, row: int) -> Signals:
+def signals_of(manifest: Manifest, row: int) -> Signals:
+    """Raises EvalError for an episode without signals."""
     clip = manifest.clip(row)
     if clip.signals is None:
         raise EvalError(f"{manifest.path}: {clip.path} has no signals; record episodes with `data_prep collect`")

@@ -72,10 +72,15 @@ class ModelCosts:
         return lambda actions: torch.cat([cost(part) for part in actions.split(self._at_once, 1)], 1)
 
 
+def last_pictures(history: History, block: int, count: int) -> list[NDArray[np.uint8]]:
+    """The last pictures that are a planned step of `block` actions apart, at most `count`, the newest last: [B, H, W, 3]."""
+    return list(history.pictures)[::-1][::block][:count][::-1]
+
+
 def observe(model: ActionModel, history: History, context_steps: int, device: torch.device) -> Any:
     """Encode the last pictures that are a planned step apart, with the actions between them."""
     block = model.actions_per_step
-    chosen = list(history.pictures)[::-1][::block][:context_steps][::-1]
+    chosen = last_pictures(history, block, context_steps)
     frames = torch.from_numpy(np.stack(chosen, 1)).to(device)
     between = (len(chosen) - 1) * block
     if not between:

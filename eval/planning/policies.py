@@ -29,7 +29,7 @@ class StatePolicy:
 
 
 class RandomPolicy:
-    """Uniform actions within the bounds, or within the largest norm; one random generator per environment."""
+    """Uniform actions within the bounds and the largest norm; one random generator per environment."""
 
     context = 0
 
@@ -45,11 +45,12 @@ class RandomPolicy:
 
 
 def random_action(space: ActionSpace, rng: np.random.Generator) -> Array:
-    """[A]. Uniform in the ball of the largest norm; where there is none, uniform in the box."""
+    """[A]. Uniform in the ball of the largest norm, clipped to the box; where there is no such norm, uniform in the box."""
+    low, high = space.low.double().numpy(), space.high.double().numpy()
     if space.max_norm is None:
-        action: Array = rng.uniform(space.low.double().numpy(), space.high.double().numpy())
+        action: Array = rng.uniform(low, high)
         return action
-    direction = rng.normal(size=len(space.low))
+    direction = rng.normal(size=len(low))
     radius = space.max_norm * rng.random() ** (1 / len(direction))
-    scaled: Array = radius * direction / np.linalg.norm(direction)
-    return scaled
+    clipped: Array = np.clip(radius * direction / np.linalg.norm(direction), low, high)
+    return clipped

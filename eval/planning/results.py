@@ -58,6 +58,8 @@ class HeadTraining(TypedDict):
     fraction: float  # of all windows of the split: 1 unless the limit of memory left some out
     updates: int  # until the lowest error on held-out episodes
     held_out_error: float  # mean squared, in units of the variance of the actions
+    context_frames: int  # that it sees, a planned step apart
+    told_steps: int | None  # planned steps that it is told where those to the goal are not known; None: it is told none
 
 
 class HeadsOfModel(TypedDict):

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 
 from data_prep.environments.making import find_task, make_environment
-from data_prep.environments.tasks import Task
+from data_prep.environments.tasks import StillTask, Task, to_go_is_exact
 from data_prep.errors import PrepError
 from eval.errors import EvalError
 from eval.planning.episodes import Episodes, picture_of
@@ -61,17 +61,18 @@ def evaluate_planning(request: PlanRequest, device: torch.device, ranks: Partial
 def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
     models = open_models(request.model, device)
     prepared = prepare(request, models)
+    request = prepared.request
     task, manifest, pairs, planning = prepared.task, prepared.manifest, prepared.pairs, prepared.planning
     if ranks.is_main_process:
         write_pairs(request.out / "pairs.json", pairs)
-    heads = [_heads(request, it, manifest, device) for it in models]
+    heads = [_heads(request, it, manifest, planning.context, device) for it in models]
     shared = request.env, request.env_options, task, pairs, prepared.space, planning
     both = enumerate(zip(models, heads, strict=True))
     evaluations = [Evaluation(*shared, it.model, head, device, number) for number, (it, head) in both]
     evaluations = evaluations or [Evaluation(*shared, None, {}, device)]
     left_out = evaluations[0].left_out()
     names = chosen_policies(request, evaluations[0].names(), left_out)
-    told = list(left_out.values()) if request.policies is None else []
+    told = [*prepared.notes, *(left_out.values() if request.policies is None else [])]
     if ranks.is_main_process:
         for note in told:
             print_escaped(f"eval plan: {note}")
@@ -86,7 +87,7 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
     offline: dict[str, Any] = {}
     held_out: list[Recorded] = []
     if models and not request.no_offline:
-        offline, held_out = measured_offline(request, prepared, models[0].model, device)
+        offline, held_out = measured_offline(prepared, models[0], device)
     if ranks.is_main_process:
         runs = {name: runs[name] for name in names}
         found = _results(request, task, pairs, planning, models, evaluations, runs, varied, offline, seeds)
@@ -110,14 +111,16 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
     return 0
 
 
-def _heads(request: PlanRequest, model: NamedModel, manifest: Manifest, device: torch.device) -> dict[str, TrainedHead]:
-    """Behaviour cloning and inverse dynamics, trained on the frozen encoder of a model."""
+def _heads(
+    request: PlanRequest, model: NamedModel, manifest: Manifest, context: int, device: torch.device
+) -> dict[str, TrainedHead]:
+    """Behaviour cloning and inverse dynamics, trained on the frozen encoder of a model, with as many frames of context."""
     wanted = LABELS if request.policies is None else request.policies.split(",")
     told = {name: steps for name, steps in (("cloning", False), ("inverse", True)) if name in wanted}
     if not told:
         return {}
-    data = read_head_data(model.model, manifest, "train", device)
-    return {name: fit_head(data, steps, what=LABELS[name]) for name, steps in told.items()}
+    data = read_head_data(model.model, manifest, "train", device, size_px=model.size_px)
+    return {name: fit_head(data, steps, context, what=LABELS[name]) for name, steps in told.items()}
 
 
 def _variations(
@@ -194,6 +197,11 @@ def _results(
         for result in policies.values()
         if result["ended_early"]
     ]
+    if "nothing" in policies and not isinstance(task, StillTask):
+        notes.append(
+            f"{LABELS['nothing']}: the action in the middle of the bounds, because the task does not name one that keeps the "
+            "state; where actions are absolute targets, it moves"
+        )
     trained = [
         HeadsOfModel(model=it.spec, heads={name: head.training for name, head in evaluation.heads.items()})
         for it, evaluation in zip(models, evaluations, strict=False)
@@ -217,6 +225,7 @@ def _results(
             "episodes": recorded,
             **({"matched_pairs": len(pairs.matched())} if pairs.members > 1 else {}),
             "removed_at_goal": pairs.removed_at_goal,
+            "removed_trained_on": pairs.removed_trained_on,
             "source": pairs.source,
             "split": pairs.split,
             "goals": pairs.goals,
@@ -234,7 +243,7 @@ def _results(
         },
         criteria=[asdict(criterion) for criterion in task.criteria],
         policies=policies,
-        verdict=verdict(policies, task.criteria[0].name, len(models)),
+        verdict=verdict(policies, task.criteria[0].name, len(models), to_go_is_exact(task)),
         variations=varied,
         offline=offline,
         heads=trained,

@@ -31,7 +31,8 @@ def success(task: Task, episodes: Sequence[Episodes], goals: Array) -> dict[str,
     found = {}
     for criterion in task.criteria:
         distances = np.stack([measured(task, criterion, some.states, goals[:, None]) for some in episodes])
-        found[criterion.name] = criterion.reached(distances).astype(np.float64)
+        length = np.stack([some.length for some in episodes])
+        found[criterion.name] = criterion.reached(distances, length).astype(np.float64)
     return found
 
 

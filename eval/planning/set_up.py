@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from data_prep.environments.making import action_size, check_environment, find_t
 from data_prep.environments.tasks import Task, WatchedTask, lead_in_steps
 from eval.cache.keys import digest_of, source_digest
 from eval.errors import EvalError
-from eval.planning.action_model import ActionModel
 from eval.planning.episodes import picture_of
 from eval.planning.evaluation import Planning
-from eval.planning.models import NamedModel, Sizes
+from eval.planning.held_out import without_trained_on
+from eval.planning.models import NamedModel, notes_on_models
 from eval.planning.offline.measures import measure
 from eval.planning.offline.permanence import measure_permanence
 from eval.planning.offline.recorded import Recorded, read_recorded
-from eval.planning.pairs import PairSet, choose_pairs, read_pairs
+from eval.planning.pairs import PairSet, choose_pairs, read_pairs, signals_of
 from worldmodel.manifest import Manifest
 from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, ICEMConfig, MPPIConfig, PlannerBase
 from worldmodel.process.terminal import print_escaped
@@ -62,6 +63,7 @@ class PlanRequest:
     variations: bool
     no_offline: bool
     checkpoints: str = "best"
+    options_given: bool = False  # whether the user named env_options; else they are those of the recorded episodes
 
 
 def open_manifest(request: PlanRequest, models: Sequence[NamedModel]) -> Manifest:
@@ -71,6 +73,33 @@ def open_manifest(request: PlanRequest, models: Sequence[NamedModel]) -> Manifes
     if path is None:
         raise EvalError("--data is missing: without --model it names the episodes that pairs come from")
     return Manifest.open(path)
+
+
+def recorded_options(request: PlanRequest, manifest: Manifest) -> tuple[PlanRequest, list[str]]:
+    """The request with the environment options of the recorded episodes, unless the user named others; and what to tell."""
+    origin = signals_of(manifest, 0).origin if len(manifest) else {}
+    recorded = origin.get("options")
+    same = str(origin.get("environment")).rpartition(":")[2] == request.env.rpartition(":")[2]
+    if not same or not isinstance(recorded, dict) or recorded == request.env_options:
+        return request, []
+    if request.options_given:
+        given = json.dumps(request.env_options)
+        return request, [f"--env-options {given} differ from those of the recorded episodes, {json.dumps(recorded)}"]
+    note = f"the options of the environment are those of the recorded episodes: {json.dumps(recorded)}"
+    return replace(request, env_options=recorded), [note]
+
+
+def training_manifests(request: PlanRequest, models: Sequence[NamedModel], manifest: Manifest) -> list[Manifest]:
+    """Those that models, and behaviour cloning and inverse dynamics, were trained on.
+
+    Without the one that pairs are chosen from, whose splits are disjoint, unless they are chosen from train itself.
+    """
+    paths = dict.fromkeys(path for it in models for path in (it.data, *it.more_data) if path is not None)
+    opened = [*(Manifest.open(path) for path in paths), *([manifest] if models else [])]
+    by_digest = {it.digest(): it for it in opened}
+    if request.pairs is None and request.split != "train":
+        by_digest.pop(manifest.digest(), None)
+    return list(by_digest.values())
 
 
 def pairs_of(request: PlanRequest, made: Any, task: Task, manifest: Manifest) -> PairSet:
@@ -173,38 +202,44 @@ class Prepared:
     space: ActionSpace
     planning: Planning
     size: int  # numbers of an action of the environment
-    sizes: Sizes | None  # of the first model
+    request: PlanRequest  # with the options of the environment
+    notes: tuple[str, ...]  # for the user, and for the results
 
 
 def prepare(request: PlanRequest, models: Sequence[NamedModel]) -> Prepared:
     """Find task, pairs and bounds of actions. Raises EvalError, and PrepError for environments that cannot be used."""
+    manifest = open_manifest(request, models)
+    request, notes = recorded_options(request, manifest)
     task = find_task(request.env, request.env_options, request.task)
     made = make_environment(request.env, request.env_options)
     try:
         check_environment(made, request.env)
         size = action_size(made, request.env)
-        manifest = open_manifest(request, models)
         pairs = pairs_of(request, made, task, manifest)
+        if models:
+            pairs = without_trained_on(pairs, training_manifests(request, models, manifest))
         picture_of(made, request.env, task, pairs.goals_array[0])
         space = action_space(made, request.env, task, models, size)
     finally:
         made.close()
     planning = planning_of(request, task, models, space)
-    return Prepared(task, manifest, pairs, space, planning, size, models[0].sizes if models else None)
+    notes += notes_on_models(models, request.horizon)
+    if pairs.removed_trained_on:
+        notes.append(f"{pairs.removed_trained_on} pairs are not used, because a model was trained on their episodes")
+    return Prepared(task, manifest, pairs, space, planning, size, request, tuple(notes))
 
 
-def measured_offline(
-    request: PlanRequest, prepared: Prepared, model: ActionModel, device: torch.device
-) -> tuple[dict[str, Any], list[Recorded]]:
+def measured_offline(prepared: Prepared, of: NamedModel, device: torch.device) -> tuple[dict[str, Any], list[Recorded]]:
     """Measures of a model on held-out episodes, and these episodes."""
-    episodes = read_recorded(model, prepared.manifest, request.split, OFFLINE_EPISODES, device, keep_frames=True)
-    norm = prepared.space.max_norm or float("inf")
-    limit = np.minimum(prepared.space.high.double().numpy(), norm)
+    request, model, task, planning = prepared.request, of.model, prepared.task, prepared.planning
+    read = model, prepared.manifest, request.split, OFFLINE_EPISODES, device
+    episodes = read_recorded(*read, keep_frames=True, size_px=of.size_px)
+    space, norm = prepared.space, prepared.space.max_norm or float("inf")
+    bounds = np.maximum(space.low.double().numpy(), -norm), np.minimum(space.high.double().numpy(), norm)
     say = lambda note: print_escaped(f"eval plan: {note}")  # noqa: E731
-    context, task, size = prepared.planning.context, prepared.task, prepared.size
-    found = measure(model, episodes, context, task, size, limit, device, steps=prepared.planning.steps, report=say)
+    found = measure(model, episodes, planning.context, task, prepared.size, bounds, device, steps=planning.steps, report=say)
     if isinstance(task, WatchedTask):
-        contexts = sorted({context, 1}, reverse=True)
+        contexts = sorted({planning.context, 1}, reverse=True)
         found["permanence"] = measure_permanence(
             model, request.env, request.env_options, task, prepared.pairs, contexts, device
         )

@@ -11,10 +11,18 @@ P_VALUE = 0.05
 MODEL, ORACLE, ORACLE_TO_GO, UNTRAINED = "model", "oracle", "oracle_to_go", "untrained"
 
 
-def verdict(policies: Mapping[str, PolicyResult], criterion: str, models: int = 1) -> dict[str, str]:
-    """{"limit": "model" | "planner" | "neither" | "unknown", "text": one sentence or more}. models: training seeds."""
+def verdict(policies: Mapping[str, PolicyResult], criterion: str, models: int = 1, exact_cost: bool = True) -> dict[str, str]:
+    """{"limit": "model" | "planner" | "planner or cost" | "neither" | "unknown", "text": one sentence or more}.
+
+    models: training seeds. exact_cost: whether the cost of the oracle, `to_go` of the task, is the true length of the way.
+    """
     if ORACLE_TO_GO not in policies:
-        return {"limit": "unknown", "text": "No verdict: the oracle was not evaluated."}
+        also = ""
+        if ORACLE in policies:
+            reached = _percent(policies[ORACLE]["scores"][criterion]["value"])
+            also = f" The oracle whose cost is the straight distance reaches {reached} % of the goals."
+        text = "No verdict: the oracle whose cost is the way to go (oracle_to_go) was not evaluated."
+        return {"limit": "unknown", "text": text + also}
     if MODEL not in policies:
         reached = _percent(policies[ORACLE_TO_GO]["scores"][criterion]["value"])
         text = f"No model was evaluated. With a copy of the environment, the planner reaches {reached} % of the goals."
@@ -23,13 +31,14 @@ def verdict(policies: Mapping[str, PolicyResult], criterion: str, models: int = 
     best, reached = _percent(oracle["value"]), _percent(model["value"])
     against = policies[ORACLE_TO_GO]["model_minus"][criterion]
     is_worse = against["p_holm"] < P_VALUE and against["value"] < 0
-    exact = "with a copy of the environment and the true length of the way as its cost"
+    cost = "true length of the way" if exact_cost else "task's estimate of the way to go"
+    exact = f"with a copy of the environment and the {cost} as its cost"
     if oracle["high"] < SOLVED:
-        limit = "planner"
+        limit = "planner" if exact_cost else "planner or cost"
         also = f" The model is below that too, with {reached} %." if is_worse else ""
-        text = (
-            f"The planner fails: {exact}, it reaches {best} % of the goals. Give it more samples, iterations or horizon.{also}"
-        )
+        advice = "Give it more samples, iterations or horizon" + ("" if exact_cost else ", or the task a better `to_go`")
+        who = "planner" if exact_cost else "planner or its cost"
+        text = f"The {who} fails: {exact}, the planner reaches {best} % of the goals. {advice}.{also}"
     elif is_worse:
         limit = "model"
         text = f"The model fails: {exact}, the same planner reaches {best} % of the goals; with the model, {reached} %."

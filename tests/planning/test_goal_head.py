@@ -43,7 +43,7 @@ def test_the_weights_of_the_lowest_error_are_kept():
     data = noise()
     found = fit_goal_head(data, QUICK)
     held_out = fitting._held_out(data.episode, 0)
-    at, ahead = fitting._Draws(data, held_out, np.random.default_rng(1)).draw(fitting._CHECKED_ON)
+    at, ahead = fitting.Windows(data, held_out, 1).draw(fitting._CHECKED_ON, np.random.default_rng(1))
     planned = found.head(data.features[at, None], data.features[at + ahead, None], 1)
     error = float(((planned - data.actions[at]) / found.head.action_std).square().mean())
     assert error == pytest.approx(found.held_out_error, rel=1e-5)
@@ -87,7 +87,7 @@ def test_episodes_become_one_trajectory_each():
     assert found.features.tolist() == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
     assert found.actions[found.has_actions(np.array([True, True]))].tolist() == [[1], [2], [3]]
     assert found.has_actions(np.array([False, True])).tolist() == [False, False, False, True, False]
-    at, ahead = fitting._Draws(found, np.array([True, True]), np.random.default_rng(0)).draw(500)
+    at, ahead = fitting.Windows(found, np.array([True, True]), 1).draw(500, np.random.default_rng(0))
     assert set(zip(at.tolist(), ahead.tolist(), strict=True)) == {(0, 1), (0, 2), (1, 1), (3, 1)}
 
 

@@ -16,6 +16,11 @@ def features_of(latents: Tensor) -> Tensor:
     return flat if flat.shape[-1] <= MAX_FEATURES else latents.float().mean(-2)
 
 
+def goal_head_inputs(now: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of C frames one after another, and those of the goal C times: [B, C, F], [B, F] -> [B, C F] twice."""
+    return now.flatten(1), goal.repeat(1, now.shape[1])
+
+
 class GoalHead(nn.Module):
     """Maps the latents of now and of a goal, several steps later, to the actions of the next planned step.
 

@@ -17,11 +17,13 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from worldmodel.config import Config
-from worldmodel.planning.goal_head import GoalHead, features_of
+from worldmodel.planning.goal_head import GoalHead, features_of, goal_head_inputs
 from worldmodel.planning.plan import PlanningError
 
 _HELD_OUT = 0.1  # of the episodes
 _CHECKED_ON = 4096  # windows that are held out, drawn once
+_CHECKED_AT_ONCE = 512
+_TOLD_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the steps to goals: candidates for goals whose steps are not known
 
 
 class GoalHeadConfig(Config):
@@ -88,6 +90,8 @@ class GoalHeadFit:
     """A trained head, and what it was trained on."""
 
     head: GoalHead
+    context: int  # frames that it sees, a planned step apart; see `goal_head_inputs`
+    told_steps: int | None  # that it is best told where the steps to a goal are not known; None: it is told none
     steps: int  # training steps until the lowest error
     held_out_error: float  # mean squared, in units of the variance of the actions; 1: no better than the mean action
     windows: int
@@ -96,52 +100,71 @@ class GoalHeadFit:
     episodes_held_out: int
 
 
-class _Draws:
-    """Draws windows of some sequences uniformly, and a goal for each, uniformly among the later steps of its sequence."""
+class Windows:
+    """Windows of some sequences: the frames until now, and a goal, uniformly among the later steps of the sequence."""
 
-    def __init__(self, data: Trajectories, of: NDArray[np.bool_], rng: np.random.Generator) -> None:
-        self._first = (np.cumsum(data.lengths) - data.lengths)[of]
-        self._lengths = data.lengths[of]
-        self._stop = np.cumsum(self._lengths - 1)  # windows up to each sequence
-        self._rng = rng
+    def __init__(self, data: Trajectories, of: NDArray[np.bool_], context: int) -> None:
+        ends = np.cumsum(data.lengths)
+        self._data, self._rows = data, data.has_actions(of).nonzero()[:, 0].numpy()
+        self._first, self._last = (np.repeat(rows, data.lengths) for rows in (ends - data.lengths, ends - 1))  # [R]
+        self._before = np.arange(1 - context, 1)
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Rows of `count` windows, and steps to their goals."""
-        window = self._rng.integers(self._stop[-1], size=count)
-        which = np.searchsorted(self._stop, window, side="right")
-        now = window - (self._stop[which] - (self._lengths[which] - 1))
-        ahead = 1 + (self._rng.random(count) * (self._lengths[which] - 1 - now)).astype(np.int64)
-        return torch.from_numpy(self._first[which] + now), torch.from_numpy(ahead)
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of `count` windows, and planned steps to their goals."""
+        at = self._rows[rng.integers(len(self._rows), size=count)]
+        return at, 1 + (rng.random(count) * (self._last[at] - at)).astype(np.int64)
+
+    def error(self, head: GoalHead, at: NDArray[np.int64], ahead: NDArray[np.int64], told: NDArray[np.int64]) -> Tensor:
+        """Mean squared error of normalised actions of windows [B], where the head is told steps [B]."""
+        frames = torch.from_numpy(np.maximum(at[:, None] + self._before, self._first[at][:, None]))  # [B, C]
+        now, goal = goal_head_inputs(self._data.features[frames], self._data.features[torch.from_numpy(at + ahead)])
+        found = head.normalised(now, goal, torch.from_numpy(told).to(now))
+        return F.mse_loss(found, (self._data.actions[torch.from_numpy(at)] - head.action_mean) / head.action_std)
+
+    @torch.no_grad()
+    def mean_error(self, head: GoalHead, *columns: NDArray[np.int64]) -> float:
+        """The same of many windows, whose features are not all in memory at once."""
+        count = len(columns[0])
+        parts = [[column[at : at + _CHECKED_AT_ONCE] for column in columns] for at in range(0, count, _CHECKED_AT_ONCE)]
+        return sum(float(self.error(head, *part)) * len(part[0]) for part in parts) / count
 
 
 def fit_goal_head(
-    data: Trajectories, config: GoalHeadConfig | None = None, seed: int = 0, on_step: Callable[[], None] | None = None
+    data: Trajectories,
+    config: GoalHeadConfig | None = None,
+    seed: int = 0,
+    on_step: Callable[[], None] | None = None,
+    context: int = 1,
 ) -> GoalHeadFit:
     """Train a head on the device of the data. A goal lies 1 to `longest` steps after now, uniformly, within the episode.
 
     The weights with the lowest error on held-out episodes are kept. A single episode is its own check. on_step: called after
-    every training step. torch's global generator is not changed.
+    every training step. context: frames that the head sees; before the first one, the first one is repeated. torch's global
+    generator is not changed.
     """
     config = config or GoalHeadConfig()
     held_out = _held_out(data.episode, seed)
-    head = _new_head(data, data.has_actions(~held_out), config, seed)
-    draws = _Draws(data, ~held_out, np.random.default_rng(seed))
-    checks = _Draws(data, held_out if held_out.any() else ~held_out, np.random.default_rng(seed + 1)).draw(_CHECKED_ON)
+    windows = Windows(data, ~held_out, context)
+    checked = Windows(data, held_out if held_out.any() else ~held_out, context)
+    checks, rng = checked.draw(_CHECKED_ON, np.random.default_rng(seed + 1)), np.random.default_rng(seed)
+    head = _new_head(data, data.has_actions(~held_out), config, seed, context)
     lowest, best, best_step, failed = float("inf"), copy.deepcopy(head.state_dict()), 0, 0
     optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.max_steps)
     for step in range(1, config.max_steps + 1):
-        loss = _error(head, data, *draws.draw(config.batch_size))
+        at, ahead = windows.draw(config.batch_size, rng)
         optimizer.zero_grad()
-        loss.backward()
+        windows.error(head, at, ahead, ahead).backward()
         optimizer.step()
         schedule.step()
         if on_step is not None:
             on_step()
         if step % config.check_every and step != config.max_steps:
             continue
-        with torch.no_grad():
-            found = float(_error(head, data, *checks))
+        found = checked.mean_error(head, *checks, checks[1])
         if found < lowest:
             lowest, best, best_step, failed = found, copy.deepcopy(head.state_dict()), step, 0
             continue
@@ -149,33 +172,36 @@ def fit_goal_head(
         if failed == config.patience:
             break
     head.load_state_dict(best)
-    windows = int((data.lengths[~held_out] - 1).sum())
+    head.eval().requires_grad_(False)
     return GoalHeadFit(
-        head.eval().requires_grad_(False),
+        head,
+        context,
+        told_steps=_told_without_knowing(checked, head, checks) if config.told_steps else None,
         steps=best_step,
         held_out_error=lowest,
-        windows=windows,
+        windows=len(windows),
         episodes=len(np.unique(data.episode[~held_out])),
-        windows_held_out=data.windows - windows,
+        windows_held_out=data.windows - len(windows),
         episodes_held_out=len(np.unique(data.episode[held_out])),
     )
 
 
-def _new_head(data: Trajectories, trained_on: Tensor, config: GoalHeadConfig, seed: int) -> GoalHead:
+def _told_without_knowing(windows: Windows, head: GoalHead, checks: tuple[NDArray[np.int64], NDArray[np.int64]]) -> int:
+    """The number of steps that a head is best told for goals at unknown distances: of the lowest error on these windows."""
+    at, ahead = checks
+    candidates = np.unique(np.rint(np.quantile(ahead, _TOLD_QUANTILES)).astype(np.int64)).tolist()
+    return min(candidates, key=lambda steps: windows.mean_error(head, at, ahead, np.full(len(at), steps)))
+
+
+def _new_head(data: Trajectories, trained_on: Tensor, config: GoalHeadConfig, seed: int, context: int) -> GoalHead:
     actions = data.actions[trained_on]
-    mean, std = data.features.mean(0), data.features.std(0).clamp(min=1e-4)
+    mean, std = (some.repeat(context) for some in (data.features.mean(0), data.features.std(0).clamp(min=1e-4)))
     action_mean, action_std = actions.mean(0), actions.std(0).clamp(min=1e-6)
     longest = int(data.lengths.max() - 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = GoalHead(mean, std, action_mean, action_std, longest, config.told_steps, config.width)
     return head.to(data.features.device)
-
-
-def _error(head: GoalHead, data: Trajectories, at: Tensor, ahead: Tensor) -> Tensor:
-    """Mean squared error of normalised actions: rows [B] of windows, and steps [B] to their goals."""
-    found = head.normalised(data.features[at], data.features[at + ahead], ahead.to(data.features))
-    return F.mse_loss(found, (data.actions[at] - head.action_mean) / head.action_std)
 
 
 def _held_out(episode: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ class HiddenObjectTask:
     """States are those of the environment. It implements WatchedTask: the object is seen going away before a plan is made."""
 
     unit = "px"
+    to_go_is_exact = True  # what the hand must move to fetch the object and to bring it to the goal
     budget = geometry.BUDGET_STEPS
     max_norm: float | None = None
     criteria = (
@@ -47,6 +48,9 @@ class HiddenObjectTask:
 
     def scripted(self, states: Array, goals: Array) -> Array:
         return policies.fetch(states, goals[..., OBJECT])
+
+    def still(self, states: Array) -> Array:
+        return np.zeros((*states.shape[:-1], 1))
 
     def step(self, states: Array, actions: Array) -> Array:
         return geometry.move(states, actions)

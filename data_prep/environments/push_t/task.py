@@ -27,6 +27,7 @@ class PushTTask:
     """
 
     unit = "px"
+    to_go_is_exact = False  # a weighted distance, which does not know how the T must be pushed
     budget = 50
     max_norm: float | None = geometry.MAX_ACTION_PX
     criteria = (
@@ -71,6 +72,9 @@ class PushTTask:
 
     def scripted(self, states: Array, goals: Array) -> Array | None:
         return None
+
+    def still(self, states: Array) -> Array:
+        return np.zeros((*states.shape[:-1], 2))
 
     def step(self, states: Array, actions: Array) -> Array:
         """One state after the other: the physics has no batches, 0.2 ms each."""

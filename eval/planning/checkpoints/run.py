@@ -19,7 +19,7 @@ from eval.planning.checkpoints.correlations import FEWEST, TRAINING, correlate
 from eval.planning.checkpoints.numbers import TRAINING_STEP, health_numbers, losses, offline_numbers
 from eval.planning.checkpoints.output import CheckpointResults, CheckpointRow, write_checkpoint_results
 from eval.planning.evaluation import Evaluation, run_policies
-from eval.planning.models import check_comparable, open_models
+from eval.planning.models import NamedModel, check_comparable, open_models
 from eval.planning.pairs import write_pairs
 from eval.planning.scoring import score, success
 from eval.planning.set_up import PlanRequest, Prepared, identity, measured_offline, prepare
@@ -50,23 +50,27 @@ def evaluate_checkpoints(request: PlanRequest, device: torch.device, ranks: Part
 
 
 def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
-    checkpoints = [checkpoint for run in request.model for checkpoint in all_checkpoints(run)]
+    runs = [all_checkpoints(run) for run in request.model]
+    checkpoints = [checkpoint for some in runs for checkpoint in some]
     if len(checkpoints) < FEWEST:
         raise EvalError(
             f"{len(checkpoints)} checkpoints; correlations need {FEWEST} or more. Train with a small checkpoint.every and a "
             "checkpoint.keep that keeps all, or give more --model"
         )
-    first = open_models([str(checkpoints[0].folder)], device)
-    prepared = prepare(request, first)
+    of_each_run = [open_models([str(some[0].folder)], device)[0] for some in runs if some]
+    prepared = prepare(request, of_each_run)
+    request = prepared.request
     if ranks.is_main_process:
+        for note in prepared.notes:
+            print_escaped(f"eval plan: {note}")
         write_pairs(request.out / "pairs.json", prepared.pairs)
     rows: list[CheckpointRow] = []
     for number, checkpoint in enumerate(checkpoints):
         if ranks.is_main_process:
             print_escaped(f"checkpoint {number + 1} of {len(checkpoints)}: {checkpoint.folder}")
-        rows.append(_row(request, prepared, checkpoint, str(checkpoints[0].folder), device, ranks))
+        rows.append(_row(prepared, checkpoint, of_each_run[0], device, ranks))
     if ranks.is_main_process:
-        write_checkpoint_results(request.out, _results(request, prepared, rows))
+        write_checkpoint_results(request.out, _results(prepared, rows))
         print_escaped(request.out / "report.html")
         shutil.rmtree(request.out / "parts")
     ranks.wait_for_everyone()
@@ -74,12 +78,11 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
 
 
 def _row(
-    request: PlanRequest, prepared: Prepared, checkpoint: Checkpoint, first: str, device: torch.device, ranks: PartialState
+    prepared: Prepared, checkpoint: Checkpoint, first: NamedModel, device: torch.device, ranks: PartialState
 ) -> CheckpointRow:
-    spec = str(checkpoint.folder)
+    request, spec = prepared.request, str(checkpoint.folder)
     (model,) = open_models([spec], device)
-    assert prepared.sizes is not None  # there is a first model
-    check_comparable(prepared.sizes, first, model)
+    check_comparable(first.sizes, first.spec, model)
     parts = request.out / "parts" / identity(request, prepared.pairs, prepared.planning, [model], prepared.manifest)
     shared = request.env, request.env_options, prepared.task, prepared.pairs, prepared.space, prepared.planning
     evaluation = Evaluation(*shared, model.model, {}, device)
@@ -87,7 +90,7 @@ def _row(
     episodes = run_policies(evaluation, ["model"], seeds, parts, ranks)["model"]
 
     def write_offline(_piece: int, file: Path) -> None:
-        found, _ = measured_offline(request, prepared, model.model, device)
+        found, _ = measured_offline(prepared, model, device)
         write_json(file, offline_numbers(found))
 
     offline: dict[str, float] = {}
@@ -116,7 +119,8 @@ def _row(
     )
 
 
-def _results(request: PlanRequest, prepared: Prepared, rows: Sequence[CheckpointRow]) -> CheckpointResults:
+def _results(prepared: Prepared, rows: Sequence[CheckpointRow]) -> CheckpointResults:
+    request = prepared.request
     groups = {name: group for row in rows for group, some in row["numbers"].items() for name in some}
     numbers = [{name: value for some in row["numbers"].values() for name, value in some.items()} for row in rows]
     criterion = prepared.task.criteria[0].name
@@ -131,7 +135,12 @@ def _results(request: PlanRequest, prepared: Prepared, rows: Sequence[Checkpoint
     return CheckpointResults(
         made=run_environment(),
         environment={"id": request.env, "options": request.env_options, "unit": prepared.task.unit},
-        pairs={"count": len(prepared.pairs.pairs), "split": prepared.pairs.split, "source": prepared.pairs.source},
+        pairs={
+            "count": len(prepared.pairs.pairs),
+            "removed_trained_on": prepared.pairs.removed_trained_on,
+            "split": prepared.pairs.split,
+            "source": prepared.pairs.source,
+        },
         protocol={
             "budget": prepared.planning.budget,
             "executed": prepared.planning.executed,

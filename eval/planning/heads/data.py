@@ -26,7 +26,6 @@ from worldmodel.planning.goal_head import features_of
 MAX_FRAMES = 500_000
 MAX_NUMBERS = 2**27  # of all features together: 512 MiB of float32
 _ESTIMATED_FROM = 100  # episodes
-_READ_AT_ONCE = 512  # frames
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,21 @@ class HeadData:
     fraction: float  # windows by all windows of the split
 
 
-def read_head_data(model: ActionModel, manifest: Manifest, split: str, device: torch.device, seed: int = 0) -> HeadData:
+def read_head_data(
+    model: ActionModel, manifest: Manifest, split: str, device: torch.device, seed: int = 0, size_px: int | None = None
+) -> HeadData:
     """Encode the frames of all episodes of a split, at all offsets, as far as the limits of memory allow.
 
-    Beyond the limits, sequences are chosen at random, from as many episodes as they allow. Raises EvalError for episodes
-    without signals, for actions of another size than the model's, and where no episode is long enough.
+    Beyond the limits, sequences are chosen at random, from as many episodes as they allow. size_px: side of the squares that
+    frames are read as; None: as they are in the file. Raises EvalError for episodes without signals, for actions of another
+    size than the model's, and where no episode is long enough.
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(np.asarray(manifest.rows(split), np.int64))
     if not len(rows):
         raise EvalError(f"{manifest.path} has no episode in split {split!r}")
     offsets = model.actions_per_step
-    first = open_clip(model, manifest, int(rows[0]))
+    first = open_clip(model, manifest, int(rows[0]), size_px)
     numbers = _encoded(model, first, [0], device).shape[1]
     limit = max(2, min(MAX_FRAMES, MAX_NUMBERS // numbers))
     share = max(limit / _frames(manifest, rows, first), 1 / offsets)
@@ -56,7 +58,7 @@ def read_head_data(model: ActionModel, manifest: Manifest, split: str, device: t
     kept = windows = seen = 0
     with bar(f"encode {split} for cloning and inverse dynamics", len(rows)) as progress:
         for number, row in enumerate(rows.tolist()):
-            clip = first if number == 0 else open_clip(model, manifest, row)
+            clip = first if number == 0 else open_clip(model, manifest, row, size_px)
             sequences = [range(offset, len(clip.times_s), offsets) for offset in range(offsets)]
             sequences = [sequence for sequence in sequences if len(sequence) > 1]
             windows += sum(len(sequence) - 1 for sequence in sequences)
@@ -90,8 +92,6 @@ def _frames(manifest: Manifest, rows: NDArray[np.int64], first: OpenClip) -> flo
 
 def _encoded(model: ActionModel, clip: OpenClip, wanted: list[int], device: torch.device) -> Tensor:
     """Features of frames by their numbers, [len(wanted), F], on the CPU."""
-    parts = []
-    for at in range(0, len(wanted), _READ_AT_ONCE):
-        frames = clip.frames([clip.times_s[frame] for frame in wanted[at : at + _READ_AT_ONCE]])
-        parts += [features_of(latents).cpu() for latents in encode_frames(model, frames, device)]
+    times = [clip.times_s[frame] for frame in wanted]
+    parts = [features_of(latents).cpu() for latents in encode_frames(model, clip, times, device)]
     return torch.cat(parts) if parts else torch.zeros(0, 0)

@@ -17,8 +17,11 @@ def heads_note(found: Sequence[HeadsOfModel]) -> str:
         f"{about['episodes_held_out']:,} more"
     )
     if about["fraction"] == 1:
-        return f"{text}: all windows of train"
-    return (
-        f"{text}: {100 * about['fraction']:.1f} % of the windows of train, chosen at random, because at most {MAX_FRAMES:,} "
-        f"frames and {MAX_NUMBERS:,} features are kept in memory"
-    )
+        text += ": all windows of train"
+    else:
+        text += (
+            f": {100 * about['fraction']:.1f} % of the windows of train, chosen at random, because at most {MAX_FRAMES:,} "
+            f"frames and {MAX_NUMBERS:,} features are kept in memory"
+        )
+    frames = about["context_frames"]
+    return f"{text}. They see {frames} frame{'s' if frames != 1 else ''}, as the model does when it plans"

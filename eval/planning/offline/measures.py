@@ -39,18 +39,23 @@ class Windows:
         self.target = torch.stack([e.latents[t + 1 : t + 1 + horizon] for e, t in self._each()])  # [B, H, N, D]
         self.now = torch.stack([e.latents[t] for e, t in self._each()])  # [B, N, D]
         self.actions = torch.stack([e.actions[t : t + horizon] for e, t in self._each()])  # [B, H, A]
+        self._observed: Any = None
 
     def _each(self) -> list[tuple[Recorded, int]]:
         return list(zip(self.episodes, self.last, strict=True))
 
     def observed(self, device: torch.device) -> Any:
+        """The contexts of all windows. Their frames are read at the first call."""
+        if self._observed is not None:
+            return self._observed
         frames, actions = [], []
         for episode, t in self._each():
             assert episode.frames is not None
-            frames.append(episode.frames[t + 1 - self.context : t + 1])
+            frames.append(episode.frames(range(t + 1 - self.context, t + 1)))
             actions.append(episode.actions[t + 1 - self.context : t])
         between = torch.stack(actions).to(device) if self.context > 1 else None
-        return self.model.observe(torch.from_numpy(np.stack(frames)).to(device), between)
+        self._observed = self.model.observe(torch.from_numpy(np.stack(frames)).to(device), between)
+        return self._observed
 
 
 def windows_of(model: ActionModel, episodes: Sequence[Recorded], context: int, seed: int) -> Windows | None:
@@ -156,16 +161,17 @@ def action_probe(windows: Windows, device: torch.device) -> dict[str, dict[str, 
 
 
 @torch.no_grad()
-def landscapes(windows: Windows, size: int, limit: Array, device: torch.device) -> list[dict[str, Any]]:
+def landscapes(windows: Windows, size: int, bounds: tuple[Array, Array], device: torch.device) -> list[dict[str, Any]]:
     """Cost of constant actions over a grid, of 2-D actions: pictures of the first windows.
 
     The last step costs, whatever the planner's cost is. The goal is the latent some steps later in the
-    recording. size: numbers of a single action. limit: the largest action, [2].
+    recording. size: numbers of a single action. bounds: its least and largest numbers, [2] each.
     """
     steps = min(LANDSCAPE_STEPS, windows.horizon)
     if size != 2:
         return []
-    axes = [np.linspace(-limit[axis], limit[axis], GRID) for axis in range(2)]
+    low, high = bounds
+    axes = [np.linspace(low[axis], high[axis], GRID) for axis in range(2)]
     grid = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="xy"), -1).reshape(-1, 2)).float()  # rows: second number
     repeats = windows.actions.shape[-1] // size
     actions = grid.repeat(1, repeats)[None, :, None].expand(len(windows.episodes), -1, steps, -1).to(device)
@@ -174,7 +180,8 @@ def landscapes(windows: Windows, size: int, limit: Array, device: torch.device) 
     recorded = windows.actions[:, :steps].reshape(len(windows.episodes), -1, size).mean(1).numpy()
     return [
         {
-            "limit": [float(value) for value in limit],
+            "low": [float(value) for value in low],
+            "high": [float(value) for value in high],
             "costs": costs[index].reshape(GRID, GRID).tolist(),
             "recorded": recorded[index].tolist(),
             "lowest": grid[int(costs[index].argmin())].tolist(),
@@ -190,13 +197,16 @@ def measure(
     context: int,
     task: Task | None,
     size: int,
-    limit: Array,
+    bounds: tuple[Array, Array],
     device: torch.device,
     seed: int = 0,
     steps: str = "last",
     report: Callable[[str], None] = lambda note: None,
 ) -> dict[str, Any]:
-    """All offline measures, in JSON types. steps: which steps of a plan cost, all or last."""
+    """All offline measures, in JSON types. bounds: of a single action. steps: which steps of a plan cost, all or last."""
+    if not episodes:
+        report("the held-out episodes are too short: none has two planned steps; nothing was measured on them")
+        return {}
     found: dict[str, Any] = {"reach": reach(model, episodes, task, device, seed)}
     windows = windows_of(model, episodes, context, seed)
     if windows is None:
@@ -204,7 +214,7 @@ def measure(
         return found
     found["forecast"] = forecast_errors(windows, device)
     found["action_rank"] = action_ranks(windows, device, seed, steps)
-    found["landscapes"] = landscapes(windows, size, limit, device)
+    found["landscapes"] = landscapes(windows, size, bounds, device)
     if model.has_inverse:
         found["action_probe"] = action_probe(windows, device)
     return found

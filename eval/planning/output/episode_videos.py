@@ -22,7 +22,8 @@ from worldmodel.models.decoder import Decoder
 Frames = NDArray[np.uint8]
 FPS = 10.0
 MAX_VIDEOS, MAX_FAILURES = 12, 8
-NEAREST_FRAMES = 4000  # recorded frames among which the nearest one is looked for
+NEAREST_FRAMES = 4000  # recorded frames among which the nearest one is looked for, at most
+NEAREST_BYTES = 256 << 20  # of these frames, about
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,16 @@ class Gallery:
 
     def __init__(self, decoder: Decoder | None, recorded: Sequence[Recorded]) -> None:
         self._decoder = decoder
-        with_frames = [episode for episode in recorded if episode.frames is not None]
-        self._latents = torch.cat([episode.latents for episode in with_frames])[:NEAREST_FRAMES] if with_frames else None
-        frames = [episode.frames for episode in with_frames if episode.frames is not None]
-        self._frames = np.concatenate(frames)[:NEAREST_FRAMES] if frames else None
+        latents: list[torch.Tensor] = []
+        frames: list[Frames] = []
+        for episode in recorded if decoder is None else []:
+            room = NEAREST_FRAMES - sum(map(len, frames))
+            if episode.frames is None or room < 1 or sum(some.nbytes for some in frames) > NEAREST_BYTES:
+                break
+            latents.append(episode.latents[:room])
+            frames.append(episode.frames(range(len(latents[-1]))))
+        self._latents = torch.cat(latents) if latents else None
+        self._frames = np.concatenate(frames) if frames else None
 
     @property
     def how(self) -> str:

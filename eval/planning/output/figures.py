@@ -62,8 +62,8 @@ def action_ranks(ranks: Sequence[Mapping[str, Any]]) -> str:
 def landscape(found: Mapping[str, Any]) -> str:
     """Cost of constant actions; dark is low."""
     figure, axes = _axes((2.6, 2.5))
-    (x, y), costs = found["limit"], found["costs"]
-    axes.imshow(costs, extent=(-x, x, -y, y), origin="lower", cmap="viridis", aspect="equal")
+    (left, bottom), (right, top), costs = found["low"], found["high"], found["costs"]
+    axes.imshow(costs, extent=(left, right, bottom, top), origin="lower", cmap="viridis", aspect="equal")
     axes.plot(*found["recorded"], "o", color="white", markeredgecolor="black", markersize=7, label="recorded, mean")
     axes.plot(*found["lowest"], "x", color="red", markersize=7, label="lowest cost")
     return _finished(figure, axes, "first number of the action", "second number")

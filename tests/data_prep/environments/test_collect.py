@@ -83,6 +83,8 @@ def whole(tmp_path_factory) -> Path:
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch) -> str:
     (tmp_path / "made_for_test.py").write_text(MODULE)
+    (tmp_path / "with_a_bad_import.py").write_text("from gymnasium import no_such_thing\n")
+    (tmp_path / "with_a_bad_attribute.py").write_text("import gymnasium\ngymnasium.no_such_thing\n")
     monkeypatch.syspath_prepend(tmp_path)
     return "made_for_test"
 
@@ -191,6 +193,12 @@ def test_an_environment_without_state_that_ends_early(module, tmp_path):
         ("made_for_test:Plain-v0", ["--policy", "made_for_test:none"], "the module made_for_test has no none"),
         ("made_for_test:Plain-v0", ["--policy", "made_for_test:number"], "is a int; expected a callable (environment, rng)"),
         ("made_for_test:Plain-v0", ["--policy", "nothing_here:a"], "no module 'nothing_here' on Python's path"),
+        (
+            TWO_ROOMS,
+            ["--policy", "with_a_bad_import:a"],
+            "with_a_bad_import cannot be imported (ImportError: cannot import",
+        ),
+        (TWO_ROOMS, ["--policy", "with_a_bad_attribute:a"], "with_a_bad_attribute cannot be imported (AttributeError: module"),
         ("made_for_test:Plain-v0", ["--policy", "best"], "expected random, scripted or module:callable"),
         ("made_for_test:Plain-v0", ["--split-by", "x"], "x is no name of the state of made_for_test:Plain-v0"),
         (TWO_ROOMS, ["--policy", "made_for_test:nans"], "action is array([nan, 0.]); expected 2 finite numbers"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_prep.__main__ import main
+from data_prep.episodes.hdf5 import HDF5Settings, check_state, write_hdf5_episode
+from data_prep.errors import PrepError
 from worldmodel.manifest import Manifest
 from worldmodel.signals import action_blocks, read_signals, states_at
 from worldmodel.video import read_frames
@@ -74,6 +77,54 @@ def test_every_picture_has_its_own_action_and_state(make, tmp_path: Path):
         assert action_blocks(signals, signals.time_s)[:, 0].tolist() == [[value, -value] for value in levels[:-1]]
         assert states_at(signals, signals.time_s)[:, 0].tolist() == [episode] * len(levels)
         assert (clip.fps, clip.source) == (20, "a")
+
+
+def settings_with_state(root: Path, *keys: str) -> HDF5Settings:
+    return HDF5Settings(str(root), "agentview_rgb", 20.0, "a", 0.1, 0.1, keys)
+
+
+def test_the_state_is_that_of_the_named_arrays_one_after_another(tmp_path: Path):
+    root = make_libero(tmp_path / "a.hdf5")
+    with h5py.File(root, "r+") as file:
+        for episode, name in enumerate(("demo_1", "demo_2", "demo_10")):
+            steps = np.arange(LENGTHS[episode], dtype=np.float64)
+            file[f"data/{name}/obs/ee_pos"] = np.stack([steps, steps + 10, steps + 20], 1)
+            file[f"data/{name}/obs/gripper"] = steps + 100 * episode  # a number per step
+    check_state(root, ("ee_pos", "obs/gripper"))
+    row = write_hdf5_episode(1, str(tmp_path / "out"), settings_with_state(root, "ee_pos", "obs/gripper"))
+    signals = read_signals(tmp_path / "out" / row["signals"])
+    assert signals.state.names == ("ee_pos[0]", "ee_pos[1]", "ee_pos[2]", "gripper[0]")
+    assert signals.states[2].tolist() == [2, 12, 22, 102]
+
+
+def test_states_that_are_missing_or_of_another_length_are_named(tmp_path: Path):
+    root = make_libero(tmp_path / "a.hdf5")
+    with pytest.raises(PrepError, match=r"no numbers ee_pos to use as state; there are actions, joint_states, rewards, states"):
+        check_state(root, ("joint_states", "ee_pos"))
+    with h5py.File(root, "r+") as file:
+        file["data/demo_2/obs/ee_pos"] = np.zeros((2, 3))
+    for number, problem in ((0, "ee_pos is missing; expected 5 steps"), (1, "ee_pos has 2 steps; expected 3 steps")):
+        with pytest.raises(ValueError, match=problem):
+            write_hdf5_episode(number, str(tmp_path / "out"), settings_with_state(root, "ee_pos"))
+
+
+def test_the_command_takes_names_of_states_and_refuses_others_in_one_line(tmp_path: Path, capsys):
+    root = make_libero(tmp_path / "a.hdf5")
+    assert convert(root, tmp_path / "out", "--fps", "20", "--state", "joint_states,states") == 0
+    manifest = Manifest.open(tmp_path / "out" / "episodes.parquet")
+    names = read_signals(manifest.clip(0).signals).state.names
+    assert names == ("joint_states[0]", "joint_states[1]", "states[0]", "states[1]")
+    assert manifest.metadata["config"]["state"] == ["joint_states", "states"]
+    assert convert(root, tmp_path / "other", "--fps", "20", "--state", "ee_pos") == 1
+    assert "has no numbers ee_pos to use as state; there are actions, joint_states" in one_line(capsys)
+
+
+def test_columns_of_stable_worldmodel_may_be_states_too(tmp_path: Path):
+    root = make_swm(tmp_path / "a.h5")
+    settings = replace(settings_with_state(root, "state", "action"), camera="pixels")
+    check_state(root, settings.state)
+    signals = read_signals(tmp_path / "out" / write_hdf5_episode(2, str(tmp_path / "out"), settings)["signals"])
+    assert signals.states[1].tolist() == [2, 1, level(2, 1), -level(2, 1)]
 
 
 def test_broken_episodes_are_named_and_the_others_are_used(tmp_path: Path, capsys):

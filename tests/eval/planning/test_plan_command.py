@@ -12,6 +12,7 @@ from data_prep.__main__ import main as data_prep
 from data_prep.environments.two_rooms.task import TwoRoomsTask
 from eval.__main__ import main
 from eval.planning import run as plan_run
+from eval.planning.episodes import allowed_action
 from eval.planning.models import NamedModel
 from tests.support.made_action_model import PositionModel
 from worldmodel.manifest import Manifest
@@ -215,3 +216,70 @@ def test_episodes_that_end_early_are_counted_and_a_goal_that_cannot_be_set_is_on
     error = capfd.readouterr().err
     assert "Stubborn-v0: the goal cannot be set (KeyError: 'no such option')" in error
     assert "Traceback" not in error
+
+
+class Strict(Early):
+    """Takes single precision within its bounds alone, like many environments, and does not end."""
+
+    action_space = gymnasium.spaces.Box(np.float32(-0.1), np.float32(0.1), (2,), np.float32)
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        return self.state, 0.0, False, False, {}
+
+    def render(self):
+        return np.full((8, 8, 3), 100, np.uint8)
+
+
+class BreaksInStep(Strict):
+    def step(self, action):
+        raise RuntimeError("the simulation\nexploded")
+
+
+class BreaksInRender(Strict):
+    def render(self):
+        if getattr(self, "moved", False):
+            raise RuntimeError("no display")
+        return super().render()
+
+    def step(self, action):
+        self.moved = True
+        return super().step(action)
+
+
+def test_environments_get_actions_of_their_own_type_within_their_bounds_and_their_errors_are_one_line(
+    plan, episodes, tmp_path, capfd
+):
+    for name, made in (("Strict-v0", Strict), ("BreaksInStep-v0", BreaksInStep), ("BreaksInRender-v0", BreaksInRender)):
+        if name not in gymnasium.registry:
+            gymnasium.register(name, entry_point=made)
+    arguments = ["--task", "data_prep.environments.two_rooms.task:TwoRoomsTask", "--data", episodes, "--goals", "later"]
+    arguments += ["--goal-steps", "10", "--count", "2", "--seeds", "1", "--no-offline", "--model", "made"]
+    policies = ["--policies", "model,random,straight"]  # the straight line has longer steps than the bounds allow
+    assert plan("--env", "Strict-v0", *arguments, *policies, "--out", tmp_path / "strict") == 0
+    capfd.readouterr()
+    for name, message in (
+        ("BreaksInStep-v0", "BreaksInStep-v0: step failed (RuntimeError: the simulation exploded)"),
+        ("BreaksInRender-v0", "BreaksInRender-v0: render failed (RuntimeError: no display)"),
+    ):
+        assert plan("--env", name, *arguments, "--policies", "model", "--out", tmp_path / name) == 2
+        error = capfd.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
+
+
+def test_actions_of_whole_numbers_are_rounded_within_the_bounds():
+    space = gymnasium.spaces.Box(0, 255, (2,), np.uint8)
+    found = allowed_action(space, np.array([-3.0, 254.6]))
+    assert found.tolist() == [0, 255]
+    assert space.contains(found)
+
+
+def test_the_table_says_where_doing_nothing_is_the_middle_of_the_bounds(plan, episodes, tmp_path, monkeypatch):
+    arguments = ["--data", episodes, "--goals", "later", "--goal-steps", "10", "--count", "2", "--seeds", "1"]
+    note = "do nothing: the action in the middle of the bounds, because the task does not name one that keeps the state"
+    assert plan(*arguments, "--policies", "nothing", "--out", tmp_path / "named") == 0
+    assert note not in (tmp_path / "named" / "plan.md").read_text()
+    monkeypatch.delattr(TwoRoomsTask, "still")
+    assert plan(*arguments, "--policies", "nothing", "--out", tmp_path / "middle") == 0
+    assert note in (tmp_path / "middle" / "plan.md").read_text()

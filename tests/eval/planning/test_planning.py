@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.environments.tasks import Criterion
+from data_prep.environments.hidden_object.task import HiddenObjectTask
+from data_prep.environments.push_t.task import PushTTask
+from data_prep.environments.tasks import Criterion, to_go_is_exact
 from data_prep.environments.two_rooms import geometry
 from data_prep.environments.two_rooms.task import TwoRoomsTask
 from eval.errors import EvalError
@@ -20,17 +22,20 @@ from eval.planning.models import NamedModel, open_models
 from eval.planning.offline.measures import RECORDED, action_ranks, forecast_errors, measure, windows_of
 from eval.planning.offline.reach import reach
 from eval.planning.offline.recorded import Recorded
+from eval.planning.output.episode_videos import Gallery
+from eval.planning.output.figures import landscape
 from eval.planning.pairs import Pair, PairSet
 from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
-from eval.planning.policies import RandomPolicy
+from eval.planning.policies import RandomPolicy, random_action
 from eval.planning.scoring import by_distance, difference, score
 from eval.planning.verdict import verdict
-from tests.support.made_acting_model import checkpoint_of, made_acting, made_recipe
+from tests.support.made_acting_model import SIZE_PX, checkpoint_of, made_acting, made_recipe
 from tests.support.made_action_model import STATISTICS, PositionModel
 from worldmodel.planning import ActionSpace, CEMConfig, GradientConfig, PlannerBase, generators_of, search
 from worldmodel.runs.run_data import RunData
 
 CPU = torch.device("cpu")
+BOUNDS = np.array([-2.45, -2.45]), np.array([2.45, 2.45])
 
 
 def recorded_walks(count: int = 6, steps: int = 20) -> list[Recorded]:
@@ -46,7 +51,7 @@ def recorded_walks(count: int = 6, steps: int = 20) -> list[Recorded]:
             frames[number, y, x, 0] = 255
         latents = torch.from_numpy(path).float()[:, None]
         actions = torch.from_numpy(np.tile(0.5 * action, (steps - 1, 1))).float()
-        found.append(Recorded(str(index), latents, actions, states, frames))
+        found.append(Recorded(str(index), latents, actions, states, frames.__getitem__))
     return found
 
 
@@ -59,6 +64,15 @@ def test_criteria_by_hand():
     assert not Criterion("a", 2.0, "held", 4).reached(distance)
     assert not Criterion("a", 2.0, "any").reached(np.array([0.0, 5.0]))  # a start at the goal is no success
     assert not Criterion("a", 2.0, "held", 3).reached(np.array([0.0, 1.0]))  # fewer steps than must be held
+
+
+def test_the_repeated_state_after_an_early_end_does_not_count_as_held():
+    distance = np.array([[9.0, 5.0, 1.0, 1.0, 1.0], [9.0, 1.0, 1.0, 1.0, 1.0]])
+    held = Criterion("a", 2.0, "held", 3)
+    assert held.reached(distance).tolist() == [True, True]
+    assert held.reached(distance, np.array([2, 3])).tolist() == [False, True]  # one step near the goal, and three
+    assert Criterion("a", 2.0, "last").reached(distance, np.array([2, 3])).all()
+    assert not Criterion("a", 2.0, "any").reached(distance[:1], np.array([1])).any()
 
 
 def test_an_interval_is_not_empty_where_all_episodes_succeed():
@@ -161,6 +175,28 @@ def test_the_verdict_tells_the_model_from_the_planner(model, oracle, limit):
     assert verdict({"model": model, "oracle_to_go": oracle}, "moderate")["limit"] == limit
 
 
+def test_the_verdict_does_not_blame_the_planner_alone_where_the_cost_of_the_oracle_is_no_true_length():
+    policies = {"model": policy_result(0.3), "oracle_to_go": policy_result(0.5, -0.2, 0.001)}
+    found = verdict(policies, "moderate", exact_cost=False)
+    assert found["limit"] == "planner or cost"
+    assert "The planner or its cost fails" in found["text"]
+    assert "true length" not in found["text"]
+    assert "the true length of the way as its cost" in verdict(policies, "moderate")["text"]
+    assert [to_go_is_exact(task) for task in (TwoRoomsTask(), HiddenObjectTask(), PushTTask(), object())] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_an_oracle_that_was_evaluated_is_not_called_missing():
+    policies = {"model": policy_result(0.3), "oracle": policy_result(0.6, -0.3, 0.001)}
+    text = verdict(policies, "moderate")["text"]
+    assert "(oracle_to_go) was not evaluated" in text
+    assert "The oracle whose cost is the straight distance reaches 60 % of the goals." in text
+
+
 def test_the_verdict_tells_what_one_training_seed_leaves_out():
     policies = {"model": policy_result(0.3), "oracle_to_go": policy_result(1.0, -0.7, 0.001)}
     assert "There is one training seed" in verdict(policies, "moderate")["text"]
@@ -205,6 +241,38 @@ def test_random_actions_of_a_pair_do_not_depend_on_the_others():
     assert (np.linalg.norm(together, axis=1) <= geometry.MAX_STEP_PX).all()
 
 
+def test_random_actions_stay_in_the_box_also_where_there_is_a_largest_norm():
+    space = ActionSpace(torch.tensor([0.0, -0.5]), torch.tensor([1.0, 0.5]), torch.ones(2), max_norm=3.0)
+    found = np.stack([random_action(space, np.random.default_rng(seed)) for seed in range(50)])
+    assert (found >= [0.0, -0.5]).all()
+    assert (found <= [1.0, 0.5]).all()
+
+
+def test_doing_nothing_takes_the_action_that_the_task_names_for_each_state():
+    """Of absolute targets, that is where the state is already, and not the middle of the bounds."""
+
+    class Absolute(TwoRoomsTask):
+        def still(self, states):
+            return states[..., :2]
+
+    space = ActionSpace(torch.zeros(2), torch.full((2,), 64.0), torch.ones(2))
+    history = History(0, np.array([PAIRS.pairs[0].start]), (), ())
+    for task, expected in ((Absolute(), [20, 30]), (WithoutStill(), [32, 32])):
+        it = Evaluation("TwoRooms-v0", {}, task, PAIRS, space, planning(CEMConfig(horizon=2)), None, {}, CPU)
+        assert it.policy("nothing", it.cases([0]), 0).act(history).tolist() == [expected]
+    for task, size in ((TwoRoomsTask(), 2), (HiddenObjectTask(), 1), (PushTTask(), 2)):
+        assert task.still(np.ones((3, 7))).tolist() == [[0.0] * size] * 3
+
+
+class WithoutStill:
+    """The task of another package, which does not say how a state is kept."""
+
+    def __getattr__(self, name):
+        if name in ("still", "to_go_is_exact"):
+            raise AttributeError(name)
+        return getattr(TwoRoomsTask(), name)
+
+
 def test_a_context_has_pictures_that_are_a_planned_step_apart_and_all_actions_between():
     class Blocked(PositionModel):
         actions_per_step, action_size = 2, 4
@@ -235,7 +303,7 @@ def test_shuffled_actions_lose_their_cost():
 
 
 def test_offline_measures_of_an_exact_model():
-    found = measure(PositionModel(), recorded_walks(), 1, TwoRoomsTask(), 2, np.array([2.45, 2.45]), CPU)
+    found = measure(PositionModel(), recorded_walks(), 1, TwoRoomsTask(), 2, BOUNDS, CPU)
     assert found["forecast"]["uses_actions"]["value"] > 0.95
     assert all(row["value"] > 0.85 for row in found["action_rank"])
     assert found["action_probe"]["predicted transitions"]["value"] > 0.95
@@ -243,6 +311,52 @@ def test_offline_measures_of_an_exact_model():
     assert found["reach"]["distance (px)"]["reach"] == pytest.approx(found["reach"]["distance (px)"]["longest"])
     lowest, recorded = (np.array(found["landscapes"][0][name]) for name in ("lowest", "recorded"))
     assert np.abs(lowest - recorded).max() <= 0.35  # the grid has steps of 0.35
+
+
+def test_the_grid_of_constant_actions_has_the_bounds_of_the_environment():
+    low, high = np.array([0.0, -1.0]), np.array([1.0, 0.5])
+    found = measure(PositionModel(), recorded_walks(), 1, TwoRoomsTask(), 2, (low, high), CPU)["landscapes"][0]
+    assert (found["low"], found["high"]) == ([0.0, -1.0], [1.0, 0.5])
+    assert (np.array(found["lowest"]) >= low).all()
+    assert (np.array(found["lowest"]) <= high).all()
+    assert "<svg" in landscape(found)
+
+
+def test_held_out_episodes_without_two_planned_steps_are_told_and_nothing_is_measured():
+    told: list[str] = []
+    assert measure(PositionModel(), [], 1, TwoRoomsTask(), 2, BOUNDS, CPU, report=told.append) == {}
+    assert told == ["the held-out episodes are too short: none has two planned steps; nothing was measured on them"]
+
+
+def test_only_the_frames_that_are_used_are_read():
+    """Of windows those of the context; of the gallery as many as it draws from, and none where a decoder draws."""
+    read: list[int] = []
+
+    def watched(episode: Recorded) -> Recorded:
+        return replace(episode, frames=lambda steps: (read.extend(steps), episode.frames(steps))[1])
+
+    walks = [watched(episode) for episode in recorded_walks()]
+    windows = windows_of(PositionModel(), walks, 2, 0)
+    for _ in range(2):
+        windows.observed(CPU)
+    assert len(read) == 2 * len(walks)
+    read.clear()
+    gallery = Gallery(None, walks)
+    assert len(read) == 20 * len(walks)
+    drawn = gallery.draw(walks[2].latents[[3, 7]])
+    np.testing.assert_array_equal(drawn, recorded_walks()[2].frames([3, 7]))
+    read.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eval.planning.output.episode_videos.NEAREST_FRAMES", 30)
+        Gallery(None, walks)
+        assert len(read) == 30
+        patch.setattr("eval.planning.output.episode_videos.NEAREST_BYTES", 1)
+        read.clear()
+        Gallery(None, walks)
+        assert len(read) == 20  # of the first episode
+    read.clear()
+    Gallery(torch.nn.Identity(), walks)
+    assert read == []
 
 
 def test_the_last_mean_of_a_search_with_shuffled_actions_does_not_win():
@@ -269,7 +383,7 @@ def test_the_last_mean_of_a_search_with_shuffled_actions_does_not_win():
 def test_the_rank_of_actions_is_by_the_cost_of_the_planner():
     walks = recorded_walks()
     last, summed = (
-        measure(PositionModel(gain=0.5), walks, 1, TwoRoomsTask(), 2, np.array([2.45, 2.45]), CPU, steps=steps)["action_rank"]
+        measure(PositionModel(gain=0.5), walks, 1, TwoRoomsTask(), 2, BOUNDS, CPU, steps=steps)["action_rank"]
         for steps in ("last", "all")
     )
     assert [row["cost_steps"] for row in (last[0], summed[0])] == ["last", "all"]
@@ -359,6 +473,48 @@ def test_a_run_is_opened_with_the_hash_of_its_heads_and_the_data_where_it_lies_n
     assert before.hash == after.hash
     assert before.heads_hash != after.heads_hash
     assert before.data == "moved/a.parquet"
+    assert (before.size_px, before.trained_steps) == (SIZE_PX, 1)
+
+
+def opened_together(monkeypatch, recipes):
+    """`open_models` of runs with these recipes, named run0, run1, ..."""
+    made = {f"run{number}": made_acting(recipe) for number, recipe in enumerate(recipes)}
+    monkeypatch.setattr(models, "load_acting_model", lambda spec, _: made[spec])
+    monkeypatch.setattr(models, "find_checkpoint", lambda spec: checkpoint_of(made[spec]))
+    monkeypatch.setattr(models, "load_decoder", lambda *_: None)
+    monkeypatch.setattr(models, "find_data", lambda *_: RunData(("a.parquet",), ()))
+    return open_models(list(made), CPU)
+
+
+def test_several_models_must_be_training_seeds_of_one_recipe(monkeypatch):
+    """Seed and places of files may differ; a learning rate or the statistics of actions may not."""
+    recipe = made_recipe()
+    other_seed = {"seed": 3, "run": "elsewhere", "data": recipe.data.model_copy(update={"manifest": "moved/a.parquet"})}
+    assert len(opened_together(monkeypatch, [recipe, recipe.model_copy(update=other_seed)])) == 2
+    faster = recipe.model_copy(update={"optim": recipe.optim.model_copy(update={"lr": 0.5})})
+    with pytest.raises(EvalError, match=r"run1 is no other training seed of run0: optim\.lr: .* -> 0\.5; several --model are"):
+        opened_together(monkeypatch, [recipe, faster])
+    statistics = recipe.model.condition.statistics.model_copy(update={"action_std": (2.0, 0.6)})
+    condition = recipe.model.condition.model_copy(update={"statistics": statistics})
+    other_data = recipe.model_copy(update={"model": recipe.model.model_copy(update={"condition": condition})})
+    with pytest.raises(EvalError, match=r"run1 is no other training seed of run0: model\.condition\.statistics\.action_std"):
+        opened_together(monkeypatch, [recipe, other_data])
+
+
+def test_frozen_encoders_of_two_seeds_lie_in_different_runs():
+    first, second = (
+        "model.frozen_encoder.source: runs/a -> runs/b",
+        "model.frozen_encoder.network.size_px: 64 -> 65",
+    )
+    assert first.startswith(models._MAY_DIFFER)
+    assert not second.startswith(models._MAY_DIFFER)
+
+
+def test_a_horizon_beyond_what_a_model_was_trained_to_predict_is_told():
+    it = NamedModel("run", made_acting(), "0" * 16, recipe=made_recipe())
+    (note,) = models.notes_on_models([it], 40)
+    assert note.startswith("--horizon 40 is more than the 1 steps that run was trained to predict")
+    assert models.notes_on_models([it], 1) == []
 
 
 def test_policies_that_mean_nothing_are_left_out_with_the_reason():
@@ -367,7 +523,7 @@ def test_policies_that_mean_nothing_are_left_out_with_the_reason():
     assert usual.left_out() == {}
     assert {"memoryless", "oracle", "oracle_to_go", "shuffled"} <= {*usual.names()}
     one_frame = replace(usual, planning=planning(CEMConfig(horizon=2), context=1))
-    assert one_frame.left_out() == {"memoryless": "memoryless (one frame) is left out: the model itself sees one frame"}
+    assert one_frame.left_out() == {"memoryless": "same model, one frame is left out: the model itself sees one frame"}
     assert set(usual.names()) - set(one_frame.names()) == {"memoryless"}
     gradient = replace(usual, planning=planning(GradientConfig(horizon=2)))
     assert set(usual.names()) - set(gradient.names()) == {"oracle", "oracle_to_go", "shuffled"} == {*gradient.left_out()}

@@ -255,7 +255,7 @@ def test_variations_keep_whole_matched_pairs(tmp_path, monkeypatch):
 
     def run_policies(changed: Evaluation, *_):
         asked.append(changed.pairs.pairs)
-        return {"model": [SimpleNamespace(states=starts)]}
+        return {"model": [SimpleNamespace(states=starts, length=np.ones(4, np.int64))]}
 
     monkeypatch.setattr(run, "run_policies", run_policies)
     monkeypatch.setattr(run, "_can_start", lambda _env, _options, _task, pair: pair != pairs.pairs[4])
@@ -276,7 +276,7 @@ def test_the_unchanged_environment_is_scored_on_the_pairs_that_a_variation_has(t
         at_goal = np.repeat(changed.pairs.starts[:, None], 2, 1)
         for number, pair in enumerate(changed.pairs.pairs):
             at_goal[number, 1, OBJECT] = 0.0 if pair in pairs.pairs[:2] else MIDDLE_PX
-        return {"model": [SimpleNamespace(states=at_goal)]}
+        return {"model": [SimpleNamespace(states=at_goal, length=np.ones(len(at_goal), np.int64))]}
 
     monkeypatch.setattr(run, "run_policies", run_policies)
     monkeypatch.setattr(run, "find_task", lambda *_: TASK)
