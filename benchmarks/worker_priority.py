@@ -25,7 +25,7 @@ from benchmarks.thread_waiting import busy_cores
 from worldmodel.data.batch_reader import BEHIND_TRAINING
 from worldmodel.process.arguments import whole_number
 
-NICENESS = (0, 5, BEHIND_TRAINING, 19)
+NICENESS = (0, 5, BEHIND_TRAINING)
 WARM_UP = 20  # steps in which micro-batches that were read ahead are used up
 
 
