@@ -34,6 +34,8 @@ def offline_numbers(offline: Mapping[str, Any]) -> dict[str, float]:
     for name, it in offline.get("reach", {}).items():
         found[f"reach against {name}, of the longest"] = None if it["reach"] is None else it["reach"] / it["longest"]
         found[f"rank correlation of the distance with {name}"] = it["rank_correlation"]["value"]
+    for context, it in offline.get("permanence", {}).items():
+        found[f"permanence, {context} frame{'s' if context != '1' else ''}"] = it["accuracy"]["value"]
     return _finite(found)
 
 

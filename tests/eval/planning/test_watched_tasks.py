@@ -19,6 +19,7 @@ from data_prep.environments.making import make_environment
 from data_prep.environments.tasks import Variation
 from eval.errors import EvalError
 from eval.planning import evaluation, run
+from eval.planning.checkpoints.numbers import offline_numbers
 from eval.planning.episodes import Cases, Environments, Spent, run_episodes
 from eval.planning.evaluation import Evaluation, Planning, run_policies
 from eval.planning.offline.permanence import matched_videos, permanence, permanence_note, surprises
@@ -208,6 +209,8 @@ def test_permanence_is_one_half_exactly_without_memory_and_one_with_it():
     assert permanence(of_random_weights)["accuracy"]["value"] == 0.5
     assert np.array_equal(of_random_weights[:, 0], of_random_weights[:, 1])  # one frame: the past makes no difference
     assert not np.allclose(*surprises(acting(), videos, 5, CPU).swapaxes(0, 1), rtol=1e-5)
+    numbers = offline_numbers({"permanence": {"5": with_memory, "1": without}})  # of a checkpoint
+    assert numbers == {"permanence, 5 frames": 1.0, "permanence, 1 frame": 0.5}
     note = permanence_note({"5": with_memory, "1": without})
     assert "100.0 % [100.0, 100.0] with 5 frames, 50.0 % [50.0, 50.0] with 1 frame of 6 quadruplets" in note
 
