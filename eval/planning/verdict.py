@@ -41,7 +41,8 @@ def verdict(policies: Mapping[str, PolicyResult], criterion: str, models: int = 
         text = f"The {who} fails: {exact}, the planner reaches {best} % of the goals. {advice}.{also}"
     elif is_worse:
         limit = "model"
-        text = f"The model fails: {exact}, the same planner reaches {best} % of the goals; with the model, {reached} %."
+        who = "The model fails" if model["value"] < SOLVED else "The model succeeds, and is below the oracle"
+        text = f"{who}: {exact}, the same planner reaches {best} % of the goals; with the model, {reached} %."
     elif model["low"] < SOLVED and (model["value"] < oracle["value"] or oracle["low"] < SOLVED):
         limit = "unknown"
         text = (

@@ -11,8 +11,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -28,9 +29,13 @@ from worldmodel.video.geometry import read_square_frames, read_square_planes
 from worldmodel.video.packet_index.reading import COUNTS
 from worldmodel.video.planes import FrameLayout
 
+if TYPE_CHECKING:
+    from worldmodel.signals.kept import KeptSignals
+
 _Found = TypeVar("_Found")
 
 RETRY_S = 1.0  # between two attempts to read from storage that is missing
+_KEPT_SIGNALS_BYTES = 64 << 20  # of tables of actions and states, which take as long to read as half the frames of a window
 _ATTEMPTS = 3  # for a file that does not answer although its folder does
 
 # Errors of a machine that lacks a resource. They say nothing about the file that was read.
@@ -176,11 +181,11 @@ def frame_times_s(times_s: tuple[float, ...] | None, indices: tuple[int, ...] | 
 def read_window_signals(request: SignalRequest) -> WindowSignals:
     """Read the signals of a window. Raises SignalError, and OSError for errors of storage and machine."""
     # imported here: it takes half a second, which workers of a run without actions do not need
-    from worldmodel.signals import SignalError, action_blocks, read_signals, state_differences, states_at
+    from worldmodel.signals import SignalError, action_blocks, state_differences, states_at
 
     if request.path is None:
         raise SignalError("", "missing", "the clip has no signals in the manifest")
-    signals, sizes = read_signals(request.path), request.sizes
+    signals, sizes = _kept_signals().read(request.path), request.sizes
     found = signals.actions.shape[1], signals.states.shape[1]
     if sizes.differences and found[1] != sizes.state:
         raise SignalError(request.path, "other size", f"states of {found[1]} numbers; this run has {sizes.state}")
@@ -198,6 +203,14 @@ def read_window_signals(request: SignalRequest) -> WindowSignals:
         actions = action_blocks(signals, request.times_s, sizes.actions_per_step)
         states = states_at(signals, request.times_s)
     return WindowSignals(actions.astype(np.float32), states.astype(np.float32))
+
+
+@cache
+def _kept_signals() -> KeptSignals:
+    """The tables of this process."""
+    from worldmodel.signals.kept import KeptSignals
+
+    return KeptSignals(_KEPT_SIGNALS_BYTES)
 
 
 def read_window(request: ReadRequest, out: np.ndarray | None = None) -> np.ndarray | ReadFailure:
