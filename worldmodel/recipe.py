@@ -247,6 +247,7 @@ def changed_fields(old: Recipe, new: Recipe) -> list[str]:
         "model.frozen_encoder.cache",
         "model.frozen_encoder.cache_gb",
         "train.rank_timeout_s",
+        "train.threads",
         "train.log_every",
         "train.trackers",
     }

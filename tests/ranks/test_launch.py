@@ -1,10 +1,12 @@
 """Precision and number of threads of a training process."""
 
+import os
+
 import pytest
 import torch
 
 from worldmodel.process.devices import multiplies_bfloat16
-from worldmodel.ranks.launch import resolve_precision, threads_per_process
+from worldmodel.ranks.launch import resolve_precision, start_accelerator, threads_per_process
 from worldmodel.recipe import Recipe
 
 
@@ -38,6 +40,16 @@ def test_auto_is_bf16_only_where_the_processor_computes_in_it(monkeypatch: pytes
 def test_an_explicit_precision_is_used(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     assert resolve_precision(Recipe()).train.precision == "fp32"
+
+
+def test_threads_of_the_recipe_come_before_those_of_the_machine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", found.append)
+    for threads in (3, None):
+        start_accelerator(Recipe.model_validate({"train": {"threads": threads}}))
+    assert found == [3, threads_per_process(os.environ)]
 
 
 def test_cores_that_a_launcher_leaves_idle_are_divided_among_its_processes(monkeypatch: pytest.MonkeyPatch):

@@ -48,7 +48,7 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise ConfigError([f"the launch file asks for {accelerator.distributed_type.value}; use train.parallel=fsdp2 instead"])
     if accelerator.device.type == "cpu":
-        if threads := threads_per_process(os.environ):
+        if threads := recipe.train.threads or threads_per_process(os.environ):
             torch.set_num_threads(threads)
         elif "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
             torch.set_num_threads(usable_cores())  # torch ignores the limit of a container

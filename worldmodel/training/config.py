@@ -28,6 +28,9 @@ class TrainConfig(Config):
     """fsdp2: weights and optimizer state are sharded over ranks (torch fully_shard)"""
     rank_timeout_s: NonNegativeFloat = 60.0
     """all ranks end when one of them sends no heartbeat for this time; 0 = wait for ever"""
+    threads: PositiveInt | None = None
+    """threads that compute, per process on CPUs; null = OMP_NUM_THREADS, or all cores where only a launcher set it. Give 1
+    where a training step is small and data workers need the other cores"""
     log_every: PositiveInt = 10
     """steps between two rows of metrics.jsonl"""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
