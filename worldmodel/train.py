@@ -27,7 +27,7 @@ from accelerate import Accelerator
 
 from worldmodel.checkpoint import CheckpointError, find_checkpoint, latest_checkpoint, refuse_existing_checkpoints
 from worldmodel.config import ConfigError
-from worldmodel.data.batch_reader import BEHIND_TRAINING, BatchReader
+from worldmodel.data.batch_reader import BatchReader
 from worldmodel.data.loader import Batch, DataError, begin_fixed_batch, open_windows
 from worldmodel.files.folder_lock import FolderLockError, release_on_signals
 from worldmodel.files.outputs import ForeignFileError
@@ -122,8 +122,7 @@ def train(recipe: Recipe, accelerator: Accelerator, session: Session) -> bool:
             accelerator.print(warning)
 
     # The data workers start, and read the held-out windows, while this process builds the model.
-    niceness = BEHIND_TRAINING if accelerator.device.type == "cpu" else 0
-    with BatchReader(recipe.data.workers, niceness) as reader:
+    with BatchReader(recipe.data.workers) as reader:
         wait_for_held_out = begin_fixed_batch(
             held_out_windows, recipe.health.windows, reader, wait_for_storage=last is not None
         )

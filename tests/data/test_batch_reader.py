@@ -32,16 +32,6 @@ def test_one_set_of_workers_reads_the_held_out_windows_and_then_the_training_win
         assert one.step_seed == two.step_seed
 
 
-def test_workers_leave_the_processors_to_a_training_that_needs_them(clips: Path):
-    own = psutil.Process()
-    for niceness in (0, 3):
-        others = own.children()
-        with BatchReader(2, niceness) as reader:
-            begin_fixed_batch(windows_of(clips, workers=2), 4, reader)()
-            workers = [child for child in own.children() if child not in others]
-            assert [worker.nice() for worker in workers] == [own.nice() + niceness] * 2
-
-
 @pytest.mark.parametrize("shared", [True, False])
 def test_batches_are_those_of_the_first_releases(clips: Path, monkeypatch, shared: bool):
     """SHA-256 of ids, augmentation, seeds and frames of twelve training steps, computed at commit 78f1e97."""

@@ -11,9 +11,6 @@ from worldmodel.data.batch import Batch, PendingBatch, ReplacementPolicy, Sample
 from worldmodel.data.batch_waiting import InProcessReader, Reader, WaitLimits, wait_for_batch
 from worldmodel.data.worker_pool import WorkerPool
 
-BEHIND_TRAINING = 10
-"""Niceness of the workers of a training on processors. The workers read ahead, so they can wait; a training step cannot."""
-
 
 class BatchReader:
     """Reads micro-batches with `workers` processes, or in this process if there are none.
@@ -22,9 +19,8 @@ class BatchReader:
     training windows. As a context manager it closes itself.
     """
 
-    def __init__(self, workers: int, niceness: int = 0) -> None:
-        """niceness: by how much this process comes before its workers where both want a processor; see BEHIND_TRAINING."""
-        self._reader: Reader = WorkerPool(workers, niceness) if workers else InProcessReader()
+    def __init__(self, workers: int) -> None:
+        self._reader: Reader = WorkerPool(workers) if workers else InProcessReader()
         self._numbers = count()  # a worker does the micro-batches with lower numbers first
 
     def read(

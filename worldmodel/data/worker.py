@@ -61,13 +61,8 @@ class Answer:
     masks: WindowMasks | None = None  # of a window that was read, where its request asks for them
 
 
-def main(shared: int | None = None, niceness: int = 0) -> None:
-    """Read tasks until the parent closes the pipe or ends.
-
-    shared: descriptor of the shared memory. niceness: by how much the parent comes first where both want a processor.
-    """
-    if niceness and hasattr(os, "nice"):  # before the threads, which inherit it
-        os.nice(niceness)
+def main(shared: int | None = None) -> None:
+    """Read tasks until the parent closes the pipe or ends. shared: descriptor of the shared memory."""
     interrupts.ignore_in_child(signal.SIGINT, signal.SIGTERM)
     try:
         os.fstat(2)

@@ -28,9 +28,9 @@ _MAX_SLOTS = 256  # of shared memory, in all workers; further micro-batches trav
 
 
 class WorkerPool:
-    """`count` workers; worker n % count reads micro-batch n. niceness: see `BatchReader`."""
+    """`count` workers; worker n % count reads micro-batch n."""
 
-    def __init__(self, count: int, niceness: int = 0) -> None:
+    def __init__(self, count: int) -> None:
         self._changed = threading.Condition()
         self._error: Exception | None = None
         self._workers: list[_Worker] = []
@@ -39,7 +39,7 @@ class WorkerPool:
         try:
             with interrupts.signals_blocked(multiprocessing=False):
                 for _ in range(count):
-                    self._workers.append(_Worker(self._notify, pipe_bytes, max(1, _MAX_SLOTS // count), niceness))
+                    self._workers.append(_Worker(self._notify, pipe_bytes, max(1, _MAX_SLOTS // count)))
         except BaseException:
             self.close()
             raise
@@ -85,8 +85,8 @@ def _close(workers: list[_Worker]) -> None:
 class _Worker:
     """The micro-batches of one worker, and its process, which is restarted after a file made it crash."""
 
-    def __init__(self, notify: Callable[[Exception | None], None], pipe_bytes: int, max_slots: int, niceness: int) -> None:
-        self._notify, self._pipe_bytes, self._niceness = notify, pipe_bytes, niceness
+    def __init__(self, notify: Callable[[Exception | None], None], pipe_bytes: int, max_slots: int) -> None:
+        self._notify, self._pipe_bytes = notify, pipe_bytes
         self._lock = threading.Lock()
         self._pending: dict[int, PendingBatch] = {}
         self._slots: dict[int, Slot | None] = {}  # of the same micro-batches
@@ -94,7 +94,7 @@ class _Worker:
         self._reading: tuple[int, int] | None = None  # (micro-batch, index) that the process reads now
         self._closing = False
         try:
-            self._process = WorkerProcess(pipe_bytes, self._memory.descriptor, niceness)
+            self._process = WorkerProcess(pipe_bytes, self._memory.descriptor)
             start_thread(self._receive, self._process)
         except BaseException:
             self._memory.close()
@@ -180,7 +180,7 @@ class _Worker:
             if self._closing:
                 return
             with interrupts.signals_blocked(multiprocessing=False):
-                self._process = WorkerProcess(self._pipe_bytes, self._memory.descriptor, self._niceness)
+                self._process = WorkerProcess(self._pipe_bytes, self._memory.descriptor)
             for pending in self._pending.values():
                 self._send(pending.number, pending.requests())
 

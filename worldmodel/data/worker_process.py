@@ -25,15 +25,13 @@ _STARTED_IN = os.getcwd()  # relative entries of sys.path refer to this folder
 
 
 class WorkerProcess:
-    """A process that runs `worldmodel.data.worker`.
+    """A process that runs `worldmodel.data.worker`. shared: descriptor of the memory that it shares with this process.
 
-    shared: descriptor of the memory that it shares with this process. niceness: see `BatchReader`.
     Tasks are written by a thread, because the pipe of a worker that hangs may be full.
     """
 
-    def __init__(self, pipe_bytes: int, shared: int | None, niceness: int = 0) -> None:
-        start = f"from worldmodel.data.worker import main; main({shared}, {niceness})"
-        program = f"import sys; sys.path[:] = {import_path()!r}; {start}"
+    def __init__(self, pipe_bytes: int, shared: int | None) -> None:
+        program = f"import sys; sys.path[:] = {import_path()!r}; from worldmodel.data.worker import main; main({shared})"
         environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # decoding multiplies no matrices
         try:
             self._process = subprocess.Popen(
