@@ -68,7 +68,7 @@ OPTIONS = [
 NUMBERS = [(name, action) for name, action in OPTIONS if action.type not in (None, Path, path_or_url)]
 TEXTS = {"--model", "--suite", "--calibration", "--data", "--split", "--only", "--name", "--properties", "--clip", "--quad"}
 TEXTS |= {"--scorer", "--parts", "--strengths"}  # `strengths_of` checks the numbers
-TEXTS |= {"--label", "--env", "--task", "--policy", "--policies", "--camera", "--split-by"}
+TEXTS |= {"--label", "--env", "--task", "--policy", "--policies", "--camera", "--split-by", "--state"}
 URLS = {("shard", "--out")}  # a folder or a URL
 
 
