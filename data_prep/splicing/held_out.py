@@ -107,17 +107,19 @@ def _of_folder(root: Path | str, workers: Workers) -> list[Clip]:
 
 
 def _check_not_own_output(root: Path) -> None:
-    """Raise PrepError for a folder that a command of this project filled.
+    """Raise PrepError for a folder that a command of this project filled, and for one below it.
 
     Its manifest has the split. The content of the copies in it would give another one, whose held-out
     videos a model may have been trained on.
     """
-    command = writer_of(root)
-    if command is None:
+    whole = root.absolute()
+    found = next(((folder, command) for folder in (whole, *whole.parents) if (command := writer_of(folder))), None)
+    if found is None:
         return
-    manifests = " or ".join(str(path) for path in sorted(root.glob("*.parquet")))
+    folder, command = found
+    manifests = " or ".join(str(path) for path in sorted(folder.glob("*.parquet")))
     advice = f"give its manifest: {manifests}" if manifests else "give a manifest, or a folder of videos of your own"
-    raise PrepError(f"{root}: filled by `{command}`, so its files do not tell which videos are held out; {advice}")
+    raise PrepError(f"{folder}: filled by `{command}`, so its files do not tell which videos are held out; {advice}")
 
 
 def divide(clips: Sequence[Clip], duration_s: float) -> Pools:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 
 RETRY_S = 1.0  # between two attempts to read from storage that is missing
-_KEPT_SIGNALS_BYTES = 64 << 20  # of tables of actions and states, which take as long to read as half the frames of a window
+_KEPT_SIGNALS_BYTES = 64 << 20  # of tables of actions and states; reading one takes half as long as the frames of a window
 _ATTEMPTS = 3  # for a file that does not answer although its folder does
 
 # Errors of a machine that lacks a resource. They say nothing about the file that was read.

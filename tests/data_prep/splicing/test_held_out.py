@@ -46,9 +46,12 @@ def test_short_clips_of_few_videos_are_divided_by_video():
 def test_a_folder_of_copies_is_refused_because_its_split_is_not_that_of_its_manifest(tmp_path):
     mark_folder(tmp_path, "python -m data_prep transcode")
     (tmp_path / "manifest.parquet").touch()
-    write_video(tmp_path / "one.mp4", scene(12), 10.0)
-    with pytest.raises(PrepError, match=r"filled by `python -m data_prep transcode`.*give its manifest: .*manifest\.parquet"):
-        held_out_clips(tmp_path, WORKERS)
+    (tmp_path / "clips").mkdir()
+    write_video(tmp_path / "clips" / "one.mp4", scene(12), 10.0)
+    told = r"filled by `python -m data_prep transcode`.*give its manifest: .*manifest\.parquet"
+    for folder in (tmp_path, tmp_path / "clips"):  # and a part of it
+        with pytest.raises(PrepError, match=told):
+            held_out_clips(folder, WORKERS)
 
 
 def test_one_line_says_how_a_folder_is_split(tmp_path, capsys):
