@@ -19,10 +19,10 @@ from data_prep.sources import folder, webdataset
 from data_prep.sources.item import Item
 from data_prep.sources.skipped import SkippedFiles
 from worldmodel.files.json_files import parse_json
-from worldmodel.files.output_mark import MARK_FILE
+from worldmodel.files.output_mark import MARK_FILE, TRANSCODE_KEYS
 from worldmodel.storage.objects import members_at, open_object
 from worldmodel.storage.transfer import list_versions, read_whole
-from worldmodel.storage.urls import UrlError, split_url, with_version
+from worldmodel.storage.urls import UrlError, parent_url, split_url, with_version
 from worldmodel.video.frame_folder.frames import SUFFIXES as FRAMES
 
 _MARKS = (MARK_FILE, "output.json", "shards.json", "upload.json")
@@ -105,13 +105,36 @@ def _own_outputs(root: str, names: Mapping[str, object]) -> dict[str, str]:
     found = {}
     for name in names:
         below, _, file = name.rpartition("/")
-        if file in _MARKS and below:
-            content = read_whole(f"{root}/{name}")
-            try:
-                found[below] = str(parse_json((b"{}" if content is None else content[0]).decode())["made_by"])
-            except (ValueError, KeyError, TypeError):
-                continue  # a file of another program
+        if file in _MARKS and below and (command := _made_by(_object_at(f"{root}/{name}"))) is not None:
+            found[below] = command
     return found
+
+
+def own_output_at(url: str) -> tuple[str, str] | None:
+    """(folder, command) where a command of this project wrote this folder, or one that it lies in. Raises StorageError."""
+    while split_url(url)[1]:
+        for name in (*_MARKS, "transcode.json"):
+            found = _object_at(f"{url}/{name}")
+            if (command := _made_by(found)) is not None:
+                return url, command
+            if name == "transcode.json" and found.keys() >= TRANSCODE_KEYS:
+                return url, "data_prep transcode"
+        url = parent_url(url)
+    return None
+
+
+def _made_by(mark: Mapping[str, object]) -> str | None:
+    return str(mark["made_by"]) if "made_by" in mark else None
+
+
+def _object_at(url: str) -> Mapping[str, object]:
+    """The JSON object at a URL; an empty one where there is none, or a file of another program."""
+    content = read_whole(url)
+    try:
+        found = parse_json((b"{}" if content is None else content[0]).decode())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _place(name: str) -> tuple[tuple[bool, str], ...]:

@@ -20,6 +20,7 @@ from data_prep.parallel.workers import Workers
 from data_prep.pool import Failed
 from data_prep.progress import bar
 from data_prep.sources import SkippedFiles, find_items
+from data_prep.sources.object_folder import own_output_at
 from data_prep.splits import FEW_FILES, clips_of, split_in_time, split_of, whole_file
 from worldmodel.files.output_mark import writer_of
 from worldmodel.manifest import Clip, Manifest
@@ -68,8 +69,7 @@ def _of_manifest(path: Path | str) -> list[Clip]:
 
 
 def _of_folder(root: Path | str, workers: Workers) -> list[Clip]:
-    if isinstance(root, Path):
-        _check_not_own_output(root)
+    _check_not_own_output(root)
     items = list(find_items("folder", folder_url(root) if isinstance(root, str) else root.absolute(), SkippedFiles()))
     if not items:
         raise PrepError(f"{root}: no videos in this folder or below it")
@@ -106,20 +106,23 @@ def _of_folder(root: Path | str, workers: Workers) -> list[Clip]:
     return clips[:MAX_CLIPS]
 
 
-def _check_not_own_output(root: Path) -> None:
+def _check_not_own_output(root: Path | str) -> None:
     """Raise PrepError for a folder that a command of this project filled, and for one below it.
 
     Its manifest has the split. The content of the copies in it would give another one, whose held-out
     videos a model may have been trained on.
     """
-    whole = root.absolute()
-    found = next(((folder, command) for folder in (whole, *whole.parents) if (command := writer_of(folder))), None)
+    found = own_output_at(folder_url(root)) if isinstance(root, str) else _own_output_on_disk(root.absolute())
     if found is None:
         return
     folder, command = found
-    manifests = " or ".join(str(path) for path in sorted(folder.glob("*.parquet")))
-    advice = f"give its manifest: {manifests}" if manifests else "give a manifest, or a folder of videos of your own"
+    manifests = " or ".join(str(path) for path in sorted(folder.glob("*.parquet"))) if isinstance(folder, Path) else ""
+    advice = f"give its manifest: {manifests}" if manifests else "give its manifest, or a folder of videos of your own"
     raise PrepError(f"{folder}: filled by `{command}`, so its files do not tell which videos are held out; {advice}")
+
+
+def _own_output_on_disk(root: Path) -> tuple[Path, str] | None:
+    return next(((folder, command) for folder in (root, *root.parents) if (command := writer_of(folder))), None)
 
 
 def divide(clips: Sequence[Clip], duration_s: float) -> Pools:

@@ -74,6 +74,18 @@ def test_suites_are_equal_and_are_opened_at_a_url(manifest, tmp_path, server, ca
         open_suite("builtin:s3://bucket/other")
 
 
+@pytest.mark.parametrize("below", ["", "/clips"])
+def test_a_folder_of_copies_at_a_url_is_refused(manifest, tmp_path, server, capsys, below):
+    """Its split is that of its manifest; the content of the copies would give another one."""
+    assert run("transcode", manifest, tmp_path / "small") == 0
+    for path in (tmp_path / "small").rglob("*.*"):
+        server.objects[f"/bucket/sets/small/{path.relative_to(tmp_path / 'small').as_posix()}"] = path.read_bytes()
+    assert run("quadruplets", f"s3://bucket/sets/small{below}", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "s3://bucket/sets/small: filled by" in error
+    assert "data_prep transcode`, so its files do not tell which videos are held out; give its manifest" in error
+
+
 def names(suite) -> list:
     return [replace(trial, videos=tuple(Path(video.path).name for video in trial.videos)) for trial in suite.trials]
 
