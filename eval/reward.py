@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from eval.plausibility.sliding_windows import (
@@ -24,8 +23,10 @@ from eval.plausibility.sliding_windows import (
 )
 from eval.voe.surprise.whitening import Whitening
 from eval.voe.surprise.windows import WindowPlan
+from worldmodel.data.planar.convert import resized_rgb
 from worldmodel.models.world_model import WorldModel, window_frames
-from worldmodel.video.geometry import Geometry, crop_square
+from worldmodel.video.geometry import Geometry, crop
+from worldmodel.video.resize import target_size
 from worldmodel.video.selection import frame_count_at
 
 
@@ -79,7 +80,8 @@ def surprise_of(
 def model_frames(videos: Tensor, fps: float, rate: float, size_px: int, geometry: Geometry = "center_crop") -> Tensor:
     """Convert videos to the frame rate and input size of a model: [B, T, H, W, 3] -> uint8 [B, T', size_px, size_px, 3].
 
-    Each output frame is the input frame visible at its time. Raises ValueError for tensors of another shape, type or range.
+    Each output frame is the input frame visible at its time, resized by the filters of the readers.
+    Raises ValueError for tensors of another shape, type or range.
     """
     if videos.ndim != 5 or videos.shape[-1] != 3 or not videos.numel():
         raise ValueError(f"videos are {list(videos.shape)}; expected [B, T, H, W, 3]")
@@ -90,12 +92,10 @@ def model_frames(videos: Tensor, fps: float, rate: float, size_px: int, geometry
     count = frame_count_at(videos.shape[1], fps, rate)
     visible = (torch.arange(count, dtype=torch.float64) / rate * fps + 1e-3).long()
     frames = videos[:, visible.to(videos.device)]
-    if geometry == "center_crop":
-        frames = crop_square(frames)
-    if frames.shape[2:4] != (size_px, size_px):
-        planes = frames.flatten(0, 1).movedim(-1, 1).float()
-        shrinks = min(frames.shape[2:4]) >= size_px
-        sized = F.interpolate(planes, (size_px, size_px), mode="area" if shrinks else "bilinear")
-        frames = sized.movedim(1, -1).unflatten(0, frames.shape[:2])
+    height, width = frames.shape[2:4]
+    size = target_size(height, width, size_px) if geometry == "center_crop" else (size_px, size_px)
+    if size != (height, width):
+        frames = resized_rgb(frames, size)
         frames = frames if videos.is_floating_point() else frames.round().to(torch.uint8)
+    frames = crop(frames, (size_px, size_px))
     return frames if frames.dtype == torch.uint8 else (frames * 255).round().to(torch.uint8)

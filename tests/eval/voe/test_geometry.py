@@ -19,6 +19,7 @@ from eval.voe.surprise.windows import WindowPlan
 from eval.voe.trials import Trial, Video, read_video
 from worldmodel.manifest import Clip
 from worldmodel.video import read_frames, write_video
+from worldmodel.video.geometry import square_pictures
 
 
 @pytest.fixture
@@ -68,6 +69,14 @@ def test_tensors_are_cropped_or_resized(wide):
     assert resized.shape == cropped.shape == (1, 12, 16, 16, 3)
     assert (resized[..., :4, :] == 255).all()
     assert (cropped == 0).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 143), (70, 64), (24, 31)])
+def test_tensors_are_resized_as_videos_are(height, width):
+    """Also where the ratio is not whole: averages over whole pixels differ by 80 levels and more here."""
+    frames = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    found = model_frames(torch.from_numpy(frames)[None], 12.0, 12.0, 48)[0].numpy()
+    assert np.abs(found.astype(int) - square_pictures(frames, 48)).max() <= 1
 
 
 def test_a_page_shows_frames_in_the_geometry_of_the_model_so_that_maps_fit(wide, tmp_path):

@@ -1,4 +1,4 @@
-"""Planes Y, U and V -> RGB frames of another size, by torch.
+"""Planes Y, U and V, or RGB frames -> RGB frames of another size, by torch.
 
 Both steps are the linear maps that the default reader applies (swscale: chroma samples repeated, colour conversion at full
 size, area average or bilinear resize), but in the other order and without rounding in between. The result differs from the
@@ -30,6 +30,13 @@ def rgb_of_planes(planes: Tensor, layout: FrameLayout, size: tuple[int, int]) ->
     return _rgb(y, u, v, layout)
 
 
+def resized_rgb(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize RGB frames [..., H, W, 3] of any type to float [..., *size, 3] by the filters of the default reader."""
+    height, width = frames.shape[-3:-1]
+    planes = frames.movedim(-1, -3).flatten(0, -3)
+    return _resized(planes, (height, width), size).unflatten(0, (*frames.shape[:-3], 3)).movedim(-3, -1)
+
+
 def _rgb(y: Tensor, u: Tensor, v: Tensor, layout: FrameLayout) -> Tensor:
     """Colour conversion (ITU-R BT.601, section 2.5, and BT.709, section 3): float [N, H, W] each -> uint8 [N, H, W, 3]."""
     assert layout.matrix is not None
@@ -53,7 +60,7 @@ def _rgb(y: Tensor, u: Tensor, v: Tensor, layout: FrameLayout) -> Tensor:
 
 
 def _resized(plane: Tensor, full: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Resize planes uint8 [N, h, w] of frames of size `full` to float [N, *size]. Planes of chroma have half that size."""
+    """Resize planes [N, h, w] of frames of size `full` to float [N, *size]. Planes of chroma have half that size."""
     shrinks = size[0] <= full[0] and size[1] <= full[1]
     plane = plane.float()
     for axis in (0, 1):  # height first: rows are in one piece
