@@ -129,7 +129,8 @@ def _write(name: str, target: Path, frames: Iterator[TimedFrame], fps: float, co
 
 def _encode(out: OutputContainer, target: Path, frames: Iterator[TimedFrame], fps: float, config: TranscodeConfig) -> int:
     """Encode all frames, each shown for as long as in the source. Returns their number."""
-    stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=X264)
+    rate = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)  # of a time lapse; times are those of the frames
+    stream = out.add_stream("libx264", rate=rate, options=X264)
     stream.pix_fmt, clock = "yuv420p", Fraction(1, CLOCK_HZ)
     stream.codec_context.time_base, stream.codec_context.gop_size, stream.codec_context.thread_count = clock, config.gop, 1
     durations: dict[int, int] = {}  # of the frames in the encoder, by presentation time

@@ -42,11 +42,14 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: b
 
 
 def _rational(fps: float) -> Fraction:
-    """The exact frame rate: 29.97 stands for 30000/1001, as in cameras."""
+    """The exact frame rate: 29.97 stands for 30000/1001, as in cameras. Whole numbers are what they are."""
     if not 0 < fps < 1e5:
         raise ValueError(f"write_video: fps={fps!r}: expected frames per second, more than 0")
-    ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
-    return ntsc if abs(float(ntsc) - fps) < 0.005 else Fraction(fps).limit_denominator(1001)
+    nominal = round(fps * 1.001)
+    ntsc = Fraction(nominal * 1000, 1001)
+    if nominal >= 24 and nominal % 6 == 0 and abs(float(ntsc) - fps) < 0.005:  # 23.976, 29.97, 47.952, 59.94, ...
+        return ntsc
+    return Fraction(fps).limit_denominator(1001) or 1 / Fraction(1 / fps).limit_denominator(1001)
 
 
 @contextmanager
