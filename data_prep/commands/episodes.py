@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     is_file = args.root.is_file()
     if args.state and not is_file:
         raise PrepError("--state is for HDF5 files; the state of a LeRobotDataset is observation.state")
+    if args.fps and not is_file:
+        raise PrepError("--fps is for HDF5 files; meta/info.json of a LeRobotDataset says the rate")
     source: LeRobotDataset | hdf5.HDF5Settings = _hdf5_settings(args) if is_file else LeRobotDataset(args.root, args.camera)
     check_manifest(args.out / MANIFEST, COMMAND, "give another --out")
     if writer_of(args.out) != f"python -m {COMMAND}":
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         total = len(clips) + len(unusable)
         listed = [f"episode {problem.number}: {problem.detail}" for problem in unusable[:MAX_LISTED]]
         if not clips:
-            raise PrepError(f"{args.root}: none of {total} episodes can be used; {'; '.join(listed)}")
+            raise PrepError(f"{args.root}: none of {total} episodes can be used; {'; '.join(listed) or 'it has none'}")
         clips, empty = fill_empty_splits(clips, args.val, args.test)
         config: dict[str, Any] = {"kind": "episodes", "camera": source.camera, "val": args.val, "test": args.test}
         config["layout"] = f"lerobot {source.version}" if isinstance(source, LeRobotDataset) else "hdf5"
@@ -91,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
             f"splits are by episode: by the state at the start, {' and '.join(empty)} had none; so episodes of different "
             "splits may start alike"
         )
+    if isinstance(source, LeRobotDataset) and source.stated_episodes not in (None, total):
+        lines.append(f"meta/info.json says {source.stated_episodes} episodes; the metadata lists {total}")
     if len(unusable) > MAX_LISTED:
         lines.append(f"{len(unusable) - MAX_LISTED} more episodes cannot be used")
     print_escaped("\n".join(lines))
@@ -99,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lerobot(args: argparse.Namespace, dataset: LeRobotDataset) -> tuple[list[Clip], list[UnusableEpisode]]:
     found = (episode.video for episode in dataset.episodes() if isinstance(episode, RecordedEpisode))
-    writer = ClipWriter(args.out, _name(args), args.val, args.test, inspect_videos(found, args.workers))
+    writer = ClipWriter(args.out, _name(args), args.val, args.test, inspect_videos(found, dataset.fps, args.workers))
     return list(writer.clips(dataset.episodes(), len(dataset))), writer.unusable
 
 

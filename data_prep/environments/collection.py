@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data_prep.content_hash import content_hash
 from data_prep.environments.episodes import EpisodeSettings, write_episode
 from data_prep.errors import PrepError
 from data_prep.overwrite_checks import check_absent, check_no_link, claim_folder
@@ -57,19 +58,33 @@ def claim_output(folder: Path, settings: EpisodeSettings, versions: dict[str, st
 
 
 def collect(folder: Path, settings: EpisodeSettings, episodes: int, workers: int) -> None:
-    """Record the episodes that are not in the journal yet. Raises PrepError where one fails."""
-    journal, done = folder / JOURNAL, len(_rows(folder))
-    if done >= episodes:
+    """Record the episodes that are not in the journal yet, and those whose files are lost. Raises PrepError where one fails."""
+    journal, rows = folder / JOURNAL, _rows(folder)
+    lost = [number for number, row in enumerate(rows[:episodes]) if not _is_whole(folder, row)]
+    numbers = [*lost, *range(len(rows), episodes)]
+    if not numbers:
         return
     work = partial(write_episode, folder=str(folder), settings=settings)
-    with bar("episodes", episodes) as progress:
-        progress.step(done)
-        for number, result in _results(work, range(done, episodes), min(workers, episodes - done)):
+    with bar("episodes", max(episodes, len(rows))) as progress:
+        progress.step(len(rows) - len(lost))
+        for number, result in _results(work, numbers, min(workers, len(numbers))):
             if isinstance(result, Failed):
                 problem = " ".join(result.detail.split())
                 raise PrepError(f"episode {number} of {settings.environment} failed: {problem}; the same command resumes here")
-            append_row(journal, result)
+            if number >= len(rows):
+                append_row(journal, result)
+            elif parse_json(json.dumps(result)) != rows[number]:
+                raise PrepError(
+                    f"{folder}: the files of episode {number} were lost, and it is another one when it is recorded again; "
+                    "choose another --out, or delete this one"
+                )
             progress.step()
+
+
+def _is_whole(folder: Path, row: Mapping[str, Any]) -> bool:
+    """Whether the video of a row is the one that was recorded, and its table of signals is there."""
+    video, table = folder / str(row.get("path")), folder / str(row.get("signals"))
+    return video.is_file() and table.is_file() and content_hash(str(video), None) == row.get("content_hash")
 
 
 def write_table(folder: Path, settings: EpisodeSettings, episodes: int, command: str) -> Counter[str]:
@@ -91,7 +106,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _results(work: Any, numbers: range, workers: int) -> Iterator[tuple[int, dict[str, Any] | Failed]]:
+def _results(work: Any, numbers: Sequence[int], workers: int) -> Iterator[tuple[int, dict[str, Any] | Failed]]:
     if workers > 1:
         yield from run_each(work, numbers, workers, TIMEOUT_S)
         return

@@ -2,14 +2,18 @@
 
 v2.1 has one table and one video per episode; in v3.0 a file holds many episodes. Their places are
 templates in info.json. The start of an episode in a video of v3.0 is a sum of durations, which
-drifts, so it is rounded to a frame. Written from the code of huggingface/lerobot 0.6.2.
+drifts, so it is rounded to a frame. An episode whose times do not follow its frame numbers is not
+used. Written from the code of huggingface/lerobot 0.6.2.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -20,12 +24,18 @@ from numpy.typing import NDArray
 
 from data_prep.episodes.recorded import RecordedEpisode, UnusableEpisode
 from data_prep.errors import PrepError
-from worldmodel.files.json_files import read_json_object
-from worldmodel.files.log_rows import read_rows
+from worldmodel.files.json_files import parse_json, read_json_object
+from worldmodel.files.regular_file import open_regular
 from worldmodel.signals import Channel
 
 VERSIONS = ("v2.1", "v3.0")
-ACTION, STATE = "action", "observation.state"
+ACTION, STATE, TIMESTAMP = "action", "observation.state", "timestamp"
+FIELDS = {  # that the templates of paths may have
+    "v2.1": ("episode_chunk", "episode_index", "video_key"),
+    "v3.0": ("chunk_index", "file_index", "video_key"),
+}
+MAX_DRIFT_FRAMES = 0.4  # of the start of an episode in a video
+MAX_JITTER_FRAMES = 0.25  # of a timestamp
 
 
 class LeRobotDataset:
@@ -47,10 +57,16 @@ class LeRobotDataset:
             self.fps, self._features = float(self._info["fps"]), dict(self._info["features"])
             self._data_path, self._video_path = str(self._info["data_path"]), str(self._info["video_path"])
             self._chunk = int(self._info.get("chunks_size", 1000))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PrepError(
                 f"{path}: fps, features, data_path and video_path are needed ({type(error).__name__}: {error})"
             ) from None
+        if not 0 < self.fps < math.inf or self._chunk < 1:
+            raise PrepError(f"{path}: fps is {self.fps:g} and chunks_size {self._chunk}; expected numbers above 0")
+        if not all(isinstance(feature, dict) for feature in self._features.values()):
+            raise PrepError(f"{path}: features must be objects with a dtype and a shape")
+        for template in (self._data_path, self._video_path):
+            _check_template(path, template, FIELDS[self.version])
         self.cameras = [name for name, feature in self._features.items() if feature.get("dtype") == "video"]
         if not self.cameras:
             raise PrepError(f"{path}: no feature has dtype video; pictures that are stored in the tables cannot be read yet")
@@ -65,15 +81,25 @@ class LeRobotDataset:
     def __len__(self) -> int:
         return sum(1 for _ in self._rows())
 
+    @property
+    def stated_episodes(self) -> int | None:
+        """The number of episodes that meta/info.json states."""
+        stated = self._info.get("total_episodes")
+        return stated if isinstance(stated, int) else None
+
     def episodes(self) -> Iterator[RecordedEpisode | UnusableEpisode]:
         """All episodes, in the order of the metadata."""
-        for row in self._rows():
-            number = int(row.get("episode_index", -1))
+        for position, row in enumerate(self._rows()):
+            number = row.get("episode_index")
+            if not isinstance(number, int) or number < 0:
+                detail = f"episode_index of row {position + 1} of the metadata is {number!r}; expected a number from 0"
+                yield UnusableEpisode(position, "damaged", detail)
+                continue
             try:
                 yield self._episode(number, row)
             except _EpisodeError as error:
                 yield UnusableEpisode(number, error.reason, error.detail)
-            except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OSError, pa.ArrowException) as error:
                 problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 yield UnusableEpisode(number, "damaged", problem)
 
@@ -81,10 +107,7 @@ class LeRobotDataset:
         """The rows of the table of episodes. Raises PrepError where there is none."""
         meta = self.root / "meta"
         if self.version == "v2.1":
-            rows = read_rows(meta / "episodes.jsonl")
-            if not rows:
-                raise PrepError(f"{meta / 'episodes.jsonl'}: lists no episode")
-            yield from rows
+            yield from _json_lines(meta / "episodes.jsonl")
             return
         files = sorted((meta / "episodes").glob("*/*.parquet"))
         if not files:
@@ -108,7 +131,7 @@ class LeRobotDataset:
             video = self._video_path.format(
                 video_key=self.camera, chunk_index=int(row[f"{key}/chunk_index"]), file_index=int(row[f"{key}/file_index"])
             )
-            first = round(float(row[f"{key}/from_timestamp"]) * self.fps)
+            first = self._first_frame(row[f"{key}/from_timestamp"], row.get(f"{key}/to_timestamp"), length)
         table = _read_data(self._below(data), tuple(name for name in (ACTION, STATE) if name in self._features))
         own = table.filter(pc.equal(table["episode_index"], number))
         if len(own) != length:
@@ -119,6 +142,16 @@ class LeRobotDataset:
         frame_numbers = own["frame_index"].to_numpy()
         if not np.array_equal(frame_numbers, np.arange(length)):
             raise _EpisodeError("gaps", f"{data}: its frame_index does not count from 0 to {length - 1}")
+        time_s = frame_numbers / self.fps
+        if TIMESTAMP in own.column_names:
+            found = self._matrix(own, TIMESTAMP)[:, 0]
+            if (wrong := ~(np.abs(found - time_s) <= MAX_JITTER_FRAMES / self.fps)).any():
+                at = int(np.argmax(wrong))
+                raise _EpisodeError(
+                    "other times",
+                    f"{data}: its timestamp at frame_index {at} is {found[at]:g} s; at {self.fps:g} frames per second it "
+                    f"would be {time_s[at]:g} s; rows may have been removed",
+                )
         actions, states = self._matrix(own, ACTION), self._matrix(own, STATE)
         return RecordedEpisode(
             number=number,
@@ -127,12 +160,23 @@ class LeRobotDataset:
             frames=length,
             fps=self.fps,
             task=str(tasks[0]) if tasks else None,
-            time_s=frame_numbers / self.fps,  # `timestamp` is the same, rounded to float32
+            time_s=time_s,  # `timestamp` is the same, rounded to float32
             actions=actions,
             states=states,
             action=self._channel(ACTION, actions.shape[1]),
             state=self._channel(STATE, states.shape[1]),
         )
+
+    def _first_frame(self, start_s: Any, stop_s: Any, length: int) -> int:
+        """The number of the first frame in the video of an episode that lies there from start_s to stop_s."""
+        begin = float(start_s) * self.fps
+        first = round(begin)
+        if first < 0 or abs(begin - first) > MAX_DRIFT_FRAMES:
+            raise _EpisodeError("no frame", f"no frame of its video begins at from_timestamp, {float(start_s):g} s")
+        if stop_s is not None and round((float(stop_s) - float(start_s)) * self.fps) != length:
+            detail = f"from_timestamp to to_timestamp, {float(start_s):g} to {float(stop_s):g} s, are not its {length} frames"
+            raise _EpisodeError("other length", detail)
+        return first
 
     def _below(self, name: str) -> Path:
         """A path of the data set. Raises where a template or a link leads out of it, or there is no such file.
@@ -160,8 +204,13 @@ class LeRobotDataset:
         return np.array(values, dtype=np.float64).reshape(len(values), -1)
 
     def _channel(self, name: str, size: int) -> Channel:
-        """Names from info.json: a list, or lists in an object such as {"motors": [...]}; units are not told."""
+        """Names from info.json: a list, or lists in an object such as {"motors": [...]}, or {"x": 0, "y": 1}.
+
+        Units are not told.
+        """
         names = self._features.get(name, {}).get("names")
+        if isinstance(names, dict) and names and all(type(place) is int for place in names.values()):
+            names = sorted(names, key=names.__getitem__)
         if isinstance(names, dict):
             names = [item for value in names.values() for item in (value if isinstance(value, list) else [value])]
         if not isinstance(names, list) or len(names) != size:
@@ -177,6 +226,38 @@ class _EpisodeError(Exception):
         self.reason, self.detail = reason, detail
 
 
+def _check_template(path: Path, template: str, known: tuple[str, ...]) -> None:
+    """Raise PrepError where a template of paths has other fields than these, or is none."""
+    try:
+        fields = [(name, spec or "") for _, name, spec, _ in Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise PrepError(f"{path}: {template!r} is no template of a path ({error})") from None
+    for name, spec in fields:
+        if name not in known or not re.fullmatch(r"(0?\d?d)?", spec):
+            raise PrepError(f"{path}: {template!r} has the field {{{name}{spec and f':{spec}'}}}; known are {', '.join(known)}")
+
+
+def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The objects of a file with one per line. Raises PrepError for a damaged line, and where there is none."""
+    try:
+        with open_regular(path) as file:
+            lines = file.read().decode("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise PrepError(f"{path} cannot be read: {error}") from None
+    if not any(map(str.strip, lines)):
+        raise PrepError(f"{path}: lists no episode")
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                row = parse_json(line)
+            except ValueError as error:
+                raise PrepError(f"{path}: line {number} is damaged ({error})") from None
+            if not isinstance(row, dict):
+                raise PrepError(f"{path}: line {number} is no JSON object")
+            yield row
+
+
 @lru_cache(2)  # episodes that follow one another are in one file
 def _read_data(path: Path, names: tuple[str, ...]) -> pa.Table:
-    return pq.read_table(path, columns=["episode_index", "frame_index", *names])
+    times = [TIMESTAMP] if TIMESTAMP in pq.read_schema(path).names else []
+    return pq.read_table(path, columns=["episode_index", "frame_index", *times, *names])

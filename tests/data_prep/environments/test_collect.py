@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,21 @@ def test_an_interrupted_collection_resumes_and_may_be_made_longer(whole, tmp_pat
     assert collect(folder) == 0
     assert contents(folder) == contents(whole)
     assert [clip.split for clip in clips_of(folder)] == [clip.split for clip in clips_of(whole)]
+
+
+def test_files_that_were_lost_or_damaged_are_recorded_again(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    (tmp_path / "out/clips/000/000001.mp4").unlink()
+    (tmp_path / "out/signals/000/000003.parquet").unlink()
+    (tmp_path / "out/clips/000/000004.mp4").write_bytes(before["clips/000/000004.mp4"][:-200])
+    assert collect(tmp_path / "out") == 0
+    assert contents(tmp_path / "out") == before
+    journal = tmp_path / "out" / "collect.jsonl"
+    journal.write_text(journal.read_text().replace('"frames": 13', '"frames": 12', 1))
+    (tmp_path / "out/clips/000/000000.mp4").unlink()
+    assert collect(tmp_path / "out") == 1
+    assert "the files of episode 0 were lost, and it is another one when it is recorded again" in capsys.readouterr().err
 
 
 def test_videos_show_the_recorded_states_and_reset_stands_there_again(whole):

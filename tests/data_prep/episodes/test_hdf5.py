@@ -135,7 +135,7 @@ def test_broken_episodes_are_named_and_the_others_are_used(tmp_path: Path, capsy
     assert convert(root, tmp_path / "out", "--fps", "20") == 0
     shown = capsys.readouterr().out
     assert "2 of 3 episodes" in shown
-    assert "episode 1: ValueError: 3 pictures, 2 actions and 3 states; expected equal numbers from 2" in shown
+    assert "episode 1: ValueError: demo_2: 3 pictures, 2 actions and 3 states; expected equal numbers from 2" in shown
 
 
 def test_steps_beyond_the_arrays_are_named(tmp_path: Path, capsys):
@@ -143,7 +143,63 @@ def test_steps_beyond_the_arrays_are_named(tmp_path: Path, capsys):
     with h5py.File(root, "r+") as file:
         file["ep_len"][2] = 40
     assert convert(root, tmp_path / "out", "--fps", "20") == 0
-    assert "episode 2: ValueError: ep_offset and ep_len give steps up to 48; pixels has 12" in capsys.readouterr().out
+    assert "episode 2: ValueError: ep_offset and ep_len give steps 8 to 48; pixels has 12" in capsys.readouterr().out
+
+
+def replace_array(file, name: str, values) -> None:
+    del file[name]
+    file[name] = values
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file: file.__delitem__("data/demo_1/obs"), "demo_1: has no actions, or no obs/agentview_image"),
+        (lambda file: replace_array(file, "data/demo_1", np.zeros(3)), "demo_1: has no actions, or no obs/agentview_image"),
+        (lambda file: file.__delitem__("data/demo_1/obs/agentview_image"), "demo_1: has no actions, or no obs/agentview_image"),
+        (lambda file: replace_array(file, "data/demo_1/actions", 5.0), "demo_1: actions is missing, or is no array of numbers"),
+        (lambda file: replace_array(file, "data/demo_1/actions", [b"a"] * 5), "demo_1: actions is missing, or is no array"),
+    ],
+)
+def test_one_incomplete_episode_does_not_refuse_the_others(tmp_path: Path, capsys, damage, message):
+    root = make_robomimic(tmp_path / "a.hdf5")
+    with h5py.File(root, "r+") as file:
+        damage(file)
+    options = ["--fps", "20", "--camera", "agentview_image"]
+    assert convert(root, tmp_path / "out", *options) == 0
+    shown = capsys.readouterr().out
+    assert "2 of 3 episodes" in shown
+    assert f"episode 0: ValueError: {message}" in shown
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"data": np.zeros((3, 2))},
+        {"data/demo_0": np.zeros((3, 2))},
+        {"data/demo_0/obs": np.zeros((3, 2)), "data/demo_0/actions": np.zeros((3, 2))},
+        {"ep_len": 3, "ep_offset": 0, "pixels": np.zeros((3, 8, 8, 3), np.uint8)},
+        {"ep_len/x": [3], "ep_offset": [0]},
+    ],
+)
+def test_another_layout_is_one_line(tmp_path: Path, capsys, layout):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, values in layout.items():
+            file[name] = values
+    assert convert(tmp_path / "a.h5", tmp_path / "out", "--fps", "20") == 1
+    assert "expected ep_len, ep_offset and action (stable-worldmodel), or data/demo_N" in one_line(capsys)
+
+
+@pytest.mark.parametrize("fps", ["4", "5"])
+def test_few_steps_per_second_keep_pictures_and_actions_together(tmp_path: Path, fps):
+    """A file at 4.995 instead of 5 frames per second shows nearly every picture one step late."""
+    levels = np.arange(60, dtype=np.uint8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["pixels"] = np.broadcast_to(levels[:, None, None, None], (60, 16, 16, 3))
+        file["action"], file["ep_len"], file["ep_offset"] = levels[:, None].astype(float), [60], [0]
+    assert convert(tmp_path / "a.h5", tmp_path / "out", "--fps", fps) == 0
+    clip = Manifest.open(tmp_path / "out" / "episodes.parquet").clip(0)
+    assert read_frames(clip.path, times_s=read_signals(clip.signals).time_s)[:, 0, 0, 0].tolist() == levels.tolist()
 
 
 def one_line(capsys) -> str:

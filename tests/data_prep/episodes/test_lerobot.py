@@ -140,6 +140,14 @@ def test_stale_file_indices_are_found(tmp_path: Path, capsys):
         ({"features": {**FEATURES, "wrist": FEATURES[CAMERA]}}, [], f"several cameras ({CAMERA}, wrist); give --camera"),
         ({}, ["--camera", "wrist"], f"has no camera wrist; there are {CAMERA}"),
         ({"fps": None}, [], "fps, features, data_path and video_path are needed"),
+        ({"fps": 0}, [], "fps is 0 and chunks_size 1000; expected numbers above 0"),
+        ({"fps": float("nan")}, [], "fps is nan and chunks_size 1000"),
+        ({"chunks_size": 0}, [], "chunks_size 0; expected numbers above 0"),
+        ({"features": {**FEATURES, "action": [7]}}, [], "features must be objects with a dtype and a shape"),
+        ({"video_path": "{}.mp4"}, [], "has the field {}; known are chunk_index, file_index, video_key"),
+        ({"video_path": "{video_key.foo}.mp4"}, [], "has the field {video_key.foo}"),
+        ({"video_path": "{video_key:999999999}.mp4"}, [], "has the field {video_key:999999999}"),
+        ({"video_path": "{video_key.mp4"}, [], "is no template of a path"),
         ({"video_path": "../../{video_key}.mp4"}, [], "is not below the folder of the data set"),
     ],
 )
@@ -150,6 +158,104 @@ def test_another_layout_is_one_line(tmp_path: Path, capsys, changes, options, me
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("data_prep episodes: ")]
     assert len(lines) == 1
     assert message in lines[0]
+
+
+def change_episodes(root: Path, **columns: list) -> None:
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    write_table(path, {**pq.read_table(path).to_pydict(), **columns})
+
+
+def test_rows_that_were_removed_are_seen_by_their_timestamps(tmp_path: Path, capsys):
+    """Steps without motion are often removed, and frame_index is counted again; the video keeps its frames."""
+    root = make_v2(tmp_path / "robot")
+    rows = rows_of(EPISODES, 0, FPS)
+    kept = {name: values[:2] + values[3:] for name, values in rows.items()}
+    write_table(root / "data/chunk-000/episode_000000.parquet", {**kept, "frame_index": list(range(4))})
+    lines = (root / "meta/episodes.jsonl").read_text()
+    (root / "meta/episodes.jsonl").write_text(lines.replace('"length": 5', '"length": 4'))
+    assert convert(root, tmp_path / "out") == 0
+    shown = capsys.readouterr().out
+    assert "2 of 3 episodes" in shown
+    assert "its timestamp at frame_index 2 is 0.3 s; at 10 frames per second it would be 0.2 s" in shown
+
+
+@pytest.mark.parametrize("fps", [FPS * 1000 / 1001, FPS * 1.008])
+def test_a_video_that_drifts_is_named(tmp_path: Path, capsys, fps):
+    """1 % of the rate is a frame after 100 frames."""
+    episodes = [made(0, 300), made(1, 4)]
+    root = write_v2(tmp_path / "robot", episodes, FPS, NAMES)
+    write_video(root / f"videos/chunk-000/{CAMERA}/episode_000000.mp4", episodes[0].frames, fps, lossless=True)
+    assert convert(root, tmp_path / "out") == 0
+    shown = capsys.readouterr().out
+    assert "1 of 2 episodes" in shown
+    assert "at 10 frames per second, as its metadata says, it would be" in shown
+
+
+def test_a_frame_that_is_missing_in_the_middle_is_named(tmp_path: Path, capsys, make_video):
+    episodes = [made(0, 200), made(1, 4)]
+    root = write_v2(tmp_path / "robot", episodes, FPS, NAMES)
+    path = root / f"videos/chunk-000/{CAMERA}/episode_000000.mp4"
+    path.unlink()
+    make_video(path, episodes[0].frames, ticks=[tick for tick in range(201) if tick != 100], clock_hz=FPS)
+    assert convert(root, tmp_path / "out") == 0
+    assert (
+        "begins at 10.1000 s; at 10 frames per second, as its metadata says, it would be 10.0000 s" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("start_s", "stop_s", "message"),
+    [
+        ([0.0, 0.0, 0.0], [0.5, 0.3, 0.4], "its frames [0, 3) of"),
+        ([0.0, 0.4, 0.0], [0.5, 0.7, 0.4], "are also those of episode 0"),
+        ([0.0, 0.0, 0.0], [0.5, 0.8, 0.4], "from_timestamp to to_timestamp, 0 to 0.8 s, are not its 3 frames"),
+        ([0.0, -0.5, 0.0], [0.5, -0.2, 0.4], "no frame of its video begins at from_timestamp, -0.5 s"),
+        ([0.0, 0.55, 0.0], [0.5, 0.85, 0.4], "no frame of its video begins at from_timestamp, 0.55 s"),
+        ([0.0, float("inf"), 0.0], [0.5, 0.8, 0.4], "OverflowError"),
+        ([0.0, float("nan"), 0.0], [0.5, 0.8, 0.4], "ValueError"),
+    ],
+)
+def test_ranges_of_a_video_that_cannot_be_right_are_named(tmp_path: Path, capsys, start_s, stop_s, message):
+    """Episodes 0 and 1 share a video."""
+    root, key = make_v3(tmp_path / "robot"), f"videos/{CAMERA}"
+    change_episodes(root, **{f"{key}/from_timestamp": start_s, f"{key}/to_timestamp": stop_s})
+    assert convert(root, tmp_path / "out") == 0
+    shown = capsys.readouterr().out
+    assert "2 of 3 episodes" in shown
+    assert "episode 1: " in shown
+    assert message in shown
+
+
+def test_no_line_of_the_list_of_episodes_is_lost(tmp_path: Path, capsys):
+    """Files that are written by other programs may begin with a mark, and end without a newline."""
+    root = make_v2(tmp_path / "robot")
+    path = root / "meta/episodes.jsonl"
+    lines = path.read_text().rstrip("\n")
+    path.write_text(lines, encoding="utf-8-sig")
+    assert convert(root, tmp_path / "out") == 0
+    assert "3 of 3 episodes" in capsys.readouterr().out
+    path.write_text(lines.replace('{"episode_index": 1', '{"episode_index": '))
+    assert convert(root, tmp_path / "other") == 1
+    assert "episodes.jsonl: line 2 is damaged" in capsys.readouterr().err
+    path.write_text(lines.replace('"episode_index": 1', '"episode_index": null'))
+    assert convert(root, tmp_path / "null") == 0
+    assert "episode_index of row 2 of the metadata is None" in capsys.readouterr().out
+    path.write_text("\n".join(lines.splitlines()[:2]))
+    assert convert(root, tmp_path / "fewer") == 0
+    assert "meta/info.json says 3 episodes; the metadata lists 2" in capsys.readouterr().out
+
+
+def test_names_may_have_their_places(tmp_path: Path):
+    root = make_v2(tmp_path / "robot")
+    named = {**FEATURES, "action": {**FEATURES["action"], "names": {"delta_y": 1, "delta_x": 0}}}
+    write_info(root, "v2.1", FPS, named, 3)
+    assert convert(root, tmp_path / "out") == 0
+    assert read_signals(clips_of(tmp_path / "out")[0].signals).action.names == ("delta_x", "delta_y")
+
+
+def test_a_rate_is_not_for_a_data_set_that_states_it(tmp_path: Path, capsys):
+    assert convert(make_v2(tmp_path / "robot"), tmp_path / "out", "--fps", "5") == 1
+    assert "--fps is for HDF5 files" in capsys.readouterr().err
 
 
 def test_other_folders_and_outputs_are_refused(tmp_path: Path, capsys):
