@@ -10,7 +10,8 @@ lookaway (the built-in world, in which the camera turns away or the light goes o
 built-in world, in which only the order of the frames tells what comes next) or memory (the built-in
 world, in which one to four bodies are hidden for 0.5, 1 or 2 s; videos of 4 s).
 
-An interrupted command resumes when it is given again. Several machines share the work with --shard.
+An interrupted command resumes when it is given again. Videos that were deleted since are generated
+again. Several machines share the work with --shard.
 """
 
 from __future__ import annotations
@@ -147,9 +148,14 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
     """
     if not args.train and not args.suite:
         raise PrepError("nothing to generate; give --train 3000, or --suite nano (or mini, or full), or both")
+    if args.randomised_looks and not args.train:
+        raise PrepError("--randomised-looks is about videos for training; give --train 3000 too, or leave it out")
+    for name in ("quadruplets", "unseen", "properties"):
+        if getattr(args, name) is not None and not args.suite:
+            raise PrepError(f"--{name} is about the videos of a suite; give --suite mini too, or leave it out")
     known = [property_.name for property_ in WORLDS[args.world].properties]
-    names = tuple(dict.fromkeys(args.properties.split(","))) if args.properties else tuple(known)
-    if unknown := [name for name in names if name not in known]:
+    names = tuple(known) if args.properties is None else tuple(dict.fromkeys(args.properties.split(",")))
+    if unknown := [name or "''" for name in names if name not in known]:
         raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(known)} of the world {args.world}")
     configs = []
     if args.train:

@@ -2,8 +2,9 @@
 
 The configuration of a set of videos is first written as JSON beside its table, so that a folder
 never mixes two configurations. Every finished job appends a line to a journal, in the order of the
-plan. A run that was killed resumes after the last complete line. The table is written at the end,
-from the journals of all shards.
+plan. The same command resumes after the last line of which all files exist: a killed run resumes
+where it stopped, and videos that were deleted since are generated again. The table is written at
+the end, from the journals of all shards.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -36,6 +38,7 @@ from worldmodel.files.json_files import parse_json, read_json_object
 from worldmodel.files.output_errors import output_errors
 from worldmodel.files.output_mark import mark_folder
 from worldmodel.manifest import Clip, write_manifest
+from worldmodel.process.terminal import print_escaped
 
 Job = PossibleJob | QuadrupletJob
 TIMEOUT_S = 600.0
@@ -118,9 +121,9 @@ class Shard:
         self._journals = [journals / f"{config.kind}.{r}-of-{count}.jsonl" for r in range(count)]
 
     def run(self, workers: Workers) -> None:
-        """Run the jobs of this shard that are not in its journal yet."""
+        """Run the jobs of this shard that are not in its journal yet, or whose files are missing."""
         journal, config = self._journals[self._rank], self._config
-        done = _drop_partial_line(journal)
+        done = _drop_unfinished(journal, self._folder)
         total = sum(1 for _ in self._jobs())
         if done >= total:
             return
@@ -138,9 +141,9 @@ class Shard:
                 progress.step(videos_per_job)
 
     def complete(self) -> bool:
-        """Whether all shards have finished their jobs."""
+        """Whether all shards have finished their jobs, and all files exist."""
         total = sum(1 for _ in self._config.jobs())
-        return total == sum(_count_lines(journal) for journal in self._journals if journal.exists())
+        return total == sum(len(_finished(journal, self._folder)) for journal in self._journals)
 
     def write_tables(self, command: str) -> int:
         """Write the manifest, and for a suite quads.parquet. Returns the number of videos."""
@@ -156,26 +159,17 @@ class Shard:
         return itertools.islice(self._config.jobs(), self._rank, None, self._count)
 
     def _all_results(self) -> Iterator[JobResult]:
-        """The results of all shards in the order of the plan: one line of each journal in turn."""
+        """The results of all shards, which are complete, in the order of the plan: one line of each journal in turn."""
         files = [open(journal, encoding="utf-8") for journal in self._journals]  # noqa: SIM115  closed below
         try:
             for file in itertools.cycle(files):
                 line = file.readline()
                 if not line:
                     return
-                yield _parse_result(line, file.name)
+                yield JobResult(**parse_json(line))
         finally:
             for file in files:
                 file.close()
-
-
-def _parse_result(line: str, journal: str) -> JobResult:
-    try:
-        return JobResult(**parse_json(line))
-    except (ValueError, TypeError) as error:
-        raise PrepError(
-            f"{journal}: a line is damaged ({error}); delete the file, and the same command generates its videos again"
-        ) from None
 
 
 def claim_output(folder: Path, config: GenerationConfig) -> None:
@@ -221,23 +215,33 @@ def _job_name(job: Job) -> str:
     return f"{job.property} quadruplet {job.index} ({job.split}, {job.visibility})"
 
 
-def _drop_partial_line(journal: Path) -> int:
-    """Remove an incomplete line at the end of a journal. Returns the number of complete lines."""
-    if not journal.exists():
-        return 0
-    count, length = 0, 0
-    with open(journal, "rb+") as file:
-        for line in file:
+def _finished(journal: Path, folder: Path) -> list[bytes]:
+    """The lines of a journal, up to one that is incomplete or damaged, or whose files are missing."""
+    lines: list[bytes] = []
+    if journal.exists():
+        for line in journal.read_bytes().splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
-            count, length = count + 1, length + len(line)
-        file.truncate(length)
-    return count
+            try:
+                clips = JobResult(**parse_json(line)).clips
+                if not all((folder / clip[name]).is_file() for clip in clips for name in ("path", "truth")):
+                    break
+            except (ValueError, TypeError, KeyError):
+                break
+            lines.append(line)
+    return lines
 
 
-def _count_lines(journal: Path) -> int:
-    with open(journal, "rb") as file:
-        return sum(line.endswith(b"\n") for line in file)
+def _drop_unfinished(journal: Path, folder: Path) -> int:
+    """Cut a journal after its finished lines, so that the jobs after them run again. Returns the number of finished lines."""
+    lines = _finished(journal, folder)
+    if journal.exists():
+        if again := journal.read_bytes().count(b"\n") - len(lines):
+            problem = f"line {len(lines) + 1} is damaged, or its videos were deleted"
+            print_escaped(f"{COMMAND}: {journal}: {problem}; {again} finished jobs run again", file=sys.stderr)
+        with open(journal, "rb+") as file:
+            file.truncate(sum(map(len, lines)))
+    return len(lines)
 
 
 def limit_threads() -> None:

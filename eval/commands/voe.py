@@ -37,7 +37,7 @@ from eval.resumable_work import RANK_TIMEOUT_S, start_ranks
 from eval.subject import open_subject
 from eval.voe.evaluation import write_scores
 from eval.voe.output import claim_output, is_finished
-from eval.voe.protocol import describe_protocol
+from eval.voe.protocol import Extras, describe_protocol
 from eval.voe.scorers import PIXEL_BASELINES
 from eval.voe.suites import Suite, open_suite
 from eval.voe.surprise.calibration_videos import (
@@ -190,36 +190,41 @@ def _run(args: argparse.Namespace, suite: Suite, ranks: PartialState, skip_finis
         missing = "; ".join(run_data(subject).missing) or f"the videos of {source.manifest} are missing"
         warning = f"{missing}; a calibration stored in {source.stored.folder} is used if it fits"
         print_escaped(f"eval voe: {warning}", file=sys.stderr)
-    if skip_finished and is_finished(args.out, task, calibration_plan.videos, args.untrained_seeds):
+    extras = Extras() if subject.model is None else Extras(args.untrained_seeds, args.ablate_whitening, args.maps)
+    if skip_finished and is_finished(args.out, task, calibration_plan.videos, extras):
+        if ranks.is_main_process:
+            print_escaped(f"eval voe: {args.out} is finished and is not repeated; --fresh repeats it", file=sys.stderr)
         return
     with contextlib.ExitStack() as held:
-        claim = claim_output(args.out, task, calibration_plan.videos, args.fresh)
+        claim = claim_output(args.out, task, calibration_plan.videos, extras.ablate_whitening, args.fresh)
         run_on_main_process(ranks, lambda: held.enter_context(claim))
         if ranks.is_main_process:
             for note in calibration_plan.notes:
                 print_escaped(f"eval voe: {note}", file=sys.stderr)
-        evaluate(args, task, source, calibration_plan)
+        evaluate(args, task, source, calibration_plan, extras)
 
 
-def evaluate(args: argparse.Namespace, task: VoeTask, source: CalibrationSource, calibration_plan: CalibrationPlan) -> None:
+def evaluate(
+    args: argparse.Namespace, task: VoeTask, source: CalibrationSource, calibration_plan: CalibrationPlan, extras: Extras
+) -> None:
     """Write traces, scores, maps and the report into OUT, whose lock is held."""
     subject, suite, ranks, videos = task.subject, task.suite, task.ranks, calibration_plan.videos
     parts = args.out / "parts"
-    files, calibration = write_model_traces(task, parts, videos, ABLATION_VIDEOS if args.ablate_whitening else ())
+    files, calibration = write_model_traces(task, parts, videos, ABLATION_VIDEOS if extras.ablate_whitening else ())
     trained = subject.model is not None and not args.model.startswith("untrained:")
-    for seed in range(args.untrained_seeds if trained else 0):
+    for seed in range(extras.untrained_seeds if trained else 0):
         files += write_untrained_traces(task, seed, videos, parts)
     if ranks.is_main_process:
         join_traces(files, args.out / "traces.parquet")
         write_trials(args.out / "trials.json", suite.trials)
         manifest = source.manifest if calibration.whitening else None
-        protocol = describe_protocol(task, calibration, manifest, calibration_plan, args.untrained_seeds, parts)
+        protocol = describe_protocol(task, calibration, manifest, calibration_plan, extras, parts)
         write_json(args.out / "protocol.json", protocol)
         write_scores(args.out)
         write_json(parts / "shown.json", {"trials": shown_trials(args.out) if task.has_maps else []})
     ranks.wait_for_everyone()
     shown = set(read_result(parts / "shown.json")["trials"])
-    drawn = [trial for trial in suite.trials if args.maps or trial.group_id in shown]
+    drawn = [trial for trial in suite.trials if extras.maps or trial.group_id in shown]
     if subject.model is not None and drawn:
         write_maps(task, args.out / "maps", parts, drawn, calibration)
     if ranks.is_main_process:

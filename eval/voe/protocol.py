@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from eval.cache.keys import source_digest
 from eval.provenance import environment
 from eval.voe.surprise.calibration import Calibration
 from eval.voe.surprise.calibration_videos import NOT_WHITENED, CalibrationPlan
@@ -21,12 +23,22 @@ FORMAT = 2
 MODEL_FIELDS = ("target_scope", "fps", "size_px", "tubelet_size", "max_context", "max_horizon", "max_span")
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What an evaluation computes beside the traces of a model. A pixel baseline has none of it."""
+
+    untrained_seeds: int = 0
+    ablate_whitening: bool = False
+    maps: bool = False
+    """Maps of surprise of all videos, not only of those that the report shows."""
+
+
 def describe_protocol(
     task: VoeTask,
     calibration: Calibration,
     manifest: str | None,
     calibration_plan: CalibrationPlan,
-    untrained_seeds: int,
+    extras: Extras,
     parts: Path,
 ) -> dict[str, Any]:
     """The protocol, for readers and for the computation of scores.
@@ -76,7 +88,10 @@ def describe_protocol(
         if whitening is None
         else {"videos": whitening.videos, "manifest": manifest, "shrinkage": whitening.shrinkage},
         "control_slope": calibration.control_slope,
-        "untrained_seeds": untrained_seeds if model is not None else 0,
+        "untrained_seeds": extras.untrained_seeds,
+        "ablate_whitening": extras.ablate_whitening,
+        "maps_of_all_videos": extras.maps,
+        "code": source_digest(),
         "left_out": unread_videos(parts),
         "notes": notes,
     }

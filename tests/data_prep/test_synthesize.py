@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.physics import jobs
+from data_prep.physics import jobs, quadruplets
 from worldmodel.manifest import Manifest
 
 TRAIN = ["--train", "6", "--size-px", "32"]
@@ -84,6 +85,45 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(whole, tmp_path, monkeypat
     assert rows(folder) == rows(whole)
 
 
+def test_videos_that_were_deleted_are_made_again_to_the_same_bytes(whole, tmp_path, capsys):
+    folder = tmp_path / "deleted"
+    shutil.copytree(whole, folder)
+    manifest = Manifest.open(folder / "train.parquet")
+    (folder / "train.parquet").unlink()
+    Path(manifest.clip(2).path).unlink()
+    Path(manifest.clip(4).truth).unlink()
+    assert make(folder) == 0
+    assert contents(folder) == contents(whole)
+    assert rows(folder) == rows(whole)
+    assert "line 3 is damaged, or its videos were deleted; 4 finished jobs run again" in capsys.readouterr().err
+    assert make(folder) == 0
+    assert "run again" not in capsys.readouterr().err
+
+
+def test_a_damaged_line_of_the_journal_is_made_again(whole, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    journal = folder / ".making" / "train.0-of-1.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:4], b"{}\n", lines[5]]))
+    assert make(folder) == 0
+    assert journal.read_bytes() == b"".join(lines)
+    assert rows(folder) == rows(whole)
+
+
+def test_no_shard_writes_the_table_while_a_video_of_another_shard_is_missing(whole, tmp_path, capsys):
+    folder = tmp_path / "shards"
+    assert make(folder, "--shard", "0/2") == make(folder, "--shard", "1/2") == 0
+    Path(Manifest.open(folder / "train.parquet").clip(3).path).unlink()  # of shard 1
+    (folder / "train.parquet").unlink()
+    assert make(folder, "--shard", "0/2") == 0
+    assert "shard 0/2 is finished; the last shard to finish writes the table" in capsys.readouterr().out
+    assert not (folder / "train.parquet").exists()
+    assert make(folder, "--shard", "1/2") == 0
+    assert contents(folder) == contents(whole)
+    assert rows(folder) == rows(whole)
+
+
 def test_a_full_disk_is_reported_in_one_line_and_no_table_is_written(whole, tmp_path, monkeypatch, capsys):
     folder, real = tmp_path / "full", jobs.write_video
 
@@ -106,7 +146,16 @@ def test_a_full_disk_is_reported_in_one_line_and_no_table_is_written(whole, tmp_
     ("options", "message"),
     [
         (["--fps", "59"], "the events need 1.2 s"),
-        (["--properties", "weight"], "weight is not among permanence"),
+        (["--suite", "nano", "--properties", "weight"], "weight is not among permanence"),
+        (["--suite", "nano", "--properties", ""], "--properties: '' is not among permanence"),
+        (["--quadruplets", "50"], "--quadruplets is about the videos of a suite; give --suite mini"),
+        (["--quadruplets", "0"], "--quadruplets is about the videos of a suite; give --suite mini"),
+        (["--unseen", "9"], "--unseen is about the videos of a suite; give --suite mini"),
+        (["--properties", "colour"], "--properties is about the videos of a suite; give --suite mini"),
+        (
+            ["--train", "0", "--suite", "nano", "--randomised-looks", "0.9"],
+            "--randomised-looks is about videos for training; give --train 3000 too, or leave it out",
+        ),
         (
             ["--world", "memory", "--frames", "18"],
             "18 frames at 12 fps are 1.50 s; train videos of the world memory need 1.60 s; give --frames 20 or more",
@@ -190,9 +239,10 @@ def test_file_names_do_not_reveal_the_content(whole):
         int(path.stem, 16)
 
 
-def test_levels_that_a_world_does_not_have_are_named(tmp_path, capsys):
+def test_levels_that_a_world_does_not_have_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(quadruplets, "MAX_ATTEMPTS", 2)
     options = ["--suite", "full", "--world", "dynamics", "--frames", "16"]  # too short, so that nothing is generated
-    assert main(["synthesize", str(tmp_path / "out"), *options]) == 1
+    assert main(["synthesize", str(tmp_path / "out"), *options, "--size-px", "32", "--workers", "1"]) == 1
     said = capsys.readouterr()
     assert "quadruplets of the world dynamics have levels 1 and 2 only; others are left out" in said.out
     assert "16 frames" in said.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from data_prep.__main__ import main as data_prep
 from eval.__main__ import main
 from eval.errors import EvalError
 from eval.report.worlds import publish_worlds
+from eval.voe.trials import read_trials
 from eval.voe.worlds.results import collect
 
 RECIPE = """
 window: {frames: 24, fps: 12, size_px: 32}
 model:
   kind: causal
-  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, latent_grid: 1}
+  encoder: {patch_px: 16, width: 16, depth: 1, heads: 2, latent_dim: 8, head_width: 16, latent_grid: 2}
   predictor: {width: 24, depth: 1, heads: 2, horizons: 8}
   rollout_steps: 0
 """
@@ -59,6 +61,31 @@ def test_one_command_evaluates_several_suites_and_writes_one_table(out: Path):
     assert rows["what went in"]["value"] == pytest.approx(both)
     assert "| flat, unseen looks | mean | 3 |" in (out / "worlds.md").read_text()
     assert re.search(r"<th scope=.row.>flat \(away\)", (out / "worlds.html").read_text())
+
+
+def test_a_finished_evaluation_is_not_repeated_and_one_without_what_is_asked_for_is(
+    suites: list[Path], out: Path, tmp_path: Path, capsys
+):
+    folder = tmp_path / "table"
+    shutil.copytree(out, folder)
+    arguments = [option for suite in suites for option in ("--suite", f"builtin:{suite}")]
+    arguments += ["--model", f"untrained:{suites[0].parent / 'recipe.yaml'}", "--out", str(folder), "--device", "cpu"]
+    made = [json.loads((folder / name / "protocol.json").read_text())["created"] for name in ("home", "away")]
+    assert main(["voe", *arguments]) == 0
+    said = capsys.readouterr().err
+    for name in ("home", "away"):
+        assert f"eval voe: {folder / name} is finished and is not repeated; --fresh repeats it" in said.splitlines()
+    assert [json.loads((folder / name / "protocol.json").read_text())["created"] for name in ("home", "away")] == made
+
+    assert main(["voe", *arguments, "--ablate-whitening", "--maps"]) == 0
+    assert "is not repeated" not in capsys.readouterr().err
+    for name in ("home", "away"):
+        scores = json.loads((folder / name / "scores.json").read_text())
+        assert any("per token" in scorer for scorer in scores["tree"]["locked"])
+        videos = {video.video_id for trial in read_trials(folder / name / "trials.json") for video in trial.videos}
+        assert len(list((folder / name / "maps").iterdir())) == len(videos)
+    assert main(["voe", *arguments]) == 0  # it has more than what is asked for
+    assert capsys.readouterr().err.count("is finished and is not repeated") == 2
 
 
 def test_the_page_links_to_the_report_of_each_evaluation(out: Path, tmp_path: Path):
