@@ -157,6 +157,8 @@ def _configs(args: argparse.Namespace) -> list[GenerationConfig]:
     names = tuple(known) if args.properties is None else tuple(dict.fromkeys(args.properties.split(",")))
     if unknown := [name or "''" for name in names if name not in known]:
         raise PrepError(f"--properties: {', '.join(unknown)} is not among {', '.join(known)} of the world {args.world}")
+    if args.suite:
+        WORLDS[args.world].check_frame_rate(args.fps, names)
     configs = []
     if args.train:
         looks = {"randomised_looks": args.randomised_looks}

@@ -133,11 +133,24 @@ def down_ramp(
     )
 
 
-def flying(side: int, speed_m_s: float, middle_s: float, middle_z_m: float, rise_m_s: float) -> Path:
-    """In free flight from a side; at `middle_s` it is at x = 0 and `middle_z_m` and rises at `rise_m_s`."""
-    start_z = middle_z_m - rise_m_s * middle_s - 0.5 * GRAVITY_M_S2 * middle_s**2
-    velocity = (-side * speed_m_s, rise_m_s + GRAVITY_M_S2 * middle_s)
-    return (Segment(0.0, (side * speed_m_s * middle_s, start_z), velocity, (0.0, -GRAVITY_M_S2), supported=False),)
+def flying(
+    side: int, speed_m_s: float, middle_s: float, middle_z_m: float, rise_m_s: float, floor_z_m: float, until_s: float
+) -> Path:
+    """From a side, in free flight; at `middle_s` it is at x = 0 and `middle_z_m` and rises at `rise_m_s`.
+
+    floor_z_m: height of its centre when it touches the floor, where it bounces without losing speed.
+    """
+    bounce_m_s = float(np.sqrt(rise_m_s**2 + 2 * GRAVITY_M_S2 * (middle_z_m - floor_z_m)))
+    period_s = 2 * bounce_m_s / GRAVITY_M_S2
+    start_s = middle_s - (bounce_m_s - rise_m_s) / GRAVITY_M_S2
+    start_s -= period_s * float(np.ceil(start_s / period_s))
+    segments = []
+    while start_s < until_s:
+        start = (side * speed_m_s * (middle_s - start_s), floor_z_m)
+        velocity = (-side * speed_m_s, bounce_m_s)
+        segments.append(Segment(start_s, start, velocity, (0.0, -GRAVITY_M_S2), supported=False, hits=FLOOR))
+        start_s += period_s
+    return tuple(segments)
 
 
 def launched(rest_m: float, z_m: float, hit_s: float, velocity_m_s: float, striker: str) -> Path:

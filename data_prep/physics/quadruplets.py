@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from data_prep.errors import PrepError
 from data_prep.physics.keyed_random import KeyedRandom
 from data_prep.physics.rendered_video import RenderedVideo, concatenate
-from data_prep.physics.video_format import VideoFormat
+from data_prep.physics.video_format import MAX_SLOWDOWN, VideoFormat
 
 CopyClass = Literal["easy", "neutral", "hard"]
 """Whether a scorer that copies what it saw prefers the possible video: yes, neither, or no."""
@@ -42,6 +42,14 @@ SceneT = TypeVar("SceneT")
 
 class InvalidSample(Exception):  # noqa: N818 - not an error: the next attempt follows
     """A sampled pair of scenes that does not meet the requirements. The message says which one."""
+
+
+class TooShortSample(InvalidSample):
+    """A sampled pair of scenes whose events do not fit into the video. More frames can help."""
+
+
+class TooBrieflyHidden(InvalidSample):
+    """A sampled pair of scenes whose differences are hidden for too few frames."""
 
 
 class NoValidSampleError(PrepError, RuntimeError):
@@ -71,6 +79,7 @@ class Template(Generic[BaseT, SceneT]):
     copy_class: CopyClass
     visibility: Visibility = "occluded"
     min_duration_s: float = 0.0  # of a video; shorter ones have no valid sample
+    min_fps: float = 0.0  # of a video; at lower rates the motion does not fit into the picture
 
 
 @dataclass(frozen=True)
@@ -107,16 +116,35 @@ def first_valid(sample: Callable[[KeyedRandom], Quadruplet], name: str, video: V
     sample: raises InvalidSample for an attempt that is not valid. Raises NoValidSampleError when no
     attempt is valid.
     """
-    reasons: list[str] = []
+    reasons: list[InvalidSample] = []
     for attempt in range(MAX_ATTEMPTS):
         try:
             return sample(KeyedRandom(*key, attempt))
         except InvalidSample as error:
-            reasons.append(str(error))
+            reasons.append(error)
     raise NoValidSampleError(
-        f"{name}: no valid quadruplet in {MAX_ATTEMPTS} attempts "
-        f"({'; '.join(sorted(set(reasons)))}) for videos of {video.frames} frames at {video.fps:g} fps; use more frames"
+        f"{name}: no valid quadruplet in {MAX_ATTEMPTS} attempts ({'; '.join(sorted(set(map(str, reasons))))}) "
+        f"for videos of {video.frames} frames at {video.fps:g} fps{_advice(reasons, video)}"
     )
+
+
+def _advice(reasons: list[InvalidSample], video: VideoFormat) -> str:
+    """What to change in the format of the videos, where that can help."""
+    if any(isinstance(reason, TooShortSample) for reason in reasons):
+        return "; use more frames"
+    if any(isinstance(reason, TooBrieflyHidden) for reason in reasons):
+        # bodies move more slowly in longer videos, up to MAX_SLOWDOWN
+        return "; use more frames" if video.slowdown < MAX_SLOWDOWN else "; use a higher frame rate"
+    return ""
+
+
+def check_frame_rate(property_name: str, template: Template[BaseT, SceneT], fps: float) -> None:
+    """Raise PrepError at a frame rate at which a template has no valid sample."""
+    if fps < template.min_fps:
+        raise PrepError(
+            f"{property_name}: {fps:g} fps are too few, because its motion does not fit into the picture then; "
+            f"give --fps {template.min_fps:g} or more, or --properties without {property_name}"
+        )
 
 
 def spliced_quadruplet(
@@ -174,14 +202,14 @@ def occluded_interval(
     same = np.array([np.array_equal(x, y) for x, y in zip(one.frames, other.frames, strict=True)])
     differ = np.nonzero(~same)[0]
     if len(differ) < 2:
-        raise InvalidSample("the two possible videos do not differ both before and after")
+        raise TooShortSample("the two possible videos do not differ both before and after")
     gaps = np.diff(differ) - 1
     longest = int(gaps.argmax())
     start, stop = int(differ[longest]) + 1, int(differ[longest + 1])
     if unseen_frames is not None:
         start, stop = max(start, unseen_frames[0]), min(stop, unseen_frames[1])
     if stop - start < MIN_HIDDEN_FRAMES:
-        raise InvalidSample("the differences are hidden for too short a time")
+        raise TooBrieflyHidden("the differences are hidden for too short a time")
     return start, stop
 
 

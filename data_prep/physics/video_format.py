@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_SLOWDOWN = 3.0
+
 
 @dataclass(frozen=True)
 class VideoFormat:
@@ -20,7 +22,7 @@ class VideoFormat:
     @property
     def slowdown(self) -> float:
         """How much slower bodies move than in a video of 2 s: 1 there, 2 in a video of 4 s."""
-        return min(max(self.duration_s / 2.0, 0.6), 3.0)
+        return min(max(self.duration_s / 2.0, 0.6), MAX_SLOWDOWN)
 
     @property
     def key(self) -> str:

@@ -37,9 +37,16 @@ def test_mp4_plays_everywhere_and_odd_sizes_repeat_their_edge(tmp_path, numbered
 
 @pytest.mark.parametrize(
     ("fps", "rate"),
-    [(1, 1), (4, 4), (5, 5), (12, 12), (24, 24), (30, 30), (0.5, Fraction(1, 2)), (7.5, Fraction(15, 2)), (0.001, Fraction(1, 1000)),
-     (23.976, Fraction(24000, 1001)), (29.97, Fraction(30000, 1001)), (30000 / 1001, Fraction(30000, 1001))],
-)  # fmt: skip
+    [
+        *((whole, whole) for whole in (1, 4, 5, 12, 24, 30)),
+        (0.001, Fraction(1, 1000)),
+        (0.5, Fraction(1, 2)),
+        (7.5, Fraction(15, 2)),
+        (23.976, Fraction(24000, 1001)),
+        (29.97, Fraction(30000, 1001)),
+        (30000 / 1001, Fraction(30000, 1001)),
+    ],
+)
 def test_the_rate_of_a_file_is_the_rate_that_was_given(tmp_path, fps, rate):
     """Only rates of cameras are taken for NTSC: a video at 5 fps that is written at 4.995 loses a frame every 200 s."""
     write_video(tmp_path / "a.mp4", np.zeros((3, 16, 16, 3), np.uint8), fps, lossless=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from data_prep.physics.quadruplets import Property, Quadruplet, Template
+from data_prep.physics.quadruplets import Property, Quadruplet, Template, check_frame_rate
 from data_prep.physics.rendered_video import RenderedVideo
 from data_prep.physics.video_format import VideoFormat
 
@@ -66,6 +67,12 @@ class World:
             return found
         given, possible = (" or ".join(map(str, numbers)) for numbers in (levels, self.levels))
         raise ValueError(f"level {given}: quadruplets of the world {self.name} have level {possible}")
+
+    def check_frame_rate(self, fps: float, properties: Iterable[str]) -> None:
+        """Raise PrepError where one of these properties has no valid quadruplet at a frame rate."""
+        for name in properties:
+            for template in self.property(name).templates:
+                check_frame_rate(name, template, fps)
 
     def key(self, *key: object) -> tuple[object, ...]:
         """The key of random numbers and file names. Those of the built-in world begin without a name."""

@@ -83,6 +83,17 @@ def test_a_struck_disc_takes_over_the_momentum_of_the_one_that_stops():
 
 
 def test_a_flight_passes_the_given_point():
-    own = track(flying(1, 3.0, 1.0, 2.0, 1.5), np.array([1.0]))
+    own = track(flying(1, 3.0, 1.0, 2.0, 1.5, 0.4, 2.0), np.array([1.0]))
     assert own.position_m[0] == pytest.approx([0.0, 2.0])
     assert own.velocity_m_s[0] == pytest.approx([-3.0, 1.5])
+
+
+@pytest.mark.parametrize("rise_m_s", [1.5, -1.5])
+def test_a_flight_bounces_off_the_floor_to_the_same_height_again_and_again(rise_m_s):
+    own = track(flying(-1, 2.0, 1.0, 2.0, rise_m_s, 0.4, 2.0), FINE_S)
+    height = own.position_m[:, 1]
+    assert height.min() == pytest.approx(0.4, abs=1e-2)
+    assert height.max() == pytest.approx(2.0 + 1.5**2 / (2 * GRAVITY_M_S2), abs=1e-4)
+    assert np.abs(np.diff(height)).max() < 7.0 * 0.001  # no jumps: it is never faster than about 6 m/s
+    assert own.velocity_m_s[:, 0] == pytest.approx(2.0)
+    assert own.supported[1:].sum() >= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from data_prep.__main__ import main
 from data_prep.physics import quadruplets
@@ -189,3 +190,21 @@ def test_a_suite_whose_videos_are_too_short_ends_in_one_line_with_a_single_worke
     assert len(errors) == 1
     assert "direction/walls_3_quarters: no valid quadruplet in 2 attempts" in errors[0]
     assert errors[0].endswith("for videos of 18 frames at 12 fps; use more frames")
+
+
+@pytest.mark.parametrize(
+    ("reason", "frames", "advice"),
+    [
+        (quadruplets.TooShortSample, 200, "; use more frames"),
+        (quadruplets.TooBrieflyHidden, 24, "; use more frames"),
+        (quadruplets.TooBrieflyHidden, 72, "; use a higher frame rate"),  # 6 s: bodies are as slow as in any longer video
+        (quadruplets.InvalidSample, 24, ""),
+    ],
+)
+def test_more_frames_are_advised_only_where_they_can_help(reason, frames, advice):
+    def sample(rng):
+        raise reason("of no use")
+
+    with pytest.raises(quadruplets.NoValidSampleError) as caught:
+        quadruplets.first_valid(sample, "name", VideoFormat(32, frames, 12.0), "key")
+    assert str(caught.value).endswith(f"(of no use) for videos of {frames} frames at 12 fps{advice}")

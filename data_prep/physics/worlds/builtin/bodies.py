@@ -75,6 +75,11 @@ def body(
     )
 
 
+def half_width_m(entity: Entity) -> float:
+    """How far a body that `body` returned reaches to the left and to the right of its middle."""
+    return sum(entity.size_m) if entity.shape == "capsule" else entity.size_m[0]
+
+
 def _half_sizes(shape: Shape, half: float) -> tuple[float, ...]:
     if shape == "sphere":
         return (half,)

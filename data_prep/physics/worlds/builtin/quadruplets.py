@@ -18,6 +18,7 @@ from data_prep.physics.quadruplets import (
     Quadruplet,
     ScenePair,
     Template,
+    TooShortSample,
     check_object_sizes,
     copy_class,
     first_difference,
@@ -66,7 +67,7 @@ def _visible_quadruplet(
         check_object_sizes(rendered)
     violation = _first_divergence(trajectory_a, trajectory_b, a) if pair.cut_s is None else round(pair.cut_s * video.fps)
     if not 3 <= violation <= video.frames - 3:
-        raise InvalidSample("the scenes begin to differ too close to an end of the video")
+        raise TooShortSample("the scenes begin to differ too close to an end of the video")
     impossible = (
         concatenate(video_a, _with_motion_of(a, b, trajectory_b, video, violation), violation),
         concatenate(video_b, _with_motion_of(b, a, trajectory_a, video, violation), violation),

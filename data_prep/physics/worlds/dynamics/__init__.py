@@ -5,4 +5,4 @@ from data_prep.physics.worlds.dynamics.properties import PROPERTIES
 from data_prep.physics.worlds.dynamics.quadruplets import LEVELS, sample_quadruplet
 from data_prep.physics.worlds.world import World
 
-DYNAMICS = World("dynamics", "2", ("mujoco", "numpy"), PROPERTIES, sample_quadruplet, sample_possible_video, levels=LEVELS)
+DYNAMICS = World("dynamics", "3", ("mujoco", "numpy"), PROPERTIES, sample_quadruplet, sample_possible_video, levels=LEVELS)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from data_prep.physics.keyed_random import KeyedRandom
 from data_prep.physics.motion import GRAVITY_M_S2, Path, Segment
 from data_prep.physics.video_format import VideoFormat
-from data_prep.physics.worlds.builtin.base_scene import BaseScene
+from data_prep.physics.worlds.builtin.base_scene import SCREEN_Y_M, BaseScene
 from data_prep.physics.worlds.builtin.occluders import screen
 from data_prep.physics.worlds.builtin.scenes import Entity
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene, Turning
@@ -70,19 +70,28 @@ class DynamicsBase:
         return 4 * self.quarter / self.video.fps
 
     @property
+    def stretch(self) -> float:
+        """How much longer the period is than PERIOD_S, because it is a whole number of frames."""
+        return self.period_s / PERIOD_S
+
+    @property
     def last_seen_s(self) -> float:
         """The time of the last frame before the screen."""
         return (self.timing.first_seen + self.timing.seen) * self.quarter / self.video.fps
 
-    def sudden_screen(self) -> Entity:
+    def sudden_screen(self, top_m: float = 0.0, back_m: float = 0.0) -> Entity:
         """A screen that rises and sinks within one frame, so that no frame shows half of it.
 
         It is up before the first seen frame, and again between the last seen frame and the outcome.
+        It is high enough to hide what is `top_m` high at y = `back_m`.
         """
         first, last = (quarters * self.quarter for quarters in (self.timing.first_seen, REVEAL_QUARTERS - self.timing.hidden))
         sunk_s, up_s, down_s = ((frame - 0.1) / self.video.fps for frame in (first, last + 1, REVEAL_QUARTERS * self.quarter))
         move_s = 0.8 / self.video.fps
         width, height = self.rng.uniform(0.95, 1.05), self.rng.uniform(0.62, 0.68)
+        _, eye_y_m, eye_z_m = self.builtin.scene.camera.position_m
+        hidden_m = eye_z_m + (top_m - eye_z_m) * (SCREEN_Y_M - eye_y_m) / (back_m - eye_y_m)
+        height = max(height, hidden_m / 2 + 0.04)
         later = screen(self.builtin, up_s, down_s - move_s, half_width_m=width, half_height_m=height, move_s=move_s)
         (_, down), (_, up), *_ = later.path
         return replace(later, path=((sunk_s - move_s, up), (sunk_s, down), *later.path))

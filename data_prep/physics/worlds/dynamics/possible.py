@@ -22,6 +22,6 @@ def sample_possible_video(video: VideoFormat, *key: object, levels: tuple[int, .
     if rng.stream("world").random() < 0.5:  # the videos of the built-in world read the other streams from their start
         return sample_builtin_video(video, *key, levels=levels)
     base = DynamicsBase(sample_base_scene(rng, video, rng.choice(levels)))
-    property_ = rng.choice(IN_POSSIBLE_VIDEOS)
+    property_ = rng.choice([it for it in IN_POSSIBLE_VIDEOS if video.fps >= it.templates[0].min_fps])
     pair = rng.choice(property_.templates).sample(base)
     return property_.name, render(rng.choice((pair.a, pair.b)), video)

@@ -16,6 +16,7 @@ from data_prep.physics.quadruplets import (
     Property,
     Quadruplet,
     Template,
+    check_frame_rate,
     first_difference,
     first_valid,
     spliced_quadruplet,
@@ -40,13 +41,16 @@ def sample_quadruplet(
 ) -> Quadruplet:
     """The first valid quadruplet of this key.
 
-    Raises NoValidSampleError when no attempt is valid, and ValueError for a level that is not in LEVELS.
+    Raises NoValidSampleError when no attempt is valid, ValueError for a level that is not in LEVELS, and
+    PrepError for a frame rate at which the template has no valid sample.
     """
     if level not in LEVELS:
         raise ValueError(
             f"{property_.name}/{template.name}: level {level}; quadruplets of the world dynamics have level "
             f"{' or '.join(map(str, LEVELS))}, because no two frames are the same while the camera drifts"
         )
+
+    check_frame_rate(property_.name, template, video.fps)
 
     def attempt(rng: KeyedRandom) -> Quadruplet:
         base = DynamicsBase(sample_base_scene(rng, video, level, unseen=unseen))

@@ -5,4 +5,4 @@ from data_prep.physics.worlds.flat.properties import PROPERTIES
 from data_prep.physics.worlds.flat.quadruplets import sample_quadruplet
 from data_prep.physics.worlds.world import World
 
-FLAT = World("flat", "1", ("numpy",), PROPERTIES, sample_quadruplet, sample_possible_video)
+FLAT = World("flat", "2", ("numpy",), PROPERTIES, sample_quadruplet, sample_possible_video)

@@ -43,16 +43,19 @@ from data_prep.physics.worlds.flat.scenes import FlatEntity, FlatScene
 
 
 def pass_behind(base: FlatBase) -> FlatScene:
-    """None to two bodies cross, mostly behind an occluder."""
+    """None to two bodies cross, mostly behind an occluder. The second one follows the first and is not faster."""
     rng, video = base.rng, base.video
     bodies: list[FlatEntity] = []
     hues: list[float] = []
+    side, speed = rng.side(), rng.uniform(1.3, 2.6) / video.slowdown
+    start_m = speed * video.duration_s * (rng.uniform(0.45, 0.55) if rng.bernoulli(0.6) else rng.uniform(0.2, 0.8))
     for number in range(rng.choice((0, 1, 1, 1, 1, 2, 2))):
         hues.append(base.sample_hue(*hues, min_gap=0.12))
         one = base.sample_appearance(hue=hues[-1])
-        middle_s = video.duration_s * (rng.uniform(0.45, 0.55) if rng.bernoulli(0.6) else rng.uniform(0.2, 0.8))
-        path = passing(rng.side(), rng.uniform(1.3, 2.6) / video.slowdown, middle_s, one.standing_m)
-        bodies.append(one.body(f"passer {number}", path))
+        if bodies:
+            start_m += bodies[0].half_m[0] + one.half_m + rng.uniform(0.15, 0.8)
+            speed *= rng.uniform(0.8, 1.0)
+        bodies.append(one.body(f"passer {number}", passing(side, speed, start_m / speed, one.standing_m)))
     hiding = [occluder(base, rng.uniform(0.5, 1.1), rng.uniform(1.0, 1.35), rng.uniform(-0.3, 0.3))]
     return base.scene.with_entities([*bodies, *(hiding if rng.bernoulli(0.85) else [])])
 
@@ -144,11 +147,12 @@ def roll_down(base: FlatBase) -> FlatScene:
 
 
 def fly(base: FlatBase) -> FlatScene:
-    """A body flies through the picture, mostly behind a high occluder."""
-    rng, one = base.rng, base.sample_appearance()
-    middle_s = base.video.duration_s * rng.uniform(0.35, 0.65)
-    path = flying(rng.side(), rng.uniform(2.6, 3.6), middle_s, rng.uniform(1.9, 2.4), rng.uniform(-2.2, 2.2))
-    hiding = [central_occluder(base, rng.uniform(2.6, 3.1))] if rng.bernoulli(0.7) else []
+    """A body bounces through the picture in high arcs, mostly behind a high occluder."""
+    rng, video, one = base.rng, base.video, base.sample_appearance()
+    speed, middle_s = rng.uniform(1.7, 3.0) / video.slowdown, video.duration_s * rng.uniform(0.35, 0.65)
+    middle_m, rise_m_s = rng.uniform(1.9, 2.4), rng.uniform(-2.2, 2.2)
+    path = flying(rng.side(), speed, middle_s, middle_m, rise_m_s, one.standing_m, video.duration_s)
+    hiding = [occluder(base, rng.uniform(0.75, 1.0), rng.uniform(2.6, 3.1))] if rng.bernoulli(0.7) else []
     return base.scene.with_entities([one.body("one", path), *hiding])
 
 

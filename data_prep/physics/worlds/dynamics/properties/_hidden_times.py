@@ -14,14 +14,18 @@ from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
 Sample = Callable[[DynamicsBase], ScenePair[LookAwayScene]]
 
 
-def with_hidden_times(name: str, sample: Sample, timings: tuple[Timing, ...] = TIMINGS) -> tuple[DynamicsTemplate, ...]:
+def with_hidden_times(
+    name: str, sample: Sample, timings: tuple[Timing, ...] = TIMINGS, min_fps: float = 0.0
+) -> tuple[DynamicsTemplate, ...]:
     """A template for each hidden time.
 
     Templates are used in turn before the level changes, so an even number of quadruplets has each
     hidden time equally often at each level.
     """
     return tuple(
-        DynamicsTemplate(f"{name}_{timing.hidden}_quarters", partial(_timed, sample=sample, timing=timing), "neutral")
+        DynamicsTemplate(
+            f"{name}_{timing.hidden}_quarters", partial(_timed, sample=sample, timing=timing), "neutral", min_fps=min_fps
+        )
         for timing in timings
     )
 

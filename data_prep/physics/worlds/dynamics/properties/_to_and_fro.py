@@ -18,8 +18,10 @@ def between_walls(base: DynamicsBase, half_path_m: float, direction: int) -> Pat
     return to_and_fro(direction * speed, base.last_seen_s, half_path_m, base.video.duration_s, WALLS)
 
 
-def two_walls(base: DynamicsBase, left_m: float, right_m: float, y_m: float, height_m: float) -> list[Entity]:
+def two_walls(
+    base: DynamicsBase, left_m: float, right_m: float, y_m: float, height_m: float, half_depth_m: float = 0.5
+) -> list[Entity]:
     """Two walls whose inner faces are at these x."""
     colour = sample_wood_colour(base.builtin)
     at_m = (left_m - WALL_HALF_WIDTH_M, right_m + WALL_HALF_WIDTH_M)
-    return [wall(base.builtin, name, x_m, y_m, height_m, colour, 0.5) for name, x_m in zip(WALLS, at_m, strict=True)]
+    return [wall(base.builtin, name, x_m, y_m, height_m, colour, half_depth_m) for name, x_m in zip(WALLS, at_m, strict=True)]

@@ -11,17 +11,18 @@ from data_prep.physics.worlds.dynamics.quadruplets import DynamicsProperty, Dyna
 from data_prep.physics.worlds.lookaway.base_scene import uniform
 from data_prep.physics.worlds.lookaway.scenes import LookAwayScene
 
-EARLY_S = 11 / 12  # when the early body is in the middle
+EARLY_S = 11 / 12  # when the early body is in the middle at 12 frames/s
 
 
 def _early_or_late(base: DynamicsBase) -> ScenePair[LookAwayScene]:
     """The same passage, half a period later in one scene."""
     rng, side = base.rng, base.rng.side()
-    y_m, speed = rng.uniform(0.0, 0.15), rng.uniform(2.35, 2.5)
+    y_m, speed = rng.uniform(0.0, 0.15), rng.uniform(2.35, 2.5) / base.stretch
     one = body(base.builtin, "one", sample_appearance(base.builtin), (0.0, y_m))
     entities = [occluder(base.builtin, 0.0, rng.uniform(0.93, 0.97), rng.uniform(0.54, 0.6)), one]
     delay_s = base.period_s / 2
-    early, late = (base.finished(entities, {"one": uniform(-side * speed, EARLY_S + later_s)}) for later_s in (0.0, delay_s))
+    early_s = EARLY_S * base.stretch
+    early, late = (base.finished(entities, {"one": uniform(-side * speed, early_s + later_s)}) for later_s in (0.0, delay_s))
     return ScenePair(early, late, delay_s)
 
 

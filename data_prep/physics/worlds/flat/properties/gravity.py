@@ -10,7 +10,7 @@ import numpy as np
 from data_prep.physics.motion import down_ramp, flying
 from data_prep.physics.quadruplets import ScenePair
 from data_prep.physics.worlds.flat.base_scene import FlatBase
-from data_prep.physics.worlds.flat.entities import RAMP_HALF_LENGTH_M, central_occluder, ramp, sample_wood_colour, screen
+from data_prep.physics.worlds.flat.entities import RAMP_HALF_LENGTH_M, occluder, ramp, sample_wood_colour, screen
 from data_prep.physics.worlds.flat.quadruplets import FlatProperty, FlatTemplate
 from data_prep.physics.worlds.flat.scenes import FlatScene
 
@@ -43,15 +43,17 @@ def _ramp(base: FlatBase) -> ScenePair[FlatScene]:
 
 
 def _arc(base: FlatBase) -> ScenePair[FlatScene]:
-    """A body flies behind a high occluder, on its way up or on its way down."""
-    rng, side = base.rng, base.rng.side()
+    """A body bounces along and flies behind a high occluder, in the middle of which it is on its way up or down."""
+    rng, side, duration = base.rng, base.rng.side(), base.video.duration_s
     appearance = base.sample_appearance()
-    rise_m_s, speed = rng.uniform(1.5, 2.1), rng.uniform(3.0, 3.4)
-    middle_s, middle_m = base.video.duration_s * rng.uniform(0.48, 0.52), rng.uniform(2.0, 2.2)
-    hiding = central_occluder(base, 3.0)
+    rise_m_s, speed = rng.uniform(1.5, 2.1), rng.uniform(2.1, 2.4) / base.video.slowdown
+    middle_s, middle_m = duration * rng.uniform(0.48, 0.52), rng.uniform(2.0, 2.2)
+    hiding = occluder(base, rng.uniform(0.9, 1.0), 3.0, rng.uniform(-0.05, 0.05))
     rising, sinking = (
-        base.scene.with_entities([appearance.body("one", flying(side, speed, middle_s, middle_m, rise)), hiding])
-        for rise in (rise_m_s, -rise_m_s)
+        base.scene.with_entities([appearance.body("one", path), hiding])
+        for path in (
+            flying(side, speed, middle_s, middle_m, rise, appearance.standing_m, duration) for rise in (rise_m_s, -rise_m_s)
+        )
     )
     return ScenePair(rising, sinking, rise_m_s)
 
