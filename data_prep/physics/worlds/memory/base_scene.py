@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from data_prep.physics.keyed_random import KeyedRandom
-from data_prep.physics.quadruplets import InvalidSample
+from data_prep.physics.quadruplets import InvalidSample, TooShortSample
 from data_prep.physics.video_format import VideoFormat
 from data_prep.physics.worlds.builtin.base_scene import BaseScene, sample_base_scene
 from data_prep.physics.worlds.builtin.bodies import Appearance, body
@@ -73,7 +73,7 @@ class MemoryBase:
         """
         base, down_s = self.builtin, FALLEN_S + hidden_s - REVEALING_S
         if min_duration_s(hidden_s) > base.video.duration_s:
-            raise InvalidSample(f"the video is too short to hide bodies for {hidden_s:g} s")
+            raise TooShortSample(f"the video is too short to hide bodies for {hidden_s:g} s")
         bodies = [
             body(
                 base,
