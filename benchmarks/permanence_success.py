@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
@@ -132,28 +133,31 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Success against the score, one point per checkpoint and number of frames, with the floor of planners without memory."""
-    figure = Figure(figsize=(5.4, 4.2), layout="constrained")
-    axes = figure.subplots()
+    """Success against both forms of the score, one point per checkpoint and number of frames."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    score, effect = figure.subplots(1, 2, sharey=True)
+    for axes, key, factor in ((score, "permanence", 100), (effect, "effect", 1)):
+        _draw(axes, rows, key, factor)
+    score.set(xlim=(35, 104), ylim=(-3, 103), xlabel="permanence score (%), chance 50", ylabel="success at planning (%)")
+    score.text(99, 51.5, "most that a planner without memory can reach", ha="right", fontsize=8, color="#555555")
+    score.legend(frameon=False, fontsize=9, loc="upper left")
+    effect.set(xlabel="surprise at impossible minus at possible videos (latent distance)")
+    for row in rows:
+        place = (row["effect"]["model"]["value"], 100 * row["success"]["model"]["value"])
+        effect.annotate(f"{row['step']:,}", place, xytext=(5, -9), textcoords="offset points", fontsize=7, color="#333333")
+    return figure
+
+
+def _draw(axes: Axes, rows: Sequence[dict[str, Any]], key: str, factor: float) -> None:
+    """Points and intervals, and the most that is possible without memory."""
     axes.axhline(50, color="#888888", linestyle=(0, (4, 3)), linewidth=1)
-    axes.text(99, 51.5, "most that a planner without memory can reach", ha="right", fontsize=8, color="#555555")
     for name, colour in COLOURS.items():
-        x, y = (
-            [[100 * row[key][name][end] for end in ("value", "low", "high")] for row in rows]
-            for key in ("permanence", "success")
-        )
-        for across, up in zip(x, y, strict=True):  # intervals
+        x = [[factor * row[key][name][end] for end in ("value", "low", "high")] for row in rows]
+        y = [[100 * row["success"][name][end] for end in ("value", "low", "high")] for row in rows]
+        for across, up in zip(x, y, strict=True):
             axes.plot(across[1:], [up[0]] * 2, [across[0]] * 2, up[1:], color=colour, alpha=0.3, linewidth=1)
         axes.scatter([value[0] for value in x], [value[0] for value in y], color=colour, label=LABELS[name], zorder=3, s=28)
-    for row in rows:
-        permanence, success = (100 * row[key]["model"]["value"] for key in ("permanence", "success"))
-        axes.annotate(
-            f"{row['step']:,}", (permanence, success), xytext=(4, -9), textcoords="offset points", fontsize=7, color="#333333"
-        )
     style_axes(axes)
-    axes.set(xlim=(35, 102), ylim=(-3, 103), xlabel="permanence score (%), chance 50", ylabel="success at planning (%)")
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
-    return figure
 
 
 if __name__ == "__main__":
