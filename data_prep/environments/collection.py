@@ -75,7 +75,7 @@ def collect(folder: Path, settings: EpisodeSettings, episodes: int, workers: int
                 append_row(journal, result)
             elif parse_json(json.dumps(result)) != rows[number]:
                 raise PrepError(
-                    f"{folder}: the files of episode {number} were lost, and it is another one when it is recorded again; "
+                    f"{folder}: the files of episode {number} were lost, and recording it again gives another one; "
                     "choose another --out, or delete this one"
                 )
             progress.step()

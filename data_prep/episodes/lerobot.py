@@ -36,6 +36,7 @@ FIELDS = {  # that the templates of paths may have
 }
 MAX_DRIFT_FRAMES = 0.4  # of the start of an episode in a video
 MAX_JITTER_FRAMES = 0.25  # of a timestamp
+MAX_LENGTH_ERROR_FRAMES = 1.5  # of the duration of an episode in a video; containers may count the last frame or not
 
 
 class LeRobotDataset:
@@ -173,7 +174,7 @@ class LeRobotDataset:
         first = round(begin)
         if first < 0 or abs(begin - first) > MAX_DRIFT_FRAMES:
             raise _EpisodeError("no frame", f"no frame of its video begins at from_timestamp, {float(start_s):g} s")
-        if stop_s is not None and round((float(stop_s) - float(start_s)) * self.fps) != length:
+        if stop_s is not None and not abs((float(stop_s) - float(start_s)) * self.fps - length) <= MAX_LENGTH_ERROR_FRAMES:
             detail = f"from_timestamp to to_timestamp, {float(start_s):g} to {float(stop_s):g} s, are not its {length} frames"
             raise _EpisodeError("other length", detail)
         return first
@@ -233,7 +234,7 @@ def _check_template(path: Path, template: str, known: tuple[str, ...]) -> None:
     except ValueError as error:
         raise PrepError(f"{path}: {template!r} is no template of a path ({error})") from None
     for name, spec in fields:
-        if name not in known or not re.fullmatch(r"(0?\d?d)?", spec):
+        if name not in known or not re.fullmatch(r"(0?\d{0,2}d)?", spec):
             raise PrepError(f"{path}: {template!r} has the field {{{name}{spec and f':{spec}'}}}; known are {', '.join(known)}")
 
 
@@ -241,7 +242,7 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """The objects of a file with one per line. Raises PrepError for a damaged line, and where there is none."""
     try:
         with open_regular(path) as file:
-            lines = file.read().decode("utf-8-sig").splitlines()
+            lines = file.read().decode("utf-8-sig").split("\n")  # splitlines would also split a text at U+2028
     except (OSError, ValueError) as error:
         raise PrepError(f"{path} cannot be read: {error}") from None
     if not any(map(str.strip, lines)):

@@ -117,7 +117,7 @@ def _check_not_own_output(root: Path | str) -> None:
         return
     folder, command = found
     manifests = " or ".join(str(path) for path in sorted(folder.glob("*.parquet"))) if isinstance(folder, Path) else ""
-    advice = f"give its manifest: {manifests}" if manifests else "give its manifest, or a folder of videos of your own"
+    advice = f"give its manifest: {manifests}" if manifests else "give the manifest, or a folder of your own videos"
     raise PrepError(f"{folder}: filled by `{command}`, so its files do not tell which videos are held out; {advice}")
 
 

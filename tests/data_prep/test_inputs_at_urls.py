@@ -83,7 +83,7 @@ def test_a_folder_of_copies_at_a_url_is_refused(manifest, tmp_path, server, caps
     assert run("quadruplets", f"s3://bucket/sets/small{below}", tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert "s3://bucket/sets/small: filled by" in error
-    assert "data_prep transcode`, so its files do not tell which videos are held out; give its manifest" in error
+    assert "data_prep transcode`, so its files do not tell which videos are held out; give the manifest" in error
 
 
 def names(suite) -> list:

@@ -42,7 +42,7 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float, *, lossless: b
 
 
 def _rational(fps: float) -> Fraction:
-    """The exact frame rate: 29.97 stands for 30000/1001, as in cameras. Whole numbers are what they are."""
+    """The exact frame rate: 29.97 stands for 30000/1001, as in cameras. A whole number is used as it is."""
     if not 0 < fps < 1e5:
         raise ValueError(f"write_video: fps={fps!r}: expected frames per second, more than 0")
     nominal = round(fps * 1.001)

@@ -136,7 +136,7 @@ def test_files_that_were_lost_or_damaged_are_recorded_again(whole, tmp_path, cap
     journal.write_text(journal.read_text().replace('"frames": 13', '"frames": 12', 1))
     (tmp_path / "out/clips/000/000000.mp4").unlink()
     assert collect(tmp_path / "out") == 1
-    assert "the files of episode 0 were lost, and it is another one when it is recorded again" in capsys.readouterr().err
+    assert "the files of episode 0 were lost, and recording it again gives another one" in capsys.readouterr().err
 
 
 def test_videos_show_the_recorded_states_and_reset_stands_there_again(whole):
