@@ -73,6 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repeat-actions", action="store_true", help="the actions of a planned step are the same; oracles plan so too"
     )
+    parser.add_argument(
+        "--shrinking-horizon",
+        action="store_true",
+        help="later plans end where the first one ends, so they are shorter; there, a plan of --horizon steps begins again",
+    )
+    parser.add_argument(
+        "--proposals",
+        choices=("none", "inverse"),
+        default="none",
+        help="inverse: plans of inverse dynamics are candidates of every search beside the sampled ones (default none)",
+    )
     parser.add_argument("--context", type=whole_number(1), metavar="N", help="frames that the model sees (default: up to 4)")
     parser.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="planning seeds (default 3)")
     parser.add_argument("--policies", metavar="A,B", help="only these policies (default: all that there are)")

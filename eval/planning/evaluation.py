@@ -18,9 +18,10 @@ from data_prep.environments.tasks import StillTask, Task
 from eval.planning.action_model import ActionModel, ShuffledActions
 from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
 from eval.planning.heads.policy import HeadPolicy
+from eval.planning.heads.proposals import InverseProposals
 from eval.planning.heads.training import TrainedHead
 from eval.planning.pairs import PairSet
-from eval.planning.planning_policy import ModelCosts, OracleCosts, PlanningPolicy
+from eval.planning.planning_policy import Costs, ModelCosts, OracleCosts, PlanningPolicy
 from eval.planning.policies import RandomPolicy, StatePolicy
 from eval.resumable_work import compute_pieces
 from worldmodel.planning import ActionSpace, GradientConfig, PlannerBase
@@ -42,6 +43,7 @@ LABELS = {
     "oracle_to_go": "oracle, way to go",
 }
 """In the order of tables."""
+PROPOSALS = "proposals"  # name of the head from whose plans searches begin
 MODEL_POLICIES = ("model", "untrained", "shuffled", "memoryless", "cloning", "inverse")
 BATCH = 25  # episodes that are planned at once, and stored together, at most; whole matched pairs
 UNTRAINED_APART = 10_007  # seeds between the untrained networks of two models, so that each has its own
@@ -58,6 +60,8 @@ class Planning:
     budget: int
     context: int  # frames that the model sees
     repeat_actions: bool = False  # of a planned step: its actions are the same
+    proposals: str = "none"  # candidates of a search beside the sampled ones: none or inverse
+    shrinking: bool = False  # plans end where the first one ends, and then again a horizon later
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Evaluation:
         if name in ("oracle", "oracle_to_go"):
             measure = "to go" if name == "oracle_to_go" else "distance"
             costs = OracleCosts(self.task, cases.goals, self.space.block, measure, self.planning.steps)
-            return PlanningPolicy(costs, searched, self.planning.config, self.planning.executed, seeds)
+            return self._planner(costs, searched, seeds, self._proposals(searched, cases, self.planning.context))
         assert self.model is not None
         if name in self.heads:
             steps = self.pairs.goal_steps, self.planning.budget
@@ -135,7 +139,21 @@ class Evaluation:
             model = ShuffledActions(self.model)
         context = 1 if name == "memoryless" else self.planning.context
         found = ModelCosts(model, self._goals(model, cases), context, self.planning.steps, SAMPLES_AT_ONCE)
-        return PlanningPolicy(found, searched, self.planning.config, self.planning.executed, seeds, str(self.device))
+        # an untrained model gets the proposals of the trained one, so that the two differ in their costs alone
+        return self._planner(found, searched, seeds, self._proposals(searched, cases, context))
+
+    def _planner(
+        self, costs: Costs, space: ActionSpace, seeds: Sequence[int], proposals: InverseProposals | None
+    ) -> PlanningPolicy:
+        how = self.planning
+        return PlanningPolicy(costs, space, how.config, how.executed, seeds, str(self.device), proposals, how.shrinking)
+
+    def _proposals(self, searched: ActionSpace, cases: Cases, context: int) -> InverseProposals | None:
+        """Plans of inverse dynamics with the trained model, where the evaluation has a head for them."""
+        if self.model is None or PROPOSALS not in self.heads:
+            return None
+        goals = self._goals(self.model, cases)
+        return InverseProposals(self.heads[PROPOSALS], self.model, goals, searched, context)
 
     @torch.no_grad()
     def _goals(self, model: ActionModel, cases: Cases) -> torch.Tensor:

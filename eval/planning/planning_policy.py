@@ -27,29 +27,62 @@ class Costs(Protocol):
         """[B, S, H, block * A] -> [B, S]"""
 
 
+class Proposals(Protocol):
+    """Names sequences that are candidates of a search beside the sampled ones."""
+
+    context: int
+
+    def propose(self, history: History, horizon: int) -> torch.Tensor:
+        """[B, P, horizon, block * A]"""
+
+
 class PlanningPolicy:
     """Replans after `executed` steps of the environment, a multiple of the actions of a planned step."""
 
     def __init__(
-        self, costs: Costs, space: ActionSpace, config: PlannerBase, executed: int, seeds: Sequence[int], device: str = "cpu"
+        self,
+        costs: Costs,
+        space: ActionSpace,
+        config: PlannerBase,
+        executed: int,
+        seeds: Sequence[int],
+        device: str = "cpu",
+        proposals: Proposals | None = None,
+        shrinking: bool = False,
     ) -> None:
-        self.context = costs.context
+        self.context = max(costs.context, proposals.context if proposals else 0)
         self._costs, self._space, self._config, self._executed = costs, space, config, executed
+        self._proposals, self._shrinking = proposals, shrinking
         self._generators = generators_of(seeds, device)
         self._start: WarmStart | None = None
         self._actions = np.zeros(0)
+        self._since = self._until = 0  # steps of the environment: of the last plan, and of the next one
         self._plans, self._predicted, self._seconds = 0, 0, 0.0
 
     def act(self, history: History) -> Array:
-        if history.step % self._executed == 0:
-            began = time.process_time()
-            plan = search(self._costs.cost(history), self._space, self._config, self._generators, self._start)
-            self._start = plan.next_start.shifted(self._executed // self._space.block)
-            self._actions = self._space.sequence(plan.actions).double().cpu().numpy()
-            self._plans, self._predicted = self._plans + 1, self._predicted + plan.predictor_steps
-            self._seconds += (time.process_time() - began) / len(self._generators)
-        chosen: Array = self._actions[:, history.step % self._executed]
+        if history.step == self._until:
+            self._plan(history)
+        chosen: Array = self._actions[:, history.step - self._since]
         return chosen
+
+    def _plan(self, history: History) -> None:
+        """Search for the actions of the next steps."""
+        began = time.process_time()
+        block, horizon = self._space.block, self._config.horizon
+        if self._shrinking:
+            horizon -= history.step // block % horizon
+        config = self._config.model_copy(update={"horizon": horizon})
+        proposed = self._proposals.propose(history, horizon) if self._proposals else None
+        plan = search(self._costs.cost(history), self._space, config, self._generators, self._start, proposed)
+        executed = min(self._executed // block, horizon)
+        if not self._shrinking:
+            self._start = plan.next_start.shifted(executed)
+        else:
+            self._start = plan.next_start.shortened(executed) if executed < horizon else None
+        self._actions = self._space.sequence(plan.actions).double().cpu().numpy()
+        self._since, self._until = history.step, history.step + executed * block
+        self._plans, self._predicted = self._plans + 1, self._predicted + plan.predictor_steps
+        self._seconds += (time.process_time() - began) / len(self._generators)
 
     def spent(self) -> Spent:
         return Spent(self._plans, self._predicted, self._seconds)

@@ -20,7 +20,7 @@ from data_prep.environments.tasks import StillTask, Task, to_go_is_exact
 from data_prep.errors import PrepError
 from eval.errors import EvalError
 from eval.planning.episodes import Episodes, picture_of
-from eval.planning.evaluation import LABELS, MODEL_POLICIES, Evaluation, Planning, run_policies
+from eval.planning.evaluation import LABELS, MODEL_POLICIES, PROPOSALS, Evaluation, Planning, run_policies
 from eval.planning.heads.data import read_head_data
 from eval.planning.heads.note import heads_note
 from eval.planning.heads.training import TrainedHead, fit_head
@@ -65,6 +65,8 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
     task, manifest, pairs, planning = prepared.task, prepared.manifest, prepared.pairs, prepared.planning
     if ranks.is_main_process:
         write_pairs(request.out / "pairs.json", pairs)
+    if request.proposals != "none" and not models:
+        raise EvalError(f"--proposals {request.proposals} are plans of a model; give --model")
     heads = [_heads(request, it, manifest, planning.context, device) for it in models]
     shared = request.env, request.env_options, task, pairs, prepared.space, planning
     both = enumerate(zip(models, heads, strict=True))
@@ -117,10 +119,14 @@ def _heads(
     """Behaviour cloning and inverse dynamics, trained on the frozen encoder of a model, with as many frames of context."""
     wanted = LABELS if request.policies is None else request.policies.split(",")
     told = {name: steps for name, steps in (("cloning", False), ("inverse", True)) if name in wanted}
-    if not told:
+    proposals = request.proposals == "inverse"
+    if not told and not proposals:
         return {}
     data = read_head_data(model.model, manifest, "train", device, size_px=model.size_px)
-    return {name: fit_head(data, steps, context, what=LABELS[name]) for name, steps in told.items()}
+    found = {name: fit_head(data, steps, context, what=LABELS[name]) for name, steps in told.items()}
+    if proposals:  # a rollout of inverse dynamics sees one frame at a time
+        found[PROPOSALS] = found["inverse"] if "inverse" in found and context == 1 else fit_head(data, True, what=PROPOSALS)
+    return found
 
 
 def _variations(
@@ -239,6 +245,8 @@ def _results(
             "cost_steps": planning.steps,
             "context_frames": planning.context,
             "repeat_actions": planning.repeat_actions,
+            "proposals": planning.proposals,
+            "shrinking_horizon": planning.shrinking,
             "planning_seeds": list(seeds),
         },
         criteria=[asdict(criterion) for criterion in task.criteria],

@@ -63,6 +63,8 @@ class PlanRequest:
     variations: bool
     no_offline: bool
     checkpoints: str = "best"
+    proposals: str = "none"
+    shrinking_horizon: bool = False
     options_given: bool = False  # whether the user named env_options; else they are those of the recorded episodes
 
 
@@ -144,7 +146,8 @@ def planning_of(request: PlanRequest, task: Task, models: Sequence[NamedModel], 
     if lead_in := lead_in_steps(task):  # all that was seen before the last plan, since the first frames must be remembered
         usual = 1 + (lead_in + max(0, budget - 1) // request.executed * request.executed) // space.block
     context = request.context or min(longest, usual)
-    return Planning(planner_of(request), request.executed, request.cost_steps, budget, context, request.repeat_actions)
+    of_request = request.repeat_actions, request.proposals, request.shrinking_horizon
+    return Planning(planner_of(request), request.executed, request.cost_steps, budget, context, *of_request)
 
 
 def planner_of(request: PlanRequest) -> PlannerBase:

@@ -139,6 +139,22 @@ def test_a_warm_start_begins_where_it_says(config: PlannerBase):
 
 
 @each_planner
+def test_proposals_compete_in_the_first_iteration_within_the_bounds(config: PlannerBase):
+    """The optimum lies at the edge of the box. It is proposed, by actions beyond the bounds, and found at once."""
+    optimum = torch.tensor([[1.0, -1.0]]).expand(1, HORIZON, 2)
+    one = config.model_copy(update={"iterations": 1})
+    proposals = torch.stack([torch.zeros(1, HORIZON, 2), 3 * optimum], dim=1)
+    proposed = search(quadratic(optimum), BOX, one, generators_of([0]), proposals=proposals)
+    alone = search(quadratic(optimum), BOX, one, generators_of([0]))
+    assert float(proposed.best_cost[0]) == 0
+    assert float(alone.best_cost[0]) > 0.1
+    evaluations = 2 if config.kind == "gradient" else 1  # before its step and after it
+    assert proposed.sequences == alone.sequences + 2 * evaluations
+    with pytest.raises(PlanningError, match=r"proposals have shape \[1, 2, 3, 2\]; expected \[1, P, 4, 2\]"):
+        search(quadratic(optimum), BOX, one, generators_of([0]), proposals=proposals[:, :, 1:])
+
+
+@each_planner
 def test_blocks_are_planned_as_one_step(config: PlannerBase):
     """Three actions per step: the optimum differs within a block, and the bounds hold for each action."""
     space = ActionSpace.box([-1, 0], [1, 2], block=3)
@@ -222,6 +238,14 @@ def test_a_shifted_start_repeats_its_last_step():
     assert torch.equal(start.elites, expected[:, None])
     with pytest.raises(PlanningError, match="4 steps were executed of a plan of 3"):
         start.shifted(4)
+
+
+def test_a_shortened_start_ends_where_it_ended():
+    plan = torch.arange(3.0).reshape(1, 3, 1)
+    start = WarmStart(plan, plan[:, None]).shortened(2)
+    assert start.mean.flatten().tolist() == start.elites.flatten().tolist() == [2]
+    with pytest.raises(PlanningError, match="3 steps were executed of a plan of 3; expected that a step is left"):
+        WarmStart(plan, plan[:, None]).shortened(3)
 
 
 def test_more_elites_than_samples_are_refused():

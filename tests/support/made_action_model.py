@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from worldmodel.planning import goal_distance
+from worldmodel.planning import Context, goal_distance
 from worldmodel.signals import SignalStatistics
 
 STATISTICS = SignalStatistics((0.0, 0.0), (1.0, 1.0), (), (), ("dx", "dy"), (), 1, ())
@@ -28,10 +28,11 @@ class PositionModel:
 
     def observe(self, frames, actions=None):
         assert frames.shape[1] == 1 or actions.shape[1] == frames.shape[1] - 1
-        return self.encode(frames)[:, -1]
+        return Context(self.encode(frames)[:, -1:])
 
     def imagine(self, context, actions):
-        return context[:, None, None] + self.gain * actions.cumsum(2)[..., None, :].to(context)
+        now = context.last[:, None, None]
+        return now + self.gain * actions.cumsum(2)[..., None, :].to(now)
 
     def distance(self, latents, goal, kind="auto"):
         return (latents - goal).square().mean((-1, -2))

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from worldmodel.planning.action_space import ActionSpace
 from worldmodel.planning.cem import CEMConfig, cem
@@ -48,9 +49,14 @@ def search(
     config: PlannerBase,
     generators: Sequence[torch.Generator],
     start: WarmStart | None = None,
+    proposals: Tensor | None = None,
 ) -> Plan:
-    """Plan with the planner that a config describes; one generator per environment. Raises PlanningError."""
-    return PLANNERS[type(config)](cost, space, config, generators, start)
+    """Plan with the planner that a config describes; one generator per environment.
+
+    start: where the search begins. proposals: sequences [B, P, H, A], for example recorded ones, that are candidates of the
+    first iteration beside the sampled ones. Raises PlanningError.
+    """
+    return PLANNERS[type(config)](cost, space, config, generators, start, proposals)
 
 
 __all__ = [

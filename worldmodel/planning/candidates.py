@@ -68,6 +68,16 @@ def first_mean(space: ActionSpace, horizon: int, environments: int, device: torc
     return space.clip(start.mean)
 
 
+def checked_proposals(proposals: Tensor | None, space: ActionSpace, mean: Tensor) -> Tensor:
+    """Proposed sequences [B, P, H, A] within the bounds; P is 0 where there are none. mean: [B, H, A]."""
+    if proposals is None:
+        return mean[:, None][:, :0]
+    if proposals.ndim != 4 or len(proposals) != len(mean) or proposals.shape[2:] != mean.shape[1:]:
+        expected = f"[{len(mean)}, P, {mean.shape[1]}, {mean.shape[2]}]"
+        raise PlanningError(f"proposals have shape {list(proposals.shape)}; expected {expected}: P sequences per environment")
+    return space.clip(proposals.to(mean))
+
+
 def best_of(actions: Tensor, costs: Tensor, count: int) -> Tensor:
     """The `count` sequences with the lowest costs, the best first; among equal costs the earlier one.
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from worldmodel.planning.action_space import ActionSpace
-from worldmodel.planning.candidates import Candidates, best_of, first_mean
+from worldmodel.planning.candidates import Candidates, best_of, checked_proposals, first_mean
 from worldmodel.planning.noise import white_noise
 from worldmodel.planning.plan import Cost, Plan, WarmStart
 from worldmodel.planning.planner_config import PlannerBase
@@ -40,15 +40,22 @@ class CEMConfig(PlannerBase):
 
 @torch.no_grad()
 def cem(
-    cost: Cost, space: ActionSpace, config: CEMConfig, generators: Sequence[torch.Generator], start: WarmStart | None = None
+    cost: Cost,
+    space: ActionSpace,
+    config: CEMConfig,
+    generators: Sequence[torch.Generator],
+    start: WarmStart | None = None,
+    proposals: Tensor | None = None,
 ) -> Plan:
-    """Plan by the cross-entropy method. A warm start gives the first mean. Raises PlanningError."""
+    """Plan by the cross-entropy method. A warm start gives the first mean; proposals compete in the first iteration."""
     found = Candidates(cost, len(generators))
     mean = first_mean(space, config.horizon, len(generators), generators[0].device, start)
     std = (config.std * space.step_scale).to(mean.device).expand_as(mean)
+    proposed = checked_proposals(proposals, space, mean)
     for _ in range(config.iterations):
         noise = white_noise(generators, config.samples - 1, config.horizon, space.size)
-        actions = torch.cat([mean[:, None], space.clip(mean[:, None] + std[:, None] * noise)], dim=1)
+        actions = torch.cat([mean[:, None], space.clip(mean[:, None] + std[:, None] * noise), proposed], dim=1)
+        proposed = proposed[:, :0]  # they compete once
         elites = best_of(actions, found.evaluate(actions), config.elites)
         mean, std = refit(space, elites, mean, std, config.momentum)
     return found.plan(mean, elites, config.returns == "mean")

@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from worldmodel.planning.action_space import ActionSpace
-from worldmodel.planning.candidates import Candidates, best_of, first_mean
+from worldmodel.planning.candidates import Candidates, best_of, checked_proposals, first_mean
 from worldmodel.planning.noise import white_noise
 from worldmodel.planning.plan import Cost, Plan, PlanningError, WarmStart
 from worldmodel.planning.planner_config import PlannerBase
@@ -35,6 +36,7 @@ def gradient_shooting(
     config: GradientConfig,
     generators: Sequence[torch.Generator],
     start: WarmStart | None = None,
+    proposals: Tensor | None = None,
 ) -> Plan:
     """Plan by gradient descent on a differentiable cost. A warm start gives the first mean. Raises PlanningError.
 
@@ -45,7 +47,8 @@ def gradient_shooting(
     mean = first_mean(space, config.horizon, len(generators), generators[0].device, start)
     scale = space.step_scale.to(mean.device)
     noise = white_noise(generators, config.samples - 1, config.horizon, space.size)
-    actions = torch.cat([mean[:, None], space.clip(mean[:, None] + config.std * scale * noise)], dim=1)
+    proposed = checked_proposals(proposals, space, mean)
+    actions = torch.cat([mean[:, None], space.clip(mean[:, None] + config.std * scale * noise), proposed], dim=1)
     first, second = torch.zeros_like(actions), torch.zeros_like(actions[..., :1])
     for step in range(1, config.iterations + 1):
         with torch.enable_grad():

@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from worldmodel.planning.action_space import ActionSpace
-from worldmodel.planning.candidates import Candidates, best_of, first_mean
+from worldmodel.planning.candidates import Candidates, best_of, checked_proposals, first_mean
 from worldmodel.planning.cem import CEMConfig, refit
 from worldmodel.planning.noise import coloured_noise
 from worldmodel.planning.plan import Cost, Plan, PlanningError, WarmStart
@@ -35,7 +36,12 @@ class ICEMConfig(CEMConfig):
 
 @torch.no_grad()
 def icem(
-    cost: Cost, space: ActionSpace, config: ICEMConfig, generators: Sequence[torch.Generator], start: WarmStart | None = None
+    cost: Cost,
+    space: ActionSpace,
+    config: ICEMConfig,
+    generators: Sequence[torch.Generator],
+    start: WarmStart | None = None,
+    proposals: Tensor | None = None,
 ) -> Plan:
     """Plan by iCEM. A warm start gives the first mean and the first elites. Raises PlanningError.
 
@@ -49,12 +55,14 @@ def icem(
     if elites.shape[0] != len(mean) or elites.shape[2:] != mean.shape[1:]:
         raise PlanningError(f"the elites of the warm start have shape {list(elites.shape)}; expected [B, K, H, A] of its mean")
     kept = round(config.kept_fraction * config.elites)
+    proposed = checked_proposals(proposals, space, mean)
     for iteration in range(config.iterations):
         count = config.samples_at(iteration)
         noise = coloured_noise(generators, count, config.horizon, space.size, config.noise_exponent)
         is_last = iteration == config.iterations - 1
         others = [elites[:, :kept], mean[:, None]] if is_last else [elites[:, :kept]]
-        actions = space.clip(torch.cat([mean[:, None] + std[:, None] * noise, *others], dim=1))
+        actions = space.clip(torch.cat([mean[:, None] + std[:, None] * noise, *others, proposed], dim=1))
+        proposed = proposed[:, :0]  # they compete once, unless they are among the elites
         elites = best_of(actions, found.evaluate(actions), config.elites)
         mean, std = refit(space, elites, mean, std, config.momentum)
     return found.plan(mean, elites, config.returns == "mean")

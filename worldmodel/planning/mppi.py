@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from worldmodel.planning.action_space import ActionSpace
-from worldmodel.planning.candidates import Candidates, best_of, first_mean
+from worldmodel.planning.candidates import Candidates, best_of, checked_proposals, first_mean
 from worldmodel.planning.noise import white_noise
 from worldmodel.planning.plan import Cost, Plan, WarmStart
 from worldmodel.planning.planner_config import PlannerBase
@@ -37,16 +38,23 @@ class MPPIConfig(PlannerBase):
 
 @torch.no_grad()
 def mppi(
-    cost: Cost, space: ActionSpace, config: MPPIConfig, generators: Sequence[torch.Generator], start: WarmStart | None = None
+    cost: Cost,
+    space: ActionSpace,
+    config: MPPIConfig,
+    generators: Sequence[torch.Generator],
+    start: WarmStart | None = None,
+    proposals: Tensor | None = None,
 ) -> Plan:
     """Plan by MPPI. A warm start gives the first mean. Raises PlanningError."""
     found = Candidates(cost, len(generators))
     mean = first_mean(space, config.horizon, len(generators), generators[0].device, start)
     std = (config.std * space.step_scale).to(mean.device)
     count = config.elites or config.samples
+    proposed = checked_proposals(proposals, space, mean)
     for _ in range(config.iterations):
         noise = white_noise(generators, config.samples - 1, config.horizon, space.size)
-        actions = torch.cat([mean[:, None], space.clip(mean[:, None] + std * noise)], dim=1)
+        actions = torch.cat([mean[:, None], space.clip(mean[:, None] + std * noise), proposed], dim=1)
+        proposed = proposed[:, :0]  # they compete once
         costs = found.evaluate(actions)
         elites, lowest = best_of(actions, costs, count), costs.sort(dim=1, stable=True).values[:, :count]
         # relative to the lowest cost, so that no weight overflows

@@ -54,6 +54,12 @@ class WarmStart:
             raise PlanningError(f"{steps} steps were executed of a plan of {self.mean.shape[1]}")
         return WarmStart(_shift(self.mean, steps), _shift(self.elites, steps))
 
+    def shortened(self, steps: int) -> WarmStart:
+        """The same without the first `steps` planned steps, for a next plan that ends where this one ends."""
+        if not 0 <= steps < self.mean.shape[1]:
+            raise PlanningError(f"{steps} steps were executed of a plan of {self.mean.shape[1]}; expected that a step is left")
+        return WarmStart(self.mean[:, steps:], self.elites[:, :, steps:])
+
 
 def _shift(plans: Tensor, steps: int) -> Tensor:
     """[..., H, A]: drop the first steps, and repeat the last one."""

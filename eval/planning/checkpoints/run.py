@@ -37,7 +37,11 @@ WRITTEN = ("pairs.json", "checkpoints.json", "checkpoints.csv", "checkpoints.md"
 
 def evaluate_checkpoints(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
     """Evaluate all checkpoints of `request.model` and write all files. Raises EvalError."""
-    for name, given in (("--policies", request.policies is not None), ("--variations", request.variations)):
+    for name, given in (
+        ("--policies", request.policies is not None),
+        ("--variations", request.variations),
+        ("--proposals", request.proposals != "none"),
+    ):
         if given:
             raise EvalError(f"{name} is for single models; with --checkpoints all, the policy is the model itself")
     try:
@@ -146,6 +150,7 @@ def _results(prepared: Prepared, rows: Sequence[CheckpointRow]) -> CheckpointRes
             "executed": prepared.planning.executed,
             "planner": prepared.planning.config.model_dump(mode="json"),
             "repeat_actions": prepared.planning.repeat_actions,
+            "shrinking_horizon": prepared.planning.shrinking,
             "planning_seeds": request.seeds,
         },
         criterion=criterion,

@@ -64,7 +64,9 @@ def markdown(found: PlanResults) -> str:
             f"{pairs['count']} pairs{matched} of split {pairs['split']}; {pairs['removed_at_goal']} more were already at their "
             f"goal and left out. {len(protocol['planning_seeds'])} planning seeds. At most {protocol['budget']} steps; a new "
             f"plan every {protocol['executed']}."
-            + (" The actions of a planned step are the same." if protocol.get("repeat_actions") else ""),
+            + (" The actions of a planned step are the same." if protocol.get("repeat_actions") else "")
+            + (" Plans of inverse dynamics are candidates of every search." if protocol.get("proposals") == "inverse" else "")
+            + (" Plans end where the first one ends, so later ones are shorter." if protocol.get("shrinking_horizon") else ""),
             "",
             *(f"- {criterion_text(criterion, unit)}" for criterion in found["criteria"]),
             "",

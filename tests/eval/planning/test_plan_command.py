@@ -75,6 +75,25 @@ def test_a_good_model_reaches_near_goals_and_its_controls_do_not(plan, episodes,
     assert second["pairs"] == found["pairs"]
 
 
+def test_searches_begin_from_plans_of_inverse_dynamics_and_end_at_a_fixed_time(plan, tmp_path, capfd):
+    """Proposals are told in the table, and need a model."""
+    chosen = ["--count", 3, "--seeds", 1, "--no-offline", "--proposals", "inverse", "--shrinking-horizon", "--executed", 4]
+    assert plan("--model", "made", *chosen, "--policies", "model,oracle,untrained", "--out", tmp_path / "out") == 0
+    found = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert (found["protocol"]["proposals"], found["protocol"]["shrinking_horizon"]) == ("inverse", True)
+    assert [*found["heads"][0]["heads"]] == ["proposals"]
+    # plans of 8, 4, 8 and 4 steps; 3 iterations of 20 sequences, and the mean, and the proposals
+    steps = {name: it["cost"]["predicted_steps_per_plan"] for name, it in found["policies"].items()}
+    assert steps["model"] == steps["oracle"] == steps["untrained"] > (3 * 20 + 1) * 6
+    table = (tmp_path / "out" / "plan.md").read_text()
+    assert "Plans of inverse dynamics are candidates of every search." in table
+    assert "Plans end where the first one ends, so later ones are shorter." in table
+    baselines = ["--data", str(tmp_path / "none.parquet"), "--policies", "oracle", "--out", tmp_path / "alone"]
+    capfd.readouterr()
+    assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:]) == 2
+    assert "--proposals inverse are plans of a model; give --model" in capfd.readouterr().err
+
+
 def test_an_interrupted_evaluation_resumes_with_the_same_numbers(plan, tmp_path, monkeypatch):
     arguments = ["--model", "made", "--count", 3, "--seeds", 1, "--policies", "model,random", "--no-offline"]
     monkeypatch.setattr("eval.planning.evaluation.BATCH", 1)

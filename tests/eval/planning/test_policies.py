@@ -13,6 +13,7 @@ from data_prep.environments.two_rooms.task import TwoRoomsTask
 from eval.planning.action_model import ShuffledActions
 from eval.planning.episodes import History
 from eval.planning.evaluation import Evaluation, Planning
+from eval.planning.heads.proposals import InverseProposals
 from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
 from eval.planning.policies import RandomPolicy, random_action
 from tests.support.made_action_model import PositionModel
@@ -150,6 +151,53 @@ def test_planners_repeat_the_action_of_a_planned_step_if_asked_to(repeated: bool
     states = np.array([PAIRS.pairs[0].start])
     actions = [policy.act(History(step, states, (), ())) for step in range(4)]
     assert [np.array_equal(actions[0], actions[1]), np.array_equal(actions[2], actions[3])] == [repeated] * 2
+
+
+@pytest.mark.parametrize(("shrinking", "lengths"), [(True, [5, 3, 1, 5, 3, 1]), (False, [5] * 5)])
+def test_plans_of_a_shrinking_horizon_end_where_the_first_one_ends(monkeypatch, shrinking: bool, lengths: list[int]):
+    """Two actions per planned step: a plan of 5 steps ends after 10 actions, also where a new one is made after 4."""
+    found: list[tuple[int, int]] = []
+
+    def watched(cost, space, config, *others):
+        found.append((step, config.horizon))
+        return search(cost, space, config, *others)
+
+    monkeypatch.setattr("eval.planning.planning_policy.search", watched)
+    config = CEMConfig(horizon=5, samples=8, elites=2, iterations=2)
+    plans = Planning(config, executed=4, steps="last", budget=20, context=1, shrinking=shrinking)
+    it = Evaluation("TwoRooms-v0", {}, TwoRoomsTask(), PAIRS, ActionSpace.ball(2, 2.45, block=2), plans, None, {}, CPU)
+    policy, states = it.policy("oracle", it.cases([0]), 0), np.array([PAIRS.pairs[0].start])
+    actions = []
+    for step in range(20):
+        actions.append(policy.act(History(step, states, (), ())))
+    assert [horizon for _, horizon in found] == lengths
+    assert [step for step, _ in found] == ([0, 4, 8, 10, 14, 18] if shrinking else [0, 4, 8, 12, 16])
+    assert len(np.unique(np.concatenate(actions), axis=0)) == 20  # no action is executed twice
+    assert policy.spent().predicted_steps == sum((8 * 2 + 1) * horizon for horizon in lengths)
+
+
+def test_proposals_are_plans_of_inverse_dynamics_for_different_numbers_of_steps():
+    """This head moves an equal part of the way in each step that it is told, so its plans differ in how fast they are."""
+    model, space = PositionModel(), ActionSpace.ball(2, 2.45)
+    goals = torch.tensor([[[28.0, 32.0]]])
+    picture = np.zeros((1, 65, 65, 3), np.uint8)
+    picture[0, 32, 20, 0] = 255
+
+    class EvenSteps:
+        longest = 4
+
+        def __call__(self, now, goal, left):
+            return (goal - now)[:, 0] / left[:, None]
+
+    class Trained:
+        head = EvenSteps()
+
+    proposals = InverseProposals(Trained(), model, goals, space, 1)
+    found = proposals.propose(History(0, np.zeros((1, 4)), (picture,), ()), 4)
+    assert found.shape == (1, 4, 4, 2)
+    assert found.norm(dim=-1).max() <= 2.45 + 1e-5
+    np.testing.assert_allclose(found[0, :, 0, 0], [2.45, 2.45, 2.45, 2.0], atol=0.1)  # 8 px in 1, 2, 3 and 4 steps
+    np.testing.assert_allclose(found[0, 3, :, 0].sum(), 8, atol=0.3)
 
 
 def test_policies_that_mean_nothing_are_left_out_with_the_reason():
