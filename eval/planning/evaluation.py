@@ -17,6 +17,7 @@ from data_prep.environments.making import make_environment
 from data_prep.environments.tasks import StillTask, Task
 from eval.planning.action_model import ActionModel, ShuffledActions
 from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
+from eval.planning.heads.note import PROPOSALS
 from eval.planning.heads.policy import HeadPolicy
 from eval.planning.heads.proposals import InverseProposals
 from eval.planning.heads.training import TrainedHead
@@ -43,7 +44,6 @@ LABELS = {
     "oracle_to_go": "oracle, way to go",
 }
 """In the order of tables."""
-PROPOSALS = "proposals"  # name of the head from whose plans searches begin
 MODEL_POLICIES = ("model", "untrained", "shuffled", "memoryless", "cloning", "inverse")
 BATCH = 25  # episodes that are planned at once, and stored together, at most; whole matched pairs
 UNTRAINED_APART = 10_007  # seeds between the untrained networks of two models, so that each has its own

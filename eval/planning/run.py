@@ -20,9 +20,9 @@ from data_prep.environments.tasks import StillTask, Task, to_go_is_exact
 from data_prep.errors import PrepError
 from eval.errors import EvalError
 from eval.planning.episodes import Episodes, picture_of
-from eval.planning.evaluation import LABELS, MODEL_POLICIES, PROPOSALS, Evaluation, Planning, run_policies
+from eval.planning.evaluation import LABELS, MODEL_POLICIES, Evaluation, Planning, run_policies
 from eval.planning.heads.data import read_head_data
-from eval.planning.heads.note import heads_note
+from eval.planning.heads.note import PROPOSALS, heads_note
 from eval.planning.heads.training import TrainedHead, fit_head
 from eval.planning.models import NamedModel, open_models
 from eval.planning.offline.permanence import permanence_note

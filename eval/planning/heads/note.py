@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from eval.planning.heads.data import MAX_FRAMES, MAX_NUMBERS
 from eval.planning.results import HeadsOfModel
 
+PROPOSALS = "proposals"  # name of the head whose plans are proposed to searches
+
 
 def heads_note(found: Sequence[HeadsOfModel]) -> str:
     """The data of the first model; those of other models are in plan.json."""
-    about = next(iter(found[0]["heads"].values()))
+    heads = found[0]["heads"]
+    about = next(iter(heads.values()))
+    are_baselines = any(name != PROPOSALS for name in heads)
+    who = "Behaviour cloning and inverse dynamics were" if are_baselines else "Inverse dynamics, whose plans are proposed, was"
     text = (
-        f"Behaviour cloning and inverse dynamics were trained on {about['windows']:,} windows of {about['episodes']:,} "
-        f"episodes of train, with early stopping on {about['windows_held_out']:,} windows of "
-        f"{about['episodes_held_out']:,} more"
+        f"{who} trained on {about['windows']:,} windows of {about['episodes']:,} episodes of train, with early stopping on "
+        f"{about['windows_held_out']:,} windows of {about['episodes_held_out']:,} more"
     )
     if about["fraction"] == 1:
         text += ": all windows of train"
@@ -24,4 +28,8 @@ def heads_note(found: Sequence[HeadsOfModel]) -> str:
             f"frames and {MAX_NUMBERS:,} features are kept in memory"
         )
     frames = about["context_frames"]
-    return f"{text}. They see {frames} frame{'s' if frames != 1 else ''}, as the model does when it plans"
+    seen = f"{frames} frame{'s' if frames != 1 else ''}"
+    if not are_baselines:
+        return f"{text}. It sees {seen}"
+    also = "; that whose plans are proposed sees 1 frame" if PROPOSALS in heads else ""
+    return f"{text}. They see {seen}, as the model does when it plans{also}"

@@ -82,6 +82,7 @@ def test_searches_begin_from_plans_of_inverse_dynamics_and_end_at_a_fixed_time(p
     found = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert (found["protocol"]["proposals"], found["protocol"]["shrinking_horizon"]) == ("inverse", True)
     assert [*found["heads"][0]["heads"]] == ["proposals"]
+    assert any("Inverse dynamics, whose plans are proposed, was trained on" in note for note in found["notes"])
     # plans of 8, 4, 8 and 4 steps; 3 iterations of 20 sequences, and the mean, and the proposals
     steps = {name: it["cost"]["predicted_steps_per_plan"] for name, it in found["policies"].items()}
     assert steps["model"] == steps["oracle"] == steps["untrained"] > (3 * 20 + 1) * 6
