@@ -80,9 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--proposals",
-        choices=("none", "inverse"),
+        choices=("none", "inverse", "recorded"),
         default="none",
-        help="inverse: plans of inverse dynamics are candidates of every search beside the sampled ones (default none)",
+        help="candidates of every search beside the sampled ones: plans of inverse dynamics, or parts of recorded episodes of "
+        "train (default none)",
     )
     parser.add_argument("--context", type=whole_number(1), metavar="N", help="frames that the model sees (default: up to 4)")
     parser.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="planning seeds (default 3)")

@@ -19,10 +19,10 @@ from eval.planning.action_model import ActionModel, ShuffledActions
 from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
 from eval.planning.heads.note import PROPOSALS
 from eval.planning.heads.policy import HeadPolicy
-from eval.planning.heads.proposals import InverseProposals
+from eval.planning.heads.proposals import InverseProposals, RecordedProposals
 from eval.planning.heads.training import TrainedHead
 from eval.planning.pairs import PairSet
-from eval.planning.planning_policy import Costs, ModelCosts, OracleCosts, PlanningPolicy
+from eval.planning.planning_policy import Costs, ModelCosts, OracleCosts, PlanningPolicy, Proposals
 from eval.planning.policies import RandomPolicy, StatePolicy
 from eval.resumable_work import compute_pieces
 from worldmodel.planning import ActionSpace, GradientConfig, PlannerBase
@@ -60,7 +60,7 @@ class Planning:
     budget: int
     context: int  # frames that the model sees
     repeat_actions: bool = False  # of a planned step: its actions are the same
-    proposals: str = "none"  # candidates of a search beside the sampled ones: none or inverse
+    proposals: str = "none"  # candidates of a search beside the sampled ones: none, inverse or recorded
     shrinking: bool = False  # plans end where the first one ends, and then again a horizon later
 
 
@@ -78,6 +78,7 @@ class Evaluation:
     heads: Mapping[str, TrainedHead]
     device: torch.device
     number: int = 0  # of the model among those that are compared
+    recorded: Sequence[NDArray[np.float32]] = ()  # actions of episodes of train, [T, A], for proposals
 
     def cases(self, numbers: Sequence[int]) -> Cases:
         chosen = list(numbers)
@@ -127,7 +128,7 @@ class Evaluation:
         if name in ("oracle", "oracle_to_go"):
             measure = "to go" if name == "oracle_to_go" else "distance"
             costs = OracleCosts(self.task, cases.goals, self.space.block, measure, self.planning.steps)
-            return self._planner(costs, searched, seeds, self._proposals(searched, cases, self.planning.context))
+            return self._planner(costs, searched, seeds, self._proposals(searched, cases, seeds, self.planning.context))
         assert self.model is not None
         if name in self.heads:
             steps = self.pairs.goal_steps, self.planning.budget
@@ -140,16 +141,16 @@ class Evaluation:
         context = 1 if name == "memoryless" else self.planning.context
         found = ModelCosts(model, self._goals(model, cases), context, self.planning.steps, SAMPLES_AT_ONCE)
         # an untrained model gets the proposals of the trained one, so that the two differ in their costs alone
-        return self._planner(found, searched, seeds, self._proposals(searched, cases, context))
+        return self._planner(found, searched, seeds, self._proposals(searched, cases, seeds, context))
 
-    def _planner(
-        self, costs: Costs, space: ActionSpace, seeds: Sequence[int], proposals: InverseProposals | None
-    ) -> PlanningPolicy:
+    def _planner(self, costs: Costs, space: ActionSpace, seeds: Sequence[int], proposals: Proposals | None) -> PlanningPolicy:
         how = self.planning
         return PlanningPolicy(costs, space, how.config, how.executed, seeds, str(self.device), proposals, how.shrinking)
 
-    def _proposals(self, searched: ActionSpace, cases: Cases, context: int) -> InverseProposals | None:
-        """Plans of inverse dynamics with the trained model, where the evaluation has a head for them."""
+    def _proposals(self, searched: ActionSpace, cases: Cases, seeds: Sequence[int], context: int) -> Proposals | None:
+        """Recorded sequences, or plans of inverse dynamics with the trained model, where the evaluation has them."""
+        if self.recorded:
+            return RecordedProposals(self.recorded, searched, seeds)
         if self.model is None or PROPOSALS not in self.heads:
             return None
         goals = self._goals(self.model, cases)

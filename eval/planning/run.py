@@ -23,6 +23,7 @@ from eval.planning.episodes import Episodes, picture_of
 from eval.planning.evaluation import LABELS, MODEL_POLICIES, Evaluation, Planning, run_policies
 from eval.planning.heads.data import read_head_data
 from eval.planning.heads.note import PROPOSALS, heads_note
+from eval.planning.heads.proposals import recorded_actions
 from eval.planning.heads.training import TrainedHead, fit_head
 from eval.planning.models import NamedModel, open_models
 from eval.planning.offline.permanence import permanence_note
@@ -65,13 +66,14 @@ def _evaluate(request: PlanRequest, device: torch.device, ranks: PartialState) -
     task, manifest, pairs, planning = prepared.task, prepared.manifest, prepared.pairs, prepared.planning
     if ranks.is_main_process:
         write_pairs(request.out / "pairs.json", pairs)
-    if request.proposals != "none" and not models:
+    if request.proposals == "inverse" and not models:
         raise EvalError(f"--proposals {request.proposals} are plans of a model; give --model")
     heads = [_heads(request, it, manifest, planning.context, device) for it in models]
     shared = request.env, request.env_options, task, pairs, prepared.space, planning
     both = enumerate(zip(models, heads, strict=True))
-    evaluations = [Evaluation(*shared, it.model, head, device, number) for number, (it, head) in both]
-    evaluations = evaluations or [Evaluation(*shared, None, {}, device)]
+    recorded = recorded_actions(manifest) if request.proposals == "recorded" else []
+    evaluations = [Evaluation(*shared, it.model, head, device, number, recorded) for number, (it, head) in both]
+    evaluations = evaluations or [Evaluation(*shared, None, {}, device, recorded=recorded)]
     left_out = evaluations[0].left_out()
     names = chosen_policies(request, evaluations[0].names(), left_out)
     told = [*prepared.notes, *(left_out.values() if request.policies is None else [])]

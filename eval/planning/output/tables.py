@@ -51,6 +51,13 @@ def criterion_text(criterion: Mapping[str, Any], unit: str) -> str:
     return f"{criterion['name']}: {of}< {criterion['tolerance']:g} {unit} {when}{source}"
 
 
+PROPOSED = {
+    "inverse": " Plans of inverse dynamics are candidates of every search.",
+    "recorded": " Parts of recorded episodes are candidates of every search.",
+}
+"""What is told of `--proposals`."""
+
+
 def markdown(found: PlanResults) -> str:
     names = [criterion["name"] for criterion in found["criteria"]]
     unit = found["environment"]["unit"]
@@ -65,7 +72,7 @@ def markdown(found: PlanResults) -> str:
             f"goal and left out. {len(protocol['planning_seeds'])} planning seeds. At most {protocol['budget']} steps; a new "
             f"plan every {protocol['executed']}."
             + (" The actions of a planned step are the same." if protocol.get("repeat_actions") else "")
-            + (" Plans of inverse dynamics are candidates of every search." if protocol.get("proposals") == "inverse" else "")
+            + PROPOSED.get(protocol.get("proposals", "none"), "")
             + (" Plans end where the first one ends, so later ones are shorter." if protocol.get("shrinking_horizon") else ""),
             "",
             *(f"- {criterion_text(criterion, unit)}" for criterion in found["criteria"]),

@@ -93,6 +93,9 @@ def test_searches_begin_from_plans_of_inverse_dynamics_and_end_at_a_fixed_time(p
     capfd.readouterr()
     assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:]) == 2
     assert "--proposals inverse are plans of a model; give --model" in capfd.readouterr().err
+    recorded = ["--proposals", "recorded", "--horizon", 4]  # 24 actions in each episode
+    assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:], *recorded) == 0
+    assert "Parts of recorded episodes are candidates of every search." in (tmp_path / "alone" / "plan.md").read_text()
 
 
 def test_an_interrupted_evaluation_resumes_with_the_same_numbers(plan, tmp_path, monkeypatch):

@@ -10,10 +10,11 @@ from data_prep.environments.hidden_object.task import HiddenObjectTask
 from data_prep.environments.push_t.task import PushTTask
 from data_prep.environments.two_rooms import geometry
 from data_prep.environments.two_rooms.task import TwoRoomsTask
+from eval.errors import EvalError
 from eval.planning.action_model import ShuffledActions
 from eval.planning.episodes import History
 from eval.planning.evaluation import Evaluation, Planning
-from eval.planning.heads.proposals import InverseProposals
+from eval.planning.heads.proposals import InverseProposals, RecordedProposals
 from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
 from eval.planning.policies import RandomPolicy, random_action
 from tests.support.made_action_model import PositionModel
@@ -198,6 +199,20 @@ def test_proposals_are_plans_of_inverse_dynamics_for_different_numbers_of_steps(
     assert found.norm(dim=-1).max() <= 2.45 + 1e-5
     np.testing.assert_allclose(found[0, :, 0, 0], [2.45, 2.45, 2.45, 2.0], atol=0.1)  # 8 px in 1, 2, 3 and 4 steps
     np.testing.assert_allclose(found[0, 3, :, 0].sum(), 8, atol=0.3)
+
+
+def test_recorded_proposals_are_parts_of_episodes_and_depend_on_the_seed_of_their_environment_alone():
+    """An episode that is shorter than a plan is not used, and of the other one, all parts."""
+    episode = np.arange(12, dtype=np.float32).reshape(6, 2) / 10
+    history, space = History(0, np.zeros((2, 4)), (), ()), ActionSpace.ball(2, 2.45, block=2)
+    found = RecordedProposals([episode[:3] + 1, episode], space, [5, 6]).propose(history, 2)
+    assert found.shape == (2, 200, 2, 4)
+    expected = {tuple(episode[first : first + 4].ravel().tolist()) for first in range(3)}
+    assert {tuple(row) for row in found.flatten(2).flatten(0, 1).tolist()} == expected
+    alone = RecordedProposals([episode[:3] + 1, episode], space, [6]).propose(history, 2)
+    torch.testing.assert_close(found[1:], alone)
+    with pytest.raises(EvalError, match="no episode of train has the 8 actions of a plan; plan fewer steps"):
+        RecordedProposals([episode], space, [5]).propose(history, 4)
 
 
 def test_policies_that_mean_nothing_are_left_out_with_the_reason():
