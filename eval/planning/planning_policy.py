@@ -68,24 +68,33 @@ class PlanningPolicy:
     def _plan(self, history: History) -> None:
         """Search for the actions of the next steps."""
         began = time.process_time()
-        block, horizon = self._space.block, self._config.horizon
-        if self._shrinking:
-            horizon -= history.step // block % horizon
+        block = self._space.block
+        horizon, actions = plan_at(history.step, self._config.horizon, self._executed, block, self._shrinking)
         config = self._config.model_copy(update={"horizon": horizon})
         proposed = self._proposals.propose(history, horizon) if self._proposals else None
         plan = search(self._costs.cost(history), self._space, config, self._generators, self._start, proposed)
-        executed = min(self._executed // block, horizon)
+        executed = actions // block
         if not self._shrinking:
             self._start = plan.next_start.shifted(executed)
         else:
             self._start = plan.next_start.shortened(executed) if executed < horizon else None
         self._actions = self._space.sequence(plan.actions).double().cpu().numpy()
-        self._since, self._until = history.step, history.step + executed * block
+        self._since, self._until = history.step, history.step + actions
         self._plans, self._predicted = self._plans + 1, self._predicted + plan.predictor_steps
         self._seconds += (time.process_time() - began) / len(self._generators)
 
     def spent(self) -> Spent:
         return Spent(self._plans, self._predicted, self._seconds)
+
+
+def plan_at(step: int, horizon: int, executed: int, block: int, shrinking: bool) -> tuple[int, int]:
+    """Planned steps of a plan that is made at a step of the environment, and how many of its actions are executed.
+
+    shrinking: plans end where the first one ends, and then again a horizon later.
+    """
+    if shrinking:
+        horizon -= step // block % horizon
+    return horizon, min(executed, horizon * block)
 
 
 class ModelCosts:

@@ -14,7 +14,7 @@ from data_prep.environments.tasks import measured
 from eval.planning.episodes import Environments, Episodes, History, picture_of
 from eval.planning.evaluation import Evaluation
 from eval.planning.offline.recorded import Recorded
-from eval.planning.planning_policy import observe
+from eval.planning.planning_policy import observe, plan_at
 from eval.report.player import Player, PlayerVideo
 from eval.report.videos import MAX_BYTES, mp4_bytes_within
 from worldmodel.models.decoder import Decoder
@@ -142,16 +142,20 @@ def _imagined(
     """What the model predicted for the executed part of each plan, in step with the frames of the episode."""
     model, planning = evaluation.model, evaluation.planning
     assert model is not None
-    block, executed = model.actions_per_step, planning.executed
+    block, horizon = model.actions_per_step, planning.config.horizon
     needed = 1 + (planning.context - 1) * block
     found, captions = [gallery.draw(model.encode(torch.from_numpy(frames[:1, None]).to(evaluation.device))[:, -1])[0]], []
     actions = episodes.actions[pair]
     seen, before = _lead_in(evaluation, pair, actions.shape[-1])
-    for first in range(0, len(frames) - 1, executed):
+    following = 0
+    while following < len(frames) - 1:
+        first = following
         pictures = [*seen, *(frame[None] for frame in frames[: first + 1])][-needed:]
         done = [*before, *(row[None] for row in actions[:first])]
         history = History(first, episodes.states[pair : pair + 1, first], pictures, done)
         context = observe(model, history, planning.context, evaluation.device)
+        executed = plan_at(first, horizon, planning.executed, block, planning.shrinking)[1]
+        following = first + executed
         steps = min(executed, len(frames) - 1 - first) // block
         if not steps:
             break

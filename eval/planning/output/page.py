@@ -15,7 +15,7 @@ from eval.planning.episodes import Episodes
 from eval.planning.evaluation import Evaluation
 from eval.planning.output import figures
 from eval.planning.output.episode_videos import Gallery, choose, episode_player
-from eval.planning.output.tables import cell, criterion_text
+from eval.planning.output.tables import cell, criterion_text, search_options
 from eval.planning.results import PlanResults
 from eval.planning.scoring import success
 from eval.report.player import Player
@@ -47,6 +47,7 @@ def write_page(path: Path, found: PlanResults, given: PageInput) -> Path:
         title=f"Planning in {found['environment']['id']}" + (f": {models}" if models else ": baselines"),
         found=found,
         names=names,
+        search_options=search_options(found["protocol"]),
         criteria=[criterion_text(criterion, unit) for criterion in found["criteria"]],
         by_distance=Markup(figures.success_by_distance(found["policies"], unit, SHOWN_BY_DISTANCE)),
         offline_figures=_offline_figures(offline),

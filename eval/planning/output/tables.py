@@ -52,10 +52,19 @@ def criterion_text(criterion: Mapping[str, Any], unit: str) -> str:
 
 
 PROPOSED = {
-    "inverse": " Plans of inverse dynamics are candidates of every search.",
-    "recorded": " Parts of recorded episodes are candidates of every search.",
+    "inverse": "Plans of inverse dynamics are candidates of every search.",
+    "recorded": "Parts of recorded episodes are candidates of every search.",
 }
 """What is told of `--proposals`."""
+
+
+def search_options(protocol: Mapping[str, Any]) -> list[str]:
+    """Sentences about what differs from a search around 0 of the full horizon."""
+    said = ["The actions of a planned step are the same."] if protocol.get("repeat_actions") else []
+    if protocol.get("shrinking_horizon"):
+        said.append("Plans end where the first one ends, so later ones are shorter.")
+    proposed = PROPOSED.get(protocol.get("proposals", "none"))
+    return [*said, *([proposed] if proposed else [])]
 
 
 def markdown(found: PlanResults) -> str:
@@ -70,10 +79,7 @@ def markdown(found: PlanResults) -> str:
         parts += [
             f"{pairs['count']} pairs{matched} of split {pairs['split']}; {pairs['removed_at_goal']} more were already at their "
             f"goal and left out. {len(protocol['planning_seeds'])} planning seeds. At most {protocol['budget']} steps; a new "
-            f"plan every {protocol['executed']}."
-            + (" The actions of a planned step are the same." if protocol.get("repeat_actions") else "")
-            + PROPOSED.get(protocol.get("proposals", "none"), "")
-            + (" Plans end where the first one ends, so later ones are shorter." if protocol.get("shrinking_horizon") else ""),
+            f"plan every {protocol['executed']}." + "".join(f" {sentence}" for sentence in search_options(protocol)),
             "",
             *(f"- {criterion_text(criterion, unit)}" for criterion in found["criteria"]),
             "",

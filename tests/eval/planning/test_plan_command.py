@@ -87,8 +87,9 @@ def test_searches_begin_from_plans_of_inverse_dynamics_and_end_at_a_fixed_time(p
     steps = {name: it["cost"]["predicted_steps_per_plan"] for name, it in found["policies"].items()}
     assert steps["model"] == steps["oracle"] == steps["untrained"] > (3 * 20 + 1) * 6
     table = (tmp_path / "out" / "plan.md").read_text()
-    assert "Plans of inverse dynamics are candidates of every search." in table
-    assert "Plans end where the first one ends, so later ones are shorter." in table
+    for text in (table, (tmp_path / "out" / "report.html").read_text()):
+        assert "Plans of inverse dynamics are candidates of every search." in text
+        assert "Plans end where the first one ends, so later ones are shorter." in text
     baselines = ["--data", str(tmp_path / "none.parquet"), "--policies", "oracle", "--out", tmp_path / "alone"]
     capfd.readouterr()
     assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:]) == 2

@@ -15,7 +15,7 @@ from eval.planning.action_model import ShuffledActions
 from eval.planning.episodes import History
 from eval.planning.evaluation import Evaluation, Planning
 from eval.planning.heads.proposals import InverseProposals, RecordedProposals
-from eval.planning.planning_policy import ModelCosts, OracleCosts, observe
+from eval.planning.planning_policy import ModelCosts, OracleCosts, observe, plan_at
 from eval.planning.policies import RandomPolicy, random_action
 from tests.support.made_action_model import PositionModel
 from tests.support.made_pairs import PAIRS, planning
@@ -175,6 +175,12 @@ def test_plans_of_a_shrinking_horizon_end_where_the_first_one_ends(monkeypatch, 
     assert [step for step, _ in found] == ([0, 4, 8, 10, 14, 18] if shrinking else [0, 4, 8, 12, 16])
     assert len(np.unique(np.concatenate(actions), axis=0)) == 20  # no action is executed twice
     assert policy.spent().predicted_steps == sum((8 * 2 + 1) * horizon for horizon in lengths)
+
+
+def test_a_plan_is_executed_until_the_next_one_or_its_end():
+    """Ten actions per plan of five steps, of which four are executed at a time."""
+    assert [plan_at(step, 5, 4, 2, shrinking=True) for step in (0, 4, 8, 10)] == [(5, 4), (3, 4), (1, 2), (5, 4)]
+    assert [plan_at(step, 5, 4, 2, shrinking=False) for step in (0, 4, 8)] == [(5, 4)] * 3
 
 
 def test_proposals_are_plans_of_inverse_dynamics_for_different_numbers_of_steps():
