@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from worldmodel.process.arguments import whole_number
 PLANNER = ("--horizon", "4", "--repeat-actions", "--executed", "4", "--samples", "64", "--elites", "8", "--iterations", "4")
 MODEL_ALONE = ("--env", "TwoRooms-v0", "--seeds", "1", "--policies", "model", "--no-offline")
 CRITERION = "moderate"
+HEALTH = {"effective_rank": "effective rank", "std_min": "lowest standard deviation of a feature", "skill": "skill"}
+"""Numbers of the health monitor at the end of the training of the latents, means over seeds."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,28 @@ def _plan(args: argparse.Namespace, name: str) -> dict[str, Any]:
     if not (out / "plan.json").exists() and eval_main(["plan", "--model", *runs, *given]) != 0:
         raise SystemExit(f"eval plan failed for {name}")
     found = json.loads((out / "plan.json").read_text(encoding="utf-8"))
-    return {"variant": VARIANTS[name].label, **found["policies"]["model"]["scores"][CRITERION]}
+    health = [_health(Path(f"{run}-latents")) for run in runs]
+    means = {key: statistics.fmean(it[key] for it in health) for key in HEALTH}
+    return {"variant": VARIANTS[name].label, **found["policies"]["model"]["scores"][CRITERION], **means}
+
+
+def _health(run: Path) -> dict[str, float]:
+    """The last record of the health monitor of a training."""
+    lines = (run / "health.jsonl").read_text(encoding="utf-8").splitlines()
+    found: dict[str, float] = json.loads(lines[-1])
+    return found
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    cells = [[it["variant"], f"{100 * it['value']:.1f} [{100 * it['low']:.1f}, {100 * it['high']:.1f}]"] for it in rows]
-    return markdown_table([f"losses ({rows[0]['seeds']} seeds, {rows[0]['n']} pairs)", "success, %"], cells)
+    cells = [
+        [
+            it["variant"],
+            f"{100 * it['value']:.1f} [{100 * it['low']:.1f}, {100 * it['high']:.1f}]",
+            *(f"{it[key]:.2f}" for key in HEALTH),
+        ]
+        for it in rows
+    ]
+    return markdown_table([f"losses ({rows[0]['seeds']} seeds, {rows[0]['n']} pairs)", "success, %", *HEALTH.values()], cells)
 
 
 if __name__ == "__main__":

@@ -37,13 +37,11 @@ WRITTEN = ("pairs.json", "checkpoints.json", "checkpoints.csv", "checkpoints.md"
 
 def evaluate_checkpoints(request: PlanRequest, device: torch.device, ranks: PartialState) -> int:
     """Evaluate all checkpoints of `request.model` and write all files. Raises EvalError."""
-    for name, given in (
-        ("--policies", request.policies is not None),
-        ("--variations", request.variations),
-        ("--proposals", request.proposals != "none"),
-    ):
+    for name, given in (("--policies", request.policies is not None), ("--variations", request.variations)):
         if given:
             raise EvalError(f"{name} is for single models; with --checkpoints all, the policy is the model itself")
+    if request.proposals != "none":
+        raise EvalError("--proposals is for single models; with --checkpoints all, searches have the sampled sequences alone")
     try:
         with contextlib.ExitStack() as held:
             folder = result_folder(request.out, WRITTEN, "checkpoints.json")

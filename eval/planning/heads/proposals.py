@@ -81,8 +81,11 @@ class RecordedProposals:
 
 
 def recorded_actions(manifest: Manifest, split: str = "train") -> list[NDArray[np.float32]]:
-    """The actions of each episode of a split, [T, A]. Raises EvalError for episodes without signals."""
-    found = []
+    """The actions of each episode of a split, [T, A].
+
+    Raises EvalError where there is no episode, for episodes without signals, and for actions of different sizes.
+    """
+    found: list[NDArray[np.float32]] = []
     for row in manifest.rows(split):
         clip = manifest.clip(row)
         if clip.signals is None:
@@ -92,5 +95,9 @@ def recorded_actions(manifest: Manifest, split: str = "train") -> list[NDArray[n
         except SignalError as error:
             raise EvalError(str(error)) from None
         known = actions[np.isfinite(actions).all(1).cumprod().astype(bool)]  # until the first one that is missing
+        if found and known.shape[1] != found[0].shape[1]:
+            raise EvalError(f"{clip.path}: {known.shape[1]} numbers per action; other episodes have {found[0].shape[1]}")
         found.append(known.astype(np.float32))
+    if not found:
+        raise EvalError(f"--proposals recorded: {manifest.path} has no episode in split {split!r}")
     return found

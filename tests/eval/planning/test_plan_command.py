@@ -11,8 +11,10 @@ import gymnasium
 from data_prep.__main__ import main as data_prep
 from data_prep.environments.two_rooms.task import TwoRoomsTask
 from eval.__main__ import main
+from eval.errors import EvalError
 from eval.planning import run as plan_run
 from eval.planning.episodes import allowed_action
+from eval.planning.heads.proposals import recorded_actions
 from eval.planning.models import NamedModel
 from tests.support.made_action_model import PositionModel
 from worldmodel.manifest import Manifest
@@ -97,6 +99,8 @@ def test_searches_begin_from_plans_of_inverse_dynamics_and_end_at_a_fixed_time(p
     recorded = ["--proposals", "recorded", "--horizon", 4]  # 24 actions in each episode
     assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:], *recorded) == 0
     assert "Parts of recorded episodes are candidates of every search." in (tmp_path / "alone" / "plan.md").read_text()
+    with pytest.raises(EvalError, match=r"episodes\.parquet has no episode in split 'ood'"):
+        recorded_actions(Manifest.open(found["pairs"]["source"]), "ood")
 
 
 def test_an_interrupted_evaluation_resumes_with_the_same_numbers(plan, tmp_path, monkeypatch):
