@@ -55,6 +55,7 @@ VARIANTS = {
     ),
     "actions": Variant("without inverse dynamics", without=("actions",)),
     "steps": Variant("without steps to go", without=("steps",)),
+    "actions_steps": Variant("without inverse dynamics and steps to go", without=("actions", "steps")),
 }
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from eval.planning.checkpoints.run import evaluate_checkpoints
+from eval.planning.heads.proposals import RECORDED
 from eval.planning.run import evaluate_planning
 from eval.planning.set_up import PlanRequest
 from eval.resumable_work import RANK_TIMEOUT_S, start_ranks
@@ -84,6 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="candidates of every search beside the sampled ones: plans of inverse dynamics, or parts of recorded episodes of "
         "train (default none)",
+    )
+    parser.add_argument(
+        "--proposal-count",
+        type=whole_number(1),
+        metavar="N",
+        help=f"parts of recorded episodes per search, with --proposals recorded (default {RECORDED})",
     )
     parser.add_argument("--context", type=whole_number(1), metavar="N", help="frames that the model sees (default: up to 4)")
     parser.add_argument("--seeds", type=whole_number(1), default=3, metavar="N", help="planning seeds (default 3)")

@@ -19,7 +19,7 @@ from eval.planning.action_model import ActionModel, ShuffledActions
 from eval.planning.episodes import Cases, Environments, Episodes, Policy, episode_seed, picture_of, run_episodes
 from eval.planning.heads.note import PROPOSALS
 from eval.planning.heads.policy import HeadPolicy
-from eval.planning.heads.proposals import InverseProposals, RecordedProposals
+from eval.planning.heads.proposals import RECORDED, InverseProposals, RecordedProposals
 from eval.planning.heads.training import TrainedHead
 from eval.planning.pairs import PairSet
 from eval.planning.planning_policy import Costs, ModelCosts, OracleCosts, PlanningPolicy, Proposals
@@ -62,6 +62,7 @@ class Planning:
     repeat_actions: bool = False  # of a planned step: its actions are the same
     proposals: str = "none"  # candidates of a search beside the sampled ones: none, inverse or recorded
     shrinking: bool = False  # plans end where the first one ends, and then again a horizon later
+    recorded_count: int = RECORDED  # sequences that are proposed to each search where proposals are recorded
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Evaluation:
     def _proposals(self, searched: ActionSpace, cases: Cases, seeds: Sequence[int], context: int) -> Proposals | None:
         """Recorded sequences, or plans of inverse dynamics with the trained model, where the evaluation has them."""
         if self.recorded:
-            return RecordedProposals(self.recorded, searched, seeds)
+            return RecordedProposals(self.recorded, searched, seeds, self.planning.recorded_count)
         if self.model is None or PROPOSALS not in self.heads:
             return None
         goals = self._goals(self.model, cases)

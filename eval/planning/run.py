@@ -248,6 +248,7 @@ def _results(
             "context_frames": planning.context,
             "repeat_actions": planning.repeat_actions,
             "proposals": planning.proposals,
+            "recorded_proposals": planning.recorded_count if planning.proposals == "recorded" else 0,
             "shrinking_horizon": planning.shrinking,
             "planning_seeds": list(seeds),
         },

@@ -17,6 +17,7 @@ from eval.cache.keys import digest_of, source_digest
 from eval.errors import EvalError
 from eval.planning.episodes import picture_of
 from eval.planning.evaluation import Planning
+from eval.planning.heads.proposals import RECORDED
 from eval.planning.held_out import without_trained_on
 from eval.planning.models import NamedModel, notes_on_models
 from eval.planning.offline.measures import measure
@@ -64,6 +65,7 @@ class PlanRequest:
     no_offline: bool
     checkpoints: str = "best"
     proposals: str = "none"
+    proposal_count: int | None = None
     shrinking_horizon: bool = False
     options_given: bool = False  # whether the user named env_options; else they are those of the recorded episodes
 
@@ -142,11 +144,13 @@ def planning_of(request: PlanRequest, task: Task, models: Sequence[NamedModel], 
     longest = models[0].model.max_context if models else 1
     if request.context is not None and request.context > longest:
         raise EvalError(f"--context {request.context} is more than the {longest} frames that the model sees")
+    if request.proposal_count is not None and request.proposals != "recorded":
+        raise EvalError(f"--proposal-count {request.proposal_count} is for --proposals recorded, not {request.proposals}")
     budget, usual = request.budget or task.budget, CONTEXT
     if lead_in := lead_in_steps(task):  # all that was seen before the last plan, since the first frames must be remembered
         usual = 1 + (lead_in + max(0, budget - 1) // request.executed * request.executed) // space.block
     context = request.context or min(longest, usual)
-    of_request = request.repeat_actions, request.proposals, request.shrinking_horizon
+    of_request = request.repeat_actions, request.proposals, request.shrinking_horizon, request.proposal_count or RECORDED
     return Planning(planner_of(request), request.executed, request.cost_steps, budget, context, *of_request)
 
 

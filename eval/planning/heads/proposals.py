@@ -24,7 +24,7 @@ from worldmodel.planning import ActionSpace, inverse_plan
 from worldmodel.signals import SignalError, read_signals
 
 SEQUENCES = 8  # plans of inverse dynamics per search, at most
-RECORDED = 200  # recorded sequences per search
+RECORDED = 200  # recorded sequences per search, unless another number is given
 _RECORDED_APART = 7_368_787  # seeds between the draws of recorded sequences and those of a search
 
 
@@ -55,13 +55,15 @@ class InverseProposals:
 class RecordedProposals:
     """Parts of recorded episodes, drawn at random for every search; one random generator per environment.
 
-    actions: of each episode [T, A], in units of the environment.
+    actions: of each episode [T, A], in units of the environment. count: P, the sequences per search.
     """
 
     context = 0
 
-    def __init__(self, actions: Sequence[NDArray[np.float32]], space: ActionSpace, seeds: Sequence[int]) -> None:
-        self._actions, self._space = actions, space
+    def __init__(
+        self, actions: Sequence[NDArray[np.float32]], space: ActionSpace, seeds: Sequence[int], count: int = RECORDED
+    ) -> None:
+        self._actions, self._space, self._count = actions, space, count
         self._rngs = [np.random.default_rng(seed + _RECORDED_APART) for seed in seeds]
 
     def propose(self, history: History, horizon: int) -> Tensor:
@@ -72,11 +74,11 @@ class RecordedProposals:
             raise EvalError(f"--proposals recorded: no episode of train has the {length} actions of a plan; plan fewer steps")
         found = []
         for rng in self._rngs:
-            drawn = rng.integers(places[-1], size=RECORDED)
+            drawn = rng.integers(places[-1], size=self._count)
             episodes = np.searchsorted(places, drawn, side="right")
             first = drawn - np.where(episodes > 0, places[episodes - 1], 0)
             parts = [self._actions[row][begin : begin + length] for row, begin in zip(episodes, first, strict=True)]
-            found.append(np.stack(parts).reshape(RECORDED, horizon, -1))
+            found.append(np.stack(parts).reshape(self._count, horizon, -1))
         return self._space.clip(torch.from_numpy(np.stack(found)))
 
 

@@ -53,7 +53,7 @@ def criterion_text(criterion: Mapping[str, Any], unit: str) -> str:
 
 PROPOSED = {
     "inverse": "Plans of inverse dynamics are candidates of every search.",
-    "recorded": "Parts of recorded episodes are candidates of every search.",
+    "recorded": "{recorded_proposals} parts of recorded episodes are candidates of every search.",
 }
 """What is told of `--proposals`."""
 
@@ -64,7 +64,8 @@ def search_options(protocol: Mapping[str, Any]) -> list[str]:
     if protocol.get("shrinking_horizon"):
         said.append("Plans end where the first one ends, so later ones are shorter.")
     proposed = PROPOSED.get(protocol.get("proposals", "none"))
-    return [*said, *([proposed] if proposed else [])]
+    recorded = protocol.get("recorded_proposals", 200)  # results before 2026-12 do not have it
+    return [*said, *([proposed.format(recorded_proposals=recorded)] if proposed else [])]
 
 
 def markdown(found: PlanResults) -> str:

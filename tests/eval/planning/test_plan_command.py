@@ -96,9 +96,12 @@ def test_searches_begin_from_plans_of_inverse_dynamics_and_end_at_a_fixed_time(p
     capfd.readouterr()
     assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:]) == 2
     assert "--proposals inverse are plans of a model; give --model" in capfd.readouterr().err
-    recorded = ["--proposals", "recorded", "--horizon", 4]  # 24 actions in each episode
+    few = ["--proposal-count", 30]
+    assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:], *few) == 2
+    assert "--proposal-count 30 is for --proposals recorded, not inverse" in capfd.readouterr().err
+    recorded = ["--proposals", "recorded", *few, "--horizon", 4]  # 24 actions in each episode
     assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:], *recorded) == 0
-    assert "Parts of recorded episodes are candidates of every search." in (tmp_path / "alone" / "plan.md").read_text()
+    assert "30 parts of recorded episodes are candidates of every search." in (tmp_path / "alone" / "plan.md").read_text()
     with pytest.raises(EvalError, match=r"episodes\.parquet has no episode in split 'ood'"):
         recorded_actions(Manifest.open(found["pairs"]["source"]), "ood")
 
