@@ -29,20 +29,8 @@ from worldmodel.render.curves import style_axes
 
 ENVIRONMENT = "HiddenObject-v0"
 PLANNER = (
-    "--planner",
-    "icem",
-    "--horizon",
-    "6",
-    "--executed",
-    "12",
-    "--cost-steps",
-    "last",
-    "--samples",
-    "4000",
-    "--elites",
-    "60",
-    "--std",
-    "4",
+    *("--planner", "icem", "--horizon", "6", "--executed", "12", "--cost-steps", "last"),
+    *("--samples", "400", "--elites", "20", "--std", "4", "--proposals", "recorded", "--proposal-count", "1000"),
 )
 KEY_FILE = "permanence_key.json"
 """In the folder of a checkpoint: the digest of what plan.json was made from."""
