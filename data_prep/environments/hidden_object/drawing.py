@@ -7,6 +7,7 @@ bit of a picture.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,42 +24,55 @@ from data_prep.environments.hidden_object.geometry import (
     Array,
 )
 from data_prep.physics.worlds.flat.backgrounds import FLOOR_FRACTION, draw_background
-from data_prep.physics.worlds.flat.scenes import Background, Colour, Shape
-from data_prep.physics.worlds.flat.shapes import signed_distance
+from data_prep.physics.worlds.flat.scenes import Background, BodyShape, Colour, Shape
+from data_prep.physics.worlds.flat.shapes import BELOW, signed_distance
 
 Floats = NDArray[np.float32]
 FLOOR_Y_PX = SIZE_PX * (1 - FLOOR_FRACTION)
-BACKGROUND = Background("plain", (0.86, 0.86, 0.82), (0.86, 0.86, 0.82), (0.5, 0.46, 0.42), 0, 0)
-OBJECT_RGB: Colour = (0.9, 0.2, 0.1)
-HAND_RGB: Colour = (0.1, 0.15, 0.55)
-SCREEN_RGB: Colour = (0.2, 0.5, 0.35)
+FLOOR_RGB: Colour = (0.5, 0.46, 0.42)
 SCREEN_HEIGHT_PX, SCREEN_FOOT_PX = 22.0, 3.0  # above and below the floor's edge
 CLAW_PX = 2 * OBJECT_RADIUS_PX + 1.5  # height of the bar of the hand above the floor; the object fits under it
 ROD_HALF_PX, BAR_HALF_PX, FINGER_PX = 1.0, 4.5, 4.0
 
 
-def draw(state: Array) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class Look:
+    """What may differ in the picture without a change of the motion. Colours are fractions of red, green and blue."""
+
+    object: Colour = (0.9, 0.2, 0.1)
+    hand: Colour = (0.1, 0.15, 0.55)
+    screen: Colour = (0.2, 0.5, 0.35)
+    background: Colour = (0.86, 0.86, 0.82)
+    form: BodyShape = "disc"  # of the object
+    radius_px: float = OBJECT_RADIUS_PX  # half the width of the object
+    screen_half_px: float = SCREEN_HALF_PX
+
+
+USUAL = Look()
+
+
+def draw(state: Array, look: Look = USUAL) -> NDArray[np.uint8]:
     """The picture of a state [6]: [64, 64, 3]."""
-    picture = _background()
-    for colour, coverage in _layers(state):
+    picture = _background(look.background)
+    for colour, coverage in _layers(state, look):
         weight = coverage[..., None]
         picture = picture * (1 - weight) + np.asarray(colour, np.float32) * weight
     return (np.clip(picture, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
 
 
-def visible_px(state: Array) -> int:
+def visible_px(state: Array, look: Look = USUAL) -> int:
     """Number of pixels in which something of the object is seen."""
-    own, *others = (coverage for _, coverage in _layers(state))
+    own, *others = (coverage for _, coverage in _layers(state, look))
     for coverage in others:
         own = own * (1 - coverage)
     return int(np.count_nonzero(own))
 
 
-def _layers(state: Array) -> list[tuple[Colour, Floats]]:
+def _layers(state: Array, look: Look) -> list[tuple[Colour, Floats]]:
     """Colour and coverage [64, 64] of the object, the hand and both screens, from back to front."""
     hand, thing = float(state[HAND]), float(state[OBJECT])
-    radius = OBJECT_RADIUS_PX
-    body = _cover("disc", thing, FLOOR_Y_PX - radius, radius, radius)
+    radius = look.radius_px
+    body = _cover(look.form, thing, FLOOR_Y_PX - BELOW[look.form] * radius, radius, radius)
     bar_y = FLOOR_Y_PX - CLAW_PX
     rod = _cover("box", hand, bar_y / 2, ROD_HALF_PX, bar_y / 2)
     bar = _cover("box", hand, bar_y, BAR_HALF_PX, 1.0)
@@ -67,8 +81,8 @@ def _layers(state: Array) -> list[tuple[Colour, Floats]]:
     claw = functools.reduce(np.maximum, [rod, bar, *fingers])
     half_height = (SCREEN_HEIGHT_PX + SCREEN_FOOT_PX) / 2
     screen_y = FLOOR_Y_PX + SCREEN_FOOT_PX - half_height
-    screens = [_cover("box", float(state[index]), screen_y, SCREEN_HALF_PX, half_height) for index in (LEFT, RIGHT)]
-    return [(OBJECT_RGB, body), (HAND_RGB, claw), *((SCREEN_RGB, screen) for screen in screens)]
+    screens = [_cover("box", float(state[index]), screen_y, look.screen_half_px, half_height) for index in (LEFT, RIGHT)]
+    return [(look.object, body), (look.hand, claw), *((look.screen, screen) for screen in screens)]
 
 
 def _cover(shape: Shape, x_px: float, y_px: float, half_width_px: float, half_height_px: float) -> Floats:
@@ -80,7 +94,7 @@ def _cover(shape: Shape, x_px: float, y_px: float, half_width_px: float, half_he
     return np.asarray(covered, np.float32)
 
 
-@functools.cache
-def _background() -> Floats:
+@functools.lru_cache(16)
+def _background(colour: Colour) -> Floats:
     """The picture without hand, object and screens."""
-    return draw_background(BACKGROUND, SIZE_PX)
+    return draw_background(Background("plain", colour, colour, FLOOR_RGB, 0, 0), SIZE_PX)

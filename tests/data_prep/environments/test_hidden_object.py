@@ -63,6 +63,36 @@ def test_motion_by_hand():
     assert move(state, np.array([4.5]))[[HAND, OBJECT]].tolist() == [60, 60]  # the border
 
 
+@pytest.mark.parametrize("variation", TASK.variations, ids=lambda it: f"{it.factor}, {it.label}")
+def test_one_changed_factor_of_the_look_changes_pictures_and_no_state_and_hides_the_object_all_the_same(variation):
+    changed, usual = HiddenObject(**variation.options), HiddenObject()
+    for start in STARTS[:10]:
+        pictures = []
+        for member in members(start):
+            states = [it.reset(options={"state": member.tolist()})[0] for it in (changed, usual)]
+            for _ in range(LEAD_IN_STEPS):
+                states = [it.step(IDLE)[0] for it in (changed, usual)]
+            np.testing.assert_array_equal(*states)
+            pictures.append(changed.render().tobytes())
+        assert pictures[0] == pictures[1]  # wherever the object went
+        usual_look, look = usual.render(), changed.render()
+        is_of_object = variation.factor.startswith("object")  # which is not seen now
+        assert np.array_equal(usual_look, look) == is_of_object
+        states = [it.reset(options={"state": start.tolist()})[0] for it in (changed, usual)]
+        assert not np.array_equal(changed.render(), usual.render())
+
+
+def test_looks_that_cannot_be_drawn_are_refused():
+    for options, message in (
+        ({"object_radius_px": 6.0}, "a screen does not hide the object; the screen must be at least 2.5 px larger"),
+        ({"screen_half_px": 6.0}, "a screen does not hide the object"),
+        ({"object_form": "box"}, "object_form 'box': expected one of disc, square"),
+        ({"hand_colour": (1, 2, 3)}, r"colour \[1, 2, 3\]: expected three numbers from 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            HiddenObject(**options)
+
+
 def test_the_hand_does_not_take_an_object_that_passes():
     """It passes the hand on its way to the other side, and comes close to it."""
     state = start_state(26.0, 0.0, 10.0, 54.0, goes_left=False)
