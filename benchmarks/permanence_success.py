@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(folders) < 2:
         raise SystemExit(f"{args.runs[0]}: {len(folders)} checkpoints; train with checkpoint.keep=20 to keep them")
     rows = [_row(folder, args) for folder in folders]
-    write_json(args.out / "results.json", {"rows": rows, "spearman": _rank_correlation(rows)})
+    write_json(args.out / "results.json", {"rows": rows, "spearman": rank_correlation(rows)})
     write_text(args.out / "results.md", _table(rows))
     with atomic_file(args.out / "permanence.png") as part:
         _figure(rows).savefig(part, format="png", dpi=150)
@@ -89,12 +89,17 @@ def _row(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _rank_correlation(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Spearman's correlation of success with both forms of the score, over checkpoints."""
-    success = [row["success"]["model"]["value"] for row in rows]
-    return {
-        name: float(spearmanr([row[name]["model"]["value"] for row in rows], success)[0]) for name in ("permanence", "effect")
-    }
+def rank_correlation(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Spearman's correlation of success with both forms of the score, over checkpoints; None where one of them is constant."""
+
+    def values(key: str) -> list[float]:
+        return [row[key]["model"]["value"] for row in rows]
+
+    def correlation(key: str) -> float | None:
+        both = values(key), values("success")
+        return float(spearmanr(*both)[0]) if all(len(set(it)) > 1 for it in both) else None
+
+    return {key: correlation(key) for key in ("permanence", "effect")}
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

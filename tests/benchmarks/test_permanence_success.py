@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
+
 from benchmarks import permanence_success
 from worldmodel.files.atomic import write_json
 
@@ -37,3 +39,11 @@ def test_results_of_other_arguments_or_weights_are_not_used_again(tmp_path: Path
     assert evaluations(count=20, seeds=3) == 4
     monkeypatch.setattr(permanence_success, "PLANNER", ("--planner", "cem"))
     assert [evaluations(count=20, seeds=3), evaluations(count=20, seeds=3)] == [5, 5]
+
+
+def test_a_score_that_is_the_same_at_all_checkpoints_has_no_rank_correlation():
+    rows = [
+        {key: {"model": {"value": value}} for key, value in (("success", success), ("permanence", 1.0), ("effect", effect))}
+        for success, effect in ((0.0, 0.1), (0.5, 0.2), (0.9, 0.4))
+    ]
+    assert permanence_success.rank_correlation(rows) == {"permanence": None, "effect": pytest.approx(1.0)}
