@@ -262,9 +262,10 @@ def test_variations_keep_whole_matched_pairs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "run_policies", run_policies)
     monkeypatch.setattr(run, "_can_start", lambda _env, _options, _task, pair: pair != pairs.pairs[4])
-    (row,) = run._variations(request, [Evaluation(ENV, {}, TASK, pairs, SPACE, plans, None, {}, CPU)], tmp_path, None)
-    assert asked == [pairs.pairs[:4]]
-    assert (row["scores"]["moderate"]["n"], row["scores"]["moderate"]["episodes"]) == (2, 4)
+    rows = run._variations(request, [Evaluation(ENV, {}, TASK, pairs, SPACE, plans, None, {}, CPU)], tmp_path, None)
+    assert [row["factor"] for row in rows] == ["none", *(it.factor for it in TASK.variations)]
+    assert asked == [pairs.pairs[:4]] * len(rows)
+    assert {(row["scores"]["moderate"]["n"], row["scores"]["moderate"]["episodes"]) for row in rows} == {(2, 4)}
 
 
 def test_the_unchanged_environment_is_scored_on_the_pairs_that_a_variation_has(tmp_path, monkeypatch):
