@@ -3,9 +3,10 @@
     python -m benchmarks.two_rooms_losses OUT --data data/two_rooms/episodes.parquet --seeds 3
 
 Each variant is trained by configs/two_rooms.yaml without one loss, and then by configs/two_rooms_planning.yaml as it is. Both
-trainings are shorter than those of the recipes. All variants plan for the same pairs. OUT gets the runs, a folder of
-`eval plan` per variant, results.json and results.md. An interrupted command continues when it is given again. Finished
-trainings and plans are not made again, also where the code has changed: give another OUT then.
+trainings are shorter than those of the recipes. All variants plan for the same pairs. "Minus all" is the difference to all
+losses over the same pairs and seeds, with its interval over both. OUT gets the runs, a folder of `eval plan` per variant,
+results.json and results.md. An interrupted command continues when it is given again. Finished trainings and plans are not made
+again, also where the code has changed: give another OUT then.
 """
 
 from __future__ import annotations
@@ -20,17 +21,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from benchmarks.measure import describe_machine, markdown_table
+from data_prep.environments.making import find_task
 from eval.__main__ import main as eval_main
+from eval.npz_files import load_arrays
+from eval.planning.episodes import Episodes
+from eval.planning.pairs import read_pairs
+from eval.planning.scoring import difference, success
 from worldmodel.config.shipped import shipped_configs
 from worldmodel.files.atomic import write_json, write_text
 from worldmodel.files.outputs import record_outputs
 from worldmodel.process.arguments import whole_number
 
 PLANNER = ("--horizon", "4", "--repeat-actions", "--executed", "4", "--samples", "64", "--elites", "8", "--iterations", "4")
-MODEL_ALONE = ("--env", "TwoRooms-v0", "--seeds", "1", "--policies", "model", "--no-offline")
+ENVIRONMENT = "TwoRooms-v0"
+MODEL_ALONE = ("--env", ENVIRONMENT, "--seeds", "1", "--policies", "model", "--no-offline")
 CRITERION = "moderate"
 HEALTH = {"effective_rank": "effective rank", "std_min": "lowest standard deviation of a feature", "skill": "skill"}
 """Numbers of the health monitor at the end of the training of the latents, means over seeds."""
@@ -73,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in args.variants:
                 _train(args, name, seed)
         rows = [_plan(args, name) for name in args.variants]
+        if "all" in args.variants:
+            reached = {name: _reached(args, name) for name in args.variants}
+            for name, row in zip(args.variants, rows, strict=True):
+                if name != "all":
+                    row["minus_all"] = difference(reached[name], reached["all"], models=args.seeds)
         found = {"steps": args.steps, "machine": describe_machine().line(), "rows": rows}
         write_json(args.out / "results.json", found)
         write_text(args.out / "results.md", _table(rows))
@@ -104,9 +118,22 @@ def _call(arguments: Sequence[str]) -> None:
         raise SystemExit(f"training failed: {' '.join(arguments)}")
 
 
+def _plan_folder(args: argparse.Namespace, name: str) -> Path:
+    return Path(args.out / f"plan-{name}-{args.seeds}x{args.steps}x{args.count}")
+
+
+def _reached(args: argparse.Namespace, name: str) -> NDArray[np.float64]:
+    """Whether the goals of one variant were reached: [seeds, pairs] as 0 and 1."""
+    out = _plan_folder(args, name)
+    pairs, arrays = read_pairs(out / "pairs.json", ENVIRONMENT), load_arrays(out / "episodes.npz")
+    parts = [{key: arrays[f"model/{seed}/{key}"] for key in ("states", "actions", "length")} for seed in range(args.seeds)]
+    episodes = [Episodes(**part, spent=np.zeros((len(pairs.pairs), 3))) for part in parts]
+    return success(find_task(ENVIRONMENT, {}), episodes, pairs.goals_array)[CRITERION]
+
+
 def _plan(args: argparse.Namespace, name: str) -> dict[str, Any]:
     """The success of one variant over all its seeds, by `eval plan`."""
-    out = args.out / f"plan-{name}-{args.seeds}x{args.steps}x{args.count}"
+    out = _plan_folder(args, name)
     runs = [str(_run(args, name, seed)) for seed in range(args.seeds)]
     given = ["--out", str(out), "--count", str(args.count), *MODEL_ALONE, *PLANNER]
     if not (out / "plan.json").exists() and eval_main(["plan", "--model", *runs, *given]) != 0:
@@ -128,12 +155,19 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
     cells = [
         [
             it["variant"],
-            f"{100 * it['value']:.1f} [{100 * it['low']:.1f}, {100 * it['high']:.1f}]",
+            _percent(it),
+            _percent(it["minus_all"]) if "minus_all" in it else "",
             *(f"{it[key]:.2f}" for key in HEALTH),
         ]
         for it in rows
     ]
-    return markdown_table([f"losses ({rows[0]['seeds']} seeds, {rows[0]['n']} pairs)", "success, %", *HEALTH.values()], cells)
+    return markdown_table(
+        [f"losses ({rows[0]['seeds']} seeds, {rows[0]['n']} pairs)", "success, %", "minus all", *HEALTH.values()], cells
+    )
+
+
+def _percent(found: dict[str, Any]) -> str:
+    return f"{100 * found['value']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
 
 
 if __name__ == "__main__":
