@@ -54,7 +54,9 @@ class HiddenObject(gymnasium.Env[Array, Array]):
         self.render_mode = render_mode
         if object_form not in get_args(BodyShape):
             raise ValueError(f"object_form {object_form!r}: expected one of {', '.join(get_args(BodyShape))}")
-        if not 0 < object_radius_px + REST_OFFSET_PX + 0.5 <= screen_half_px:
+        if not object_radius_px > 0:
+            raise ValueError(f"object_radius_px {object_radius_px:g}: expected a positive number")
+        if not object_radius_px + REST_OFFSET_PX + 0.5 <= screen_half_px:
             raise ValueError(
                 f"object_radius_px {object_radius_px:g} and screen_half_px {screen_half_px:g}: a screen does not hide the "
                 f"object; the screen must be at least {REST_OFFSET_PX + 0.5:g} px larger"

@@ -86,6 +86,7 @@ def test_looks_that_cannot_be_drawn_are_refused():
     for options, message in (
         ({"object_radius_px": 6.0}, "a screen does not hide the object; the screen must be at least 2.5 px larger"),
         ({"screen_half_px": 6.0}, "a screen does not hide the object"),
+        ({"object_radius_px": -1.0}, "object_radius_px -1: expected a positive number"),
         ({"object_form": "box"}, "object_form 'box': expected one of disc, square"),
         ({"hand_colour": (1, 2, 3)}, r"colour \[1, 2, 3\]: expected three numbers from 0 to 1"),
     ):
