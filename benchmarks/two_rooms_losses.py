@@ -2,11 +2,11 @@
 
     python -m benchmarks.two_rooms_losses OUT --data data/two_rooms/episodes.parquet --seeds 3
 
-Each variant is trained by configs/two_rooms.yaml without one loss, and then by configs/two_rooms_planning.yaml as it is. Both
-trainings are shorter than those of the recipes. All variants plan for the same pairs. "Minus all" is the difference to all
-losses over the same pairs and seeds, with its interval over both. OUT gets the runs, a folder of `eval plan` per variant,
-results.json and results.md. An interrupted command continues when it is given again. Finished trainings and plans are not made
-again, also where the code has changed: give another OUT then.
+Each variant is trained by configs/two_rooms.yaml without one loss (or two), and then by configs/two_rooms_planning.yaml as it
+is. Both trainings are shorter than those of the recipes. All variants plan for the same pairs. "Minus all" is the difference
+to all losses over the same pairs and seeds, with its interval over both. OUT gets the runs, a folder of `eval plan` per
+variant, results.json and results.md. An interrupted command continues when it is given again. Finished trainings and plans are
+not made again, also where the code has changed: give another OUT then.
 """
 
 from __future__ import annotations

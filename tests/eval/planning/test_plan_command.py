@@ -102,6 +102,8 @@ def test_searches_begin_from_plans_of_inverse_dynamics_and_end_at_a_fixed_time(p
     recorded = ["--proposals", "recorded", *few, "--horizon", 4]  # 24 actions in each episode
     assert plan("--data", found["pairs"]["source"], *chosen, *baselines[2:], *recorded) == 0
     assert "30 parts of recorded episodes are candidates of every search." in (tmp_path / "alone" / "plan.md").read_text()
+    cost = json.loads((tmp_path / "alone" / "plan.json").read_text())["policies"]["oracle"]["cost"]
+    assert cost["predicted_steps_per_plan"] == (3 * 20 + 1 + 30) * 4  # the mean competes too; plans have 4 steps
     with pytest.raises(EvalError, match=r"episodes\.parquet has no episode in split 'ood'"):
         recorded_actions(Manifest.open(found["pairs"]["source"]), "ood")
 

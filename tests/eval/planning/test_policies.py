@@ -215,6 +215,7 @@ def test_recorded_proposals_are_parts_of_episodes_and_depend_on_the_seed_of_thei
     assert found.shape == (2, 200, 2, 4)
     expected = {tuple(episode[first : first + 4].ravel().tolist()) for first in range(3)}
     assert {tuple(row) for row in found.flatten(2).flatten(0, 1).tolist()} == expected
+    assert RecordedProposals([episode], space, [5, 6], 7).propose(history, 2).shape == (2, 7, 2, 4)
     alone = RecordedProposals([episode[:3] + 1, episode], space, [6]).propose(history, 2)
     torch.testing.assert_close(found[1:], alone)
     with pytest.raises(EvalError, match="no episode of train has the 8 actions of a plan; plan fewer steps"):
