@@ -53,6 +53,11 @@ def verdict(policies: Mapping[str, PolicyResult], criterion: str, models: int = 
         limit = "neither"
         text = f"Neither fails: the model reaches {reached} % of the goals; {exact}, the same planner reaches {best} %."
     sentences = [text]
+    if limit == "model":
+        sentences.append(
+            "The model's cost may also be harder to search than that of the oracle, which this does not tell apart: if more "
+            "samples or --proposals raise the success, the search was a limit."
+        )
     if ORACLE in policies and limit == "model":
         straight = _percent(policies[ORACLE]["scores"][criterion]["value"])
         sentences.append(

@@ -25,7 +25,9 @@ def policy_result(value: float, minus: float = 0.0, p: float = 1.0, half: float 
     ],
 )
 def test_the_verdict_tells_the_model_from_the_planner(model, oracle, limit):
-    assert verdict({"model": model, "oracle_to_go": oracle}, "moderate")["limit"] == limit
+    found = verdict({"model": model, "oracle_to_go": oracle}, "moderate")
+    assert found["limit"] == limit
+    assert ("may also be harder to search" in found["text"]) == (limit == "model")  # the same search, but another cost
 
 
 def test_the_verdict_does_not_blame_the_planner_alone_where_the_cost_of_the_oracle_is_no_true_length():
