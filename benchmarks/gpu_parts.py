@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch, decode_size_px, open_windows, training_batches
 from worldmodel.data.token_masks.stacked import draw_batch
 from worldmodel.estimate.hardware import PROCESSORS, Processor

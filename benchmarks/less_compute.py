@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.less_compute_quality import PROBED, PROPERTIES, PhysicsQuality, Sizes
 from benchmarks.measure import describe_machine, markdown_table, write_results
 from benchmarks.transfer_training import read_videos, train
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
 from worldmodel.estimate.trace import StepMeter
 from worldmodel.files.atomic import atomic_file, write_json, write_text

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from data_prep.physics.repainting import repaint
 from eval.subject import open_subject
 from worldmodel.config import save_config
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
 from worldmodel.manifest import Manifest
 from worldmodel.models import TrainedModel, build_model

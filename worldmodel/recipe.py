@@ -20,7 +20,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from worldmodel.config import Config, ConfigError, json_schema, load_config, read_config_file
 from worldmodel.config.explain import explain
 from worldmodel.config.shipped import find_config, shipped_configs
-from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.augmentation.augment import AugmentConfig
 from worldmodel.data.loader import DataConfig
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.health.monitor import HealthMonitorConfig

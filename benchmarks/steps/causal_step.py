@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
 from worldmodel.process.devices import multiplies_bfloat16
 from worldmodel.recipe import DEMO_RECIPE, Recipe, read_recipe

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE, AugmentConfig, augment
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE, AugmentConfig, augment
 from worldmodel.models.pixels import to_float
 
 OFF = {"crop_area_min": 1.0, "crop_aspect_max": 1.0, "hflip_prob": 0.0}
@@ -35,7 +35,9 @@ def test_without_random_numbers_only_the_size_changes():
 
 
 def test_a_window_does_not_depend_on_the_batch_it_is_in():
-    config = AugmentConfig(crop_area_min=0.3, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur_px=1.0)
+    config = AugmentConfig(
+        crop_area_min=0.3, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur_px=1.0, occluder_prob=0.7
+    )
     together = augment(frames(), uniforms(), 12, config)
     alone = torch.cat([augment(frames()[i : i + 1], uniforms()[i : i + 1], 12, config) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)

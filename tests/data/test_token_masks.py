@@ -11,7 +11,7 @@ import pytest
 import torch
 from made_clips import SIZE_PX, windows_of
 
-from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.augmentation.augment import AugmentConfig
 from worldmodel.data.loader import Batch, training_batches
 from worldmodel.data.token_masks.drawing import MaskRequest, MaskRule, _generator, draw_masks
 from worldmodel.data.token_masks.stacked import draw_batch

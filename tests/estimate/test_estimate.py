@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from worldmodel.config import ConfigError
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch
 from worldmodel.estimate.__main__ import main
 from worldmodel.estimate.hardware import PROCESSORS
@@ -147,7 +147,7 @@ def test_frozen_blocks_are_half_the_traffic_in_bf16():
 COUNT_GATHERED = """
 import torch
 from torch.distributed.fsdp._fully_shard import _fsdp_param_group as group
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch
 from worldmodel.recipe import Recipe
 from worldmodel.training.setup import build_learner, distribute

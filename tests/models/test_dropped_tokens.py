@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.augmentation.augment import AugmentConfig
 from worldmodel.data.loader import Batch
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model

@@ -5,7 +5,7 @@ import torch
 
 from eval.voe.surprise.forecasting import ALL_FORECASTERS, FORECASTERS, predict_windows
 from eval.voe.surprise.windows import Window
-from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.augmentation.augment import AugmentConfig
 from worldmodel.data.loader import Batch
 from worldmodel.data.token_masks.stacked import draw_batch
 from worldmodel.data.window_config import WindowConfig

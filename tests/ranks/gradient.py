@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.augmentation.augment import AugmentConfig
 from worldmodel.data.loader import Batch
 from worldmodel.data.window_config import WindowConfig
 from worldmodel.models import build_model

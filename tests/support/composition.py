@@ -28,7 +28,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from worldmodel import checkpoint as checkpoints
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch
 from worldmodel.health.monitor import run_health_check
 from worldmodel.recipe import Recipe

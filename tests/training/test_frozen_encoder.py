@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from worldmodel.checkpoint import find_checkpoint, gather_tensors, load_model, save_checkpoint, write_state
 from worldmodel.config import ConfigError, parse_config
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch
 from worldmodel.models.pretrained.load import load_pretrained
 from worldmodel.recipe import Recipe

@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import PICTURE_UNIFORMS, UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import BadClip, Batch, DataError, ReplacementPolicy, Sample, max_replacements
 from worldmodel.data.batch_reader import BatchReader
 from worldmodel.data.batch_waiting import WaitLimits, warn
@@ -98,19 +98,22 @@ class WindowDataset:
     def samples(self, positions: np.ndarray) -> list[Sample]:
         """Return the samples at the given positions of the run."""
         indices = self.order[positions]
-        # per sample: the position of the window in its clip, the augmentation, the position of the square crop
+        # per sample: the position of the window in its clip, the augmentation, the position of the square crop. The numbers of
+        # occluders are drawn last, so that the others are as they were before there were any.
         uniforms = keyed_uniforms([self._key(index) for index in indices], UNIFORMS_PER_SAMPLE + 2)
         windows = select_windows(self.sources, indices, uniforms[:, 0])
+        picture, crop, occluders = np.split(uniforms[:, 1:], (PICTURE_UNIFORMS, PICTURE_UNIFORMS + 1), axis=1)
+        uniforms = np.concatenate([picture, occluders, crop], axis=1)
         how = self.decode_px, self.config.backend, self.signals, self.config.pixel_format
         return [
             Sample(_sample_id(index), index, window, tuple(rest), *how)
-            for index, window, rest in zip(indices, windows, uniforms[:, 1:].tolist(), strict=True)
+            for index, window, rest in zip(indices, windows, uniforms.tolist(), strict=True)
         ]
 
     def replacements(self, sample: Sample) -> Iterator[Window]:
         """Windows to read in place of one that cannot be read: a function of the seed and the sample alone."""
         rng = keyed_rng(*self._key(sample.index))
-        rng.random(UNIFORMS_PER_SAMPLE + 2)  # the numbers that `samples` has used
+        rng.random(PICTURE_UNIFORMS + 2)  # those of the window, of the picture and of the crop
         while True:
             source = self.sources[int(rng.integers(len(self.sources)))]
             yield source.window_at(int(rng.integers(len(source))), rng.random())

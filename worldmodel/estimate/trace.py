@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from worldmodel.config import ConfigError
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch, decode_frame_px
 from worldmodel.models import causal
 from worldmodel.models.blocks import attention

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from worldmodel.data.augment import AugmentConfig, augment
+from worldmodel.data.augmentation.augment import AugmentConfig, augment
 from worldmodel.data.loader import Batch
 from worldmodel.data.token_masks.stacked import mask_arguments
 from worldmodel.models import TrainedModel

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch_reader import BatchReader
 from worldmodel.data.loader import Batch, WindowDataset, training_batches
 from worldmodel.data.token_masks.drawing import MaskRule

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from worldmodel.data.augment import AugmentConfig
+from worldmodel.data.augmentation.augment import AugmentConfig
 
 NONE: Mapping[str, float] = {"crop_area_min": 1, "crop_aspect_max": 1, "hflip_prob": 0}  # defaults of other fields are 0
 PARTS: Mapping[str, Mapping[str, float]] = {

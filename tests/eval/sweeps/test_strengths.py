@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eval.sweeps.augmentation.strengths import PARTS, augment_at
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE, augment
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE, augment
 from worldmodel.models.pixels import to_float
 
 ALL = list(PARTS)
@@ -26,6 +26,8 @@ def test_strength_one_is_that_of_simclr_at_224_px():
             "saturation": 0.8,
             "hue": 0.2,
             "blur_px": 2.0,
+            "occluder_prob": 0.0,
+            "occluder_whole": 0.25,
         }
     )
 

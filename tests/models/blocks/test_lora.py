@@ -8,7 +8,7 @@ from torch import nn
 
 from worldmodel.checkpoint import find_checkpoint, gather_tensors, restore_checkpoint, save_checkpoint
 from worldmodel.config import ConfigError, parse_config
-from worldmodel.data.augment import UNIFORMS_PER_SAMPLE
+from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.loader import Batch
 from worldmodel.models import build_model
 from worldmodel.models.blocks.lora import LoraConfig, add_adapters, merge_adapters, with_adapters

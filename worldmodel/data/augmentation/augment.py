@@ -11,15 +11,20 @@ from pydantic import Field
 from torch import Tensor
 
 from worldmodel.config import Config
+from worldmodel.data.augmentation.occluders import OCCLUDER_UNIFORMS, paste_occluders
 from worldmodel.models.pixels import to_float
 from worldmodel.process.devices import constants_like
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-UNIFORMS_PER_SAMPLE = 10  # random numbers in [0, 1) that augment one sample
+PICTURE_UNIFORMS = 10  # random numbers in [0, 1) for crop, mirror, colours and blur of one sample
+UNIFORMS_PER_SAMPLE = PICTURE_UNIFORMS + OCCLUDER_UNIFORMS
 
 
 class AugmentConfig(Config):
-    """Strength of each augmentation; 0 (or a crop area of 1) turns it off. All frames of a window are changed alike."""
+    """Strength of each augmentation; 0 (or a crop area of 1) turns it off.
+
+    All frames of a window are changed alike, but for pasted occluders, which come and go.
+    """
 
     crop_area_min: float = Field(0.7, gt=0, le=1)
     """smallest fraction of the frame's area that a crop keeps; 1 = no crop"""
@@ -37,6 +42,10 @@ class AugmentConfig(Config):
     """rotate the hue by +- this; 1 = a full turn of the colour circle"""
     blur_px: float = Field(0.0, ge=0)
     """largest standard deviation of a Gaussian blur"""
+    occluder_prob: float = Field(0.0, ge=0, le=1)
+    """probability that a surface is pasted over a part of the picture, or all of it, for some time of a window"""
+    occluder_whole: float = Field(0.25, ge=0, le=1)
+    """fraction of these occluders that hide the whole picture"""
 
     @property
     def colours(self) -> bool:
@@ -51,7 +60,7 @@ class AugmentConfig(Config):
     @property
     def repeats(self) -> bool:
         """Whether a window has few different pixels over all epochs: as they are, or mirrored."""
-        return not (self.crops or self.colours or self.blur_px)
+        return not (self.crops or self.colours or self.blur_px or self.occluder_prob)
 
 
 def augment(frames: Tensor, uniforms: Tensor | None, size_px: int | tuple[int, int], config: AugmentConfig) -> Tensor:
@@ -63,7 +72,7 @@ def augment(frames: Tensor, uniforms: Tensor | None, size_px: int | tuple[int, i
     size = (size_px, size_px) if isinstance(size_px, int) else size_px
     if uniforms is None:
         return resize_frames(to_float(frames), size)
-    area, aspect, x, y, flip, *colour, blur = uniforms.unbind(1)
+    area, aspect, x, y, flip, *colour, blur = uniforms[:, :PICTURE_UNIFORMS].unbind(1)
     if config.hflip_prob:
         flipped = (flip < config.hflip_prob)[:, None, None, None, None]
         frames = torch.where(flipped, frames.flip(3), frames)  # as bytes, which take a quarter of the memory of floats
@@ -74,6 +83,8 @@ def augment(frames: Tensor, uniforms: Tensor | None, size_px: int | tuple[int, i
         pixels = resize_frames(pixels, size)
     if config.colours:
         pixels = _colour_jitter(pixels, colour, config)
+    if config.occluder_prob:
+        pixels = paste_occluders(pixels, uniforms[:, PICTURE_UNIFORMS:], config.occluder_prob, config.occluder_whole)
     return _gaussian_blur(pixels, blur * config.blur_px, config.blur_px) if config.blur_px else pixels
 
 

@@ -1,0 +1,1 @@
+"""Augmentation of windows on the device: crops, colours, blur and pasted occluders."""
