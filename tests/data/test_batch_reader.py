@@ -10,6 +10,7 @@ import pytest
 import torch
 from made_clips import windows_of
 
+from worldmodel.data.augmentation.augment import PICTURE_UNIFORMS
 from worldmodel.data.batch_reader import BatchReader
 from worldmodel.data.loader import begin_fixed_batch, read_fixed_batch, training_batches
 
@@ -34,13 +35,17 @@ def test_one_set_of_workers_reads_the_held_out_windows_and_then_the_training_win
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_batches_are_those_of_the_first_releases(clips: Path, monkeypatch, shared: bool):
-    """SHA-256 of ids, augmentation, seeds and frames of twelve training steps, computed at commit 78f1e97."""
+    """SHA-256 of ids, augmentation, seeds and frames of twelve training steps, computed at commit 78f1e97.
+
+    Without the random numbers of occluders, which came later.
+    """
     if not shared and sys.platform == "linux":
         monkeypatch.delattr(os, "memfd_create")
     digest = hashlib.sha256()
     for micro_batches in training_batches(windows_of(clips, workers=1), 3, 15, micro_batches=2, rank=1, world_size=2):
         for batch in micro_batches:
-            digest.update(batch.ids.numpy().tobytes() + batch.uniforms.numpy().tobytes() + batch.frames.numpy().tobytes())
+            uniforms = batch.uniforms[:, :PICTURE_UNIFORMS]
+            digest.update(batch.ids.numpy().tobytes() + uniforms.numpy().tobytes() + batch.frames.numpy().tobytes())
             digest.update(str(batch.step_seed).encode())
     assert digest.hexdigest()[:16] == "84400fbbd3e7c304"
 
