@@ -1,6 +1,8 @@
 """Draw the first training windows of a recipe as the model sees them: after augmentation, every second frame.
 
-python -m benchmarks.augmented_windows OUT.png configs/transfer.yaml augment.occluder_prob=1
+    python -m benchmarks.augmented_windows OUT.png configs/transfer.yaml augment.occluder_prob=1
+
+Draws at most the windows of the first batch. The data must exist; another file at OUT.png is not overwritten.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import torch
 from data_prep.physics.contact_sheets import SheetRow, contact_sheet
 from worldmodel.data.augmentation.augment import augment
 from worldmodel.data.loader import WindowDataset, decode_frame_px, training_batches
+from worldmodel.files.atomic import atomic_path
+from worldmodel.files.outputs import output_file
 from worldmodel.recipe import Recipe, read_recipe
 
 
@@ -34,7 +38,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     parser.add_argument("--windows", type=int, default=6)
     args = parser.parse_args()
-    contact_sheet(augmented_rows(read_recipe(args.recipe, args.overrides), args.windows)).save(args.out)
+    sheet = contact_sheet(augmented_rows(read_recipe(args.recipe, args.overrides), args.windows))
+    with output_file(args.out, "give another OUT.png"), atomic_path(args.out) as part:
+        sheet.save(part, format="PNG")
 
 
 if __name__ == "__main__":

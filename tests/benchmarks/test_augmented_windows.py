@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from made_clips import write_clips
 from PIL import Image
 
 from benchmarks import augmented_windows
+from worldmodel.files.outputs import ForeignFileError
 from worldmodel.recipe import read_recipe
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "transfer.yaml"
@@ -39,3 +41,12 @@ def test_occluders_change_some_frames_and_the_command_writes_a_picture(tmp_path,
     augmented_windows.main()
     with Image.open(picture) as image:
         assert image.height == 2 * (64 + 3)
+
+
+def test_a_file_of_the_user_is_not_overwritten(tmp_path, monkeypatch):
+    manifest = f"data.manifest={write_clips(tmp_path / 'data', 12)}"
+    (tmp_path / "mine.png").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "mine.png"), str(RECIPE), *PLAIN, manifest])
+    with pytest.raises(ForeignFileError, match="would be overwritten"):
+        augmented_windows.main()
+    assert (tmp_path / "mine.png").read_text() == "mine"

@@ -2,8 +2,8 @@
 
 Most of what a video shows stays in sight, so few forecasts of a training step need memory. Behind a pasted occluder the scene
 goes on, and after it the scene is the target again. Context and targets show the occluder alike, as if it had been filmed.
-Its colours are those of two pixels of the first frame: other colours would be what the features of the encoder vary with most,
-and a later frame would tell of the future.
+Its colours are those of two pixels of the first frame, so that the colours of a window stay as they are. A later frame could
+show something of the future.
 """
 
 from __future__ import annotations
