@@ -36,6 +36,7 @@ from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
 from worldmodel.estimate.trace import StepMeter
 from worldmodel.files.atomic import atomic_file, write_json, write_text
+from worldmodel.files.outputs import record_outputs
 from worldmodel.models.masked import MaskedWorldModel
 from worldmodel.process.arguments import positive_number, whole_number
 from worldmodel.process.devices import multiplies_bfloat16
@@ -324,9 +325,10 @@ def main() -> None:
             found.setdefault(variant.name, []).append(json.loads(file.read_text()))
     text = f"{machine.line()} {PRECISION}.\n\n{table(found)}\n"
     print(text)
-    write_text(args.out / "results.md", text)
-    write_results(args.out / "results.json", machine, {"budget_flops": budget, "precision": PRECISION, "cells": found})
-    draw(found, args.out / "curve.png")
+    with record_outputs(args.out, ["results.md", "curve.png"], "give another OUT"):
+        write_text(args.out / "results.md", text)
+        write_results(args.out / "results.json", machine, {"budget_flops": budget, "precision": PRECISION, "cells": found})
+        draw(found, args.out / "curve.png")
 
 
 def _masked(learner: Learner) -> MaskedWorldModel:

@@ -24,6 +24,7 @@ from eval.voe.pairs import score_pairs
 from eval.voe.scorers import ScorerId, baselines_of
 from eval.voe.scores.psychometric import occlusion_s
 from worldmodel.files.atomic import atomic_file
+from worldmodel.files.outputs import output_file
 from worldmodel.render.curves import style_axes
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -102,7 +103,7 @@ def draw(memories: dict[str, Memory], path: Path) -> None:
         style_axes(axes)
     panels[0].set_ylabel("pairs right, %")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(memories), frameon=False)
-    with atomic_file(path) as file:
+    with output_file(path, "give another FIGURE"), atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=110)
 
 
@@ -125,7 +126,7 @@ def rows(memories: dict[str, Memory]) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", type=Path)
+    parser.add_argument("figure", type=Path, metavar="FIGURE")
     parser.add_argument("evaluations", nargs="+", metavar="LABEL=OUT")
     parser.add_argument("--scorer", default="adjusted", help="adjusted (default), whitened or latent distance")
     args = parser.parse_args()

@@ -24,6 +24,7 @@ from eval.__main__ import main as eval_main
 from eval.cache.keys import content_digest, digest_of, source_digest
 from eval.result_folder import read_json
 from worldmodel.files.atomic import atomic_file, write_json, write_text
+from worldmodel.files.outputs import record_outputs
 from worldmodel.process.arguments import whole_number
 from worldmodel.render.curves import style_axes
 
@@ -44,11 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folders = sorted(path for run in args.runs for path in (run / "checkpoints").iterdir() if (path / "state.json").exists())
     if len(folders) < 2:
         raise SystemExit(f"{args.runs[0]}: {len(folders)} checkpoints; train with checkpoint.keep=20 to keep them")
-    rows = [_row(folder, args) for folder in folders]
-    write_json(args.out / "results.json", {"rows": rows, "spearman": rank_correlation(rows)})
-    write_text(args.out / "results.md", _table(rows))
-    with atomic_file(args.out / "permanence.png") as part:
-        _figure(rows).savefig(part, format="png", dpi=150)
+    with record_outputs(args.out, ["results.json", "results.md", "permanence.png"]):
+        rows = [_row(folder, args) for folder in folders]
+        write_json(args.out / "results.json", {"rows": rows, "spearman": rank_correlation(rows)})
+        write_text(args.out / "results.md", _table(rows))
+        with atomic_file(args.out / "permanence.png") as part:
+            _figure(rows).savefig(part, format="png", dpi=150)
     print(_table(rows))
     return 0
 

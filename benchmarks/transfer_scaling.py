@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from benchmarks.transfer_scores import WHAT_WENT_IN, ByProperty, read_scores
 from eval.intervals import bootstrap_mean
 from worldmodel.files.atomic import atomic_file
+from worldmodel.files.outputs import output_file
 from worldmodel.render.curves import style_axes
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -57,13 +58,13 @@ def draw(curves: dict[str, Curve], path: Path, axis: str) -> None:
         style_axes(axes)
     panels[0].set_ylabel("pairs right, %")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(curves), frameon=False)
-    with atomic_file(path) as file:
+    with output_file(path, "give another FIGURE"), atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", type=Path)
+    parser.add_argument("figure", type=Path, metavar="FIGURE")
     parser.add_argument("--curve", nargs="+", action="append", required=True, metavar=("LABEL", "NUMBER=FILE"))
     parser.add_argument("--axis", default="training steps", help="what the numbers count (default: training steps)")
     args = parser.parse_args()

@@ -32,6 +32,7 @@ from eval.voe.suites import open_suite
 from eval.voe.surprise.windows import WindowOptions, plan_windows
 from eval.voe.trials import read_video
 from worldmodel.files.atomic import write_json, write_text
+from worldmodel.files.outputs import record_outputs
 from worldmodel.models import TrainedModel
 
 WHAT_WENT_IN = ("permanence", "continuity", "colour", "shape", "size")
@@ -162,18 +163,20 @@ def main() -> None:
     torch.set_num_threads(1)
     options = Options(args.properties.split(","), args.quadruplets, args.calibration, args.slope)
     suites = {world: Path(folder) for world, folder in (it.split("=", 1) for it in args.suites)}
+    models = dict(it.split("=", 1) for it in args.models)
     found = {}
-    for name, spec in (it.split("=", 1) for it in args.models):
-        file = args.out / f"{name}.json"
-        of_model = read_scores(file) if file.exists() else {}
-        for world in [it for it in suites if it not in of_model]:
-            of_model[world] = score(spec, suites[world], options)
-            print(name, world, *(f"{key} {cell(it)}" for key, it in of_model[world].items()), sep="; ", flush=True)
-            write_scores(file, spec, of_model)
-        found[name] = {world: of_model[world] for world in suites}
-    text = f"{describe_machine().line()}\n\n{tables(found)}\n"
-    print(text)
-    write_text(args.out / "results.md", text)
+    with record_outputs(args.out, ["results.md", *(f"{name}.json" for name in models)], "give another OUT"):
+        for name, spec in models.items():
+            file = args.out / f"{name}.json"
+            of_model = read_scores(file) if file.exists() else {}
+            for world in [it for it in suites if it not in of_model]:
+                of_model[world] = score(spec, suites[world], options)
+                print(name, world, *(f"{key} {cell(it)}" for key, it in of_model[world].items()), sep="; ", flush=True)
+                write_scores(file, spec, of_model)
+            found[name] = {world: of_model[world] for world in suites}
+        text = f"{describe_machine().line()}\n\n{tables(found)}\n"
+        print(text)
+        write_text(args.out / "results.md", text)
 
 
 if __name__ == "__main__":

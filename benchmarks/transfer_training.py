@@ -26,6 +26,7 @@ from eval.subject import open_subject
 from worldmodel.config import save_config
 from worldmodel.data.augmentation.augment import UNIFORMS_PER_SAMPLE
 from worldmodel.data.batch import Batch
+from worldmodel.files.outputs import record_outputs
 from worldmodel.manifest import Manifest
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.recipe import Recipe, read_recipe
@@ -138,6 +139,12 @@ def main() -> None:
     parser.add_argument("--mixed", action="store_true", help="blend painted and plain video by a random share")
     parser.add_argument("--looks-until", type=float, default=1.0, metavar="F", help="fraction of the steps; then all are plain")
     args = parser.parse_intermixed_args()
+    with record_outputs(args.out, ["recipe.yaml", "model.safetensors"], "give another OUT"):
+        run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the videos, train, and write OUT/recipe.yaml and OUT/model.safetensors."""
     fixed = [f"train.max_steps={args.steps}", "train.precision=fp32", "optim.warmup_steps=50"]
     recipe = read_recipe(args.recipe, [*fixed, *args.overrides])
     window, looks = recipe.window, Looks(args.looks, args.mixed, args.looks_until)
@@ -158,7 +165,6 @@ def main() -> None:
             )
 
     train(learner, recipe, videos, args.steps, rng, after_step)
-    args.out.mkdir(parents=True, exist_ok=True)
     save_config(recipe, args.out / "recipe.yaml")
     save_file(learner.model.state_dict(), args.out / "model.safetensors")
 
