@@ -26,7 +26,7 @@ def augmented_rows(recipe: Recipe, count: int) -> list[SheetRow]:
     windows = WindowDataset(recipe.data, recipe.window, "train", recipe.seed, size)
     batch = next(training_batches(windows, 0, 1))[0].to(torch.device("cpu"))
     assert batch.uniforms is not None
-    pixels = augment(batch.frames[:count], batch.uniforms[:count], recipe.window.frame_px, recipe.augment)
+    pixels = augment(batch.frames[:count], batch.uniforms[:count], recipe.window.frame_px, recipe.augment).pixels
     frames = (pixels * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
     return [SheetRow(window, f"window {number}") for number, window in enumerate(frames, 1)]
 

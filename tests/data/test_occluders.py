@@ -1,10 +1,17 @@
 """Pasted occluders: what they hide, when, and that nothing else changes."""
 
+import itertools
+
 import pytest
 import torch
 
 from worldmodel.data.augmentation.augment import PICTURE_UNIFORMS, UNIFORMS_PER_SAMPLE, AugmentConfig, augment
-from worldmodel.data.augmentation.occluders import OCCLUDER_UNIFORMS, paste_occluders
+from worldmodel.data.augmentation.occluders import OCCLUDER_UNIFORMS, can_be_forecast, paste_occluders
+from worldmodel.data.batch import Batch
+from worldmodel.models.latents import Latents
+from worldmodel.recipe import Recipe
+from worldmodel.training.learner import Learner
+from worldmodel.training.setup import build_learner
 
 STEPS, SIDE = 20, 16
 CHANCE, KIND, FORM, WIDTH, HEIGHT, X, Y, BEGIN, LENGTH, SLIDE, DIRECTION, PATTERN, ANGLE, PERIOD = range(14)
@@ -26,7 +33,10 @@ def numbers(values: dict[int, float]) -> torch.Tensor:
 def hidden(values: dict[int, float], whole: float = 0.0) -> torch.Tensor:
     """The pixels that change, [STEPS, SIDE, SIDE]."""
     given = frames()
-    return (paste_occluders(given, numbers(values), 1.0, whole) != given).any(2)[0]
+    pasted, marked = paste_occluders(given, numbers(values), 1.0, whole)
+    changed = (pasted != given).any(2)
+    assert not (changed & ~marked).any()
+    return changed[0]
 
 
 def test_a_rectangle_hides_the_pixels_of_its_place_and_no_others():
@@ -72,7 +82,7 @@ def test_an_ellipse_leaves_the_corners():
 def test_paint_has_the_colours_of_two_pixels_of_the_first_frame():
     given, corners = frames(), {14: 0.0, 15: 0.0, 16: 0.99, 17: 0.99}  # the first pixel and the last one
     first, last = given[0, 0, :, 0, 0], given[0, 0, :, -1, -1]
-    colours = lambda pattern: paste_occluders(given, numbers({PATTERN: pattern, **corners}), 1.0, 1.0)[0, 5].flatten(1)  # noqa: E731
+    colours = lambda pattern: paste_occluders(given, numbers({PATTERN: pattern, **corners}), 1.0, 1.0)[0][0, 5].flatten(1)  # noqa: E731
     assert torch.equal(colours(0.9), first[:, None].expand(-1, SIDE * SIDE))  # plain
     stripes = colours(0.1).unique(dim=1)
     torch.testing.assert_close(stripes.sum(1), first + last)
@@ -87,14 +97,14 @@ def test_no_frame_depends_on_later_ones():
     given, other = frames(64), frames(64)
     other[:, 9:] = 0
     drawn = torch.rand(64, OCCLUDER_UNIFORMS, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(*(paste_occluders(it, drawn, 1.0, 0.5)[:, :9] for it in (given, other)))
+    assert torch.equal(*(paste_occluders(it, drawn, 1.0, 0.5)[0][:, :9] for it in (given, other)))
 
 
 def test_the_given_fraction_of_windows_is_changed():
     given = frames(1).expand(2000, -1, -1, -1, -1)[:, :, :, :2, :2].contiguous()
     drawn = torch.rand(2000, OCCLUDER_UNIFORMS, generator=torch.Generator().manual_seed(2))
-    changed = (paste_occluders(given, drawn, 0.3, 1.0) != given).flatten(1).any(1).float().mean().item()
-    always = (paste_occluders(given, drawn, 1.0, 1.0) != given).flatten(1).any(1).float().mean().item()
+    changed = (paste_occluders(given, drawn, 0.3, 1.0)[0] != given).flatten(1).any(1).float().mean().item()
+    always = (paste_occluders(given, drawn, 1.0, 1.0)[0] != given).flatten(1).any(1).float().mean().item()
     assert changed == pytest.approx(0.3 * always, abs=0.03)
     assert always > 0.6  # the others lie before the window
 
@@ -103,7 +113,70 @@ def test_the_augmentation_pastes_them_and_the_other_numbers_stay_in_place():
     pixels = (frames(4) * 255).byte().permute(0, 1, 3, 4, 2)
     drawn = torch.rand(4, UNIFORMS_PER_SAMPLE, generator=torch.Generator().manual_seed(3))
     off = AugmentConfig(crop_area_min=1, crop_aspect_max=1, hflip_prob=0.5)
-    plain = augment(pixels, drawn, SIDE, off)
+    plain = augment(pixels, drawn, SIDE, off).pixels
     pasted = augment(pixels, drawn, SIDE, off.model_copy(update={"occluder_prob": 1.0}))
-    assert torch.equal(pasted, paste_occluders(plain, drawn[:, PICTURE_UNIFORMS:], 1.0, off.occluder_whole))
+    expected = paste_occluders(plain, drawn[:, PICTURE_UNIFORMS:], 1.0, off.occluder_whole)
+    assert torch.equal(pasted.pixels, expected[0])
+    assert pasted.hidden is not None
+    assert torch.equal(pasted.hidden, expected[1])
     assert not off.model_copy(update={"occluder_prob": 0.1}).repeats
+
+
+def every_forecast(steps: int, tokens: int, horizons: int) -> Latents:
+    """A row for each time step, spatial token and horizon 0..K of one clip. Horizon 0 is a token between visible ones."""
+    rows = [
+        (time, token, horizon)
+        for horizon, time, token in itertools.product(range(horizons + 1), range(steps), range(tokens))
+        if time >= horizon
+    ]
+    time, token, horizon = torch.tensor(rows).T
+    nothing = torch.zeros(len(rows), 1)
+    context = torch.zeros(1, steps, tokens, 1)
+    clip, is_rollout = torch.zeros_like(time), torch.zeros(len(rows), dtype=torch.bool)
+    return Latents(context, context[..., 0].bool(), nothing, nothing, clip, time, token, horizon, is_rollout)
+
+
+def test_targets_that_are_newly_covered_cannot_be_forecast():
+    """Three steps of two frames and 2 x 2 patches of 2 px. One pixel of patch 1 is hidden from frame 2 to 4, all of it in 3."""
+    covered = torch.zeros(1, 6, 4, 4, dtype=torch.bool)
+    covered[0, 2:5, 0, 2] = True
+    covered[0, 3, :2, 2:] = True
+    rows = every_forecast(steps=3, tokens=4, horizons=2)
+    refused = ~can_be_forecast(covered, rows)
+    found = set(zip(rows.time[refused].tolist(), rows.token[refused].tolist(), rows.horizon[refused].tolist(), strict=True))
+    # Step 1 hides 5 of 8 pixels and step 2 hides 1. From step 1 to step 2 the patch comes out again.
+    assert found == {(1, 1, 1), (2, 1, 2)}
+
+
+def test_a_grid_of_tokens_that_is_not_square():
+    covered = torch.zeros(1, 2, 4, 8, dtype=torch.bool)
+    covered[0, 1, 2:, 6:] = True  # the last of 2 x 4 patches
+    rows = every_forecast(steps=2, tokens=8, horizons=1)
+    refused = ~can_be_forecast(covered, rows)
+    assert rows.token[refused].tolist() == [7]
+
+
+def causal_learner() -> Learner:
+    """Patches do not see each other."""
+    encoder = {"depth": 0, "patch_px": 8, "latent_grid": 4, "latent_dim": 8, "tubelet_size": 2}
+    model = {"kind": "causal", "encoder": encoder, "predictor": {"horizons": 3}, "rollout_steps": 0}
+    augmentation = {"crop_area_min": 1, "crop_aspect_max": 1, "hflip_prob": 0, "occluder_prob": 1, "occluder_whole": 0}
+    window = {"frames": 8, "size_px": 32}
+    torch.manual_seed(0)
+    return build_learner(Recipe.model_validate({"model": model, "augment": augmentation, "window": window}))
+
+
+def test_the_paint_of_an_occluder_does_not_change_the_loss_of_forecasts_that_could_not_know_it():
+    """It appears in the last time step. Then all its targets are left out, and no context shows it."""
+    learner = causal_learner()
+    frames = torch.randint(0, 256, (1, 8, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    losses = []
+    for pixel in (0.1, 0.9):
+        drawn = torch.full((1, UNIFORMS_PER_SAMPLE), 0.5)
+        drawn[0, PICTURE_UNIFORMS:] = numbers({BEGIN: 0.98, LENGTH: 0.5, 14: pixel})[0]  # from -0.4 + 1.15 * 0.98 = 0.73 on
+        assert learner.augmentation.occluder_prob
+        hidden = augment(frames, drawn, 32, learner.augmentation).hidden
+        assert hidden is not None
+        assert hidden.flatten(2).any(2)[0].tolist() == [False] * 6 + [True] * 2
+        losses.append(learner(Batch(frames, drawn, torch.arange(1), step_seed=0)).terms["forecast/direct"].item())
+    assert losses[0] == losses[1]

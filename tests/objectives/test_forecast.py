@@ -1,5 +1,7 @@
 """The forecast loss against values worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,3 +43,9 @@ def test_a_horizon_of_weight_zero_does_not_count():
 
 def test_without_rollouts_their_term_is_zero():
     assert value(rows([1.0], [1], [False]))["rollout"] == 0.0
+
+
+def test_rows_that_are_not_scored_do_not_count():
+    of_all = rows([1.0, 2.0, 5.0, 3.0], [1, 2, 1, 1], [False, False, False, True])
+    latents = replace(of_all, scored=torch.tensor([True, True, False, False]))
+    assert value(latents) == {"direct": pytest.approx((1 + 4) / 2), "rollout": 0.0}

@@ -42,5 +42,7 @@ class Latents:
     step_seed: int = 0  # random number of the training step, the same on all ranks and micro-batches
     # [B] int64: ids of the windows, unique within the global batch; None: this batch is the global batch
     window_ids: Tensor | None = field(default=None, kw_only=True)
+    # [R] bool: forecasts that the forecast loss counts; None: all
+    scored: Tensor | None = field(default=None, kw_only=True)
     # [B, T - 1, A] normalised actions from each time step to the next; None: the model takes no actions
     actions: Tensor | None = field(default=None, kw_only=True)

@@ -16,6 +16,8 @@ from worldmodel.process.devices import constants_like
 class ForecastConfig(ObjectiveBase):
     """Mean distance between forecast and target over clips, time steps, spatial tokens and horizons.
 
+    Targets that a pasted occluder newly covers are left out (augment.occluder_prob).
+
     Every recipe needs it, since the other objectives may leave the predictor untrained. With this objective alone nothing
     prevents collapse: `objectives: {forecast: {kind: forecast}}`.
     """
@@ -54,6 +56,8 @@ class Forecast(Objective):
             weight = constants_like(error, self.config.horizon_weights)[
                 latents.horizon.clamp(max=len(self.config.horizon_weights)) - 1
             ]
+        if latents.scored is not None:
+            weight = weight * latents.scored
         is_rollout = latents.is_rollout.to(error.dtype)
         kinds = torch.stack((1 - is_rollout, is_rollout))  # [2, R]
         return {"error": (kinds * (weight * error)).sum(1), "weight": (kinds * weight).sum(1)}

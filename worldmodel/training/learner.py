@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.data.augmentation.augment import AugmentConfig, augment
+from worldmodel.data.augmentation.occluders import can_be_forecast
 from worldmodel.data.loader import Batch
 from worldmodel.data.token_masks.stacked import mask_arguments
 from worldmodel.models import TrainedModel
@@ -74,10 +75,12 @@ class Learner(nn.Module):
         device = micro_batch.frames.device
         with _full_precision(device):
             size = self.model.window.frame_px
-            pixels = standardise_(augment(micro_batch.frames, micro_batch.uniforms, size, self.augmentation))
+            augmented = augment(micro_batch.frames, micro_batch.uniforms, size, self.augmentation)
+            pixels = standardise_(augmented.pixels)
         given = condition_arguments(micro_batch.actions) | mask_arguments(micro_batch.masks)
         latents: Latents = self.model(pixels, micro_batch.ids, micro_batch.step_seed, **given)
-        latents = replace(latents, window_ids=to_device(micro_batch.ids, device))
+        scored = None if augmented.hidden is None else can_be_forecast(augmented.hidden, latents)
+        latents = replace(latents, window_ids=to_device(micro_batch.ids, device), scored=scored)
         with _full_precision(device):
             if centers is None:
                 centers = global_centers(latents, any(o.uses_row_centers for o in self.objectives.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,8 @@ class AugmentConfig(Config):
     blur_px: float = Field(0.0, ge=0)
     """largest standard deviation of a Gaussian blur"""
     occluder_prob: float = Field(0.0, ge=0, le=1)
-    """probability that a surface is pasted over a part of the picture, or all of it, for some time of a window"""
+    """probability that a surface is pasted over a part of the picture, or all of it, for some time of a window. The forecast
+    loss leaves out the targets that it newly covers"""
     occluder_whole: float = Field(0.25, ge=0, le=1)
     """fraction of these occluders that hide the whole picture"""
 
@@ -63,15 +65,21 @@ class AugmentConfig(Config):
         return not (self.crops or self.colours or self.blur_px or self.occluder_prob)
 
 
-def augment(frames: Tensor, uniforms: Tensor | None, size_px: int | tuple[int, int], config: AugmentConfig) -> Tensor:
-    """Augment uint8 frames [B, T, H, W, 3] -> float [B, T, 3, size_px, size_px] in [0, 1], or of height and width `size_px`.
+@dataclass(frozen=True)
+class AugmentedFrames:
+    pixels: Tensor  # [B, T, 3, H, W] in [0, 1]
+    hidden: Tensor | None = None  # [B, T, H, W] bool: pixels of pasted occluders; None: none are pasted
+
+
+def augment(frames: Tensor, uniforms: Tensor | None, size_px: int | tuple[int, int], config: AugmentConfig) -> AugmentedFrames:
+    """Augment uint8 frames [B, T, H, W, 3]. The result has sides of `size_px`, or this height and width.
 
     uniforms: random numbers [B, UNIFORMS_PER_SAMPLE] in [0, 1). None only resizes the frames, as for held-out windows.
     Operations work in place, since no gradient is needed: on a CPU, augmentation takes a third of a small model's time.
     """
     size = (size_px, size_px) if isinstance(size_px, int) else size_px
     if uniforms is None:
-        return resize_frames(to_float(frames), size)
+        return AugmentedFrames(resize_frames(to_float(frames), size))
     area, aspect, x, y, flip, *colour, blur = uniforms[:, :PICTURE_UNIFORMS].unbind(1)
     if config.hflip_prob:
         flipped = (flip < config.hflip_prob)[:, None, None, None, None]
@@ -83,9 +91,12 @@ def augment(frames: Tensor, uniforms: Tensor | None, size_px: int | tuple[int, i
         pixels = resize_frames(pixels, size)
     if config.colours:
         pixels = _colour_jitter(pixels, colour, config)
+    hidden = None
     if config.occluder_prob:
-        pixels = paste_occluders(pixels, uniforms[:, PICTURE_UNIFORMS:], config.occluder_prob, config.occluder_whole)
-    return _gaussian_blur(pixels, blur * config.blur_px, config.blur_px) if config.blur_px else pixels
+        pixels, hidden = paste_occluders(pixels, uniforms[:, PICTURE_UNIFORMS:], config.occluder_prob, config.occluder_whole)
+    if config.blur_px:
+        pixels = _gaussian_blur(pixels, blur * config.blur_px, config.blur_px)
+    return AugmentedFrames(pixels, hidden)
 
 
 def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:

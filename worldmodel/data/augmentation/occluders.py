@@ -4,6 +4,9 @@ Most of what a video shows stays in sight, so few forecasts of a training step n
 goes on, and after it the scene is the target again. Context and targets show the occluder alike, as if it had been filmed.
 Its colours are those of two pixels of the first frame, so that the colours of a window stay as they are. A later frame could
 show something of the future.
+
+Where and when an occluder appears is drawn at random, so no model can forecast it. `can_be_forecast` says which targets are
+not of this kind. That an occluder goes away is random too, but what it then shows is a question of memory.
 """
 
 from __future__ import annotations
@@ -12,7 +15,11 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
+
+from worldmodel.models.latents import Latents
 
 OCCLUDER_UNIFORMS = 18  # random numbers of one sample
 ELLIPSE_FRACTION = 0.3  # of the occluders; the others are rectangles
@@ -23,13 +30,15 @@ LENGTH, LENGTH_OF_WHOLE = (0.15, 1.0), (0.1, 0.4)  # from then until it is gone,
 SUDDEN_FRACTION = 0.25  # of the occluders appear at once; the others slide into the picture
 LONGEST_SLIDE = 0.25  # in lengths of the window
 OUTSIDE = 1.6  # distance of a place out of sight, in sides of the picture
+LEAST_COVERED = 1e-3  # part of a patch that counts as hidden
 
 
-def paste_occluders(frames: Tensor, uniforms: Tensor, probability: float, whole: float) -> Tensor:
+def paste_occluders(frames: Tensor, uniforms: Tensor, probability: float, whole: float) -> tuple[Tensor, Tensor]:
     """Hide a part of the frames [B, T, 3, H, W] of a random choice of windows.
 
     uniforms: random numbers [B, OCCLUDER_UNIFORMS] in [0, 1). probability: that a window gets an occluder, which may be there
-    before the window alone. whole: fraction of the occluders that hide the whole picture.
+    before the window alone. whole: fraction of the occluders that hide the whole picture. Returns the frames, and which pixels
+    are hidden: bool [B, T, H, W].
     """
     chance, kind, form, width, height, x, y, begin, length, slide, direction, *paint = uniforms.unbind(1)
     is_whole = kind < whole
@@ -44,7 +53,22 @@ def paste_occluders(frames: Tensor, uniforms: Tensor, probability: float, whole:
     is_ellipse = ((form < ELLIPSE_FRACTION) & ~is_whole)[:, None, None, None]
     inside = torch.where(is_ellipse, across.square() + down.square(), torch.maximum(across.abs(), down.abs())) < 1
     hidden = inside & ((chance < probability)[:, None] & (away < 1))[..., None, None]  # [B, T, H, W]
-    return torch.where(hidden[:, :, None], _paint(frames[:, 0], paint)[:, None], frames)
+    return torch.where(hidden[:, :, None], _paint(frames[:, 0], paint)[:, None], frames), hidden
+
+
+def can_be_forecast(hidden: Tensor, latents: Latents) -> Tensor:
+    """Which forecasts have a target that is not covered by an occluder that was not there yet: bool [R].
+
+    hidden: hidden pixels [B, T, H, W]. A target counts as newly covered if a larger part of its patch is hidden than at the
+    last time step that the forecast could see. Forecasts without a horizon, between visible tokens, all count.
+    """
+    steps, tokens = latents.context.shape[1:3]
+    height, width = hidden.shape[-2:]
+    rows = round(math.sqrt(tokens * height / width))
+    covered = F.adaptive_avg_pool3d(hidden.float()[:, None], (steps, rows, tokens // rows))
+    covered = rearrange(covered, "b 1 t h w -> b t (h w)")
+    then, now = (covered[latents.clip, time, latents.token] for time in (latents.time - latents.horizon, latents.time))
+    return now <= then + LEAST_COVERED
 
 
 def _way_out(frames: Tensor, begin: Tensor, length: Tensor, slide: Tensor) -> Tensor:
