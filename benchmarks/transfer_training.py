@@ -31,7 +31,7 @@ from worldmodel.manifest import Manifest
 from worldmodel.models import TrainedModel, build_model
 from worldmodel.recipe import Recipe, read_recipe
 from worldmodel.training.learner import Learner, Loss
-from worldmodel.training.optimizer import build_optimizers, clip_gradients, lr_ratio_at, set_lr
+from worldmodel.training.optimizer import build_optimizers, clip_gradients, keep_encoder, lr_ratio_at, set_lr
 from worldmodel.training.setup import build_learner
 from worldmodel.video.geometry import read_square_frames
 
@@ -118,6 +118,7 @@ def train(
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bf16"):
             loss = learner(batch)
         loss.total.backward()
+        keep_encoder(learner.model.encoder, recipe.optim, step)
         clip_gradients(learner, recipe.optim.clip_norm)
         for optimizer in optimizers:
             optimizer.step()

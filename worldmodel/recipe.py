@@ -136,6 +136,8 @@ class Recipe(Config):
                 problems.append(f"objectives: {', '.join(useless)} would train the encoder, which is frozen; remove it")
             if self.train.parallel == "fsdp2":
                 problems.append("model.frozen_encoder: train.parallel fsdp2 shards trained encoders only; use parallel ddp")
+            if self.optim.encoder_steps is not None:
+                problems.append("optim.encoder_steps: model.frozen_encoder is never trained; remove it")
             if frozen.cache is not None and not self.augment.repeats:
                 problems.append(
                     "model.frozen_encoder.cache: augmentation gives a frame new pixels in every epoch, so stored latents would "

@@ -58,7 +58,7 @@ from worldmodel.runs.session import Session, open_session, with_local_run
 from worldmodel.training.frozen_encoder import load_frozen_encoder, use_latent_cache, with_frozen_encoder
 from worldmodel.training.learner import GlobalStatistics, Loss, average_loss, global_statistics
 from worldmodel.training.metrics import not_finite_message, training_metrics
-from worldmodel.training.optimizer import clip_gradients, lr_ratio_at, set_lr
+from worldmodel.training.optimizer import clip_gradients, keep_encoder, lr_ratio_at, set_lr
 from worldmodel.training.parallel import unwrap
 from worldmodel.training.pending_steps import PendingSteps, StepValues
 from worldmodel.training.setup import TrainingSetup, build_learner, distribute, warm_up
@@ -220,6 +220,7 @@ def step(setup: TrainingSetup, index: int, micro_batches: list[Batch]) -> tuple[
         losses.append(loss)
 
     loss = average_loss(losses)
+    keep_encoder(unwrap(learner).model.encoder, recipe.optim, index)
     grad_norm = clip_gradients(learner, recipe.optim.clip_norm)
     for optimizer in setup.optimizers:
         optimizer.step()

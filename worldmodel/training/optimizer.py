@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -48,6 +48,9 @@ class OptimConfig(Config):
     """learning rate of each encoder block / that of the block above it; below 1 to adapt pretrained weights"""
     frozen: tuple[str, ...] = ()
     """parts of the model that are not trained, such as encoder.patch or encoder.blocks.layers.0"""
+    encoder_steps: PositiveInt | None = None
+    """the encoder is trained in the first steps only, so many, and then stays as it is; null = in all steps. In long trainings,
+    latents move to what is easy to forecast and lose the picture"""
 
 
 Optimizers = tuple[torch.optim.Optimizer, ...]
@@ -79,6 +82,16 @@ def clip_gradients(module: nn.Module, clip_norm: float | None) -> torch.Tensor:
     else:
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # sharded under FSDP2
+
+
+def keep_encoder(encoder: nn.Module, config: OptimConfig, step: int) -> None:
+    """Drop the gradient of the encoder once it stays as it is (`encoder_steps`), before clipping: optimizers skip it then.
+
+    The gradient was computed, because DDP and FSDP2 expect that of every parameter in every step.
+    """
+    if config.encoder_steps is not None and step >= config.encoder_steps:
+        for parameter in encoder.parameters():
+            parameter.grad = None
 
 
 def build_optimizers(module: nn.Module, config: OptimConfig) -> Optimizers:
