@@ -67,7 +67,7 @@ FEATURES = {  # what each adds to the recipe
     "dropped tokens": {"model": {**MASKED, "tokens_kept": 0.6}},
     "sharded checkpoint": {"checkpoint": {"format": "sharded"}},
     "gradient accumulation": {"train": {"grad_accum_steps": 2}},
-    "frozen parts, layer decay": {"optim": {"frozen": ["encoder.patch"], "layer_decay": 0.5}},
+    "frozen parts, layer decay": {"optim": {"frozen": ["encoder.patch"], "layer_decay": 0.5, "encoder_steps": 2}},
 }
 MASKED_FAMILY = ("masked tokens", "dropped tokens")
 REFUSED = {frozenset(pair) for pair in itertools.product(("rollouts", "actions"), MASKED_FAMILY)}
