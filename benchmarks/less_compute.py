@@ -306,26 +306,26 @@ def main() -> None:
     if unknown := [name for name in args.variants or () if name not in names]:
         parser.error(f"--variants {unknown[0]!r}: the family {args.family} has {', '.join(names)}")
     variants = [variant for variant in VARIANTS[args.family] if not args.variants or variant.name in args.variants]
-    full = recipe_of(args.family, first.overrides, 100, 0)
-    budget = measure_work(args.family, first.overrides).step * args.steps
-    wanted = [(variant, seed) for seed in range(args.seeds) for variant in variants]
-    missing = [cell for cell in wanted if not cell_file(args.out, *cell).exists()]
-    if missing:
-        window = full.window
-        videos, _ = read_videos(args.manifest, args.videos, window.frames, window.fps, window.size_px)
-        quality = PhysicsQuality(args.suite, build_learner(full).model, Sizes(quadruplets=args.quadruplets))
-        inputs = Inputs(args.out, videos, quality, budget, args.steps, full.data.batch_size, not args.probes_only)
-        (args.out / "cells").mkdir(parents=True, exist_ok=True)
-        for variant, seed in missing:
-            if time.monotonic() - start < 60 * args.minutes:
-                run_cell(inputs, variant, seed)
-    found: dict[str, list[Mapping[str, object]]] = {}
-    for variant, seed in sorted(wanted, key=lambda cell: variants.index(cell[0])):
-        if (file := cell_file(args.out, variant, seed)).exists():
-            found.setdefault(variant.name, []).append(json.loads(file.read_text()))
-    text = f"{machine.line()} {PRECISION}.\n\n{table(found)}\n"
-    print(text)
-    with record_outputs(args.out, ["results.md", "curve.png"], "give another OUT"):
+    with record_outputs(args.out, ["results.md", "results.json", "curve.png"], "give another OUT"):
+        full = recipe_of(args.family, first.overrides, 100, 0)
+        budget = measure_work(args.family, first.overrides).step * args.steps
+        wanted = [(variant, seed) for seed in range(args.seeds) for variant in variants]
+        missing = [cell for cell in wanted if not cell_file(args.out, *cell).exists()]
+        if missing:
+            window = full.window
+            videos, _ = read_videos(args.manifest, args.videos, window.frames, window.fps, window.size_px)
+            quality = PhysicsQuality(args.suite, build_learner(full).model, Sizes(quadruplets=args.quadruplets))
+            inputs = Inputs(args.out, videos, quality, budget, args.steps, full.data.batch_size, not args.probes_only)
+            (args.out / "cells").mkdir(parents=True, exist_ok=True)
+            for variant, seed in missing:
+                if time.monotonic() - start < 60 * args.minutes:
+                    run_cell(inputs, variant, seed)
+        found: dict[str, list[Mapping[str, object]]] = {}
+        for variant, seed in sorted(wanted, key=lambda cell: variants.index(cell[0])):
+            if (file := cell_file(args.out, variant, seed)).exists():
+                found.setdefault(variant.name, []).append(json.loads(file.read_text()))
+        text = f"{machine.line()} {PRECISION}.\n\n{table(found)}\n"
+        print(text)
         write_text(args.out / "results.md", text)
         write_results(args.out / "results.json", machine, {"budget_flops": budget, "precision": PRECISION, "cells": found})
         draw(found, args.out / "curve.png")

@@ -174,7 +174,6 @@ def test_the_paint_of_an_occluder_does_not_change_the_loss_of_forecasts_that_cou
     for pixel in (0.1, 0.9):
         drawn = torch.full((1, UNIFORMS_PER_SAMPLE), 0.5)
         drawn[0, PICTURE_UNIFORMS:] = numbers({BEGIN: 0.98, LENGTH: 0.5, 14: pixel})[0]  # from -0.4 + 1.15 * 0.98 = 0.73 on
-        assert learner.augmentation.occluder_prob
         hidden = augment(frames, drawn, 32, learner.augmentation).hidden
         assert hidden is not None
         assert hidden.flatten(2).any(2)[0].tolist() == [False] * 6 + [True] * 2

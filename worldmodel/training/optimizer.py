@@ -49,7 +49,7 @@ class OptimConfig(Config):
     frozen: tuple[str, ...] = ()
     """parts of the model that are not trained, such as encoder.patch or encoder.blocks.layers.0"""
     encoder_steps: PositiveInt | None = None
-    """the encoder is trained in the first steps only, so many, and then stays as it is; null = in all steps. In long trainings,
+    """number of training steps in which the encoder is trained; later it stays as it is. null = all steps. In long trainings,
     latents move to what is easy to forecast and lose the picture"""
 
 
@@ -85,9 +85,10 @@ def clip_gradients(module: nn.Module, clip_norm: float | None) -> torch.Tensor:
 
 
 def keep_encoder(encoder: nn.Module, config: OptimConfig, step: int) -> None:
-    """Drop the gradient of the encoder once it stays as it is (`encoder_steps`), before clipping: optimizers skip it then.
+    """Remove the gradient of the encoder from step `encoder_steps` on, so that optimizers leave its weights as they are.
 
-    The gradient was computed, because DDP and FSDP2 expect that of every parameter in every step.
+    Call it before the gradient is clipped. The gradient is computed nevertheless, because DDP and FSDP2 expect one of every
+    parameter in every step.
     """
     if config.encoder_steps is not None and step >= config.encoder_steps:
         for parameter in encoder.parameters():

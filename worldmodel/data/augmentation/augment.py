@@ -67,6 +67,8 @@ class AugmentConfig(Config):
 
 @dataclass(frozen=True)
 class AugmentedFrames:
+    """What `augment` made of a batch of windows."""
+
     pixels: Tensor  # [B, T, 3, H, W] in [0, 1]
     hidden: Tensor | None = None  # [B, T, H, W] bool: pixels of pasted occluders; None: none are pasted
 

@@ -30,7 +30,7 @@ LENGTH, LENGTH_OF_WHOLE = (0.15, 1.0), (0.1, 0.4)  # from then until it is gone,
 SUDDEN_FRACTION = 0.25  # of the occluders appear at once; the others slide into the picture
 LONGEST_SLIDE = 0.25  # in lengths of the window
 OUTSIDE = 1.6  # distance of a place out of sight, in sides of the picture
-LEAST_COVERED = 1e-3  # part of a patch that counts as hidden
+LEAST_COVERED = 1e-3  # fraction of a patch; a smaller increase of its hidden part does not count
 
 
 def paste_occluders(frames: Tensor, uniforms: Tensor, probability: float, whole: float) -> tuple[Tensor, Tensor]:
@@ -57,10 +57,10 @@ def paste_occluders(frames: Tensor, uniforms: Tensor, probability: float, whole:
 
 
 def can_be_forecast(hidden: Tensor, latents: Latents) -> Tensor:
-    """Which forecasts have a target that is not covered by an occluder that was not there yet: bool [R].
+    """False for each forecast whose target an occluder newly covers: bool [R].
 
-    hidden: hidden pixels [B, T, H, W]. A target counts as newly covered if a larger part of its patch is hidden than at the
-    last time step that the forecast could see. Forecasts without a horizon, between visible tokens, all count.
+    hidden: hidden pixels [B, T, H, W]. A target is newly covered if a larger part of its patch is hidden than at the last time
+    step that the forecast could see. A forecast of horizon 0, between visible tokens, is always True.
     """
     steps, tokens = latents.context.shape[1:3]
     height, width = hidden.shape[-2:]
