@@ -313,7 +313,7 @@ def main() -> None:
         missing = [cell for cell in wanted if not cell_file(args.out, *cell).exists()]
         if missing:
             window = full.window
-            videos, _ = read_videos(args.manifest, args.videos, window.frames, window.fps, window.size_px)
+            videos, _ = read_videos([args.manifest], args.videos, window.frames, window.fps, window.size_px)
             quality = PhysicsQuality(args.suite, build_learner(full).model, Sizes(quadruplets=args.quadruplets))
             inputs = Inputs(args.out, videos, quality, budget, args.steps, full.data.batch_size, not args.probes_only)
             (args.out / "cells").mkdir(parents=True, exist_ok=True)

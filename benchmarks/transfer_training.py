@@ -3,9 +3,10 @@
     python -m benchmarks.transfer_training OUT --manifest data/demo/train.parquet --steps 500 --looks 0.5 [a.b=value ...]
 
 Trains a recipe (by default the demo's), with overrides, on the first videos of the split train, and writes OUT/recipe.yaml
-and OUT/model.safetensors for benchmarks.transfer_memory and benchmarks.transfer_scores. --looks paints this fraction of the
-videos anew (data_prep/physics/repainting.py), once per video. --mixed blends each of them with the plain video, by a random
-share. --looks-until F shows the plain videos after this fraction of the steps. --init starts from the weights of a run.
+and OUT/model.safetensors for benchmarks.transfer_memory and benchmarks.transfer_scores. --manifest may be given several times,
+for example once per world; equally many videos are taken from each. --looks paints this fraction of the videos anew
+(data_prep/physics/repainting.py), once per video. --mixed blends each of them with the plain video, by a random share.
+--looks-until F shows the plain videos after this fraction of the steps. --init starts from the weights of a run.
 """
 
 from __future__ import annotations
@@ -59,11 +60,16 @@ class PlainVideos:
         videos[self.rows] = self.frames
 
 
-def read_videos(manifest: Path, count: int, frames: int, fps: float, size_px: int) -> tuple[NDArray[np.uint8], list[str]]:
-    """The first videos of the split train, uint8 [V, T, H, W, 3], and the files of their ground truth."""
-    table = Manifest.open(manifest)
-    rows = zip(*(table.column(name) for name in ("path", "truth", "split")), strict=True)
-    chosen = [(table.absolute(path), table.absolute(truth)) for path, truth, split in rows if split == "train"][:count]
+def read_videos(
+    manifests: list[Path], count: int, frames: int, fps: float, size_px: int
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """`count` videos of the split train, equally many of each manifest: uint8 [V, T, H, W, 3], and their ground truth files."""
+    chosen: list[tuple[str, str]] = []
+    for index, manifest in enumerate(manifests):
+        table = Manifest.open(manifest)
+        rows = zip(*(table.column(name) for name in ("path", "truth", "split")), strict=True)
+        files = [(table.absolute(path), table.absolute(truth)) for path, truth, split in rows if split == "train"]
+        chosen += files[: count * (index + 1) // len(manifests) - count * index // len(manifests)]
     times_s = [frame / fps for frame in range(frames)]
     videos = [read_square_frames(path, size_px, "center_crop", times_s=times_s, folder_fps=fps) for path, _ in chosen]
     return np.stack(videos), [truth for _, truth in chosen]
@@ -133,8 +139,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="default: the demo's")
     parser.add_argument("--init", type=Path, metavar="RUN", help="start from these weights")
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--videos", type=int, default=4000)
+    parser.add_argument("--manifest", type=Path, action="append", required=True, help="may be given several times")
+    parser.add_argument("--videos", type=int, default=4000, help="number of videos, of all manifests together")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--looks", type=float, default=0.0, metavar="F", help="fraction of the videos that are painted anew")
     parser.add_argument("--mixed", action="store_true", help="blend painted and plain video by a random share")
