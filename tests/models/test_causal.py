@@ -17,7 +17,13 @@ FRAMES = 12
 
 
 def small(
-    tubelet_size: int = 1, side: int = 1, token: int = 1, depth: int = 1, predictor_depth: int = 2, **fields: object
+    tubelet_size: int = 1,
+    side: int = 1,
+    token: int = 1,
+    recurrences: int = 0,
+    depth: int = 1,
+    predictor_depth: int = 2,
+    **fields: object,
 ) -> CausalWorldModel:
     """A model with random weights whose forecasts are not copies."""
     torch.manual_seed(0)
@@ -32,7 +38,9 @@ def small(
             latent_grid=side,
             tubelet_size=tubelet_size,
         ),
-        predictor=PredictorConfig(width=24, depth=predictor_depth, heads=2, horizons=3, patch_merge=token),
+        predictor=PredictorConfig(
+            width=24, depth=predictor_depth, heads=2, horizons=3, patch_merge=token, recurrences=recurrences
+        ),
         rollout_steps=2,
         rollout_context=2,
         **fields,
@@ -47,17 +55,19 @@ def clip(batch: int = 2, frames: int = FRAMES) -> torch.Tensor:
 
 
 FAMILIES = [
-    (1, 1, 1),
-    (1, 2, 1),
-    (2, 1, 1),
-    (2, 2, 1),
-    (1, 2, 2),
-]  # frames per latent; sides of the latent grid and of a predictor token
+    (1, 1, 1, 0),
+    (1, 2, 1, 0),
+    (2, 1, 1, 0),
+    (2, 2, 1, 0),
+    (1, 2, 2, 0),
+    (1, 2, 1, 1),
+    (2, 2, 1, 2),
+]  # frames per latent; sides of the latent grid and of a predictor token; recurrent blocks
 
 
-@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
-def test_no_latent_and_no_forecast_sees_the_future(f: int, side: int, token: int):
-    model, before = small(f, side, token), clip()
+@pytest.mark.parametrize(("f", "side", "token", "recurrences"), FAMILIES)
+def test_no_latent_and_no_forecast_sees_the_future(f: int, side: int, token: int, recurrences: int):
+    model, before = small(f, side, token, recurrences), clip()
     for changed in range(f, FRAMES, f):
         after = before.clone()
         after[:, changed:] += 1
@@ -67,9 +77,9 @@ def test_no_latent_and_no_forecast_sees_the_future(f: int, side: int, token: int
         assert torch.equal(model.forecast_all(before)[:, :step], model.forecast_all(after)[:, :step])
 
 
-@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
-def test_the_training_path_does_not_see_the_future_either(f: int, side: int, token: int):
-    model, before = small(f, side, token), clip()
+@pytest.mark.parametrize(("f", "side", "token", "recurrences"), FAMILIES)
+def test_the_training_path_does_not_see_the_future_either(f: int, side: int, token: int, recurrences: int):
+    model, before = small(f, side, token, recurrences), clip()
     after = before.clone()
     after[:, FRAMES - f :] += 1  # the last latent step
     a, b = (model(frames, torch.arange(2), step_seed=0) for frames in (before, after))
@@ -79,9 +89,9 @@ def test_the_training_path_does_not_see_the_future_either(f: int, side: int, tok
     assert not torch.equal(a.target[last], b.target[last])
 
 
-@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
-def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side: int, token: int):
-    model, frames = small(f, side, token), clip()
+@pytest.mark.parametrize(("f", "side", "token", "recurrences"), FAMILIES)
+def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side: int, token: int, recurrences: int):
+    model, frames = small(f, side, token, recurrences), clip()
     everything = model.forecast_all(frames)
     for context_frames in range(f, FRAMES, f):
         torch.testing.assert_close(
@@ -89,10 +99,12 @@ def test_forecast_from_a_context_equals_the_row_of_the_whole_window(f: int, side
         )
 
 
-@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
+@pytest.mark.parametrize(("f", "side", "token", "recurrences"), FAMILIES)
 @pytest.mark.parametrize("target", [SharedTarget(), EmaTarget()])
-def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f: int, side: int, token: int, target: object):
-    model, frames = small(f, side, token, target=target), clip()
+def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(
+    f: int, side: int, token: int, recurrences: int, target: object
+):
+    model, frames = small(f, side, token, recurrences, target=target), clip()
     context, targets = model.encode_context_and_target(frames)
     torch.testing.assert_close(targets, model.encode(frames))
     start, context_steps = f, [1, 3, 4]  # a window that begins one latent step into the clip
@@ -102,12 +114,12 @@ def test_windows_that_share_latents_are_forecast_as_if_each_were_encoded_alone(f
         torch.testing.assert_close(shared[:, row], alone, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("f", "side", "token"), FAMILIES)
+@pytest.mark.parametrize(("f", "side", "token", "recurrences"), FAMILIES)
 @pytest.mark.parametrize("context_steps", [[1, 3, 5], [4, 6], [5, 6], [1, 2]])
 def test_contexts_that_begin_alike_are_forecast_as_if_each_were_computed_alone(
-    f: int, side: int, token: int, context_steps: list[int]
+    f: int, side: int, token: int, recurrences: int, context_steps: list[int]
 ):
-    model = small(f, side, token)
+    model = small(f, side, token, recurrences)
     latents = torch.randn(3, 6, side**2, 12, dtype=torch.float64)
     latents[2, :4] = latents[0, :4]
     shared = SharedContext(latents[:2, :4], torch.tensor([0, 1, 0]))
@@ -133,14 +145,15 @@ def plain_window(model: CausalWorldModel, frames: torch.Tensor, contexts: list[i
 
 
 @pytest.mark.parametrize("side", [1, 2, 8])  # with 8, a step has so many tokens that each step attends without a mask
+@pytest.mark.parametrize("recurrences", [0, 2])
 @pytest.mark.parametrize(("checkpointing", "contexts"), [(False, [3]), (True, [3]), (False, [3, 4])])
 def test_losses_and_gradients_of_a_training_step_equal_the_plain_computation(
-    side: int, checkpointing: bool, contexts: list[int]
+    side: int, recurrences: int, checkpointing: bool, contexts: list[int]
 ):
     torch.manual_seed(0)
     config = CausalConfig(
         encoder=EncoderConfig(patch_px=2 if side == 8 else 8, width=8, heads=1, latent_dim=6, head_width=8, latent_grid=side),
-        predictor=PredictorConfig(width=12, depth=2, heads=2, horizons=3),
+        predictor=PredictorConfig(width=12, depth=2, heads=2, horizons=3, recurrences=recurrences),
         rollout_steps=3,
         rollout_context=2,
         rollouts=len(contexts),
@@ -163,8 +176,9 @@ def test_losses_and_gradients_of_a_training_step_equal_the_plain_computation(
     assert (gradient - plain_gradient).norm() <= 1e-6 * plain_gradient.norm()
 
 
-def test_a_rollout_with_kept_keys_equals_one_that_computes_every_step_anew():
-    model, frames = small(side=2), clip()
+@pytest.mark.parametrize("recurrences", [0, 1, 2])
+def test_a_rollout_from_kept_steps_equals_one_that_computes_every_step_anew(recurrences: int):
+    model, frames = small(side=2, recurrences=recurrences), clip()
     found, extended = model.rollout(frames[:, :5], FRAMES), model.encode(frames[:, :5])
     for step in range(FRAMES):  # the context slides from the eighth step on
         extended = torch.cat((extended, model.predictor.from_last_step(extended[:, -FRAMES:], 1)), dim=1)
@@ -184,9 +198,12 @@ def test_a_rollout_slides_its_context_without_limit():
     assert model.rollout(frames, 3 * FRAMES).shape == (2, 3 * FRAMES, 1, 12)
 
 
-@pytest.mark.parametrize(("contexts", "predictor_depth"), [([3], 2), ([3, 6, 9], 2), ([3, 6, 9], 0)])
-def test_rows_of_training_pair_each_forecast_with_its_own_target(contexts: list[int], predictor_depth: int):
-    model, frames = small(side=2, predictor_depth=predictor_depth, rollouts=len(contexts)), clip()
+@pytest.mark.parametrize(
+    ("contexts", "predictor_depth", "recurrences"), [([3], 2, 0), ([3, 6, 9], 2, 0), ([3, 6, 9], 0, 0), ([3, 6, 9], 2, 1)]
+)
+def test_rows_of_training_pair_each_forecast_with_its_own_target(contexts: list[int], predictor_depth: int, recurrences: int):
+    model = small(side=2, predictor_depth=predictor_depth, recurrences=recurrences, rollouts=len(contexts))
+    frames = clip()
     latents = model(frames, torch.arange(2), step_seed=1)
     target, forecasts = model.encode(frames), model.forecast_all(frames)
     rollouts = {context: model.rollout(frames[:, :context], 2) for context in contexts}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worldmodel.config import Config
 from worldmodel.models.blocks.adaln import ModulatedBlocks, modulate, zero_linear
-from worldmodel.models.blocks.block_causal import CausalBlocks, KeysAndValues
+from worldmodel.models.blocks.block_causal import BlockMemory, CausalBlocks
 from worldmodel.models.blocks.layers import init_linear
 from worldmodel.models.blocks.rotary import grid_positions, rotary_angles, rotary_table
 from worldmodel.models.condition import ConditionKind
@@ -40,11 +40,16 @@ class PredictorConfig(Config):
     weights of He et al. 2015"""
     patch_merge: PositiveInt = 1
     """each predictor token merges patch_merge x patch_merge neighbouring spatial tokens"""
+    recurrences: NonNegativeInt = 0
+    """number of blocks, from the first one on, that begin with a gated recurrence over time: each token keeps a state of what
+    was seen at its place. Memory of hidden things is then learned in fewer steps"""
 
     @model_validator(mode="after")
     def _check(self) -> PredictorConfig:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        if self.recurrences > self.depth:
+            raise ValueError(f"recurrences {self.recurrences} must not exceed depth {self.depth}, the number of blocks")
         return self
 
 
@@ -86,6 +91,7 @@ class CausalPredictor(nn.Module):
         self.modulated = bool(action_size) and condition == "adaln_zero"
         blocks = ModulatedBlocks if self.modulated else CausalBlocks
         self.blocks = blocks(config.depth, config.width, config.heads, config.mlp_ratio, checkpointing)
+        self.blocks.add_recurrences(config.recurrences)
         self.norm = nn.LayerNorm(config.width) if config.norm else nn.Identity()
         self.horizon = nn.Parameter(0.3 * torch.randn(config.horizons, config.width))
         change = nn.Linear(2 * config.width, token_dim)
@@ -146,7 +152,7 @@ class CausalPredictor(nn.Module):
         forecasts, memory = self._from_rows(shared.latents, [steps - 1 for steps in early or [first]], horizons)
         found = [forecasts[shared.row]] if early else []
         if late:
-            past = [(keys[shared.row], values[shared.row]) for keys, values in memory]
+            past = [tuple(part[shared.row] for part in of_block) for of_block in memory]
             found.append(self._from_rows(latents, [steps - 1 - first for steps in late], horizons, past, first)[0])
         return torch.cat(found, dim=1)
 
@@ -155,10 +161,10 @@ class CausalPredictor(nn.Module):
         latents: Tensor,
         rows: Sequence[int],
         horizons: int,
-        past: Sequence[KeysAndValues] = (),
+        past: Sequence[BlockMemory] = (),
         first: int = 0,
         actions: Tensor | None = None,
-    ) -> tuple[Tensor, list[KeysAndValues]]:
+    ) -> tuple[Tensor, list[BlockMemory]]:
         """Forecast from the steps `rows` of latents; `past` and `first` as in `_hidden`. [B, T, N, D] -> [B, S, K, N, D]."""
         hidden, memory = self._hidden(latents, past, first, rows, actions)
         return self._forecast(_steps(latents, rows), hidden, horizons, actions, rows), memory
@@ -175,7 +181,7 @@ class CausalPredictor(nn.Module):
 
         Returns the direct forecasts by horizon, [B, T - k, N, D] for k = 1..K, made from steps 0..T-1-k; and, for each number
         of first steps in `contexts`, the `rollout_steps` forecasts [B, 1, N, D] after them, in which predictions are fed back.
-        Such a number + rollout_steps must not exceed T. actions: [B, T - 1, A]. A rollout starts from the keys and values of
+        Such a number + rollout_steps must not exceed T. actions: [B, T - 1, A]. A rollout starts from what the blocks keep of
         the direct pass, and its first step is the direct forecast of horizon 1. kept: the merged tokens [B, M] that the latents
         consist of, without rollouts; the latents of a merged token are then neighbours along N.
         """
@@ -193,18 +199,18 @@ class CausalPredictor(nn.Module):
         self,
         direct: Tensor,
         dtype: torch.dtype,
-        memory: Sequence[KeysAndValues],
+        memory: Sequence[BlockMemory],
         contexts: Sequence[int],
         steps: int,
         actions: Tensor | None,
     ) -> list[Tensor]:
         """Feed predictions back after each number of steps in `contexts`, which are several only where `memory` is empty.
 
-        direct: the forecasts of horizon 1, [B, T - 1, N, D]. dtype: of the latents that are fed. memory: keys and values of all
-        steps. Returns the forecasts [B, 1, N, D] of the first context, then those of the second, and so on.
+        direct: the forecasts of horizon 1, [B, T - 1, N, D]. dtype: of the latents that are fed. memory: what the blocks keep
+        of all steps. Returns the forecasts [B, 1, N, D] of the first context, then those of the second, and so on.
         """
         first = min(contexts)
-        past = [(keys[:, :, : first * self.side**2], values[:, :, : first * self.side**2]) for keys, values in memory]
+        past = [tuple(part[:, :, : first * self.side**2] for part in of_block) for of_block in memory]
         found = [torch.cat([direct[:, context - 1 : context] for context in contexts])]
         for step in range(steps - 1):
             given = None if actions is None else torch.cat([actions[:, c + step : c + step + 1] for c in contexts])
@@ -216,7 +222,7 @@ class CausalPredictor(nn.Module):
     def roll_out(self, latents: Tensor, steps: int, longest: int, actions: Tensor | None = None) -> Tensor:
         """Feed predictions back one step at a time: [B, T, N, D], actions [B, T - 1 + steps, A] -> [B, steps, N, D].
 
-        The context slides once it has `longest` steps. Until then keys and values are kept, so each step costs one step.
+        The context slides once it has `longest` steps. Until then the blocks keep earlier steps, so each step costs one step.
         """
         window = latents[:, -longest:]
         begin = latents.shape[1] - window.shape[1]  # the step at which the window begins
@@ -245,11 +251,11 @@ class CausalPredictor(nn.Module):
         window = latents[:, -longest:]
         length, begin = window.shape[1], 0
         sequences = actions.flatten(0, 1)
-        past: list[KeysAndValues] | None = []
+        past: list[BlockMemory] | None = []
         if length > 1:
             known = None if before is None else before[:, 1 - length :]
             _, memory = self._hidden(window[:, :-1], actions=known)
-            past = [(keys.repeat_interleave(count, 0), values.repeat_interleave(count, 0)) for keys, values in memory]
+            past = [tuple(part.repeat_interleave(count, 0) for part in of_block) for of_block in memory]
             known = actions.new_zeros(len(actions), length - 1, self.action_size) if known is None else known
             sequences = torch.cat((known.repeat_interleave(count, 0), sequences), dim=1)
         window = window.repeat_interleave(count, 0)
@@ -268,25 +274,25 @@ class CausalPredictor(nn.Module):
         return torch.cat(found, dim=1).unflatten(0, (len(actions), count))
 
     def _continue(
-        self, latents: Tensor, past: Sequence[KeysAndValues], step: int, actions: Tensor | None = None
-    ) -> tuple[Tensor, list[KeysAndValues]]:
-        """Forecast one step ahead of step `step` [B, 1, N, D], after the keys and values of all steps before it."""
+        self, latents: Tensor, past: Sequence[BlockMemory], step: int, actions: Tensor | None = None
+    ) -> tuple[Tensor, list[BlockMemory]]:
+        """Forecast one step ahead of step `step` [B, 1, N, D], after what the blocks keep of all steps before it."""
         hidden, past = self._hidden(latents, past=past, first=step, actions=actions)
         return self._forecast(latents, hidden, 1)[:, 0], past
 
     def _hidden(
         self,
         latents: Tensor,
-        past: Sequence[KeysAndValues] = (),
+        past: Sequence[BlockMemory] = (),
         first: int = 0,
         rows: Sequence[int] | None = None,
         actions: Tensor | None = None,
         kept: Tensor | None = None,
-    ) -> tuple[Tensor, list[KeysAndValues]]:
-        """Compute hidden states [B, T, M, W] of M merged tokens, and the keys and values of all steps, by block.
+    ) -> tuple[Tensor, list[BlockMemory]]:
+        """Compute hidden states [B, T, M, W] of M merged tokens, and what each block keeps of all steps.
 
-        Step t of latents [B, T, N, D] has attended to steps 0..t, and to the `first` steps before them, whose keys and values
-        are `past`. `rows`: steps whose hidden states are returned; None = all. `actions`: of the same steps, [B, at most T, A].
+        Step t of latents [B, T, N, D] has attended to steps 0..t, and to the `first` steps before them, which are given by
+        `past`. `rows`: steps whose hidden states are returned; None = all. `actions`: of the same steps, [B, at most T, A].
         """
         count, merge = self.side**2, self.config.patch_merge
         positions = self._positions(first + latents.shape[1], latents.device)[first * count :]

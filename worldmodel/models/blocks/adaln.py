@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from worldmodel.models.blocks.block_causal import CausalBlock, CausalBlocks, KeysAndValues, select_steps
+from worldmodel.models.blocks.block_causal import BlockMemory, CausalBlock, CausalBlocks, select_steps
 
 
 class ModulatedBlock(CausalBlock):
@@ -25,12 +25,13 @@ class ModulatedBlock(CausalBlock):
         x: Tensor,
         rotary: Tensor,
         tokens: int,
-        past: KeysAndValues | None = None,
+        past: BlockMemory | None = None,
         rows: Sequence[int] | None = None,
         condition: Tensor | None = None,
-    ) -> tuple[Tensor, KeysAndValues]:
+    ) -> tuple[Tensor, BlockMemory]:
         """condition: of each step, [B, steps, W]."""
         assert condition is not None
+        x, states = self.recur(x, tokens, past)
         modulation = self.modulation(condition)
         scale, shift, *_ = modulation.chunk(6, dim=-1)
         attended, memory = self.attention(modulate(self.norm_attention(x), scale, shift, tokens), rotary, tokens, past, rows)
@@ -38,7 +39,8 @@ class ModulatedBlock(CausalBlock):
             x, modulation = select_steps(x, tokens, rows), modulation[:, list(rows)]
         _, _, gate, mlp_scale, mlp_shift, mlp_gate = modulation.chunk(6, dim=-1)
         x = x + _scaled(attended, gate, tokens)
-        return x + _scaled(self.mlp(modulate(self.norm_mlp(x), mlp_scale, mlp_shift, tokens)), mlp_gate, tokens), memory
+        x = x + _scaled(self.mlp(modulate(self.norm_mlp(x), mlp_scale, mlp_shift, tokens)), mlp_gate, tokens)
+        return x, (*memory, *states)
 
 
 class ModulatedBlocks(CausalBlocks):

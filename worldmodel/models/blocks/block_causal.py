@@ -11,8 +11,11 @@ from torch import Tensor
 from worldmodel.models.blocks.attention import attend
 from worldmodel.models.blocks.heads import join_heads, split_heads
 from worldmodel.models.blocks.layers import Attention, Block, Blocks, block_causal_mask
+from worldmodel.models.blocks.recurrence import GatedRecurrence
 
-KeysAndValues = tuple[Tensor, Tensor]  # of one block, [B, H, steps * tokens, F] each; keys are rotated
+BlockMemory = tuple[Tensor, ...]
+"""What one block keeps of earlier steps: rotated keys, and values, [B, H, steps * tokens, F] each; then the states of its
+recurrence [B, 1, steps * tokens, W], if it has one."""
 
 MASKED_BELOW_TOKENS = 64  # tokens per step below which one masked product is faster than one product per step, as measured
 
@@ -39,12 +42,12 @@ class CausalAttention(Attention):
     """Multi-head block-causal self-attention over [B, steps * tokens, W]."""
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, rotary: Tensor, tokens: int, past: KeysAndValues | None = None, rows: Sequence[int] | None = None
-    ) -> tuple[Tensor, KeysAndValues]:
+        self, x: Tensor, rotary: Tensor, tokens: int, past: BlockMemory | None = None, rows: Sequence[int] | None = None
+    ) -> tuple[Tensor, BlockMemory]:
         """Return outputs, and keys and values of the past and of these steps.
 
-        `rotary` [steps * tokens, 2, F]: table of rotary positions. `past`: keys and values of earlier steps. `rows`: steps of
-        x whose outputs are needed; None = all.
+        `rotary` [steps * tokens, 2, F]: table of rotary positions. `past`: begins with the keys and values of earlier steps.
+        `rows`: steps of x whose outputs are needed; None = all.
         """
         steps = x.shape[1] // tokens
         if rows is None:
@@ -66,39 +69,57 @@ class CausalAttention(Attention):
 
 
 class CausalBlock(Block):
-    """Pre-norm transformer block with block-causal attention."""
+    """Pre-norm transformer block with block-causal attention, after a recurrence if it has one."""
 
     attention_type = CausalAttention
 
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, norm_eps: float = 1e-5) -> None:
+        super().__init__(width, heads, mlp_ratio, norm_eps)
+        self.recurrence: GatedRecurrence | None = None
+
+    def recur(self, x: Tensor, tokens: int, past: BlockMemory | None) -> tuple[Tensor, BlockMemory]:
+        """Pass x through the recurrence: outputs, and the states that the memory of this block ends with; x without one."""
+        if self.recurrence is None:
+            return x, ()
+        x, states = self.recurrence(x, tokens, None if past is None else past[-1])
+        return x, (states,)
+
     def forward(  # type: ignore[override]
-        self, x: Tensor, rotary: Tensor, tokens: int, past: KeysAndValues | None = None, rows: Sequence[int] | None = None
-    ) -> tuple[Tensor, KeysAndValues]:
+        self, x: Tensor, rotary: Tensor, tokens: int, past: BlockMemory | None = None, rows: Sequence[int] | None = None
+    ) -> tuple[Tensor, BlockMemory]:
+        x, states = self.recur(x, tokens, past)
         attended, memory = self.attention(self.norm_attention(x), rotary, tokens, past, rows)
         x = attended + (x if rows is None else select_steps(x, tokens, rows))
-        return x + self.mlp(self.norm_mlp(x)), memory
+        return x + self.mlp(self.norm_mlp(x)), (*memory, *states)
 
 
 class CausalBlocks(Blocks):
-    """A stack of block-causal blocks that can continue from the keys and values of earlier steps."""
+    """A stack of block-causal blocks that can continue from what they keep of earlier steps."""
 
     block_type = CausalBlock
+
+    def add_recurrences(self, count: int) -> None:
+        """Give the first blocks a recurrence each."""
+        for layer in list(self.layers)[:count]:
+            assert isinstance(layer, CausalBlock)
+            layer.recurrence = GatedRecurrence(layer.norm_mlp.normalized_shape[0])
 
     def forward(  # type: ignore[override]
         self,
         x: Tensor,
         rotary: Tensor,
         tokens: int,
-        past: Sequence[KeysAndValues] = (),
+        past: Sequence[BlockMemory] = (),
         rows: Sequence[int] | None = None,
         condition: Tensor | None = None,
-    ) -> tuple[Tensor, list[KeysAndValues]]:
-        """[B, steps * tokens, W] -> outputs in that shape, and keys and values of the past and these steps, by block.
+    ) -> tuple[Tensor, list[BlockMemory]]:
+        """[B, steps * tokens, W] -> outputs in that shape, and what each block keeps of the past and of these steps.
 
-        `past`: keys and values of the steps before x, as returned for them. `rows`: the steps of x that are returned; the
+        `past`: what was returned for the steps before x. `rows`: the steps of x that are returned; the
         last block computes no others. None = all. `condition` [B, steps, W]: of modulated blocks.
         """
         given = () if condition is None else (condition,)
-        memory: list[KeysAndValues] = []
+        memory: list[BlockMemory] = []
         if not self.layers and rows is not None:
             x = select_steps(x, tokens, rows)
         for index, layer in enumerate(self.layers):
