@@ -17,12 +17,12 @@ KINDS = ("added", "adaln_zero")
 STATISTICS = ActionStatistics(actions_per_step=2, action_mean=(1.0, -1.0), action_std=(2.0, 0.5), action_names=("x", "y"))
 
 
-def small(depth: int = 2, tubelet_size: int = 1, kind: str = "added") -> CausalWorldModel:
+def small(depth: int = 2, tubelet_size: int = 1, kind: str = "added", recurrences: int = 0) -> CausalWorldModel:
     """A model with random weights that takes 2 actions of 2 numbers per frame."""
     torch.manual_seed(0)
     config = CausalConfig(
         encoder=EncoderConfig(patch_px=8, width=8, heads=2, latent_dim=6, head_width=8, tubelet_size=tubelet_size),
-        predictor=PredictorConfig(width=16, depth=depth, heads=2, horizons=HORIZONS),
+        predictor=PredictorConfig(width=16, depth=depth, heads=2, horizons=HORIZONS, recurrences=recurrences),
         rollout_steps=2,
         rollout_context=1,
         condition=ConditionConfig(kind=kind, statistics=STATISTICS),
@@ -79,10 +79,10 @@ def test_training_forecasts_are_those_of_evaluation(kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize(("depth", "recurrences"), [(0, 0), (2, 0), (2, 2)])
 @pytest.mark.parametrize("context", [1, 3, FRAMES])  # the last one slides at once
-def test_each_imagined_sequence_is_a_rollout_of_its_actions(depth: int, context: int, kind: str):
-    model, frames, steps = small(depth, kind=kind), clip(context), FRAMES
+def test_each_imagined_sequence_is_a_rollout_of_its_actions(depth: int, recurrences: int, context: int, kind: str):
+    model, frames, steps = small(depth, kind=kind, recurrences=recurrences), clip(context), FRAMES
     before, actions = moves(context - 1), torch.stack([moves(steps), 2 * moves(steps) + 1], dim=1)
     imagined = model.imagine(model.encode(frames), steps, actions, before if context > 1 else None)
     for number in range(2):

@@ -61,7 +61,7 @@ FEATURES = {  # what each adds to the recipe
     "activation checkpointing": {"model": {"activation_checkpointing": True}},
     "EMA teacher": {"model": {"target": {"kind": "ema", "momentum": 0.9}}},
     "Muon": {"optim": {"kind": "muon"}},
-    "rollouts": {"model": {"rollout_steps": 2, "rollout_context": 2}},
+    "rollouts": {"model": {"rollout_steps": 2, "rollout_context": 2, "predictor": {**CAUSAL["predictor"], "recurrences": 1}}},
     "actions": {"model": {"condition": {"statistics": ACTIONS}}},
     "masked tokens": {"model": MASKED},
     "dropped tokens": {"model": {**MASKED, "tokens_kept": 0.6}},
