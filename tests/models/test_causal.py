@@ -219,6 +219,20 @@ def test_rows_of_training_pair_each_forecast_with_its_own_target(contexts: list[
     assert times == [time for context in contexts for time in (context, context + 1)]
 
 
+def test_the_rotary_base_changes_what_is_seen_of_other_places_and_steps_only():
+    """A single token at one step attends to itself, whatever its angles are."""
+
+    def forecast(base: float, side: int, frames: int) -> torch.Tensor:
+        model = small(side=side)
+        config = model.predictor.config.model_copy(update={"rotary_base": base})
+        model.predictor.config = config
+        return model.forecast(clip(frames=frames), 3)
+
+    assert torch.equal(forecast(100, side=1, frames=1), forecast(10_000, side=1, frames=1))
+    for side, frames in ((2, 1), (1, 4)):
+        assert not torch.allclose(forecast(100, side, frames), forecast(10_000, side, frames))
+
+
 def test_an_untrained_predictor_copies_the_last_latent():
     model = build_model(CausalConfig(), WindowConfig())
     frames = torch.randn(1, 24, 3, 64, 64)

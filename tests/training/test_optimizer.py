@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from worldmodel.models.blocks.block_causal import CausalBlocks
 from worldmodel.models.blocks.layers import Blocks
 from worldmodel.models.blocks.lora import LoraConfig, add_adapters
 from worldmodel.training import orthogonalise
@@ -59,6 +60,14 @@ def test_muon_optimises_hidden_matrices_and_adamw_the_input_and_output_layers():
     }
     rest = sum(len(group["params"]) for group in adamw.param_groups)
     assert rest + len(mine) == len(list(module.parameters()))
+
+
+def test_adamw_optimises_the_recurrences():
+    blocks = CausalBlocks(2, 8, 2)
+    expected = {id(p) for p in build_optimizers(blocks, OptimConfig(kind="muon"))[1].param_groups[0]["params"]}
+    blocks.add_recurrences(2)
+    muon = build_optimizers(blocks, OptimConfig(kind="muon"))[1]
+    assert {id(p) for p in muon.param_groups[0]["params"]} == expected
 
 
 def test_every_optimizer_follows_the_schedule_at_its_own_scale():

@@ -40,6 +40,9 @@ class PredictorConfig(Config):
     weights of He et al. 2015"""
     patch_merge: PositiveInt = 1
     """each predictor token merges patch_merge x patch_merge neighbouring spatial tokens"""
+    rotary_base: float = Field(10_000.0, gt=1)
+    """base of the rotary positions. The usual 10000 is for thousands of positions: with heads of 32 features, three of the five
+    angles between neighbouring steps, rows or columns are below .03. 100 suits the few positions of a small model"""
     recurrences: NonNegativeInt = 0
     """number of blocks, from the first one on, that begin with a gated recurrence over time: each token keeps a state of what
     was seen at its place. Memory of hidden things is then learned in fewer steps"""
@@ -299,7 +302,8 @@ class CausalPredictor(nn.Module):
         if kept is not None:
             positions = positions.unflatten(0, (-1, count))[:, kept].transpose(0, 1).flatten(1, 2)[:, None]  # [B, 1, T*M, 3]
             count = kept.shape[1]
-        rotary = rotary_table(rotary_angles(positions, self.config.width // self.config.heads))
+        head_width = self.config.width // self.config.heads
+        rotary = rotary_table(rotary_angles(positions, head_width, base=self.config.rotary_base))
         if kept is None:
             merged = rearrange(latents, "b t (h y w x) d -> b (t h w) (y x d)", h=self.side, w=self.side, y=merge, x=merge)
         else:

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from worldmodel.config import Config, ConfigError
 from worldmodel.models.blocks.layers import Block
+from worldmodel.models.blocks.recurrence import GatedRecurrence
 from worldmodel.training import eager_optimizers
 from worldmodel.training.fine_tuning import layer_scales
 from worldmodel.training.row_shards import is_sharded
@@ -137,13 +138,15 @@ def _by_scale(parameters: Sequence[torch.Tensor], scale_of: dict[int, float], we
 
 
 def hidden_matrices(module: nn.Module) -> list[torch.Tensor]:
-    """List the weights of transformer blocks, and of all layers of MLP heads but the last.
+    """List the weights of transformer blocks without those of recurrences, and of all layers of MLP heads but the last.
 
-    These are the matrices that neither read pixels or latents nor write latents.
+    These are the matrices that neither read pixels or latents nor write latents. Steps of Muon are too large for gates: docs/
+    transfer.md, "Recurrences".
     """
     found: dict[int, torch.Tensor] = {}
+    gated = {id(layer) for part in module.modules() if isinstance(part, GatedRecurrence) for layer in part.modules()}
     for part in module.modules():
-        layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear)]
+        layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear) and id(layer) not in gated]
         if isinstance(part, nn.Sequential):
             layers.pop()
         elif not isinstance(part, Block):
