@@ -2,8 +2,8 @@
 
     python -m benchmarks.transfer_seeds OUT_0 OUT_1 OUT_2 --baselines "shuffled context" "motion change"
 
-OUT_...: folders with a worlds.json of `eval voe` or `eval worlds`. The table shows percent of pairs of each training, their mean
-with its 95 % t interval over trainings, which does not include videos, and the mean of the baselines.
+OUT_...: folders with a worlds.json of `eval voe` or `eval worlds`. The table shows percent of pairs of each training, their
+mean with its 95 % t interval over trainings, which does not include videos, and the mean of the baselines.
 """
 
 from __future__ import annotations
